@@ -1,0 +1,1 @@
+//! The stable boundary between host and plugins.

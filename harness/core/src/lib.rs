@@ -1,0 +1,1 @@
+//! Pure maths and records.

@@ -1,0 +1,1 @@
+//! Benches, stages, cells, the store.
