@@ -1,0 +1,65 @@
+//! Shape checks shared by the kernels.
+
+use tch::Tensor;
+
+use crate::{KernelError, Result};
+
+/// Shape of a matrix `[rows, cols]`.
+pub(crate) fn matrix(
+    kernel: &'static str,
+    operand: &'static str,
+    t: &Tensor,
+) -> Result<(i64, i64)> {
+    match t.size()[..] {
+        [rows, cols] => Ok((rows, cols)),
+        _ => Err(KernelError::Shape {
+            kernel,
+            operand,
+            found: t.size(),
+            expected: "a matrix".into(),
+        }),
+    }
+}
+
+/// Checks that `t` has exactly the shape `expected`.
+pub(crate) fn shape(
+    kernel: &'static str,
+    operand: &'static str,
+    t: &Tensor,
+    expected: &[i64],
+) -> Result<()> {
+    if t.size() == expected {
+        return Ok(());
+    }
+    Err(KernelError::Shape {
+        kernel,
+        operand,
+        found: t.size(),
+        expected: format!("{expected:?}"),
+    })
+}
+
+/// Checks that every index is in `[lowest, end)`; reads one number back from the device.
+pub(crate) fn indices(
+    kernel: &'static str,
+    operand: &'static str,
+    t: &Tensor,
+    lowest: i64,
+    end: i64,
+) -> Result<()> {
+    if t.numel() == 0 {
+        return Ok(());
+    }
+    let (low, high) = t.f_aminmax(None::<i64>, false)?;
+    let (low, high) = (low.f_int64_value(&[])?, high.f_int64_value(&[])?);
+    let found = if low < lowest { low } else { high };
+    if low < lowest || high >= end {
+        return Err(KernelError::Range {
+            kernel,
+            operand,
+            found,
+            expected: format!("{lowest} to {}", end - 1),
+        });
+    }
+    Ok(())
+}

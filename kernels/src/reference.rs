@@ -1,0 +1,103 @@
+//! Plain loops over slices that say what the fast functions compute. Row-major, accumulation in f64.
+
+use std::cmp::Ordering;
+
+/// Active latents of one row: `(act, latent)`, largest first, ties to the lower latent, NaN largest and active.
+#[must_use]
+pub fn topk_row(relu: &[f32], k: usize) -> Vec<(f32, i64)> {
+    let mut order: Vec<usize> = (0..relu.len()).collect();
+    order.sort_by(|&a, &b| match (relu[a].is_nan(), relu[b].is_nan()) {
+        (true, true) => a.cmp(&b),
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        (false, false) => relu[b].total_cmp(&relu[a]).then(a.cmp(&b)),
+    });
+    order
+        .into_iter()
+        .take(k)
+        .filter(|&i| relu[i].is_nan() || relu[i] > 0.0)
+        .map(|i| (relu[i], i as i64))
+        .collect()
+}
+
+/// `ReLU(scale · ((x - b_dec) W_enc + b_enc))` of one row; `w_enc: [d_model, d_sae]`, empty `b_dec` or `scale` for none.
+#[must_use]
+pub fn pre_acts_row(
+    x: &[f32],
+    w_enc: &[f32],
+    b_enc: &[f32],
+    b_dec: &[f32],
+    scale: &[f32],
+) -> Vec<f32> {
+    let d_sae = b_enc.len();
+    (0..d_sae)
+        .map(|f| {
+            let sum: f64 = x
+                .iter()
+                .enumerate()
+                .map(|(i, &x)| {
+                    f64::from(x - b_dec.get(i).copied().unwrap_or(0.0))
+                        * f64::from(w_enc[i * d_sae + f])
+                })
+                .sum();
+            let p = (sum + f64::from(b_enc[f])) * f64::from(scale.get(f).copied().unwrap_or(1.0));
+            if p.is_nan() {
+                f32::NAN
+            } else {
+                p.max(0.0) as f32
+            }
+        })
+        .collect()
+}
+
+/// Reconstruction of one row from its active latents; latent -1 is unused. `w_dec: [d_sae, d_model]`.
+#[must_use]
+pub fn decode_row(acts: &[f32], latents: &[i64], w_dec: &[f32], b_dec: &[f32]) -> Vec<f64> {
+    let d = b_dec.len();
+    let mut out: Vec<f64> = b_dec.iter().map(|&b| f64::from(b)).collect();
+    for (&act, &latent) in acts.iter().zip(latents) {
+        if let Ok(latent) = usize::try_from(latent) {
+            for (o, &w) in out.iter_mut().zip(&w_dec[latent * d..(latent + 1) * d]) {
+                *o += f64::from(act) * f64::from(w);
+            }
+        }
+    }
+    out
+}
+
+/// Cross-entropy in nats of one row of logits.
+#[must_use]
+pub fn cross_entropy_row(logits: &[f32], target: usize) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits
+        .iter()
+        .map(|&l| (f64::from(l) - f64::from(max)).exp())
+        .sum();
+    sum.ln() + f64::from(max) - f64::from(logits[target])
+}
+
+/// `(argmax, p1, p2, entropy)` of one row of logits.
+#[must_use]
+pub fn token_stats_row(logits: &[f32]) -> (usize, f64, f64, f64) {
+    let p: Vec<f64> = (0..logits.len())
+        .map(|i| (-cross_entropy_row(logits, i)).exp())
+        .collect();
+    let mut best = 0;
+    for (i, &l) in logits.iter().enumerate() {
+        if l > logits[best] {
+            best = i;
+        }
+    }
+    let second = p
+        .iter()
+        .enumerate()
+        .filter(|&(i, _)| i != best)
+        .map(|(_, &p)| p)
+        .fold(0.0, f64::max);
+    let entropy = -p
+        .iter()
+        .filter(|&&p| p > 0.0)
+        .map(|p| p * p.ln())
+        .sum::<f64>();
+    (best, p[best], second, entropy)
+}

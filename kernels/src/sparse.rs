@@ -1,0 +1,165 @@
+//! Products with a sparse activation matrix given as `acts` and `latents` of `w` slots a row.
+//!
+//! A row gathers at most `w` decoder rows, so the cost is `n·w·d_model` instead of `n·d_sae·d_model`.
+
+use tch::{Kind, Tensor};
+
+use crate::{Result, check};
+
+/// Sums mode of libtorch's embedding bag.
+const SUM: i64 = 0;
+/// Most elements gathered at a time by [`rows_dot`] (64 MiB of f32).
+const CHUNK_ELEMENTS: i64 = 1 << 24;
+
+/// `x_hat[i] = Σ_j acts[i, j] · w_dec[latents[i, j]] + b_dec` (Eq. 2).
+///
+/// `acts: [n, w] f32`, `latents: [n, w] i64` with -1 for unused slots, `w_dec: [d_sae, d_model]`,
+/// `b_dec: [d_model]` gives `[n, d_model] f32`.
+///
+/// # Errors
+/// Latents out of range, shapes that do not fit, or libtorch.
+pub fn decode_sparse(
+    acts: &Tensor,
+    latents: &Tensor,
+    w_dec: &Tensor,
+    b_dec: Option<&Tensor>,
+) -> Result<Tensor> {
+    const NAME: &str = "decode_sparse";
+    let (n, w) = check::matrix(NAME, "acts", acts)?;
+    let (d_sae, d_model) = check::matrix(NAME, "w_dec", w_dec)?;
+    check::shape(NAME, "latents", latents, &[n, w])?;
+    check::indices(NAME, "latents", latents, -1, d_sae)?;
+    let mut out = if n * w == 0 {
+        Tensor::f_zeros([n, d_model], (Kind::Float, acts.device()))?
+    } else {
+        let used = latents.f_ge(0)?; // [n, w]
+        let ends = used
+            .f_sum_dim_intlist(1i64, false, Kind::Int64)?
+            .f_cumsum(0, Kind::Int64)?;
+        let weights = acts.f_to_kind(w_dec.kind())?;
+        bags(
+            w_dec,
+            &latents.f_masked_select(&used)?,
+            &starts(&ends)?,
+            &weights.f_masked_select(&used)?,
+        )?
+        .f_to_kind(Kind::Float)? // [n, d_model]
+    };
+    if let Some(b_dec) = b_dec {
+        check::shape(NAME, "b_dec", b_dec, &[d_model])?;
+        out = out.f_add_(b_dec)?;
+    }
+    Ok(out)
+}
+
+/// `out[f] = Σ_{i, j: latents[i, j] = f} weights[i, j] · rows[i]`: the transpose of [`decode_sparse`].
+///
+/// `rows: [n, d]`, `latents: [n, w] i64`, `weights: [n, w]` gives `[d_sae, d]`; the sum of a latent runs over
+/// the rows in order, so equal input gives equal bits.
+///
+/// # Errors
+/// Latents out of range, shapes that do not fit, or libtorch.
+pub fn accumulate_rows(
+    rows: &Tensor,
+    latents: &Tensor,
+    weights: &Tensor,
+    d_sae: i64,
+) -> Result<Tensor> {
+    const NAME: &str = "accumulate_rows";
+    let (n, d) = check::matrix(NAME, "rows", rows)?;
+    let (_, w) = check::matrix(NAME, "latents", latents)?;
+    check::shape(NAME, "latents", latents, &[n, w])?;
+    check::shape(NAME, "weights", weights, &[n, w])?;
+    check::indices(NAME, "latents", latents, -1, d_sae)?;
+    let used = latents
+        .f_ge(0)?
+        .f_flatten(0, -1)?
+        .f_nonzero()?
+        .f_flatten(0, -1)?; // [m]
+    if used.numel() == 0 {
+        return Ok(Tensor::f_zeros([d_sae, d], (rows.kind(), rows.device()))?);
+    }
+    let of = latents.f_flatten(0, -1)?.f_index_select(0, &used)?; // [m]
+    let (sorted, order) = of.f_sort_stable(true, 0, false)?;
+    let slots = used.f_index_select(0, &order)?; // [m], slots grouped by latent
+    let ends = sorted
+        .f_bincount(None::<&Tensor>, d_sae)?
+        .f_cumsum(0, Kind::Int64)?; // [d_sae]
+    bags(
+        rows,
+        &slots.f_floor_divide_scalar(w)?,
+        &starts(&ends)?,
+        &weights.f_flatten(0, -1)?.f_index_select(0, &slots)?,
+    )
+}
+
+/// `out[i, j] = rows[i] · table[latents[i, j]]`, 0 in unused slots.
+///
+/// `rows: [n, d]`, `table: [d_sae, d]`, `latents: [n, w] i64` gives `[n, w]`. Gathers where few latents are
+/// active and multiplies densely where many are.
+///
+/// # Errors
+/// Latents out of range, shapes that do not fit, or libtorch.
+pub fn rows_dot(rows: &Tensor, table: &Tensor, latents: &Tensor) -> Result<Tensor> {
+    const NAME: &str = "rows_dot";
+    let (n, d) = check::matrix(NAME, "rows", rows)?;
+    let (d_sae, _) = check::matrix(NAME, "table", table)?;
+    check::shape(NAME, "table", table, &[d_sae, d])?;
+    let (_, w) = check::matrix(NAME, "latents", latents)?;
+    check::shape(NAME, "latents", latents, &[n, w])?;
+    check::indices(NAME, "latents", latents, -1, d_sae)?;
+    if n * w == 0 || d_sae == 0 {
+        return Ok(Tensor::f_zeros([n, w], (rows.kind(), rows.device()))?);
+    }
+    let safe = latents.f_clamp_min(0)?;
+    // A dense product reads each table row once; gathering costs some 32 times as much per number.
+    let out = if d_sae <= 32 * w {
+        rows.f_matmul(&table.f_tr()?)?.f_gather(1, &safe, false)? // [n, w]
+    } else {
+        let step = (CHUNK_ELEMENTS / (w * d).max(1)).max(1);
+        let mut parts = Vec::new();
+        for start in (0..n).step_by(step as usize) {
+            let len = step.min(n - start);
+            let picked = table
+                .f_index_select(0, &safe.f_narrow(0, start, len)?.f_flatten(0, -1)?)?
+                .f_view([len, w, d])?;
+            parts.push(
+                picked
+                    .f_bmm(&rows.f_narrow(0, start, len)?.f_unsqueeze(2)?)?
+                    .f_squeeze_dim(2)?,
+            );
+        }
+        Tensor::f_cat(&parts, 0)? // [n, w]
+    };
+    Ok(out.f_masked_fill(&latents.f_lt(0)?, 0)?)
+}
+
+/// First element of each bag, from the ends of the bags.
+fn starts(ends: &Tensor) -> Result<Tensor> {
+    let bags = ends.size()[0];
+    let first = Tensor::f_zeros([1], (Kind::Int64, ends.device()))?;
+    Ok(Tensor::f_cat(
+        &[&first, &ends.f_narrow(0, 0, bags - 1)?],
+        0,
+    )?)
+}
+
+/// Weighted sums of rows of `table`, one per bag.
+fn bags(table: &Tensor, indices: &Tensor, offsets: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    if indices.numel() == 0 {
+        let shape = [offsets.size()[0], table.size()[1]];
+        return Ok(Tensor::f_zeros(shape, (table.kind(), table.device()))?);
+    }
+    let table = table.f_contiguous()?;
+    let (sum, ..) = Tensor::f_embedding_bag(
+        &table,
+        indices,
+        offsets,
+        false,
+        SUM,
+        false,
+        Some(weights),
+        false,
+    )?;
+    Ok(sum)
+}

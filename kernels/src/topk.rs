@@ -1,0 +1,173 @@
+//! Top-K encoding: `z = TopK_k(ReLU(W_enc (x - b_dec) + b_enc))` (Eq. 1).
+
+use tch::{Kind, Tensor};
+
+use crate::{KernelError, Result, check};
+
+/// Most elements of the dense pre-activation held at a time (256 MiB of f32).
+const CHUNK_ELEMENTS: i64 = 1 << 26;
+
+/// The encoder half of a Top-K autoencoder.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder<'a> {
+    /// `[d_model, d_sae]`; a transposed view is fine.
+    pub w_enc: &'a Tensor,
+    /// `[d_sae]`.
+    pub b_enc: &'a Tensor,
+    /// `[d_model]`, subtracted from the input; `None` where the input is taken as it is.
+    pub b_dec: Option<&'a Tensor>,
+    /// `[d_sae]`, factor of each pre-activation; `None` for 1.
+    pub scale: Option<&'a Tensor>,
+}
+
+/// Active latents of `n` rows. Unused slots hold latent -1 and act 0.
+#[derive(Debug)]
+pub struct Active {
+    /// `[n, w] f32`, in descending order.
+    pub acts: Tensor,
+    /// `[n, w] i64`.
+    pub latents: Tensor,
+    /// `[n] i64`.
+    pub n_active: Tensor,
+}
+
+/// `ReLU(p)` of every latent: `x: [n, d_model]` gives `[n, d_sae]` in the weights' kind.
+///
+/// # Errors
+/// Shapes that do not fit, or libtorch.
+pub fn pre_acts(x: &Tensor, encoder: &Encoder<'_>) -> Result<Tensor> {
+    const NAME: &str = "pre_acts";
+    let (d_model, d_sae) = check::matrix(NAME, "w_enc", encoder.w_enc)?;
+    let (n, _) = check::matrix(NAME, "x", x)?;
+    check::shape(NAME, "x", x, &[n, d_model])?;
+    check::shape(NAME, "b_enc", encoder.b_enc, &[d_sae])?;
+    let mut input = x.f_to_kind(encoder.w_enc.kind())?;
+    if let Some(b_dec) = encoder.b_dec {
+        check::shape(NAME, "b_dec", b_dec, &[d_model])?;
+        input = input.f_sub(b_dec)?;
+    }
+    let mut p = encoder.b_enc.f_addmm(&input, encoder.w_enc)?; // [n, d_sae]
+    if let Some(scale) = encoder.scale {
+        check::shape(NAME, "scale", scale, &[d_sae])?;
+        p = p.f_mul_(scale)?;
+    }
+    Ok(p.f_relu_()?)
+}
+
+/// The `k` largest positive values of each row of `relu: [n, d_sae]`, largest first.
+///
+/// Of equal values the lower latent comes first. NaN counts as the largest value and as active, so that a
+/// fault in the input shows in the output. `w` of the result is `min(k, d_sae)`.
+///
+/// # Errors
+/// `k` of 0 or less, or libtorch.
+pub fn topk_active(relu: &Tensor, k: i64) -> Result<Active> {
+    const NAME: &str = "topk_active";
+    let (n, d_sae) = check::matrix(NAME, "relu", relu)?;
+    if k < 1 {
+        return Err(KernelError::Range {
+            kernel: NAME,
+            operand: "k",
+            found: k,
+            expected: format!("1 to {d_sae}"),
+        });
+    }
+    let w = k.min(d_sae);
+    let device = relu.device();
+    if n == 0 || d_sae == 0 {
+        return Ok(Active {
+            acts: Tensor::f_zeros([n, w], (Kind::Float, device))?,
+            latents: Tensor::f_full([n, w], -1, (Kind::Int64, device))?,
+            n_active: Tensor::f_zeros([n], (Kind::Int64, device))?,
+        });
+    }
+    // One more than asked for shows a tie across the border of the selection.
+    let (values, indices) = relu.f_topk((w + 1).min(d_sae), -1, true, true)?; // [n, w + 1]
+    let mut acts = values.f_narrow(1, 0, w)?.f_contiguous()?; // [n, w]
+    let mut latents = indices.f_narrow(1, 0, w)?.f_contiguous()?; // [n, w]
+
+    // libtorch leaves the order of equal values open: rows that have any are sorted again, stably.
+    let last = values.size()[1] - 1;
+    let next = values.f_narrow(1, 1, last)?;
+    let ties = next
+        .f_eq_tensor(&values.f_narrow(1, 0, last)?)?
+        .f_logical_and(&next.f_gt(0)?)?
+        .f_any_dim(1, false)?
+        .f_logical_or(&values.f_select(1, 0)?.f_isnan()?)?; // [n]
+    let rows = ties.f_nonzero()?.f_flatten(0, -1)?;
+    if rows.numel() > 0 {
+        let (sorted, order) = relu
+            .f_index_select(0, &rows)?
+            .f_sort_stable(true, -1, true)?;
+        acts = acts.f_index_copy_(0, &rows, &sorted.f_narrow(1, 0, w)?.f_contiguous()?)?;
+        latents = latents.f_index_copy_(0, &rows, &order.f_narrow(1, 0, w)?.f_contiguous()?)?;
+    }
+
+    let unused = acts.f_le(0)?; // false for NaN
+    Ok(Active {
+        latents: latents.f_masked_fill_(&unused, -1)?,
+        n_active: unused
+            .f_logical_not()?
+            .f_sum_dim_intlist(1i64, false, Kind::Int64)?,
+        acts: acts.f_to_kind(Kind::Float)?.f_masked_fill_(&unused, 0)?,
+    })
+}
+
+/// Encodes `x: [n, d_model]`, a chunk of rows at a time.
+///
+/// # Errors
+/// See [`pre_acts`] and [`topk_active`].
+pub fn encode_topk(x: &Tensor, encoder: &Encoder<'_>, k: i64) -> Result<Active> {
+    let (n, _) = check::matrix("encode_topk", "x", x)?;
+    let (_, d_sae) = check::matrix("encode_topk", "w_enc", encoder.w_enc)?;
+    let rows = (CHUNK_ELEMENTS / d_sae.max(1)).max(1);
+    if n <= rows {
+        return topk_active(&pre_acts(x, encoder)?, k);
+    }
+    let mut parts = Vec::new();
+    for start in (0..n).step_by(rows as usize) {
+        let chunk = x.f_narrow(0, start, rows.min(n - start))?;
+        parts.push(topk_active(&pre_acts(&chunk, encoder)?, k)?);
+    }
+    let join =
+        |of: fn(&Active) -> &Tensor| Tensor::f_cat(&parts.iter().map(of).collect::<Vec<_>>(), 0);
+    Ok(Active {
+        acts: join(|p| &p.acts)?,
+        latents: join(|p| &p.latents)?,
+        n_active: join(|p| &p.n_active)?,
+    })
+}
+
+/// `ReLU(p)` of chosen latents only: `x: [n, d_model]`, `latents: [m] i64` gives `[n, m] f32`.
+///
+/// # Errors
+/// Latents out of range, shapes that do not fit, or libtorch.
+pub fn latent_acts(x: &Tensor, encoder: &Encoder<'_>, latents: &Tensor) -> Result<Tensor> {
+    let (_, d_sae) = check::matrix("latent_acts", "w_enc", encoder.w_enc)?;
+    check::indices("latent_acts", "latents", latents, 0, d_sae)?;
+    let w_enc = encoder.w_enc.f_index_select(1, latents)?; // [d_model, m]
+    let b_enc = encoder.b_enc.f_index_select(0, latents)?; // [m]
+    let scale = encoder
+        .scale
+        .map(|s| s.f_index_select(0, latents))
+        .transpose()?;
+    let part = Encoder {
+        w_enc: &w_enc,
+        b_enc: &b_enc,
+        b_dec: encoder.b_dec,
+        scale: scale.as_ref(),
+    };
+    Ok(pre_acts(x, &part)?.f_to_kind(Kind::Float)?)
+}
+
+/// Largest activation of each row, the `m_x` of Eq. 4: `acts: [n, w]` in descending order gives `[n]`.
+///
+/// # Errors
+/// `acts` is no matrix, or libtorch.
+pub fn max_act(acts: &Tensor) -> Result<Tensor> {
+    let (n, w) = check::matrix("max_act", "acts", acts)?;
+    if w == 0 {
+        return Ok(Tensor::f_zeros([n], (acts.kind(), acts.device()))?);
+    }
+    Ok(acts.f_select(1, 0)?.f_contiguous()?)
+}
