@@ -1,1 +1,2 @@
 //! Runs cells.
+pub mod text;

@@ -1,0 +1,311 @@
+//! The tokenizer of one checkpoint.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::Tokenizer;
+
+use super::chat::{ChatMessage, ChatTemplate};
+use super::error::TextError;
+use super::folder::{Folder, VOCABULARY_LIMIT, read_json};
+use super::limits::{self, TokenizerLimits};
+use super::parts;
+use super::special::{self, ExpectedIds, SpecialTokens};
+
+/// Tokenizer and chat template of a checkpoint folder.
+pub struct TextCodec {
+    folder: Folder,
+    tokenizer: Tokenizer,
+    special: SpecialTokens,
+    /// Ids left out of text that is decoded without special tokens.
+    hidden: HashSet<u32>,
+    /// Whether decoded text loses the spaces before punctuation, as `clean_up_tokenization_spaces` asks.
+    clean_up: bool,
+    chat: Option<ChatTemplate>,
+}
+
+impl TextCodec {
+    /// Reads the tokenizer of the checkpoint folder `dir`.
+    ///
+    /// # Errors
+    /// [`TextError`] naming the file: absent, not JSON, beyond a limit, or not belonging to the model's config.json.
+    pub fn load(dir: &Path) -> Result<Self, TextError> {
+        Self::load_with_limits(dir, TokenizerLimits::default())
+    }
+
+    /// As [`TextCodec::load`] with other limits; `max_id` is lowered to the model's vocabulary where config.json gives it.
+    ///
+    /// # Errors
+    /// As [`TextCodec::load`].
+    pub fn load_with_limits(dir: &Path, mut limits: TokenizerLimits) -> Result<Self, TextError> {
+        let folder = Folder::open(dir)?;
+        if let Some(rows) = folder.model_vocab_size() {
+            limits.max_id = limits.max_id.min(rows);
+        }
+        let (path, mut description) =
+            match read_json(&dir.join("tokenizer.json"), VOCABULARY_LIMIT)? {
+                Some(value) => (dir.join("tokenizer.json"), value),
+                None => (dir.join("vocab.json"), parts::describe(&folder)?),
+            };
+        limits::check(&mut description, &limits, &path)?;
+        let tokenizer = build(description, &path)?;
+        let hidden = hidden_ids(&folder, &tokenizer);
+        let id = |name: &str| {
+            special::named(&folder, name).and_then(|token| tokenizer.token_to_id(token))
+        };
+        let special = SpecialTokens {
+            bos: id("bos_token"),
+            eos: id("eos_token"),
+            pad: id("pad_token"),
+            mask: folder
+                .model_mask_id()
+                .and_then(|mask| u32::try_from(mask).ok())
+                .or_else(|| id("mask_token")),
+        };
+        let clean_up = folder
+            .tokenizer_config
+            .get("clean_up_tokenization_spaces")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let chat = ChatTemplate::find(&folder)?;
+        let codec = Self {
+            folder,
+            tokenizer,
+            special,
+            hidden,
+            clean_up,
+            chat,
+        };
+        if let Some(mask) = codec.folder.model_mask_id() {
+            codec.check_mask(mask, "the config.json beside it")?;
+        }
+        Ok(codec)
+    }
+
+    /// The folder this was read from.
+    pub fn dir(&self) -> &Path {
+        &self.folder.dir
+    }
+
+    /// The named tokens' ids.
+    pub fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// Number of tokens, added ones included.
+    pub fn vocab_len(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// The id of the token spelled `token`.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    /// The spelling of `id` in the vocabulary (bytes as printable characters, not text).
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
+    /// Ids that [`TextCodec::decode`] leaves out when asked to skip special tokens.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.hidden.contains(&id)
+    }
+
+    /// Token ids of `text`; with `add_special` also what the family puts around a text (LLaMA's begin token).
+    ///
+    /// # Errors
+    /// [`TextError::Coding`] with the tokenizer's reason.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
+        // The regular-expression engine panics when a pattern runs over its step limit on this text.
+        let run = AssertUnwindSafe(|| self.tokenizer.encode_fast(text, add_special));
+        match catch_unwind(run) {
+            Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
+            Ok(Err(error)) => Err(self.coding(error.to_string())),
+            Err(_) => Err(self.coding(format!(
+                "the tokenizer panicked on a text of {} bytes",
+                text.len()
+            ))),
+        }
+    }
+
+    /// Text of `ids`; with `skip_special` without special tokens. Bytes that are not UTF-8 become U+FFFD, and ids
+    /// without a token (the model's vocabulary is padded) contribute nothing, as in the reference.
+    ///
+    /// # Errors
+    /// [`TextError::Coding`] with the tokenizer's reason.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, TextError> {
+        let kept: Vec<u32> = ids
+            .iter()
+            .copied()
+            .filter(|id| !(skip_special && self.hidden.contains(id)))
+            .collect();
+        let text = self
+            .tokenizer
+            .decode(&kept, false)
+            .map_err(|error| self.coding(error.to_string()))?;
+        Ok(if self.clean_up {
+            clean_up_spaces(&text)
+        } else {
+            text
+        })
+    }
+
+    /// Whether the folder has a chat template.
+    pub fn has_chat_template(&self) -> bool {
+        self.chat.is_some()
+    }
+
+    /// `messages` as the model was trained to read them; encode the result without adding special tokens.
+    ///
+    /// # Errors
+    /// [`TextError::Template`] without a template, or when it refuses these messages.
+    pub fn render_chat(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+    ) -> Result<String, TextError> {
+        let missing = || TextError::Template {
+            path: self.folder.dir.clone(),
+            detail: "the folder has none (hint: a base model; give plain text instead)".into(),
+        };
+        self.chat
+            .as_ref()
+            .ok_or_else(missing)?
+            .render(messages, add_generation_prompt)
+    }
+
+    /// Compares with the model: every id addresses a row of the embedding, and the mask token is the model's.
+    ///
+    /// # Errors
+    /// [`TextError::WrongModel`] with both numbers.
+    pub fn check_model(&self, expected: &ExpectedIds) -> Result<(), TextError> {
+        let top = self
+            .tokenizer
+            .get_vocab(true)
+            .into_values()
+            .max()
+            .unwrap_or(0);
+        if top as usize >= expected.vocab_size {
+            return Err(TextError::WrongModel {
+                path: self.folder.dir.clone(),
+                detail: format!(
+                    "the tokenizer's largest id is {top}, the {} model has {} embeddings",
+                    expected.family, expected.vocab_size
+                ),
+            });
+        }
+        match expected.mask_token_id {
+            Some(mask) => {
+                self.check_mask(u64::try_from(mask).unwrap_or(u64::MAX), &expected.family)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_mask(&self, mask: u64, family: &str) -> Result<(), TextError> {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let token_of = |id: u32| Some((self.tokenizer.id_to_token(id)?, added.contains_key(&id)));
+        special::check_mask(
+            &self.folder,
+            mask,
+            family,
+            |token| self.tokenizer.token_to_id(token),
+            token_of,
+        )
+    }
+
+    fn coding(&self, detail: String) -> TextError {
+        TextError::Coding {
+            path: self.folder.dir.clone(),
+            detail,
+        }
+    }
+}
+
+impl std::fmt::Debug for TextCodec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextCodec")
+            .field("dir", &self.folder.dir)
+            .field("vocab_len", &self.vocab_len())
+            .field("special", &self.special)
+            .finish()
+    }
+}
+
+fn build(description: Value, path: &Path) -> Result<Tokenizer, TextError> {
+    let bytes = description.to_string().into_bytes();
+    let bad = |detail: String| TextError::Malformed {
+        path: path.to_owned(),
+        detail,
+    };
+    // What the checks let through may still meet a panic of the library; it must not take the worker with it.
+    let tokenizer = match catch_unwind(AssertUnwindSafe(|| Tokenizer::from_bytes(&bytes))) {
+        Ok(Ok(tokenizer)) => tokenizer,
+        Ok(Err(error)) => return Err(bad(format!("not a usable tokenizer: {error}"))),
+        Err(_) => {
+            return Err(bad(
+                "not a usable tokenizer: the tokenizer library panicked on it".into(),
+            ));
+        }
+    };
+    // The library numbers added tokens itself, after the vocabulary, and ignores the id a file with gaps gives.
+    for token in description
+        .get("added_tokens")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let (content, id) = (
+            token["content"].as_str().unwrap_or_default(),
+            token["id"].as_u64(),
+        );
+        let built = tokenizer.token_to_id(content).map(u64::from);
+        if built != id {
+            let shown = |id: Option<u64>| id.map_or("none".to_owned(), |id| id.to_string());
+            return Err(bad(format!(
+                "added token {content:?} has id {} in the file and {} once built: added ids must follow the vocabulary without gaps",
+                shown(id),
+                shown(built)
+            )));
+        }
+    }
+    Ok(tokenizer)
+}
+
+/// The fast reference classes hide tokens flagged special; the slow ones hide the tokens that special_tokens_map.json names.
+fn hidden_ids(folder: &Folder, tokenizer: &Tokenizer) -> HashSet<u32> {
+    if folder.uses_slow_class() {
+        return special::slow_special(folder)
+            .into_iter()
+            .filter_map(|token| tokenizer.token_to_id(token))
+            .collect();
+    }
+    tokenizer
+        .get_added_tokens_decoder()
+        .into_iter()
+        .filter(|(_, token)| token.special)
+        .map(|(id, _)| id)
+        .collect()
+}
+
+/// The reference's removal of spaces before punctuation and contractions, in its order.
+fn clean_up_spaces(text: &str) -> String {
+    let pairs = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    pairs
+        .iter()
+        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}

@@ -1,0 +1,328 @@
+//! Checks on a tokenizer description before anything is built from it.
+//!
+//! The tokenizer library panics on a regular expression it cannot compile and aborts on a padding length it cannot allocate, so
+//! both are looked at here; padding and truncation are dropped, because batches are padded by the engine.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::utils::SysRegex;
+
+use super::error::TextError;
+
+/// Bounds on a tokenizer description; the defaults are far above every published one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizerLimits {
+    /// Token ids must be below this: the model's vocabulary where it is known.
+    pub max_id: u64,
+    /// Entries of the vocabulary.
+    pub max_vocab: usize,
+    /// Merge rules.
+    pub max_merges: usize,
+    /// Added tokens.
+    pub max_added: usize,
+    /// Bytes of one token's spelling.
+    pub max_token_bytes: usize,
+    /// Bytes of one regular expression.
+    pub max_regex_bytes: usize,
+}
+
+impl Default for TokenizerLimits {
+    fn default() -> Self {
+        Self {
+            max_id: 1 << 24,
+            max_vocab: 2_000_000,
+            max_merges: 4_000_000,
+            max_added: 100_000,
+            max_token_bytes: 65_536,
+            max_regex_bytes: 4_096,
+        }
+    }
+}
+
+/// Checks `tokenizer` (the content of tokenizer.json) and drops its padding and truncation.
+///
+/// # Errors
+/// [`TextError::Malformed`] naming the entry and the limit.
+pub(super) fn check(
+    tokenizer: &mut Value,
+    limits: &TokenizerLimits,
+    path: &Path,
+) -> Result<(), TextError> {
+    let bad = |detail: String| TextError::Malformed {
+        path: path.to_owned(),
+        detail,
+    };
+    let Some(object) = tokenizer.as_object_mut() else {
+        return Err(bad("not a tokenizer: the file is no JSON object".into()));
+    };
+    match object
+        .get("version")
+        .map(|v| v.as_str().unwrap_or("(not a string)"))
+    {
+        Some("1.0") => {}
+        Some(version) => {
+            return Err(bad(format!(
+                "version {version:?} is not known here, \"1.0\" is"
+            )));
+        }
+        None => {
+            return Err(bad(
+                "no version: this is not a tokenizer.json of the tokenizers library".into(),
+            ));
+        }
+    }
+    object.insert("padding".into(), Value::Null);
+    object.insert("truncation".into(), Value::Null);
+    check_model(object.get("model").unwrap_or(&Value::Null), limits).map_err(bad)?;
+    check_added(object.get("added_tokens").unwrap_or(&Value::Null), limits).map_err(bad)?;
+    for part in ["normalizer", "pre_tokenizer", "post_processor", "decoder"] {
+        if let Some(value) = object.get(part) {
+            check_part(value, part, limits, 0).map_err(bad)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_model(model: &Value, limits: &TokenizerLimits) -> Result<(), String> {
+    let Some(model) = model.as_object() else {
+        return Err("no model section".into());
+    };
+    let kind = model.get("type").and_then(Value::as_str).unwrap_or("BPE");
+    if kind != "BPE" {
+        return Err(format!(
+            "model type {kind:?}: the families here use byte-level BPE, nothing else is read"
+        ));
+    }
+    let Some(Value::Object(vocab)) = model.get("vocab") else {
+        return Err("model.vocab is no object of token to id".into());
+    };
+    if vocab.len() > limits.max_vocab {
+        return Err(format!(
+            "model.vocab has {} entries, the limit is {}",
+            vocab.len(),
+            limits.max_vocab
+        ));
+    }
+    for (token, id) in vocab {
+        check_id(token, id, limits)?;
+    }
+    if let Some(merges) = model.get("merges") {
+        let Some(merges) = merges.as_array() else {
+            return Err("model.merges is no list".into());
+        };
+        if merges.len() > limits.max_merges {
+            return Err(format!(
+                "model.merges has {} rules, the limit is {}",
+                merges.len(),
+                limits.max_merges
+            ));
+        }
+        for (i, merge) in merges.iter().enumerate() {
+            let [left, right] = split_merge(merge)
+                .ok_or_else(|| format!("model.merges[{i}]: {merge} is no pair of tokens"))?;
+            let joined = format!("{left}{right}");
+            if let Some(missing) = [left, right, &joined]
+                .into_iter()
+                .find(|token| !vocab.contains_key(*token))
+            {
+                return Err(format!(
+                    "model.merges[{i}]: token {missing:?} is not in the vocabulary"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Merge rules come as `"a b"` (older files) or `["a", "b"]`.
+fn split_merge(merge: &Value) -> Option<[&str; 2]> {
+    match merge {
+        Value::String(line) => line
+            .split_once(' ')
+            .filter(|(_, right)| !right.contains(' '))
+            .map(|(left, right)| [left, right]),
+        Value::Array(pair) => match pair.as_slice() {
+            [Value::String(left), Value::String(right)] => Some([left, right]),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn check_id(token: &str, id: &Value, limits: &TokenizerLimits) -> Result<(), String> {
+    let shown: String = token.chars().take(40).collect();
+    if token.len() > limits.max_token_bytes {
+        return Err(format!(
+            "token {shown:?}…: {} bytes, the limit is {}",
+            token.len(),
+            limits.max_token_bytes
+        ));
+    }
+    match id.as_u64() {
+        Some(id) if id < limits.max_id => Ok(()),
+        Some(id) => Err(format!(
+            "token {shown:?}: id {id} is not below the limit {} (the model's vocabulary)",
+            limits.max_id
+        )),
+        None => Err(format!("token {shown:?}: {id} is not a token id")),
+    }
+}
+
+fn check_added(added: &Value, limits: &TokenizerLimits) -> Result<(), String> {
+    let tokens = match added {
+        Value::Null => return Ok(()),
+        Value::Array(tokens) => tokens,
+        _ => return Err("added_tokens is no list".into()),
+    };
+    if tokens.len() > limits.max_added {
+        return Err(format!(
+            "added_tokens has {} entries, the limit is {}",
+            tokens.len(),
+            limits.max_added
+        ));
+    }
+    for (i, token) in tokens.iter().enumerate() {
+        let content = token
+            .get("content")
+            .and_then(Value::as_str)
+            .ok_or_else(|| format!("added_tokens[{i}] has no content"))?;
+        check_id(content, token.get("id").unwrap_or(&Value::Null), limits)?;
+    }
+    Ok(())
+}
+
+/// Nesting of processors inside processors; real files have two levels.
+const MAX_DEPTH: usize = 16;
+
+/// Looks for numbers that become allocations and for regular expressions, wherever they stand in a processor.
+fn check_part(
+    value: &Value,
+    path: &str,
+    limits: &TokenizerLimits,
+    depth: usize,
+) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("{path}: nested deeper than {MAX_DEPTH}"));
+    }
+    match value {
+        Value::Object(object) => object.iter().try_for_each(|(key, inner)| {
+            let path = format!("{path}.{key}");
+            match (key.as_str(), inner) {
+                ("Regex", Value::String(pattern)) => check_regex(pattern, &path, limits),
+                ("ids", Value::Array(ids)) => {
+                    ids.iter().try_for_each(|id| check_id(&path, id, limits))
+                }
+                _ => check_part(inner, &path, limits, depth + 1),
+            }
+        }),
+        Value::Array(items) => items.iter().enumerate().try_for_each(|(i, inner)| {
+            check_part(inner, &format!("{path}[{i}]"), limits, depth + 1)
+        }),
+        Value::Number(number)
+            if number
+                .as_f64()
+                .is_some_and(|n| n.abs() >= limits.max_id as f64) =>
+        {
+            Err(format!(
+                "{path}: {number} is not below the limit {}",
+                limits.max_id
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_regex(pattern: &str, path: &str, limits: &TokenizerLimits) -> Result<(), String> {
+    if pattern.len() > limits.max_regex_bytes {
+        return Err(format!(
+            "{path}: a regular expression of {} bytes, the limit is {}",
+            pattern.len(),
+            limits.max_regex_bytes
+        ));
+    }
+    if let Some(at) = nested_repeat(pattern) {
+        return Err(format!(
+            "{path}: the regular expression repeats a repetition at byte {at}, which can take exponential time: {pattern:?}"
+        ));
+    }
+    SysRegex::new(pattern).map(drop).map_err(|error| {
+        format!("{path}: the regular expression {pattern:?} does not compile: {error}")
+    })
+}
+
+/// Byte offset of an unbounded repeat applied to a group that itself ends in or consists of an unbounded repeat, such as `(a+)+`.
+///
+/// It errs on the side of refusal: published pre-tokenizers repeat classes, never groups that repeat.
+fn nested_repeat(pattern: &str) -> Option<usize> {
+    let bytes = pattern.as_bytes();
+    let mut open: Vec<bool> = Vec::new(); // for each open group: holds an unbounded repeat
+    let mut i = 0;
+    let unbounded = |i: usize| match bytes.get(i) {
+        Some(b'*' | b'+') => true,
+        Some(b'{') => pattern[i..]
+            .find('}')
+            .is_some_and(|end| pattern[i..i + end].ends_with(',')),
+        _ => false,
+    };
+    while i < bytes.len() {
+        match bytes[i] {
+            b'\\' => i += 1,
+            b'[' => i = class_end(bytes, i),
+            b'(' => open.push(false),
+            b')' => {
+                let inner = open.pop().unwrap_or(false);
+                if inner && unbounded(i + 1) {
+                    return Some(i + 1);
+                }
+                if let Some(outer) = open.last_mut() {
+                    *outer |= inner;
+                }
+            }
+            _ if unbounded(i) => {
+                if let Some(group) = open.last_mut() {
+                    *group = true;
+                }
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    None
+}
+
+/// Index of the `]` that closes the class opened at `start`.
+fn class_end(bytes: &[u8], start: usize) -> usize {
+    let mut depth = 0usize;
+    let mut i = start;
+    while i < bytes.len() {
+        match bytes[i] {
+            b'\\' => i += 1,
+            b'[' => depth += 1,
+            b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return i;
+                }
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_repeats_are_found_and_real_patterns_pass() {
+        assert_eq!(nested_repeat("(a+)+$"), Some(4));
+        assert!(nested_repeat("((?:ab*)c)*").is_some());
+        assert!(nested_repeat(r"(\w{2,})*").is_some());
+        let real = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+        assert_eq!(nested_repeat(real), None);
+        assert_eq!(nested_repeat(r"[(a+)]+\(b+\)*"), None);
+    }
+}
