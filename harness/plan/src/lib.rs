@@ -1,1 +1,13 @@
-//! Benches, stages, cells, the store.
+//! Benches → stages → cells; the store; comparison; reports. Links no torch and opens no plugin.
+//!
+//! A bench (`benchmarks/tables/*.toml`) is read by [`bench`], resolved against plugins ([`plugin`]), checkpoints and SAE sets
+//! ([`sources`]), and expanded by [`expand`] into [`cell::Cell`]s, each keyed by everything that can change its value.
+//! A worker runs cells ([`protocol`]) and leaves their results in the [`store`]; [`table`] derives CSV from them and
+//! [`compare`] compares CSV files. Nothing here depends on the order in which cells were run, or where.
+
+pub mod canonical;
+pub mod cell;
+pub mod exit;
+pub mod outputs;
+pub mod protocol;
+pub mod stages;

@@ -1,0 +1,363 @@
+//! The line protocol between `harness` and `harness-worker`: one JSON object a line on the worker's standard input and output.
+//!
+//! ```text
+//! worker → hello          host → init          worker → ready | fatal
+//! host → run              worker → progress*   worker → done | failed         (repeat)
+//! host → shutdown         worker ends
+//! ```
+//! The worker writes results to the store itself; `done` means that the cell file is in place.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, Write},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{cell::Cell, exit, stages::Dtype};
+
+/// Version of this protocol. Host and worker of different versions do not work together.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Longest line that is read, in bytes.
+pub const MAX_LINE_BYTES: usize = 64 << 20;
+
+/// Where contents lie on this machine. Never hashed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    /// Checkpoint hash → model folder.
+    pub models: BTreeMap<String, PathBuf>,
+    /// SAE hash → folder of one SAE.
+    pub saes: BTreeMap<String, PathBuf>,
+    /// Content hash → file (text for activation passes).
+    pub files: BTreeMap<String, PathBuf>,
+}
+
+/// What the host says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ToWorker {
+    /// First message: what the worker needs for every cell.
+    Init(Init),
+    /// Run one cell.
+    Run {
+        /// The cell.
+        cell: Cell,
+    },
+    /// End.
+    Shutdown {},
+}
+
+/// What the worker needs for every cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Init {
+    /// Folders searched for plugins.
+    pub plugins: Vec<PathBuf>,
+    /// Where contents lie.
+    pub sources: Sources,
+    /// The store.
+    pub store: PathBuf,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Number format of model passes.
+    pub dtype: Dtype,
+    /// Threads of the tensor library.
+    pub threads: u32,
+    /// Pinned instruction set and thread count.
+    pub reproducible: bool,
+}
+
+/// What the worker says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FromWorker {
+    /// First message.
+    Hello(Hello),
+    /// Libraries are loaded; cells can be sent.
+    Ready {
+        /// Plugins that were refused, with the reason.
+        refused: Vec<Refused>,
+    },
+    /// A cell is under way.
+    Progress {
+        /// The cell.
+        key: String,
+        /// Units done.
+        done: u64,
+        /// Units in all.
+        total: u64,
+        /// What a unit is, e.g. `rows`.
+        unit: String,
+    },
+    /// A cell is done and in the store.
+    Done {
+        /// The cell.
+        key: String,
+        /// What it took.
+        counters: Counters,
+    },
+    /// A cell failed; the worker goes on.
+    Failed(Failure),
+    /// The worker cannot go on and ends.
+    Fatal(Failure),
+    /// Something to show.
+    Log {
+        /// How important it is.
+        level: LogLevel,
+        /// The text, one line.
+        message: String,
+    },
+}
+
+/// Versions of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the worker.
+    pub protocol: u32,
+    /// Version of the harness.
+    pub harness: String,
+    /// Version of the plugin interface, `major.minor`.
+    pub abi: String,
+    /// Version of libtorch.
+    pub torch: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// A plugin that was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// Its manifest or library.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a cell took. Kept beside its output, never hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Counters {
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Rows × blocks run.
+    pub block_passes: u64,
+    /// Rows through the output head.
+    pub head_rows: u64,
+    /// Texts generated.
+    pub generations: u64,
+    /// Questions answered by the judge, cached answers not counted.
+    pub judge_calls: u64,
+    /// Tokens paid for, sent and received.
+    pub judge_tokens: u64,
+}
+
+/// A failure that is not a bug of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(deny_unknown_fields)]
+#[error("{message}")]
+pub struct Failure {
+    /// The cell, if one was under way.
+    pub key: Option<String>,
+    /// The plugin that caused it, if one did.
+    pub plugin: Option<String>,
+    /// What happened, for a person.
+    pub message: String,
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// A plugin returned an error, panicked or answered nonsense.
+    Plugin,
+    /// A plugin needed for the plan was refused.
+    PluginRefused,
+    /// A checkpoint, an SAE or a data file is damaged or does not fit.
+    BadInput,
+    /// The device is missing or unusable.
+    Device,
+    /// Out of memory on the device.
+    OutOfMemory,
+    /// The judge refused: key, authorisation or quota.
+    JudgeAuth,
+    /// The judge's budget is used up.
+    JudgeBudget,
+    /// Results cannot be written.
+    CannotWrite,
+    /// Stopped on request.
+    Interrupted,
+    /// The worker process died.
+    WorkerDied,
+    /// Took longer than allowed.
+    TimedOut,
+    /// Anything else.
+    Internal,
+}
+
+impl FailureKind {
+    /// Exit code when the whole run ends for this reason.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            FailureKind::Plugin | FailureKind::WorkerDied | FailureKind::TimedOut => exit::PARTIAL,
+            FailureKind::PluginRefused => exit::PLUGIN_REFUSED,
+            FailureKind::BadInput => exit::BAD_INPUT,
+            FailureKind::Device | FailureKind::OutOfMemory => exit::DEVICE,
+            FailureKind::JudgeAuth => exit::JUDGE_AUTH,
+            FailureKind::JudgeBudget => exit::JUDGE_BUDGET,
+            FailureKind::CannotWrite => exit::CANNOT_WRITE,
+            FailureKind::Interrupted => exit::INTERRUPTED,
+            FailureKind::Internal => exit::UNEXPECTED,
+        }
+    }
+
+    /// Whether the rest of the run is pointless: every further cell would fail the same way.
+    pub const fn stops_run(self) -> bool {
+        matches!(
+            self,
+            FailureKind::JudgeAuth
+                | FailureKind::JudgeBudget
+                | FailureKind::CannotWrite
+                | FailureKind::Interrupted
+                | FailureKind::PluginRefused
+                | FailureKind::Device
+        )
+    }
+}
+
+/// Importance of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Of interest to somebody looking for a fault.
+    Debug,
+    /// Of interest to everybody.
+    Info,
+    /// Something is not as it should be.
+    Warn,
+}
+
+/// Why a message could not be exchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// The pipe broke.
+    #[error("the pipe to the other process broke: {0}")]
+    Io(#[from] io::Error),
+    /// A line is not a message of this protocol.
+    #[error("not a message of protocol {PROTOCOL_VERSION}: {source}; the line begins `{start}`")]
+    Json {
+        /// What is wrong with it.
+        source: serde_json::Error,
+        /// Its first 80 characters.
+        start: String,
+    },
+    /// A line is too long.
+    #[error("a message is longer than {MAX_LINE_BYTES} bytes")]
+    TooLong,
+}
+
+/// Write one message as a line and flush it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_message<T: Serialize>(out: &mut impl Write, message: &T) -> Result<(), ProtocolError> {
+    let mut line = serde_json::to_vec(message).map_err(io::Error::other)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Read one message; `None` at the end of the stream. Blank lines are passed over.
+///
+/// # Errors
+/// When the pipe breaks, or a line is not a message or too long.
+pub fn read_message<T: DeserializeOwned>(
+    input: &mut impl BufRead,
+) -> Result<Option<T>, ProtocolError> {
+    loop {
+        let mut line = Vec::new();
+        let n =
+            io::Read::take(&mut *input, MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+        if n == 0 {
+            return Ok(None);
+        }
+        if n > MAX_LINE_BYTES {
+            return Err(ProtocolError::TooLong);
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        return serde_json::from_slice(&line)
+            .map(Some)
+            .map_err(|source| ProtocolError::Json {
+                source,
+                start: String::from_utf8_lossy(&line)
+                    .trim_end()
+                    .chars()
+                    .take(80)
+                    .collect(),
+            });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::Stage;
+    use serde_json::json;
+
+    #[test]
+    fn messages_survive_the_pipe() {
+        let cell = Cell::new(Stage::Score, &json!({"lambda": 0.3}), vec![]).unwrap();
+        let sent = [
+            ToWorker::Init(Init {
+                plugins: vec!["plugins".into()],
+                sources: Sources::default(),
+                store: "out".into(),
+                device: "cpu".into(),
+                dtype: Dtype::F32,
+                threads: 2,
+                reproducible: true,
+            }),
+            ToWorker::Run { cell },
+            ToWorker::Shutdown {},
+        ];
+        let mut pipe = Vec::new();
+        for message in &sent {
+            write_message(&mut pipe, message).unwrap();
+        }
+        assert_eq!(pipe.iter().filter(|&&b| b == b'\n').count(), sent.len());
+        let mut input = pipe.as_slice();
+        for message in &sent {
+            assert_eq!(
+                read_message::<ToWorker>(&mut input).unwrap().as_ref(),
+                Some(message)
+            );
+        }
+        assert!(read_message::<ToWorker>(&mut input).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_line_that_is_no_message_is_named() {
+        let error = read_message::<FromWorker>(&mut "\n\nhello there\n".as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("hello there"), "{error}");
+        let error =
+            read_message::<FromWorker>(&mut "{\"type\":\"ready\",\"refusd\":[]}\n".as_bytes())
+                .unwrap_err();
+        assert!(error.to_string().contains("refusd"), "{error}");
+    }
+
+    #[test]
+    fn failures_end_runs_with_their_code() {
+        assert_eq!(FailureKind::JudgeAuth.exit_code(), 30);
+        assert_eq!(FailureKind::Plugin.exit_code(), 5);
+        assert!(FailureKind::CannotWrite.stops_run() && !FailureKind::Plugin.stops_run());
+    }
+}

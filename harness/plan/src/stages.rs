@@ -1,0 +1,354 @@
+//! The stages of the steering benches and the parameters of their cells.
+//!
+//! ```text
+//! features ──► explain ─────────────┐
+//!     └──────► steer ──► perplexity ├─► score
+//! baseline ──────┬─────► perplexity │
+//!                └─────► judge ─────┘      (judge reads explain, baseline and steer)
+//! ```
+//! Explanations are apart from the selection of features, and judgements apart from generation: another judge never
+//! generates again.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A stage. Its version is part of every key: raise it when the stage computes something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// [`FeaturesParams`] → [`crate::outputs::FeaturesOutput`]; inputs: none.
+    Features,
+    /// [`ExplainParams`] → [`crate::outputs::ExplainOutput`]; inputs: features.
+    Explain,
+    /// [`BaselineParams`] → [`crate::outputs::GenerationOutput`]; inputs: none.
+    Baseline,
+    /// [`SteerParams`] → [`crate::outputs::GenerationOutput`]; inputs: features.
+    Steer,
+    /// [`PerplexityParams`] → [`crate::outputs::PerplexityOutput`]; inputs: one baseline or steer cell.
+    Perplexity,
+    /// [`JudgeParams`] → [`crate::outputs::JudgeOutput`]; inputs: explain, baseline, steer.
+    Judge,
+    /// [`ScoreParams`] → [`crate::outputs::ScoreOutput`]; inputs: features, judge, perplexity of the baseline,
+    /// perplexity of the steered texts.
+    Score,
+}
+
+impl Stage {
+    /// All stages, in an order in which every stage follows those it reads.
+    pub const ALL: [Stage; 7] = [
+        Stage::Features,
+        Stage::Explain,
+        Stage::Baseline,
+        Stage::Steer,
+        Stage::Perplexity,
+        Stage::Judge,
+        Stage::Score,
+    ];
+
+    /// Its name in cells and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Features => "features",
+            Stage::Explain => "explain",
+            Stage::Baseline => "baseline",
+            Stage::Steer => "steer",
+            Stage::Perplexity => "perplexity",
+            Stage::Judge => "judge",
+            Stage::Score => "score",
+        }
+    }
+
+    /// Version of what it computes.
+    pub const fn version(self) -> u32 {
+        1
+    }
+
+    /// Whether it runs a model (and so belongs on the device).
+    pub const fn runs_model(self) -> bool {
+        matches!(
+            self,
+            Stage::Features | Stage::Baseline | Stage::Steer | Stage::Perplexity
+        )
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Stage {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Stage::ALL
+            .into_iter()
+            .find(|stage| stage.name() == name)
+            .ok_or_else(|| format!("unknown stage `{name}`"))
+    }
+}
+
+/// Number format of model passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    /// 32-bit floats.
+    F32,
+    /// Brain floats.
+    Bf16,
+}
+
+impl Dtype {
+    /// `f32` or `bf16`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "f32",
+            Dtype::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of one number.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::Bf16 => 2,
+        }
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "f32" => Ok(Dtype::F32),
+            "bf16" => Ok(Dtype::Bf16),
+            _ => Err(format!("unknown dtype `{name}`: f32 or bf16")),
+        }
+    }
+}
+
+/// How numbers are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Numerics {
+    /// Number format of model passes.
+    pub dtype: Dtype,
+    /// Pinned instruction set and thread count (`--reproducible`).
+    pub reproducible: bool,
+}
+
+/// A component of a plugin library, by content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginRef {
+    /// `model`, `sae`, `remasker`, `steering`, `metric` or `judge`.
+    pub kind: String,
+    /// Name of the component.
+    pub name: String,
+    /// Identifier of the plugin that offers it.
+    pub plugin: String,
+    /// SHA-256 of its library.
+    pub hash: String,
+}
+
+/// A checkpoint, by content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRef {
+    /// Name in the bench: `dream`, `qwen`, …
+    pub name: String,
+    /// Content hash of the folder, the key into [`crate::protocol::Sources::models`].
+    pub checkpoint: String,
+    /// The adapter that reads it.
+    pub adapter: PluginRef,
+}
+
+/// One SAE, by content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SaeRef {
+    /// Name of the set in the bench: `dream-mask`, …
+    pub set: String,
+    /// `clean`, `mask` or `unmask`.
+    pub policy: String,
+    /// Block whose output it was trained on, from 0.
+    pub layer: u32,
+    /// Active budget.
+    pub k: u32,
+    /// Content hash of its folder, the key into [`crate::protocol::Sources::saes`].
+    pub hash: String,
+    /// The architecture that reads it.
+    pub architecture: PluginRef,
+}
+
+/// Text for activation passes, by content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorpusRef {
+    /// Content hashes of its files in reading order, keys into [`crate::protocol::Sources::files`].
+    pub files: Vec<String>,
+    /// Tokens read at most, padding not counted.
+    pub budget_tokens: u64,
+    /// Tokens of a row.
+    pub context_length: u32,
+}
+
+/// How texts are generated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationParams {
+    /// Tokens after the prefix.
+    pub max_new_tokens: u32,
+    /// Sampling temperature.
+    pub temperature: f64,
+    /// Nucleus.
+    pub top_p: f64,
+    /// Denoising; `None` for autoregressive models.
+    pub denoising: Option<DenoisingParams>,
+    /// Seed of all draws; streams are `Stream::new(seed, "generate").item(prefix)`, the same for steered and unsteered
+    /// texts.
+    pub seed: u64,
+}
+
+/// The denoising run of a masked-diffusion model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenoisingParams {
+    /// Steps (`dlm_steps`).
+    pub dlm_steps: u32,
+    /// The order in which positions are revealed.
+    pub order: PluginRef,
+}
+
+/// Select features of one SAE from a held-out activation pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesParams {
+    /// The model.
+    pub model: ModelRef,
+    /// The SAE.
+    pub sae: SaeRef,
+    /// The text; never corrupted by masks (PROTOCOL §5, Decision).
+    pub corpus: CorpusRef,
+    /// Features selected at most.
+    pub n_features: u32,
+    /// Seed of the selection of contexts.
+    pub seed: u64,
+    /// How numbers are computed.
+    pub numerics: Numerics,
+}
+
+/// Explain the selected features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainParams {
+    /// Who explains.
+    pub judge: JudgeRef,
+}
+
+/// A judge and the model behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeRef {
+    /// The component.
+    pub component: PluginRef,
+    /// Model behind an online judge; `None` where the component decides alone.
+    pub model: Option<String>,
+}
+
+/// Unsteered texts of every prefix of the pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineParams {
+    /// The model.
+    pub model: ModelRef,
+    /// The pool of prefixes, in order.
+    pub prefixes: Vec<String>,
+    /// How texts are generated.
+    pub generation: GenerationParams,
+    /// How numbers are computed.
+    pub numerics: Numerics,
+}
+
+/// Steered texts of every selected feature of one SAE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SteerParams {
+    /// The model.
+    pub model: ModelRef,
+    /// The SAE whose decoder rows are the directions.
+    pub sae: SaeRef,
+    /// The pool of prefixes; feature f gets `n_prefix` of them, drawn from
+    /// `Stream::new(seed, "prefixes").item(layer).item(latent)`.
+    pub prefixes: Vec<String>,
+    /// Prefixes for each feature.
+    pub n_prefix: u32,
+    /// How texts are generated.
+    pub generation: GenerationParams,
+    /// How the residual is moved.
+    pub steering: SteeringParams,
+    /// How numbers are computed.
+    pub numerics: Numerics,
+}
+
+/// How the residual is moved (Eq. 4, Eq. 13).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SteeringParams {
+    /// Strength α.
+    pub amp_factor: f64,
+    /// Which positions: the steering policy.
+    pub token_scope: PluginRef,
+    /// Steered positions of a policy that picks some; `None` where it has no such number.
+    pub k_scope: Option<u32>,
+}
+
+/// Perplexity of texts under the scorer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerplexityParams {
+    /// The scorer, named `model` because it is the model this stage runs.
+    pub model: ModelRef,
+    /// Tokens of a text scored at most.
+    pub max_tokens: u32,
+    /// How numbers are computed.
+    pub numerics: Numerics,
+}
+
+/// Judge pairs of unsteered and steered texts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeParams {
+    /// Who judges.
+    pub judge: JudgeRef,
+}
+
+/// Form C, P and S of every feature (Eq. 17–19) and their means over the SAE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreParams {
+    /// Weight of P in S.
+    pub lambda: f64,
+    /// Bootstrap resamples of the standard errors.
+    pub resamples: u32,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+    /// The metrics that form C, P and S, sorted.
+    pub metrics: Vec<PluginRef>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back() {
+        for stage in Stage::ALL {
+            assert_eq!(stage.name().parse::<Stage>().unwrap(), stage);
+        }
+        assert!("scores".parse::<Stage>().is_err());
+    }
+}
