@@ -1,0 +1,96 @@
+use abi_stable::{
+    StableAbi, sabi_trait,
+    std_types::{RBox, RSlice, RString, RVec},
+};
+
+use crate::AbiResult;
+
+/// What a request asks for. An offline judge answers from `payload_json`, an LLM from `messages`.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgeTask(pub u32);
+
+impl JudgeTask {
+    /// Explain a latent from its contexts. Payload `{"contexts":[{"tokens":[..],"acts":[..]}]}`; answer
+    /// `{"explanation": ".."}`.
+    pub const EXPLAIN: Self = Self(1);
+    /// Score how strongly two texts express a concept, 0 to 100. Payload
+    /// `{"concept":"..","text_before":"..","text_after":".."}`; answer
+    /// `{"score_without": x, "score_after": y}`.
+    pub const CONCEPT_PAIR: Self = Self(2);
+    /// Which windows activate a latent. Payload `{"explanation":"..","windows":[".."]}`; answer
+    /// `{"active":[indices]}`.
+    pub const PREDICT_WINDOWS: Self = Self(3);
+}
+
+/// One message of a rendered prompt.
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: RString,
+    /// Its text.
+    pub content: RString,
+}
+
+/// One question.
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct JudgeRequest {
+    /// Returned with the reply.
+    pub id: RString,
+    /// What is asked.
+    pub task: JudgeTask,
+    /// The question's data as JSON.
+    pub payload_json: RString,
+    /// The question as a prompt.
+    pub messages: RVec<Message>,
+    /// Most tokens of an answer.
+    pub max_tokens: u32,
+    /// Sampling temperature.
+    pub temperature: f64,
+}
+
+/// One answer.
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct JudgeReply {
+    /// The request's id.
+    pub id: RString,
+    /// The answer: JSON as the task says.
+    pub text: RString,
+    /// Tokens paid for, 0 offline.
+    pub tokens_in: u64,
+    /// Tokens paid for, 0 offline.
+    pub tokens_out: u64,
+}
+
+/// Who answers: part of every cached reply's key.
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct JudgeIdentity {
+    /// Model or method with its version, e.g. `lexical-1`.
+    pub model: RString,
+    /// Whether results may be compared with the paper's judge.
+    pub comparable_with_paper: bool,
+    /// Whether answering needs the network.
+    pub online: bool,
+}
+
+/// Answers questions about texts.
+#[sabi_trait]
+pub trait Judge: Send {
+    /// Who answers.
+    fn identity(&self) -> AbiResult<JudgeIdentity>;
+
+    /// Answers every request, in order; one failed request does not fail the others.
+    #[sabi(last_prefix_field)]
+    fn complete(
+        &mut self,
+        requests: RSlice<'_, JudgeRequest>,
+        max_concurrency: u32,
+    ) -> AbiResult<RVec<AbiResult<JudgeReply>>>;
+}
+
+/// Owned judge.
+pub type JudgeBox = Judge_TO<'static, RBox<()>>;

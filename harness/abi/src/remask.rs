@@ -1,0 +1,67 @@
+use abi_stable::{StableAbi, sabi_trait, std_types::RBox};
+
+use crate::{AbiResult, TensorMut, TensorRef};
+
+/// Which step statistics a remasker reads; bits are combined with `|`.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemaskNeeds(pub u64);
+
+impl RemaskNeeds {
+    /// Nothing but the token states.
+    pub const NONE: Self = Self(0);
+    /// `confidence`.
+    pub const CONFIDENCE: Self = Self(1);
+    /// `margin`.
+    pub const MARGIN: Self = Self(2);
+    /// `neg_entropy`.
+    pub const NEG_ENTROPY: Self = Self(4);
+    /// `uniform`.
+    pub const UNIFORM: Self = Self(8);
+}
+
+/// What a remasker sees of one denoising step. Every tensor is `[b, t]` on the CPU; statistics not
+/// asked for by `needs` hold zeros. At positions that are not eligible statistics are undefined.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct StepView<'a> {
+    /// Step within the block of positions being decoded, from 0.
+    pub step: u64,
+    /// Steps of that block.
+    pub n_steps: u64,
+    /// i64, the sequence before this step.
+    pub tokens: TensorRef<'a>,
+    /// u8, 1 where the token is the mask token and may be revealed now.
+    pub eligible: TensorRef<'a>,
+    /// i64, the token that would be revealed.
+    pub candidate: TensorRef<'a>,
+    /// f32, probability of the candidate.
+    pub confidence: TensorRef<'a>,
+    /// f32, largest minus second largest probability.
+    pub margin: TensorRef<'a>,
+    /// f32, sum p·ln(p + 1e-10): negative entropy in nats.
+    pub neg_entropy: TensorRef<'a>,
+    /// f32 in [0, 1), one draw per position from the host's counter-based generator.
+    pub uniform: TensorRef<'a>,
+}
+
+/// Decides which masked positions are revealed at each denoising step (Eq. 8).
+///
+/// Rows are independent: what is revealed in one must not depend on another, so that batching
+/// changes nothing.
+#[sabi_trait]
+pub trait Remasker: Send {
+    /// Statistics the host must compute.
+    fn needs(&self) -> RemaskNeeds;
+
+    /// Starts a run (or a block of positions) of `n_steps` steps over `batch` rows.
+    fn begin(&mut self, n_steps: u64, batch: u64) -> AbiResult<()>;
+
+    /// `reveal: [b, t] u8`, 1 at positions to fill with their candidate. Only eligible ones may be 1,
+    /// and after the last step none may be left.
+    #[sabi(last_prefix_field)]
+    fn select(&mut self, step: StepView<'_>, reveal: TensorMut<'_>) -> AbiResult<()>;
+}
+
+/// Owned remasker.
+pub type RemaskerBox = Remasker_TO<'static, RBox<()>>;
