@@ -1,6 +1,15 @@
 //! Pure maths and records: no I/O, no torch, no plugins.
 //!
 //! Everything here is a function of its arguments. Sums are accumulated in f64 and ratios are formed once, from summed
-//! moments.
+//! moments; a value that does not exist is `None`, never 0 or NaN.
 
+pub mod ev;
+pub mod layer;
+pub mod loss;
+pub mod record;
 pub mod rng;
+pub mod schedule;
+pub mod sets;
+pub mod stats;
+pub mod steering;
+pub mod suggest;

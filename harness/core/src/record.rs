@@ -1,0 +1,138 @@
+//! Rows of results. A missing number is `None` with a status that says why; nothing is rounded.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{layer::Depth, steering::MeanScore};
+
+/// Whether a row's numbers are whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Every cell behind the row is done.
+    Ok,
+    /// Some cells behind the row failed; the numbers are of the others.
+    Partial,
+    /// No cell behind the row has a value because cells failed.
+    Failed,
+    /// No cell behind the row has been run yet.
+    Missing,
+}
+
+impl Status {
+    /// `ok`, `partial`, `failed` or `missing`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Status::Ok => "ok",
+            Status::Partial => "partial",
+            Status::Failed => "failed",
+            Status::Missing => "missing",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Status {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        [Status::Ok, Status::Partial, Status::Failed, Status::Missing]
+            .into_iter()
+            .find(|s| s.name() == name)
+            .ok_or_else(|| format!("unknown status `{name}`: ok, partial, failed or missing"))
+    }
+}
+
+/// C, P and S with what they rest on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SteeringNumbers {
+    /// C (Eq. 17).
+    pub concept_improvement: MeanScore,
+    /// P (Eq. 18).
+    pub perplexity_reduction: MeanScore,
+    /// S (Eq. 19).
+    pub steering_score: MeanScore,
+    /// Features, valid or not.
+    pub n_features: Option<u64>,
+    /// Features with C and P.
+    pub n_valid: Option<u64>,
+    /// Identity of the judge; empty when nothing was judged.
+    pub judge: String,
+    /// Whether the numbers are whole.
+    pub status: Status,
+}
+
+/// One SAE: a row of fig9.csv or fig10.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SteeringRow {
+    /// Family of models compared with each other, e.g. `qwen-dream`.
+    pub family: String,
+    /// Model, e.g. `dream`.
+    pub model: String,
+    /// SAE set, e.g. `dream-mask`.
+    pub sae: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Third of the layers.
+    pub depth: Depth,
+    /// Active budget of the SAE.
+    pub k: u32,
+    /// The numbers.
+    pub numbers: SteeringNumbers,
+}
+
+/// One layer of an SAE set, mean over its k sweep: a row of table2.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table2Row {
+    /// Family of models compared with each other, e.g. `qwen-dream`.
+    pub family: String,
+    /// Model, e.g. `dream`.
+    pub model: String,
+    /// SAE set, e.g. `dream-mask`.
+    pub sae: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Third of the layers.
+    pub depth: Depth,
+    /// Whether S is the largest printed S of its family and layer.
+    pub starred: bool,
+    /// The numbers.
+    pub numbers: SteeringNumbers,
+}
+
+/// One configuration of Table 4, with the time and the scores of one SAE.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table4Row {
+    /// Group of the table: `baseline_ar`, `ablation_amp_factor`, …
+    pub group: String,
+    /// Model, e.g. `dream`.
+    pub model: String,
+    /// SAE set.
+    pub sae: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Active budget of the SAE.
+    pub k: u32,
+    /// Strength α.
+    pub amp_factor: f64,
+    /// Denoising steps; `None` for autoregressive models.
+    pub dlm_steps: Option<u32>,
+    /// Steering policy.
+    pub token_scope: String,
+    /// Steered positions of a policy that picks some.
+    pub k_scope: Option<u32>,
+    /// Prefixes for each feature.
+    pub n_prefix: u32,
+    /// Tokens after the prefix.
+    pub max_new_tokens: u32,
+    /// Wall-clock minutes of all stages of this SAE, as first measured; depends on the machine.
+    pub time_per_sae_min: Option<f64>,
+    /// The numbers.
+    pub numbers: SteeringNumbers,
+}

@@ -1,0 +1,106 @@
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+use super::Moments;
+
+/// Bounds of a confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower bound.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+}
+
+impl Interval {
+    /// Whether a value lies inside or on a bound.
+    pub fn contains(&self, x: f64) -> bool {
+        self.low <= x && x <= self.high
+    }
+}
+
+/// Interval of a mean by Student's t at a confidence such as 0.95; `None` for fewer than two values.
+pub fn student_interval(moments: &Moments, confidence: f64) -> Option<Interval> {
+    let (mean, std_err) = (moments.mean()?, moments.std_err()?);
+    let t = StudentsT::new(0.0, 1.0, (moments.n() - 1) as f64).ok()?;
+    Some(around(
+        mean,
+        std_err * t.inverse_cdf(upper_tail(confidence)?),
+    ))
+}
+
+/// Interval of an estimate with a known standard error; `None` when the confidence is not in (0, 1).
+pub fn normal_interval(estimate: f64, std_err: f64, confidence: f64) -> Option<Interval> {
+    Some(around(estimate, std_err * z_value(confidence)?))
+}
+
+/// Wilson's interval of a proportion; `None` for no trials or more successes than trials.
+pub fn wilson_interval(successes: u64, trials: u64, confidence: f64) -> Option<Interval> {
+    if trials == 0 || successes > trials {
+        return None;
+    }
+    let (n, p, z) = (
+        trials as f64,
+        successes as f64 / trials as f64,
+        z_value(confidence)?,
+    );
+    let scale = 1.0 + z * z / n;
+    let centre = (p + z * z / (2.0 * n)) / scale;
+    let half = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    Some(Interval {
+        low: (centre - half).max(0.0),
+        high: (centre + half).min(1.0),
+    })
+}
+
+fn around(centre: f64, half: f64) -> Interval {
+    Interval {
+        low: centre - half,
+        high: centre + half,
+    }
+}
+
+fn z_value(confidence: f64) -> Option<f64> {
+    Some(Normal::standard().inverse_cdf(upper_tail(confidence)?))
+}
+
+fn upper_tail(confidence: f64) -> Option<f64> {
+    (confidence > 0.0 && confidence < 1.0).then_some(0.5 + confidence / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(got: f64, want: f64) {
+        assert!((got - want).abs() < 1e-6, "{got} is not {want}");
+    }
+
+    /// Tabulated quantiles: t(0.975, 4) = 2.776445, z(0.975) = 1.959964.
+    #[test]
+    fn tabulated_quantiles() {
+        let m = Moments::of(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        let i = student_interval(&m, 0.95).unwrap();
+        close(i.high - 3.0, 2.776_445_105 * (2.5f64 / 5.0).sqrt());
+        close(3.0 - i.low, i.high - 3.0);
+        close(
+            normal_interval(1.0, 2.0, 0.95).unwrap().high,
+            1.0 + 2.0 * 1.959_963_985,
+        );
+        assert!(normal_interval(0.0, 1.0, 1.0).is_none());
+        assert!(student_interval(&Moments::of(&[1.0]), 0.95).is_none());
+    }
+
+    /// Published example: 15 of 148 at 95 % gives 0.0624 to 0.1605 (Newcombe 1998).
+    #[test]
+    fn wilson_known_value() {
+        let i = wilson_interval(15, 148, 0.95).unwrap();
+        assert!(
+            (i.low - 0.0624).abs() < 5e-5 && (i.high - 0.1605).abs() < 5e-5,
+            "{i:?}"
+        );
+        close(wilson_interval(0, 10, 0.95).unwrap().low, 0.0);
+        close(wilson_interval(10, 10, 0.95).unwrap().high, 1.0);
+        assert!(wilson_interval(0, 0, 0.95).is_none() && wilson_interval(3, 2, 0.95).is_none());
+    }
+}

@@ -1,0 +1,125 @@
+use serde::{Deserialize, Serialize};
+
+/// Count, mean and summed squared deviation of a sample, mergeable without loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Moments {
+    n: u64,
+    mean: f64,
+    m2: f64,
+}
+
+impl Moments {
+    /// The moments of some values.
+    pub fn of(values: &[f64]) -> Moments {
+        let mut moments = Moments::default();
+        values.iter().for_each(|&x| moments.push(x));
+        moments
+    }
+
+    /// Add one value (Welford's update, which does not cancel for a mean far from 0).
+    pub fn push(&mut self, x: f64) {
+        self.n += 1;
+        let delta = x - self.mean;
+        self.mean += delta / self.n as f64;
+        self.m2 += delta * (x - self.mean);
+    }
+
+    /// The moments of both samples together.
+    pub fn merge(self, other: Moments) -> Moments {
+        if self.n == 0 {
+            return other;
+        }
+        if other.n == 0 {
+            return self;
+        }
+        let n = self.n + other.n;
+        let delta = other.mean - self.mean;
+        let share = other.n as f64 / n as f64;
+        Moments {
+            n,
+            mean: self.mean + delta * share,
+            m2: self.m2 + other.m2 + delta * delta * self.n as f64 * share,
+        }
+    }
+
+    /// Values seen.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// Their mean; `None` when there are none.
+    pub fn mean(&self) -> Option<f64> {
+        (self.n > 0).then_some(self.mean)
+    }
+
+    /// Sample variance (n - 1); `None` for fewer than two values.
+    pub fn variance(&self) -> Option<f64> {
+        (self.n > 1).then(|| self.m2 / (self.n - 1) as f64)
+    }
+
+    /// Sample standard deviation; `None` for fewer than two values.
+    pub fn std_dev(&self) -> Option<f64> {
+        self.variance().map(f64::sqrt)
+    }
+
+    /// Standard error of the mean; `None` for fewer than two values.
+    pub fn std_err(&self) -> Option<f64> {
+        self.variance().map(|v| (v / self.n as f64).sqrt())
+    }
+}
+
+/// Moments of `b[i] - a[i]` over the pairs in which both are present.
+pub fn paired_differences(a: &[Option<f64>], b: &[Option<f64>]) -> Moments {
+    let mut moments = Moments::default();
+    for (a, b) in a.iter().zip(b) {
+        if let (Some(a), Some(b)) = (a, b) {
+            moments.push(b - a);
+        }
+    }
+    moments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn small_samples() {
+        let none = Moments::default();
+        assert_eq!((none.mean(), none.std_err()), (None, None));
+        let one = Moments::of(&[3.0]);
+        assert_eq!((one.mean(), one.variance()), (Some(3.0), None));
+        let m = Moments::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
+        assert_eq!(m.mean(), Some(5.0));
+        assert!((m.variance().unwrap() - 32.0 / 7.0).abs() < 1e-14);
+    }
+
+    #[test]
+    fn pairs_with_a_missing_half_do_not_count() {
+        let m = paired_differences(&[Some(1.0), None, Some(2.0)], &[Some(4.0), Some(9.0), None]);
+        assert_eq!((m.n(), m.mean()), (1, Some(3.0)));
+    }
+
+    #[test]
+    fn a_large_mean_does_not_cancel() {
+        let m = Moments::of(&[1e9 + 4.0, 1e9 + 7.0, 1e9 + 13.0, 1e9 + 16.0]);
+        assert!((m.variance().unwrap() - 30.0).abs() < 1e-6);
+    }
+
+    proptest! {
+        #[test]
+        fn merging_pieces_equals_the_whole(values in prop::collection::vec(-1e3f64..1e3, 0..40), cut in 0usize..40) {
+            let cut = cut.min(values.len());
+            let whole = Moments::of(&values);
+            let merged = Moments::of(&values[..cut]).merge(Moments::of(&values[cut..]));
+            prop_assert_eq!(whole.n(), merged.n());
+            for (a, b) in [(whole.mean(), merged.mean()), (whole.variance(), merged.variance())] {
+                match (a, b) {
+                    (Some(a), Some(b)) => prop_assert!((a - b).abs() <= 1e-9 * (1.0 + a.abs())),
+                    (a, b) => prop_assert_eq!(a, b),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Concept improvement, perplexity reduction and steering score (Eq. 17–19), from judged pairs and perplexities.
+
+use crate::stats::{Bootstrap, mean_bootstrap};
+
+/// What is known of one feature on one prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PrefixResult {
+    /// Judge's scores of the unsteered and the steered text, 0 to 100; `None` when the pair was not judged.
+    pub concept: Option<(f64, f64)>,
+    /// Perplexities of the unsteered and the steered text; `None` when either is missing.
+    pub perplexity: Option<(f64, f64)>,
+}
+
+/// Scores of one feature.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SteeringScores {
+    /// C = (mean after - mean before) / 100 over the judged prefixes (Eq. 17).
+    pub concept_improvement: Option<f64>,
+    /// P = (mean before - mean after) / mean before, means over prefixes first (Eq. 18).
+    pub perplexity_reduction: Option<f64>,
+    /// S = C + lambda · P (Eq. 19).
+    pub steering_score: Option<f64>,
+}
+
+/// Scores of a feature from its prefixes. A pair that was not judged is left out of C only.
+pub fn feature_scores(prefixes: &[PrefixResult], lambda: f64) -> SteeringScores {
+    let concept = mean_pair(prefixes.iter().filter_map(|p| p.concept));
+    let perplexity = mean_pair(prefixes.iter().filter_map(|p| p.perplexity));
+    let concept_improvement = concept.map(|(before, after)| (after - before) / 100.0);
+    let perplexity_reduction = perplexity
+        .filter(|(before, _)| *before > 0.0)
+        .map(|(before, after)| (before - after) / before);
+    SteeringScores {
+        concept_improvement,
+        perplexity_reduction,
+        steering_score: concept_improvement
+            .zip(perplexity_reduction)
+            .map(|(c, p)| c + lambda * p),
+    }
+}
+
+/// A mean with its standard error over features.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeanScore {
+    /// The mean; `None` without features.
+    pub value: Option<f64>,
+    /// Bootstrap standard error; `None` for fewer than two features.
+    pub std_err: Option<f64>,
+}
+
+/// Means over the features of an SAE.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SaeScores {
+    /// C.
+    pub concept_improvement: MeanScore,
+    /// P.
+    pub perplexity_reduction: MeanScore,
+    /// S.
+    pub steering_score: MeanScore,
+    /// Features, valid or not: the denominator.
+    pub n_features: usize,
+    /// Features with C and P.
+    pub n_valid: usize,
+}
+
+/// Means over features; a feature without C or P counts as 0 in all three (PROTOCOL §6), so S = C + lambda · P holds for
+/// the means too.
+pub fn sae_scores(features: &[SteeringScores], bootstrap: Bootstrap) -> SaeScores {
+    let valid: Vec<(f64, f64, f64)> = features
+        .iter()
+        .map(|f| {
+            match (
+                f.concept_improvement,
+                f.perplexity_reduction,
+                f.steering_score,
+            ) {
+                (Some(c), Some(p), Some(s)) => (c, p, s),
+                _ => (0.0, 0.0, 0.0),
+            }
+        })
+        .collect();
+    let mean = |pick: fn(&(f64, f64, f64)) -> f64| {
+        let values: Vec<f64> = valid.iter().map(pick).collect();
+        MeanScore {
+            value: (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64),
+            std_err: mean_bootstrap(&values, bootstrap).map(|r| r.std_err),
+        }
+    };
+    SaeScores {
+        concept_improvement: mean(|v| v.0),
+        perplexity_reduction: mean(|v| v.1),
+        steering_score: mean(|v| v.2),
+        n_features: features.len(),
+        n_valid: features
+            .iter()
+            .filter(|f| f.steering_score.is_some())
+            .count(),
+    }
+}
+
+/// Unweighted mean over independent estimates (the k sweep of Table 2) and its standard error; estimates without a value are
+/// left out, and the error is missing when one of those averaged has none.
+pub fn mean_of_estimates(estimates: &[MeanScore]) -> MeanScore {
+    let present: Vec<(f64, Option<f64>)> = estimates
+        .iter()
+        .filter_map(|e| Some((e.value?, e.std_err)))
+        .collect();
+    if present.is_empty() {
+        return MeanScore {
+            value: None,
+            std_err: None,
+        };
+    }
+    let n = present.len() as f64;
+    let variance: Option<f64> = present.iter().map(|(_, e)| e.map(|e| e * e)).sum();
+    MeanScore {
+        value: Some(present.iter().map(|(v, _)| v).sum::<f64>() / n),
+        std_err: variance.map(|v| v.sqrt() / n),
+    }
+}
+
+fn mean_pair(pairs: impl Iterator<Item = (f64, f64)>) -> Option<(f64, f64)> {
+    let (n, a, b) = pairs.fold((0usize, 0.0, 0.0), |(n, a, b), (x, y)| {
+        (n + 1, a + x, b + y)
+    });
+    (n > 0).then(|| (a / n as f64, b / n as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn prefix(concept: Option<(f64, f64)>, perplexity: Option<(f64, f64)>) -> PrefixResult {
+        PrefixResult {
+            concept,
+            perplexity,
+        }
+    }
+
+    #[test]
+    fn a_feature_by_hand() {
+        let got = feature_scores(
+            &[
+                prefix(Some((10.0, 30.0)), Some((10.0, 30.0))),
+                prefix(None, Some((30.0, 20.0))),
+                prefix(Some((20.0, 40.0)), None),
+            ],
+            0.3,
+        );
+        // Perplexities are averaged first: (20 - 25) / 20, not the mean of -2 and 1/3.
+        assert_eq!(got.concept_improvement, Some(0.2));
+        assert_eq!(got.perplexity_reduction, Some(-0.25));
+        assert_eq!(got.steering_score, Some(0.2 + 0.3 * -0.25));
+    }
+
+    #[test]
+    fn missing_is_missing_for_a_feature_and_zero_in_the_mean() {
+        let whole = feature_scores(&[prefix(Some((0.0, 40.0)), Some((2.0, 1.0)))], 0.3);
+        let broken = feature_scores(&[prefix(None, Some((2.0, 1.0)))], 0.3);
+        assert_eq!(
+            (broken.concept_improvement, broken.steering_score),
+            (None, None)
+        );
+        let sae = sae_scores(&[whole, broken], Bootstrap::default());
+        assert_eq!((sae.n_features, sae.n_valid), (2, 1));
+        assert_eq!(sae.concept_improvement.value, Some(0.2));
+        assert_eq!(sae.perplexity_reduction.value, Some(0.25));
+        let none = sae_scores(&[], Bootstrap::default());
+        assert_eq!(
+            (
+                none.concept_improvement.value,
+                none.concept_improvement.std_err
+            ),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn the_mean_over_k_adds_variances() {
+        let e = |v, s| MeanScore {
+            value: Some(v),
+            std_err: Some(s),
+        };
+        assert_eq!(
+            mean_of_estimates(&[e(1.0, 3.0), e(3.0, 4.0)]),
+            MeanScore {
+                value: Some(2.0),
+                std_err: Some(2.5)
+            }
+        );
+        let missing = MeanScore {
+            value: None,
+            std_err: None,
+        };
+        assert_eq!(mean_of_estimates(&[e(1.0, 3.0), missing]).value, Some(1.0));
+        assert_eq!(mean_of_estimates(&[missing]).value, None);
+    }
+
+    proptest! {
+        #[test]
+        fn means_keep_eq_19(scores in prop::collection::vec((prop::option::of((0f64..100.0, 0f64..100.0)), prop::option::of((1f64..50.0, 1f64..50.0))), 1..20)) {
+            let features: Vec<_> = scores.iter().map(|&(c, p)| feature_scores(&[prefix(c, p)], 0.3)).collect();
+            let sae = sae_scores(&features, Bootstrap { resamples: 20, seed: 0 });
+            let (c, p, s) = (sae.concept_improvement.value, sae.perplexity_reduction.value, sae.steering_score.value);
+            prop_assert!((s.unwrap() - c.unwrap() - 0.3 * p.unwrap()).abs() < 1e-12);
+        }
+
+        #[test]
+        fn unchanged_text_scores_zero(c in 0f64..100.0, p in 1f64..50.0) {
+            let got = feature_scores(&[prefix(Some((c, c)), Some((p, p)))], 0.3);
+            prop_assert_eq!((got.concept_improvement, got.perplexity_reduction), (Some(0.0), Some(0.0)));
+        }
+    }
+}
