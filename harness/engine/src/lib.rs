@@ -1,2 +1,3 @@
 //! Runs cells.
+pub mod data;
 pub mod text;

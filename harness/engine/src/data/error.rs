@@ -1,0 +1,90 @@
+//! What can be wrong with a data file, always with the place.
+
+use std::path::PathBuf;
+
+use crate::text::TextError;
+
+/// One row that was skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    /// The file.
+    pub path: PathBuf,
+    /// Line number, counted from 1.
+    pub line: u64,
+    /// Why the row cannot be used.
+    pub reason: String,
+}
+
+impl std::fmt::Display for BadRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}: {}", self.path.display(), self.line, self.reason)
+    }
+}
+
+/// Data that cannot be used (exit code 20, bad input file).
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// Reading failed.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A gzip member is cut, damaged, or expands beyond reason.
+    #[error("{path}: gzip: {detail} (at byte {offset} of the compressed file, after {produced} bytes of text)", path = path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// Position in the compressed file, bytes.
+        offset: u64,
+        /// Text bytes produced so far.
+        produced: u64,
+        /// What is wrong, with a hint.
+        detail: String,
+    },
+    /// A format this project does not read.
+    #[error("{path}: {detail}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what would be read.
+        detail: String,
+    },
+    /// More rows were bad than allowed.
+    #[error(
+        "{bad} of {rows} rows are bad, {allowed} allowed (--max-bad-rows {limit}); the first: {first}"
+    )]
+    TooManyBadRows {
+        /// Bad rows so far.
+        bad: u64,
+        /// Rows so far.
+        rows: u64,
+        /// How many of those rows may be bad.
+        allowed: u64,
+        /// The limit as a fraction of the rows.
+        limit: f64,
+        /// Where the first bad row is.
+        first: BadRow,
+    },
+    /// The files end before the requested amount.
+    #[error(
+        "the data ends after {found} tokens in {rows} rows, {wanted} were asked for (hint: add files, lower the budget, or pass --allow-short)"
+    )]
+    TooShort {
+        /// Tokens found.
+        found: u64,
+        /// Rows found.
+        rows: u64,
+        /// Tokens asked for.
+        wanted: u64,
+    },
+    /// The tokenizer lacks what a packing policy needs, or cannot encode a document.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A packing setting is out of range.
+    #[error("{0}")]
+    Setting(String),
+}

@@ -1,0 +1,20 @@
+//! Documents from files, and rows of token ids made from them.
+//!
+//! ```text
+//! files -> Lines (gzip members, line limits) -> Documents (jsonl, text; bad rows counted) -> Packer -> TokenRow -> TokenBatch
+//! ```
+//! Every stage is an iterator with bounded memory. A bad row is skipped, located and counted; more of them than
+//! [`DataOptions::max_bad_rows`] allows is an error, as are damaged archives.
+
+mod batch;
+mod documents;
+mod error;
+mod lines;
+mod pack;
+#[cfg(test)]
+mod tests;
+
+pub use batch::{TokenBatch, batches};
+pub use documents::{DataCounts, DataOptions, Document, Documents};
+pub use error::{BadRow, DataError};
+pub use pack::{PackIds, PackPolicy, Packer, TokenRow, take_tokens};

@@ -1,0 +1,242 @@
+//! From documents to rows of token ids.
+
+use super::documents::Document;
+use super::error::DataError;
+use crate::text::TextCodec;
+
+/// How documents fill rows of at most `context_length` tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackPolicy {
+    /// One document a row, with the family's special tokens, cut at the context (evaluation, PROTOCOL §4).
+    Truncate,
+    /// Documents joined by the end token until they hold 4 characters per position, one begin token (or end token) in front, no other special
+    /// tokens, cut at the context (SAE training, PROTOCOL §3).
+    Pack,
+}
+
+/// The ids that packing puts between documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackIds {
+    /// Put in front of a packed row; the end token where the tokenizer has none.
+    pub begin: u32,
+    /// Put between documents.
+    pub end: u32,
+}
+
+impl PackIds {
+    /// The ids `codec` names.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] when the tokenizer has no end token.
+    pub fn of(codec: &TextCodec) -> Result<Self, DataError> {
+        let special = codec.special();
+        let end = special.eos.ok_or_else(|| {
+            DataError::Setting(format!(
+                "{}: the tokenizer names no eos_token, packing needs one",
+                codec.dir().display()
+            ))
+        })?;
+        Ok(Self {
+            begin: special.bos.unwrap_or(end),
+            end,
+        })
+    }
+}
+
+/// One row of token ids, not padded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    /// Position of the row in the stream, the key of its random numbers. It does not depend on batching.
+    pub item: u64,
+    /// Token ids, at most the context length.
+    pub ids: Vec<u32>,
+    /// Documents the row was made from.
+    pub documents: u64,
+}
+
+/// Turns documents into rows, lazily.
+pub struct Packer<'a, D> {
+    documents: D,
+    codec: &'a TextCodec,
+    policy: PackPolicy,
+    ids: PackIds,
+    context_length: usize,
+    next_item: u64,
+    /// Rows of fewer tokens than this have nothing to predict and are passed over, counted in [`Packer::too_short`].
+    min_tokens: usize,
+    too_short: u64,
+    finished: bool,
+}
+
+/// Characters read per position of a packed row.
+const CHARS_PER_TOKEN: usize = 4;
+/// Characters of a long document that are tokenised first; more only when they turn out not to fill the row.
+const PREFIX_CHARS_PER_TOKEN: usize = 16;
+/// Tokens at the end of a cut text whose boundaries may differ from those in the whole text.
+const CUT_MARGIN_TOKENS: usize = 16;
+
+impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
+    /// Rows of at most `context_length` tokens from `documents`.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] for a context below 2, or when packing needs an end token that the tokenizer lacks.
+    pub fn new(
+        documents: D,
+        codec: &'a TextCodec,
+        policy: PackPolicy,
+        context_length: usize,
+    ) -> Result<Self, DataError> {
+        if context_length < 2 {
+            return Err(DataError::Setting(format!(
+                "context length {context_length}: a row needs at least 2 tokens"
+            )));
+        }
+        let ids = match policy {
+            PackPolicy::Pack => PackIds::of(codec)?,
+            PackPolicy::Truncate => PackIds { begin: 0, end: 0 },
+        };
+        Ok(Self {
+            documents,
+            codec,
+            policy,
+            ids,
+            context_length,
+            next_item: 0,
+            min_tokens: 2,
+            too_short: 0,
+            finished: false,
+        })
+    }
+
+    /// Rows passed over because they had fewer than two tokens.
+    pub fn too_short(&self) -> u64 {
+        self.too_short
+    }
+
+    /// The documents behind the rows, for their counts.
+    pub fn documents(&self) -> &D {
+        &self.documents
+    }
+
+    fn next_row(&mut self) -> Result<Option<TokenRow>, DataError> {
+        loop {
+            let row = match self.policy {
+                PackPolicy::Truncate => self.truncated()?,
+                PackPolicy::Pack => self.packed()?,
+            };
+            let Some((mut ids, documents)) = row else {
+                return Ok(None);
+            };
+            ids.truncate(self.context_length);
+            let item = self.next_item;
+            self.next_item += 1;
+            if ids.len() < self.min_tokens {
+                self.too_short += 1;
+                continue;
+            }
+            return Ok(Some(TokenRow {
+                item,
+                ids,
+                documents,
+            }));
+        }
+    }
+
+    fn truncated(&mut self) -> Result<Option<(Vec<u32>, u64)>, DataError> {
+        let Some(document) = self.documents.next().transpose()? else {
+            return Ok(None);
+        };
+        Ok(Some((
+            self.encode_up_to(&document.text, true, self.context_length)?,
+            1,
+        )))
+    }
+
+    fn packed(&mut self) -> Result<Option<(Vec<u32>, u64)>, DataError> {
+        let wanted = CHARS_PER_TOKEN * self.context_length;
+        let mut ids = vec![self.ids.begin];
+        let (mut chars, mut documents) = (0, 0);
+        while chars < wanted {
+            let Some(document) = self.documents.next().transpose()? else {
+                break;
+            };
+            if documents > 0 {
+                ids.push(self.ids.end);
+            }
+            let room = self.context_length.saturating_sub(ids.len());
+            if room > 0 {
+                ids.extend(self.encode_up_to(&document.text, false, room)?);
+            }
+            chars += document.text.chars().count();
+            documents += 1;
+        }
+        Ok((documents > 0).then_some((ids, documents)))
+    }
+
+    /// The first `limit` tokens of `text`. Of a long text only a beginning is tokenised when that is sure to give the same tokens.
+    fn encode_up_to(
+        &self,
+        text: &str,
+        add_special: bool,
+        limit: usize,
+    ) -> Result<Vec<u32>, DataError> {
+        let cut = text
+            .char_indices()
+            .nth(PREFIX_CHARS_PER_TOKEN * (limit + CUT_MARGIN_TOKENS))
+            .map(|(at, _)| at);
+        if let Some(at) = cut {
+            let mut ids = self.codec.encode(&text[..at], add_special)?;
+            if ids.len() >= limit + CUT_MARGIN_TOKENS {
+                ids.truncate(limit);
+                return Ok(ids);
+            }
+        }
+        let mut ids = self.codec.encode(text, add_special)?;
+        ids.truncate(limit);
+        Ok(ids)
+    }
+}
+
+impl<D: Iterator<Item = Result<Document, DataError>>> Iterator for Packer<'_, D> {
+    type Item = Result<TokenRow, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        let next = self.next_row().transpose();
+        self.finished = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// Rows holding at least `wanted` tokens together.
+///
+/// # Errors
+/// [`DataError::TooShort`] with the counts when the rows end earlier, unless `allow_short`; errors of the rows.
+pub fn take_tokens(
+    rows: impl IntoIterator<Item = Result<TokenRow, DataError>>,
+    wanted: u64,
+    allow_short: bool,
+) -> Result<Vec<TokenRow>, DataError> {
+    let mut taken = Vec::new();
+    let mut found = 0u64;
+    let mut rows = rows.into_iter();
+    while found < wanted {
+        match rows.next().transpose()? {
+            Some(row) => {
+                found += row.ids.len() as u64;
+                taken.push(row);
+            }
+            None if allow_short => break,
+            None => {
+                return Err(DataError::TooShort {
+                    found,
+                    rows: taken.len() as u64,
+                    wanted,
+                });
+            }
+        }
+    }
+    Ok(taken)
+}
