@@ -1,0 +1,50 @@
+//! The small pieces of a block.
+
+use tch::{Kind, Tensor};
+
+/// Root-mean-square norm over the last axis: `x / sqrt(mean(x^2) + eps) * weight`.
+///
+/// The quotient is taken in float32 and cast back before the weight multiplies it, as the references do; in bfloat16 the
+/// order changes the result.
+///
+/// x: [.., d], weight: [d] -> [.., d]
+pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
+    let wide = x.to_kind(Kind::Float);
+    let mean_square = wide.square().mean_dim(-1, true, Kind::Float); // [.., 1]
+    (&wide * (mean_square + eps).rsqrt()).to_kind(x.kind()) * weight
+}
+
+/// Layer norm over the last axis, with bias.
+///
+/// x: [.., d], weight and bias: [d] -> [.., d]
+pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Tensor {
+    x.layer_norm(&weight.size(), Some(weight), Some(bias), eps, true)
+}
+
+/// A dense layer with its weight as [out, in].
+#[derive(Debug)]
+pub(crate) struct Linear {
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// x: [.., in] -> [.., out]
+    pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, self.bias.as_ref())
+    }
+}
+
+/// A dense layer with its weight as [in, out], GPT-2's way.
+#[derive(Debug)]
+pub(crate) struct Conv1d {
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
+}
+
+impl Conv1d {
+    /// x: [.., in] -> [.., out]
+    pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight.tr(), Some(&self.bias))
+    }
+}

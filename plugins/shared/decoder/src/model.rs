@@ -1,0 +1,354 @@
+//! The one interface of all families, and the three ways to get a model: fresh, from tensors, from a folder.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor, nn};
+
+use crate::checkpoint::{Checkpoint, LoadOptions};
+use crate::config::{DecoderConfig, Family};
+use crate::context::{Cache, ForwardContext};
+use crate::gpt2::Gpt2;
+use crate::head::{self, RowStats};
+use crate::names::{Initial, Slot, parameters};
+use crate::transformer::Transformer;
+use crate::{DecoderError, Result};
+
+/// A decoder-only model that can be entered and left between any two blocks.
+///
+/// The first seven methods are what a model is; the others are built on them and are what callers use.
+/// A call on a residual of the wrong shape is an error; an operation that libtorch refuses (memory, for one) panics as
+/// everywhere in tch.
+pub trait Decoder: Send {
+    /// Sizes and rules.
+    fn config(&self) -> &DecoderConfig;
+
+    /// Dtype of the weights and of the residual.
+    fn kind(&self) -> Kind;
+
+    /// Where the weights are.
+    fn device(&self) -> Device;
+
+    /// Embedding of checked tokens. tokens: [r, t], positions: [1 or r, t] -> [r, t, d]
+    fn lookup(&self, tokens: &Tensor, positions: &Tensor) -> Tensor;
+
+    /// One block on a checked residual. resid: [r, t, d] -> [r, t, d]
+    ///
+    /// # Errors
+    /// Stored keys and values that do not fit the residual.
+    fn block(&self, layer: i64, resid: &Tensor, context: &mut ForwardContext) -> Result<Tensor>;
+
+    /// Final norm. [.., d] -> [.., d]
+    fn norm(&self, rows: &Tensor) -> Tensor;
+
+    /// Head, in the model's dtype. [.., d] -> [.., v]
+    fn project(&self, normed: &Tensor) -> Tensor;
+
+    /// Starts a batch of `shape` = (b, capacity) tokens.
+    ///
+    /// attention_mask: [b, capacity], non-zero where valid; `None` when nothing is padding (and fastest). With a cache
+    /// it also covers the positions still to be generated.
+    ///
+    /// # Errors
+    /// An empty batch, a mask of another shape, more tokens than the model has positions, a cache for a bidirectional model.
+    fn begin(
+        &self,
+        shape: (i64, i64),
+        attention_mask: Option<&Tensor>,
+        cache: Cache,
+    ) -> Result<ForwardContext> {
+        ForwardContext::new(
+            self.config(),
+            self.kind(),
+            self.device(),
+            shape,
+            attention_mask,
+            cache,
+        )
+    }
+
+    /// The input of block 0 for the slots `start..start + t`; `start` is 0 without a cache.
+    ///
+    /// tokens: [r, t] i64 with r a multiple of the batch -> [r, t, d]
+    ///
+    /// # Errors
+    /// A shape that does not fit the context, or an id outside the vocabulary.
+    fn embed(&self, tokens: &Tensor, start: i64, context: &mut ForwardContext) -> Result<Tensor> {
+        let rows = check_tokens(tokens, self.config(), context)?;
+        context.enter(start, tokens.size()[1])?;
+        Ok(self.lookup(
+            &tokens.to_device(self.device()),
+            &context.chunk_positions(rows),
+        ))
+    }
+
+    /// Runs the blocks `first..last`. The result is `resid_post[last - 1]`, or the residual itself for an empty range.
+    ///
+    /// resid: [r, t, d] with r a multiple of the batch -> [r, t, d]
+    ///
+    /// With a cache every block has to see every chunk once, in order.
+    ///
+    /// # Errors
+    /// A range outside the model, a shape that does not fit the context, a gap in the stored keys.
+    fn blocks(
+        &self,
+        first: i64,
+        last: i64,
+        resid: &Tensor,
+        context: &mut ForwardContext,
+    ) -> Result<Tensor> {
+        let n_layers = self.config().n_layers;
+        if first < 0 || first > last || last > n_layers {
+            return Err(DecoderError::argument(format!(
+                "blocks {first} to {last} (exclusive) out of range: the model has {n_layers} blocks, 0 to {}",
+                n_layers - 1
+            )));
+        }
+        context.check(&resid.size(), self.config().d_model)?;
+        context.prepare(resid.size()[0]);
+        let mut resid = resid.shallow_clone();
+        for layer in first..last {
+            resid = self.block(layer, &resid, context)?;
+        }
+        Ok(resid)
+    }
+
+    /// Final norm of residual rows. [.., d] -> [.., d]
+    ///
+    /// # Errors
+    /// Rows of another width.
+    fn final_norm(&self, rows: &Tensor) -> Result<Tensor> {
+        let d = self.config().d_model;
+        if rows.size().last() != Some(&d) {
+            return Err(DecoderError::argument(format!(
+                "rows are {:?}, expected [.., {d}]",
+                rows.size()
+            )));
+        }
+        Ok(self.norm(rows))
+    }
+
+    /// Logits of residual rows: final norm, then head. [.., d] -> [.., v] f32
+    ///
+    /// # Errors
+    /// Rows of another width.
+    fn unembed(&self, rows: &Tensor) -> Result<Tensor> {
+        Ok(self.project(&self.final_norm(rows)?).to_kind(Kind::Float))
+    }
+
+    /// Cross-entropy of each row, in nats, without ever holding the logits of all rows.
+    ///
+    /// rows: [n, d], targets: [n] i64 -> [n] f32
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or a target outside the vocabulary.
+    fn unembed_ce(&self, rows: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        head::cross_entropy(rows, targets, self.config().vocab_size, |chunk| {
+            self.unembed(chunk)
+        })
+    }
+
+    /// Argmax, largest probability, margin and entropy of each row, without ever holding the logits of all rows.
+    ///
+    /// rows: [n, d]
+    ///
+    /// # Errors
+    /// Rows of another width.
+    fn unembed_stats(&self, rows: &Tensor) -> Result<RowStats> {
+        head::row_stats(rows, self.config().vocab_size, |chunk| self.unembed(chunk))
+    }
+
+    /// Logits of a whole batch, for small models and training. tokens: [b, t], attention_mask: [b, t] -> [b, t, v] f32
+    ///
+    /// # Errors
+    /// As for [`Self::begin`] and [`Self::embed`].
+    fn forward(&self, tokens: &Tensor, attention_mask: Option<&Tensor>) -> Result<Tensor> {
+        let (b, t) = batch_shape(tokens)?;
+        let mut context = self.begin((b, t), attention_mask, Cache::Off)?;
+        let resid = self.embed(tokens, 0, &mut context)?;
+        let resid = self.blocks(0, self.config().n_layers, &resid, &mut context)?;
+        self.unembed(&resid)
+    }
+
+    /// Bytes of weights and of a forward pass over [b, t] tokens without gradients (an estimate, about a quarter high).
+    fn memory_estimate(&self, b: i64, t: i64) -> u64 {
+        let config = self.config();
+        let width = self.kind().elt_size_in_bytes() as i64;
+        let weights = config.n_params() * width;
+        let heads = (config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
+        // The residual before and after a block and its normed copy in f32; queries, keys and values twice (before and
+        // after the rotation, heads repeated); the MLP's two halves and their product.
+        let per_token = 2 * config.d_model * width
+            + 4 * config.d_model
+            + 2 * heads * width
+            + 3 * config.d_ff * width;
+        let logits = head::chunk_rows(config.vocab_size).min(b * t) * config.vocab_size * 8;
+        (weights + b * t * per_token + b * t * t + logits).max(0) as u64
+    }
+}
+
+/// A model with fresh weights registered under their checkpoint names (`VarStore::variables` gives the names back).
+///
+/// Norm weights and biases are in parameter group 1 and matrices in group 0, so that weight decay can spare the former.
+///
+/// # Errors
+/// A configuration that does not hold together.
+pub fn init(config: &DecoderConfig, path: &nn::Path) -> Result<Box<dyn Decoder>> {
+    config.validate("model configuration")?;
+    let mut slots = HashMap::new();
+    for spec in parameters(config) {
+        let (group, initial) = match spec.initial {
+            Initial::Normal { std_dev } => (
+                0,
+                nn::Init::Randn {
+                    mean: 0.0,
+                    stdev: std_dev,
+                },
+            ),
+            Initial::Ones => (1, nn::Init::Const(1.0)),
+            Initial::Zeros => (1, nn::Init::Const(0.0)),
+        };
+        let mut place = path.clone();
+        let mut parts = spec.name.split('.').peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_some() {
+                place = place.sub(part);
+            } else {
+                let tensor = place.set_group(group).f_var(part, &spec.shape, initial)?;
+                slots.insert(spec.slot, tensor);
+            }
+        }
+    }
+    assemble(config, Parameters { slots })
+}
+
+/// A model over given tensors, shared and not copied, named as in the family's checkpoint.
+///
+/// # Errors
+/// Missing or extra tensors or wrong shapes, as a table.
+pub fn from_tensors(
+    config: &DecoderConfig,
+    mut tensors: HashMap<String, Tensor>,
+) -> Result<Box<dyn Decoder>> {
+    config.validate("model configuration")?;
+    let specs = parameters(config);
+    let found = tensors
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.size()))
+        .collect();
+    crate::check_parameters("given tensors", &specs, &found)?;
+    let slots = specs
+        .into_iter()
+        .filter_map(|spec| Some((spec.slot, tensors.remove(&spec.name)?)))
+        .collect();
+    assemble(config, Parameters { slots })
+}
+
+/// Loads a Hugging Face folder: config.json and single or sharded safetensors.
+///
+/// `family` is what the caller can use; `None` takes whatever the folder holds.
+///
+/// # Errors
+/// Everything that [`Checkpoint::open`] and [`Checkpoint::tensors`] refuse.
+pub fn load(
+    folder: &Path,
+    family: Option<Family>,
+    options: &LoadOptions,
+) -> Result<Box<dyn Decoder>> {
+    let checkpoint = Checkpoint::open(folder)?;
+    if let Some(wanted) = family {
+        checkpoint.expect_family(wanted)?;
+    }
+    let tensors = checkpoint.tensors(options)?;
+    from_tensors(checkpoint.config(), tensors)
+}
+
+/// Copies a folder's weights into variables made by [`init`], to go on training from them.
+///
+/// # Errors
+/// As [`load`]; and a folder whose tensors are not those of the variables.
+pub fn load_into(store: &nn::VarStore, folder: &Path) -> Result<()> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let options = LoadOptions {
+        kind: Kind::Float,
+        device: store.device(),
+        ..LoadOptions::default()
+    };
+    let tensors = checkpoint.tensors(&options)?;
+    let variables = store.variables();
+    for (name, tensor) in &tensors {
+        match variables.get(name) {
+            Some(variable) if variable.size() == tensor.size() => {
+                let mut variable = variable.shallow_clone();
+                tch::no_grad(|| variable.copy_(tensor));
+            }
+            Some(variable) => {
+                return Err(DecoderError::argument(format!(
+                    "{name} is {:?} in the folder and {:?} in the model",
+                    tensor.size(),
+                    variable.size()
+                )));
+            }
+            None => {
+                return Err(DecoderError::argument(format!(
+                    "the model has no variable {name}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn assemble(config: &DecoderConfig, parameters: Parameters) -> Result<Box<dyn Decoder>> {
+    Ok(match config.family {
+        Family::Gpt2 => Box::new(Gpt2::assemble(config, parameters)?),
+        _ => Box::new(Transformer::assemble(config, parameters)?),
+    })
+}
+
+/// A model's tensors by their place.
+pub(crate) struct Parameters {
+    slots: HashMap<Slot, Tensor>,
+}
+
+impl Parameters {
+    pub(crate) fn take(&mut self, slot: Slot) -> Result<Tensor> {
+        self.slots.remove(&slot).ok_or_else(|| {
+            DecoderError::argument(format!(
+                "no tensor for {:?} of block {:?}",
+                slot.role, slot.block
+            ))
+        })
+    }
+}
+
+fn batch_shape(tokens: &Tensor) -> Result<(i64, i64)> {
+    match tokens.size()[..] {
+        [b, t] => Ok((b, t)),
+        _ => Err(DecoderError::argument(format!(
+            "tokens are {:?}, expected [b, t]",
+            tokens.size()
+        ))),
+    }
+}
+
+/// The rows of a token batch that fits the context and the vocabulary. An id outside it would take a CUDA device down.
+fn check_tokens(tokens: &Tensor, config: &DecoderConfig, context: &ForwardContext) -> Result<i64> {
+    let (rows, len) = batch_shape(tokens)?;
+    if rows < 1 || len < 1 || rows % context.batch() != 0 {
+        return Err(DecoderError::argument(format!(
+            "tokens are [{rows}, {len}], expected [a multiple of {}, 1 to {}]",
+            context.batch(),
+            context.capacity()
+        )));
+    }
+    let (low, high) = (tokens.min().int64_value(&[]), tokens.max().int64_value(&[]));
+    if low < 0 || high >= config.vocab_size {
+        let id = if low < 0 { low } else { high };
+        return Err(DecoderError::argument(format!(
+            "token id {id} is outside the vocabulary of {} ids; is this the model's tokenizer?",
+            config.vocab_size
+        )));
+    }
+    Ok(rows)
+}

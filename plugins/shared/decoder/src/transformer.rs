@@ -1,0 +1,153 @@
+//! The transformer of Dream, LLaDA, Qwen2 and LLaMA. They differ in the attention mask, in biases and in names.
+//!
+//! Letters in shape comments: b batch, r rows (a multiple of b), t tokens, d d_model, h heads, ff d_ff, v vocabulary.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::Result;
+use crate::attention::{attend, split_heads};
+use crate::config::DecoderConfig;
+use crate::context::ForwardContext;
+use crate::layers::{Linear, rms_norm};
+use crate::model::{Decoder, Parameters};
+use crate::names::{Role, Slot};
+
+/// A decoder-only transformer: RMS norm, rotary positions, grouped-query attention, SwiGLU.
+#[derive(Debug)]
+pub struct Transformer {
+    config: DecoderConfig,
+    embed: Tensor, // [v, d]
+    blocks: Vec<Block>,
+    final_norm: Tensor, // [d]
+    head: Linear,       // [v, d]
+}
+
+#[derive(Debug)]
+struct Block {
+    attn_norm: Tensor, // [d]
+    q: Linear,         // [h * head_dim, d]
+    k: Linear,         // [n_kv_heads * head_dim, d]
+    v: Linear,         // [n_kv_heads * head_dim, d]
+    o: Linear,         // [d, h * head_dim]
+    mlp_norm: Tensor,  // [d]
+    gate: Linear,      // [ff, d]
+    up: Linear,        // [ff, d]
+    down: Linear,      // [d, ff]
+}
+
+impl Transformer {
+    pub(crate) fn assemble(config: &DecoderConfig, mut parameters: Parameters) -> Result<Self> {
+        let blocks = (0..config.n_layers)
+            .map(|block| {
+                let mut take = |role| parameters.take(Slot::block(block, role));
+                let mut linear = |weight, bias: Option<Role>| -> Result<Linear> {
+                    Ok(Linear {
+                        weight: take(weight)?,
+                        bias: bias.map(&mut take).transpose()?,
+                    })
+                };
+                let bias = |role| config.qkv_bias.then_some(role);
+                Ok(Block {
+                    q: linear(Role::Q, bias(Role::QBias))?,
+                    k: linear(Role::K, bias(Role::KBias))?,
+                    v: linear(Role::V, bias(Role::VBias))?,
+                    o: linear(Role::O, None)?,
+                    gate: linear(Role::Gate, None)?,
+                    up: linear(Role::Up, None)?,
+                    down: linear(Role::Down, None)?,
+                    attn_norm: take(Role::AttnNorm)?,
+                    mlp_norm: take(Role::MlpNorm)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let embed = parameters.take(Slot::model(Role::Embed))?;
+        let head = if config.tie_embeddings {
+            embed.shallow_clone()
+        } else {
+            parameters.take(Slot::model(Role::Head))?
+        };
+        let final_norm = parameters.take(Slot::model(Role::FinalNorm))?;
+        Ok(Self {
+            config: config.clone(),
+            embed,
+            blocks,
+            final_norm,
+            head: Linear {
+                weight: head,
+                bias: None,
+            },
+        })
+    }
+}
+
+impl Block {
+    /// resid: [r, t, d] -> [r, t, d]
+    fn forward(
+        &self,
+        layer: i64,
+        resid: &Tensor,
+        config: &DecoderConfig,
+        context: &mut ForwardContext,
+    ) -> Result<Tensor> {
+        let resid = resid + self.attention(layer, resid, config, context)?;
+        let mlp = self.mlp(&rms_norm(&resid, &self.mlp_norm, config.norm_eps));
+        Ok(resid + mlp)
+    }
+
+    /// [r, t, d] -> [r, t, d]
+    fn attention(
+        &self,
+        layer: i64,
+        resid: &Tensor,
+        config: &DecoderConfig,
+        context: &mut ForwardContext,
+    ) -> Result<Tensor> {
+        let x = rms_norm(resid, &self.attn_norm, config.norm_eps);
+        let q = split_heads(&self.q.apply(&x), config.n_heads); // [r, h, t, head_dim]
+        let k = split_heads(&self.k.apply(&x), config.n_kv_heads); // [r, n_kv_heads, t, head_dim]
+        let v = split_heads(&self.v.apply(&x), config.n_kv_heads);
+        let (q, k) = match &context.chunk()?.rope {
+            Some(rope) => (rope.rotate(&q), rope.rotate(&k)),
+            None => (q, k),
+        };
+        let (k, v) = context.extend(layer, k, v)?; // [r, n_kv_heads, s, head_dim]
+        let mixed = attend(&q, &k, &v, &context.chunk()?.mask); // [r, t, h * head_dim]
+        Ok(self.o.apply(&mixed))
+    }
+
+    /// SwiGLU: down(silu(gate x) * up x). [r, t, d] -> [r, t, d]
+    fn mlp(&self, x: &Tensor) -> Tensor {
+        self.down
+            .apply(&(self.gate.apply(x).silu() * self.up.apply(x)))
+    }
+}
+
+impl Decoder for Transformer {
+    fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    fn kind(&self) -> Kind {
+        self.embed.kind()
+    }
+
+    fn device(&self) -> Device {
+        self.embed.device()
+    }
+
+    fn lookup(&self, tokens: &Tensor, _positions: &Tensor) -> Tensor {
+        Tensor::embedding(&self.embed, tokens, -1, false, false) // [r, t, d]
+    }
+
+    fn block(&self, layer: i64, resid: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
+        self.blocks[layer as usize].forward(layer, resid, &self.config, context)
+    }
+
+    fn norm(&self, rows: &Tensor) -> Tensor {
+        rms_norm(rows, &self.final_norm, self.config.norm_eps)
+    }
+
+    fn project(&self, normed: &Tensor) -> Tensor {
+        self.head.apply(normed) // [.., v]
+    }
+}
