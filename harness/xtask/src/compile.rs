@@ -1,0 +1,100 @@
+//! Building host, worker and plugins, and running what was built.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::libtorch::{self, Libtorch};
+use crate::workspace::{Workspace, become_command, succeed};
+
+/// Which cargo profile to build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Optimised, in target/release.
+    Release,
+    /// Quick to build and slow to run, in target/debug.
+    Dev,
+}
+
+/// Members that are no part of the product.
+const NOT_PRODUCT: [&str; 4] = ["xtask", "harness-zoo", "harness-perf", "harness-tests"];
+
+/// Reads the arguments of `cargo xtask build`.
+///
+/// # Errors
+/// On anything but `--dev`.
+pub fn profile_argument(args: &[String]) -> Result<Profile> {
+    match args {
+        [] => Ok(Profile::Release),
+        [one] if one == "--dev" => Ok(Profile::Dev),
+        [one] if one == "--release" => Ok(Profile::Release),
+        [other, ..] => bail!(
+            "`cargo xtask build` takes --dev or nothing, found `{other}`; `cargo build` takes the rest"
+        ),
+    }
+}
+
+/// Builds host, worker and every plugin library.
+///
+/// # Errors
+/// When libtorch cannot be had or cargo fails.
+pub fn product(ws: &Workspace, profile: Profile) -> Result<Libtorch> {
+    let found = libtorch::ensure(ws)?;
+    let mut cargo = ws.cargo();
+    cargo.args(["build", "--workspace"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    for member in NOT_PRODUCT {
+        cargo.args(["--exclude", member]);
+    }
+    // stdout belongs to what runs afterwards; cargo writes to stderr.
+    succeed(&mut cargo, "cargo build")?;
+    Ok(found)
+}
+
+/// Builds, then becomes `harness` with these arguments, in the user's folder.
+///
+/// # Errors
+/// When the build fails or `harness` cannot be started.
+pub fn run_harness(ws: &Workspace, first: Option<&str>, rest: &[String]) -> Result<ExitCode> {
+    product(ws, Profile::Release)?;
+    let mut harness = ws.command(ws.target.join("release/harness"));
+    harness.args(first).args(rest);
+    become_command(&mut harness)
+}
+
+/// Builds the zoo's maker, then becomes it.
+///
+/// # Errors
+/// When the build fails or it cannot be started.
+pub fn run_zoo(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
+    libtorch::ensure(ws)?;
+    succeed(
+        ws.cargo()
+            .args(["build", "--release", "--package", "harness-zoo"]),
+        "cargo build",
+    )?;
+    let mut zoo = ws.command(ws.target.join("release/harness-zoo"));
+    zoo.args(args).current_dir(&ws.root);
+    become_command(&mut zoo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn build_takes_dev_or_nothing() {
+        let args = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        assert_eq!(profile_argument(&args(&[])).unwrap(), Profile::Release);
+        assert_eq!(profile_argument(&args(&["--dev"])).unwrap(), Profile::Dev);
+        assert!(
+            profile_argument(&args(&["--fast"]))
+                .unwrap_err()
+                .to_string()
+                .contains("--fast")
+        );
+        assert!(profile_argument(&args(&["--dev", "--dev"])).is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask golden`: the exact outputs that CI must reproduce, computed anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::compile::{self, Profile};
+use crate::workspace::{Workspace, succeed};
+
+/// The benches whose CSV is kept.
+const BENCHES: [&str; 1] = ["table2"];
+
+/// Runs the benches from an empty store with pinned instructions and threads, and copies their CSV to results/golden.
+///
+/// # Errors
+/// When a bench fails or leaves no CSV of its name.
+pub fn regenerate(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
+    if let Some(extra) = args.first() {
+        bail!("`cargo xtask golden` takes no arguments, found `{extra}`");
+    }
+    compile::product(ws, Profile::Release)?;
+    for bench in BENCHES {
+        let out = ws.target.join("golden").join(bench);
+        if out.exists() {
+            fs::remove_dir_all(&out)
+                .with_context(|| format!("{} cannot be emptied", out.display()))?;
+        }
+        let mut harness = ws.command(ws.target.join("release/harness"));
+        harness
+            .current_dir(&ws.root)
+            .args([
+                "bench",
+                bench,
+                "--plugins",
+                "./plugins",
+                "--reproducible",
+                "--out",
+            ])
+            .arg(&out);
+        succeed(&mut harness, &format!("harness bench {bench}"))?;
+        let name = format!("{bench}.csv");
+        let csv =
+            find(&out, &name)?.with_context(|| format!("no {name} under {}", out.display()))?;
+        let golden = ws.root.join("results/golden").join(&name);
+        fs::copy(&csv, &golden)
+            .with_context(|| format!("{} cannot be written", golden.display()))?;
+        eprintln!(
+            "results/golden/{name} is written; `git diff --stat results/golden` shows whether it changed"
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .with_context(|| format!("{} cannot be read", folder.display()))?
+        .flatten()
+        .map(|e| e.path())
+        .collect();
+    entries.sort();
+    if let Some(file) = entries
+        .iter()
+        .find(|p| p.is_file() && p.file_name().is_some_and(|n| n == name))
+    {
+        return Ok(Some(file.clone()));
+    }
+    for inner in entries.iter().filter(|p| p.is_dir()) {
+        if let Some(file) = find(inner, name)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_csv_is_found_at_any_depth_nearest_first() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        assert_eq!(find(dir.path(), "t.csv").unwrap(), None);
+        fs::write(dir.path().join("a/b/t.csv"), "").unwrap();
+        assert_eq!(
+            find(dir.path(), "t.csv").unwrap(),
+            Some(dir.path().join("a/b/t.csv"))
+        );
+        fs::write(dir.path().join("t.csv"), "").unwrap();
+        assert_eq!(
+            find(dir.path(), "t.csv").unwrap(),
+            Some(dir.path().join("t.csv"))
+        );
+    }
+}
