@@ -7,7 +7,9 @@
 
 pub mod canonical;
 pub mod cell;
+pub mod config;
 pub mod exit;
 pub mod outputs;
+pub mod plugin;
 pub mod protocol;
 pub mod stages;
