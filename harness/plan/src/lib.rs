@@ -9,6 +9,7 @@ pub mod canonical;
 pub mod cell;
 pub mod config;
 pub mod exit;
+pub mod hash;
 pub mod outputs;
 pub mod plugin;
 pub mod protocol;

@@ -23,7 +23,7 @@ pub struct Manifest {
     pub target: Option<String>,
     /// Version of libtorch the library links; `None` when it links none.
     pub torch: Option<String>,
-    /// File name of the library, or its stem (`plugin_x` for `libplugin_x.so`).
+    /// File name of the library.
     pub library: String,
     /// Licence (SPDX).
     pub licence: Option<String>,
@@ -53,50 +53,80 @@ pub struct ComponentEntry {
 }
 
 impl Manifest {
-    /// Read the text of a manifest reported as `origin`.
+    /// Read the text of a manifest.
     ///
     /// # Errors
     /// Everything that is wrong with it, located.
-    pub fn parse(origin: &str, text: &str) -> Result<Manifest, ConfigError> {
+    pub fn parse(text: &str) -> Result<Manifest, ConfigError> {
+        let origin = "plugin.toml";
         let doc = Document::new(origin, text);
         let parsed = doc.parse()?;
         let root = doc.root(&parsed);
         let id = root.required("id", root.string("id"));
         let version = root.required("version", root.string("version"));
-        let abi = root.required("abi", root.string("abi")).and_then(|text| abi_version(&root, &text));
-        let library = root.required("library", root.string("library")).filter(|name| {
-            let plain = !name.contains(['/', '\\']);
-            if !plain {
-                root.problem_at("library", format!("`library` is `{name}`"), "must be a file name without folders");
-            }
-            plain
-        });
+        let abi = root
+            .required("abi", root.string("abi"))
+            .and_then(|text| abi_version(&root, &text));
+        let library = root
+            .required("library", root.string("library"))
+            .filter(|name| {
+                let plain = !name.contains(['/', '\\']);
+                if !plain {
+                    root.problem_at(
+                        "library",
+                        format!("`library` is `{name}`"),
+                        "must be a file name without folders",
+                    );
+                }
+                plain
+            });
         let licence = root.string("licence").or_else(|| root.string("license"));
         let (target, torch) = (root.string("target"), root.string("torch"));
         let (summary, homepage) = (root.string("summary"), root.string("homepage"));
         let authors = root.string_list("authors").unwrap_or_default();
-        let components: Vec<Option<ComponentEntry>> = root.tables("component").into_iter().map(component).collect();
+        let components: Vec<Option<ComponentEntry>> = root
+            .tables("component")
+            .into_iter()
+            .map(component)
+            .collect();
         if components.is_empty() {
-            root.problem("it offers no component", "add a [[component]] table with `kind`, `name` and `summary`");
+            root.problem(
+                "it offers no component",
+                "add a [[component]] table with `kind`, `name` and `summary`",
+            );
         }
         let mut seen = BTreeSet::new();
         for entry in components.iter().flatten() {
             if !seen.insert((entry.kind.as_str(), entry.name.as_str())) {
-                root.problem_at("component", format!("two components are {} `{}`", entry.kind, entry.name), "");
+                root.problem_at(
+                    "component",
+                    format!("two components are {} `{}`", entry.kind, entry.name),
+                    "",
+                );
             }
         }
         let problems = doc.take_problems();
         ConfigError::check(problems)?;
         // Unknown keys and kinds come after the errors: they are no errors.
         root.finish();
-        for entry in components.iter().flatten().filter(|c| !KINDS.contains(&c.kind.as_str())) {
+        for entry in components
+            .iter()
+            .flatten()
+            .filter(|c| !KINDS.contains(&c.kind.as_str()))
+        {
             let hint = suggest::hint(&entry.kind, KINDS);
-            let message = format!("component `{}` is of unknown kind `{}` and not used", entry.name, entry.kind);
+            let message = format!(
+                "component `{}` is of unknown kind `{}` and not used",
+                entry.name, entry.kind
+            );
             doc.problem(0..0, message, hint);
         }
-        let (Some(id), Some(version), Some(abi), Some(library)) = (id, version, abi, library) else {
+        let (Some(id), Some(version), Some(abi), Some(library)) = (id, version, abi, library)
+        else {
             // Every `None` above has left a problem behind; this is reached only if one did not.
-            return Err(ConfigError { problems: vec![Problem::new(origin, "it is not a plugin manifest", "")] });
+            return Err(ConfigError {
+                problems: vec![Problem::new(origin, "it is not a plugin manifest", "")],
+            });
         };
         Ok(Manifest {
             id,
@@ -129,11 +159,19 @@ fn component(table: Table<'_, '_>) -> Option<ComponentEntry> {
 }
 
 fn abi_version(root: &Table<'_, '_>, text: &str) -> Option<(u16, u16)> {
-    let parsed = text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let parsed = text
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     match parsed {
-        None => root.problem_at("abi", format!("`abi` is `{text}`"), "must be major.minor, such as \"1.0\""),
+        None => root.problem_at(
+            "abi",
+            format!("`abi` is `{text}`"),
+            "must be major.minor, such as \"1.0\"",
+        ),
         Some((major, _)) if major != ABI_MAJOR => {
-            let hint = format!("this host speaks {ABI_MAJOR}.x; rebuild the plugin against its harness-sdk");
+            let hint = format!(
+                "this host speaks {ABI_MAJOR}.x; rebuild the plugin against its harness-sdk"
+            );
             root.problem_at("abi", format!("it was built for interface {text}"), hint);
         }
         Some(version) => return Some(version),
@@ -161,30 +199,45 @@ model_types = ["Dream", "dream"]
 "#;
 
     fn error(text: &str) -> String {
-        Manifest::parse("plugin.toml", text).unwrap_err().to_string()
+        Manifest::parse(text).unwrap_err().to_string()
     }
 
     #[test]
     fn a_manifest_reads() {
-        let m = Manifest::parse("plugin.toml", GOOD).unwrap();
-        assert_eq!((m.id.as_str(), m.abi, m.licence.as_deref(), m.torch), ("scopes", (1, 0), Some("MIT"), None));
+        let m = Manifest::parse(GOOD).unwrap();
+        assert_eq!(
+            (m.id.as_str(), m.abi, m.licence.as_deref(), m.torch),
+            ("scopes", (1, 0), Some("MIT"), None)
+        );
         assert_eq!(m.components[0].model_types, ["Dream", "dream"]);
         assert!(m.warnings.is_empty());
     }
 
     #[test]
     fn what_is_missing_or_wrong_is_named_at_once() {
-        let got = error("abi = \"one\"\nlibrary = \"../evil.so\"\n[[component]]\nkind = \"metric\"\n");
-        for part in ["`id` is missing", "`version` is missing", "`abi` is `one`", "without folders", "`name` is missing"] {
+        let got =
+            error("abi = \"one\"\nlibrary = \"../evil.so\"\n[[component]]\nkind = \"metric\"\n");
+        for part in [
+            "`id` is missing",
+            "`version` is missing",
+            "`abi` is `one`",
+            "without folders",
+            "`name` is missing",
+        ] {
             assert!(got.contains(part), "{part} is not in\n{got}");
         }
-        assert!(error("id = 'x'\nversion = '1'\nabi = '1.0'\nlibrary = 'x'").contains("no component"));
+        assert!(
+            error("id = 'x'\nversion = '1'\nabi = '1.0'\nlibrary = 'x'").contains("no component")
+        );
     }
 
     #[test]
     fn another_interface_is_refused_with_both_versions() {
         let got = error(&GOOD.replace("\"1.0\"", "\"2.3\""));
-        assert!(got.contains("built for interface 2.3") && got.contains("1.x"), "{got}");
+        assert!(
+            got.contains("built for interface 2.3") && got.contains("1.x"),
+            "{got}"
+        );
     }
 
     #[test]
@@ -195,11 +248,16 @@ model_types = ["Dream", "dream"]
 
     #[test]
     fn what_a_newer_plugin_may_say_is_only_a_warning() {
-        let newer = format!("colour = 'red'\n{GOOD}\n[[component]]\nkind = \"metrik\"\nname = \"x\"\n");
-        let m = Manifest::parse("plugin.toml", &newer).unwrap();
+        let newer =
+            format!("colour = 'red'\n{GOOD}\n[[component]]\nkind = \"metrik\"\nname = \"x\"\n");
+        let m = Manifest::parse(&newer).unwrap();
         let warnings: Vec<String> = m.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings.iter().any(|w| w.contains("`colour`")));
-        assert!(warnings.iter().any(|w| w.contains("`metrik`") && w.contains("`metric`")));
+        assert!(
+            warnings
+                .iter()
+                .any(|w| w.contains("`metrik`") && w.contains("`metric`"))
+        );
     }
 }

@@ -4,11 +4,8 @@
 //! (`plugin.toml`), what it was built for, whether the file is whole, and its hash.
 
 mod discover;
-mod index;
-mod library;
+mod file;
 mod manifest;
 
-pub use discover::{Discovery, FoundPlugin, PluginProblem, RefusedPlugin, discover};
-pub use index::{Component, DuplicateName, PluginIndex, UnknownComponent};
-pub use library::{LibraryFile, check_library, library_file_names};
+pub use discover::{Discovery, FoundPlugin, RefusedPlugin, discover};
 pub use manifest::{ABI_MAJOR, ComponentEntry, KINDS, Manifest};

@@ -1,0 +1,7 @@
+//! Strict reading of TOML: every problem of a file is found, located and reported at once.
+
+mod problem;
+mod reader;
+
+pub use problem::{ConfigError, Problem};
+pub use reader::{Document, Table};
