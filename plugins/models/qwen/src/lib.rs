@@ -1,1 +1,22 @@
-//! plugin-qwen
+//! Qwen2 and Qwen2.5: causal, biases on the query, key and value projections, grouped key heads.
+//!
+//! - Logits at position i score position i + 1.
+//! - With padding, positions count valid tokens, so that left-padded prompts generate as if alone.
+//! - Sliding-window attention (`use_sliding_window`) is refused: the public 7B models leave it off.
+//! - Small models tie the head to the embedding (`tie_word_embeddings`).
+
+use decoder::Family;
+use decoder::adapter::{Adapter, Rules};
+
+/// The rules of this family.
+pub struct Qwen2;
+
+impl Rules for Qwen2 {
+    const FAMILY: Family = Family::Qwen2;
+}
+
+harness_sdk::export_plugin! {
+    id: "qwen",
+    torch: "2.11.0",
+    components: [ model "qwen2" => Adapter<Qwen2>: "Qwen2 and Qwen2.5: autoregressive" ]
+}

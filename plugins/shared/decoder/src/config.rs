@@ -112,7 +112,7 @@ impl Family {
     }
 
     /// 0 where the logits of a position score that position, 1 where they score the next one.
-    pub fn logit_offset(self) -> i64 {
+    pub fn logit_offset(self) -> u32 {
         match self {
             Self::Llada => 0,
             Self::Dream | Self::Qwen2 | Self::Llama | Self::Gpt2 => 1,
@@ -295,6 +295,22 @@ impl DecoderConfig {
         } else {
             Err(DecoderError::config(origin, wrong.join("; ")))
         }
+    }
+
+    /// Checks that the configuration is of the family that the caller reads.
+    ///
+    /// # Errors
+    /// [`DecoderError::WrongFamily`], naming the adapter to use.
+    pub fn expect_family(&self, origin: &str, wanted: Family) -> Result<()> {
+        if self.family == wanted {
+            return Ok(());
+        }
+        Err(DecoderError::WrongFamily {
+            origin: origin.to_owned(),
+            wanted: wanted.name(),
+            found: self.family.model_type().to_owned(),
+            found_adapter: self.family.name(),
+        })
     }
 
     /// Number of parameters, the tied head counted once.

@@ -69,6 +69,27 @@ pub(crate) fn cross_entropy(
     Ok(Tensor::cat(&costs, 0))
 }
 
+/// rows: [n, d], out: [n, v] of any float dtype and device
+pub(crate) fn logits_into(
+    rows: &Tensor,
+    out: &Tensor,
+    vocab_size: i64,
+    unembed: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<()> {
+    let n = row_count(rows)?;
+    if out.size() != [n, vocab_size] {
+        return Err(DecoderError::argument(format!(
+            "the logits are {:?}, expected [{n}, {vocab_size}]",
+            out.size()
+        )));
+    }
+    for (start, len) in chunks(n, vocab_size) {
+        out.narrow(0, start, len)
+            .f_copy_(&unembed(&rows.narrow(0, start, len))?)?;
+    }
+    Ok(())
+}
+
 /// rows: [n, d]
 pub(crate) fn row_stats(
     rows: &Tensor,

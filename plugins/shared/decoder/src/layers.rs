@@ -18,7 +18,7 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
 ///
 /// x: [.., d], weight and bias: [d] -> [.., d]
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Tensor {
-    x.layer_norm(&weight.size(), Some(weight), Some(bias), eps, true)
+    x.layer_norm(weight.size(), Some(weight), Some(bias), eps, true)
 }
 
 /// A dense layer with its weight as [out, in].

@@ -19,10 +19,13 @@
 // The largest config.json is one `json!` literal.
 #![recursion_limit = "256"]
 
+#[cfg(feature = "adapter")]
+pub mod adapter;
 mod attention;
 mod checkpoint;
 mod config;
 mod config_json;
+mod config_write;
 mod context;
 mod error;
 mod gpt2;
@@ -34,7 +37,8 @@ mod rope;
 mod transformer;
 
 pub use checkpoint::{
-    Checkpoint, LoadOptions, NonFinite, check_parameters, save_checkpoint, write_weights,
+    Checkpoint, LoadOptions, NonFinite, check_parameters, save_checkpoint, stored_kind,
+    write_weights,
 };
 pub use config::{
     Attention, DecoderConfig, Family, Objective, Positions, Rope, RopeScaling, SpecialTokens,

@@ -136,6 +136,18 @@ pub trait Decoder: Send {
         Ok(self.project(&self.final_norm(rows)?).to_kind(Kind::Float))
     }
 
+    /// Writes the logits of residual rows into `out`, a chunk of rows at a time.
+    ///
+    /// rows: [n, d], out: [n, v]
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn unembed_into(&self, rows: &Tensor, out: &Tensor) -> Result<()> {
+        head::logits_into(rows, out, self.config().vocab_size, |chunk| {
+            self.unembed(chunk)
+        })
+    }
+
     /// Cross-entropy of each row, in nats, without ever holding the logits of all rows.
     ///
     /// rows: [n, d], targets: [n] i64 -> [n] f32
@@ -170,20 +182,20 @@ pub trait Decoder: Send {
         self.unembed(&resid)
     }
 
-    /// Bytes of weights and of a forward pass over [b, t] tokens without gradients (an estimate, about a quarter high).
+    /// Bytes of activations of a forward pass over [b, t] tokens without gradients, weights aside (an estimate).
     fn memory_estimate(&self, b: i64, t: i64) -> u64 {
         let config = self.config();
         let width = self.kind().elt_size_in_bytes() as i64;
-        let weights = config.n_params() * width;
         let heads = (config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
         // The residual before and after a block and its normed copy in f32; queries, keys and values twice (before and
-        // after the rotation, heads repeated); the MLP's two halves and their product.
+        // after the rotation); the MLP's two halves and their product.
         let per_token = 2 * config.d_model * width
             + 4 * config.d_model
             + 2 * heads * width
             + 3 * config.d_ff * width;
+        let mask = b * t * t;
         let logits = head::chunk_rows(config.vocab_size).min(b * t) * config.vocab_size * 8;
-        (weights + b * t * per_token + b * t * t + logits).max(0) as u64
+        (b * t * per_token + mask + logits).max(0) as u64
     }
 }
 
@@ -257,7 +269,8 @@ pub fn load(
 ) -> Result<Box<dyn Decoder>> {
     let checkpoint = Checkpoint::open(folder)?;
     if let Some(wanted) = family {
-        checkpoint.expect_family(wanted)?;
+        let origin = folder.join("config.json").display().to_string();
+        checkpoint.config().expect_family(&origin, wanted)?;
     }
     let tensors = checkpoint.tensors(options)?;
     from_tensors(checkpoint.config(), tensors)

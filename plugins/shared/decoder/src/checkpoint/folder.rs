@@ -104,22 +104,6 @@ impl Checkpoint {
         &self.config
     }
 
-    /// Checks that the folder is of the family that the caller reads.
-    ///
-    /// # Errors
-    /// [`DecoderError::WrongFamily`].
-    pub fn expect_family(&self, wanted: Family) -> Result<()> {
-        if self.config.family == wanted {
-            return Ok(());
-        }
-        Err(DecoderError::WrongFamily {
-            origin: self.folder.join("config.json").display().to_string(),
-            wanted: wanted.name(),
-            found: self.config.family.model_type().to_owned(),
-            found_adapter: self.config.family.name(),
-        })
-    }
-
     /// All tensors by checkpoint name (GPT-2 without `transformer.`), in the dtype and on the device asked for.
     ///
     /// # Errors
@@ -160,6 +144,25 @@ impl Checkpoint {
             count,
             total: tensor.numel() as i64,
         })
+    }
+}
+
+/// The dtype in which a folder's largest tensor is stored.
+///
+/// # Errors
+/// Weights that are missing or damaged.
+pub fn stored_kind(folder: &Path) -> Result<Kind> {
+    let files = weight_files(folder)?;
+    let entries = files.iter().flat_map(|file| &file.entries);
+    let largest = entries
+        .filter_map(|entry| Some((entry.kind()?, entry.shape.iter().product::<i64>())))
+        .max_by_key(|(_, count)| *count);
+    match largest {
+        Some((kind, _)) => Ok(kind),
+        None => Err(DecoderError::weights(
+            folder,
+            "the weight files hold no weights; download them again",
+        )),
     }
 }
 

@@ -38,6 +38,19 @@ pub(crate) struct Entry {
     end: usize,
 }
 
+impl Entry {
+    /// The dtype, if weights can have it.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match self.dtype.as_str() {
+            "F32" => Some(Kind::Float),
+            "F16" => Some(Kind::Half),
+            "BF16" => Some(Kind::BFloat16),
+            "F64" => Some(Kind::Double),
+            _ => None,
+        }
+    }
+}
+
 impl TensorFile {
     /// Maps a file and checks its header.
     pub(crate) fn open(path: &Path) -> Result<Self> {
@@ -70,18 +83,12 @@ impl TensorFile {
 
     /// A copy of a tensor on the CPU, in the file's dtype.
     pub(crate) fn tensor(&self, entry: &Entry) -> Result<Tensor> {
-        let kind = match entry.dtype.as_str() {
-            "F32" => Kind::Float,
-            "F16" => Kind::Half,
-            "BF16" => Kind::BFloat16,
-            "F64" => Kind::Double,
-            other => {
-                let message = format!(
-                    "{} is stored as {other}; weights can be F32, BF16, F16 or F64",
-                    entry.name
-                );
-                return Err(DecoderError::weights(&self.path, message));
-            }
+        let Some(kind) = entry.kind() else {
+            let message = format!(
+                "{} is stored as {}; weights can be F32, BF16, F16 or F64",
+                entry.name, entry.dtype
+            );
+            return Err(DecoderError::weights(&self.path, message));
         };
         Ok(Tensor::f_from_data_size(
             &self.map[entry.start..entry.end],

@@ -7,5 +7,5 @@ mod write;
 
 pub use fit::check_parameters;
 pub(crate) use folder::read_json;
-pub use folder::{Checkpoint, LoadOptions, NonFinite};
+pub use folder::{Checkpoint, LoadOptions, NonFinite, stored_kind};
 pub use write::{save_checkpoint, write_weights};
