@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::compile::{self, Profile};
+use crate::libtorch;
 use crate::workspace::{Workspace, exit_code, succeed};
 use summary::Reader;
 
@@ -18,8 +19,12 @@ use summary::Reader;
 /// # Errors
 /// When the product or the tests do not build (no closing line is printed then).
 pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
-    compile::product(ws, Profile::Release)?;
     let arguments = Arguments::split(args);
+    if arguments.needs_product() {
+        compile::product(ws, Profile::Release)?;
+    } else {
+        libtorch::ensure(ws)?;
+    }
     // Compiling on its own keeps cargo's progress bar on the terminal; what follows is read through a pipe.
     succeed(
         ws.cargo().args(arguments.cargo()).arg("--no-run"),
@@ -78,12 +83,21 @@ impl Arguments {
         }
     }
 
+    fn names_a_package(&self) -> bool {
+        let names = |a: &String| {
+            a.starts_with("--package") || (a.starts_with("-p") && !a.starts_with("--"))
+        };
+        self.cargo.iter().any(names)
+    }
+
+    /// Only the integration crate runs host, worker and plugins as built; one other crate on its own is tested without them.
+    fn needs_product(&self) -> bool {
+        !self.names_a_package() || self.cargo.iter().any(|a| a.ends_with("harness-tests"))
+    }
+
     fn cargo(&self) -> Vec<String> {
         let mut all = vec!["test".to_owned(), "--release".to_owned()];
-        let chooses = |a: &String| {
-            a == "-p" || a.starts_with("--package") || (a.starts_with("-p") && !a.starts_with("--"))
-        };
-        if !self.cargo.iter().any(chooses) {
+        if !self.names_a_package() {
             all.push("--workspace".to_owned());
         }
         all.extend(self.cargo.iter().cloned());
@@ -122,6 +136,12 @@ mod tests {
             split(&["--package=xtask"]).cargo(),
             ["test", "--release", "--package=xtask"]
         );
+    }
+
+    #[test]
+    fn the_product_is_built_for_everything_and_for_the_integration_tests() {
+        assert!(split(&[]).needs_product() && split(&["-p", "harness-tests"]).needs_product());
+        assert!(!split(&["-p", "harness-core"]).needs_product());
     }
 
     #[test]
