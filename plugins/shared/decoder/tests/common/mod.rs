@@ -7,8 +7,6 @@ use std::sync::Once;
 use decoder::{Decoder, DecoderConfig, Family, LoadOptions};
 use tch::{Device, Kind, Tensor, nn};
 
-pub type AnyResult = Result<(), Box<dyn std::error::Error>>;
-
 /// The parity fixtures beside the repository; says so when they are absent.
 #[allow(dead_code)]
 pub fn golden() -> Option<PathBuf> {
@@ -55,18 +53,16 @@ pub fn random_model(family: Family, seed: i64) -> (Box<dyn Decoder>, nn::VarStor
     let store = nn::VarStore::new(Device::Cpu);
     let model = decoder::init(&config, &store.root()).expect("a valid configuration");
     let _guard = tch::no_grad_guard();
-    let mut variables: Vec<_> = store.variables().into_iter().collect();
-    variables.sort_by(|a, b| a.0.cmp(&b.0));
-    for (i, (_, variable)) in variables.iter_mut().enumerate() {
-        let count = variable.numel() as i64;
-        let noise = (Tensor::arange(count, (Kind::Double, Device::Cpu)) * 12.9898
-            + (seed * 1000 + i as i64) as f64)
-            .sin()
+    let variables = store.variables();
+    for (i, spec) in decoder::parameters(&config).iter().enumerate() {
+        let base = f64::from(spec.initial == decoder::Initial::Ones);
+        let count: i64 = spec.shape.iter().product();
+        let phase = (seed * 1000 + i as i64) as f64;
+        let noise = (Tensor::arange(count, (Kind::Double, Device::Cpu)) * 12.9898 + phase).sin()
             * 43758.5453;
-        let noise = (&noise - noise.floor() - 0.5) * 0.4; // uniform in -0.2..0.2
-        let _ = variable
-            .f_add_(&noise.view(&variable.size()[..]).to_kind(Kind::Float))
-            .expect("same shape");
+        let values = (&noise - noise.floor() - 0.5) * 0.4 + base; // uniform within 0.2 of the base
+        let mut variable = variables[&spec.name].shallow_clone();
+        variable.copy_(&values.view(&spec.shape[..]));
     }
     (model, store)
 }

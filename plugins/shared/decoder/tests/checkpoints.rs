@@ -1,0 +1,555 @@
+//! Writing and reading folders, and what damaged ones get.
+
+mod common;
+
+use std::path::Path;
+
+use common::{golden, random_model, run, tokens};
+use decoder::{DecoderConfig, DecoderError, Family, LoadOptions, NonFinite, save_checkpoint};
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+
+fn saved(family: Family, kind: Kind) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, store) = random_model(family, 7);
+    save_checkpoint(folder.path(), model.config(), store.variables(), kind).unwrap();
+    folder
+}
+
+fn refusal(folder: &Path) -> String {
+    match decoder::load(folder, None, &LoadOptions::default()) {
+        Ok(_) => "loaded".to_owned(),
+        Err(error) => {
+            assert!(error.is_input_file(), "{error:?}");
+            error.to_string()
+        }
+    }
+}
+
+fn assert_refused(folder: &Path, parts: &[&str]) {
+    let message = refusal(folder);
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+/// A safetensors file from a header and data, well-formed or not.
+fn raw(header: &str, data: &[u8]) -> Vec<u8> {
+    [
+        &(header.len() as u64).to_le_bytes(),
+        header.as_bytes(),
+        data,
+    ]
+    .concat()
+}
+
+#[test]
+fn a_saved_model_is_the_same_model_in_every_family() {
+    for family in Family::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, store) = random_model(family, 7);
+        save_checkpoint(
+            folder.path(),
+            model.config(),
+            store.variables(),
+            Kind::Float,
+        )
+        .unwrap();
+        let again = decoder::load(folder.path(), Some(family), &LoadOptions::default()).unwrap();
+        assert_eq!(again.config(), model.config());
+        let ids = tokens(2, 9, 1);
+        assert!(
+            run(&*model, &ids, None)
+                .1
+                .equal(&run(&*again, &ids, None).1),
+            "{family:?}"
+        );
+        assert_eq!(decoder::stored_kind(folder.path()).unwrap(), Kind::Float);
+        let first = std::fs::read(folder.path().join("model.safetensors")).unwrap();
+        save_checkpoint(
+            folder.path(),
+            model.config(),
+            store.variables(),
+            Kind::Float,
+        )
+        .unwrap();
+        assert_eq!(
+            first,
+            std::fs::read(folder.path().join("model.safetensors")).unwrap(),
+            "bytes depend on the run"
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "a temporary file is left"
+        );
+    }
+}
+
+#[test]
+fn weights_are_stored_and_loaded_in_the_dtype_asked_for() {
+    for kind in [Kind::BFloat16, Kind::Half, Kind::Float] {
+        let folder = saved(Family::Qwen2, kind);
+        assert_eq!(decoder::stored_kind(folder.path()).unwrap(), kind);
+        for wanted in [Kind::BFloat16, Kind::Half, Kind::Float] {
+            let options = LoadOptions {
+                kind: wanted,
+                ..LoadOptions::default()
+            };
+            assert_eq!(
+                decoder::load(folder.path(), None, &options).unwrap().kind(),
+                wanted
+            );
+        }
+    }
+}
+
+#[test]
+fn training_can_go_on_from_a_folder() {
+    let folder = saved(Family::Dream, Kind::Float);
+    let (_, source) = random_model(Family::Dream, 7);
+    let (model, store) = random_model(Family::Dream, 8);
+    decoder::load_into(&store, folder.path()).unwrap();
+    for (name, tensor) in source.variables() {
+        assert!(tensor.equal(&store.variables()[&name]), "{name}");
+        assert!(store.variables()[&name].requires_grad());
+    }
+    // The model made with the store runs on the new values.
+    let (reference, _) = random_model(Family::Dream, 7);
+    let ids = tokens(1, 5, 0);
+    assert!(
+        run(&*model, &ids, None)
+            .1
+            .equal(&run(&*reference, &ids, None).1)
+    );
+    let (_, other) = random_model(Family::Llada, 8);
+    assert!(decoder::load_into(&other, folder.path()).is_err());
+}
+
+#[test]
+fn names_are_those_of_the_public_files() {
+    let Some(golden) = golden() else { return };
+    for (name, _) in common::FIXTURES {
+        let folder = golden.join(name);
+        let text = std::fs::read_to_string(folder.join("golden/manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let theirs: std::collections::BTreeSet<String> =
+            serde_json::from_value::<Vec<String>>(manifest["parameter_names"].clone())
+                .unwrap()
+                .into_iter()
+                .filter(|name| !(name.starts_with("h.") && name.ends_with(".attn.bias")))
+                .collect();
+        let config = DecoderConfig::from_folder(&folder.join("checkpoint")).unwrap();
+        let ours = decoder::parameters(&config)
+            .into_iter()
+            .map(|spec| spec.name)
+            .collect();
+        assert_eq!(theirs, ours, "{name}");
+    }
+}
+
+#[test]
+fn a_written_config_has_the_keys_of_the_public_one() {
+    let Some(golden) = golden() else { return };
+    for (name, _) in common::FIXTURES {
+        let folder = golden.join(name).join("checkpoint");
+        let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
+        let theirs: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let config = DecoderConfig::from_folder(&folder).unwrap();
+        let ours = config.to_json(Kind::BFloat16);
+        assert_eq!(
+            DecoderConfig::from_json("ours", &ours).unwrap(),
+            config,
+            "{name}"
+        );
+        for (key, value) in theirs.as_object().unwrap() {
+            // Says which library version wrote the file, or bounds a feature that is off.
+            if ["transformers_version", "max_window_layers"].contains(&key.as_str()) {
+                continue;
+            }
+            assert_eq!(ours.get(key), Some(value), "{name} {key}");
+        }
+    }
+}
+
+#[test]
+fn gpt2_loads_with_and_without_its_prefix_and_ignores_mask_buffers() {
+    let folder = saved(Family::Gpt2, Kind::Float);
+    let plain = decoder::load(folder.path(), None, &LoadOptions::default()).unwrap();
+    let file = folder.path().join("model.safetensors");
+    let mut tensors: Vec<(String, Tensor)> = Tensor::read_safetensors(&file)
+        .unwrap()
+        .into_iter()
+        .map(|(name, tensor)| (format!("transformer.{name}"), tensor))
+        .collect();
+    let mask = Tensor::ones([1, 1, 64, 64], (Kind::Float, Device::Cpu)).tril(0);
+    tensors.push(("transformer.h.0.attn.bias".to_owned(), mask));
+    tensors.push((
+        "lm_head.weight".to_owned(),
+        Tensor::zeros([50, 32], (Kind::Float, Device::Cpu)),
+    ));
+    decoder::write_weights(&file, tensors, Kind::Float).unwrap();
+    let prefixed = decoder::load(folder.path(), None, &LoadOptions::default()).unwrap();
+    let ids = tokens(2, 7, 3);
+    assert!(
+        run(&*plain, &ids, None)
+            .1
+            .equal(&run(&*prefixed, &ids, None).1)
+    );
+}
+
+#[test]
+fn a_family_without_an_adapter_is_refused_with_the_list() {
+    let folder = saved(Family::Llama, Kind::Float);
+    let text = r#"{"model_type": "mamba", "auto_map": {"AutoModel": "modeling.X"}}"#;
+    std::fs::write(folder.path().join("config.json"), text).unwrap();
+    assert_refused(
+        folder.path(),
+        &[
+            "mamba",
+            "remote code is never run",
+            "dream",
+            "llada",
+            "qwen2",
+            "llama",
+            "gpt2",
+        ],
+    );
+    let folder = saved(Family::Llama, Kind::Float);
+    let error = decoder::load(folder.path(), Some(Family::Dream), &LoadOptions::default())
+        .err()
+        .unwrap();
+    assert!(
+        matches!(
+            error,
+            DecoderError::WrongFamily {
+                wanted: "dream",
+                found_adapter: "llama",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn unsupported_settings_and_bad_fields_are_named() {
+    let folder = saved(Family::Llama, Kind::Float);
+    let path = folder.path().join("config.json");
+    let original: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (key, value, parts) in [
+        (
+            "hidden_size",
+            serde_json::json!(48),
+            &[
+                "do not fit",
+                "model.embed_tokens.weight",
+                "[50, 48]",
+                "[50, 32]",
+            ][..],
+        ),
+        (
+            "hidden_size",
+            serde_json::json!("wide"),
+            &["hidden_size", "an integer"],
+        ),
+        (
+            "vocab_size",
+            serde_json::Value::Null,
+            &["vocab_size is missing"],
+        ),
+        (
+            "num_key_value_heads",
+            serde_json::json!(3),
+            &["4 heads cannot share 3"],
+        ),
+        (
+            "rope_scaling",
+            serde_json::json!({"rope_type": "yarn"}),
+            &["yarn", "llama3"],
+        ),
+        (
+            "hidden_act",
+            serde_json::json!("relu"),
+            &["hidden_act", "relu", "silu"],
+        ),
+        (
+            "num_hidden_layers",
+            serde_json::json!(1e18 as i64),
+            &["n_layers"],
+        ),
+        (
+            "eos_token_id",
+            serde_json::json!(70),
+            &["70", "vocabulary of 50"],
+        ),
+    ] {
+        let mut changed = original.clone();
+        changed[key] = value;
+        std::fs::write(&path, changed.to_string()).unwrap();
+        assert_refused(folder.path(), parts);
+    }
+    std::fs::write(&path, "{").unwrap();
+    assert_refused(folder.path(), &["config.json", "not JSON"]);
+}
+
+#[test]
+fn newer_and_older_ways_to_write_rope_settings_are_read() {
+    let parse = |extra: serde_json::Value| {
+        let (model, _) = random_model(Family::Llama, 1);
+        let mut value = model.config().to_json(Kind::BFloat16);
+        value.as_object_mut().unwrap().remove("rope_theta");
+        value.as_object_mut().unwrap().remove("rope_scaling");
+        value
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        DecoderConfig::from_json("here", &value).unwrap().rope
+    };
+    let scaling = serde_json::json!({
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192
+    });
+    let older = parse(serde_json::json!({"rope_theta": 5e5, "rope_scaling": scaling}));
+    let mut both = scaling.clone();
+    both["rope_theta"] = serde_json::json!(5e5);
+    assert_eq!(older, parse(serde_json::json!({"rope_parameters": both})));
+    assert!(matches!(
+        older.scaling,
+        decoder::RopeScaling::Llama3 {
+            original_max_positions: 8192,
+            ..
+        }
+    ));
+    assert_eq!(parse(serde_json::json!({})).theta, 10_000.0);
+}
+
+#[test]
+fn files_that_are_not_weights_are_recognised() {
+    let folder = saved(Family::Qwen2, Kind::Float);
+    let file = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    let size = whole.len().to_string();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    for (bytes, parts) in [
+        (
+            pointer.as_bytes().to_vec(),
+            &["Git LFS pointer", "git lfs pull"][..],
+        ),
+        (
+            b"\n<!DOCTYPE html><html></html>".to_vec(),
+            &["HTML page", "download"],
+        ),
+        (b"PK\x03\x04rest".to_vec(), &["pickled"]),
+        (Vec::new(), &["empty"]),
+        (b"abc".to_vec(), &["3 bytes"]),
+        (
+            u64::MAX.to_le_bytes().to_vec(),
+            &["header length 18446744073709551615"],
+        ),
+        (
+            (1_u64 << 62).to_le_bytes().to_vec(),
+            &["header length 4611686018427387904"],
+        ),
+        (
+            whole[..whole.len() - 100].to_vec(),
+            &["download incomplete?", &size],
+        ),
+        (whole[..500].to_vec(), &["download incomplete?", "size 500"]),
+        (
+            [&whole[..], b"tail"].concat(),
+            &["4 bytes follow the last tensor"],
+        ),
+        (raw("[1]", b""), &["header is not readable"]),
+    ] {
+        std::fs::write(&file, bytes).unwrap();
+        assert_refused(folder.path(), parts);
+    }
+}
+
+#[test]
+fn headers_that_lie_are_refused() {
+    let folder = saved(Family::Qwen2, Kind::Float);
+    let file = folder.path().join("model.safetensors");
+    let entry = |name: &str, from: usize, to: usize| {
+        format!(
+            r#""{name}":{{"dtype":"F32","shape":[{}],"data_offsets":[{from},{to}]}}"#,
+            to.saturating_sub(from) / 4
+        )
+    };
+    let many: Vec<String> = (0..100_001)
+        .map(|i| entry(&format!("t{i}"), 0, 0))
+        .collect();
+    for (header, data, parts) in [
+        (
+            format!("{{{},{}}}", entry("a", 0, 4), entry("a", 4, 8)),
+            8,
+            &["the name a occurs twice"][..],
+        ),
+        (
+            format!("{{{},{}}}", entry("a", 0, 8), entry("b", 4, 12)),
+            12,
+            &["b overlaps a", "expected 8"],
+        ),
+        (
+            format!("{{{},{}}}", entry("a", 0, 4), entry("b", 8, 12)),
+            12,
+            &["b leaves a hole after a"],
+        ),
+        (
+            r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,4]}}"#.to_owned(),
+            4,
+            &["a: bytes 0 to 4"],
+        ),
+        (
+            r#"{"a":{"dtype":"Q4","shape":[3],"data_offsets":[0,4]}}"#.to_owned(),
+            4,
+            &["unknown dtype Q4"],
+        ),
+        (
+            r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}"#
+                .to_owned(),
+            0,
+            &["a: bytes 0 to 0"],
+        ),
+        (
+            format!("{{{}}}", many.join(",")),
+            0,
+            &["100001 tensors", "limit is 100000"],
+        ),
+    ] {
+        std::fs::write(&file, raw(&header, &vec![0; data])).unwrap();
+        let begin = std::time::Instant::now();
+        assert_refused(folder.path(), parts);
+        assert!(begin.elapsed().as_secs() < 2, "{parts:?}");
+    }
+}
+
+#[test]
+fn missing_extra_and_reshaped_tensors_are_listed() {
+    let folder = saved(Family::Qwen2, Kind::Float);
+    let file = folder.path().join("model.safetensors");
+    let mut tensors = Tensor::read_safetensors(&file).unwrap();
+    tensors.retain(|(name, _)| name != "model.norm.weight");
+    tensors.push((
+        "model.extra".to_owned(),
+        Tensor::zeros([3], (Kind::Float, Device::Cpu)),
+    ));
+    for (name, tensor) in &mut tensors {
+        if name == "model.layers.1.mlp.up_proj.weight" {
+            *tensor = tensor.tr();
+        }
+    }
+    decoder::write_weights(&file, tensors, Kind::Float).unwrap();
+    let message = refusal(folder.path());
+    for line in [
+        ["model.norm.weight", "[32]", "missing"],
+        ["model.extra", "nothing", "[3]"],
+        ["model.layers.1.mlp.up_proj.weight", "[48, 32]", "[32, 48]"],
+    ] {
+        let found = message
+            .lines()
+            .any(|text| line.iter().all(|part| text.contains(part)));
+        assert!(found, "{line:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn non_finite_weights_are_counted_and_refused_unless_allowed() {
+    let folder = saved(Family::Llama, Kind::Float);
+    let file = folder.path().join("model.safetensors");
+    let tensors = Tensor::read_safetensors(&file).unwrap();
+    for (name, tensor) in &tensors {
+        if name == "model.layers.2.mlp.down_proj.weight" {
+            let _ = tensor.get(0).narrow(0, 0, 2).fill_(f64::NAN);
+            let _ = tensor.get(1).narrow(0, 0, 1).fill_(f64::NEG_INFINITY);
+        }
+    }
+    decoder::write_weights(&file, tensors, Kind::Float).unwrap();
+    assert_refused(
+        folder.path(),
+        &["3 of 1536", "model.layers.2.mlp.down_proj.weight", "NaN"],
+    );
+    let options = LoadOptions {
+        non_finite: NonFinite::Allow,
+        ..LoadOptions::default()
+    };
+    assert!(decoder::load(folder.path(), None, &options).is_ok());
+}
+
+#[test]
+fn shards_must_be_present_inside_the_folder_and_hold_what_the_index_says() {
+    let folder = saved(Family::Llama, Kind::Float);
+    let single = folder.path().join("model.safetensors");
+    let index = folder.path().join("model.safetensors.index.json");
+    let mut tensors = Tensor::read_safetensors(&single).unwrap();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    std::fs::remove_file(&single).unwrap();
+    assert_refused(folder.path(), &["neither model.safetensors nor"]);
+    std::fs::write(folder.path().join("pytorch_model.bin"), "x").unwrap();
+    assert_refused(folder.path(), &["pickled weights"]);
+
+    let names: Vec<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
+    let second = tensors.split_off(tensors.len() / 2);
+    let half = tensors.len();
+    let map = |shard: &dyn Fn(usize) -> String| {
+        let pairs: Vec<String> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| format!(r#""{name}":"{}""#, shard(i)))
+            .collect();
+        format!(
+            r#"{{"metadata":{{}},"weight_map":{{{}}}}}"#,
+            pairs.join(",")
+        )
+    };
+    let good = map(&|i| {
+        if i < half {
+            "a.safetensors".to_owned()
+        } else {
+            "b.safetensors".to_owned()
+        }
+    });
+    decoder::write_weights(&folder.path().join("a.safetensors"), tensors, Kind::Float).unwrap();
+    std::fs::write(&index, &good).unwrap();
+    assert_refused(folder.path(), &["b.safetensors", "is missing"]);
+    decoder::write_weights(&folder.path().join("b.safetensors"), second, Kind::Float).unwrap();
+    assert!(decoder::load(folder.path(), None, &LoadOptions::default()).is_ok());
+
+    for outside in [
+        "../b.safetensors",
+        "/b.safetensors",
+        "..",
+        "x/../b.safetensors",
+        "",
+    ] {
+        std::fs::write(&index, map(&|_| outside.to_owned())).unwrap();
+        assert_refused(folder.path(), &["leaves the folder"]);
+    }
+    std::fs::write(&index, map(&|_| "a.safetensors".to_owned())).unwrap();
+    assert_refused(folder.path(), &["should be in a.safetensors"]);
+    std::fs::write(
+        &index,
+        r#"{"weight_map":{"x":"a.safetensors","x":"b.safetensors"}}"#,
+    )
+    .unwrap();
+    assert_refused(folder.path(), &["the name x occurs twice"]);
+    std::fs::write(&index, r#"{"weight_map":{}}"#).unwrap();
+    assert_refused(folder.path(), &["lists no tensor"]);
+    std::fs::copy(
+        folder.path().join("a.safetensors"),
+        folder.path().join("b.safetensors"),
+    )
+    .unwrap();
+    let last = names[0].clone();
+    std::fs::write(
+        &index,
+        format!(
+            r#"{{"weight_map":{{"{}":"a.safetensors","{last}":"b.safetensors"}}}}"#,
+            names[1]
+        ),
+    )
+    .unwrap();
+    assert_refused(folder.path(), &["occurs again"]);
+}
