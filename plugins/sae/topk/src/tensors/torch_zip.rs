@@ -1,0 +1,427 @@
+//! The zip archive of `torch.save`: read without unpickling anything, and written.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use tch::Tensor;
+use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+use super::{
+    Meta, Scalar, TensorFile,
+    pickle::{self, Item, TensorDesc},
+    refuse_look_alikes,
+    safetensors::raw_bytes,
+};
+use crate::error::{Result, SaeError};
+
+const MAX_ENTRIES: usize = 1024;
+const AGAIN: &str = "download it again";
+const SAVE_AGAIN: &str =
+    "save it again with torch.save(sae.state_dict(), \"ae.pt\"), or convert it to safetensors";
+
+/// An open state dict.
+#[derive(Debug)]
+pub(crate) struct TorchFile {
+    path: PathBuf,
+    archive: ZipArchive<File>,
+    /// Folder of the records inside the archive, with its slash.
+    prefix: String,
+    metas: BTreeMap<String, Meta>,
+    tensors: BTreeMap<String, TensorDesc>,
+    scalars: BTreeMap<String, Scalar>,
+}
+
+impl TorchFile {
+    /// Opens an archive and reads the description of its tensors.
+    ///
+    /// # Errors
+    /// Not such an archive, a limit, a check sum, or anything in the pickle that is not a tensor.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let mut file = File::open(path).map_err(SaeError::io(path, "open it"))?;
+        let size = file
+            .metadata()
+            .map_err(SaeError::io(path, "read its size"))?
+            .len();
+        let mut head = Vec::new();
+        (&mut file)
+            .take(256)
+            .read_to_end(&mut head)
+            .map_err(SaeError::io(path, "read it"))?;
+        refuse_look_alikes(path, &head)?;
+        if !head.starts_with(b"PK") {
+            return Err(SaeError::file(
+                path,
+                "not the zip archive that torch.save writes since 1.6",
+                SAVE_AGAIN,
+            ));
+        }
+        file.seek(SeekFrom::Start(0))
+            .map_err(SaeError::io(path, "read it"))?;
+        let archive = ZipArchive::new(file)
+            .map_err(|e| SaeError::file(path, format!("damaged or cut short: {e}"), AGAIN))?;
+        let mut opened = Self {
+            path: path.to_path_buf(),
+            archive,
+            prefix: String::new(),
+            metas: BTreeMap::new(),
+            tensors: BTreeMap::new(),
+            scalars: BTreeMap::new(),
+        };
+        opened.check_entries(size)?;
+        opened.check_byte_order()?;
+        let program = opened.record("data.pkl", pickle::MAX_BYTES, "the list of tensors")?;
+        let items = pickle::parse(&program).map_err(|e| SaeError::file(path, e, SAVE_AGAIN))?;
+        for (name, item) in items {
+            match item {
+                Item::Scalar(value) => drop(opened.scalars.insert(name, value)),
+                Item::Tensor(t) => {
+                    let meta = Meta {
+                        element: t.element,
+                        shape: t.shape.clone(),
+                    };
+                    opened.metas.insert(name.clone(), meta);
+                    opened.tensors.insert(name, t);
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Numbers and words that lie beside the tensors.
+    pub(crate) fn scalars(&self) -> &BTreeMap<String, Scalar> {
+        &self.scalars
+    }
+
+    /// Entries must be stored as they are and fit into the file: then nothing can expand.
+    fn check_entries(&mut self, size: u64) -> Result<()> {
+        let refuse = |what: String, hint: &str| Err(SaeError::file(&self.path, what, hint));
+        if self.archive.len() > MAX_ENTRIES {
+            return refuse(
+                format!("{} entries, limit {MAX_ENTRIES}", self.archive.len()),
+                AGAIN,
+            );
+        }
+        let mut total = 0u64;
+        let mut prefix = None;
+        for i in 0..self.archive.len() {
+            let entry = self.archive.by_index_raw(i).map_err(|e| {
+                SaeError::file(&self.path, format!("damaged archive entry {i}: {e}"), AGAIN)
+            })?;
+            let name = entry.name();
+            if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
+                return Err(SaeError::file(
+                    &self.path,
+                    format!(
+                        "entry `{}` is compressed, which torch.save never does",
+                        name.escape_debug()
+                    ),
+                    SAVE_AGAIN,
+                ));
+            }
+            total = total.saturating_add(entry.size());
+            if let Some(folder) = name.strip_suffix("data.pkl")
+                && folder.strip_suffix('/').is_some_and(|f| !f.contains('/'))
+                && prefix.replace(folder.to_string()).is_some()
+            {
+                return Err(SaeError::file(&self.path, "two lists of tensors", AGAIN));
+            }
+        }
+        if total > size {
+            return refuse(
+                format!("entries of {total} bytes in a file of {size}: they overlap or expand"),
+                AGAIN,
+            );
+        }
+        match prefix {
+            Some(prefix) => self.prefix = prefix,
+            None => {
+                return refuse(
+                    "no `data.pkl`: not an archive of torch.save".into(),
+                    SAVE_AGAIN,
+                );
+            }
+        }
+        if self
+            .archive
+            .file_names()
+            .any(|n| n == format!("{}constants.pkl", self.prefix))
+        {
+            return refuse("a TorchScript program, not a state dict".into(), SAVE_AGAIN);
+        }
+        Ok(())
+    }
+
+    fn check_byte_order(&mut self) -> Result<()> {
+        let name = format!("{}byteorder", self.prefix);
+        if !self.archive.file_names().any(|n| n == name) {
+            return Ok(()); // older versions wrote little-endian only
+        }
+        let order = self.record("byteorder", 16, "the byte order")?;
+        if order != b"little" {
+            let order = String::from_utf8_lossy(&order).into_owned();
+            return Err(SaeError::file(
+                &self.path,
+                format!("byte order `{}`, read is `little`", order.escape_debug()),
+                "save it again on a little-endian machine",
+            ));
+        }
+        Ok(())
+    }
+
+    /// One record, its check sum verified. `what` names it in errors.
+    fn record(&mut self, name: &str, limit: u64, what: &str) -> Result<Vec<u8>> {
+        let full = format!("{}{name}", self.prefix);
+        let path = &self.path;
+        let bad = |text: String| SaeError::file(path, text, AGAIN);
+        let entry = self
+            .archive
+            .by_name(&full)
+            .map_err(|e| bad(format!("{what} (record `{name}`): {e}")))?;
+        if entry.size() > limit {
+            return Err(bad(format!(
+                "{what}: {} bytes, limit {limit}",
+                entry.size()
+            )));
+        }
+        let mut bytes = Vec::with_capacity(entry.size() as usize);
+        let size = entry.size();
+        entry.take(limit + 1).read_to_end(&mut bytes).map_err(|e| {
+            let crc =
+                e.kind() == std::io::ErrorKind::InvalidData || e.to_string().contains("checksum");
+            let reason = if crc {
+                "check sum (CRC) is wrong, the bytes are damaged".into()
+            } else {
+                e.to_string()
+            };
+            bad(format!("{what} (record `{name}`): {reason}"))
+        })?;
+        if bytes.len() as u64 != size {
+            return Err(bad(format!(
+                "{what} (record `{name}`): {} of {size} bytes",
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+impl TensorFile for TorchFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn metas(&self) -> &BTreeMap<String, Meta> {
+        &self.metas
+    }
+
+    fn read(&mut self, name: &str) -> Result<Tensor> {
+        let Some(desc) = self.tensors.get(name).cloned() else {
+            return Err(SaeError::file(
+                &self.path,
+                format!("no tensor `{name}`"),
+                "",
+            ));
+        };
+        let expected = desc.storage_len * desc.element.size();
+        let key = desc.storage.escape_debug().to_string();
+        let bytes = self.record(
+            &format!("data/{key}"),
+            expected,
+            &format!("tensor `{name}`"),
+        )?;
+        if bytes.len() as u64 != expected {
+            return Err(SaeError::file(
+                &self.path,
+                format!(
+                    "tensor `{name}`: {} bytes, expected {expected}",
+                    bytes.len()
+                ),
+                AGAIN,
+            ));
+        }
+        let dims = |v: &[u64]| v.iter().map(|&n| n as i64).collect::<Vec<i64>>();
+        let storage =
+            Tensor::f_from_data_size(&bytes, &[desc.storage_len as i64], desc.element.kind())?;
+        let view = storage.f_as_strided(
+            dims(&desc.shape),
+            dims(&desc.stride),
+            Some(desc.offset as i64),
+        )?;
+        Ok(view.f_contiguous()?)
+    }
+}
+
+/// Writes a state dict as `torch.save` would, loadable with `weights_only=True`.
+///
+/// # Errors
+/// The file system, or a tensor of a type that is not written.
+pub(crate) fn write_torch(path: &Path, stem: &str, tensors: &[(&str, Tensor)]) -> Result<()> {
+    let program = program(tensors)?;
+    let mut blobs = Vec::with_capacity(tensors.len());
+    for (_, tensor) in tensors {
+        blobs.push(raw_bytes(tensor)?);
+    }
+    crate::formats::write_file(path, |file| {
+        let mut zip = ZipWriter::new(file);
+        // The reader of torch maps records into memory and wants them aligned.
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .with_alignment(64);
+        let mut record = |name: &str, bytes: &[u8]| {
+            zip.start_file(format!("{stem}/{name}"), options)?;
+            zip.write_all(bytes)
+        };
+        record("data.pkl", &program)?;
+        record(".format_version", b"1")?;
+        record(".storage_alignment", b"64")?;
+        record("byteorder", b"little")?;
+        for (i, blob) in blobs.iter().enumerate() {
+            record(&format!("data/{i}"), blob)?;
+        }
+        record("version", b"3\n")?;
+        zip.finish()?;
+        Ok(())
+    })
+}
+
+/// The pickle of a plain dictionary of contiguous tensors, protocol 2, with the memo of Python's pickler.
+fn program(tensors: &[(&str, Tensor)]) -> Result<Vec<u8>> {
+    let mut p = Program {
+        bytes: vec![0x80, 2, b'}'],
+        memo: Vec::new(),
+        next: 0,
+    };
+    p.put();
+    p.bytes.push(b'(');
+    for (i, (name, tensor)) in tensors.iter().enumerate() {
+        let storage = match tensor.kind() {
+            tch::Kind::Float => "torch\nFloatStorage\n",
+            tch::Kind::BFloat16 => "torch\nBFloat16Storage\n",
+            tch::Kind::Int => "torch\nIntStorage\n",
+            other => {
+                return Err(SaeError::Argument {
+                    what: format!("cannot write `{name}` as {other:?}"),
+                });
+            }
+        };
+        p.text(name);
+        p.global("torch._utils\n_rebuild_tensor_v2\n");
+        p.bytes.extend_from_slice(b"((");
+        p.text("storage");
+        p.global(storage);
+        p.text(&i.to_string());
+        p.text("cpu");
+        p.int(tensor.numel() as u64);
+        p.bytes.push(b't');
+        p.put();
+        p.bytes.push(b'Q');
+        p.int(0);
+        let shape = tensor.size();
+        let strides: Vec<i64> = (0..shape.len())
+            .map(|d| shape[d + 1..].iter().product::<i64>())
+            .collect();
+        p.tuple(&shape);
+        p.tuple(&strides);
+        p.bytes.push(0x89);
+        p.global("collections\nOrderedDict\n");
+        p.bytes.extend_from_slice(b")R");
+        p.put();
+        p.bytes.push(b't');
+        p.put();
+        p.bytes.push(b'R');
+        p.put();
+    }
+    p.bytes.extend_from_slice(b"u.");
+    Ok(p.bytes)
+}
+
+struct Program {
+    bytes: Vec<u8>,
+    memo: Vec<(String, u32)>,
+    next: u32,
+}
+
+impl Program {
+    fn indexed(&mut self, short: u8, long: u8, at: u32) {
+        match u8::try_from(at) {
+            Ok(at) => self.bytes.extend_from_slice(&[short, at]),
+            Err(_) => {
+                self.bytes.push(long);
+                self.bytes.extend_from_slice(&at.to_le_bytes());
+            }
+        }
+    }
+
+    fn put(&mut self) {
+        self.indexed(b'q', b'r', self.next);
+        self.next += 1;
+    }
+
+    /// Writes `bytes` and remembers them under `key`, or recalls them.
+    fn memoised(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(at) = self.memo.iter().find(|(k, _)| k == key).map(|(_, at)| *at) {
+            return self.indexed(b'h', b'j', at);
+        }
+        write(&mut self.bytes);
+        self.memo.push((key.to_string(), self.next));
+        self.put();
+    }
+
+    fn text(&mut self, text: &str) {
+        self.memoised(&format!("text {text}"), |out| {
+            out.push(b'X');
+            out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        });
+    }
+
+    fn global(&mut self, name: &str) {
+        self.memoised(name, |out| {
+            out.push(b'c');
+            out.extend_from_slice(name.as_bytes());
+        });
+    }
+
+    fn int(&mut self, value: u64) {
+        match value {
+            0..=0xff => self.bytes.extend_from_slice(&[b'K', value as u8]),
+            0x100..=0xffff => {
+                self.bytes.push(b'M');
+                self.bytes.extend_from_slice(&(value as u16).to_le_bytes());
+            }
+            0x1_0000..=0x7fff_ffff => {
+                self.bytes.push(b'J');
+                self.bytes.extend_from_slice(&(value as u32).to_le_bytes());
+            }
+            _ => {
+                // LONG1, two's complement with the sign bit clear.
+                let n = (72 - value.leading_zeros() as usize) / 8;
+                self.bytes.extend_from_slice(&[0x8a, n as u8]);
+                let mut wide = value.to_le_bytes().to_vec();
+                wide.push(0);
+                self.bytes.extend_from_slice(&wide[..n]);
+            }
+        }
+    }
+
+    fn tuple(&mut self, values: &[i64]) {
+        if values.is_empty() {
+            return self.bytes.push(b')');
+        }
+        if values.len() > 3 {
+            self.bytes.push(b'(');
+        }
+        for &v in values {
+            self.int(v as u64);
+        }
+        self.bytes.push(match values.len() {
+            n @ 1..=3 => 0x84 + n as u8,
+            _ => b't',
+        });
+        self.put();
+    }
+}
