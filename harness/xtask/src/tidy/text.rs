@@ -112,7 +112,18 @@ fn check_text(name: &str, text: &str) -> Vec<Finding> {
                 cure,
             });
         }
-        if !rust || line.trim_start().starts_with("//") {
+        if !rust {
+            continue;
+        }
+        if line.trim_start().starts_with("//") {
+            if ignored_example(line) {
+                findings.push(Finding {
+                    place,
+                    what: "an example that is never compiled".to_owned(),
+                    cure: "mark it `no_run` where it cannot run, `text` where it is no Rust"
+                        .to_owned(),
+                });
+            }
             continue;
         }
         for (head, tail, cure) in LEFTOVERS {
@@ -130,6 +141,17 @@ fn check_text(name: &str, text: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A documentation comment that opens a code block marked `ignore`.
+fn ignored_example(line: &str) -> bool {
+    let comment = line
+        .trim_start()
+        .trim_start_matches(['/', '!'])
+        .trim_start();
+    comment
+        .strip_prefix("```")
+        .is_some_and(|marks| marks.split(',').any(|mark| mark.trim() == "ignore"))
 }
 
 /// An absolute path below one of the machine folders. `https://host/home/`, `../work/` and `$HOME/work/` are none.
@@ -181,6 +203,16 @@ mod tests {
         assert_eq!(
             found("a.rs", &format!("\n    {}{}]\n", "#[ig", "nore")),
             [format!("a.rs:2 `{}{}`", "#[ig", "nore")]
+        );
+    }
+
+    #[test]
+    fn an_ignored_example_is_an_ignored_test() {
+        assert_eq!(found("a.rs", "//! ```ignore\n//! x\n//! ```\n").len(), 1);
+        assert_eq!(found("a.rs", "    /// ```rust, ignore\n").len(), 1);
+        assert_eq!(
+            found("a.rs", "/// ```text\n/// we ignore it\n/// ```\n").len(),
+            0
         );
     }
 
