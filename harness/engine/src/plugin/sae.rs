@@ -1,0 +1,336 @@
+use std::path::Path;
+
+use harness_abi::{DType, SaeArchitectureBox, SaeBox, SaeTrainerBox};
+use tch::{Kind, Tensor};
+
+use super::{
+    MetricValue, PluginFailure,
+    failure::Origin,
+    metric,
+    tensors::{self, Lent},
+};
+
+/// What the host knows of a sparse autoencoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaeInfo {
+    /// Input width.
+    pub d_model: usize,
+    /// Number of latents.
+    pub d_sae: usize,
+    /// Active budget per row.
+    pub k: usize,
+    /// Width `w` of `acts` and `latents`.
+    pub max_active: usize,
+    /// Block whose output it reads, where the file says so.
+    pub layer: Option<usize>,
+    /// Layout it was read from.
+    pub format: String,
+    /// `mask`, `unmask`, `clean`, or empty.
+    pub policy: String,
+    /// Model it was trained on, or empty.
+    pub model: String,
+}
+
+/// An SAE architecture.
+pub struct SaeArchitecture {
+    inner: SaeArchitectureBox,
+    origin: Origin,
+}
+
+/// Active latents of `n` rows; unused slots hold act 0 and latent -1.
+#[derive(Debug)]
+pub struct Encoded {
+    /// `[n, w] f32`, descending.
+    pub acts: Tensor,
+    /// `[n, w] i64`.
+    pub latents: Tensor,
+    /// `[n] i64`.
+    pub n_active: Tensor,
+}
+
+/// A loaded sparse autoencoder.
+pub struct Sae {
+    inner: SaeBox,
+    origin: Origin,
+    info: SaeInfo,
+    device: tch::Device,
+}
+
+/// A trainer of one SAE.
+pub struct SaeTrainer {
+    inner: SaeTrainerBox,
+    origin: Origin,
+}
+
+impl SaeArchitecture {
+    pub(super) fn new(inner: SaeArchitectureBox, origin: Origin) -> Self {
+        Self { inner, origin }
+    }
+
+    /// Name of the layout when `path` holds an SAE this architecture reads with certainty.
+    ///
+    /// # Errors
+    /// A path that cannot be read.
+    pub fn detect(&self, path: &Path) -> Result<Option<String>, PluginFailure> {
+        let path = path.to_string_lossy();
+        let found = self
+            .origin
+            .check("detect", self.inner.detect(path.as_ref().into()))?;
+        Ok(found.into_option().map(Into::into))
+    }
+
+    /// Reads an SAE.
+    ///
+    /// # Errors
+    /// An unknown layout, damaged files, NaN or infinite weights unless allowed.
+    pub fn load(
+        &self,
+        path: &Path,
+        device: tch::Device,
+        allow_nan: bool,
+    ) -> Result<Sae, PluginFailure> {
+        let text = path.to_string_lossy();
+        let place = tensors::device(device)
+            .ok_or_else(|| self.origin.host("load", format!("device {device:?}")))?;
+        let loaded = self.inner.load(text.as_ref().into(), place, allow_nan);
+        let inner = self.origin.check("load", loaded)?;
+        let info = self.origin.check("info", inner.info())?;
+        let size = |what: &str, value: u64| {
+            usize::try_from(value)
+                .ok()
+                .filter(|&value| value > 0)
+                .ok_or_else(|| {
+                    self.origin
+                        .broken("info", format!("SAE info: {what} is {value}"))
+                })
+        };
+        let info = SaeInfo {
+            d_model: size("d_model", info.d_model)?,
+            d_sae: size("d_sae", info.d_sae)?,
+            k: size("k", info.k)?,
+            max_active: size("max_active", info.max_active)?,
+            layer: match info.layer.into_option() {
+                None => None,
+                Some(layer) => usize::try_from(layer).ok(),
+            },
+            format: info.format.into(),
+            policy: info.policy.into(),
+            model: info.model.into(),
+        };
+        Ok(Sae {
+            inner,
+            origin: self.origin.clone(),
+            info,
+            device,
+        })
+    }
+
+    /// A trainer; `config` is the architecture's own.
+    ///
+    /// # Errors
+    /// A configuration it does not understand.
+    pub fn trainer(
+        &self,
+        config: &serde_json::Value,
+        device: tch::Device,
+    ) -> Result<SaeTrainer, PluginFailure> {
+        let place = tensors::device(device)
+            .ok_or_else(|| self.origin.host("trainer", format!("device {device:?}")))?;
+        let config = config.to_string();
+        let inner = self
+            .origin
+            .check("trainer", self.inner.trainer(config.as_str().into(), place))?;
+        Ok(SaeTrainer {
+            inner,
+            origin: self.origin.clone(),
+        })
+    }
+}
+
+impl Sae {
+    /// Its shape and provenance.
+    #[must_use]
+    pub fn info(&self) -> &SaeInfo {
+        &self.info
+    }
+
+    /// `x: [n, d_model]` → active latents.
+    ///
+    /// # Errors
+    /// Another width; a latent or count out of range (checked on the CPU only).
+    pub fn encode(&self, x: &Tensor) -> Result<Encoded, PluginFailure> {
+        self.check_width("encode", x)?;
+        let n = x.size()[0];
+        let w = self.info.max_active as i64;
+        let encoded = Encoded {
+            acts: self.zeros("encode", &[n, w], Kind::Float)?,
+            latents: self.zeros("encode", &[n, w], Kind::Int64)?,
+            n_active: self.zeros("encode", &[n], Kind::Int64)?,
+        };
+        {
+            let x = self.lend("encode", x)?;
+            let mut acts = self.lend_mut("encode", &encoded.acts)?;
+            let mut latents = self.lend_mut("encode", &encoded.latents)?;
+            let mut n_active = self.lend_mut("encode", &encoded.n_active)?;
+            let result = self.inner.encode(
+                x.view(),
+                acts.view_mut(),
+                latents.view_mut(),
+                n_active.view_mut(),
+            );
+            self.origin.check("encode", result)?;
+        }
+        Ok(encoded)
+    }
+
+    /// `acts: [n, w] f32`, `latents: [n, w] i64` → `x_hat: [n, d_model] f32`.
+    ///
+    /// # Errors
+    /// A latent out of range.
+    pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor, PluginFailure> {
+        let x_hat = self.zeros(
+            "decode",
+            &[acts.size()[0], self.info.d_model as i64],
+            Kind::Float,
+        )?;
+        let acts = self.lend("decode", acts)?;
+        let latents = self.lend("decode", latents)?;
+        let mut out = self.lend_mut("decode", &x_hat)?;
+        let result = self
+            .inner
+            .decode(acts.view(), latents.view(), out.view_mut());
+        self.origin.check("decode", result)?;
+        Ok(x_hat)
+    }
+
+    /// Reconstruction of `x: [n, d_model]` → `[n, d_model] f32`.
+    ///
+    /// # Errors
+    /// As `encode` and `decode`.
+    pub fn reconstruct(&self, x: &Tensor) -> Result<Tensor, PluginFailure> {
+        let encoded = self.encode(x)?;
+        self.decode(&encoded.acts, &encoded.latents)
+    }
+
+    /// `ReLU(p)` of chosen latents: `x: [n, d_model]`, `latents: [m] i64` → `[n, m] f32`.
+    ///
+    /// # Errors
+    /// A latent out of range.
+    pub fn latent_acts(&self, x: &Tensor, latents: &Tensor) -> Result<Tensor, PluginFailure> {
+        self.check_width("latent_acts", x)?;
+        let acts = self.zeros(
+            "latent_acts",
+            &[x.size()[0], latents.size()[0]],
+            Kind::Float,
+        )?;
+        let x = self.lend("latent_acts", x)?;
+        let latents = latents.to_device(self.device);
+        let latents = self.lend("latent_acts", &latents)?;
+        let mut out = self.lend_mut("latent_acts", &acts)?;
+        let result = self
+            .inner
+            .latent_acts(x.view(), latents.view(), out.view_mut());
+        self.origin.check("latent_acts", result)?;
+        Ok(acts)
+    }
+
+    /// Decoder rows: `latents: [m] i64` → `[m, d_model] f32`.
+    ///
+    /// # Errors
+    /// A latent out of range.
+    pub fn decoder_rows(&self, latents: &Tensor) -> Result<Tensor, PluginFailure> {
+        let shape = [latents.size()[0], self.info.d_model as i64];
+        let rows = self.zeros("decoder_rows", &shape, Kind::Float)?;
+        let latents = latents.to_device(self.device);
+        let latents = self.lend("decoder_rows", &latents)?;
+        let mut out = self.lend_mut("decoder_rows", &rows)?;
+        let result = self.inner.decoder_rows(latents.view(), out.view_mut());
+        self.origin.check("decoder_rows", result)?;
+        Ok(rows)
+    }
+
+    fn check_width(&self, method: &'static str, x: &Tensor) -> Result<(), PluginFailure> {
+        let shape = x.size();
+        if shape.len() == 2 && shape[1] == self.info.d_model as i64 {
+            return Ok(());
+        }
+        let message = format!(
+            "the input has shape {shape:?}, the SAE takes [n, {}]",
+            self.info.d_model
+        );
+        Err(self.origin.host(method, message))
+    }
+
+    fn zeros(
+        &self,
+        method: &'static str,
+        shape: &[i64],
+        kind: Kind,
+    ) -> Result<Tensor, PluginFailure> {
+        Tensor::f_zeros(shape, (kind, self.device)).map_err(|error| self.origin.host(method, error))
+    }
+
+    fn lend(&self, method: &'static str, tensor: &Tensor) -> Result<Lent, PluginFailure> {
+        Lent::read(tensor).map_err(|error| self.origin.host(method, error))
+    }
+
+    fn lend_mut(&self, method: &'static str, tensor: &Tensor) -> Result<Lent, PluginFailure> {
+        Lent::write(tensor).map_err(|error| self.origin.host(method, error))
+    }
+}
+
+impl SaeTrainer {
+    /// One optimiser step on `x: [n, d_model] f32` → named values.
+    ///
+    /// # Errors
+    /// A loss that is not finite.
+    pub fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, PluginFailure> {
+        let lent = Lent::read(x).map_err(|error| self.origin.host("step", error))?;
+        let values = self.origin.check("step", self.inner.step(lent.view()))?;
+        Ok(values.into_iter().map(metric::host_value).collect())
+    }
+
+    /// Writes the SAE to `dir` in `format` with `kind` weights and `provenance` in its configuration.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, a format it does not write.
+    pub fn save(
+        &mut self,
+        dir: &Path,
+        format: &str,
+        kind: Kind,
+        provenance: &serde_json::Value,
+    ) -> Result<(), PluginFailure> {
+        let dir = dir.to_string_lossy();
+        let provenance = provenance.to_string();
+        let dtype: DType = tensors::dtype(kind)
+            .ok_or_else(|| self.origin.host("save", format!("dtype {kind:?}")))?;
+        let result = self.inner.save(
+            dir.as_ref().into(),
+            format.into(),
+            dtype,
+            provenance.as_str().into(),
+        );
+        self.origin.check("save", result)
+    }
+
+    /// Writes everything needed to go on.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
+        let path = path.to_string_lossy();
+        self.origin
+            .check("save_state", self.inner.save_state(path.as_ref().into()))
+    }
+
+    /// Goes on from a file of [`SaeTrainer::save_state`].
+    ///
+    /// # Errors
+    /// A file of another run.
+    pub fn load_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
+        let path = path.to_string_lossy();
+        self.origin
+            .check("load_state", self.inner.load_state(path.as_ref().into()))
+    }
+}
