@@ -25,6 +25,8 @@ const FOLDERS: [&str; 7] = [
     "plugins/template",
 ];
 const FILES: [&str; 4] = ["Cargo.toml", "LICENSE", "LICENSE-MIT", "LICENSE-APACHE"];
+/// What makes the benchmark crates; installed are their data.
+const SOURCES: &[&str] = &["src", "tests", "Cargo.toml"];
 const PROGRAMS: [&str; 2] = ["harness", "harness-worker"];
 
 /// Builds and installs.
@@ -102,7 +104,12 @@ fn fill(ws: &Workspace, into: &Path, found: &libtorch::Libtorch) -> Result<()> {
     for folder in FOLDERS {
         let from = ws.root.join(folder);
         if from.is_dir() {
-            copy_folder(&from, &into.join(folder))?;
+            let skip = if folder.starts_with("benchmarks/") {
+                SOURCES
+            } else {
+                &[]
+            };
+            copy_folder(&from, &into.join(folder), skip)?;
         }
     }
     for file in FILES {
@@ -157,14 +164,19 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))
 }
 
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+/// Copies a folder without the entries named in `skip` at its top.
+fn copy_folder(from: &Path, to: &Path, skip: &[&str]) -> Result<()> {
     for entry in fs::read_dir(from)
         .with_context(|| format!("{} cannot be read", from.display()))?
         .flatten()
     {
-        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| skip.contains(&n)) {
+            continue;
+        }
+        let (path, target) = (entry.path(), to.join(name));
         if path.is_dir() {
-            copy_folder(&path, &target)?;
+            copy_folder(&path, &target, &[])?;
         } else {
             copy_file(&path, &target)?;
         }
@@ -245,6 +257,25 @@ mod tests {
             ]
         );
         assert_eq!(library_name(&found[0]).unwrap(), "libx.so");
+    }
+
+    #[test]
+    fn benchmark_folders_are_copied_without_their_crates() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("zoo"), dir.path().join("copy"));
+        for file in [
+            "src/main.rs",
+            "Cargo.toml",
+            "dream/config.json",
+            "dream/src/deep.txt",
+        ] {
+            let path = from.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        copy_folder(&from, &to, SOURCES).unwrap();
+        assert!(to.join("dream/config.json").is_file() && to.join("dream/src/deep.txt").is_file());
+        assert!(!to.join("src").exists() && !to.join("Cargo.toml").exists());
     }
 
     #[test]
