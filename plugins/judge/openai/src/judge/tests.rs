@@ -1,0 +1,258 @@
+//! The judge against a small server in this process.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use harness_sdk::{JudgeTask, Message};
+use serde_json::json;
+
+use super::*;
+use crate::settings::{API_KEY, BASE_URL};
+
+const KEY: &str = "sk-test-0123456789";
+
+/// What the server does with one connection.
+enum Turn {
+    /// Status line and further headers, body.
+    Answer(&'static str, String),
+    /// Reads the request and never answers.
+    Hang,
+    /// Closes the connection after the request.
+    Close,
+}
+
+/// Serves one connection a turn and hands out the requests' bodies.
+fn serve(turns: Vec<Turn>) -> (String, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/v1", listener.local_addr().unwrap());
+    let (seen, requests) = channel();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for turn in turns {
+            let Ok((mut stream, _)) = listener.accept() else {
+                return;
+            };
+            let request = read_request(&stream);
+            if seen.send(request).is_err() {
+                return;
+            }
+            match turn {
+                Turn::Answer(head, body) => {
+                    let length = body.len();
+                    let answer = format!(
+                        "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                    );
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+                Turn::Hang => kept.push(stream),
+                Turn::Close => {}
+            }
+        }
+        // Hanging connections stay open until the test is over.
+        thread::sleep(Duration::from_secs(5));
+        drop(kept);
+    });
+    (address, requests)
+}
+
+/// The request's head and its JSON body.
+fn read_request(stream: &TcpStream) -> (String, Value) {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        let lower = line.to_lowercase();
+        if let Some(n) = lower.strip_prefix("content-length:") {
+            length = n.trim().parse().unwrap();
+        }
+        head.push_str(&lower);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    (head, serde_json::from_slice(&body).unwrap())
+}
+
+fn chat(content: &str, finish_reason: &str) -> String {
+    json!({
+        "choices": [{"message": {"content": content}, "finish_reason": finish_reason}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7},
+    })
+    .to_string()
+}
+
+fn good() -> Turn {
+    Turn::Answer("200 OK", chat(r#"{"explanation": "boats"}"#, "stop"))
+}
+
+fn judge(base_url: &str) -> OpenAi {
+    let config = json!({"timeout_s": 0.4, "backoff_s": 0.01, "attempts": 3});
+    let env = |name: &str| match name {
+        API_KEY => Some(KEY.to_owned()),
+        BASE_URL => Some(base_url.to_owned()),
+        _ => None,
+    };
+    OpenAi::with_env(&config, env).unwrap()
+}
+
+fn request(id: &str) -> JudgeRequest {
+    JudgeRequest {
+        id: id.to_owned(),
+        task: JudgeTask::EXPLAIN,
+        payload: json!({}),
+        messages: vec![Message {
+            role: "user".to_owned(),
+            content: "explain, as JSON".to_owned(),
+        }],
+        max_tokens: 128,
+        temperature: 0.0,
+    }
+}
+
+/// One request against the turns: its result, and the number of requests the server saw.
+fn ask(turns: Vec<Turn>) -> (Result<Result<JudgeReply>>, Vec<(String, Value)>) {
+    let (address, seen) = serve(turns);
+    let result = judge(&address)
+        .complete(&[request("r")], 2)
+        .map(|mut replies| replies.remove(0));
+    (result, seen.try_iter().collect())
+}
+
+#[test]
+fn an_answer_is_read_with_its_cost() {
+    let (result, seen) = ask(vec![good()]);
+    let reply = result.unwrap().unwrap();
+    assert_eq!(reply.id, "r");
+    assert_eq!(reply.text, r#"{"explanation":"boats"}"#);
+    assert_eq!((reply.tokens_in, reply.tokens_out), (11, 7));
+    let (head, body) = &seen[0];
+    assert!(head.starts_with("post /v1/chat/completions"));
+    assert!(head.contains(&format!("authorization: bearer {KEY}")));
+    assert_eq!(body["model"], "gpt-4o-mini");
+    assert_eq!(body["response_format"]["type"], "json_object");
+    assert_eq!(body["max_completion_tokens"], 128);
+}
+
+#[test]
+fn a_429_is_waited_for_as_long_as_asked() {
+    let html = "<html>slow down</html>".to_owned();
+    let started = Instant::now();
+    let (result, seen) = ask(vec![
+        Turn::Answer("429 Too Many Requests\r\nretry-after: 0.3", html),
+        good(),
+    ]);
+    assert!(result.unwrap().is_ok());
+    assert_eq!(seen.len(), 2);
+    assert!(started.elapsed() >= Duration::from_millis(300));
+}
+
+#[test]
+fn a_long_wait_is_handed_to_the_host() {
+    let (result, seen) = ask(vec![Turn::Answer(
+        "429 Too Many Requests\r\nretry-after-ms: 90000",
+        "{}".to_owned(),
+    )]);
+    let error = result.unwrap().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::RATE_LIMITED);
+    assert_eq!(seen.len(), 1);
+}
+
+#[test]
+fn a_wrong_key_and_an_empty_account_stop_everything_at_once() {
+    for (head, code) in [
+        ("401 Unauthorized", "invalid_api_key"),
+        ("403 Forbidden", "forbidden"),
+        ("429 Too Many Requests", "insufficient_quota"),
+    ] {
+        let body = json!({"error": {"message": format!("bad key {KEY}"), "code": code}});
+        let (result, seen) = ask(vec![Turn::Answer(head, body.to_string()), good()]);
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::AUTH, "{head}");
+        assert!(error.message().contains("OPENAI_API_KEY"));
+        assert!(!error.message().contains(KEY), "{}", error.message());
+        assert_eq!(seen.len(), 1, "{head} is not tried again");
+    }
+}
+
+#[test]
+fn a_hanging_server_is_given_up() {
+    let started = Instant::now();
+    let (result, seen) = ask(vec![Turn::Hang, Turn::Hang, Turn::Hang]);
+    let error = result.unwrap().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NETWORK);
+    assert!(error.message().contains("0.4 s after 3 attempts"));
+    assert_eq!(seen.len(), 3);
+    assert!(started.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn broken_connections_server_errors_and_bad_json_are_tried_again() {
+    for turn in [
+        Turn::Close,
+        Turn::Answer("500 Internal Server Error", "oops".to_owned()),
+        Turn::Answer("200 OK", "<html>".to_owned()),
+        Turn::Answer("200 OK", chat("I think it is boats", "stop")),
+        Turn::Answer("200 OK", chat(r#"{"wrong": 1}"#, "stop")),
+    ] {
+        let (result, seen) = ask(vec![turn, good()]);
+        assert!(result.unwrap().is_ok());
+        assert_eq!(seen.len(), 2);
+    }
+}
+
+#[test]
+fn a_cut_answer_gets_twice_the_tokens() {
+    let cut = Turn::Answer("200 OK", chat(r#"{"explanation": "bo"#, "length"));
+    let (result, seen) = ask(vec![cut, good()]);
+    assert!(result.unwrap().is_ok());
+    assert_eq!(seen[1].1["max_completion_tokens"], 256);
+}
+
+#[test]
+fn a_fenced_answer_is_unwrapped_and_a_refusal_is_final() {
+    let fenced = chat("```json\n{\"explanation\": \"boats\"}\n```", "stop");
+    let (result, _) = ask(vec![Turn::Answer("200 OK", fenced)]);
+    assert_eq!(result.unwrap().unwrap().text, r#"{"explanation":"boats"}"#);
+    let refusal = json!({"choices": [{"message": {"content": null, "refusal": "no"}}]});
+    let (result, seen) = ask(vec![Turn::Answer("200 OK", refusal.to_string()), good()]);
+    assert!(result.unwrap().is_err());
+    assert_eq!(seen.len(), 1);
+}
+
+#[test]
+fn a_failed_request_does_not_fail_the_others_and_order_is_kept() {
+    let bad = || {
+        Turn::Answer(
+            "400 Bad Request",
+            r#"{"error": {"message": "no"}}"#.to_owned(),
+        )
+    };
+    let (address, _seen) = serve(vec![good(), bad(), good()]);
+    let requests = ["a", "b", "c"].map(request);
+    let replies = judge(&address).complete(&requests, 1).unwrap();
+    assert_eq!(replies.len(), 3);
+    let failed = replies.iter().filter(|reply| reply.is_err()).count();
+    assert_eq!(failed, 1);
+    for (reply, id) in replies.iter().zip(["a", "b", "c"]) {
+        if let Ok(reply) = reply {
+            assert_eq!(reply.id, id);
+        }
+    }
+}
+
+#[test]
+fn without_a_key_nothing_is_sent() {
+    let mut judge = OpenAi::with_env(&json!({}), |_| None).unwrap();
+    assert!(judge.identity().is_ok());
+    let error = judge.complete(&[request("r")], 1).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::AUTH);
+    assert!(judge.complete(&[], 1).unwrap().is_empty());
+}
