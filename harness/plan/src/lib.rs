@@ -5,6 +5,7 @@
 //! A worker runs cells ([`protocol`]) and leaves their results in the [`store`]; [`table`] derives CSV from them and
 //! [`compare`] compares CSV files. Nothing here depends on the order in which cells were run, or where.
 
+pub mod bench;
 pub mod canonical;
 pub mod cell;
 pub mod config;
@@ -13,4 +14,5 @@ pub mod hash;
 pub mod outputs;
 pub mod plugin;
 pub mod protocol;
+pub mod sources;
 pub mod stages;

@@ -1,0 +1,205 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use harness_core::suggest;
+
+use crate::{bench::BenchSpec, config::ConfigError, exit};
+
+/// The bench files of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalogue {
+    dir: PathBuf,
+    names: Vec<String>,
+}
+
+/// A bench that a catalogue lists.
+#[derive(Debug)]
+pub struct TablesEntry {
+    /// Its name.
+    pub name: String,
+    /// The bench, or what is wrong with its file.
+    pub spec: Result<BenchSpec, BenchError>,
+}
+
+/// Why a bench could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// No file has this name.
+    #[error("no bench `{name}`; {hint}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The nearest names.
+        hint: String,
+    },
+    /// A file or the folder cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl BenchError {
+    /// Exit code of a run that ends for this reason.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            BenchError::Unknown { .. } => exit::USAGE,
+            BenchError::Io { .. } | BenchError::Config(_) => exit::CONFIG,
+        }
+    }
+}
+
+impl Catalogue {
+    /// The benches of a folder (`*.toml`).
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn open(dir: &Path) -> Result<Catalogue, BenchError> {
+        let io = |source| BenchError::Io {
+            path: dir.to_owned(),
+            source,
+        };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir).map_err(io)? {
+            let name = entry
+                .map_err(io)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned();
+            names.extend(
+                name.strip_suffix(".toml")
+                    .filter(|n| !n.starts_with('.'))
+                    .map(str::to_owned),
+            );
+        }
+        names.sort();
+        Ok(Catalogue {
+            dir: dir.to_owned(),
+            names,
+        })
+    }
+
+    /// Names of its benches.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// A bench by name, or by the path of a file that ends in `.toml`.
+    ///
+    /// # Errors
+    /// When there is none of this name, or its file is wrong.
+    pub fn load(&self, name: &str) -> Result<BenchSpec, BenchError> {
+        let (stem, path) = match name.strip_suffix(".toml") {
+            Some(stem) => (
+                stem.rsplit('/').next().unwrap_or(stem).to_owned(),
+                PathBuf::from(name),
+            ),
+            None if self.names.iter().any(|n| n == name) => {
+                (name.to_owned(), self.dir.join(format!("{name}.toml")))
+            }
+            None => {
+                let hint = suggest::hint(name, self.names.iter().map(String::as_str));
+                return Err(BenchError::Unknown {
+                    name: name.to_owned(),
+                    hint,
+                });
+            }
+        };
+        let text = fs::read_to_string(&path).map_err(|source| BenchError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(BenchSpec::parse(&stem, &path.display().to_string(), &text)?)
+    }
+
+    /// All benches, broken ones with the reason.
+    pub fn entries(&self) -> Vec<TablesEntry> {
+        self.names
+            .iter()
+            .map(|name| TablesEntry {
+                name: name.clone(),
+                spec: self.load(name),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::TableKind;
+
+    fn shipped() -> Catalogue {
+        Catalogue::open(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../benchmarks/tables"
+        )))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_shipped_benches_read() {
+        let catalogue = shipped();
+        for entry in catalogue.entries() {
+            entry.spec.unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+        }
+        assert_eq!(catalogue.names(), ["fig10", "fig9", "table2", "table4"]);
+    }
+
+    /// Table 2 is the mean over k of the rows of Fig. 9 and Fig. 10, so its rows must be theirs.
+    #[test]
+    fn table2_is_fig9_and_fig10() {
+        let catalogue = shipped();
+        let (table2, fig9, fig10) = (
+            catalogue.load("table2").unwrap(),
+            catalogue.load("fig9").unwrap(),
+            catalogue.load("fig10").unwrap(),
+        );
+        assert_eq!(table2.table, TableKind::MeanOverK);
+        assert_eq!(table2.rows, [fig9.rows, fig10.rows].concat());
+        for fig in [
+            catalogue.load("fig9").unwrap(),
+            catalogue.load("fig10").unwrap(),
+        ] {
+            assert_eq!(
+                (&fig.settings, &fig.zoo, &fig.real),
+                (&table2.settings, &table2.zoo, &table2.real)
+            );
+        }
+        assert_eq!(
+            table2
+                .rows
+                .iter()
+                .map(|r| r.zoo_layers.len())
+                .sum::<usize>(),
+            36
+        );
+        assert_eq!(
+            table2
+                .rows
+                .iter()
+                .map(|r| r.real_layers.len())
+                .sum::<usize>(),
+            36
+        );
+    }
+
+    #[test]
+    fn unknown_names_get_the_nearest() {
+        let error = shipped().load("tabel2").unwrap_err();
+        assert!(
+            error.to_string().contains("did you mean `table2`"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(shipped().load("no/such.toml").unwrap_err().exit_code(), 3);
+    }
+}

@@ -1,0 +1,122 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use crate::{exit, hash::HashError};
+
+/// A configuration file larger than this is not one.
+const MAX_JSON_BYTES: u64 = 4 << 20;
+
+/// A folder or file given to the harness that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The folder is not there.
+    #[error("{what}: there is no folder {}; {hint}", path.display())]
+    NoFolder {
+        /// What it was to be.
+        what: String,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What would cure it.
+        hint: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what its name says.
+    #[error("{}: {message}", path.display())]
+    Unusable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and the cure.
+        message: String,
+    },
+    /// Content could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+impl SourceError {
+    /// Exit code of a run that ends for this reason.
+    pub const fn exit_code(&self) -> u8 {
+        exit::BAD_INPUT
+    }
+
+    pub(super) fn unusable(path: &Path, message: impl Into<String>) -> SourceError {
+        SourceError::Unusable {
+            path: path.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// A JSON object read from a file, with its path for messages.
+pub(super) struct JsonFile {
+    pub path: PathBuf,
+    pub object: Map<String, Value>,
+}
+
+impl JsonFile {
+    /// Read a file that must hold a JSON object.
+    pub fn read(path: &Path) -> Result<JsonFile, SourceError> {
+        let io = |source| SourceError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let len = fs::metadata(path).map_err(io)?.len();
+        if len > MAX_JSON_BYTES {
+            let message =
+                format!("has {len} bytes, over the limit of {MAX_JSON_BYTES} for a configuration");
+            return Err(SourceError::unusable(path, message));
+        }
+        let bytes = fs::read(path).map_err(io)?;
+        if let Some(message) = not_downloaded(&bytes) {
+            return Err(SourceError::unusable(path, message));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(object)) => Ok(JsonFile {
+                path: path.to_owned(),
+                object,
+            }),
+            Ok(_) => Err(SourceError::unusable(path, "is not a JSON object")),
+            Err(error) => Err(SourceError::unusable(
+                path,
+                format!("is not valid JSON: {error}"),
+            )),
+        }
+    }
+
+    /// The first of some keys that holds a positive whole number.
+    pub fn optional(&self, keys: &[&str]) -> Option<u64> {
+        keys.iter()
+            .find_map(|key| self.object.get(*key)?.as_u64())
+            .filter(|n| *n > 0)
+    }
+
+    /// Like [`JsonFile::optional`], an error when there is none.
+    pub fn required(&self, keys: &[&str]) -> Result<u64, SourceError> {
+        self.optional(keys).ok_or_else(|| {
+            let message = format!("has no positive whole number `{}`", keys.join("` or `"));
+            SourceError::unusable(&self.path, message)
+        })
+    }
+}
+
+/// What a file is when its download went wrong in one of the usual ways.
+fn not_downloaded(bytes: &[u8]) -> Option<&'static str> {
+    let start = bytes.trim_ascii_start();
+    if start.starts_with(b"version https://git-lfs") {
+        return Some("is a Git LFS pointer, not the file: run `git lfs pull` in its repository");
+    }
+    let head: Vec<u8> = start.iter().take(14).map(u8::to_ascii_lowercase).collect();
+    (head.starts_with(b"<!doctype html") || head.starts_with(b"<html"))
+        .then_some("is a web page, not the file: download it again (the file may need a login)")
+}

@@ -1,0 +1,183 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    hash::HashCache,
+    sources::{SourceError, json::JsonFile},
+};
+
+/// A checkpoint folder in the Hugging Face layout, as far as config.json and file sizes tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFolder {
+    /// The folder.
+    pub dir: PathBuf,
+    /// `model_type` of config.json: decides which adapter reads it.
+    pub model_type: String,
+    /// Blocks.
+    pub n_layers: u32,
+    /// Width of the residual stream.
+    pub d_model: u32,
+    /// Width of the feed-forward layer, where config.json says it.
+    pub d_ff: u32,
+    /// Rows of the output head.
+    pub vocab_size: u32,
+    /// Whether it is a masked-diffusion model: config.json names a mask token.
+    pub is_diffusion: bool,
+    /// Bytes of its weight files.
+    pub weight_bytes: u64,
+}
+
+impl ModelFolder {
+    /// Read a folder.
+    ///
+    /// # Errors
+    /// When it is missing, or its config.json is not one.
+    pub fn read(what: &str, dir: &Path) -> Result<ModelFolder, SourceError> {
+        if !dir.is_dir() {
+            return Err(SourceError::NoFolder {
+                what: what.to_owned(),
+                path: dir.to_owned(),
+                hint: format!("give it with --model {what}=DIR"),
+            });
+        }
+        let config = JsonFile::read(&dir.join("config.json"))?;
+        let model_type = config
+            .object
+            .get("model_type")
+            .and_then(|v| v.as_str())
+            .ok_or_else(|| {
+                SourceError::unusable(
+                    &config.path,
+                    "has no `model_type`; it is not a Hugging Face model configuration",
+                )
+            })?;
+        let narrow = |n: u64| {
+            u32::try_from(n).map_err(|_| {
+                SourceError::unusable(&config.path, format!("holds {n}, too large for a size"))
+            })
+        };
+        let d_model = narrow(config.required(&["hidden_size", "d_model", "n_embd"])?)?;
+        let d_ff = config.optional(&["intermediate_size", "mlp_hidden_size", "n_inner"]);
+        Ok(ModelFolder {
+            dir: dir.to_owned(),
+            model_type: model_type.to_owned(),
+            n_layers: narrow(config.required(&["num_hidden_layers", "n_layers", "n_layer"])?)?,
+            d_model,
+            d_ff: narrow(d_ff.unwrap_or(4 * u64::from(d_model)))?,
+            vocab_size: narrow(config.required(&["embedding_size", "vocab_size"])?)?,
+            is_diffusion: config
+                .object
+                .get("mask_token_id")
+                .is_some_and(|v| v.is_u64()),
+            weight_bytes: weight_bytes(dir)?,
+        })
+    }
+
+    /// Content hash of everything in the folder that an adapter may read.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn checkpoint_hash(&self, cache: &mut HashCache) -> Result<String, SourceError> {
+        Ok(cache.folder(&self.dir, is_checkpoint_file)?)
+    }
+}
+
+/// Files that decide what a checkpoint computes: weights, configurations, tokenizers and templates; no words about it.
+fn is_checkpoint_file(name: &str) -> bool {
+    !name.starts_with('.')
+        && [".safetensors", ".json", ".jinja"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        || name == "merges.txt"
+}
+
+fn weight_bytes(dir: &Path) -> Result<u64, SourceError> {
+    let io = |source| SourceError::Io {
+        path: dir.to_owned(),
+        source,
+    };
+    let mut sum = 0;
+    for entry in fs::read_dir(dir).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .ends_with(".safetensors")
+        {
+            sum += fs::metadata(entry.path()).map_err(io)?.len();
+        }
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(config: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("config.json"), config).unwrap();
+        dir
+    }
+
+    fn error(config: &str) -> String {
+        ModelFolder::read("dream", folder(config).path())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn the_families_configurations() {
+        let dream = r#"{"model_type":"Dream","hidden_size":64,"num_hidden_layers":5,"vocab_size":512,"mask_token_id":468,"intermediate_size":176}"#;
+        let m = ModelFolder::read("dream", folder(dream).path()).unwrap();
+        assert_eq!(
+            (m.n_layers, m.d_model, m.d_ff, m.vocab_size, m.is_diffusion),
+            (5, 64, 176, 512, true)
+        );
+        let llada = r#"{"model_type":"llada","d_model":64,"n_layers":5,"vocab_size":500,"embedding_size":512,"mlp_hidden_size":200,"mask_token_id":468}"#;
+        let m = ModelFolder::read("llada", folder(llada).path()).unwrap();
+        assert_eq!((m.d_ff, m.vocab_size, m.is_diffusion), (200, 512, true));
+        let gpt2 =
+            r#"{"model_type":"gpt2","n_embd":64,"n_layer":3,"vocab_size":512,"n_inner":null}"#;
+        let m = ModelFolder::read("gpt2", folder(gpt2).path()).unwrap();
+        assert_eq!((m.d_ff, m.n_layers, m.is_diffusion), (256, 3, false));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert!(error("{").contains("not valid JSON"));
+        assert!(error("[]").contains("not a JSON object"));
+        assert!(error("{}").contains("no `model_type`"));
+        assert!(
+            error(r#"{"model_type":"x","hidden_size":0}"#).contains("`hidden_size` or `d_model`")
+        );
+        assert!(
+            error("version https://git-lfs.github.com/spec/v1\noid x").contains("Git LFS pointer")
+        );
+        assert!(error("<!DOCTYPE html><html>").contains("a web page"));
+        let missing = ModelFolder::read("dream", Path::new("no/such")).unwrap_err();
+        assert!(missing.to_string().contains("--model dream=DIR"));
+        assert_eq!(missing.exit_code(), 20);
+    }
+
+    #[test]
+    fn the_hash_covers_weights_and_tokenizers_and_no_prose() {
+        let dir =
+            folder(r#"{"model_type":"x","hidden_size":1,"num_hidden_layers":1,"vocab_size":1}"#);
+        let hash = || {
+            let model = ModelFolder::read("x", dir.path()).unwrap();
+            model.checkpoint_hash(&mut HashCache::in_memory()).unwrap()
+        };
+        let first = hash();
+        fs::write(dir.path().join("README.md"), "words").unwrap();
+        assert_eq!(hash(), first);
+        fs::write(dir.path().join("merges.txt"), "a b").unwrap();
+        let second = hash();
+        assert_ne!(second, first);
+        fs::write(dir.path().join("model.safetensors"), "1234").unwrap();
+        assert_ne!(hash(), second);
+        assert_eq!(ModelFolder::read("x", dir.path()).unwrap().weight_bytes, 4);
+    }
+}
