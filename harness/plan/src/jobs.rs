@@ -1,0 +1,208 @@
+//! Requests to a worker other than cells: one request on its standard input, events as JSON lines on its standard
+//! output, and its exit code.
+//!
+//! ```text
+//! harness-worker job < request.json        → event* , exit code of harness_plan::exit
+//! ```
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    protocol::{Failure, LogLevel},
+    stages::Dtype,
+};
+
+/// What a worker is asked to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Job {
+    /// Open plugins and say what they are.
+    Plugins(PluginsJob),
+    /// Compare with parity fixtures.
+    Golden(GoldenJob),
+    /// Continue a text.
+    Generate(GenerateJob),
+    /// Train SAEs.
+    Train(Box<TrainJob>),
+    /// Conformance tests of plugins: list them, or run one in this process.
+    Check(CheckJob),
+}
+
+/// Where a job's model runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compute {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Number format of model passes.
+    pub dtype: Dtype,
+    /// Threads of the tensor library.
+    pub threads: u32,
+    /// Pinned instruction set and thread count.
+    pub reproducible: bool,
+}
+
+/// Open plugins and say what they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginsJob {
+    /// Folders searched.
+    pub plugins: Vec<PathBuf>,
+}
+
+/// Compare with parity fixtures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoldenJob {
+    /// The folder with `index.json`.
+    pub dir: PathBuf,
+    /// Folders searched for plugins.
+    pub plugins: Vec<PathBuf>,
+    /// Only this family.
+    pub family: Option<String>,
+    /// Where it runs.
+    pub compute: Compute,
+}
+
+/// Continue a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateJob {
+    /// The checkpoint.
+    pub model: PathBuf,
+    /// Folders searched for plugins.
+    pub plugins: Vec<PathBuf>,
+    /// The text to continue.
+    pub prompt: String,
+    /// Render the prompt with the checkpoint's chat template, as a user's message.
+    pub chat: bool,
+    /// Remasker of a masked-diffusion model.
+    pub order: Option<String>,
+    /// Its configuration.
+    pub order_config: serde_json::Value,
+    /// Denoising steps; as many as tokens when absent.
+    pub steps: Option<u32>,
+    /// Tokens to generate.
+    pub max_new_tokens: u32,
+    /// Positions of a block; all at once when absent.
+    pub block_length: Option<u32>,
+    /// Sampling temperature.
+    pub temperature: f64,
+    /// Nucleus.
+    pub top_p: Option<f64>,
+    /// Most probable tokens considered.
+    pub top_k: Option<u32>,
+    /// Classifier-free guidance.
+    pub cfg_scale: f64,
+    /// Seed of all draws.
+    pub seed: u64,
+    /// Say what each step reveals.
+    pub show_steps: bool,
+    /// Where it runs.
+    pub compute: Compute,
+}
+
+/// Train a grid of SAEs from one stream of model passes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainJob {
+    /// The checkpoint.
+    pub model: PathBuf,
+    /// Its name in the SAEs' provenance.
+    pub model_name: String,
+    /// Folders searched for plugins.
+    pub plugins: Vec<PathBuf>,
+    /// Text files.
+    pub data: Vec<PathBuf>,
+    /// Folder of the sets: one folder a policy below it, in the released layout.
+    pub out: PathBuf,
+    /// Architecture.
+    pub architecture: String,
+    /// Blocks.
+    pub layers: Vec<u32>,
+    /// Active budgets, ascending.
+    pub k: Vec<u32>,
+    /// `mask`, `unmask`, `clean`.
+    pub policies: Vec<String>,
+    /// Latents.
+    pub d_sae: u32,
+    /// Activations each SAE is trained on.
+    pub tokens: u64,
+    /// Tokens of a row.
+    pub context_length: u32,
+    /// Rows of a model pass.
+    pub model_batch: u32,
+    /// Activations of an optimiser step.
+    pub batch: u32,
+    /// Activations buffered and shuffled.
+    pub buffer: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Linear warm-up, in steps.
+    pub warmup_steps: u32,
+    /// Fraction of the steps after which the rate falls to 0.
+    pub decay_start: f64,
+    /// Tokens without activation after which a latent is dead.
+    pub dead_after: u64,
+    /// Weight of the auxiliary loss.
+    pub auxk_alpha: f64,
+    /// Smallest mask rate.
+    pub t_min: f64,
+    /// Largest mask rate.
+    pub t_max: f64,
+    /// Seed.
+    pub seed: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u32,
+    /// `saelens` or `dictionary_learning`.
+    pub format: String,
+    /// Number format of the written weights.
+    pub save_dtype: Dtype,
+    /// Where it runs.
+    pub compute: Compute,
+}
+
+/// Conformance tests of the plugins in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckJob {
+    /// Folders searched for plugins.
+    pub plugins: Vec<PathBuf>,
+    /// Run this test in this process; list all tests when absent.
+    pub test: Option<String>,
+    /// A checkpoint for the laws of model adapters.
+    pub model_dir: Option<PathBuf>,
+    /// An SAE for the laws of architectures.
+    pub sae_dir: Option<PathBuf>,
+}
+
+/// What a job says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// A result in the job's own form; see the job.
+    Result {
+        /// Its content.
+        value: serde_json::Value,
+    },
+    /// How far it is.
+    Progress {
+        /// Units done.
+        done: u64,
+        /// Units in all.
+        total: u64,
+        /// What a unit is, with anything worth showing beside it.
+        text: String,
+    },
+    /// Something to show on standard error.
+    Log {
+        /// How important it is.
+        level: LogLevel,
+        /// One line.
+        message: String,
+    },
+    /// The job ends without result.
+    Failed(Failure),
+}
