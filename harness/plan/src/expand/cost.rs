@@ -1,0 +1,80 @@
+use std::ops::AddAssign;
+
+use serde::Serialize;
+
+use super::{Plan, ResolvedBench};
+
+/// Rows of a batch that the memory estimate assumes.
+const BATCH_ROWS: u64 = 64;
+/// Logits are formed in chunks of at most this many bytes.
+const LOGIT_CHUNK_BYTES: u64 = 64 << 20;
+
+/// What cells take, estimated from configurations alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// Cells.
+    pub cells: u64,
+    /// One block run on one row of a batch, once.
+    pub block_passes: u64,
+    /// Positions through an output head.
+    pub head_rows: u64,
+    /// Texts generated.
+    pub generations: u64,
+    /// Questions to the judge (fewer when replies are cached).
+    pub judge_calls: u64,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Cost) {
+        self.cells += other.cells;
+        self.block_passes += other.block_passes;
+        self.head_rows += other.head_rows;
+        self.generations += other.generations;
+        self.judge_calls += other.judge_calls;
+    }
+}
+
+impl Plan {
+    /// What the cells for which `counts` is true take.
+    pub fn cost(&self, counts: impl Fn(&str) -> bool) -> Cost {
+        let mut sum = Cost::default();
+        for cell in self.cells.iter().filter(|c| counts(&c.key)) {
+            sum += self.costs.get(&cell.key).copied().unwrap_or_default();
+        }
+        sum
+    }
+
+    /// Largest memory of a worker: one model with its SAEs of one layer and the activations of a batch, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+}
+
+/// Memory of the most demanding row.
+pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
+    let dtype_bytes = bench.numerics.dtype.bytes();
+    let of_row = |row: &super::ResolvedRow| {
+        let folder = &bench.models[row.model].folder;
+        // Weight files hold two bytes a number.
+        let weights = folder.weight_bytes / 2 * dtype_bytes;
+        let sae = row
+            .saes
+            .iter()
+            .map(|s| 2 * u64::from(s.d_model) * u64::from(s.d_sae) * 4)
+            .max()
+            .unwrap_or(0);
+        let generated = row.settings.max_new_tokens + 16;
+        let tokens = BATCH_ROWS * u64::from(generated.max(row.settings.context_length));
+        let latents = row
+            .saes
+            .iter()
+            .map(|s| u64::from(s.d_sae))
+            .max()
+            .unwrap_or(0)
+            * 4;
+        let activations =
+            (8 * u64::from(folder.d_model) + 3 * u64::from(folder.d_ff)) * dtype_bytes;
+        weights + sae + tokens * (latents + activations) + LOGIT_CHUNK_BYTES
+    };
+    bench.rows.iter().map(of_row).max().unwrap_or(0)
+}

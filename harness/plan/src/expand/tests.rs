@@ -1,0 +1,549 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::*;
+use crate::{
+    bench::{BenchSpec, Catalogue, Overrides, Profile},
+    hash::HashCache,
+    plugin::{ComponentEntry, Discovery, FoundPlugin, Manifest, RefusedPlugin},
+    stages::{Dtype, Numerics, Stage},
+};
+
+/// A zoo of configuration files without weights, and what a plan needs besides.
+struct World {
+    dir: tempfile::TempDir,
+    models: BTreeMap<String, PathBuf>,
+    saes: BTreeMap<String, PathBuf>,
+    data: Vec<PathBuf>,
+    prefixes: Vec<String>,
+    plugins: Discovery,
+    overrides: Overrides,
+    profile: Option<Profile>,
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn model_config(model_type: &str, n_layers: u32) -> String {
+    let mask = if ["Dream", "llada"].contains(&model_type) {
+        r#","mask_token_id":3"#
+    } else {
+        ""
+    };
+    format!(
+        r#"{{"model_type":"{model_type}","hidden_size":128,"num_hidden_layers":{n_layers},"vocab_size":2048,"intermediate_size":352{mask}}}"#
+    )
+}
+
+fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPlugin {
+    let components = names.iter().map(|name| ComponentEntry {
+        kind: kind.into(),
+        name: (*name).into(),
+        summary: String::new(),
+        model_types: model_types.iter().map(|t| (*t).to_owned()).collect(),
+    });
+    FoundPlugin {
+        manifest: Manifest { components: components.collect(), ..Manifest::parse(&format!(
+            "id='{id}'\nversion='1'\nabi='1.0'\nlibrary='x.so'\n[[component]]\nkind='judge'\nname='x'\n"
+        )).unwrap() },
+        manifest_path: format!("{id}/plugin.toml").into(),
+        library: format!("{id}/x.so").into(),
+        hash: format!("hash-of-{id}"),
+    }
+}
+
+impl World {
+    fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, model_type) in [
+            ("qwen", "qwen2"),
+            ("dream", "Dream"),
+            ("llama", "llama"),
+            ("llada", "llada"),
+            ("gpt2", "gpt2"),
+        ] {
+            write(
+                &dir.path().join(name).join("config.json"),
+                &model_config(model_type, 8),
+            );
+        }
+        for set in [
+            "qwen",
+            "dream-unmask",
+            "dream-mask",
+            "llama",
+            "llada-unmask",
+            "llada-mask",
+        ] {
+            World::write_set(
+                &dir.path().join("saes").join(set),
+                &[1, 2, 3, 4, 5, 6, 7],
+                128,
+            );
+        }
+        let text = dir.path().join("text.jsonl");
+        write(&text, "{\"text\":\"a b c\"}\n");
+        let plugins = Discovery {
+            found: vec![
+                plugin("qwen", "model", &["qwen2"], &["qwen2"]),
+                plugin("dream", "model", &["Dream"], &["Dream"]),
+                plugin("llama", "model", &["llama"], &["llama"]),
+                plugin("llada", "model", &["llada"], &["llada"]),
+                plugin("gpt2", "model", &["gpt2"], &["gpt2"]),
+                plugin("topk", "sae", &["topk"], &[]),
+                plugin("orders", "remasker", &["entropy", "low_confidence"], &[]),
+                plugin(
+                    "scopes",
+                    "steering",
+                    &["all-tokens", "update-tokens", "topk-tokens"],
+                    &[],
+                ),
+                plugin(
+                    "metrics",
+                    "metric",
+                    &[
+                        "concept_improvement",
+                        "perplexity_reduction",
+                        "steering_score",
+                    ],
+                    &[],
+                ),
+                plugin("lexical", "judge", &["lexical"], &[]),
+                plugin("openai", "judge", &["openai"], &[]),
+            ],
+            refused: vec![],
+        };
+        World {
+            dir,
+            models: BTreeMap::new(),
+            saes: BTreeMap::new(),
+            data: vec![],
+            prefixes: (0..50).map(|i| format!("prefix {i}")).collect(),
+            plugins,
+            overrides: Overrides::default(),
+            profile: None,
+        }
+    }
+
+    /// SAEs that differ by layer and k in one file each, named by their place in the set.
+    fn write_set(dir: &Path, layers: &[u32], d_model: u32) {
+        for layer in layers {
+            for (i, k) in [8, 24, 50].iter().enumerate() {
+                let text = format!(
+                    r#"{{"d_in":{d_model},"d_sae":320,"k":{k},"hook_layer":{layer},"set":"{}"}}"#,
+                    dir.file_name().unwrap().to_string_lossy()
+                );
+                write(
+                    &dir.join(format!("resid_post_layer_{layer}/trainer_{i}/cfg.json")),
+                    &text,
+                );
+            }
+        }
+    }
+
+    fn options(mut self, options: &[(&str, &str, &str)]) -> World {
+        self.overrides = Overrides::from_options(options).unwrap();
+        self
+    }
+
+    fn resolve(&self, spec: &BenchSpec) -> Result<ResolvedBench, PlanError> {
+        resolve(&BenchRequest {
+            spec,
+            models: &self.models,
+            saes: &self.saes,
+            zoo: self.dir.path(),
+            overrides: &self.overrides,
+            data: &self.data,
+            zoo_data: &[self.dir.path().join("text.jsonl")],
+            prefixes: &self.prefixes,
+            profile: self.profile,
+            numerics: Numerics {
+                dtype: Dtype::F32,
+                reproducible: false,
+            },
+        })
+    }
+
+    fn plan(&self, bench: &str) -> Result<Plan, PlanError> {
+        let resolved = self.resolve(&spec(bench))?;
+        expand(&resolved, &self.plugins, &mut HashCache::in_memory())
+    }
+
+    fn error(&self, bench: &str) -> String {
+        self.plan(bench).unwrap_err().to_string()
+    }
+}
+
+fn spec(bench: &str) -> BenchSpec {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benchmarks/tables");
+    Catalogue::open(Path::new(dir))
+        .unwrap()
+        .load(bench)
+        .unwrap()
+}
+
+fn keys(plan: &Plan, stage: Stage) -> BTreeSet<String> {
+    plan.cells
+        .iter()
+        .filter(|c| c.stage == stage.name())
+        .map(|c| c.key.clone())
+        .collect()
+}
+
+/// Stages whose keys differ between two plans.
+fn changed(a: &Plan, b: &Plan) -> Vec<&'static str> {
+    Stage::ALL
+        .into_iter()
+        .filter(|s| keys(a, *s) != keys(b, *s))
+        .map(Stage::name)
+        .collect()
+}
+
+#[test]
+fn table2_on_the_zoo() {
+    let plan = World::new().plan("table2").unwrap();
+    assert_eq!(plan.rows.len(), 72);
+    let counts: Vec<usize> = plan.stage_counts().into_iter().map(|(_, n)| n).collect();
+    // Baselines once for each model, their perplexity likewise; everything else once for each SAE.
+    assert_eq!(counts, [72, 72, 4, 72, 76, 72, 72]);
+    assert_eq!(
+        plan.cells
+            .iter()
+            .map(|c| &c.key)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        plan.cells.len()
+    );
+    assert_eq!(
+        (
+            plan.sources.models.len(),
+            plan.sources.saes.len(),
+            plan.sources.files.len()
+        ),
+        (5, 72, 1)
+    );
+}
+
+#[test]
+fn every_cell_follows_those_it_reads_and_models_stand_together() {
+    let plan = World::new().plan("table2").unwrap();
+    let mut seen = BTreeSet::new();
+    for cell in &plan.cells {
+        assert!(
+            cell.inputs.iter().all(|i| seen.contains(i)),
+            "{} comes before its inputs",
+            cell.stage
+        );
+        seen.insert(cell.key.clone());
+    }
+    let mut models: Vec<&str> = plan.cells.iter().filter_map(|c| c.checkpoint()).collect();
+    models.dedup();
+    assert_eq!(models.len(), 5, "a model is loaded once");
+}
+
+#[test]
+fn keys_do_not_depend_on_where_things_lie() {
+    let (a, b) = (
+        World::new().plan("table2").unwrap(),
+        World::new().plan("table2").unwrap(),
+    );
+    assert_eq!(a.cells, b.cells);
+    assert_ne!(a.sources, b.sources);
+}
+
+#[test]
+fn figures_share_their_cells_with_the_table() {
+    let world = World::new();
+    let table: BTreeSet<String> = world
+        .plan("table2")
+        .unwrap()
+        .cells
+        .into_iter()
+        .map(|c| c.key)
+        .collect();
+    for fig in ["fig9", "fig10"] {
+        assert!(
+            world
+                .plan(fig)
+                .unwrap()
+                .cells
+                .iter()
+                .all(|c| table.contains(&c.key)),
+            "{fig}"
+        );
+    }
+}
+
+#[test]
+fn a_change_recomputes_what_it_can_change_and_nothing_else() {
+    let base = World::new().plan("table2").unwrap();
+    let with =
+        |options: &[(&str, &str, &str)]| World::new().options(options).plan("table2").unwrap();
+    assert_eq!(changed(&base, &with(&[])), Vec::<&str>::new());
+    // A new judge never generates again.
+    assert_eq!(
+        changed(&base, &with(&[("--judge", "judge", "openai")])),
+        ["explain", "judge", "score"]
+    );
+    assert_eq!(
+        changed(&base, &with(&[("--set", "lambda", "0.5")])),
+        ["score"]
+    );
+    assert_eq!(
+        changed(&base, &with(&[("--set", "amp_factor", "0")])),
+        ["steer", "perplexity", "judge", "score"]
+    );
+    assert_eq!(changed(&base, &with(&[("--seed", "seed", "1")])).len(), 7);
+    let limited = changed(&base, &with(&[("--limit", "limit", "2")]));
+    assert!(!limited.contains(&"baseline"), "{limited:?}");
+
+    let mut world = World::new();
+    world.plugins.found[1].hash = "another Dream adapter".into();
+    let rebuilt = world.plan("table2").unwrap();
+    let same = keys(&base, Stage::Steer)
+        .intersection(&keys(&rebuilt, Stage::Steer))
+        .count();
+    assert_eq!(same, 48, "SAEs of the other three models keep their cells");
+    // The order of a masked-diffusion run does not touch an autoregressive model.
+    let fig = |world: World| world.plan("fig9").unwrap();
+    let steps = fig(World::new().options(&[("--set", "dlm_steps", "7")]));
+    assert_eq!(
+        keys(&fig(World::new()), Stage::Steer)
+            .intersection(&keys(&steps, Stage::Steer))
+            .count(),
+        12
+    );
+}
+
+#[test]
+fn contents_are_part_of_the_keys() {
+    let base = World::new().plan("fig9").unwrap();
+    let world = World::new();
+    write(&world.dir.path().join("qwen/tokenizer.json"), "{}");
+    assert!(changed(&base, &world.plan("fig9").unwrap()).contains(&"features"));
+    let world = World::new();
+    write(
+        &world.dir.path().join("text.jsonl"),
+        "{\"text\":\"other\"}\n",
+    );
+    let changed_by_text = changed(&base, &world.plan("fig9").unwrap());
+    assert!(
+        changed_by_text.contains(&"steer") && !changed_by_text.contains(&"baseline"),
+        "{changed_by_text:?}"
+    );
+}
+
+#[test]
+fn table4_runs_every_variant() {
+    let plan = World::new().plan("table4").unwrap();
+    assert_eq!(plan.rows.len(), 10);
+    let groups: Vec<&str> = plan
+        .rows
+        .iter()
+        .filter_map(|r| r.group.as_deref())
+        .collect();
+    assert_eq!(
+        groups
+            .iter()
+            .filter(|g| **g == "ablation_dlm_steps")
+            .count(),
+        3
+    );
+    // Two configurations of the table are the same run: all tokens, 30 steps, strength 3.
+    assert_eq!(keys(&plan, Stage::Steer).len(), 9);
+    assert_eq!(keys(&plan, Stage::Features).len(), 2);
+}
+
+#[test]
+fn filters_choose_and_are_checked() {
+    let world = |options: &[(&str, &str, &str)]| World::new().options(options);
+    let plan = world(&[("--layers", "layers", "2"), ("--k", "k", "24")])
+        .plan("table2")
+        .unwrap();
+    assert!(plan.rows.len() == 6 && plan.rows.iter().all(|r| (r.layer, r.k) == (2, 24)));
+    let got = world(&[("--layers", "layers", "2,99"), ("--k", "k", "321")]).error("table2");
+    assert!(
+        got.contains("layer 99 out of range: dream has 8 blocks, 0 to 7"),
+        "{got}"
+    );
+    assert!(
+        got.contains("`k` is 321, more than the 320 latents"),
+        "{got}"
+    );
+    let nothing = world(&[("--layers", "layers", "0")])
+        .plan("table2")
+        .unwrap_err();
+    assert_eq!(
+        (
+            nothing.exit_code(),
+            nothing.to_string().starts_with("0 cells")
+        ),
+        (4, true)
+    );
+    assert_eq!(
+        world(&[("--limit", "limit", "0")])
+            .plan("table2")
+            .unwrap_err()
+            .exit_code(),
+        4
+    );
+    let error = world(&[("--set", "n_prefix", "51")])
+        .plan("table2")
+        .unwrap_err();
+    assert!(
+        error.exit_code() == 3 && error.to_string().contains("the pool has 50 prefixes"),
+        "{error}"
+    );
+}
+
+#[test]
+fn real_models_get_the_papers_budgets_and_need_text() {
+    let mut world = World::new();
+    let (model, saes) = (
+        world.dir.path().join("big"),
+        world.dir.path().join("bigsaes"),
+    );
+    write(&model.join("config.json"), &model_config("Dream", 28));
+    World::write_set(&saes, &[1, 5, 10, 14, 23, 27], 128);
+    world.models.insert("dream".into(), model);
+    world.saes.insert("dream-mask".into(), saes.clone());
+    world.saes.insert("dream-unmask".into(), saes);
+    let error = world.plan("fig9").unwrap_err();
+    assert!(
+        error.exit_code() == 3 && error.to_string().contains("--data FILE"),
+        "{error}"
+    );
+    world.data = vec![world.dir.path().join("text.jsonl")];
+    let missing = world.plan("fig9").unwrap_err().to_string();
+    assert!(
+        missing.contains("no k 80 at layer 1") && missing.contains("it has k 8, 24, 50"),
+        "{missing}"
+    );
+    world.overrides = Overrides::from_options(&[("--k", "k", "50")]).unwrap();
+    let bench = world.resolve(&spec("fig9")).unwrap();
+    let dream = bench
+        .rows
+        .iter()
+        .find(|r| r.row.sae == "dream-mask")
+        .unwrap();
+    assert_eq!(
+        (dream.profile, dream.settings.n_features, dream.saes.len()),
+        (Profile::Real, 100, 6)
+    );
+    let qwen = bench.rows.iter().find(|r| r.row.sae == "qwen").unwrap();
+    assert_eq!((qwen.profile, qwen.settings.n_features), (Profile::Zoo, 10));
+}
+
+#[test]
+fn sources_that_do_not_fit_are_all_named() {
+    let world = World::new();
+    fs::remove_dir_all(world.dir.path().join("llama")).unwrap();
+    fs::remove_dir_all(world.dir.path().join("saes/dream-mask")).unwrap();
+    let error = world.plan("table2").unwrap_err();
+    assert_eq!(error.exit_code(), 20);
+    let text = error.to_string();
+    assert!(
+        text.contains("--model llama=DIR") && text.contains("--saes dream-mask=DIR"),
+        "{text}"
+    );
+
+    let mut world = World::new();
+    World::write_set(&world.dir.path().join("wide"), &[1], 3584);
+    world
+        .saes
+        .insert("qwen".into(), world.dir.path().join("wide"));
+    let text = world.error("fig9");
+    assert!(
+        text.contains("d_model 3584, but qwen has d_model 128"),
+        "{text}"
+    );
+
+    let mut world = World::new();
+    world.models.insert("dreem".into(), "x".into());
+    let text = world.error("table2");
+    assert!(
+        text.contains("--model dreem") && text.contains("did you mean `dream`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn missing_components_are_named_with_what_was_refused() {
+    let error = World::new()
+        .options(&[("--judge", "judge", "lexicl")])
+        .plan("table2")
+        .unwrap_err();
+    assert!(
+        error.exit_code() == 3 && error.to_string().contains("did you mean `lexical`"),
+        "{error}"
+    );
+    let mut world = World::new();
+    world.plugins.found.remove(1);
+    world.plugins.refused.push(RefusedPlugin {
+        path: "dream/plugin.toml".into(),
+        id: None,
+        reason: "it is cut short".into(),
+    });
+    let error = world.plan("table2").unwrap_err();
+    assert_eq!(error.exit_code(), 21);
+    let text = error.to_string();
+    for part in [
+        "no model adapter reads model_type `Dream`",
+        "remote code is never run",
+        "it is cut short",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[test]
+fn costs_by_hand() {
+    let plan = World::new()
+        .options(&[("--layers", "layers", "4"), ("--k", "k", "8")])
+        .plan("fig9")
+        .unwrap();
+    let cost = plan.cost(|_| true);
+    // qwen and dream, three SAEs of 10 features x 3 prefixes; 50 unsteered texts of each model.
+    assert_eq!(cost.generations, 3 * 30 + 2 * 50);
+    assert_eq!(cost.judge_calls, 3 * (10 + 30));
+    // 30 steps of 8 blocks a text either way, 8 scorer blocks a text, one block a context of layer 4 for each model.
+    let contexts = 24_000 / 48;
+    assert_eq!(
+        cost.block_passes,
+        190 * 30 * 8 + 190 * 8 + contexts + 2 * (contexts / 2)
+    );
+    assert_eq!(cost.cells, plan.cells.len() as u64);
+    assert_eq!(plan.cost(|_| false), Cost::default());
+    assert!(plan.memory_bytes() > 64 << 20);
+}
+
+#[test]
+fn cells_become_ready_and_blocked() {
+    let plan = World::new()
+        .options(&[("--layers", "layers", "4"), ("--k", "k", "8")])
+        .plan("fig9")
+        .unwrap();
+    let ready: Vec<&str> = plan.ready(|_| false).map(|c| c.stage.as_str()).collect();
+    assert!(
+        ready.iter().all(|s| ["features", "baseline"].contains(s)),
+        "{ready:?}"
+    );
+    assert_eq!(ready.len(), 5);
+    let all: BTreeSet<String> = plan.cells.iter().map(|c| c.key.clone()).collect();
+    assert_eq!(plan.ready(|k| all.contains(k)).count(), 0);
+    let failed = plan.rows[0].cells.features.clone();
+    let blocked: Vec<&str> = plan
+        .blocked(|k| k == failed)
+        .into_iter()
+        .map(|c| c.stage.as_str())
+        .collect();
+    assert_eq!(
+        blocked,
+        ["steer", "perplexity", "explain", "judge", "score"]
+    );
+}
