@@ -1,0 +1,23 @@
+//! What can go wrong while measuring.
+
+use crate::plugin::PluginFailure;
+
+/// A measurement that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// A plugin failed.
+    #[error(transparent)]
+    Plugin(Box<PluginFailure>),
+    /// A tensor operation failed.
+    #[error("tensor operation: {0}")]
+    Tensor(#[from] tch::TchError),
+    /// Operands that do not fit together.
+    #[error("{0}")]
+    Shape(String),
+}
+
+impl From<PluginFailure> for EvalError {
+    fn from(failure: PluginFailure) -> Self {
+        Self::Plugin(Box::new(failure))
+    }
+}

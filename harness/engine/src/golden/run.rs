@@ -1,0 +1,66 @@
+//! The run over a whole folder.
+
+use std::path::Path;
+
+use super::error::GoldenError;
+use super::index::Index;
+use super::report::{CheckRecord, Recorder, Summary};
+use super::{family, units};
+use crate::plugin::Registry;
+
+/// What to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GoldenOptions {
+    /// Only this family (or `units`); all of them when `None`.
+    pub family: Option<String>,
+}
+
+/// Name of the family under which sampler and schedule arithmetic is recorded.
+const UNITS: &str = "units";
+
+/// Runs the fixtures of `dir`; `sink` gets each record as it is made.
+///
+/// # Errors
+/// [`GoldenError`] when the folder itself cannot be used. A family whose files cannot be read is a failed check.
+pub fn run(
+    dir: &Path,
+    plugins: &Registry,
+    options: &GoldenOptions,
+    sink: &mut dyn FnMut(&CheckRecord),
+) -> Result<Summary, GoldenError> {
+    let index = Index::read(dir)?;
+    let wanted = |name: &str| {
+        options
+            .family
+            .as_deref()
+            .is_none_or(|family| family == name)
+    };
+    let known: Vec<&str> = index
+        .families
+        .iter()
+        .map(|entry| entry.name.as_str())
+        .chain(index.units.as_ref().map(|_| UNITS))
+        .collect();
+    if !known.iter().any(|name| wanted(name)) {
+        let asked = options.family.clone().unwrap_or_default();
+        return Err(GoldenError::UnknownFamily {
+            asked,
+            known: known.join(", "),
+        });
+    }
+    let _no_grad = tch::no_grad_guard();
+    let mut summary = Summary::default();
+    for entry in index.families.iter().filter(|entry| wanted(&entry.name)) {
+        let mut record = Recorder::new(&entry.name, sink, &mut summary);
+        if let Err(error) = family::run(&mut record, entry, &index.tolerances, plugins) {
+            record.failed("fixtures", error);
+        }
+    }
+    if let Some(units) = index.units.filter(|_| wanted(UNITS)) {
+        let mut record = Recorder::new(UNITS, sink, &mut summary);
+        if let Err(error) = units::schedules(&mut record, &units) {
+            record.failed("units/schedules", error);
+        }
+    }
+    Ok(summary)
+}
