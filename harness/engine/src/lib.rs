@@ -8,3 +8,6 @@ pub mod eval;
 pub mod golden;
 pub mod plugin;
 pub mod text;
+pub mod device;
+pub mod jobs;
+pub mod run;

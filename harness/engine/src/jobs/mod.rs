@@ -1,0 +1,60 @@
+//! Jobs other than cells: one request, events, an exit code.
+
+mod golden;
+mod plugins;
+
+use harness_plan::{
+    exit,
+    jobs::{Compute, Event, Job},
+    protocol::{Failure, FailureKind},
+};
+
+use crate::{plugin::LoadOptions, run::CellError};
+
+/// Where events go.
+pub type Sink<'a> = &'a mut dyn FnMut(Event);
+
+/// Runs a job and returns its exit code; a failure has been told as an event by then.
+pub fn run(job: Job, sink: Sink<'_>) -> u8 {
+    let done = match job {
+        Job::Plugins(job) => plugins::run(&job, sink),
+        Job::Golden(job) => golden::run(&job, sink),
+        Job::Generate(_) | Job::Train(_) | Job::Check(_) => {
+            Err(CellError::Invalid("this job is not built yet".to_owned()))
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            let failure = error.failure(None);
+            // A plugin at fault is no bug of ours, but a job has no other cells that could go on.
+            let code = match failure.kind {
+                FailureKind::Plugin => exit::PLUGIN_REFUSED,
+                kind => kind.exit_code(),
+            };
+            sink(Event::Failed(failure));
+            code
+        }
+    }
+}
+
+/// Failure to read a folder of plugins.
+fn unreadable(error: &std::io::Error) -> CellError {
+    CellError::Invalid(format!("the folders of plugins cannot be searched: {error}"))
+}
+
+/// Where a job's model runs.
+fn options(compute: &Compute) -> Result<LoadOptions, CellError> {
+    tch::set_num_threads(i32::try_from(compute.threads).unwrap_or(1).max(1));
+    Ok(LoadOptions {
+        device: crate::device::parse(&compute.device)?,
+        kind: crate::device::kind(compute.dtype),
+        allow_nan: false,
+    })
+}
+
+/// A failure outside any cell.
+#[must_use]
+pub fn failure(kind: FailureKind, message: String) -> Failure {
+    Failure { key: None, plugin: None, message, kind }
+}

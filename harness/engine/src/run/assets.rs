@@ -1,0 +1,150 @@
+//! Models and SAEs that stay loaded between cells.
+
+use std::{path::Path, rc::Rc};
+
+use harness_plan::{
+    protocol::Sources,
+    stages::{ModelRef, SaeRef},
+};
+use serde_json::{Value, json};
+
+use super::CellError;
+use crate::{
+    plugin::{LoadOptions, Model, ModelInfo, Registry, Sae},
+    text::{ExpectedIds, TextCodec},
+};
+
+/// A loaded model with its tokenizer.
+pub(super) struct LoadedModel {
+    hash: String,
+    pub(super) model: Model,
+    pub(super) info: ModelInfo,
+    pub(super) codec: Rc<TextCodec>,
+}
+
+/// What is loaded. At most one model that is studied and one that scores, and one SAE, are kept.
+#[derive(Default)]
+pub(super) struct Assets {
+    studied: Option<LoadedModel>,
+    scorer: Option<LoadedModel>,
+    sae: Option<(String, Rc<Sae>)>,
+}
+
+/// Which place a model is kept in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The model whose residuals and generations are studied.
+    Studied,
+    /// The model that scores texts.
+    Scorer,
+}
+
+impl Assets {
+    /// The model of a cell; loads it when another one is there.
+    pub(super) fn model(
+        &mut self,
+        role: Role,
+        wanted: &ModelRef,
+        registry: &Registry,
+        sources: &Sources,
+        options: LoadOptions,
+    ) -> Result<&mut LoadedModel, CellError> {
+        let place = match role {
+            Role::Studied => &mut self.studied,
+            Role::Scorer => &mut self.scorer,
+        };
+        if place.as_ref().is_some_and(|loaded| loaded.hash != wanted.checkpoint) {
+            // The old one goes first: two may not fit.
+            *place = None;
+        }
+        match place {
+            Some(loaded) => Ok(loaded),
+            None => Ok(place.insert(load(wanted, registry, sources, options)?)),
+        }
+    }
+
+    /// The SAE of a cell.
+    pub(super) fn sae(
+        &mut self,
+        wanted: &SaeRef,
+        d_model: usize,
+        registry: &Registry,
+        sources: &Sources,
+        options: LoadOptions,
+    ) -> Result<Rc<Sae>, CellError> {
+        if let Some((hash, sae)) = &self.sae
+            && *hash == wanted.hash
+        {
+            return Ok(Rc::clone(sae));
+        }
+        self.sae = None;
+        let dir = source(&sources.saes, "SAE", &wanted.hash)?;
+        let architecture = registry.sae(&wanted.architecture.name, &none())?;
+        let sae = architecture.load(dir, options.device, options.allow_nan)?;
+        let unfit = |reason: String| CellError::Unfit { path: dir.to_path_buf(), reason };
+        let info = sae.info();
+        if info.d_model != d_model {
+            return Err(unfit(format!(
+                "the SAE reads residuals of width {}, the model's have {d_model}",
+                info.d_model
+            )));
+        }
+        if info.layer.is_some_and(|layer| layer != wanted.layer as usize) {
+            return Err(unfit(format!(
+                "the SAE says it reads layer {}, the bench uses it at layer {}",
+                info.layer.unwrap_or_default(),
+                wanted.layer
+            )));
+        }
+        if info.k != wanted.k as usize {
+            return Err(unfit(format!("the SAE has k = {}, the bench says {}", info.k, wanted.k)));
+        }
+        let sae = Rc::new(sae);
+        self.sae = Some((wanted.hash.clone(), Rc::clone(&sae)));
+        Ok(sae)
+    }
+}
+
+fn load(
+    wanted: &ModelRef,
+    registry: &Registry,
+    sources: &Sources,
+    options: LoadOptions,
+) -> Result<LoadedModel, CellError> {
+    let dir = source(&sources.models, "model", &wanted.checkpoint)?;
+    let mut model = registry.model(&wanted.adapter.name, &none())?;
+    let info = model.load(dir, options)?;
+    let codec = TextCodec::load(dir)?;
+    codec.check_model(&ExpectedIds {
+        vocab_size: info.vocab_size,
+        mask_token_id: info.mask_token_id,
+        family: info.family.clone(),
+    })?;
+    Ok(LoadedModel { hash: wanted.checkpoint.clone(), model, info, codec: Rc::new(codec) })
+}
+
+/// Where a content hash lies.
+pub(super) fn source<'a>(
+    places: &'a std::collections::BTreeMap<String, std::path::PathBuf>,
+    what: &'static str,
+    hash: &str,
+) -> Result<&'a Path, CellError> {
+    places
+        .get(hash)
+        .map(std::path::PathBuf::as_path)
+        .ok_or_else(|| CellError::NoSource { what, hash: hash.to_owned() })
+}
+
+/// An empty configuration.
+pub(super) fn none() -> Value {
+    json!({})
+}
+
+impl Assets {
+    /// Block passes and head rows of the loaded models so far.
+    pub(super) fn work(&self) -> (u64, u64) {
+        [&self.studied, &self.scorer].into_iter().flatten().fold((0, 0), |(blocks, rows), loaded| {
+            (blocks + loaded.model.block_passes(), rows + loaded.model.head_rows())
+        })
+    }
+}

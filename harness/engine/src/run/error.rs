@@ -1,0 +1,129 @@
+use std::path::PathBuf;
+
+use harness_abi::ErrorCode;
+use harness_plan::protocol::{Failure, FailureKind};
+
+use crate::{
+    data::DataError,
+    plugin::{ComponentError, PluginFailure},
+    text::TextError,
+};
+
+/// Why a cell has no value.
+#[derive(Debug, thiserror::Error)]
+pub enum CellError {
+    /// A plugin's method failed.
+    #[error(transparent)]
+    Plugin(#[from] PluginFailure),
+    /// A component cannot be had.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// A tokenizer failed.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A data file failed.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Parameters or inputs do not fit the stage.
+    #[error(transparent)]
+    Cell(#[from] harness_plan::cell::CellError),
+    /// An input cell's output does not fit the stage.
+    #[error("output of cell {key}: {source}")]
+    Input {
+        /// The input's key.
+        key: String,
+        /// What does not fit.
+        source: serde_json::Error,
+    },
+    /// An input is not in the store.
+    #[error("cell {key} needs the output of {input}, which is not in the store")]
+    MissingInput {
+        /// The cell.
+        key: String,
+        /// What it needs.
+        input: String,
+    },
+    /// A hash without a place on this machine.
+    #[error("no {what} with hash {hash} among the sources of this run")]
+    NoSource {
+        /// `model`, `SAE` or `data file`.
+        what: &'static str,
+        /// Its content hash.
+        hash: String,
+    },
+    /// A file that does not fit what it is used for.
+    #[error("{}: {reason}", path.display())]
+    Unfit {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why, with both numbers.
+        reason: String,
+    },
+    /// A file from outside cannot be used.
+    #[error("{0}")]
+    BadInput(String),
+    /// The tensor library failed.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// The request cannot be run.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store cannot be read or written.
+    #[error("{0}")]
+    Store(String),
+    /// The device is missing or unusable.
+    #[error("{0}")]
+    Device(String),
+    /// Asked to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl CellError {
+    /// The failure as the protocol says it.
+    #[must_use]
+    pub fn failure(&self, key: Option<&str>) -> Failure {
+        let plugin = match self {
+            CellError::Plugin(failure) | CellError::Component(ComponentError::Failed(failure)) => {
+                Some(failure.plugin.clone())
+            }
+            _ => None,
+        };
+        Failure {
+            key: key.map(str::to_owned),
+            plugin,
+            message: self.to_string(),
+            kind: self.kind(),
+        }
+    }
+
+    fn kind(&self) -> FailureKind {
+        match self {
+            CellError::Plugin(failure) | CellError::Component(ComponentError::Failed(failure)) => {
+                match failure.code {
+                    ErrorCode::INPUT => FailureKind::BadInput,
+                    ErrorCode::OUT_OF_MEMORY => FailureKind::OutOfMemory,
+                    ErrorCode::AUTH => FailureKind::JudgeAuth,
+                    _ => FailureKind::Plugin,
+                }
+            }
+            CellError::Component(ComponentError::Unknown { .. }) => FailureKind::PluginRefused,
+            CellError::Text(_)
+            | CellError::Data(_)
+            | CellError::NoSource { .. }
+            | CellError::BadInput(_)
+            | CellError::Unfit { .. } => FailureKind::BadInput,
+            CellError::Torch(error) if error.to_string().contains("out of memory") => {
+                FailureKind::OutOfMemory
+            }
+            CellError::Store(_) => FailureKind::CannotWrite,
+            CellError::Device(_) => FailureKind::Device,
+            CellError::Stopped => FailureKind::Interrupted,
+            CellError::Cell(_)
+            | CellError::Input { .. }
+            | CellError::MissingInput { .. }
+            | CellError::Torch(_)
+            | CellError::Invalid(_) => FailureKind::Internal,
+        }
+    }
+}

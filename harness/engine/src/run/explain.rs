@@ -1,0 +1,122 @@
+//! Stage `explain`: the judge says what each selected feature stands for.
+
+use std::collections::BTreeMap;
+
+use harness_abi::ErrorCode;
+use harness_plan::{
+    outputs::{ExplainOutput, Explanation, FeaturesOutput},
+    stages::{ExplainParams, JudgeRef},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{CellError, Session, prompts};
+use crate::plugin::{Answer, Judge, PluginFailure, Question};
+
+/// Questions under way at once.
+const CONCURRENCY: usize = 16;
+
+/// An answer to `EXPLAIN`.
+#[derive(Deserialize)]
+struct Explained {
+    explanation: String,
+}
+
+impl Session {
+    /// Explains the selected features.
+    pub(super) fn explain(
+        &mut self,
+        params: &ExplainParams,
+        features: &FeaturesOutput,
+    ) -> Result<ExplainOutput, CellError> {
+        let mut judge = self.judge_of(&params.judge)?;
+        let background = background(features);
+        let questions: Vec<Question> =
+            features.features.iter().map(|feature| prompts::explain(feature, &background)).collect();
+        let answers = self.ask(&mut judge, &questions)?;
+        let explanations = features
+            .features
+            .iter()
+            .zip(answers)
+            .map(|(feature, answer)| {
+                let read = answer.map_err(|failure| failure.to_string()).and_then(|answer| {
+                    parse_answer::<Explained>(&answer.text).map(|explained| explained.explanation)
+                });
+                let read = read.and_then(|text| {
+                    if text.trim().is_empty() { Err("an empty explanation".to_owned()) } else { Ok(text) }
+                });
+                let (explanation, error) = match read {
+                    Ok(text) => (Some(text), None),
+                    Err(error) => (None, Some(error)),
+                };
+                Explanation { latent: feature.latent, explanation, error }
+            })
+            .collect();
+        Ok(ExplainOutput { explanations, judge: judge.identity()?.model })
+    }
+
+    /// The judge of a stage.
+    pub(super) fn judge_of(&self, judge: &JudgeRef) -> Result<Judge, CellError> {
+        let config = judge.model.as_ref().map_or_else(|| json!({}), |model| json!({ "model": model }));
+        Ok(self.registry.judge(&judge.component.name, &config)?)
+    }
+
+    /// Asks, and counts what was asked and paid. What concerns the judge as a whole (credentials, quota) ends the
+    /// cell; a question that failed alone is returned as such.
+    pub(super) fn ask(
+        &mut self,
+        judge: &mut Judge,
+        questions: &[Question],
+    ) -> Result<Vec<Result<Answer, PluginFailure>>, CellError> {
+        let answers = judge.ask(questions, CONCURRENCY)?;
+        self.counters.judge_calls += questions.len() as u64;
+        for answer in &answers {
+            match answer {
+                Ok(answer) => self.counters.judge_tokens += answer.tokens_in + answer.tokens_out,
+                Err(failure) if failure.code == ErrorCode::AUTH => return Err(failure.clone().into()),
+                Err(_) => {}
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// Words of all contexts, in lower case, with their counts.
+fn background(features: &FeaturesOutput) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for context in features.features.iter().flat_map(|feature| &feature.contexts) {
+        let text = context.tokens.concat().to_lowercase();
+        for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+            *counts.entry(word.to_owned()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// Reads a judge's JSON answer; one fenced as Markdown is accepted, anything else is an error with its beginning.
+pub(super) fn parse_answer<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
+    let trimmed = text.trim();
+    let inner = trimmed
+        .strip_prefix("```json")
+        .or_else(|| trimmed.strip_prefix("```"))
+        .and_then(|rest| rest.strip_suffix("```"))
+        .unwrap_or(trimmed);
+    serde_json::from_str(inner.trim()).map_err(|error| {
+        let start: String = text.chars().take(60).collect();
+        format!("the answer cannot be read: {error}; it begins `{start}`")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_plain_and_fenced_and_nothing_else() {
+        let read = |text: &str| parse_answer::<Explained>(text).map(|explained| explained.explanation);
+        assert_eq!(read(r#"{"explanation": "boats"}"#).unwrap(), "boats");
+        assert_eq!(read("```json\n{\"explanation\": \"boats\"}\n```").unwrap(), "boats");
+        assert!(read("boats").unwrap_err().contains("begins `boats`"));
+        assert!(read(r#"{"explanation": 3}"#).is_err());
+    }
+}

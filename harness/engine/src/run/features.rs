@@ -1,0 +1,295 @@
+//! Stage `features`: one activation pass over held-out text, and the latents worth steering.
+//!
+//! The text is clean, as in the authors' code (PROTOCOL §5); special tokens do not count. A latent is a candidate
+//! when it fires at least [`MIN_ACTIVE`] times and on at most [`MAX_DENSITY`] of the tokens, and when the token at most of its
+//! peaks is a word. Candidates are ranked by focus:
+//!
+//! ```text
+//! focus = (share of the commonest token among the peaks) · (1 - density / MAX_DENSITY)
+//! ```
+//! so that latents that stand for one thing come before those that stand for many.
+
+use std::{collections::HashMap, rc::Rc};
+
+use harness_plan::{
+    outputs::{Context, Feature, FeaturesOutput},
+    stages::FeaturesParams,
+};
+use tch::{Kind, Tensor};
+
+use super::{
+    CellError,
+    session::{Progress, Session},
+    windows::{BUFFER, LatentActivity, Peak},
+};
+use crate::{
+    data::{DataOptions, Documents, PackPolicy, Packer, TokenRow, batches},
+    plugin::{CacheMode, Sae},
+    text::TextCodec,
+};
+
+/// Activations below which a latent is dead (PROTOCOL §5).
+pub(super) const MIN_ACTIVE: u64 = 15;
+/// Density above which a latent is too common to stand for a concept.
+pub(super) const MAX_DENSITY: f64 = 0.05;
+/// Tokens of a batch, padding included.
+const BATCH_TOKENS: usize = 4096;
+/// Largest residuals kept for the next SAE of the same layer.
+const KEEP_BYTES: usize = 1 << 30;
+
+/// The residuals of a corpus at one layer, kept for the other SAEs of the layer.
+pub(super) struct KeptResiduals {
+    key: String,
+    rows: Rc<Vec<TokenRow>>,
+    /// One `[n, d_model] f32` for each batch: the valid positions.
+    resid: Vec<Tensor>,
+}
+
+impl Session {
+    /// Selects features of one SAE.
+    pub(super) fn features(
+        &mut self,
+        params: &FeaturesParams,
+        progress: Progress<'_>,
+    ) -> Result<FeaturesOutput, CellError> {
+        let key = serde_json::json!([params.model, params.corpus, params.sae.layer, params.numerics])
+            .to_string();
+        let layer = params.sae.layer as usize;
+        let (info, codec) = {
+            let loaded = self.studied(&params.model)?;
+            (loaded.info.clone(), Rc::clone(&loaded.codec))
+        };
+        let sae = self.sae(&params.sae, info.d_model)?;
+        let mut pass = Activity::new(sae.info().d_sae, &codec);
+
+        if let Some(kept) = self.kept.take_if(|kept| kept.key == key) {
+            let result = pass.run_kept(&kept, &sae);
+            let rows = Rc::clone(&kept.rows);
+            self.kept = Some(kept);
+            result?;
+            return Ok(pass.finish(&rows, params));
+        }
+        self.kept = None;
+
+        let rows = Rc::new(self.read_rows(params, &codec)?);
+        let tokens: usize = rows.iter().map(|row| row.ids.len()).sum();
+        let keep = tokens * info.d_model * 4 <= KEEP_BYTES;
+        let mut resid_kept = Vec::new();
+        let context = params.corpus.context_length.max(1) as usize;
+        let batch_size = (BATCH_TOKENS / context).max(1);
+        let pad = info.pad_token_id.unwrap_or(0);
+        let (mut first_row, total) = (0, rows.len());
+        for batch in batches(&rows, batch_size, pad) {
+            let shape = [batch.rows as i64, batch.len as i64];
+            let tokens = Tensor::from_slice(&batch.ids).reshape(shape);
+            let mask = Tensor::from_slice(&batch.attention_mask).reshape(shape);
+            let model = &mut self.studied(&params.model)?.model;
+            let device = model.options()?.device;
+            let mut forward = model.begin(&mask, CacheMode::OFF)?;
+            let mut resid = forward.embed(&tokens, 0)?; // [b, t, d]
+            forward.blocks(0, layer + 1, &mut resid)?;
+            let valid = mask.to_device(device).ne(0).reshape([-1]);
+            let resid = resid
+                .reshape([-1, info.d_model as i64])
+                .index(&[Some(valid)])
+                .to_kind(Kind::Float); // [n, d]
+            pass.take(&rows[first_row..first_row + batch.rows], first_row, &resid, &sae)?;
+            if keep {
+                resid_kept.push(resid);
+            }
+            first_row += batch.rows;
+            progress(first_row as u64, total as u64, "rows")?;
+        }
+        if keep {
+            self.kept = Some(KeptResiduals { key, rows: Rc::clone(&rows), resid: resid_kept });
+        }
+        Ok(pass.finish(&rows, params))
+    }
+
+    /// Rows of the corpus up to its budget of tokens; the last row is cut at the budget.
+    fn read_rows(&self, params: &FeaturesParams, codec: &TextCodec) -> Result<Vec<TokenRow>, CellError> {
+        let files = params
+            .corpus
+            .files
+            .iter()
+            .map(|hash| super::assets::source(&self.init.sources.files, "data file", hash))
+            .map(|path| path.map(std::path::Path::to_path_buf))
+            .collect::<Result<Vec<_>, _>>()?;
+        let documents = Documents::open(&files, DataOptions::default())?;
+        let context = params.corpus.context_length as usize;
+        let packer = Packer::new(documents, codec, PackPolicy::Truncate, context)?;
+        let budget = params.corpus.budget_tokens;
+        let (mut rows, mut seen) = (Vec::new(), 0_u64);
+        for row in packer {
+            if seen >= budget {
+                break;
+            }
+            let mut row = row?;
+            let room = usize::try_from(budget - seen).unwrap_or(usize::MAX);
+            row.ids.truncate(room);
+            seen += row.ids.len() as u64;
+            rows.push(row);
+        }
+        if rows.is_empty() {
+            return Err(CellError::Invalid(
+                "the data files hold no text to find features in".to_owned(),
+            ));
+        }
+        Ok(rows)
+    }
+}
+
+/// Activity of every latent over a pass.
+struct Activity<'a> {
+    codec: &'a TextCodec,
+    latents: Vec<LatentActivity>,
+    /// Activations of `(row, position)` are looked up again for the windows: per row, its active latents.
+    active: Vec<Vec<(u32, u32, f32)>>,
+    tokens: u64,
+}
+
+impl<'a> Activity<'a> {
+    fn new(d_sae: usize, codec: &'a TextCodec) -> Self {
+        Self { codec, latents: vec![LatentActivity::default(); d_sae], active: Vec::new(), tokens: 0 }
+    }
+
+    fn run_kept(&mut self, kept: &KeptResiduals, sae: &Sae) -> Result<(), CellError> {
+        let mut first = 0;
+        for resid in &kept.resid {
+            let (mut last, mut n) = (first, 0);
+            while n < resid.size()[0] {
+                n += kept.rows[last].ids.len() as i64;
+                last += 1;
+            }
+            self.take(&kept.rows[first..last], first, resid, sae)?;
+            first = last;
+        }
+        Ok(())
+    }
+
+    /// Takes in `rows` whose valid positions have the residuals `resid: [n, d_model] f32`.
+    fn take(
+        &mut self,
+        rows: &[TokenRow],
+        first_row: usize,
+        resid: &Tensor,
+        sae: &Sae,
+    ) -> Result<(), CellError> {
+        let encoded = sae.encode(resid)?;
+        let w = encoded.acts.size()[1] as usize;
+        let acts = to_vec_f32(&encoded.acts)?;
+        let latents = to_vec_i64(&encoded.latents)?;
+        let mut n = 0;
+        for (i, row) in rows.iter().enumerate() {
+            let mut active = Vec::new();
+            for (position, &id) in row.ids.iter().enumerate() {
+                let slots = n * w..(n + 1) * w;
+                n += 1;
+                if self.codec.is_special(id) {
+                    continue;
+                }
+                self.tokens += 1;
+                for (&act, &latent) in acts[slots.clone()].iter().zip(&latents[slots]) {
+                    let Some(activity) =
+                        usize::try_from(latent).ok().and_then(|latent| self.latents.get_mut(latent))
+                    else {
+                        continue;
+                    };
+                    if act > 0.0 {
+                        activity.push(Peak { act, row: first_row + i, position });
+                        active.push((position as u32, latent as u32, act));
+                    }
+                }
+            }
+            self.active.push(active);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, rows: &[TokenRow], params: &FeaturesParams) -> FeaturesOutput {
+        let mut ranked: Vec<(f64, usize)> = self
+            .latents
+            .iter()
+            .enumerate()
+            .filter_map(|(latent, activity)| Some((self.focus(activity, rows)?, latent)))
+            .collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let features = ranked
+            .iter()
+            .take(params.n_features as usize)
+            .map(|&(_, latent)| self.feature(latent, rows))
+            .collect();
+        FeaturesOutput {
+            features,
+            tokens: self.tokens,
+            documents: rows.iter().map(|row| row.documents).sum(),
+            n_dead: self.latents.iter().filter(|activity| activity.n_active == 0).count() as u64,
+        }
+    }
+
+    fn density(&self, activity: &LatentActivity) -> f64 {
+        activity.n_active as f64 / self.tokens.max(1) as f64
+    }
+
+    /// The rank of a candidate; `None` for a latent that is none.
+    fn focus(&self, activity: &LatentActivity, rows: &[TokenRow]) -> Option<f64> {
+        let density = self.density(activity);
+        if activity.n_active < MIN_ACTIVE || density > MAX_DENSITY {
+            return None;
+        }
+        let windows = activity.windows();
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for peak in &windows {
+            *counts.entry(rows[peak.row].ids[peak.position]).or_default() += 1;
+        }
+        let (&token, &count) =
+            counts.iter().max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
+        let is_word = self.codec.decode(&[token], false).is_ok_and(|text| {
+            text.trim().chars().count() > 1 && text.trim().chars().all(char::is_alphabetic)
+        });
+        if !is_word {
+            return None;
+        }
+        Some(count as f64 / windows.len() as f64 * (1.0 - density / MAX_DENSITY))
+    }
+
+    fn feature(&self, latent: usize, rows: &[TokenRow]) -> Feature {
+        let activity = &self.latents[latent];
+        let contexts = activity
+            .windows()
+            .into_iter()
+            .map(|peak| {
+                let ids = &rows[peak.row].ids;
+                let start = peak.position.saturating_sub(BUFFER);
+                let end = (peak.position + BUFFER + 1).min(ids.len());
+                let mut acts = vec![0.0; end - start];
+                for &(position, active, act) in &self.active[peak.row] {
+                    let position = position as usize;
+                    if active as usize == latent && (start..end).contains(&position) {
+                        acts[position - start] = f64::from(act);
+                    }
+                }
+                // A token that is part of a character decodes to a replacement character, as it should.
+                let tokens = ids[start..end]
+                    .iter()
+                    .map(|&id| self.codec.decode(&[id], false).unwrap_or_default())
+                    .collect();
+                Context { tokens, acts }
+            })
+            .collect();
+        Feature {
+            latent: latent as u32,
+            density: self.density(activity),
+            max_act: activity.max_act(),
+            contexts,
+        }
+    }
+}
+
+fn to_vec_f32(tensor: &Tensor) -> Result<Vec<f32>, CellError> {
+    Ok(Vec::try_from(&tensor.to_device(tch::Device::Cpu).reshape([-1]))?)
+}
+
+fn to_vec_i64(tensor: &Tensor) -> Result<Vec<i64>, CellError> {
+    Ok(Vec::try_from(&tensor.to_device(tch::Device::Cpu).reshape([-1]))?)
+}

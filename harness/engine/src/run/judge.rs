@@ -1,0 +1,106 @@
+//! Stage `judge`: how strongly unsteered and steered texts express each feature's concept.
+
+use std::collections::BTreeMap;
+
+use harness_plan::{
+    outputs::{ExplainOutput, GenerationOutput, JudgeOutput, PairScore},
+    stages::JudgeParams,
+};
+use serde::Deserialize;
+
+use super::{CellError, Session, explain::parse_answer, prompts};
+use crate::plugin::Question;
+
+/// An answer to `CONCEPT_PAIR`.
+#[derive(Deserialize)]
+struct PairAnswer {
+    score_without: f64,
+    score_after: f64,
+}
+
+impl Session {
+    /// Judges every pair of an unsteered and a steered text.
+    pub(super) fn judge(
+        &mut self,
+        params: &JudgeParams,
+        explained: &ExplainOutput,
+        baseline: &GenerationOutput,
+        steered: &GenerationOutput,
+    ) -> Result<JudgeOutput, CellError> {
+        let mut judge = self.judge_of(&params.judge)?;
+        let identity = judge.identity()?;
+        let concepts: BTreeMap<u32, Option<&str>> = explained
+            .explanations
+            .iter()
+            .map(|explanation| (explanation.latent, explanation.explanation.as_deref()))
+            .collect();
+        let unsteered: BTreeMap<u32, &str> =
+            baseline.texts.iter().map(|text| (text.prefix, text.text.as_str())).collect();
+
+        let mut questions: Vec<Question> = Vec::new();
+        // Each pair with the number of its question, or why there is none.
+        let mut pairs: Vec<(u32, u32, Result<usize, String>)> = Vec::new();
+        for text in &steered.texts {
+            let latent = text
+                .latent
+                .ok_or_else(|| CellError::Invalid("a steered text names no latent".to_owned()))?;
+            let before = unsteered.get(&text.prefix).ok_or_else(|| {
+                CellError::Invalid(format!("the baseline has no text for prefix {}", text.prefix))
+            })?;
+            let number = match concepts.get(&latent).copied().flatten() {
+                Some(concept) => {
+                    let id = format!("pair-{latent}-{}", text.prefix);
+                    questions.push(prompts::concept_pair(id, concept, before, &text.text));
+                    Ok(questions.len() - 1)
+                }
+                None => Err("the feature has no explanation".to_owned()),
+            };
+            pairs.push((latent, text.prefix, number));
+        }
+        let answers = self.ask(&mut judge, &questions)?;
+        let pairs = pairs
+            .into_iter()
+            .map(|(latent, prefix, number)| {
+                let scores = number.and_then(|number| match &answers[number] {
+                    Ok(answer) => parse_answer::<PairAnswer>(&answer.text).and_then(in_range),
+                    Err(failure) => Err(failure.to_string()),
+                });
+                let (before, after, error) = match scores {
+                    Ok(scores) => (Some(scores.score_without), Some(scores.score_after), None),
+                    Err(error) => (None, None, Some(error)),
+                };
+                PairScore { latent, prefix, before, after, error }
+            })
+            .collect();
+        Ok(JudgeOutput {
+            pairs,
+            judge: identity.model,
+            comparable_with_paper: identity.comparable_with_paper,
+        })
+    }
+}
+
+/// A score outside 0 to 100 is no score: it is counted as unusable, not moved to the nearest end.
+fn in_range(scores: PairAnswer) -> Result<PairAnswer, String> {
+    let good = |score: f64| (0.0..=100.0).contains(&score);
+    if good(scores.score_without) && good(scores.score_after) {
+        return Ok(scores);
+    }
+    Err(format!(
+        "scores {} and {} are not both within 0 to 100",
+        scores.score_without, scores.score_after
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_outside_the_scale_are_no_scores() {
+        let pair = |score_without, score_after| PairAnswer { score_without, score_after };
+        assert!(in_range(pair(0.0, 100.0)).is_ok());
+        assert!(in_range(pair(-1.0, 50.0)).is_err());
+        assert!(in_range(pair(10.0, f64::NAN)).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! Stage `score`: C, P and S of every feature through the metric plugins, and their means over the SAE.
+
+use std::collections::BTreeMap;
+
+use harness_core::{
+    stats::Bootstrap,
+    steering::{MeanScore, SteeringScores, sae_scores},
+};
+use harness_plan::{
+    outputs::{Estimate, FeatureScore, FeaturesOutput, JudgeOutput, PairScore, PerplexityOutput, ScoreOutput},
+    stages::ScoreParams,
+};
+use serde_json::json;
+
+use super::{CellError, Session};
+
+/// The values a metric is given for one feature, one for each prefix; NaN where there is none.
+struct Prefixes {
+    score_before: Vec<f64>,
+    score_after: Vec<f64>,
+    ppl_before: Vec<f64>,
+    ppl_after: Vec<f64>,
+}
+
+impl Session {
+    /// Forms C, P and S.
+    pub(super) fn score(
+        &mut self,
+        params: &ScoreParams,
+        features: &FeaturesOutput,
+        judged: &JudgeOutput,
+        before: &PerplexityOutput,
+        after: &PerplexityOutput,
+    ) -> Result<ScoreOutput, CellError> {
+        let unsteered: BTreeMap<u32, Option<f64>> =
+            before.values.iter().map(|value| (value.prefix, value.perplexity)).collect();
+        let mut rows: BTreeMap<u32, Prefixes> = BTreeMap::new();
+        if judged.pairs.len() != after.values.len() {
+            return Err(CellError::Invalid(format!(
+                "{} judged pairs and {} perplexities of steered texts",
+                judged.pairs.len(),
+                after.values.len()
+            )));
+        }
+        for (pair, steered) in judged.pairs.iter().zip(&after.values) {
+            if steered.latent != Some(pair.latent) || steered.prefix != pair.prefix {
+                return Err(CellError::Invalid(format!(
+                    "the judged pair of latent {} and prefix {} does not stand beside its perplexity",
+                    pair.latent, pair.prefix
+                )));
+            }
+            let nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
+            let row = rows.entry(pair.latent).or_insert_with(|| Prefixes {
+                score_before: Vec::new(),
+                score_after: Vec::new(),
+                ppl_before: Vec::new(),
+                ppl_after: Vec::new(),
+            });
+            row.score_before.push(nan(pair.before));
+            row.score_after.push(nan(pair.after));
+            row.ppl_before.push(nan(unsteered.get(&pair.prefix).copied().flatten()));
+            row.ppl_after.push(nan(steered.perplexity));
+        }
+
+        let mut scores = Vec::new();
+        let mut rated = Vec::new();
+        for feature in &features.features {
+            let values = match rows.get(&feature.latent) {
+                Some(prefixes) => self.feature_scores(params, prefixes)?,
+                None => SteeringScores {
+                    concept_improvement: None,
+                    perplexity_reduction: None,
+                    steering_score: None,
+                },
+            };
+            let pairs = judged.pairs.iter().filter(|pair| pair.latent == feature.latent);
+            scores.push(FeatureScore {
+                latent: feature.latent,
+                explanation: None,
+                concept_improvement: values.concept_improvement,
+                perplexity_reduction: values.perplexity_reduction,
+                steering_score: values.steering_score,
+                n_pairs: pairs.filter(|pair| is_judged(pair)).count() as u64,
+            });
+            rated.push(values);
+        }
+        let bootstrap = Bootstrap { resamples: params.resamples, seed: params.seed };
+        let means = sae_scores(&rated, bootstrap);
+        let n = means.n_features as u64;
+        let estimate = |mean: MeanScore| Estimate { value: mean.value, std_err: mean.std_err, n };
+        Ok(ScoreOutput {
+            features: scores,
+            concept_improvement: estimate(means.concept_improvement),
+            perplexity_reduction: estimate(means.perplexity_reduction),
+            steering_score: estimate(means.steering_score),
+            n_features: n,
+            n_valid: means.n_valid as u64,
+            judge: judged.judge.clone(),
+            comparable_with_paper: judged.comparable_with_paper,
+        })
+    }
+
+    fn feature_scores(
+        &self,
+        params: &ScoreParams,
+        prefixes: &Prefixes,
+    ) -> Result<SteeringScores, CellError> {
+        let mut values = BTreeMap::new();
+        for metric in &params.metrics {
+            let config = json!({ "lambda": params.lambda });
+            let mut instance = self.registry.metric(&metric.name, &config)?;
+            instance.update(&[
+                ("score_before", &prefixes.score_before),
+                ("score_after", &prefixes.score_after),
+                ("ppl_before", &prefixes.ppl_before),
+                ("ppl_after", &prefixes.ppl_after),
+            ])?;
+            for value in instance.finish()? {
+                values.insert(value.name, value.value);
+            }
+        }
+        let value = |name: &str| {
+            values.get(name).copied().ok_or_else(|| {
+                CellError::Invalid(format!("none of the bench's metrics computes `{name}`"))
+            })
+        };
+        Ok(SteeringScores {
+            concept_improvement: value("concept_improvement")?,
+            perplexity_reduction: value("perplexity_reduction")?,
+            steering_score: value("steering_score")?,
+        })
+    }
+}
+
+fn is_judged(pair: &PairScore) -> bool {
+    pair.before.is_some() && pair.after.is_some()
+}

@@ -1,0 +1,139 @@
+use std::rc::Rc;
+
+use harness_plan::{
+    cell::Cell,
+    protocol::{Counters, Init},
+    stages::{ModelRef, SaeRef, Stage},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    CellError,
+    assets::{Assets, LoadedModel, Role},
+    features::KeptResiduals,
+};
+use crate::plugin::{LoadOptions, Registry, Sae};
+
+/// Told how far a cell is: done, total, unit. An error stops the cell.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64, &str) -> Result<(), CellError>;
+
+/// What stays between cells: plugins, the models and the SAE in use.
+pub struct Session {
+    pub(super) registry: Registry,
+    pub(super) init: Init,
+    pub(super) options: LoadOptions,
+    assets: Assets,
+    pub(super) kept: Option<KeptResiduals>,
+    pub(super) counters: Counters,
+}
+
+impl Session {
+    /// A session on loaded plugins.
+    ///
+    /// # Errors
+    /// A device that does not exist here.
+    pub fn new(registry: Registry, init: Init) -> Result<Self, CellError> {
+        let options = LoadOptions {
+            device: crate::device::parse(&init.device)?,
+            kind: crate::device::kind(init.dtype),
+            allow_nan: false,
+        };
+        Ok(Self {
+            registry,
+            init,
+            options,
+            assets: Assets::default(),
+            kept: None,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Plugins of this session.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Runs one cell on the outputs of its inputs, in their order.
+    ///
+    /// # Errors
+    /// Why it has no value.
+    pub fn run(
+        &mut self,
+        cell: &Cell,
+        inputs: &[Value],
+        progress: Progress<'_>,
+    ) -> Result<(Value, Counters), CellError> {
+        let _no_grad = tch::no_grad_guard();
+        let started = std::time::Instant::now();
+        let work_before = self.assets.work();
+        self.counters = Counters::default();
+        let stage: Stage = cell.stage.parse().map_err(CellError::Invalid)?;
+        let inputs = Inputs { cell, values: inputs };
+        let output = match stage {
+            Stage::Features => json(&self.features(&cell.params()?, progress)?),
+            Stage::Explain => json(&self.explain(&cell.params()?, &inputs.get(0)?)?),
+            Stage::Baseline | Stage::Steer | Stage::Perplexity => {
+                Err(CellError::Invalid("this stage is not built yet".to_owned()))
+            }
+            Stage::Judge => {
+                let (explain, baseline, steer) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
+                json(&self.judge(&cell.params()?, &explain, &baseline, &steer)?)
+            }
+            Stage::Score => {
+                let (features, judge) = (inputs.get(0)?, inputs.get(1)?);
+                let (before, after) = (inputs.get(2)?, inputs.get(3)?);
+                json(&self.score(&cell.params()?, &features, &judge, &before, &after)?)
+            }
+        }?;
+        let work = self.assets.work();
+        let mut counters = self.counters;
+        counters.seconds = started.elapsed().as_secs_f64();
+        // A model that was loaded anew counts from 0.
+        counters.block_passes = work.0.checked_sub(work_before.0).unwrap_or(work.0);
+        counters.head_rows = work.1.checked_sub(work_before.1).unwrap_or(work.1);
+        Ok((output, counters))
+    }
+
+    pub(super) fn studied(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
+        let (registry, sources) = (&self.registry, &self.init.sources);
+        self.assets.model(Role::Studied, model, registry, sources, self.options)
+    }
+
+    pub(super) fn scorer(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
+        let (registry, sources) = (&self.registry, &self.init.sources);
+        self.assets.model(Role::Scorer, model, registry, sources, self.options)
+    }
+
+    pub(super) fn sae(&mut self, sae: &SaeRef, d_model: usize) -> Result<Rc<Sae>, CellError> {
+        let (registry, sources) = (&self.registry, &self.init.sources);
+        self.assets.sae(sae, d_model, registry, sources, self.options)
+    }
+}
+
+/// Outputs of a cell's inputs.
+struct Inputs<'a> {
+    cell: &'a Cell,
+    values: &'a [Value],
+}
+
+impl Inputs<'_> {
+    fn get<T: DeserializeOwned>(&self, i: usize) -> Result<T, CellError> {
+        let missing = || {
+            CellError::Invalid(format!(
+                "a {} cell reads input {i}, it has {}",
+                self.cell.stage,
+                self.cell.inputs.len()
+            ))
+        };
+        let (value, key) =
+            self.values.get(i).zip(self.cell.inputs.get(i)).ok_or_else(missing)?;
+        T::deserialize(value).map_err(|source| CellError::Input { key: key.clone(), source })
+    }
+}
+
+fn json<T: Serialize>(output: &T) -> Result<Value, CellError> {
+    serde_json::to_value(output)
+        .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))
+}
