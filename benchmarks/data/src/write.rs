@@ -190,7 +190,8 @@ fn spell(words: &[String]) -> String {
     for (i, word) in words.iter().enumerate() {
         let quote = word == "\"";
         let closes = matches!(word.as_str(), "." | "," | "?" | "!") || (quote && open);
-        if !out.is_empty() && !closes && !(open && out.ends_with('"') && out.len() == 1) {
+        let just_opened = open && out == "\"";
+        if !(out.is_empty() || closes || just_opened) {
             out.push(' ');
         }
         let word = match words.get(i + 1) {

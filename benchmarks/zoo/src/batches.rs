@@ -1,0 +1,277 @@
+//! Token batches: packed rows for next-token training, masked rows for diffusion, chat rows for fine-tuning.
+
+use anyhow::{Result, anyhow};
+use harness_data::{Draws, Split, chat_tasks, documents};
+use tch::Tensor;
+use tokenizers::Tokenizer;
+
+use crate::chat;
+
+/// Ids that frame texts.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// In front of every document, where the family has one.
+    pub bos: Option<i64>,
+    /// After every document, and the filling of short rows.
+    pub eos: i64,
+    /// The mask token of the diffusion families.
+    pub mask: Option<i64>,
+}
+
+/// Tokenised documents of one split.
+pub struct Corpus {
+    documents: Vec<Vec<i64>>,
+    frame: Frame,
+}
+
+/// What a masked row looks like to the model and what it should say.
+pub struct MaskedBatch {
+    /// [b, t] ids with masks.
+    pub noisy: Tensor,
+    /// [m] flat positions (row * t + column) of the masks.
+    pub masked: Tensor,
+    /// [m] the ids under them.
+    pub targets: Tensor,
+    /// [m] weight of each: 1 / mask rate of its row.
+    pub weights: Tensor,
+    /// b * t.
+    pub n_positions: i64,
+}
+
+/// Rows and columns of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Rows.
+    pub rows: usize,
+    /// Tokens of a row.
+    pub len: usize,
+}
+
+impl Corpus {
+    /// Tokenises the first `n` documents of a split and seed.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn new(
+        tokenizer: &Tokenizer,
+        frame: Frame,
+        split: Split,
+        seed: u64,
+        n: u64,
+    ) -> Result<Self> {
+        let documents = documents(split, seed, n, None)
+            .map(|document| encode(tokenizer, &document.text))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { documents, frame })
+    }
+
+    /// All tokens with their frames, in order.
+    pub fn tokens(&self) -> impl Iterator<Item = i64> {
+        self.documents.iter().flat_map(|d| {
+            self.frame
+                .bos
+                .into_iter()
+                .chain(d.iter().copied())
+                .chain([self.frame.eos])
+        })
+    }
+
+    /// A row that begins with a document. `packed`: more documents follow its end, else the end-of-text token does.
+    fn row(&self, draws: &mut Draws, len: usize, packed: bool) -> Vec<i64> {
+        let mut row = Vec::with_capacity(len + 256);
+        loop {
+            row.extend(self.frame.bos);
+            row.extend_from_slice(&self.documents[draws.below(self.documents.len())]);
+            row.push(self.frame.eos);
+            if row.len() >= len || !packed {
+                break;
+            }
+        }
+        row.resize(len, self.frame.eos);
+        row
+    }
+
+    /// Packed rows. [rows, len]
+    pub fn packed(&self, draws: &mut Draws, shape: Shape) -> Tensor {
+        let ids: Vec<i64> = (0..shape.rows)
+            .flat_map(|_| self.row(draws, shape.len, true))
+            .collect();
+        Tensor::from_slice(&ids).view([shape.rows as i64, shape.len as i64])
+    }
+
+    /// Masked rows at rates spread evenly over (0, 1]: half of them packed, half a document and its end; a quarter
+    /// keep their first 3 to 10 tokens, as a prompt is kept in generation.
+    pub fn masked(&self, draws: &mut Draws, shape: Shape) -> MaskedBatch {
+        let rows = (0..shape.rows)
+            .map(|_| {
+                let packed = draws.chance(0.5);
+                let row = self.row(draws, shape.len, packed);
+                let kept = if draws.chance(0.25) {
+                    3 + draws.below(8)
+                } else {
+                    0
+                };
+                (row, kept)
+            })
+            .collect();
+        let rates = spread(draws, shape.rows);
+        mask_rows(
+            draws,
+            rows,
+            &rates,
+            self.frame.mask.unwrap_or(self.frame.eos),
+        )
+    }
+
+    /// Packed rows at one mask rate, or at rates spread over (0, 1].
+    pub fn masked_for_evaluation(
+        &self,
+        draws: &mut Draws,
+        shape: Shape,
+        rate: Option<f64>,
+    ) -> MaskedBatch {
+        let rows = (0..shape.rows)
+            .map(|_| (self.row(draws, shape.len, true), 0))
+            .collect();
+        let rates = rate.map_or_else(|| spread(draws, shape.rows), |t| vec![t; shape.rows]);
+        mask_rows(
+            draws,
+            rows,
+            &rates,
+            self.frame.mask.unwrap_or(self.frame.eos),
+        )
+    }
+}
+
+/// Chat tasks as token rows: prompt length and all ids.
+pub struct ChatCorpus {
+    rows: Vec<(usize, Vec<i64>)>,
+    frame: Frame,
+}
+
+impl ChatCorpus {
+    /// Renders and tokenises the first `n` tasks of a split and seed; those longer than `longest` tokens are left out.
+    ///
+    /// # Errors
+    /// What the tokenizer refuses.
+    pub fn new(
+        tokenizer: &Tokenizer,
+        frame: Frame,
+        source: (Split, u64, u64),
+        longest: usize,
+    ) -> Result<Self> {
+        let (split, seed, n) = source;
+        let mut rows = Vec::new();
+        for task in chat_tasks(split, seed, n) {
+            let prompt = encode(tokenizer, &chat::prompt(&task.prompt))?;
+            let reply = encode(tokenizer, &chat::reply(&task.response))?;
+            if prompt.len() + reply.len() < longest {
+                rows.push((prompt.len(), [prompt, reply].concat()));
+            }
+        }
+        Ok(Self { rows, frame })
+    }
+
+    /// Rows whose replies (and the end-of-text tokens that fill them up) are masked; prompts stay.
+    pub fn masked(&self, draws: &mut Draws, shape: Shape) -> MaskedBatch {
+        let mut rows = Vec::with_capacity(shape.rows);
+        while rows.len() < shape.rows {
+            let (prompt, ids) = &self.rows[draws.below(self.rows.len())];
+            if ids.len() <= shape.len {
+                let mut row = ids.clone();
+                row.resize(shape.len, self.frame.eos);
+                rows.push((row, *prompt));
+            }
+        }
+        let rates = spread(draws, shape.rows);
+        mask_rows(
+            draws,
+            rows,
+            &rates,
+            self.frame.mask.unwrap_or(self.frame.eos),
+        )
+    }
+}
+
+/// One rate from each of `n` equal parts of (0, 1], in random order. Below 0.02 a row would have no mask at all.
+fn spread(draws: &mut Draws, n: usize) -> Vec<f64> {
+    let mut rates: Vec<f64> = (0..n)
+        .map(|i| ((i as f64 + draws.unit()) / n as f64).max(0.02))
+        .collect();
+    for i in (1..n).rev() {
+        rates.swap(i, draws.below(i + 1));
+    }
+    rates
+}
+
+fn mask_rows(
+    draws: &mut Draws,
+    rows: Vec<(Vec<i64>, usize)>,
+    rates: &[f64],
+    mask: i64,
+) -> MaskedBatch {
+    let (b, t) = (rows.len(), rows[0].0.len());
+    let mut noisy = Vec::with_capacity(b * t);
+    let (mut masked, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+    for ((row, kept), &rate) in rows.into_iter().zip(rates) {
+        for (column, id) in row.into_iter().enumerate() {
+            if column >= kept && draws.chance(rate) {
+                masked.push(noisy.len() as i64);
+                targets.push(id);
+                weights.push((1.0 / rate) as f32);
+                noisy.push(mask);
+            } else {
+                noisy.push(id);
+            }
+        }
+    }
+    MaskedBatch {
+        noisy: Tensor::from_slice(&noisy).view([b as i64, t as i64]),
+        masked: Tensor::from_slice(&masked),
+        targets: Tensor::from_slice(&targets),
+        weights: Tensor::from_slice(&weights),
+        n_positions: (b * t) as i64,
+    }
+}
+
+/// Ids of a text without special tokens.
+///
+/// # Errors
+/// What the tokenizer refuses.
+pub fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<i64>> {
+    let encoding = tokenizer
+        .encode(text, false)
+        .map_err(|e| anyhow!("cannot tokenise {text:?}: {e}"))?;
+    Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_spread_and_masks_follow_them() {
+        let mut draws = Draws::new("test", 0, 0);
+        let rates = spread(&mut draws, 100);
+        let mean = rates.iter().sum::<f64>() / 100.0;
+        assert!((mean - 0.5).abs() < 0.01, "{mean}");
+        let rows = vec![((0..50).collect::<Vec<i64>>(), 5); 40];
+        let batch = mask_rows(&mut draws, rows, &[0.5; 40], 99);
+        let masked = Vec::<i64>::try_from(&batch.masked).unwrap();
+        let targets = Vec::<i64>::try_from(&batch.targets).unwrap();
+        assert!(
+            masked
+                .iter()
+                .zip(&targets)
+                .all(|(m, t)| m % 50 == *t && m % 50 >= 5)
+        );
+        // 1800 positions at one half: standard deviation 21.
+        assert!((770..1030).contains(&masked.len()), "{}", masked.len());
+        let flat = Vec::<i64>::try_from(batch.noisy.view([-1])).unwrap();
+        assert!(
+            flat.iter()
+                .enumerate()
+                .all(|(i, &id)| (id == 99) == masked.contains(&(i as i64)))
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! Trains one model and writes its folder.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use decoder::{Decoder, DecoderConfig, Initial, parameters};
+use harness_data::{Draws, Split};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::batches::{ChatCorpus, Corpus, Shape};
+use crate::models::{Model, Objective};
+use crate::objective;
+use crate::optimizer::{Optimizer, Rates};
+use crate::tokenizer::Vocabulary;
+use crate::warm_start;
+
+/// Tokens of one optimiser step.
+const STEP_TOKENS: usize = 2048;
+/// Documents that training draws from.
+const DOCUMENTS: u64 = 100_000;
+const CHAT_TASKS: u64 = 40_000;
+const RATES: Rates = Rates {
+    muon: 0.02,
+    adam: 0.004,
+    decay: 0.1,
+    clip: 1.0,
+};
+const WARM_UP_STEPS: usize = 50;
+/// Share of the steps at the full learning rate; then it falls to 0 in a straight line.
+const STEADY: f64 = 0.4;
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Key of everything random.
+    pub seed: u64,
+    /// Multiplies every model's number of steps.
+    pub scale: f64,
+    /// Most minutes for this model; the schedule is shortened to fit.
+    pub minutes: Option<f64>,
+}
+
+/// What a training run was.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Tokens through the model.
+    pub tokens: usize,
+    /// Wall-clock time.
+    pub seconds: f64,
+}
+
+enum Source {
+    Text(Corpus),
+    Chat(ChatCorpus),
+}
+
+/// Trains `model` and writes `<out>/<name>`.
+///
+/// # Errors
+/// A missing model to start from, a loss that is not finite, anything that cannot be written.
+pub fn train(model: &Model, vocabulary: &Vocabulary, out: &Path, options: &Options) -> Result<Run> {
+    let config = model.config(vocabulary)?;
+    let tokenizer = vocabulary.tokenizer()?;
+    let frame = model.frame(vocabulary)?;
+    let store = tch::nn::VarStore::new(Device::Cpu);
+    decoder::init(&config, &store.root())?; // registers the variables
+    draw_weights(&config, &store.variables(), options.seed, model.name)?;
+    if let Some(parent) = model.starts_from {
+        warm_start::copy(&out.join(parent), vocabulary, &config, &store.variables())
+            .with_context(|| format!("{} starts from {parent}; train that first", model.name))?;
+    }
+    let source = match model.objective {
+        Objective::MaskedReply => Source::Chat(ChatCorpus::new(
+            &tokenizer,
+            frame,
+            (Split::Train, options.seed, CHAT_TASKS),
+            128,
+        )?),
+        _ => Source::Text(Corpus::new(
+            &tokenizer,
+            frame,
+            Split::Train,
+            options.seed,
+            DOCUMENTS,
+        )?),
+    };
+    let rates = Rates {
+        muon: RATES.muon * model.rate,
+        adam: RATES.adam * model.rate,
+        ..RATES
+    };
+    let mut optimizer = Optimizer::new(&store, rates);
+    let steps = ((model.steps as f64 * options.scale) as usize).max(10);
+    let mut progress = Progress::new(model.name, steps);
+    while let Some(part) = progress.part(options.minutes) {
+        let mut draws = Draws::new(model.name, options.seed, progress.done as u64);
+        let network = halved(&config, &store.variables())?;
+        let loss = step_loss(network.as_ref(), &source, model, &mut draws)?;
+        let norm = optimizer.step(&loss, schedule(part, progress.done));
+        progress.add(loss.double_value(&[]), norm)?;
+    }
+    let steps = progress.done;
+    let folder = out.join(model.name);
+    decoder::save_checkpoint(&folder, &config, store.variables(), Kind::BFloat16)?;
+    for (name, text) in model.text_files(vocabulary)? {
+        let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+        std::fs::write(&temporary, text)
+            .with_context(|| format!("cannot write {}", temporary.display()))?;
+        std::fs::rename(&temporary, folder.join(name))
+            .with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(Run {
+        steps,
+        tokens: steps * STEP_TOKENS,
+        seconds: progress.started.elapsed().as_secs_f64(),
+    })
+}
+
+fn step_loss(
+    network: &dyn Decoder,
+    source: &Source,
+    model: &Model,
+    draws: &mut Draws,
+) -> Result<Tensor> {
+    let shape = |len: usize| Shape {
+        rows: STEP_TOKENS / len,
+        len,
+    };
+    match (source, model.objective) {
+        (Source::Text(corpus), Objective::NextToken) => {
+            let len = if model.family == decoder::Family::Gpt2 {
+                256
+            } else {
+                128
+            };
+            Ok(
+                objective::next_token(network, &corpus.packed(draws, shape(len)))?
+                    .mean(Kind::Float),
+            )
+        }
+        (Source::Text(corpus), _) => {
+            // Short rows are what generation looks like: an opening and 30 new tokens.
+            let len = [36, 40, 48, 64, 128][draws.weighted([0.2, 0.2, 0.2, 0.2, 0.2].into_iter())];
+            let batch = corpus.masked(draws, shape(len));
+            Ok(objective::eq7_per_token(
+                &objective::masked(network, &batch)?,
+                &batch,
+            ))
+        }
+        (Source::Chat(chat), _) => {
+            let len = [64, 96, 128][draws.below(3)];
+            let batch = chat.masked(draws, shape(len));
+            Ok(objective::eq7_per_token(
+                &objective::masked(network, &batch)?,
+                &batch,
+            ))
+        }
+    }
+}
+
+/// The model on bfloat16 copies of its weights: twice as fast, and gradients flow back to the float32 originals.
+fn halved(config: &DecoderConfig, variables: &HashMap<String, Tensor>) -> Result<Box<dyn Decoder>> {
+    let copies = variables
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.to_kind(Kind::BFloat16)))
+        .collect();
+    Ok(decoder::from_tensors(config, copies)?)
+}
+
+/// Share of the peak learning rate when `part` of the training is done: up, steady, down to 0.
+fn schedule(part: f64, step: usize) -> f64 {
+    let up = (step + 1) as f64 / WARM_UP_STEPS as f64;
+    let down = (1.0 - part) / (1.0 - STEADY);
+    up.min(down).min(1.0)
+}
+
+/// Fresh weights from this crate's own streams: libtorch's generator is shared by all threads and would make two lanes
+/// depend on each other. Twice the usual 0.02: these models are narrow.
+fn draw_weights(
+    config: &DecoderConfig,
+    variables: &HashMap<String, Tensor>,
+    seed: u64,
+    name: &str,
+) -> Result<()> {
+    let mut draws = Draws::new(&format!("{name}/weights"), seed, 0);
+    for spec in parameters(config) {
+        let Initial::Normal { std_dev } = spec.initial else {
+            continue;
+        };
+        let n: i64 = spec.shape.iter().product();
+        let values: Vec<f32> = (0..n)
+            .map(|_| (normal(&mut draws) * 2.0 * std_dev) as f32)
+            .collect();
+        let mut variable = variables
+            .get(&spec.name)
+            .with_context(|| format!("no variable {}", spec.name))?
+            .shallow_clone();
+        no_grad(|| variable.copy_(&Tensor::from_slice(&values).view(spec.shape.as_slice())));
+    }
+    Ok(())
+}
+
+/// A standard normal number, by Box and Muller.
+fn normal(draws: &mut Draws) -> f64 {
+    let radius = (-2.0 * (1.0 - draws.unit()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * draws.unit()).cos()
+}
+
+/// The line on stderr.
+struct Progress {
+    name: &'static str,
+    steps: usize,
+    done: usize,
+    loss: f64,
+    shown: usize,
+    started: Instant,
+}
+
+impl Progress {
+    fn new(name: &'static str, steps: usize) -> Self {
+        Self {
+            name,
+            steps,
+            done: 0,
+            loss: 0.0,
+            shown: 0,
+            started: Instant::now(),
+        }
+    }
+
+    /// The part of the training that is done, or `None` at its end.
+    fn part(&self, minutes: Option<f64>) -> Option<f64> {
+        let by_steps = self.done as f64 / self.steps as f64;
+        let by_time = minutes.map_or(0.0, |m| self.started.elapsed().as_secs_f64() / (60.0 * m));
+        Some(by_steps.max(by_time)).filter(|part| *part < 1.0)
+    }
+
+    fn add(&mut self, loss: f64, norm: f64) -> Result<()> {
+        if !loss.is_finite() || !norm.is_finite() {
+            bail!(
+                "{}: step {} has loss {loss} and gradient norm {norm}; nothing was saved",
+                self.name,
+                self.done
+            );
+        }
+        self.done += 1;
+        self.loss += loss;
+        if self.done.is_multiple_of(100) || self.done == self.steps {
+            let seconds = self.started.elapsed().as_secs_f64();
+            eprintln!(
+                "{:>9} {:>5}/{} steps  loss {:.3}  gradient {norm:.2}  {:.0} tokens/s  {seconds:.0} s",
+                self.name,
+                self.done,
+                self.steps,
+                self.loss / (self.done - self.shown) as f64,
+                (self.done * STEP_TOKENS) as f64 / seconds,
+            );
+            (self.loss, self.shown) = (0.0, self.done);
+        }
+        Ok(())
+    }
+}
