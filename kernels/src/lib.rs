@@ -22,7 +22,7 @@ pub mod topk;
 
 pub use error::{KernelError, Result};
 pub use loss::{cross_entropy_chunked, cross_entropy_rows};
-pub use sparse::{accumulate_rows, decode_sparse, rows_dot};
+pub use sparse::{Groups, accumulate_rows, decode_sparse, rows_dot};
 pub use stats::{TokenStats, token_stats};
 pub use steer::steer_add;
 pub use topk::{Active, Encoder, encode_topk, latent_acts, max_act, pre_acts, topk_active};

@@ -52,6 +52,66 @@ pub fn decode_sparse(
     Ok(out)
 }
 
+/// The used slots of `latents: [n, w]` grouped by latent, for several sums over the same latents.
+#[derive(Debug)]
+pub struct Groups {
+    shape: (i64, i64),
+    /// Used slots of the flattened latents, ordered by latent, then by row: `[m]`.
+    slots: Tensor,
+    /// Row of each: `[m]`.
+    rows: Tensor,
+    /// First of each latent: `[d_sae]`.
+    starts: Tensor,
+    /// Slots of each latent: `[d_sae]`.
+    counts: Tensor,
+}
+
+impl Groups {
+    /// Groups `latents: [n, w] i64`, -1 being unused.
+    ///
+    /// # Errors
+    /// Latents out of range, no matrix, or libtorch.
+    pub fn new(latents: &Tensor, d_sae: i64) -> Result<Self> {
+        const NAME: &str = "Groups::new";
+        let (n, w) = check::matrix(NAME, "latents", latents)?;
+        check::indices(NAME, "latents", latents, -1, d_sae)?;
+        let flat = latents.f_flatten(0, -1)?; // [n * w]
+        let used = flat.f_ge(0)?.f_nonzero()?.f_flatten(0, -1)?; // [m]
+        let (sorted, order) = flat
+            .f_index_select(0, &used)?
+            .f_sort_stable(true, 0, false)?;
+        let slots = used.f_index_select(0, &order)?;
+        let counts = sorted.f_bincount(None::<&Tensor>, d_sae)?;
+        Ok(Self {
+            shape: (n, w),
+            rows: slots.f_floor_divide_scalar(w.max(1))?,
+            slots,
+            starts: starts(&counts.f_cumsum(0, Kind::Int64)?)?,
+            counts,
+        })
+    }
+
+    /// How often each latent is active: `[d_sae] i64`.
+    #[must_use]
+    pub fn counts(&self) -> &Tensor {
+        &self.counts
+    }
+
+    /// `out[f] = Σ_{i, j: latents[i, j] = f} weights[i, j] · rows[i]`; see [`accumulate_rows`].
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or libtorch.
+    pub fn accumulate(&self, rows: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        const NAME: &str = "accumulate_rows";
+        let (n, w) = self.shape;
+        let (_, d) = check::matrix(NAME, "rows", rows)?;
+        check::shape(NAME, "rows", rows, &[n, d])?;
+        check::shape(NAME, "weights", weights, &[n, w])?;
+        let weights = weights.f_flatten(0, -1)?.f_index_select(0, &self.slots)?; // [m]
+        bags(rows, &self.rows, &self.starts, &weights)
+    }
+}
+
 /// `out[f] = Σ_{i, j: latents[i, j] = f} weights[i, j] · rows[i]`: the transpose of [`decode_sparse`].
 ///
 /// `rows: [n, d]`, `latents: [n, w] i64`, `weights: [n, w]` gives `[d_sae, d]`; the sum of a latent runs over
@@ -65,32 +125,7 @@ pub fn accumulate_rows(
     weights: &Tensor,
     d_sae: i64,
 ) -> Result<Tensor> {
-    const NAME: &str = "accumulate_rows";
-    let (n, d) = check::matrix(NAME, "rows", rows)?;
-    let (_, w) = check::matrix(NAME, "latents", latents)?;
-    check::shape(NAME, "latents", latents, &[n, w])?;
-    check::shape(NAME, "weights", weights, &[n, w])?;
-    check::indices(NAME, "latents", latents, -1, d_sae)?;
-    let used = latents
-        .f_ge(0)?
-        .f_flatten(0, -1)?
-        .f_nonzero()?
-        .f_flatten(0, -1)?; // [m]
-    if used.numel() == 0 {
-        return Ok(Tensor::f_zeros([d_sae, d], (rows.kind(), rows.device()))?);
-    }
-    let of = latents.f_flatten(0, -1)?.f_index_select(0, &used)?; // [m]
-    let (sorted, order) = of.f_sort_stable(true, 0, false)?;
-    let slots = used.f_index_select(0, &order)?; // [m], slots grouped by latent
-    let ends = sorted
-        .f_bincount(None::<&Tensor>, d_sae)?
-        .f_cumsum(0, Kind::Int64)?; // [d_sae]
-    bags(
-        rows,
-        &slots.f_floor_divide_scalar(w)?,
-        &starts(&ends)?,
-        &weights.f_flatten(0, -1)?.f_index_select(0, &slots)?,
-    )
+    Groups::new(latents, d_sae)?.accumulate(rows, weights)
 }
 
 /// `out[i, j] = rows[i] · table[latents[i, j]]`, 0 in unused slots.

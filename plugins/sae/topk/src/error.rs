@@ -74,6 +74,14 @@ pub enum SaeError {
         /// Every field at fault.
         what: String,
     },
+    /// Training produced a loss that is not a finite number.
+    #[error("step {step}: the loss is {loss}; the trainer is as it was before the step")]
+    Diverged {
+        /// Steps done before.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
     /// This SAE does not offer the operation.
     #[error("{what}")]
     Unsupported {
@@ -123,6 +131,7 @@ impl SaeError {
                 "check that configuration and weights come from the same download"
             }
             Self::NonFinite { .. } => "train or download it again, or pass --allow-nan to go on",
+            Self::Diverged { .. } => "check the activations for NaN, or lower `lr`",
             _ => "",
         }
     }

@@ -2,13 +2,24 @@
 
 mod error;
 pub mod formats;
+mod plugin;
 mod sae;
 pub mod set;
 mod tensors;
+pub mod train;
 mod weights;
 
 pub use error::{Result, SaeError};
 pub use formats::{Stored, detect, load, save};
+pub use plugin::TopK;
 pub use sae::TopKSae;
 pub use set::{Format, SetEntry, SetError, list_set};
 pub use weights::{InputNorm, NonFinite, SaeMeta, TopKWeights};
+
+harness_sdk::export_plugin! {
+    id: "topk",
+    torch: "2.11.0",
+    components: [
+        sae "topk" => TopK: "Top-K autoencoders; reads saelens, sparsify, dictionary_learning, openai; writes saelens, dictionary_learning",
+    ]
+}

@@ -130,6 +130,7 @@ pub(super) fn write(
             ("b_dec", weights.b_dec.f_to_kind(kind)?),
             ("b_enc", weights.b_enc.f_to_kind(kind)?),
         ],
+        &[],
     )?;
     let hook = weights
         .meta

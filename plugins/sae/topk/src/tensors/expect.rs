@@ -16,15 +16,15 @@ pub(crate) enum Floats {
 
 /// One tensor a layout prescribes.
 #[derive(Clone, Debug)]
-pub(crate) struct Expected {
-    pub name: &'static str,
+pub(crate) struct Expected<'a> {
+    pub name: &'a str,
     pub shape: Vec<u64>,
     pub floats: Floats,
     pub optional: bool,
 }
 
-impl Expected {
-    pub(crate) fn weight(name: &'static str, shape: &[u64]) -> Self {
+impl<'a> Expected<'a> {
+    pub(crate) fn weight(name: &'a str, shape: &[u64]) -> Self {
         Self {
             name,
             shape: shape.to_vec(),
@@ -33,7 +33,7 @@ impl Expected {
         }
     }
 
-    pub(crate) fn extra(name: &'static str, shape: &[u64]) -> Self {
+    pub(crate) fn extra(name: &'a str, shape: &[u64]) -> Self {
         Self {
             name,
             shape: shape.to_vec(),
@@ -47,7 +47,7 @@ impl Expected {
 ///
 /// # Errors
 /// [`SaeError::Tensors`] with one line per tensor at fault.
-pub(crate) fn check(file: &dyn TensorFile, expected: &[Expected]) -> Result<()> {
+pub(crate) fn check(file: &dyn TensorFile, expected: &[Expected<'_>]) -> Result<()> {
     let mut lines = Vec::new();
     for e in expected {
         match file.metas().get(e.name) {

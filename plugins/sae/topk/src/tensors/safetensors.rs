@@ -27,6 +27,7 @@ pub(crate) struct SafetensorsFile {
     metas: BTreeMap<String, Meta>,
     /// Absolute start and length of each tensor in bytes.
     spans: BTreeMap<String, (u64, u64)>,
+    words: BTreeMap<String, String>,
 }
 
 impl SafetensorsFile {
@@ -66,7 +67,8 @@ impl SafetensorsFile {
             .map_err(SaeError::io(path, "read it"))?;
         file.read_exact(&mut header)
             .map_err(SaeError::io(path, "read its header"))?;
-        let entries = parse_header(&header).map_err(|e| bad(format!("safetensors header: {e}")))?;
+        let (entries, words) =
+            parse_header(&header).map_err(|e| bad(format!("safetensors header: {e}")))?;
         if entries.len() > MAX_TENSORS {
             return Err(bad(format!(
                 "{} tensors, limit {MAX_TENSORS}",
@@ -78,9 +80,15 @@ impl SafetensorsFile {
             file,
             metas: BTreeMap::new(),
             spans: BTreeMap::new(),
+            words,
         };
         opened.place(entries, 8 + length, size).map_err(bad)?;
         Ok(opened)
+    }
+
+    /// The file's metadata.
+    pub(crate) fn words(&self) -> &BTreeMap<String, String> {
+        &self.words
     }
 
     /// Checks spans and records the tensors.
@@ -212,24 +220,25 @@ struct Body {
     data_offsets: (u64, u64),
 }
 
+/// Tensors in their order, and the metadata.
+type Header = (Vec<Entry>, BTreeMap<String, String>);
+
 /// Entries of a header, in its order. A map type would keep the last of two equal names without a word.
-fn parse_header(bytes: &[u8]) -> std::result::Result<Vec<Entry>, serde_json::Error> {
+fn parse_header(bytes: &[u8]) -> std::result::Result<Header, serde_json::Error> {
     struct Entries;
     impl<'de> Visitor<'de> for Entries {
-        type Value = Vec<Entry>;
+        type Value = Header;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object of tensors")
         }
 
-        fn visit_map<A: MapAccess<'de>>(
-            self,
-            mut map: A,
-        ) -> std::result::Result<Vec<Entry>, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
             let mut entries = Vec::new();
+            let mut words = BTreeMap::new();
             while let Some(name) = map.next_key::<String>()? {
                 if name == "__metadata__" {
-                    map.next_value::<BTreeMap<String, String>>()?;
+                    words = map.next_value()?;
                     continue;
                 }
                 let body: Body = map.next_value()?;
@@ -240,7 +249,7 @@ fn parse_header(bytes: &[u8]) -> std::result::Result<Vec<Entry>, serde_json::Err
                     offsets: body.data_offsets,
                 });
             }
-            Ok(entries)
+            Ok((entries, words))
         }
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -249,18 +258,30 @@ fn parse_header(bytes: &[u8]) -> std::result::Result<Vec<Entry>, serde_json::Err
     Ok(entries)
 }
 
-/// Writes named tensors, f32 or bf16, in the order given.
+/// Writes named tensors, f32, bf16 or i64, in the order given, with words in the file's metadata.
 ///
 /// # Errors
 /// The file system, or a tensor of another kind.
-pub(crate) fn write_safetensors(path: &Path, tensors: &[(&str, Tensor)]) -> Result<()> {
+pub(crate) fn write_safetensors(
+    path: &Path,
+    tensors: &[(&str, Tensor)],
+    metadata: &[(&str, String)],
+) -> Result<()> {
     let mut header = serde_json::Map::new();
+    if !metadata.is_empty() {
+        let words: serde_json::Map<_, _> = metadata
+            .iter()
+            .map(|(k, v)| ((*k).to_string(), v.clone().into()))
+            .collect();
+        header.insert("__metadata__".into(), words.into());
+    }
     let mut at = 0u64;
     let mut blobs = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let dtype = match tensor.kind() {
             Kind::Float => "F32",
             Kind::BFloat16 => "BF16",
+            Kind::Int64 => "I64",
             other => {
                 return Err(SaeError::Argument {
                     what: format!("cannot write `{name}` as {other:?}"),

@@ -1,0 +1,266 @@
+//! Loss and gradient of a batch.
+
+use harness_kernels::{
+    Active, Encoder, decode_sparse, pre_acts, rows_dot, sparse::Groups, topk_active,
+};
+use tch::{Kind, Tensor};
+
+use super::{TrainConfig, trainer::Parameters};
+use crate::error::Result;
+
+/// What a batch says.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// `mean_n |x - x_hat|^2 + alpha · aux`.
+    pub loss: f64,
+    /// Eq. 15 on this batch.
+    pub ev: f64,
+    pub active: Active,
+    /// How often each latent fired: `[d_sae] i64`.
+    pub fired: Tensor,
+    /// `ReLU(p)`: `[n, d_sae]`.
+    relu: Tensor,
+    /// `x - b_dec`: `[n, d_model]`.
+    input: Tensor,
+    /// `x_hat - x`: `[n, d_model]`.
+    error: Tensor,
+    groups: Groups,
+}
+
+/// Encodes and decodes `x: [n, d_model]`.
+pub(super) fn forward(x: &Tensor, p: &Parameters, config: &TrainConfig) -> Result<Batch> {
+    let n = x.size()[0] as f64;
+    let w_enc = p.w_enc.f_tr()?; // [d_model, d_sae]
+    let input = x.f_sub(&p.b_dec)?;
+    let encoder = Encoder {
+        w_enc: &w_enc,
+        b_enc: &p.b_enc,
+        b_dec: None,
+        scale: None,
+    };
+    let relu = pre_acts(&input, &encoder)?;
+    let active = topk_active(&relu, config.k)?;
+    let error = decode_sparse(&active.acts, &active.latents, &p.w_dec, Some(&p.b_dec))?.f_sub(x)?;
+    let groups = Groups::new(&active.latents, config.d_sae)?;
+    let spread = |t: &Tensor| -> Result<f64> {
+        Ok(t.f_var_dim(0i64, true, false)?
+            .f_sum(Kind::Double)?
+            .f_double_value(&[])?)
+    };
+    Ok(Batch {
+        loss: error.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])? / n,
+        ev: 1.0 - spread(&error)? / spread(x)?,
+        active,
+        fired: groups.counts().shallow_clone(),
+        relu,
+        input,
+        error,
+        groups,
+    })
+}
+
+/// Gradients in the order of [`Parameters::each`]; adds the auxiliary loss of `dead: [m]` latents to the batch.
+pub(super) fn gradients(
+    batch: &mut Batch,
+    p: &Parameters,
+    config: &TrainConfig,
+    dead: &Tensor,
+) -> Result<[Tensor; 4]> {
+    let n = batch.error.size()[0] as f64;
+    let out = batch.error.f_mul_scalar(2.0 / n)?; // d loss / d x_hat
+    let Active { acts, latents, .. } = &batch.active;
+    let d_acts = rows_dot(&out, &p.w_dec, latents)?; // [n, k], 0 in unused slots
+    let mut w_dec = batch.groups.accumulate(&out, acts)?;
+    let mut w_enc = batch.groups.accumulate(&batch.input, &d_acts)?;
+    let ones = Tensor::f_ones([out.size()[0], 1], (Kind::Float, out.device()))?;
+    let mut b_enc = batch.groups.accumulate(&ones, &d_acts)?.f_squeeze_dim(1)?;
+    if dead.numel() > 0
+        && let Some(aux) = auxiliary(batch, p, config, dead)?
+    {
+        batch.loss += aux.loss;
+        let _ = w_dec.f_index_add_(0, dead, &aux.w_dec)?;
+        let _ = w_enc.f_index_add_(0, dead, &aux.w_enc)?;
+        let _ = b_enc.f_index_add_(0, dead, &aux.b_enc)?;
+    }
+    // b_dec is added to the output and taken from the input of every encoder row.
+    let b_dec = out
+        .f_sum_dim_intlist(0i64, false, Kind::Float)?
+        .f_sub(&b_enc.f_unsqueeze(0)?.f_matmul(&p.w_enc)?.f_squeeze_dim(0)?)?;
+    // A step along a decoder row would only change its norm, which is set to 1 afterwards.
+    let along = w_dec
+        .f_mul(&p.w_dec)?
+        .f_sum_dim_intlist(1i64, true, Kind::Float)?;
+    let w_dec = w_dec.f_sub(&p.w_dec.f_mul(&along)?)?;
+    Ok([w_enc, b_enc, w_dec, b_dec])
+}
+
+struct Auxiliary {
+    loss: f64,
+    /// Gradients of the dead latents' rows.
+    w_enc: Tensor,
+    b_enc: Tensor,
+    w_dec: Tensor,
+}
+
+/// AuxK: dead latents reconstruct what the live ones leave over. `None` where nothing is left over.
+fn auxiliary(
+    batch: &Batch,
+    p: &Parameters,
+    config: &TrainConfig,
+    dead: &Tensor,
+) -> Result<Option<Auxiliary>> {
+    let n = batch.error.size()[0] as f64;
+    let left = batch.error.f_neg()?; // [n, d_model]
+    let mean = left.f_mean_dim(0i64, false, Kind::Float)?;
+    let scale = left
+        .f_sub(&mean)?
+        .f_square()?
+        .f_sum(Kind::Double)?
+        .f_double_value(&[])?
+        / n;
+    if scale <= 0.0 || !scale.is_finite() {
+        return Ok(None);
+    }
+    let mut acts = batch.relu.f_index_select(1, dead)?; // [n, m]
+    if dead.size()[0] > config.k_aux() {
+        let (values, at) = acts.f_topk(config.k_aux(), -1, true, false)?;
+        acts = acts.f_zeros_like()?.f_scatter_(1, &at, &values)?;
+    }
+    let rows = p.w_dec.f_index_select(0, dead)?; // [m, d_model]
+    let error = acts.f_matmul(&rows)?.f_sub(&left)?;
+    let loss = error.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])? / n / scale;
+    let out = error.f_mul_scalar(2.0 * config.auxk_alpha / (n * scale))?; // [n, d_model]
+    let d_acts = out.f_matmul(&rows.f_tr()?)?.f_mul(&acts.f_gt(0)?)?; // [n, m]
+    Ok(Some(Auxiliary {
+        loss: config.auxk_alpha * loss,
+        w_enc: d_acts.f_tr()?.f_matmul(&batch.input)?,
+        b_enc: d_acts.f_sum_dim_intlist(0i64, false, Kind::Float)?,
+        w_dec: acts.f_tr()?.f_matmul(&out)?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn noise(shape: &[i64], seed: f64) -> Tensor {
+        let n: i64 = shape.iter().product();
+        ((Tensor::arange(n, (Kind::Double, Device::Cpu)) * 1.3 + seed).sin() * 17.1)
+            .sin()
+            .to_kind(Kind::Float)
+            .view(shape)
+    }
+
+    /// The loss written densely, for libtorch to differentiate.
+    fn dense_loss(x: &Tensor, p: &Parameters, config: &TrainConfig, dead: &Tensor) -> Tensor {
+        let relu = ((x - &p.b_dec).matmul(&p.w_enc.tr()) + &p.b_enc).relu();
+        let keep = |z: &Tensor, k: i64| {
+            let (_, at) = z.topk(k, -1, true, true);
+            z * z.zeros_like().scatter_value(1, &at, 1)
+        };
+        let error = x - (keep(&relu, config.k).matmul(&p.w_dec) + &p.b_dec);
+        let n = x.size()[0] as f64;
+        let mut loss = error.square().sum(Kind::Float) / n;
+        if dead.numel() > 0 {
+            let left = error.detach();
+            let scale = (&left - left.mean_dim(0i64, false, Kind::Float))
+                .square()
+                .sum(Kind::Float)
+                / n;
+            let z = relu.index_select(1, dead);
+            let z = keep(&z, config.k_aux().min(dead.size()[0]));
+            let aux = (z.matmul(&p.w_dec.index_select(0, dead)) - left)
+                .square()
+                .sum(Kind::Float)
+                / n;
+            loss = loss + aux / scale * config.auxk_alpha;
+        }
+        loss
+    }
+
+    fn check_against_autograd(d_sae: i64, k: i64, dead: &[i64], k_aux: i64) {
+        let json =
+            serde_json::json!({"d_model": 10, "d_sae": d_sae, "k": k, "steps": 5, "k_aux": k_aux});
+        let config = TrainConfig::from_json(&json).unwrap();
+        let x = noise(&[33, 10], 0.5) * 2.0;
+        let mut p = Parameters {
+            w_enc: noise(&[d_sae, 10], 1.0),
+            b_enc: noise(&[d_sae], 2.0) * 0.1,
+            w_dec: noise(&[d_sae, 10], 3.0),
+            b_dec: noise(&[10], 4.0) * 0.3,
+        };
+        super::super::init::normalise(&mut p.w_dec).unwrap();
+        let dead = Tensor::from_slice(dead);
+        let mut batch = forward(&x, &p, &config).unwrap();
+        let found = gradients(&mut batch, &p, &config, &dead).unwrap();
+
+        for t in p.each_mut() {
+            *t = t.set_requires_grad(true);
+        }
+        let loss = dense_loss(&x, &p, &config, &dead);
+        loss.backward();
+        let expected_loss = loss.double_value(&[]);
+        assert!(
+            (batch.loss - expected_loss).abs() < 1e-4 * expected_loss,
+            "{} {expected_loss}",
+            batch.loss
+        );
+        for ((name, parameter), found) in Parameters::NAMES.iter().zip(p.each()).zip(&found) {
+            let mut expected = parameter.grad();
+            if *name == "w_dec" {
+                let rows = parameter.detach();
+                let along = (&expected * &rows).sum_dim_intlist(1i64, true, Kind::Float);
+                expected = expected - along * rows;
+            }
+            let size = expected.abs().max().double_value(&[]);
+            let off = (found - expected).abs().max().double_value(&[]);
+            assert!(
+                size > 1e-3 && off <= 2e-5 * size.max(1.0),
+                "{name}: {off} of {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_dense_loss() {
+        check_against_autograd(24, 4, &[], 5);
+        check_against_autograd(400, 3, &[], 5); // the gathering product
+    }
+
+    #[test]
+    fn gradients_with_dead_latents_are_those_of_the_dense_loss() {
+        check_against_autograd(24, 4, &[1, 5, 6], 5); // all of them
+        check_against_autograd(24, 4, &[0, 2, 3, 7, 9, 11, 20], 3); // the largest three
+    }
+
+    #[test]
+    fn explained_variance_is_equation_15() {
+        let config = TrainConfig::from_json(
+            &serde_json::json!({"d_model": 3, "d_sae": 6, "k": 2, "steps": 1}),
+        )
+        .unwrap();
+        let x = noise(&[40, 3], 0.1);
+        let p = Parameters {
+            w_enc: noise(&[6, 3], 0.2),
+            b_enc: noise(&[6], 0.3),
+            w_dec: noise(&[6, 3], 0.4),
+            b_dec: noise(&[3], 0.5),
+        };
+        let batch = forward(&x, &p, &config).unwrap();
+        let values: Vec<f32> = Vec::try_from(batch.error.flatten(0, -1)).unwrap();
+        let inputs: Vec<f32> = Vec::try_from(x.flatten(0, -1)).unwrap();
+        let spread = |v: &[f32]| -> f64 {
+            (0..3)
+                .map(|d| {
+                    let column: Vec<f64> =
+                        v.iter().skip(d).step_by(3).map(|&v| f64::from(v)).collect();
+                    let mean = column.iter().sum::<f64>() / 40.0;
+                    column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 39.0
+                })
+                .sum()
+        };
+        assert!((batch.ev - (1.0 - spread(&values) / spread(&inputs))).abs() < 1e-5);
+    }
+}

@@ -1,0 +1,14 @@
+//! Training a Top-K SAE (PROTOCOL §3): Adam, schedules, unit-norm decoder, and an auxiliary loss for dead latents.
+//!
+//! The gradient is written by hand: with `k` of `d_sae` latents active it is sparse, and four of the five
+//! products of an automatic one shrink by that share.
+
+mod adam;
+mod backward;
+mod config;
+mod init;
+mod state;
+mod trainer;
+
+pub use config::TrainConfig;
+pub use trainer::{StepReport, Trainer};
