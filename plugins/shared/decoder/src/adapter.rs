@@ -22,6 +22,7 @@ use harness_sdk::{
 };
 use tch::{Device, Kind};
 
+use crate::error::says_out_of_memory;
 use crate::{
     Attention, Cache, Decoder, DecoderConfig, DecoderError, Family, ForwardContext, LoadOptions,
     NonFinite, Objective,
@@ -221,9 +222,7 @@ fn guarded<T>(f: impl FnOnce() -> crate::Result<T>) -> harness_sdk::Result<T> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => result.map_err(sdk_error),
         Err(payload) => match panic_text(&*payload) {
-            Some(text)
-                if text.contains("out of memory") || text.contains("can't allocate memory") =>
-            {
+            Some(text) if says_out_of_memory(text) => {
                 Err(Error::new(ErrorCode::OUT_OF_MEMORY, first_line(text))
                     .hint("use a smaller batch"))
             }

@@ -116,8 +116,13 @@ impl DecoderError {
         !matches!(self, Self::Argument(_) | Self::Torch(_))
     }
 
-    /// True when libtorch ran out of device memory.
+    /// True when libtorch ran out of memory, on a device or on the host.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Torch(error) if error.to_string().contains("out of memory"))
+        matches!(self, Self::Torch(error) if says_out_of_memory(&error.to_string()))
     }
+}
+
+/// Whether a message of libtorch is about memory; it has no error code for that.
+pub(crate) fn says_out_of_memory(message: &str) -> bool {
+    message.contains("out of memory") || message.contains("can't allocate memory")
 }

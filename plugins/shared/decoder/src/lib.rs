@@ -46,7 +46,7 @@ pub use config::{
 pub use context::{Cache, ForwardContext};
 pub use error::DecoderError;
 pub use gpt2::Gpt2;
-pub use head::{HEAD_CHUNK_BYTES, RowStats};
+pub use head::HEAD_CHUNK_BYTES;
 pub use model::{Decoder, from_tensors, init, load, load_into};
 pub use names::{Initial, ParameterSpec, parameters};
 pub use transformer::Transformer;

@@ -9,14 +9,14 @@ use crate::checkpoint::{Checkpoint, LoadOptions};
 use crate::config::{DecoderConfig, Family};
 use crate::context::{Cache, ForwardContext};
 use crate::gpt2::Gpt2;
-use crate::head::{self, RowStats};
+use crate::head;
 use crate::names::{Initial, Slot, parameters};
 use crate::transformer::Transformer;
 use crate::{DecoderError, Result};
 
 /// A decoder-only model that can be entered and left between any two blocks.
 ///
-/// The first seven methods are what a model is; the others are built on them and are what callers use.
+/// The methods up to [`Self::project`] are what a model is; the others are built on them and are what callers use.
 /// A call on a residual of the wrong shape is an error; an operation that libtorch refuses (memory, for one) panics as
 /// everywhere in tch.
 pub trait Decoder: Send {
@@ -158,16 +158,6 @@ pub trait Decoder: Send {
         head::cross_entropy(rows, targets, self.config().vocab_size, |chunk| {
             self.unembed(chunk)
         })
-    }
-
-    /// Argmax, largest probability, margin and entropy of each row, without ever holding the logits of all rows.
-    ///
-    /// rows: [n, d]
-    ///
-    /// # Errors
-    /// Rows of another width.
-    fn unembed_stats(&self, rows: &Tensor) -> Result<RowStats> {
-        head::row_stats(rows, self.config().vocab_size, |chunk| self.unembed(chunk))
     }
 
     /// Logits of a whole batch, for small models and training. tokens: [b, t], attention_mask: [b, t] -> [b, t, v] f32

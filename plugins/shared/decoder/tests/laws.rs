@@ -20,7 +20,13 @@ fn ones(b: i64, t: i64) -> Tensor {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    // A fixed seed: the same cases on every machine.
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(2611),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_split_of_the_blocks_is_bit_identical(
@@ -51,7 +57,7 @@ proptest! {
         let (model, _) = random_model(family, seed);
         let both = tokens(3, t, seed);
         let other = both.copy();
-        other.get(1).copy_(&tokens(1, t, seed + 3).get(0));
+        other.get(1).copy_(&(both.get(1) + 1).remainder(50));
         let (_, first) = run(&*model, &both, None);
         let (_, second) = run(&*model, &other, None);
         prop_assert!(first.get(0).equal(&second.get(0)));
