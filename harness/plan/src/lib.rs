@@ -18,3 +18,4 @@ pub mod plugin;
 pub mod protocol;
 pub mod sources;
 pub mod stages;
+pub mod store;

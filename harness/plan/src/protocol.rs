@@ -68,6 +68,8 @@ pub struct Init {
     pub threads: u32,
     /// Pinned instruction set and thread count.
     pub reproducible: bool,
+    /// Rows of a generation batch; the worker's own choice when absent. It changes no token.
+    pub batch: Option<u32>,
 }
 
 /// What the worker says.
@@ -325,6 +327,7 @@ mod tests {
                 dtype: Dtype::F32,
                 threads: 2,
                 reproducible: true,
+                batch: Some(16),
             }),
             ToWorker::Run { cell },
             ToWorker::Shutdown {},

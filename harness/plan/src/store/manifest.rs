@@ -1,0 +1,146 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError};
+use crate::protocol::Counters;
+
+/// What a run did and with what: `OUT/run.json`. Written when the run begins and again when it ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunManifest {
+    /// The command line.
+    pub command: Vec<String>,
+    /// Version of the harness.
+    pub harness: String,
+    /// Git revision of the harness, with `-dirty` when files were changed; `None` outside a repository.
+    pub git_revision: Option<String>,
+    /// Version of libtorch; empty when no worker was started.
+    pub torch: String,
+    /// Name of the bench.
+    pub bench: String,
+    /// Settings of the bench by SAE set and variant, as resolved.
+    pub settings: BTreeMap<String, serde_json::Value>,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// `f32` or `bf16`.
+    pub dtype: String,
+    /// Whether instruction set and thread count were pinned.
+    pub reproducible: bool,
+    /// Worker processes.
+    pub workers: u32,
+    /// Threads of each worker.
+    pub threads: u32,
+    /// Plugins loaded.
+    pub plugins: Vec<ManifestPlugin>,
+    /// Checkpoints run.
+    pub models: Vec<ManifestModel>,
+    /// SAEs run.
+    pub saes: Vec<ManifestSae>,
+    /// Content hashes of the text of activation passes.
+    pub data: Vec<String>,
+    /// Cells by outcome.
+    pub cells: CellCounts,
+    /// What the cells run in this run took together.
+    pub counters: Counters,
+    /// Seconds since 1970, UTC.
+    pub started_unix: u64,
+    /// Seconds since 1970, UTC; `None` while it runs or when it was killed.
+    pub finished_unix: Option<u64>,
+    /// Exit code; `None` while it runs or when it was killed.
+    pub exit_code: Option<u8>,
+}
+
+/// A plugin of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestPlugin {
+    /// Identifier.
+    pub id: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of its library.
+    pub hash: String,
+}
+
+/// A checkpoint of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestModel {
+    /// Name in the bench.
+    pub name: String,
+    /// Its `model_type`.
+    pub model_type: String,
+    /// Content hash.
+    pub checkpoint: String,
+}
+
+/// An SAE of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestSae {
+    /// SAE set.
+    pub set: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Active budget.
+    pub k: u32,
+    /// Content hash.
+    pub hash: String,
+}
+
+/// Cells by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellCounts {
+    /// Cells of the plan.
+    pub planned: u64,
+    /// Done before this run.
+    pub reused: u64,
+    /// Done in this run.
+    pub done: u64,
+    /// Failed in this run.
+    pub failed: u64,
+    /// Not run because a cell they read failed.
+    pub blocked: u64,
+    /// Files that were damaged and are in quarantine.
+    pub quarantined: u64,
+    /// Second results that differed from the first.
+    pub conflicts: u64,
+}
+
+impl Store {
+    /// Write the manifest of a run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_manifest(&self, manifest: &RunManifest) -> Result<(), StoreError> {
+        let encode = |source| StoreError::Output {
+            key: "run.json".to_owned(),
+            source,
+        };
+        let mut bytes = serde_json::to_vec_pretty(manifest).map_err(encode)?;
+        bytes.push(b'\n');
+        self.write_file("run.json", &bytes).map(|_| ())
+    }
+
+    /// The manifest of the last run; `None` when there is none or it cannot be read.
+    pub fn read_manifest(&self) -> Option<RunManifest> {
+        serde_json::from_slice(&std::fs::read(self.dir().join("run.json")).ok()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Access;
+
+    #[test]
+    fn a_manifest_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Access::Write).unwrap();
+        assert_eq!(store.read_manifest(), None);
+        let manifest = RunManifest {
+            bench: "table2".into(),
+            exit_code: Some(0),
+            ..RunManifest::default()
+        };
+        store.write_manifest(&manifest).unwrap();
+        assert_eq!(store.read_manifest(), Some(manifest));
+    }
+}

@@ -1,0 +1,56 @@
+//! Results on disk: one content-addressed JSON file for each cell, and the manifest of a run.
+//!
+//! ```text
+//! OUT/store.json                schema of the store
+//! OUT/cells/ab/abcd….json       one finished or failed cell
+//! OUT/quarantine/               damaged cell files, kept for inspection
+//! OUT/conflicts/                a second, different result of a finished cell
+//! OUT/run.json                  manifest of the last run
+//! ```
+//! A file appears whole or not at all (temporary file, fsync, rename), so a run may be ended at any moment, several processes
+//! may share a store, and nothing needs a lock.
+
+mod cells;
+mod gc;
+mod manifest;
+mod record;
+
+pub use cells::{Access, Lookup, Put, Store, StoreError};
+pub use manifest::{CellCounts, ManifestModel, ManifestPlugin, ManifestSae, RunManifest};
+pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+/// How a file is put in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Placing {
+    /// Take the place of whatever is there.
+    Replace,
+    /// Fail with `AlreadyExists` when something is there.
+    IfAbsent,
+}
+
+/// Write a file so that it appears whole or not at all, and survives a power cut.
+fn write_whole(path: &Path, bytes: &[u8], placing: Placing) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".tmp")
+        .tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    match placing {
+        Placing::Replace => file.persist(path)?,
+        Placing::IfAbsent => file.persist_noclobber(path)?,
+    };
+    // The rename itself is only safe once the folder is on disk. Some file systems cannot sync a folder.
+    if let Ok(dir) = File::open(dir) {
+        let _ = dir.sync_all();
+    }
+    Ok(())
+}
