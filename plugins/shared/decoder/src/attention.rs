@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::context::Mask;
 
-/// [r, t, h * head_dim] -> [r, h, t, head_dim]
+/// `[r, t, h * head_dim] -> [r, h, t, head_dim]`
 pub(crate) fn split_heads(x: &Tensor, n_heads: i64) -> Tensor {
     let size = x.size();
     x.view([size[0], size[1], n_heads, size[2] / n_heads])
@@ -13,7 +13,7 @@ pub(crate) fn split_heads(x: &Tensor, n_heads: i64) -> Tensor {
 
 /// Attention over all heads, joined again.
 ///
-/// q: [r, h, t, head_dim]; k, v: [r, n_kv_heads, s, head_dim] -> [r, t, h * head_dim]
+/// `q: [r, h, t, head_dim]; k, v: [r, n_kv_heads, s, head_dim] -> [r, t, h * head_dim]`
 pub(crate) fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Mask) -> Tensor {
     let size = q.size();
     let groups = size[1] / k.size()[1];
@@ -37,7 +37,7 @@ pub(crate) fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Mask) -> Tensor 
 
 /// Head i of the result is head `i / groups` of x.
 ///
-/// [r, n, s, head_dim] -> [r, n * groups, s, head_dim]
+/// `[r, n, s, head_dim] -> [r, n * groups, s, head_dim]`
 fn repeat_heads(x: &Tensor, groups: i64) -> Tensor {
     if groups == 1 {
         return x.shallow_clone();

@@ -256,7 +256,7 @@ impl ForwardContext {
 
     /// Adds the current slots' keys and values of a block and returns all up to now; without a cache, returns them.
     ///
-    /// keys, values: [r, n_kv_heads, len, head_dim] -> [r, n_kv_heads, start + len, head_dim]
+    /// `keys, values: [r, n_kv_heads, len, head_dim] -> [r, n_kv_heads, start + len, head_dim]`
     pub(crate) fn extend(
         &mut self,
         layer: i64,

@@ -88,7 +88,7 @@ impl Norm {
 }
 
 impl Block {
-    /// resid: [r, t, d] -> [r, t, d]
+    /// `resid: [r, t, d] -> [r, t, d]`
     fn forward(
         &self,
         layer: i64,
@@ -111,7 +111,7 @@ impl Block {
         Ok(resid + mlp)
     }
 
-    /// x: [r, t, d] -> [r, t, d]
+    /// `x: [r, t, d] -> [r, t, d]`
     fn attention(
         &self,
         layer: i64,

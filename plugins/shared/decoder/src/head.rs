@@ -12,7 +12,7 @@ pub(crate) fn chunk_rows(vocab_size: i64) -> i64 {
     (HEAD_CHUNK_BYTES / (4 * vocab_size.max(1))).max(1)
 }
 
-/// rows: [n, d], targets: [n] i64 -> [n] f32, nats
+/// `rows: [n, d], targets: [n] i64 -> [n] f32, nats`
 pub(crate) fn cross_entropy(
     rows: &Tensor,
     targets: &Tensor,
@@ -56,7 +56,7 @@ pub(crate) fn cross_entropy(
     Ok(Tensor::cat(&costs, 0))
 }
 
-/// rows: [n, d], out: [n, v] of any float dtype and device
+/// `rows: [n, d], out: [n, v] of any float dtype and device`
 pub(crate) fn logits_into(
     rows: &Tensor,
     out: &Tensor,

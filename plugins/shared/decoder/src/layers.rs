@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 /// The quotient is taken in float32 and cast back before the weight multiplies it, as the references do; in bfloat16 the
 /// order changes the result.
 ///
-/// x: [.., d], weight: [d] -> [.., d]
+/// `x: [.., d], weight: [d] -> [.., d]`
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
     let wide = x.to_kind(Kind::Float);
     let mean_square = wide.square().mean_dim(-1, true, Kind::Float); // [.., 1]
@@ -16,7 +16,7 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
 
 /// Layer norm over the last axis, with bias.
 ///
-/// x: [.., d], weight and bias: [d] -> [.., d]
+/// `x: [.., d], weight and bias: [d] -> [.., d]`
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Tensor {
     x.layer_norm(weight.size(), Some(weight), Some(bias), eps, true)
 }
@@ -29,7 +29,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// x: [.., in] -> [.., out]
+    /// `x: [.., in] -> [.., out]`
     pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
     }
@@ -43,7 +43,7 @@ pub(crate) struct Conv1d {
 }
 
 impl Conv1d {
-    /// x: [.., in] -> [.., out]
+    /// `x: [.., in] -> [.., out]`
     pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight.tr(), Some(&self.bias))
     }

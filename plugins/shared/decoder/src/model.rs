@@ -69,7 +69,7 @@ pub trait Decoder: Send {
 
     /// The input of block 0 for the slots `start..start + t`; `start` is 0 without a cache.
     ///
-    /// tokens: [r, t] i64 with r a multiple of the batch -> [r, t, d]
+    /// `tokens: [r, t] i64 with r a multiple of the batch -> [r, t, d]`
     ///
     /// # Errors
     /// A shape that does not fit the context, or an id outside the vocabulary.
@@ -84,7 +84,7 @@ pub trait Decoder: Send {
 
     /// Runs the blocks `first..last`. The result is `resid_post[last - 1]`, or the residual itself for an empty range.
     ///
-    /// resid: [r, t, d] with r a multiple of the batch -> [r, t, d]
+    /// `resid: [r, t, d] with r a multiple of the batch -> [r, t, d]`
     ///
     /// With a cache every block has to see every chunk once, in order.
     ///
@@ -138,7 +138,7 @@ pub trait Decoder: Send {
 
     /// Writes the logits of residual rows into `out`, a chunk of rows at a time.
     ///
-    /// rows: [n, d], out: [n, v]
+    /// `rows: [n, d], out: [n, v]`
     ///
     /// # Errors
     /// Shapes that do not fit.
@@ -150,7 +150,7 @@ pub trait Decoder: Send {
 
     /// Cross-entropy of each row, in nats, without ever holding the logits of all rows.
     ///
-    /// rows: [n, d], targets: [n] i64 -> [n] f32
+    /// `rows: [n, d], targets: [n] i64 -> [n] f32`
     ///
     /// # Errors
     /// Shapes that do not fit, or a target outside the vocabulary.

@@ -41,7 +41,7 @@ impl RopeTables {
 
     /// Turns the pair (i, i + head_dim / 2) of every head by its position's angle.
     ///
-    /// x: [r, h, t, head_dim] -> the same shape and dtype
+    /// `x: [r, h, t, head_dim] -> the same shape and dtype`
     pub(crate) fn rotate(&self, x: &Tensor) -> Tensor {
         let wide = x.to_kind(self.cos.kind());
         let halves = wide.chunk(2, -1); // 2 x [r, h, t, head_dim / 2]

@@ -81,7 +81,7 @@ impl Transformer {
 }
 
 impl Block {
-    /// resid: [r, t, d] -> [r, t, d]
+    /// `resid: [r, t, d] -> [r, t, d]`
     fn forward(
         &self,
         layer: i64,
@@ -94,7 +94,7 @@ impl Block {
         Ok(resid + mlp)
     }
 
-    /// [r, t, d] -> [r, t, d]
+    /// `[r, t, d] -> [r, t, d]`
     fn attention(
         &self,
         layer: i64,
