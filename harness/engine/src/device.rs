@@ -12,10 +12,14 @@ pub fn parse(name: &str) -> Result<tch::Device, CellError> {
     }
     let index = match name {
         "cuda" => Some(0),
-        _ => name.strip_prefix("cuda:").and_then(|index| index.parse::<usize>().ok()),
+        _ => name
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse::<usize>().ok()),
     };
     let Some(index) = index else {
-        return Err(CellError::Device(format!("unknown device `{name}`: cpu or cuda:N")));
+        return Err(CellError::Device(format!(
+            "unknown device `{name}`: cpu or cuda:N"
+        )));
     };
     enable_cuda()?;
     let found = tch::Cuda::device_count();

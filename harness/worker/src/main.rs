@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use harness_engine::jobs;
+use harness_engine::{jobs, run};
 use harness_plan::{
     exit,
     jobs::{Event, Job},
@@ -15,7 +15,7 @@ use harness_plan::{
 fn main() -> ExitCode {
     let mode = std::env::args().nth(1);
     match mode.as_deref() {
-        Some("serve") => ExitCode::from(exit::USAGE),
+        Some("serve") => ExitCode::from(run::serve()),
         Some("job") => ExitCode::from(job()),
         _ => {
             let usage = "harness-worker is started by `harness`.\n\nusage: harness-worker serve | job  (JSON lines on standard input and output)\n";

@@ -1,5 +1,6 @@
 //! Jobs other than cells: one request, events, an exit code.
 
+mod generate;
 mod golden;
 mod plugins;
 
@@ -19,7 +20,8 @@ pub fn run(job: Job, sink: Sink<'_>) -> u8 {
     let done = match job {
         Job::Plugins(job) => plugins::run(&job, sink),
         Job::Golden(job) => golden::run(&job, sink),
-        Job::Generate(_) | Job::Train(_) | Job::Check(_) => {
+        Job::Train(job) => crate::train::run(&job, sink),
+        Job::Generate(_) | Job::Check(_) => {
             Err(CellError::Invalid("this job is not built yet".to_owned()))
         }
     };
@@ -40,7 +42,9 @@ pub fn run(job: Job, sink: Sink<'_>) -> u8 {
 
 /// Failure to read a folder of plugins.
 fn unreadable(error: &std::io::Error) -> CellError {
-    CellError::Invalid(format!("the folders of plugins cannot be searched: {error}"))
+    CellError::Invalid(format!(
+        "the folders of plugins cannot be searched: {error}"
+    ))
 }
 
 /// Where a job's model runs.
@@ -56,5 +60,10 @@ fn options(compute: &Compute) -> Result<LoadOptions, CellError> {
 /// A failure outside any cell.
 #[must_use]
 pub fn failure(kind: FailureKind, message: String) -> Failure {
-    Failure { key: None, plugin: None, message, kind }
+    Failure {
+        key: None,
+        plugin: None,
+        message,
+        kind,
+    }
 }

@@ -13,15 +13,24 @@ use crate::{plugin::Registry, run::CellError};
 /// Result: `{"loaded": [...], "refused": [...]}`; exit code 21 when a plugin was refused.
 pub(super) fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
     let registry = Registry::load(&job.plugins).map_err(|error| unreadable(&error))?;
-    let loaded: Vec<Value> =
-        registry.plugins().iter().map(|plugin| describe(&plugin.found)).collect();
+    let loaded: Vec<Value> = registry
+        .plugins()
+        .iter()
+        .map(|plugin| describe(&plugin.found))
+        .collect();
     let refused: Vec<Value> = registry
         .refused()
         .iter()
         .map(|refused| json!({"path": refused.path, "id": refused.id, "reason": refused.reason}))
         .collect();
-    let code = if refused.is_empty() { exit::OK } else { exit::PLUGIN_REFUSED };
-    sink(Event::Result { value: json!({"loaded": loaded, "refused": refused}) });
+    let code = if refused.is_empty() {
+        exit::OK
+    } else {
+        exit::PLUGIN_REFUSED
+    };
+    sink(Event::Result {
+        value: json!({"loaded": loaded, "refused": refused}),
+    });
     Ok(code)
 }
 

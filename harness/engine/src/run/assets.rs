@@ -53,7 +53,10 @@ impl Assets {
             Role::Studied => &mut self.studied,
             Role::Scorer => &mut self.scorer,
         };
-        if place.as_ref().is_some_and(|loaded| loaded.hash != wanted.checkpoint) {
+        if place
+            .as_ref()
+            .is_some_and(|loaded| loaded.hash != wanted.checkpoint)
+        {
             // The old one goes first: two may not fit.
             *place = None;
         }
@@ -81,7 +84,10 @@ impl Assets {
         let dir = source(&sources.saes, "SAE", &wanted.hash)?;
         let architecture = registry.sae(&wanted.architecture.name, &none())?;
         let sae = architecture.load(dir, options.device, options.allow_nan)?;
-        let unfit = |reason: String| CellError::Unfit { path: dir.to_path_buf(), reason };
+        let unfit = |reason: String| CellError::Unfit {
+            path: dir.to_path_buf(),
+            reason,
+        };
         let info = sae.info();
         if info.d_model != d_model {
             return Err(unfit(format!(
@@ -89,7 +95,10 @@ impl Assets {
                 info.d_model
             )));
         }
-        if info.layer.is_some_and(|layer| layer != wanted.layer as usize) {
+        if info
+            .layer
+            .is_some_and(|layer| layer != wanted.layer as usize)
+        {
             return Err(unfit(format!(
                 "the SAE says it reads layer {}, the bench uses it at layer {}",
                 info.layer.unwrap_or_default(),
@@ -97,7 +106,10 @@ impl Assets {
             )));
         }
         if info.k != wanted.k as usize {
-            return Err(unfit(format!("the SAE has k = {}, the bench says {}", info.k, wanted.k)));
+            return Err(unfit(format!(
+                "the SAE has k = {}, the bench says {}",
+                info.k, wanted.k
+            )));
         }
         let sae = Rc::new(sae);
         self.sae = Some((wanted.hash.clone(), Rc::clone(&sae)));
@@ -120,7 +132,12 @@ fn load(
         mask_token_id: info.mask_token_id,
         family: info.family.clone(),
     })?;
-    Ok(LoadedModel { hash: wanted.checkpoint.clone(), model, info, codec: Rc::new(codec) })
+    Ok(LoadedModel {
+        hash: wanted.checkpoint.clone(),
+        model,
+        info,
+        codec: Rc::new(codec),
+    })
 }
 
 /// Where a content hash lies.
@@ -132,7 +149,10 @@ pub(super) fn source<'a>(
     places
         .get(hash)
         .map(std::path::PathBuf::as_path)
-        .ok_or_else(|| CellError::NoSource { what, hash: hash.to_owned() })
+        .ok_or_else(|| CellError::NoSource {
+            what,
+            hash: hash.to_owned(),
+        })
 }
 
 /// An empty configuration.
@@ -143,8 +163,14 @@ pub(super) fn none() -> Value {
 impl Assets {
     /// Block passes and head rows of the loaded models so far.
     pub(super) fn work(&self) -> (u64, u64) {
-        [&self.studied, &self.scorer].into_iter().flatten().fold((0, 0), |(blocks, rows), loaded| {
-            (blocks + loaded.model.block_passes(), rows + loaded.model.head_rows())
-        })
+        [&self.studied, &self.scorer].into_iter().flatten().fold(
+            (0, 0),
+            |(blocks, rows), loaded| {
+                (
+                    blocks + loaded.model.block_passes(),
+                    rows + loaded.model.head_rows(),
+                )
+            },
+        )
     }
 }

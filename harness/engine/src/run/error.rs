@@ -5,6 +5,7 @@ use harness_plan::protocol::{Failure, FailureKind};
 
 use crate::{
     data::DataError,
+    generate::GenerateError,
     plugin::{ComponentError, PluginFailure},
     text::TextError,
 };
@@ -18,6 +19,9 @@ pub enum CellError {
     /// A component cannot be had.
     #[error(transparent)]
     Component(#[from] ComponentError),
+    /// A generation failed.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     /// A tokenizer failed.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -83,12 +87,7 @@ impl CellError {
     /// The failure as the protocol says it.
     #[must_use]
     pub fn failure(&self, key: Option<&str>) -> Failure {
-        let plugin = match self {
-            CellError::Plugin(failure) | CellError::Component(ComponentError::Failed(failure)) => {
-                Some(failure.plugin.clone())
-            }
-            _ => None,
-        };
+        let plugin = self.plugin_failure().map(|failure| failure.plugin.clone());
         Failure {
             key: key.map(str::to_owned),
             plugin,
@@ -97,16 +96,30 @@ impl CellError {
         }
     }
 
-    fn kind(&self) -> FailureKind {
+    /// The plugin's failure behind this one, if a plugin is behind it.
+    fn plugin_failure(&self) -> Option<&PluginFailure> {
         match self {
-            CellError::Plugin(failure) | CellError::Component(ComponentError::Failed(failure)) => {
-                match failure.code {
-                    ErrorCode::INPUT => FailureKind::BadInput,
-                    ErrorCode::OUT_OF_MEMORY => FailureKind::OutOfMemory,
-                    ErrorCode::AUTH => FailureKind::JudgeAuth,
-                    _ => FailureKind::Plugin,
-                }
+            CellError::Plugin(failure)
+            | CellError::Component(ComponentError::Failed(failure))
+            | CellError::Generate(GenerateError::Plugin(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> FailureKind {
+        if let Some(failure) = self.plugin_failure() {
+            return match failure.code {
+                ErrorCode::INPUT => FailureKind::BadInput,
+                ErrorCode::OUT_OF_MEMORY => FailureKind::OutOfMemory,
+                ErrorCode::AUTH => FailureKind::JudgeAuth,
+                _ => FailureKind::Plugin,
+            };
+        }
+        match self {
+            CellError::Plugin(_) | CellError::Component(ComponentError::Failed(_)) => {
+                FailureKind::Plugin
             }
+            CellError::Generate(GenerateError::Text(_)) => FailureKind::BadInput,
             CellError::Component(ComponentError::Unknown { .. }) => FailureKind::PluginRefused,
             CellError::Text(_)
             | CellError::Data(_)
@@ -122,6 +135,7 @@ impl CellError {
             CellError::Cell(_)
             | CellError::Input { .. }
             | CellError::MissingInput { .. }
+            | CellError::Generate(_)
             | CellError::Torch(_)
             | CellError::Invalid(_) => FailureKind::Internal,
         }

@@ -31,33 +31,53 @@ impl Session {
     ) -> Result<ExplainOutput, CellError> {
         let mut judge = self.judge_of(&params.judge)?;
         let background = background(features);
-        let questions: Vec<Question> =
-            features.features.iter().map(|feature| prompts::explain(feature, &background)).collect();
+        let questions: Vec<Question> = features
+            .features
+            .iter()
+            .map(|feature| prompts::explain(feature, &background))
+            .collect();
         let answers = self.ask(&mut judge, &questions)?;
         let explanations = features
             .features
             .iter()
             .zip(answers)
             .map(|(feature, answer)| {
-                let read = answer.map_err(|failure| failure.to_string()).and_then(|answer| {
-                    parse_answer::<Explained>(&answer.text).map(|explained| explained.explanation)
-                });
+                let read = answer
+                    .map_err(|failure| failure.to_string())
+                    .and_then(|answer| {
+                        parse_answer::<Explained>(&answer.text)
+                            .map(|explained| explained.explanation)
+                    });
                 let read = read.and_then(|text| {
-                    if text.trim().is_empty() { Err("an empty explanation".to_owned()) } else { Ok(text) }
+                    if text.trim().is_empty() {
+                        Err("an empty explanation".to_owned())
+                    } else {
+                        Ok(text)
+                    }
                 });
                 let (explanation, error) = match read {
                     Ok(text) => (Some(text), None),
                     Err(error) => (None, Some(error)),
                 };
-                Explanation { latent: feature.latent, explanation, error }
+                Explanation {
+                    latent: feature.latent,
+                    explanation,
+                    error,
+                }
             })
             .collect();
-        Ok(ExplainOutput { explanations, judge: judge.identity()?.model })
+        Ok(ExplainOutput {
+            explanations,
+            judge: judge.identity()?.model,
+        })
     }
 
     /// The judge of a stage.
     pub(super) fn judge_of(&self, judge: &JudgeRef) -> Result<Judge, CellError> {
-        let config = judge.model.as_ref().map_or_else(|| json!({}), |model| json!({ "model": model }));
+        let config = judge
+            .model
+            .as_ref()
+            .map_or_else(|| json!({}), |model| json!({ "model": model }));
         Ok(self.registry.judge(&judge.component.name, &config)?)
     }
 
@@ -73,7 +93,9 @@ impl Session {
         for answer in &answers {
             match answer {
                 Ok(answer) => self.counters.judge_tokens += answer.tokens_in + answer.tokens_out,
-                Err(failure) if failure.code == ErrorCode::AUTH => return Err(failure.clone().into()),
+                Err(failure) if failure.code == ErrorCode::AUTH => {
+                    return Err(failure.clone().into());
+                }
                 Err(_) => {}
             }
         }
@@ -84,9 +106,16 @@ impl Session {
 /// Words of all contexts, in lower case, with their counts.
 fn background(features: &FeaturesOutput) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
-    for context in features.features.iter().flat_map(|feature| &feature.contexts) {
+    for context in features
+        .features
+        .iter()
+        .flat_map(|feature| &feature.contexts)
+    {
         let text = context.tokens.concat().to_lowercase();
-        for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        for word in text
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+        {
             *counts.entry(word.to_owned()).or_default() += 1;
         }
     }
@@ -113,9 +142,13 @@ mod tests {
 
     #[test]
     fn answers_are_read_plain_and_fenced_and_nothing_else() {
-        let read = |text: &str| parse_answer::<Explained>(text).map(|explained| explained.explanation);
+        let read =
+            |text: &str| parse_answer::<Explained>(text).map(|explained| explained.explanation);
         assert_eq!(read(r#"{"explanation": "boats"}"#).unwrap(), "boats");
-        assert_eq!(read("```json\n{\"explanation\": \"boats\"}\n```").unwrap(), "boats");
+        assert_eq!(
+            read("```json\n{\"explanation\": \"boats\"}\n```").unwrap(),
+            "boats"
+        );
         assert!(read("boats").unwrap_err().contains("begins `boats`"));
         assert!(read(r#"{"explanation": 3}"#).is_err());
     }

@@ -52,8 +52,13 @@ impl Session {
         params: &FeaturesParams,
         progress: Progress<'_>,
     ) -> Result<FeaturesOutput, CellError> {
-        let key = serde_json::json!([params.model, params.corpus, params.sae.layer, params.numerics])
-            .to_string();
+        let key = serde_json::json!([
+            params.model,
+            params.corpus,
+            params.sae.layer,
+            params.numerics
+        ])
+        .to_string();
         let layer = params.sae.layer as usize;
         let (info, codec) = {
             let loaded = self.studied(&params.model)?;
@@ -93,7 +98,12 @@ impl Session {
                 .reshape([-1, info.d_model as i64])
                 .index(&[Some(valid)])
                 .to_kind(Kind::Float); // [n, d]
-            pass.take(&rows[first_row..first_row + batch.rows], first_row, &resid, &sae)?;
+            pass.take(
+                &rows[first_row..first_row + batch.rows],
+                first_row,
+                &resid,
+                &sae,
+            )?;
             if keep {
                 resid_kept.push(resid);
             }
@@ -101,13 +111,21 @@ impl Session {
             progress(first_row as u64, total as u64, "rows")?;
         }
         if keep {
-            self.kept = Some(KeptResiduals { key, rows: Rc::clone(&rows), resid: resid_kept });
+            self.kept = Some(KeptResiduals {
+                key,
+                rows: Rc::clone(&rows),
+                resid: resid_kept,
+            });
         }
         Ok(pass.finish(&rows, params))
     }
 
     /// Rows of the corpus up to its budget of tokens; the last row is cut at the budget.
-    fn read_rows(&self, params: &FeaturesParams, codec: &TextCodec) -> Result<Vec<TokenRow>, CellError> {
+    fn read_rows(
+        &self,
+        params: &FeaturesParams,
+        codec: &TextCodec,
+    ) -> Result<Vec<TokenRow>, CellError> {
         let files = params
             .corpus
             .files
@@ -150,7 +168,12 @@ struct Activity<'a> {
 
 impl<'a> Activity<'a> {
     fn new(d_sae: usize, codec: &'a TextCodec) -> Self {
-        Self { codec, latents: vec![LatentActivity::default(); d_sae], active: Vec::new(), tokens: 0 }
+        Self {
+            codec,
+            latents: vec![LatentActivity::default(); d_sae],
+            active: Vec::new(),
+            tokens: 0,
+        }
     }
 
     fn run_kept(&mut self, kept: &KeptResiduals, sae: &Sae) -> Result<(), CellError> {
@@ -190,13 +213,18 @@ impl<'a> Activity<'a> {
                 }
                 self.tokens += 1;
                 for (&act, &latent) in acts[slots.clone()].iter().zip(&latents[slots]) {
-                    let Some(activity) =
-                        usize::try_from(latent).ok().and_then(|latent| self.latents.get_mut(latent))
+                    let Some(activity) = usize::try_from(latent)
+                        .ok()
+                        .and_then(|latent| self.latents.get_mut(latent))
                     else {
                         continue;
                     };
                     if act > 0.0 {
-                        activity.push(Peak { act, row: first_row + i, position });
+                        activity.push(Peak {
+                            act,
+                            row: first_row + i,
+                            position,
+                        });
                         active.push((position as u32, latent as u32, act));
                     }
                 }
@@ -223,7 +251,11 @@ impl<'a> Activity<'a> {
             features,
             tokens: self.tokens,
             documents: rows.iter().map(|row| row.documents).sum(),
-            n_dead: self.latents.iter().filter(|activity| activity.n_active == 0).count() as u64,
+            n_dead: self
+                .latents
+                .iter()
+                .filter(|activity| activity.n_active == 0)
+                .count() as u64,
         }
     }
 
@@ -242,8 +274,9 @@ impl<'a> Activity<'a> {
         for peak in &windows {
             *counts.entry(rows[peak.row].ids[peak.position]).or_default() += 1;
         }
-        let (&token, &count) =
-            counts.iter().max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
+        let (&token, &count) = counts
+            .iter()
+            .max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
         let is_word = self.codec.decode(&[token], false).is_ok_and(|text| {
             text.trim().chars().count() > 1 && text.trim().chars().all(char::is_alphabetic)
         });
@@ -287,9 +320,13 @@ impl<'a> Activity<'a> {
 }
 
 fn to_vec_f32(tensor: &Tensor) -> Result<Vec<f32>, CellError> {
-    Ok(Vec::try_from(&tensor.to_device(tch::Device::Cpu).reshape([-1]))?)
+    Ok(Vec::try_from(
+        &tensor.to_device(tch::Device::Cpu).reshape([-1]),
+    )?)
 }
 
 fn to_vec_i64(tensor: &Tensor) -> Result<Vec<i64>, CellError> {
-    Ok(Vec::try_from(&tensor.to_device(tch::Device::Cpu).reshape([-1]))?)
+    Ok(Vec::try_from(
+        &tensor.to_device(tch::Device::Cpu).reshape([-1]),
+    )?)
 }

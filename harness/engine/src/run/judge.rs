@@ -34,8 +34,11 @@ impl Session {
             .iter()
             .map(|explanation| (explanation.latent, explanation.explanation.as_deref()))
             .collect();
-        let unsteered: BTreeMap<u32, &str> =
-            baseline.texts.iter().map(|text| (text.prefix, text.text.as_str())).collect();
+        let unsteered: BTreeMap<u32, &str> = baseline
+            .texts
+            .iter()
+            .map(|text| (text.prefix, text.text.as_str()))
+            .collect();
 
         let mut questions: Vec<Question> = Vec::new();
         // Each pair with the number of its question, or why there is none.
@@ -45,7 +48,10 @@ impl Session {
                 .latent
                 .ok_or_else(|| CellError::Invalid("a steered text names no latent".to_owned()))?;
             let before = unsteered.get(&text.prefix).ok_or_else(|| {
-                CellError::Invalid(format!("the baseline has no text for prefix {}", text.prefix))
+                CellError::Invalid(format!(
+                    "the baseline has no text for prefix {}",
+                    text.prefix
+                ))
             })?;
             let number = match concepts.get(&latent).copied().flatten() {
                 Some(concept) => {
@@ -69,7 +75,13 @@ impl Session {
                     Ok(scores) => (Some(scores.score_without), Some(scores.score_after), None),
                     Err(error) => (None, None, Some(error)),
                 };
-                PairScore { latent, prefix, before, after, error }
+                PairScore {
+                    latent,
+                    prefix,
+                    before,
+                    after,
+                    error,
+                }
             })
             .collect();
         Ok(JudgeOutput {
@@ -98,7 +110,10 @@ mod tests {
 
     #[test]
     fn scores_outside_the_scale_are_no_scores() {
-        let pair = |score_without, score_after| PairAnswer { score_without, score_after };
+        let pair = |score_without, score_after| PairAnswer {
+            score_without,
+            score_after,
+        };
         assert!(in_range(pair(0.0, 100.0)).is_ok());
         assert!(in_range(pair(-1.0, 50.0)).is_err());
         assert!(in_range(pair(10.0, f64::NAN)).is_err());

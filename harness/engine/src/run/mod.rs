@@ -7,15 +7,20 @@ mod assets;
 mod error;
 mod explain;
 mod features;
+mod generate;
 
 mod judge;
+mod perplexity;
 
 mod prompts;
 mod score;
+mod serve;
 
 mod session;
 mod windows;
 
 pub use error::CellError;
+pub(crate) use generate::sampling_rule;
+pub use serve::serve;
 
 pub use session::{Progress, Session};

@@ -7,7 +7,10 @@ use harness_core::{
     steering::{MeanScore, SteeringScores, sae_scores},
 };
 use harness_plan::{
-    outputs::{Estimate, FeatureScore, FeaturesOutput, JudgeOutput, PairScore, PerplexityOutput, ScoreOutput},
+    outputs::{
+        Estimate, FeatureScore, FeaturesOutput, JudgeOutput, PairScore, PerplexityOutput,
+        ScoreOutput,
+    },
     stages::ScoreParams,
 };
 use serde_json::json;
@@ -32,8 +35,11 @@ impl Session {
         before: &PerplexityOutput,
         after: &PerplexityOutput,
     ) -> Result<ScoreOutput, CellError> {
-        let unsteered: BTreeMap<u32, Option<f64>> =
-            before.values.iter().map(|value| (value.prefix, value.perplexity)).collect();
+        let unsteered: BTreeMap<u32, Option<f64>> = before
+            .values
+            .iter()
+            .map(|value| (value.prefix, value.perplexity))
+            .collect();
         let mut rows: BTreeMap<u32, Prefixes> = BTreeMap::new();
         if judged.pairs.len() != after.values.len() {
             return Err(CellError::Invalid(format!(
@@ -58,7 +64,8 @@ impl Session {
             });
             row.score_before.push(nan(pair.before));
             row.score_after.push(nan(pair.after));
-            row.ppl_before.push(nan(unsteered.get(&pair.prefix).copied().flatten()));
+            row.ppl_before
+                .push(nan(unsteered.get(&pair.prefix).copied().flatten()));
             row.ppl_after.push(nan(steered.perplexity));
         }
 
@@ -73,7 +80,10 @@ impl Session {
                     steering_score: None,
                 },
             };
-            let pairs = judged.pairs.iter().filter(|pair| pair.latent == feature.latent);
+            let pairs = judged
+                .pairs
+                .iter()
+                .filter(|pair| pair.latent == feature.latent);
             scores.push(FeatureScore {
                 latent: feature.latent,
                 explanation: None,
@@ -84,10 +94,17 @@ impl Session {
             });
             rated.push(values);
         }
-        let bootstrap = Bootstrap { resamples: params.resamples, seed: params.seed };
+        let bootstrap = Bootstrap {
+            resamples: params.resamples,
+            seed: params.seed,
+        };
         let means = sae_scores(&rated, bootstrap);
         let n = means.n_features as u64;
-        let estimate = |mean: MeanScore| Estimate { value: mean.value, std_err: mean.std_err, n };
+        let estimate = |mean: MeanScore| Estimate {
+            value: mean.value,
+            std_err: mean.std_err,
+            n,
+        };
         Ok(ScoreOutput {
             features: scores,
             concept_improvement: estimate(means.concept_improvement),

@@ -70,12 +70,17 @@ impl Session {
         let work_before = self.assets.work();
         self.counters = Counters::default();
         let stage: Stage = cell.stage.parse().map_err(CellError::Invalid)?;
-        let inputs = Inputs { cell, values: inputs };
+        let inputs = Inputs {
+            cell,
+            values: inputs,
+        };
         let output = match stage {
             Stage::Features => json(&self.features(&cell.params()?, progress)?),
             Stage::Explain => json(&self.explain(&cell.params()?, &inputs.get(0)?)?),
-            Stage::Baseline | Stage::Steer | Stage::Perplexity => {
-                Err(CellError::Invalid("this stage is not built yet".to_owned()))
+            Stage::Baseline => json(&self.baseline(&cell.params()?, progress)?),
+            Stage::Steer => json(&self.steer(&cell.params()?, &inputs.get(0)?, progress)?),
+            Stage::Perplexity => {
+                json(&self.perplexity(&cell.params()?, &inputs.get(0)?, progress)?)
             }
             Stage::Judge => {
                 let (explain, baseline, steer) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
@@ -98,17 +103,20 @@ impl Session {
 
     pub(super) fn studied(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
         let (registry, sources) = (&self.registry, &self.init.sources);
-        self.assets.model(Role::Studied, model, registry, sources, self.options)
+        self.assets
+            .model(Role::Studied, model, registry, sources, self.options)
     }
 
     pub(super) fn scorer(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
         let (registry, sources) = (&self.registry, &self.init.sources);
-        self.assets.model(Role::Scorer, model, registry, sources, self.options)
+        self.assets
+            .model(Role::Scorer, model, registry, sources, self.options)
     }
 
     pub(super) fn sae(&mut self, sae: &SaeRef, d_model: usize) -> Result<Rc<Sae>, CellError> {
         let (registry, sources) = (&self.registry, &self.init.sources);
-        self.assets.sae(sae, d_model, registry, sources, self.options)
+        self.assets
+            .sae(sae, d_model, registry, sources, self.options)
     }
 }
 
@@ -127,9 +135,15 @@ impl Inputs<'_> {
                 self.cell.inputs.len()
             ))
         };
-        let (value, key) =
-            self.values.get(i).zip(self.cell.inputs.get(i)).ok_or_else(missing)?;
-        T::deserialize(value).map_err(|source| CellError::Input { key: key.clone(), source })
+        let (value, key) = self
+            .values
+            .get(i)
+            .zip(self.cell.inputs.get(i))
+            .ok_or_else(missing)?;
+        T::deserialize(value).map_err(|source| CellError::Input {
+            key: key.clone(),
+            source,
+        })
     }
 }
 

@@ -74,14 +74,21 @@ mod tests {
     #[test]
     fn windows_are_the_largest_that_do_not_overlap() {
         let mut activity = LatentActivity::default();
-        for (act, row, position) in
-            [(1.0, 0, 5), (3.0, 0, 10), (2.0, 0, 30), (2.5, 0, 31), (3.0, 1, 0)]
-        {
+        for (act, row, position) in [
+            (1.0, 0, 5),
+            (3.0, 0, 10),
+            (2.0, 0, 30),
+            (2.5, 0, 31),
+            (3.0, 1, 0),
+        ] {
             activity.push(peak(act, row, position));
         }
         assert_eq!(activity.n_active, 5);
         assert_eq!(activity.max_act(), 3.0);
-        assert_eq!(activity.windows(), [peak(3.0, 0, 10), peak(3.0, 1, 0), peak(2.5, 0, 31)]);
+        assert_eq!(
+            activity.windows(),
+            [peak(3.0, 0, 10), peak(3.0, 1, 0), peak(2.5, 0, 31)]
+        );
     }
 
     #[test]
@@ -92,6 +99,9 @@ mod tests {
             activity.push(peak(((i * 619) % 1000) as f32, i, 0));
         }
         let acts: Vec<f32> = activity.windows().iter().map(|peak| peak.act).collect();
-        assert_eq!(acts, (988..1000).rev().map(|act| act as f32).collect::<Vec<_>>());
+        assert_eq!(
+            acts,
+            (988..1000).rev().map(|act| act as f32).collect::<Vec<_>>()
+        );
     }
 }

@@ -1,0 +1,163 @@
+//! `harness generate`: continues one text, and shows how.
+
+use std::path::Path;
+
+use harness_plan::{
+    exit,
+    jobs::{Event, GenerateJob},
+};
+use serde_json::{Value, json};
+
+use super::{Sink, options, unreadable};
+use crate::{
+    generate::{
+        AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
+        StepReport, autoregress, continuations, denoise,
+    },
+    plugin::{Model, Objective, Registry},
+    run::{CellError, sampling_rule},
+    text::{ChatMessage, ExpectedIds, TextCodec},
+};
+
+/// Order of a masked-diffusion model when none is named.
+const DEFAULT_ORDER: &str = "entropy";
+
+/// What each step revealed.
+struct Steps<'a> {
+    codec: &'a TextCodec,
+    prompt: usize,
+    mask_id: Option<i64>,
+    shown: Vec<Value>,
+}
+
+impl Observer for Steps<'_> {
+    fn step(&mut self, report: &StepReport<'_>) -> Result<(), GenerateError> {
+        let row = report.after.row(0);
+        let start = report.after.pad().first().copied().unwrap_or(0);
+        let mut text = String::new();
+        for &token in row.iter().skip(start + self.prompt) {
+            if Some(token) == self.mask_id {
+                text.push('▁');
+            } else if let Ok(id) = u32::try_from(token) {
+                text.push_str(&self.codec.decode(&[id], false)?);
+            }
+        }
+        let revealed: Vec<Value> = report
+            .revealed
+            .iter()
+            .zip(row)
+            .enumerate()
+            .filter(|(_, (revealed, _))| **revealed)
+            .map(|(position, (_, &token))| {
+                let id = u32::try_from(token).unwrap_or(u32::MAX);
+                json!({
+                    "position": position.saturating_sub(start + self.prompt),
+                    "token": self.codec.decode(&[id], false).unwrap_or_default(),
+                })
+            })
+            .collect();
+        self.shown.push(json!({"step": report.step, "text": text, "revealed": revealed}));
+        Ok(())
+    }
+}
+
+/// Result: `{"text", "tokens", "prompt_tokens", "steps"}`.
+pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
+    let compute = options(&job.compute)?;
+    let registry = Registry::load(&job.plugins).map_err(|error| unreadable(&error))?;
+    let mut model = registry.model_for_type(&model_type(&job.model)?)?;
+    let info = model.load(&job.model, compute)?;
+    let codec = TextCodec::load(&job.model)?;
+    codec.check_model(&ExpectedIds {
+        vocab_size: info.vocab_size,
+        mask_token_id: info.mask_token_id,
+        family: info.family.clone(),
+    })?;
+    let ids = if job.chat {
+        let messages = [ChatMessage::user(job.prompt.as_str())];
+        codec.encode(&codec.render_chat(&messages, true)?, false)?
+    } else {
+        codec.encode(&job.prompt, true)?
+    };
+    let prompt: Vec<i64> = ids.into_iter().map(i64::from).collect();
+    let mut steps = Steps {
+        codec: &codec,
+        prompt: prompt.len(),
+        mask_id: info.mask_token_id,
+        shown: Vec::new(),
+    };
+    let prompt_tokens = prompt.len();
+    let generated = continue_prompt(job, &registry, &mut model, prompt, &mut steps)?;
+    let text = continuations(&codec, &generated, &info.eos_token_ids)?;
+    sink(Event::Result {
+        value: json!({
+            "text": text.first(),
+            "tokens": generated.continuation(0),
+            "prompt_tokens": prompt_tokens,
+            "steps": steps.shown,
+        }),
+    });
+    Ok(exit::OK)
+}
+
+fn continue_prompt(
+    job: &GenerateJob,
+    registry: &Registry,
+    model: &mut Model,
+    prompt: Vec<i64>,
+    steps: &mut Steps<'_>,
+) -> Result<crate::generate::Generated, CellError> {
+    let sampling = Sampling {
+        temperature: job.temperature,
+        top_p: job.top_p,
+        top_k: job.top_k.map(|k| k as usize),
+        rule: sampling_rule(model)?,
+    };
+    let observer: Option<&mut dyn Observer> =
+        if job.show_steps { Some(steps) } else { None };
+    let max_new_tokens = job.max_new_tokens as usize;
+    if model.info()?.objective == Objective::Autoregressive {
+        if job.order.is_some() || job.steps.is_some() || job.block_length.is_some() {
+            return Err(CellError::Invalid(
+                "an autoregressive model has no --order, --steps or --block-length: it writes one token after another"
+                    .to_owned(),
+            ));
+        }
+        let request = AutoregressRequest {
+            prompts: &[prompt],
+            item_ids: &[0],
+            max_new_tokens,
+            stop_ids: None,
+            sampling,
+            seed: job.seed,
+        };
+        return Ok(autoregress(model, &request, None, observer)?);
+    }
+    let order = job.order.as_deref().unwrap_or(DEFAULT_ORDER);
+    let mut remasker = registry.remasker(order, &job.order_config)?;
+    let request = DenoiseRequest {
+        prompts: &[prompt],
+        item_ids: &[0],
+        max_new_tokens,
+        steps: job.steps.map_or(max_new_tokens, |steps| steps as usize),
+        block_length: job.block_length.map(|length| length as usize),
+        sampling,
+        cfg_scale: job.cfg_scale,
+        seed: job.seed,
+        order_draws: &OrderDraws::Counter,
+    };
+    Ok(denoise(model, &mut remasker, &request, None, observer)?)
+}
+
+/// `model_type` of a checkpoint's `config.json`.
+fn model_type(dir: &Path) -> Result<String, CellError> {
+    let path = dir.join("config.json");
+    let unfit = |reason: String| CellError::Unfit { path: path.clone(), reason };
+    let text = std::fs::read_to_string(&path).map_err(|error| unfit(error.to_string()))?;
+    let config: Value = serde_json::from_str(&text).map_err(|error| unfit(error.to_string()))?;
+    config
+        .get("model_type")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| unfit("it names no `model_type`".to_owned()))
+}

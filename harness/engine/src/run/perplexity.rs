@@ -1,0 +1,49 @@
+//! Stage `perplexity`: texts of a baseline or steer cell under the scorer.
+
+use harness_plan::{
+    outputs::{GenerationOutput, Perplexity, PerplexityOutput},
+    stages::PerplexityParams,
+};
+
+use super::{
+    CellError,
+    session::{Progress, Session},
+};
+use crate::generate::token_perplexity;
+
+/// Texts scored between two reports.
+const CHUNK: usize = 256;
+
+impl Session {
+    /// Perplexity of each text, in the texts' order.
+    pub(super) fn perplexity(
+        &mut self,
+        params: &PerplexityParams,
+        generated: &GenerationOutput,
+        progress: Progress<'_>,
+    ) -> Result<PerplexityOutput, CellError> {
+        let max_tokens = params.max_tokens as usize;
+        let mut values = Vec::with_capacity(generated.texts.len());
+        for chunk in generated.texts.chunks(CHUNK) {
+            let loaded = self.scorer(&params.model)?;
+            let rows = chunk
+                .iter()
+                .map(|text| {
+                    let ids = loaded.codec.encode(&text.text, false)?;
+                    Ok(ids.into_iter().map(i64::from).collect())
+                })
+                .collect::<Result<Vec<Vec<i64>>, CellError>>()?;
+            let perplexities = token_perplexity(&mut loaded.model, &rows, max_tokens)?;
+            for ((text, row), perplexity) in chunk.iter().zip(&rows).zip(perplexities) {
+                values.push(Perplexity {
+                    latent: text.latent,
+                    prefix: text.prefix,
+                    perplexity,
+                    n_tokens: row.len().min(max_tokens).saturating_sub(1) as u64,
+                });
+            }
+            progress(values.len() as u64, generated.texts.len() as u64, "texts")?;
+        }
+        Ok(PerplexityOutput { values })
+    }
+}

@@ -1,0 +1,250 @@
+//! The worker's side of the line protocol.
+
+use std::{
+    io::{self, BufRead, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use harness_plan::{
+    cell::Cell,
+    exit,
+    protocol::{
+        Counters, Failure, FailureKind, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION,
+        ProtocolError, Refused, ToWorker, read_message, write_message,
+    },
+    store::{Access, Lookup, Provenance, Put, Store, StoreError},
+};
+use serde_json::Value;
+
+use super::{CellError, Session};
+use crate::plugin::{Registry, TORCH_VERSION};
+
+/// Serves cells on standard input and output until it is told to end or its supervisor is gone.
+#[must_use]
+pub fn serve() -> u8 {
+    match Server::new(io::stdin().lock(), io::stdout().lock()).run() {
+        Ok(()) => exit::OK,
+        // The supervisor is gone: what is finished is in the store, and nobody is there to be told.
+        Err(Ended::Pipe) => exit::INTERRUPTED,
+        Err(Ended::Fatal(code)) => code,
+    }
+}
+
+/// Why serving ends early.
+enum Ended {
+    /// The supervisor is gone.
+    Pipe,
+    /// The worker cannot go on; the exit code.
+    Fatal(u8),
+}
+
+impl From<ProtocolError> for Ended {
+    fn from(_: ProtocolError) -> Self {
+        Ended::Pipe
+    }
+}
+
+struct Server<I, O> {
+    input: I,
+    output: O,
+}
+
+impl<I: BufRead, O: Write> Server<I, O> {
+    fn new(input: I, output: O) -> Self {
+        Self { input, output }
+    }
+
+    fn run(mut self) -> Result<(), Ended> {
+        let (major, minor) = harness_abi::ABI_VERSION;
+        self.say(&FromWorker::Hello(Hello {
+            protocol: PROTOCOL_VERSION,
+            harness: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: format!("{major}.{minor}"),
+            torch: TORCH_VERSION.to_owned(),
+            pid: std::process::id(),
+        }))?;
+        let init = match read_message(&mut self.input)? {
+            Some(ToWorker::Init(init)) => init,
+            Some(ToWorker::Shutdown {}) | None => return Ok(()),
+            Some(ToWorker::Run { .. }) => {
+                return self.fatal(FailureKind::Internal, "a cell came before init".to_owned());
+            }
+        };
+        let store = match Store::open(&init.store, Access::Write) {
+            Ok(store) => store,
+            Err(error) => return self.fatal(FailureKind::CannotWrite, error.to_string()),
+        };
+        let mut session = self.session(init.clone())?;
+        let refused = session
+            .registry()
+            .refused()
+            .iter()
+            .map(|plugin| Refused {
+                path: plugin.path.clone(),
+                reason: plugin.reason.clone(),
+            })
+            .collect();
+        self.say(&FromWorker::Ready { refused })?;
+        loop {
+            match read_message(&mut self.input)? {
+                Some(ToWorker::Run { cell }) => self.cell(&mut session, &store, &init, &cell)?,
+                Some(ToWorker::Init(_)) => {
+                    return self.fatal(FailureKind::Internal, "a second init".to_owned());
+                }
+                Some(ToWorker::Shutdown {}) | None => return Ok(()),
+            }
+        }
+    }
+
+    fn session(&mut self, init: Init) -> Result<Session, Ended> {
+        tch::set_num_threads(i32::try_from(init.threads).unwrap_or(1).max(1));
+        let registry = match Registry::load(&init.plugins) {
+            Ok(registry) => registry,
+            Err(error) => {
+                let message = format!("the folders of plugins cannot be searched: {error}");
+                return self.fatal(FailureKind::BadInput, message);
+            }
+        };
+        match Session::new(registry, init) {
+            Ok(session) => Ok(session),
+            Err(error) => {
+                let failure = error.failure(None);
+                self.fatal(failure.kind, failure.message)
+            }
+        }
+    }
+
+    /// Runs one cell and stores what becomes of it.
+    fn cell(
+        &mut self,
+        session: &mut Session,
+        store: &Store,
+        init: &Init,
+        cell: &Cell,
+    ) -> Result<(), Ended> {
+        let mut broken = false;
+        let result = inputs(store, cell).and_then(|inputs| {
+            let mut progress = |done: u64, total: u64, unit: &str| {
+                let message = FromWorker::Progress {
+                    key: cell.key.clone(),
+                    done,
+                    total,
+                    unit: unit.to_owned(),
+                };
+                write_message(&mut self.output, &message).map_err(|_| {
+                    broken = true;
+                    CellError::Stopped
+                })
+            };
+            session.run(cell, &inputs, &mut progress)
+        });
+        if broken {
+            return Err(Ended::Pipe);
+        }
+        match result {
+            Ok((output, counters)) => self.done(store, init, cell, &output, counters),
+            Err(error) => self.failed(store, init, cell, error.failure(Some(&cell.key))),
+        }
+    }
+
+    fn done(
+        &mut self,
+        store: &Store,
+        init: &Init,
+        cell: &Cell,
+        output: &Value,
+        counters: Counters,
+    ) -> Result<(), Ended> {
+        match store.put_done(cell, output, provenance(init, counters)) {
+            Ok(Put::Conflict { path }) => {
+                let message = format!(
+                    "cell {} ({}) has another value than the one in the store; the first stays, this one is in {}",
+                    cell.short(),
+                    cell.stage,
+                    path.display()
+                );
+                self.say(&FromWorker::Log {
+                    level: LogLevel::Warn,
+                    message,
+                })?;
+            }
+            Ok(Put::Stored | Put::Same) => {}
+            Err(error) => {
+                return self.failed(store, init, cell, cannot_write(cell, &error));
+            }
+        }
+        self.say(&FromWorker::Done {
+            key: cell.key.clone(),
+            counters,
+        })
+    }
+
+    fn failed(
+        &mut self,
+        store: &Store,
+        init: &Init,
+        cell: &Cell,
+        failure: Failure,
+    ) -> Result<(), Ended> {
+        // A store that cannot be written is what the failure itself says.
+        if failure.kind != FailureKind::CannotWrite
+            && let Err(error) =
+                store.put_failed(cell, failure.clone(), provenance(init, Counters::default()))
+        {
+            return self.say(&FromWorker::Failed(cannot_write(cell, &error)));
+        }
+        self.say(&FromWorker::Failed(failure))
+    }
+
+    fn fatal<T>(&mut self, kind: FailureKind, message: String) -> Result<T, Ended> {
+        let failure = Failure {
+            key: None,
+            plugin: None,
+            message,
+            kind,
+        };
+        self.say(&FromWorker::Fatal(failure))?;
+        Err(Ended::Fatal(kind.exit_code()))
+    }
+
+    fn say(&mut self, message: &FromWorker) -> Result<(), Ended> {
+        Ok(write_message(&mut self.output, message)?)
+    }
+}
+
+/// Outputs of a cell's inputs.
+fn inputs(store: &Store, cell: &Cell) -> Result<Vec<Value>, CellError> {
+    cell.inputs
+        .iter()
+        .map(|input| match store.lookup(input) {
+            Ok(Lookup::Done(record)) => Ok(record.output.unwrap_or(Value::Null)),
+            Ok(_) => Err(CellError::MissingInput {
+                key: cell.key.clone(),
+                input: input.clone(),
+            }),
+            Err(error) => Err(CellError::Store(error.to_string())),
+        })
+        .collect()
+}
+
+fn cannot_write(cell: &Cell, error: &StoreError) -> Failure {
+    Failure {
+        key: Some(cell.key.clone()),
+        plugin: None,
+        message: error.to_string(),
+        kind: FailureKind::CannotWrite,
+    }
+}
+
+fn provenance(init: &Init, counters: Counters) -> Provenance {
+    Provenance {
+        counters,
+        device: init.device.clone(),
+        threads: init.threads,
+        harness: env!("CARGO_PKG_VERSION").to_owned(),
+        torch: TORCH_VERSION.to_owned(),
+        finished_unix: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |elapsed| elapsed.as_secs()),
+    }
+}
