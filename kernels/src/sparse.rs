@@ -92,7 +92,6 @@ impl Groups {
     }
 
     /// How often each latent is active: `[d_sae] i64`.
-    #[must_use]
     pub fn counts(&self) -> &Tensor {
         &self.counts
     }

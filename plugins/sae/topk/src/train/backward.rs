@@ -175,7 +175,7 @@ mod tests {
                 .square()
                 .sum(Kind::Float)
                 / n;
-            loss = loss + aux / scale * config.auxk_alpha;
+            loss += aux / scale * config.auxk_alpha;
         }
         loss
     }
@@ -212,7 +212,7 @@ mod tests {
             if *name == "w_dec" {
                 let rows = parameter.detach();
                 let along = (&expected * &rows).sum_dim_intlist(1i64, true, Kind::Float);
-                expected = expected - along * rows;
+                expected -= along * rows;
             }
             let size = expected.abs().max().double_value(&[]);
             let off = (found - expected).abs().max().double_value(&[]);

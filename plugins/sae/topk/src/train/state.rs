@@ -23,7 +23,7 @@ impl Trainer {
         let mut tensors = Vec::new();
         let names: Vec<[String; 3]> = Parameters::NAMES
             .iter()
-            .map(|n| [format!("{n}"), format!("{n}.first"), format!("{n}.second")])
+            .map(|n| [n.to_string(), format!("{n}.first"), format!("{n}.second")])
             .collect();
         let each = self.parameters.each().into_iter().zip(&self.moments);
         for ((parameter, moments), names) in each.zip(&names) {
@@ -82,7 +82,7 @@ impl Trainer {
 
         let names: Vec<String> = Parameters::NAMES
             .iter()
-            .flat_map(|n| [format!("{n}"), format!("{n}.first"), format!("{n}.second")])
+            .flat_map(|n| [n.to_string(), format!("{n}.first"), format!("{n}.second")])
             .chain(["idle".to_string()])
             .collect();
         let (f, d) = (self.config.d_sae as u64, self.config.d_model as u64);

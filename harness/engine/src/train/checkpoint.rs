@@ -1,0 +1,172 @@
+//! The state of a run on disk: `train.json` in its output folder, trainers' files in `.train/<policy>-<steps>/`.
+//!
+//! A checkpoint is written beside the one before; `train.json` is then replaced in one move, and the older files
+//! go last, so a kill at any moment leaves a state that can be continued.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    grid::{Grid, Learner, Progress},
+    settings::Policy,
+};
+use crate::run::CellError;
+
+/// Layout of `train.json`.
+const VERSION: u32 = 1;
+
+/// One policy's part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    pub progress: Progress,
+    /// Set when its SAEs are written: one report each.
+    pub finished: Option<Vec<Value>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    /// Everything that decides the result.
+    fingerprint: Map<String, Value>,
+    policies: BTreeMap<String, Saved>,
+}
+
+/// The run's folder and what its record says.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    out: PathBuf,
+    record: Record,
+}
+
+fn store(path: &Path, action: &str) -> impl FnOnce(io::Error) -> CellError {
+    let text = format!("{}: cannot {action}", path.display());
+    move |error| CellError::Store(format!("{text}: {error}"))
+}
+
+impl Checkpoints {
+    /// Opens a run's folder, new or interrupted.
+    ///
+    /// # Errors
+    /// A run with other settings in the folder; a damaged record; a folder that cannot be written.
+    pub(super) fn open(out: &Path, fingerprint: Map<String, Value>) -> Result<Self, CellError> {
+        fs::create_dir_all(out).map_err(store(out, "create it"))?;
+        let path = out.join("train.json");
+        let mut record = Record {
+            version: VERSION,
+            fingerprint,
+            policies: BTreeMap::new(),
+        };
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(store(&path, "read it")(error)),
+            Ok(bytes) => {
+                let found: Record =
+                    serde_json::from_slice(&bytes).map_err(|error| CellError::Unfit {
+                        path: path.clone(),
+                        reason: format!(
+                            "not the record of a training run ({error}); use another --out"
+                        ),
+                    })?;
+                let differing: Vec<&str> = record
+                    .fingerprint
+                    .iter()
+                    .filter(|(key, value)| found.fingerprint.get(*key) != Some(*value))
+                    .map(|(key, _)| key.as_str())
+                    .collect();
+                if found.version != VERSION || !differing.is_empty() {
+                    return Err(CellError::Unfit {
+                        path,
+                        reason: format!(
+                            "this folder holds a run with other settings ({}); use another --out",
+                            differing.join(", ")
+                        ),
+                    });
+                }
+                record.policies = found.policies;
+            }
+        }
+        Ok(Self {
+            out: out.to_path_buf(),
+            record,
+        })
+    }
+
+    /// What is saved of a policy.
+    pub(super) fn saved(&self, policy: Policy) -> Option<&Saved> {
+        self.record.policies.get(policy.name())
+    }
+
+    /// Folder of a policy's trainers' files.
+    pub(super) fn folder(&self, policy: Policy, progress: &Progress) -> PathBuf {
+        self.out
+            .join(".train")
+            .join(format!("{policy}-{}", progress.steps))
+    }
+
+    /// Writes a checkpoint of a policy and drops the one before.
+    pub(super) fn save<L: Learner>(&mut self, grid: &mut Grid<L>) -> Result<(), CellError> {
+        let folder = self.folder(grid.policy, &grid.progress);
+        fs::create_dir_all(&folder).map_err(store(&folder, "create it"))?;
+        grid.save(&folder)?;
+        let saved = Saved {
+            progress: grid.progress.clone(),
+            finished: None,
+        };
+        self.replace(grid.policy, saved)
+    }
+
+    /// Records that a policy's SAEs are written.
+    pub(super) fn finish<L: Learner>(
+        &mut self,
+        grid: &Grid<L>,
+        reports: Vec<Value>,
+    ) -> Result<(), CellError> {
+        let saved = Saved {
+            progress: grid.progress.clone(),
+            finished: Some(reports),
+        };
+        self.replace(grid.policy, saved)
+    }
+
+    fn replace(&mut self, policy: Policy, saved: Saved) -> Result<(), CellError> {
+        let keep = self.folder(policy, &saved.progress);
+        let finished = saved.finished.is_some();
+        self.record.policies.insert(policy.name().to_owned(), saved);
+        self.write()?;
+        // Older checkpoints of the policy, those of killed runs included.
+        let prefix = format!("{policy}-");
+        let folder = self.out.join(".train");
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let old = entry.file_name().to_string_lossy().starts_with(&prefix)
+                && (finished || entry.path() != keep);
+            if old {
+                fs::remove_dir_all(entry.path()).map_err(store(&entry.path(), "remove it"))?;
+            }
+        }
+        if finished {
+            let _ = fs::remove_dir(&folder); // stays while another policy uses it
+        }
+        Ok(())
+    }
+
+    fn write(&self) -> Result<(), CellError> {
+        let path = self.out.join("train.json");
+        let temporary = self
+            .out
+            .join(format!(".train.json.tmp{}", std::process::id()));
+        let written = fs::File::create(&temporary).and_then(|mut file| {
+            serde_json::to_writer_pretty(&mut file, &self.record)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        });
+        written.map_err(store(&path, "write it"))
+    }
+}

@@ -1,0 +1,20 @@
+//! `harness train`: a grid of SAEs (layers × k × policy) from ONE stream of model passes (PROTOCOL §3).
+//!
+//! ```text
+//! text -> rows -> pass (corrupted, clean) -> residuals of every layer -> pool of each policy -> shuffled batches -> trainers
+//! ```
+//! A pool is filled, shuffled, and used up before the next one begins. Which rows a pool holds, their order, and the
+//! masks follow from the seed and the place in the stream, so a checkpoint needs the trainers' state and that place,
+//! and not the pool: an interrupted run reads the pool's passes again and ends with the same bits.
+
+mod checkpoint;
+mod grid;
+mod job;
+mod passes;
+mod pool;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use job::run;
+pub use settings::Policy;

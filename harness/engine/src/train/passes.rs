@@ -1,0 +1,191 @@
+//! The stream of model passes: rows of text, corrupted by keyed draws, through the blocks up to the last layer asked for.
+
+use std::path::PathBuf;
+
+use harness_core::rng::Stream;
+use tch::{Kind, Tensor};
+
+use super::settings::{Policy, Settings};
+use crate::{
+    data::{DataError, DataOptions, Documents, PackPolicy, Packer, TokenBatch, TokenRow},
+    plugin::{CacheMode, Model},
+    run::CellError,
+    text::TextCodec,
+};
+
+/// Rows of the data in order, again from the start when they end.
+pub(super) struct Rows<'a> {
+    codec: &'a TextCodec,
+    files: Vec<PathBuf>,
+    context_length: usize,
+    packer: Packer<'a, Documents>,
+    next: u64,
+    /// Times the data has ended.
+    pub(super) epochs: u64,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn open(
+        codec: &'a TextCodec,
+        files: &[PathBuf],
+        context_length: usize,
+    ) -> Result<Self, CellError> {
+        let packer = packer(codec, files, context_length)?;
+        Ok(Self {
+            codec,
+            files: files.to_vec(),
+            context_length,
+            packer,
+            next: 0,
+            epochs: 0,
+        })
+    }
+
+    /// The next `n` rows, numbered over all epochs, so that a row's masks differ when it comes again.
+    pub(super) fn take(&mut self, n: usize) -> Result<Vec<TokenRow>, CellError> {
+        let mut rows = Vec::with_capacity(n);
+        let mut restarted = false;
+        while rows.len() < n {
+            match self.packer.next().transpose()? {
+                Some(mut row) => {
+                    restarted = false;
+                    row.item = self.next;
+                    self.next += 1;
+                    rows.push(row);
+                }
+                None if restarted || self.next == 0 => {
+                    return Err(DataError::TooShort {
+                        found: 0,
+                        rows: 0,
+                        wanted: n as u64,
+                    }
+                    .into());
+                }
+                None => {
+                    self.epochs += 1;
+                    restarted = true;
+                    self.packer = packer(self.codec, &self.files, self.context_length)?;
+                }
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn packer<'a>(
+    codec: &'a TextCodec,
+    files: &[PathBuf],
+    context_length: usize,
+) -> Result<Packer<'a, Documents>, CellError> {
+    let documents = Documents::open(files, DataOptions::default())?;
+    Ok(Packer::new(
+        documents,
+        codec,
+        PackPolicy::Pack,
+        context_length,
+    )?)
+}
+
+/// Masked positions of pass `pass`, `[b, t]`: one rate a pass, one draw a position, never the first token nor padding.
+pub(super) fn masked_positions(batch: &TokenBatch, settings: &Settings, pass: u64) -> Vec<bool> {
+    let stream = Stream::new(settings.seed, "sae-train");
+    let rate =
+        settings.t_min + (settings.t_max - settings.t_min) * stream.label("rate").uniform_at(pass);
+    let masks = stream.label("mask");
+    let mut masked = vec![false; batch.rows * batch.len];
+    for (row, item) in batch.items.iter().enumerate() {
+        let draws = masks.item(*item);
+        for t in 1..batch.len {
+            let at = row * batch.len + t;
+            masked[at] = batch.attention_mask[at] == 1 && draws.uniform_at(t as u64) < rate;
+        }
+    }
+    masked
+}
+
+/// The positions of a policy, as indices of the flattened batch.
+pub(super) fn positions(batch: &TokenBatch, masked: &[bool], policy: Policy) -> Vec<i64> {
+    let wanted = |at: usize| {
+        batch.attention_mask[at] == 1
+            && match policy {
+                Policy::Mask => masked[at],
+                Policy::Unmask => !masked[at],
+                Policy::Clean => true,
+            }
+    };
+    (0..masked.len())
+        .filter(|&at| wanted(at))
+        .map(|at| at as i64)
+        .collect()
+}
+
+/// Rows of residuals a policy gets from a pass: per layer `[n, d_model]`.
+pub(super) type PolicyRows = (Policy, Vec<Tensor>);
+
+/// Runs one pass for the policies in `wanted`. Corrupted and clean rows are two forwards, each at most once.
+pub(super) fn residuals(
+    model: &mut Model,
+    batch: &TokenBatch,
+    settings: &Settings,
+    pass: u64,
+    wanted: &[Policy],
+) -> Result<Vec<PolicyRows>, CellError> {
+    let info = model.info()?.clone();
+    let shape = [batch.rows as i64, batch.len as i64];
+    let attention = Tensor::f_from_slice(&batch.attention_mask)?.f_view(shape)?;
+    let device = model.options()?.device;
+    let mut out = Vec::new();
+    for corrupted in [true, false] {
+        let served: Vec<Policy> = wanted
+            .iter()
+            .copied()
+            .filter(|p| (*p != Policy::Clean) == corrupted)
+            .collect();
+        if served.is_empty() {
+            continue;
+        }
+        let mut ids = batch.ids.clone();
+        let mut masked = vec![false; ids.len()];
+        if corrupted {
+            masked = masked_positions(batch, settings, pass);
+            let mask_token = info.mask_token_id.ok_or_else(|| {
+                CellError::Invalid("a corrupted pass of a model without mask token".to_owned())
+            })?;
+            for (id, masked) in ids.iter_mut().zip(&masked) {
+                if *masked {
+                    *id = mask_token;
+                }
+            }
+        }
+        let mut indices = Vec::new();
+        for policy in &served {
+            let at = positions(batch, &masked, *policy);
+            indices.push(Tensor::f_from_slice(&at)?.f_to_device(device)?);
+        }
+        let mut rows: Vec<Vec<Tensor>> = served.iter().map(|_| Vec::new()).collect();
+        let mut forward = model.begin(&attention, CacheMode::OFF)?;
+        let mut resid = forward.embed(&Tensor::f_from_slice(&ids)?.f_view(shape)?, 0)?; // [b, t, d]
+        let mut first = 0;
+        for layer in &settings.layers {
+            forward.blocks(first, layer + 1, &mut resid)?;
+            first = layer + 1;
+            let flat = resid.f_view([-1, info.d_model as i64])?; // [b * t, d]
+            for (rows, indices) in rows.iter_mut().zip(&indices) {
+                rows.push(flat.f_index_select(0, indices)?); // [n, d]
+            }
+        }
+        out.extend(served.into_iter().zip(rows));
+    }
+    Ok(out)
+}
+
+/// `sqrt(mean |x|^2)` of rows `[n, d_model]`, in f64.
+pub(super) fn activation_scale(rows: &Tensor) -> Result<f64, CellError> {
+    let n = rows.size()[0] as f64;
+    let sum = rows
+        .f_to_kind(Kind::Float)?
+        .f_square()?
+        .f_sum(Kind::Double)?
+        .f_double_value(&[])?;
+    Ok((sum / n).sqrt())
+}

@@ -1,0 +1,253 @@
+//! The stream and the grid with a recorder in place of the trainers.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use harness_core::rng::Stream;
+use proptest::prelude::*;
+use serde_json::{Map, json};
+use tch::{Kind, Tensor};
+
+use super::{
+    checkpoint::Checkpoints,
+    grid::{Grid, Learner},
+    passes::{masked_positions, positions},
+    settings::{Policy, Settings},
+};
+use crate::{
+    data::{TokenBatch, TokenRow},
+    plugin::{MetricValue, PluginFailure},
+    run::CellError,
+};
+
+/// Remembers the batches it saw, as their first column.
+#[derive(Clone, Debug, PartialEq)]
+struct Recorder {
+    scale: f64,
+    seen: Vec<Vec<i64>>,
+}
+
+impl Learner for Recorder {
+    fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, PluginFailure> {
+        let ids = x.select(1, 0).round().to_kind(Kind::Int64);
+        self.seen.push(Vec::try_from(ids).unwrap());
+        let value = |name: &str, v| MetricValue {
+            name: name.into(),
+            value: Some(v),
+            std_err: None,
+            n: 1,
+        };
+        let n = self.seen.len() as f64;
+        Ok(vec![
+            value("loss", n),
+            value("ev", 1.0 / n),
+            value("l0", 2.0),
+            value("n_dead", 3.0),
+        ])
+    }
+
+    fn save_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
+        fs::write(path, json!(self.seen).to_string()).unwrap();
+        Ok(())
+    }
+
+    fn load_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
+        self.seen = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        Ok(())
+    }
+}
+
+fn settings(steps: u64, pool_steps: u64, batch: usize) -> Settings {
+    Settings {
+        policies: vec![Policy::Mask, Policy::Unmask],
+        layers: vec![1, 3],
+        k: vec![4, 8, 16],
+        batch,
+        steps,
+        pool_steps,
+        checkpoint_every: 5,
+        seed: 11,
+        t_min: 0.05,
+        t_max: 0.5,
+    }
+}
+
+/// Rows of a pass: between 0 and 12 of them, numbered over the whole stream; layer 3 has them negated.
+fn pass_rows(policy: Policy, pass: u64) -> Vec<Tensor> {
+    let sizes = Stream::new(5, policy.name());
+    let start: u64 = (0..pass).map(|p| sizes.below_at(p, 13)).sum();
+    let n = sizes.below_at(pass, 13);
+    let ids: Vec<f32> = (start..start + n).map(|i| (i + 1) as f32).collect();
+    let rows = Tensor::from_slice(&ids).view([-1, 1]).repeat([1, 2]);
+    vec![rows.shallow_clone(), -rows]
+}
+
+fn make(_: usize, _: usize, scale: f64) -> Result<Recorder, CellError> {
+    Ok(Recorder {
+        scale,
+        seen: Vec::new(),
+    })
+}
+
+/// Runs all policies until they are done or `stop_after` steps in all have been made.
+fn run(settings: &Settings, out: &Path, stop_after: u64) -> BTreeMap<Policy, Grid<Recorder>> {
+    let mut fingerprint = Map::new();
+    fingerprint.insert("seed".into(), json!(settings.seed));
+    let mut checkpoints = Checkpoints::open(out, fingerprint).unwrap();
+    let mut grids = BTreeMap::new();
+    for policy in &settings.policies {
+        let grid = match checkpoints.saved(*policy).cloned() {
+            Some(saved) => {
+                let dir = checkpoints.folder(*policy, &saved.progress);
+                Grid::resume(*policy, settings, saved.progress, &dir, &mut make).unwrap()
+            }
+            None => Grid::new(*policy, settings),
+        };
+        grids.insert(*policy, grid);
+    }
+    let mut made = 0;
+    for pass in 0..100_000 {
+        for grid in grids.values_mut() {
+            if !grid.wants(pass) {
+                continue;
+            }
+            let fed = grid.feed(
+                pass,
+                &pass_rows(grid.policy, pass),
+                &mut make,
+                &mut |grid| {
+                    made += 1;
+                    if made > stop_after {
+                        return Err(CellError::Stopped);
+                    }
+                    if grid
+                        .progress
+                        .steps
+                        .is_multiple_of(settings.checkpoint_every)
+                    {
+                        checkpoints.save(grid)?;
+                    }
+                    Ok(())
+                },
+            );
+            if fed.is_err() {
+                return grids;
+            }
+        }
+        if grids.values().all(Grid::is_done) {
+            return grids;
+        }
+    }
+    panic!("not done after 100000 passes");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn killed_anywhere_it_ends_the_same(
+        steps in 1u64..60, pool in 1u64..9, batch in 2usize..6, kills in proptest::collection::vec(0u64..60, 0..4)
+    ) {
+        let settings = settings(steps, pool.min(steps), batch);
+        let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let expected = run(&settings, whole.path(), u64::MAX);
+        for after in kills {
+            run(&settings, broken.path(), after);
+        }
+        let found = run(&settings, broken.path(), u64::MAX);
+        for (policy, grid) in &expected {
+            prop_assert_eq!(&grid.trainers, &found[policy].trainers);
+            prop_assert_eq!(&grid.progress, &found[policy].progress);
+        }
+    }
+}
+
+#[test]
+fn every_row_is_used_once_and_all_trainers_see_the_same() {
+    let settings = settings(40, 8, 5);
+    let out = tempfile::tempdir().unwrap();
+    let grids = run(&settings, out.path(), u64::MAX);
+    for grid in grids.values() {
+        let first = &grid.trainers[0][0];
+        assert_eq!(first.seen.len(), 40);
+        let mut rows: Vec<i64> = first.seen.concat();
+        assert!(!rows.is_sorted(), "shuffled");
+        // A pool is shuffled within itself: the first 8 batches hold the first 40 rows.
+        let mut pool: Vec<i64> = first.seen[..8].concat();
+        pool.sort_unstable();
+        assert_eq!(pool, (1..=40).collect::<Vec<i64>>());
+        rows.sort_unstable();
+        assert_eq!(rows, (1..=200).collect::<Vec<i64>>());
+        for (layer, row) in grid.trainers.iter().enumerate() {
+            for trainer in row {
+                let sign = if layer == 0 { 1 } else { -1 };
+                let seen: Vec<i64> = trainer.seen.concat().iter().map(|v| v * sign).collect();
+                assert_eq!(seen, first.seen.concat());
+                assert!(trainer.scale > 0.0);
+            }
+        }
+        let mean = (1..=40).map(|i| f64::from(i * i) * 2.0).sum::<f64>() / 40.0;
+        assert!((grid.progress.scales[0] - mean.sqrt()).abs() < 1e-6);
+    }
+    assert_ne!(
+        grids[&Policy::Mask].trainers[0][0].seen,
+        grids[&Policy::Unmask].trainers[0][0].seen
+    );
+}
+
+#[test]
+fn one_checkpoint_of_each_policy_is_kept() {
+    let settings = settings(40, 8, 5);
+    let out = tempfile::tempdir().unwrap();
+    run(&settings, out.path(), 57);
+    let names: Vec<String> = fs::read_dir(out.path().join(".train"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let mut other = Map::new();
+    other.insert("seed".into(), json!(12));
+    let error = Checkpoints::open(out.path(), other)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("seed") && error.contains("--out"), "{error}");
+}
+
+fn batch() -> TokenBatch {
+    let row = |item, n: u32| TokenRow {
+        item,
+        ids: (0..n).collect(),
+        documents: 1,
+    };
+    TokenBatch::collate(&[row(0, 400), row(1, 250), row(2, 400)], 0)
+}
+
+#[test]
+fn masks_spare_the_first_token_and_padding_and_follow_the_rate() {
+    let (batch, settings) = (batch(), settings(1, 1, 2));
+    let mut rates = Vec::new();
+    for pass in 0..200 {
+        let masked = masked_positions(&batch, &settings, pass);
+        for row in 0..3 {
+            assert!(!masked[row * 400]);
+        }
+        assert!(masked[400 + 250..800].iter().all(|m| !m), "padding");
+        rates.push(masked.iter().filter(|m| **m).count() as f64 / 1047.0);
+        let (mask, unmask) = (
+            positions(&batch, &masked, Policy::Mask),
+            positions(&batch, &masked, Policy::Unmask),
+        );
+        assert_eq!(mask.len() + unmask.len(), 1050);
+        assert!(unmask.contains(&0), "the first token is visible");
+        assert_eq!(
+            positions(&batch, &vec![false; 1200], Policy::Clean).len(),
+            1050
+        );
+    }
+    assert!(rates.iter().all(|r| (0.02..0.56).contains(r)));
+    let mean = rates.iter().sum::<f64>() / 200.0;
+    assert!((mean - 0.275).abs() < 0.03, "{mean}");
+    assert_eq!(
+        masked_positions(&batch, &settings, 7),
+        masked_positions(&batch, &settings, 7)
+    );
+}
