@@ -2,7 +2,7 @@
 //!
 //! A plugin names its family and adds the rules that only it knows:
 //!
-//! ```ignore
+//! ```text
 //! struct Dream;
 //! impl Rules for Dream {
 //!     const FAMILY: Family = Family::Dream;
