@@ -64,6 +64,8 @@ pub struct SteeringNumbers {
     pub n_valid: Option<u64>,
     /// Identity of the judge; empty when nothing was judged.
     pub judge: String,
+    /// Whether the judge may be compared with the paper's; `None` when nothing was judged.
+    pub comparable_with_paper: Option<bool>,
     /// Whether the numbers are whole.
     pub status: Status,
 }

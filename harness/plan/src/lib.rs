@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod canonical;
 pub mod cell;
+pub mod compare;
 pub mod config;
 pub mod exit;
 pub mod expand;
@@ -19,3 +20,4 @@ pub mod protocol;
 pub mod sources;
 pub mod stages;
 pub mod store;
+pub mod table;

@@ -16,7 +16,7 @@ macro_rules! settings {
         }
 
         /// All settings of a row.
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, Debug, PartialEq, serde::Serialize)]
         pub struct Settings {
             $( $(#[$doc])* pub $field: $ty, )*
             $( $(#[$odoc])* pub $ofield: Option<$oty>, )*

@@ -7,7 +7,7 @@ mod plan;
 mod resolve;
 mod steering;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cost::Cost;
 pub use error::PlanError;

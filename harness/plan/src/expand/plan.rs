@@ -49,6 +49,8 @@ pub struct PlannedRow {
     pub group: Option<String>,
     /// What the paper calls model and SAE set.
     pub paper: Option<PaperName>,
+    /// The paper's layer at this layer's place in the bench; `None` for a layer the bench does not name.
+    pub paper_layer: Option<u32>,
     /// Settings.
     pub settings: Settings,
     /// Keys of the cells behind it.

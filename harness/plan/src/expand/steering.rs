@@ -244,6 +244,7 @@ impl Expander<'_> {
             is_diffusion: model.folder.is_diffusion,
             group: row.group.clone(),
             paper: row.row.paper.clone(),
+            paper_layer: paper_layer(row, sae.layer),
             settings: row.settings.clone(),
             cells: RowCells {
                 features,
@@ -315,6 +316,16 @@ impl Expander<'_> {
         }
         Ok(key)
     }
+}
+
+/// The layer of the paper's at the place of a layer of the bench.
+fn paper_layer(row: &ResolvedRow, layer: u32) -> Option<u32> {
+    let place = row
+        .row
+        .layers(row.profile)
+        .iter()
+        .position(|l| *l == layer)?;
+    row.row.real_layers.get(place).copied()
 }
 
 /// Costs of the cells of one SAE.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A zoo of configuration files without weights, and what a plan needs besides.
-struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
     models: BTreeMap<String, PathBuf>,
     saes: BTreeMap<String, PathBuf>,
@@ -58,7 +58,7 @@ fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPl
 }
 
 impl World {
-    fn new() -> World {
+    pub(crate) fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         for (name, model_type) in [
             ("qwen", "qwen2"),
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    fn options(mut self, options: &[(&str, &str, &str)]) -> World {
+    pub(crate) fn options(mut self, options: &[(&str, &str, &str)]) -> World {
         self.overrides = Overrides::from_options(options).unwrap();
         self
     }
@@ -169,7 +169,7 @@ impl World {
         })
     }
 
-    fn plan(&self, bench: &str) -> Result<Plan, PlanError> {
+    pub(crate) fn plan(&self, bench: &str) -> Result<Plan, PlanError> {
         let resolved = self.resolve(&spec(bench))?;
         expand(&resolved, &self.plugins, &mut HashCache::in_memory())
     }

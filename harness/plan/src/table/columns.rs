@@ -1,0 +1,248 @@
+use harness_core::record::{SteeringNumbers, SteeringRow, Table2Row, Table4Row};
+
+/// Columns that every table of steering results ends in.
+macro_rules! numbers {
+    ($($first:literal),*; $($last:literal),*) => {
+        [
+            $($first,)*
+            "concept_improvement_std_err",
+            "perplexity_reduction_std_err",
+            "steering_score_std_err",
+            "n_features",
+            "n_valid",
+            "judge",
+            "comparable_with_paper",
+            $($last,)*
+            "status",
+        ]
+    };
+}
+
+/// Columns of fig9.csv and fig10.csv.
+pub const STEERING_COLUMNS: [&str; 17] = numbers!(
+    "family", "model", "sae", "layer", "depth", "k", "concept_improvement", "perplexity_reduction", "steering_score";
+);
+
+/// Columns of table2.csv.
+pub const TABLE2_COLUMNS: [&str; 17] = numbers!(
+    "family", "model", "sae", "layer", "depth", "concept_improvement", "perplexity_reduction", "steering_score", "starred";
+);
+
+/// Columns of table4.csv. `time_per_sae_min` is a measurement: it differs from machine to machine.
+pub const TABLE4_COLUMNS: [&str; 23] = numbers!(
+    "group", "model", "sae", "layer", "k", "amp_factor", "dlm_steps", "token_scope", "k_scope", "n_prefix",
+    "max_new_tokens", "concept_improvement", "perplexity_reduction", "steering_score";
+    "time_per_sae_min"
+);
+
+/// fig9.csv or fig10.csv.
+pub fn steering_csv(rows: &[SteeringRow]) -> String {
+    let line = |r: &SteeringRow| {
+        let own = [
+            r.family.clone(),
+            r.model.clone(),
+            r.sae.clone(),
+            r.layer.to_string(),
+            r.depth.to_string(),
+            r.k.to_string(),
+        ];
+        [
+            own.to_vec(),
+            scores(&r.numbers).to_vec(),
+            basis(&r.numbers).to_vec(),
+            vec![r.numbers.status.to_string()],
+        ]
+        .concat()
+    };
+    csv_text(&STEERING_COLUMNS, rows.iter().map(line))
+}
+
+/// table2.csv.
+pub fn table2_csv(rows: &[Table2Row]) -> String {
+    let line = |r: &Table2Row| {
+        let own = [
+            r.family.clone(),
+            r.model.clone(),
+            r.sae.clone(),
+            r.layer.to_string(),
+            r.depth.to_string(),
+        ];
+        let star = vec![r.starred.to_string()];
+        let status = vec![r.numbers.status.to_string()];
+        [
+            own.to_vec(),
+            scores(&r.numbers).to_vec(),
+            star,
+            basis(&r.numbers).to_vec(),
+            status,
+        ]
+        .concat()
+    };
+    csv_text(&TABLE2_COLUMNS, rows.iter().map(line))
+}
+
+/// table4.csv.
+pub fn table4_csv(rows: &[Table4Row]) -> String {
+    let line = |r: &Table4Row| {
+        let own = [
+            r.group.clone(),
+            r.model.clone(),
+            r.sae.clone(),
+            r.layer.to_string(),
+            r.k.to_string(),
+            r.amp_factor.to_string(),
+            optional(r.dlm_steps),
+            r.token_scope.clone(),
+            optional(r.k_scope),
+            r.n_prefix.to_string(),
+            r.max_new_tokens.to_string(),
+        ];
+        let last = vec![optional(r.time_per_sae_min), r.numbers.status.to_string()];
+        [
+            own.to_vec(),
+            scores(&r.numbers).to_vec(),
+            basis(&r.numbers).to_vec(),
+            last,
+        ]
+        .concat()
+    };
+    csv_text(&TABLE4_COLUMNS, rows.iter().map(line))
+}
+
+fn scores(n: &SteeringNumbers) -> [String; 3] {
+    [
+        n.concept_improvement,
+        n.perplexity_reduction,
+        n.steering_score,
+    ]
+    .map(|m| optional(m.value))
+}
+
+fn basis(n: &SteeringNumbers) -> [String; 7] {
+    [
+        optional(n.concept_improvement.std_err),
+        optional(n.perplexity_reduction.std_err),
+        optional(n.steering_score.std_err),
+        optional(n.n_features),
+        optional(n.n_valid),
+        n.judge.clone(),
+        optional(n.comparable_with_paper),
+    ]
+}
+
+/// A value unrounded (the shortest text that reads back the same), or nothing.
+fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map(|v| v.to_string()).unwrap_or_default()
+}
+
+fn csv_text(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut out = String::new();
+    for fields in std::iter::once(columns.iter().map(|c| (*c).to_owned()).collect()).chain(rows) {
+        let line: Vec<String> = fields.iter().map(|f| field(f)).collect();
+        out.push_str(&line.join(","));
+        out.push('\n');
+    }
+    out
+}
+
+/// A field, quoted where it must be. A text that a spreadsheet would take for a formula gets a quote in front.
+fn field(text: &str) -> String {
+    let is_number = text.parse::<f64>().is_ok();
+    let text = match text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    };
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness_core::{layer::Depth, record::Status, steering::MeanScore};
+
+    fn numbers() -> SteeringNumbers {
+        SteeringNumbers {
+            concept_improvement: MeanScore {
+                value: Some(0.1 + 0.2),
+                std_err: Some(1e-7),
+            },
+            perplexity_reduction: MeanScore {
+                value: Some(-0.5),
+                std_err: None,
+            },
+            steering_score: MeanScore {
+                value: None,
+                std_err: None,
+            },
+            n_features: Some(20),
+            n_valid: Some(19),
+            judge: "lexical-1".into(),
+            comparable_with_paper: Some(false),
+            status: Status::Ok,
+        }
+    }
+
+    #[test]
+    fn numbers_are_unrounded_and_missing_ones_empty() {
+        let row = Table2Row {
+            family: "f".into(),
+            model: "m".into(),
+            sae: "s".into(),
+            layer: 3,
+            depth: Depth::Deep,
+            starred: true,
+            numbers: numbers(),
+        };
+        let text = table2_csv(&[row]);
+        let mut lines = text.lines();
+        assert_eq!(lines.next().unwrap(), TABLE2_COLUMNS.join(","));
+        assert_eq!(
+            lines.next().unwrap(),
+            "f,m,s,3,deep,0.30000000000000004,-0.5,,true,0.0000001,,,20,19,lexical-1,false,ok"
+        );
+    }
+
+    #[test]
+    fn every_table_has_a_field_for_each_column() {
+        let steering = SteeringRow {
+            family: "f".into(),
+            model: "m".into(),
+            sae: "s".into(),
+            layer: 1,
+            depth: Depth::Shallow,
+            k: 8,
+            numbers: numbers(),
+        };
+        let table4 = Table4Row {
+            group: "g".into(),
+            model: "m".into(),
+            sae: "s".into(),
+            layer: 1,
+            k: 8,
+            amp_factor: 2.0,
+            dlm_steps: None,
+            token_scope: "all-tokens".into(),
+            k_scope: None,
+            n_prefix: 3,
+            max_new_tokens: 30,
+            time_per_sae_min: Some(0.25),
+            numbers: numbers(),
+        };
+        for text in [steering_csv(&[steering]), table4_csv(&[table4])] {
+            let counts: Vec<usize> = text.lines().map(|l| l.split(',').count()).collect();
+            assert_eq!(counts[0], counts[1], "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_cannot_break_a_row_or_become_a_formula() {
+        assert_eq!(field("a,b"), "\"a,b\"");
+        assert_eq!(field("say \"x\"\n"), "\"say \"\"x\"\"\n\"");
+        assert_eq!(field("=cmd|x"), "'=cmd|x");
+        assert_eq!(field("-0.5"), "-0.5");
+    }
+}

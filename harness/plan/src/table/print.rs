@@ -1,0 +1,211 @@
+use harness_core::{
+    record::{Status, SteeringNumbers},
+    steering::MeanScore,
+};
+
+use super::{
+    Align::{Left, Right},
+    Derived, Style, TextTable, paper_table2, paper_table4_minutes,
+};
+use crate::{bench::TableKind, expand::Plan};
+
+/// The table of a bench as text: ours with standard errors and n, beside the paper's numbers where it prints some.
+pub fn print_tables(plan: &Plan, derived: &Derived, style: Style) -> String {
+    let table = match plan.table {
+        TableKind::MeanOverK => table2(plan, derived),
+        TableKind::ByK => by_k(derived),
+        TableKind::Variants => table4(derived),
+    };
+    let title = if style == Style::Markdown {
+        format!("## {}", plan.title)
+    } else {
+        plan.title.clone()
+    };
+    let notes: String = notes(plan, derived)
+        .iter()
+        .map(|n| format!("{n}\n"))
+        .collect();
+    format!("{title}\n\n{}\n{notes}", table.render(style))
+}
+
+fn table2(plan: &Plan, derived: &Derived) -> TextTable {
+    let paper = paper_table2();
+    let mut table = TextTable::new(&[
+        ("family", Left),
+        ("model", Left),
+        ("SAE", Left),
+        ("layer", Right),
+        ("depth", Left),
+        ("C", Right),
+        ("P", Right),
+        ("S", Right),
+        ("valid/n", Right),
+        ("paper", Left),
+        ("C", Right),
+        ("P", Right),
+        ("S", Right),
+    ]);
+    for row in &derived.table2 {
+        let planned = plan
+            .rows
+            .iter()
+            .find(|p| (&p.sae, p.layer) == (&row.sae, row.layer));
+        let theirs = planned.and_then(|p| {
+            let (name, layer) = (p.paper.as_ref()?, p.paper_layer?);
+            Some((name, layer, paper.get(&(name.sae.clone(), layer))?))
+        });
+        let mut fields = vec![
+            row.family.clone(),
+            row.model.clone(),
+            row.sae.clone(),
+            row.layer.to_string(),
+            row.depth.to_string(),
+        ];
+        fields.extend(ours(&row.numbers, row.starred));
+        if let Some((name, layer, scores)) = theirs {
+            let star = if scores.starred { "★" } else { "" };
+            fields.push(format!("{} L{layer}", name.sae));
+            fields.push(format!("{:.2}", scores.concept_improvement));
+            fields.push(format!("{:.2}", scores.perplexity_reduction));
+            fields.push(format!("{:.2}{star}", scores.steering_score));
+        }
+        table.row(fields);
+    }
+    table
+}
+
+fn by_k(derived: &Derived) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("family", Left),
+        ("model", Left),
+        ("SAE", Left),
+        ("layer", Right),
+        ("k", Right),
+        ("C", Right),
+        ("P", Right),
+        ("S", Right),
+        ("valid/n", Right),
+    ]);
+    for row in &derived.by_k {
+        let mut fields = vec![
+            row.family.clone(),
+            row.model.clone(),
+            row.sae.clone(),
+            row.layer.to_string(),
+            row.k.to_string(),
+        ];
+        fields.extend(ours(&row.numbers, false));
+        table.row(fields);
+    }
+    table
+}
+
+fn table4(derived: &Derived) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("group", Left),
+        ("model", Left),
+        ("alpha", Right),
+        ("steps", Right),
+        ("positions", Left),
+        ("prefixes", Right),
+        ("C", Right),
+        ("P", Right),
+        ("S", Right),
+        ("valid/n", Right),
+        ("min/SAE", Right),
+        ("paper", Right),
+    ]);
+    for row in &derived.table4 {
+        let scope = match row.k_scope {
+            Some(k) if row.token_scope == "topk-tokens" => format!("top-{k}"),
+            _ => row.token_scope.trim_end_matches("-tokens").to_owned(),
+        };
+        let paper = paper_table4_minutes(&row.group, row.amp_factor, row.dlm_steps, &scope);
+        let mut fields = vec![
+            row.group.clone(),
+            row.model.clone(),
+            row.amp_factor.to_string(),
+            row.dlm_steps
+                .map_or_else(|| "-".to_owned(), |s| s.to_string()),
+            scope,
+            row.n_prefix.to_string(),
+        ];
+        fields.extend(ours(&row.numbers, false));
+        fields.push(
+            row.time_per_sae_min
+                .map_or_else(|| "-".to_owned(), |m| format!("{m:.2}")),
+        );
+        fields.push(paper.map_or_else(|| "-".to_owned(), |m| format!("{m}")));
+        table.row(fields);
+    }
+    table
+}
+
+/// C, P, S with standard errors, and valid features of all.
+fn ours(n: &SteeringNumbers, starred: bool) -> [String; 4] {
+    let star = if starred { "★" } else { "" };
+    let valid = match (n.n_valid, n.n_features) {
+        (Some(valid), Some(all)) => format!("{valid}/{all}"),
+        _ => n.status.to_string(),
+    };
+    let s = score(n.steering_score);
+    [
+        score(n.concept_improvement),
+        score(n.perplexity_reduction),
+        format!("{s}{star}"),
+        valid,
+    ]
+}
+
+fn score(m: MeanScore) -> String {
+    match (m.value, m.std_err) {
+        (Some(v), Some(e)) => format!("{v:.2} ± {e:.2}"),
+        (Some(v), None) => format!("{v:.2}"),
+        _ => "-".to_owned(),
+    }
+}
+
+/// What a reader must know: the judge, rows that are not whole, models that are not the paper's.
+fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
+    let all: Vec<&SteeringNumbers> = derived.by_k.iter().map(|r| &r.numbers).collect();
+    let mut notes =
+        vec!["C, P, S: mean ± standard error over features; S = C + lambda · P.".to_owned()];
+    if plan.table == TableKind::MeanOverK {
+        notes.push("Means over the k sweep; ★ largest printed S of a family and layer.".to_owned());
+    }
+    let mut judges: Vec<(&str, Option<bool>)> = all
+        .iter()
+        .filter(|n| !n.judge.is_empty())
+        .map(|n| (n.judge.as_str(), n.comparable_with_paper))
+        .collect();
+    judges.sort_unstable();
+    judges.dedup();
+    for (judge, comparable) in judges {
+        let remark = if comparable == Some(true) {
+            ""
+        } else {
+            "; its scores are not comparable with the paper's judge"
+        };
+        notes.push(format!("Judge {judge}{remark}."));
+    }
+    if plan
+        .rows
+        .iter()
+        .any(|r| r.paper_layer.is_some_and(|l| l != r.layer))
+    {
+        notes.push(
+            "The paper's columns are its models at the layer of the same place, not these models."
+                .to_owned(),
+        );
+    }
+    for status in [Status::Failed, Status::Missing] {
+        let n = all.iter().filter(|n| n.status == status).count();
+        if n > 0 {
+            notes.push(format!(
+                "{n} of {} SAEs are {status}: their numbers are not in the table.",
+                all.len()
+            ));
+        }
+    }
+    notes
+}

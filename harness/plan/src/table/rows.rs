@@ -1,0 +1,210 @@
+use std::collections::BTreeMap;
+
+use harness_core::{
+    layer::starred,
+    record::{Status, SteeringNumbers, SteeringRow, Table2Row, Table4Row},
+    steering::{MeanScore, mean_of_estimates},
+};
+
+use crate::{
+    bench::TableKind,
+    expand::{Plan, PlannedRow},
+    outputs::{Estimate, ScoreOutput},
+    store::{CellRecord, Lookup, Store, StoreError},
+};
+
+/// Rows of a bench, in the order of the bench. Only those of the bench's kind of table are filled, and `by_k` always.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Derived {
+    /// One for each SAE.
+    pub by_k: Vec<SteeringRow>,
+    /// One for each layer of an SAE set.
+    pub table2: Vec<Table2Row>,
+    /// One for each variant.
+    pub table4: Vec<Table4Row>,
+}
+
+/// Derive rows from what the store holds; cells that are not done give rows without numbers and with a status.
+///
+/// # Errors
+/// When the store cannot be read, or an output is not what its stage leaves.
+pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
+    let mut derived = Derived::default();
+    for row in &plan.rows {
+        let numbers = numbers(row, store)?;
+        if plan.table == TableKind::Variants {
+            derived
+                .table4
+                .push(table4_row(row, numbers.clone(), store)?);
+        }
+        derived.by_k.push(SteeringRow {
+            family: row.family.clone(),
+            model: row.model.clone(),
+            sae: row.sae.clone(),
+            layer: row.layer,
+            depth: row.depth,
+            k: row.k,
+            numbers,
+        });
+    }
+    if plan.table == TableKind::MeanOverK {
+        derived.table2 = mean_over_k(&derived.by_k);
+    }
+    Ok(derived)
+}
+
+/// Numbers of one SAE.
+fn numbers(row: &PlannedRow, store: &Store) -> Result<SteeringNumbers, StoreError> {
+    if let Lookup::Done(_) = store.lookup(&row.cells.score)? {
+        let score: ScoreOutput = store.output(&row.cells.score)?;
+        return Ok(SteeringNumbers {
+            concept_improvement: mean(score.concept_improvement),
+            perplexity_reduction: mean(score.perplexity_reduction),
+            steering_score: mean(score.steering_score),
+            n_features: Some(score.n_features),
+            n_valid: Some(score.n_valid),
+            judge: score.judge,
+            comparable_with_paper: Some(score.comparable_with_paper),
+            status: Status::Ok,
+        });
+    }
+    for key in row.cells.all() {
+        if let Lookup::Failed(_) = store.lookup(key)? {
+            return Ok(without_numbers(Status::Failed));
+        }
+    }
+    Ok(without_numbers(Status::Missing))
+}
+
+fn without_numbers(status: Status) -> SteeringNumbers {
+    let none = MeanScore {
+        value: None,
+        std_err: None,
+    };
+    SteeringNumbers {
+        concept_improvement: none,
+        perplexity_reduction: none,
+        steering_score: none,
+        n_features: None,
+        n_valid: None,
+        judge: String::new(),
+        comparable_with_paper: None,
+        status,
+    }
+}
+
+fn mean(estimate: Estimate) -> MeanScore {
+    MeanScore {
+        value: estimate.value,
+        std_err: estimate.std_err,
+    }
+}
+
+/// The rows of Table 2: unweighted means over the k sweep, then stars within each family and layer.
+pub(super) fn mean_over_k(by_k: &[SteeringRow]) -> Vec<Table2Row> {
+    let mut groups: Vec<Vec<&SteeringRow>> = Vec::new();
+    for row in by_k {
+        match groups
+            .iter_mut()
+            .find(|g| (&g[0].sae, g[0].layer) == (&row.sae, row.layer))
+        {
+            Some(group) => group.push(row),
+            None => groups.push(vec![row]),
+        }
+    }
+    let mut rows: Vec<Table2Row> = groups
+        .iter()
+        .map(|group| Table2Row {
+            family: group[0].family.clone(),
+            model: group[0].model.clone(),
+            sae: group[0].sae.clone(),
+            layer: group[0].layer,
+            depth: group[0].depth,
+            starred: false,
+            numbers: combine(group),
+        })
+        .collect();
+    let entries: Vec<_> = rows
+        .iter()
+        .map(|r| ((r.family.clone(), r.layer), r.numbers.steering_score.value))
+        .collect();
+    for (row, star) in rows.iter_mut().zip(starred(&entries)) {
+        row.starred = star;
+    }
+    rows
+}
+
+fn combine(group: &[&SteeringRow]) -> SteeringNumbers {
+    let pick = |of: fn(&SteeringNumbers) -> MeanScore| {
+        mean_of_estimates(&group.iter().map(|r| of(&r.numbers)).collect::<Vec<_>>())
+    };
+    let whole = group
+        .iter()
+        .filter(|r| r.numbers.status == Status::Ok)
+        .count();
+    let status = match whole {
+        n if n == group.len() => Status::Ok,
+        0 if group.iter().any(|r| r.numbers.status == Status::Failed) => Status::Failed,
+        0 => Status::Missing,
+        _ => Status::Partial,
+    };
+    let total = |of: fn(&SteeringNumbers) -> Option<u64>| {
+        let present: Vec<u64> = group.iter().filter_map(|r| of(&r.numbers)).collect();
+        (!present.is_empty()).then(|| present.iter().sum())
+    };
+    let judged = group
+        .iter()
+        .find(|r| r.numbers.comparable_with_paper.is_some());
+    SteeringNumbers {
+        concept_improvement: pick(|n| n.concept_improvement),
+        perplexity_reduction: pick(|n| n.perplexity_reduction),
+        steering_score: pick(|n| n.steering_score),
+        n_features: total(|n| n.n_features),
+        n_valid: total(|n| n.n_valid),
+        judge: judged.map(|r| r.numbers.judge.clone()).unwrap_or_default(),
+        comparable_with_paper: judged.and_then(|r| r.numbers.comparable_with_paper),
+        status,
+    }
+}
+
+fn table4_row(
+    row: &PlannedRow,
+    numbers: SteeringNumbers,
+    store: &Store,
+) -> Result<Table4Row, StoreError> {
+    Ok(Table4Row {
+        group: row.group.clone().unwrap_or_default(),
+        model: row.model.clone(),
+        sae: row.sae.clone(),
+        layer: row.layer,
+        k: row.k,
+        amp_factor: row.settings.amp_factor,
+        dlm_steps: row.is_diffusion.then_some(row.settings.dlm_steps),
+        token_scope: row.settings.token_scope.clone(),
+        k_scope: row.settings.k_scope,
+        n_prefix: row.settings.n_prefix,
+        max_new_tokens: row.settings.max_new_tokens,
+        time_per_sae_min: minutes(row, store)?,
+        numbers,
+    })
+}
+
+/// Wall-clock minutes of what is done for one SAE alone: its steered texts, their perplexities and judgements, the scores.
+/// Features and unsteered texts serve several configurations and are not charged to one.
+fn minutes(row: &PlannedRow, store: &Store) -> Result<Option<f64>, StoreError> {
+    let own = [
+        &row.cells.steer,
+        &row.cells.steer_perplexity,
+        &row.cells.judge,
+        &row.cells.score,
+    ];
+    let mut by_key: BTreeMap<&String, f64> = BTreeMap::new();
+    for key in own {
+        let Lookup::Done(record) = store.lookup(key)? else {
+            return Ok(None);
+        };
+        let CellRecord { provenance, .. } = *record;
+        by_key.insert(key, provenance.counters.seconds);
+    }
+    Ok(Some(by_key.values().sum::<f64>() / 60.0))
+}
