@@ -35,6 +35,11 @@ pub struct Lexical;
 
 impl Judge for Lexical {
     fn new(_name: &str, config: &Value) -> Result<Self> {
+        if !config.is_object() {
+            return Err(Error::config(format!(
+                "judge `lexical`: {config} is not an object of settings"
+            )));
+        }
         let Config {} = serde_json::from_value(config.clone())
             .map_err(|error| Error::config(format!("judge `lexical`: {error}")))?;
         Ok(Self)

@@ -61,6 +61,11 @@ impl Settings {
     /// # Errors
     /// An unknown key, a value out of range.
     pub fn resolve(config: &Value, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        if !config.is_object() {
+            return Err(Error::config(format!(
+                "judge `openai`: {config} is not an object of settings"
+            )));
+        }
         let config: Config = serde_json::from_value(config.clone())
             .map_err(|error| Error::config(format!("judge `openai`: {error}")))?;
         let wrong = |what: String| Error::config(format!("judge `openai`: {what}"));
@@ -217,6 +222,7 @@ mod tests {
     fn wrong_settings_are_refused() {
         for config in [
             json!({"modell": "x"}),
+            json!(["x"]),
             json!({"timeout_s": 0}),
             json!({"timeout_s": -1}),
             json!({"backoff_s": -1}),

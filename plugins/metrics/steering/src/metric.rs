@@ -62,6 +62,11 @@ pub struct Steering {
 
 impl Metric for Steering {
     fn new(name: &str, config: &Value) -> Result<Self> {
+        if !config.is_object() {
+            return Err(Error::config(format!(
+                "metric `{name}`: {config} is not an object of settings"
+            )));
+        }
         let wrong = |error: serde_json::Error| Error::config(format!("metric `{name}`: {error}"));
         let plain = |which| -> Result<Which> {
             let NoSettings {} = serde_json::from_value(config.clone()).map_err(wrong)?;

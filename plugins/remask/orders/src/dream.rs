@@ -54,6 +54,11 @@ impl Remasker for Dream {
             "entropy" => Order::Entropy,
             other => return Err(Error::unsupported(format!("no order named `{other}`"))),
         };
+        if !config.is_object() {
+            return Err(Error::config(format!(
+                "order `{name}`: {config} is not an object of settings"
+            )));
+        }
         let config: Config = serde_json::from_value(config.clone())
             .map_err(|error| Error::config(format!("order `{name}`: {error}")))?;
         if !(config.eps > 0.0 && config.eps < 1.0) {

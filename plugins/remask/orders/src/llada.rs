@@ -29,6 +29,11 @@ impl Remasker for Llada {
             "random" => true,
             other => return Err(Error::unsupported(format!("no order named `{other}`"))),
         };
+        if !config.is_object() {
+            return Err(Error::config(format!(
+                "order `{name}`: {config} is not an object of settings"
+            )));
+        }
         let Config {} = serde_json::from_value(config.clone())
             .map_err(|error| Error::config(format!("order `{name}`: {error}")))?;
         Ok(Self {

@@ -37,6 +37,11 @@ pub enum Scope {
 
 impl SteeringPolicy for Scope {
     fn new(name: &str, config: &Value) -> Result<Self> {
+        if !config.is_object() {
+            return Err(Error::config(format!(
+                "scope `{name}`: {config} is not an object of settings"
+            )));
+        }
         let wrong = |error: serde_json::Error| Error::config(format!("scope `{name}`: {error}"));
         match name {
             "topk-tokens" => {
@@ -202,6 +207,7 @@ mod tests {
             ("topk-tokens", json!({"K": 3})),
             ("all-tokens", json!({"k": 3})),
             ("update-tokens", json!("x")),
+            ("topk-tokens", json!([3])),
         ] {
             let error = Scope::new(name, &config).unwrap_err();
             assert_eq!(error.code(), harness_sdk::ErrorCode::CONFIG, "{config}");

@@ -198,6 +198,7 @@ fn lambda_is_a_setting_of_the_score_alone() {
     assert_eq!(got.value, value("concept_improvement", ALL).value);
     assert!(Steering::new("concept_improvement", &json!({"lambda": 0.3})).is_err());
     assert!(Steering::new("steering_score", &json!({"lamda": 0.3})).is_err());
+    assert!(Steering::new("steering_score", &json!([0.3])).is_err());
     let other = new("concept_improvement").save().unwrap();
     assert!(metric.merge(&other).is_err());
 }
