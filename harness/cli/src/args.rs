@@ -1,0 +1,185 @@
+//! The command line: commands, and the options that several of them share.
+
+use std::{env, path::PathBuf, thread};
+
+use clap::{Args, Parser, Subcommand};
+use harness_plan::{exit, jobs::Compute, stages::Dtype};
+
+use crate::{cmd, failure::Failure, root::Root, worker::Launch};
+
+/// Environment variable that names folders of plugins.
+const PLUGINS_VARIABLE: &str = "HARNESS_PLUGINS";
+/// Threads of a worker whose results must hold on other machines.
+const REPRODUCIBLE_THREADS: u32 = 2;
+
+/// Evaluates sparse autoencoders on diffusion language models.
+#[derive(Parser, Debug)]
+#[command(
+    name = "harness",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Start here:
+  harness bench table2 --plugins ./plugins
+
+Exit codes:
+  0 done   2 usage   3 configuration   4 nothing to do   5 some cells failed   10 tables differ
+  20 bad input   21 plugin refused   22 device   30 judge refused   31 judge's budget used up
+  75 interrupted, the same command goes on   110 cannot write"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a bench and print its table beside the paper's
+    Bench(cmd::bench::BenchArgs),
+    /// What there is: tables, models, SAE sets, plugin components
+    List(cmd::list::ListArgs),
+    /// What a folder of results holds
+    Status(cmd::status::StatusArgs),
+    /// Compare two tables of results
+    Compare(cmd::compare::CompareArgs),
+    /// Continue a text
+    Generate(cmd::generate::GenerateArgs),
+    /// Train SAEs for a grid of layers, k and policies from one stream of model passes
+    Train(Box<cmd::train::TrainArgs>),
+    /// Compare models, SAEs and samplers with parity fixtures
+    Golden(cmd::golden::GoldenArgs),
+    /// List, describe, check and make plugins
+    Plugins(cmd::plugins::PluginsArgs),
+    /// The embedded models' text
+    Zoo(cmd::zoo::ZooArgs),
+}
+
+/// Where plugins are looked for.
+#[derive(Args, Debug)]
+pub struct PluginDirs {
+    /// Folder of plugins, or one plugin's own folder; repeatable [env: HARNESS_PLUGINS]
+    #[arg(long = "plugins", value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+}
+
+impl PluginDirs {
+    /// The folders named on the command line, or else in the environment.
+    ///
+    /// # Errors
+    /// When neither names one, or a named one is not a folder.
+    pub fn get(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut dirs = self.dirs.clone();
+        if dirs.is_empty() {
+            let variable = env::var_os(PLUGINS_VARIABLE).unwrap_or_default();
+            dirs = env::split_paths(&variable)
+                .filter(|dir| !dir.as_os_str().is_empty())
+                .collect();
+        }
+        if dirs.is_empty() {
+            let shipped = Root::find().map(|root| root.dir.join("plugins"));
+            let shipped = shipped.unwrap_or_else(|_| PathBuf::from("./plugins"));
+            return Err(Failure::new(exit::USAGE, "no folder of plugins is named")
+                .hint(format!("add --plugins {}", shipped.display())));
+        }
+        if let Some(dir) = dirs.iter().find(|dir| !dir.is_dir()) {
+            let message = format!("--plugins {}: there is no such folder", dir.display());
+            return Err(Failure::new(exit::USAGE, message));
+        }
+        Ok(dirs)
+    }
+}
+
+/// Where models run.
+#[derive(Args, Debug)]
+pub struct ComputeArgs {
+    /// Number format of model passes: f32 or bf16
+    #[arg(long, default_value = "f32", value_name = "DTYPE")]
+    pub dtype: Dtype,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu", value_name = "DEVICE", value_parser = device)]
+    pub device: String,
+    /// Threads of the tensor library [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Pin instruction set and thread count: results hold on any x86-64 machine with AVX2
+    #[arg(long)]
+    pub reproducible: bool,
+}
+
+impl ComputeArgs {
+    /// Threads of each of `workers` processes.
+    pub fn threads(&self, workers: u32) -> u32 {
+        if self.reproducible {
+            return REPRODUCIBLE_THREADS;
+        }
+        self.threads.unwrap_or_else(|| {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            (u32::try_from(cores).unwrap_or(1) / workers.max(1)).max(1)
+        })
+    }
+
+    /// As a job takes it.
+    pub fn compute(&self) -> Compute {
+        Compute {
+            device: self.device.clone(),
+            dtype: self.dtype,
+            threads: self.threads(1),
+            reproducible: self.reproducible,
+        }
+    }
+
+    /// How a worker for a job is started.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn launch(&self) -> Result<Launch, Failure> {
+        Launch::new(self.threads(1), self.reproducible)
+    }
+}
+
+/// `cpu` or `cuda:N`; `cuda` is `cuda:0`.
+fn device(text: &str) -> Result<String, String> {
+    match text {
+        "cpu" => Ok(text.to_owned()),
+        "cuda" => Ok("cuda:0".to_owned()),
+        _ => match text.strip_prefix("cuda:").map(str::parse::<u16>) {
+            Some(Ok(_)) => Ok(text.to_owned()),
+            _ => Err("must be cpu or cuda:N".to_owned()),
+        },
+    }
+}
+
+/// `NAME=DIR`.
+pub fn named_dir(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, dir)) if !name.is_empty() && !dir.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(dir)))
+        }
+        _ => Err("must be NAME=DIR".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn devices_and_folders_read() {
+        assert_eq!(device("cuda"), Ok("cuda:0".to_owned()));
+        assert_eq!(device("cuda:3"), Ok("cuda:3".to_owned()));
+        assert!(device("gpu").is_err() && device("cuda:x").is_err());
+        assert_eq!(
+            named_dir("dream=/m/d=1"),
+            Ok(("dream".to_owned(), PathBuf::from("/m/d=1")))
+        );
+        assert!(named_dir("dream").is_err() && named_dir("=x").is_err());
+    }
+}

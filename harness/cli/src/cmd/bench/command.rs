@@ -1,0 +1,299 @@
+//! The steps of `harness bench`: resolve, open the store, expand, run what is missing, write and print.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use harness_plan::{
+    bench::Catalogue,
+    exit,
+    expand::{BenchRequest, Plan, ResolvedBench, expand, resolve},
+    hash::HashCache,
+    plugin::{Discovery, discover},
+    protocol::Init,
+    stages::Numerics,
+    store::{Access, CellCounts, Lookup, Store, StoreError},
+    table::{derive, print_tables, write_csv},
+};
+
+use super::{
+    BenchArgs, dry_run, report,
+    run::{self, Order, Outcome},
+    zoo_text,
+};
+use crate::{failure::Failure, output, progress::clock, root::Root, worker::Launch};
+
+pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    let root = Root::find()?;
+    let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
+    let overrides = args.overrides()?;
+    let plugin_dirs = args.plugins.get()?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => Path::new("results/runs").join(&spec.name),
+    };
+    // A dry run leaves nothing behind, so the text it hashes lies elsewhere.
+    let scratch = match args.dry_run {
+        true => Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?),
+        false => None,
+    };
+    let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
+    let prefixes: Vec<String> = harness_data::prefixes()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let bench = resolve(&BenchRequest {
+        spec: &spec,
+        models: &args.models()?,
+        saes: &args.sae_sets()?,
+        zoo: &root.zoo(),
+        overrides: &overrides,
+        data: &args.data,
+        zoo_data: &[zoo_text::heldout_path(text_dir)],
+        prefixes: &prefixes,
+        profile: args.profile(),
+        numerics: Numerics {
+            dtype: args.compute.dtype,
+            reproducible: args.compute.reproducible,
+        },
+    })?;
+    let plugins = discover(&plugin_dirs, Some(&root.beside))
+        .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
+    for refused in &plugins.refused {
+        let reason = output::inert(&refused.reason);
+        output::warn(&format!("refused {}: {reason}", refused.path.display()));
+    }
+    if args.dry_run {
+        let plan = expanded(&bench, &plugins, text_dir)?;
+        let (done, _) = match Store::open(&out, Access::Read) {
+            Ok(store) => done_cells(&plan, &store)?,
+            Err(_) => Default::default(),
+        };
+        output::result(&dry_run::report(&plan, &bench, &done))?;
+        return Ok(exit::OK);
+    }
+    let store = Store::open(&out, Access::Write)?;
+    let plan = expanded(&bench, &plugins, text_dir)?;
+    Bench {
+        args,
+        root,
+        bench,
+        plugins,
+        plugin_dirs,
+        plan,
+        store,
+    }
+    .run()
+}
+
+/// The cells of a bench; large files are hashed once and remembered in the user's cache.
+fn expanded(bench: &ResolvedBench, plugins: &Discovery, text_dir: &Path) -> Result<Plan, Failure> {
+    let own_text = zoo_text::heldout_path(text_dir);
+    if bench.rows.iter().any(|row| row.data.contains(&own_text)) {
+        zoo_text::heldout_file(text_dir)?;
+    }
+    let mut hashes = match cache_dir() {
+        Some(dir) => HashCache::open(&dir.join("hashes.json")),
+        None => HashCache::in_memory(),
+    };
+    let plan = expand(bench, plugins, &mut hashes)?;
+    // A cache that cannot be written is only a slower next run.
+    let _ = hashes.save();
+    Ok(plan)
+}
+
+fn cache_dir() -> Option<PathBuf> {
+    let set = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("HARNESS_CACHE")
+        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("dlm-harness")))
+        .or_else(|| Some(set("HOME")?.join(".cache/dlm-harness")))
+}
+
+/// Keys of the cells that are done, and the number of files that were damaged: these are told, and run again.
+fn done_cells(plan: &Plan, store: &Store) -> Result<(BTreeSet<String>, u64), StoreError> {
+    let (mut done, mut damaged) = (BTreeSet::new(), 0);
+    for cell in &plan.cells {
+        match store.lookup(&cell.key)? {
+            Lookup::Done(_) => {
+                done.insert(cell.key.clone());
+            }
+            Lookup::Missing | Lookup::Failed(_) => {}
+            Lookup::Damaged { path, damage } => {
+                damaged += 1;
+                output::warn(&format!("{}: {damage}; it is run again", path.display()));
+            }
+        }
+    }
+    Ok((done, damaged))
+}
+
+/// A bench that is ready to run.
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    root: Root,
+    bench: ResolvedBench,
+    plugins: Discovery,
+    plugin_dirs: Vec<PathBuf>,
+    plan: Plan,
+    store: Store,
+}
+
+impl Bench<'_> {
+    fn run(self) -> Result<u8, Failure> {
+        let started = Instant::now();
+        let (done, quarantined) = done_cells(&self.plan, &self.store)?;
+        let (planned, reused) = (self.plan.cells.len() as u64, done.len() as u64);
+        let mut counts = CellCounts {
+            planned,
+            reused,
+            quarantined,
+            ..CellCounts::default()
+        };
+        let conflicts = self.n_conflicts();
+        let mut code = exit::OK;
+        if reused == planned {
+            output::talk(&format!(
+                "{}: nothing to do, all {planned} cells are done",
+                self.plan.bench
+            ));
+        } else {
+            self.announce(planned, reused);
+            let mut manifest = report::manifest(
+                &self.plan,
+                &self.bench,
+                &self.plugins,
+                &self.root,
+                &self.args.compute,
+                self.args.workers,
+            );
+            manifest.cells = counts;
+            self.store.write_manifest(&manifest)?;
+            let outcome = run::run(&self.plan, &self.store, self.order()?, done)?;
+            counts = self.counts(counts, &outcome, conflicts);
+            code = match &outcome.stop {
+                Some(stop) => stop.code,
+                None if counts.conflicts > 0 => exit::PARTIAL,
+                None => report::exit_code(&outcome),
+            };
+            report::finish(&mut manifest, &outcome, counts, code);
+            self.store.write_manifest(&manifest)?;
+            report::tell_failures(&self.plan, &outcome, &self.store);
+            if let Some(stop) = outcome.stop {
+                return Err(stop);
+            }
+            output::talk(&format!(
+                "{}: {} cells done in {}",
+                self.plan.bench,
+                counts.done,
+                clock(started.elapsed())
+            ));
+        }
+        if counts.conflicts > 0 {
+            output::warn(&format!(
+                "{} results differ from those already stored, which stay; the others are in {}",
+                counts.conflicts,
+                self.store.dir().join("conflicts").display()
+            ));
+        }
+        if quarantined > 0 && self.args.strict && code == exit::OK {
+            code = exit::PARTIAL;
+        }
+        self.print()?;
+        Ok(code)
+    }
+
+    fn announce(&self, planned: u64, reused: u64) {
+        let sets: BTreeSet<&str> = self.plan.rows.iter().map(|row| row.sae.as_str()).collect();
+        let models: Vec<&str> = self.bench.models.iter().map(|m| m.name.as_str()).collect();
+        let known = match reused {
+            0 => String::new(),
+            n => format!(", {n} of them done"),
+        };
+        output::talk(&format!(
+            "{}: {planned} cells{known}; {} SAEs of {} sets on {}; results in {}",
+            self.plan.bench,
+            self.plan.rows.len(),
+            sets.len(),
+            models.join(", "),
+            self.store.dir().display()
+        ));
+    }
+
+    fn order(&self) -> Result<Order, Failure> {
+        let compute = &self.args.compute;
+        let threads = compute.threads(self.args.workers);
+        let absolute = |path: &Path| {
+            path.canonicalize().map_err(|error| {
+                Failure::new(exit::UNEXPECTED, format!("{}: {error}", path.display()))
+            })
+        };
+        Ok(Order {
+            launch: Launch::new(threads, compute.reproducible)?,
+            init: Init {
+                plugins: self
+                    .plugin_dirs
+                    .iter()
+                    .map(|dir| absolute(dir))
+                    .collect::<Result<_, _>>()?,
+                sources: self.plan.sources.clone(),
+                store: absolute(self.store.dir())?,
+                device: compute.device.clone(),
+                dtype: compute.dtype,
+                threads,
+                reproducible: compute.reproducible,
+                batch: self.args.batch,
+            },
+            workers: self.args.workers,
+            silence: Duration::from_secs(self.args.timeout),
+        })
+    }
+
+    fn counts(&self, before: CellCounts, outcome: &Outcome, conflicts: u64) -> CellCounts {
+        let is_failed = |key: &str| outcome.failed.contains_key(key);
+        CellCounts {
+            done: outcome.n_done,
+            failed: outcome.failed.len() as u64,
+            blocked: self.plan.blocked(is_failed).len() as u64,
+            conflicts: self.n_conflicts().saturating_sub(conflicts),
+            ..before
+        }
+    }
+
+    /// Second, different results that the store keeps.
+    fn n_conflicts(&self) -> u64 {
+        fs::read_dir(self.store.dir().join("conflicts")).map_or(0, |files| files.count() as u64)
+    }
+
+    fn print(&self) -> Result<(), Failure> {
+        let derived = derive(&self.plan, &self.store)?;
+        let files = write_csv(&self.plan, &derived, &self.store)?;
+        match self.args.format.style() {
+            Some(style) => output::result(&print_tables(&self.plan, &derived, style))?,
+            None => {
+                let first = files.first().cloned().unwrap_or_default();
+                let text = fs::read_to_string(&first).map_err(|error| {
+                    Failure::new(exit::UNEXPECTED, format!("{}: {error}", first.display()))
+                })?;
+                output::result(&text)?;
+            }
+        }
+        for file in files {
+            output::talk(&format!("wrote {}", file.display()));
+        }
+        Ok(())
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        exit::CANNOT_WRITE,
+        format!("cannot write to {}: {error}", path.display()),
+    )
+}

@@ -1,0 +1,288 @@
+//! The workers of a run: started, given cells, heard, buried, replaced.
+
+use std::{
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    time::{Duration, Instant},
+};
+
+use harness_plan::{
+    cell::Cell,
+    exit,
+    protocol::{
+        Counters, Failure as CellFailure, FailureKind, FromWorker, Hello, Init, LogLevel,
+        PROTOCOL_VERSION, Refused,
+    },
+};
+
+use crate::{
+    failure::Failure,
+    signals::{self, Request},
+    worker::{Heard, Launch, Worker},
+};
+
+/// How often time-outs are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Anything that happens to a run.
+enum Happened {
+    Heard(u64, Heard),
+    Asked(Request),
+}
+
+impl From<(u64, Heard)> for Happened {
+    fn from((number, heard): (u64, Heard)) -> Happened {
+        Happened::Heard(number, heard)
+    }
+}
+
+/// What a run hears of its workers.
+#[derive(Debug)]
+pub enum News {
+    /// A worker has said who it is.
+    Hello(Hello),
+    /// A worker can take cells; it did not load these plugins.
+    Ready(Vec<Refused>),
+    /// How far a cell is.
+    Progress { key: String, text: String },
+    /// A cell is done.
+    Done { key: String, counters: Counters },
+    /// A cell failed.
+    Failed { key: String, failure: CellFailure },
+    /// Something to show.
+    Log(LogLevel, String),
+    /// Somebody asks the run to stop.
+    Asked(Request),
+    /// No worker can go on.
+    Stop(Failure),
+    /// Nothing, for a while.
+    Quiet,
+}
+
+/// The workers of a run.
+pub struct Crew {
+    launch: Launch,
+    init: Init,
+    silence: Duration,
+    slots: Vec<Slot>,
+    next_number: u64,
+    tell: Sender<Happened>,
+    happened: Receiver<Happened>,
+}
+
+struct Slot {
+    number: u64,
+    worker: Worker,
+    is_ready: bool,
+    /// Key of the cell under way.
+    busy: Option<String>,
+    /// Checkpoint of the last cell that ran a model: it is loaded.
+    checkpoint: Option<String>,
+    heard: Instant,
+}
+
+impl Crew {
+    /// Start `n` workers; a cell during which its worker says nothing for `silence` fails.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn start(launch: Launch, init: Init, n: u32, silence: Duration) -> Result<Crew, Failure> {
+        let (tell, happened) = mpsc::channel();
+        let tell_signals = tell.clone();
+        // The receiver is gone when the run is over.
+        signals::watch(move |request| drop(tell_signals.send(Happened::Asked(request))));
+        let mut crew = Crew {
+            launch,
+            init,
+            silence,
+            slots: Vec::new(),
+            next_number: 0,
+            tell,
+            happened,
+        };
+        for _ in 0..n {
+            let slot = crew.new_slot()?;
+            crew.slots.push(slot);
+        }
+        Ok(crew)
+    }
+
+    fn new_slot(&mut self) -> Result<Slot, Failure> {
+        self.next_number += 1;
+        let number = self.next_number;
+        Ok(Slot {
+            number,
+            worker: Worker::start(&self.launch, &self.init, number, self.tell.clone())?,
+            is_ready: false,
+            busy: None,
+            checkpoint: None,
+            heard: Instant::now(),
+        })
+    }
+
+    /// Keys of the cells under way.
+    pub fn busy(&self) -> Vec<&str> {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.busy.as_deref())
+            .collect()
+    }
+
+    /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
+    /// other worker has. `ready` are the cells that can be run, in the order of the plan.
+    pub fn assign<'c>(&mut self, mut ready: Vec<&'c Cell>) -> Vec<&'c Cell> {
+        let mut given = Vec::new();
+        for i in 0..self.slots.len() {
+            if !self.slots[i].is_ready || self.slots[i].busy.is_some() {
+                continue;
+            }
+            let elsewhere: Vec<&str> = self
+                .slots
+                .iter()
+                .enumerate()
+                .filter(|(j, _)| *j != i)
+                .filter_map(|(_, slot)| slot.checkpoint.as_deref())
+                .collect();
+            let own = self.slots[i].checkpoint.as_deref();
+            let rank = |cell: &Cell| match cell.checkpoint() {
+                Some(checkpoint) if own == Some(checkpoint) => 0,
+                Some(checkpoint) if elsewhere.contains(&checkpoint) => 2,
+                _ => 1,
+            };
+            let Some(best) = (0..ready.len()).min_by_key(|&j| (rank(ready[j]), j)) else {
+                break;
+            };
+            let cell = ready.remove(best);
+            let slot = &mut self.slots[i];
+            slot.worker.run(cell);
+            slot.busy = Some(cell.key.clone());
+            if let Some(checkpoint) = cell.checkpoint() {
+                slot.checkpoint = Some(checkpoint.to_owned());
+            }
+            slot.heard = Instant::now();
+            given.push(cell);
+        }
+        given
+    }
+
+    /// Wait for what happens next.
+    pub fn listen(&mut self) -> News {
+        if let Some(news) = self.too_silent() {
+            return news;
+        }
+        match self.happened.recv_timeout(TICK) {
+            Ok(Happened::Asked(request)) => News::Asked(request),
+            Ok(Happened::Heard(number, heard)) => {
+                match self.slots.iter().position(|slot| slot.number == number) {
+                    Some(i) => self.heard(i, heard),
+                    // The last words of a worker that has been replaced.
+                    None => News::Quiet,
+                }
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => News::Quiet,
+        }
+    }
+
+    fn heard(&mut self, i: usize, heard: Heard) -> News {
+        self.slots[i].heard = Instant::now();
+        let message = match heard {
+            Heard::Said(message) => message,
+            Heard::Silent => return self.died(i, FailureKind::WorkerDied, None),
+            Heard::Garbled(error) => {
+                return self.died(i, FailureKind::WorkerDied, Some(error.to_string()));
+            }
+        };
+        match message {
+            FromWorker::Hello(hello) if hello.protocol != PROTOCOL_VERSION => {
+                let message = format!(
+                    "harness speaks protocol {PROTOCOL_VERSION}, harness-worker {}",
+                    hello.protocol
+                );
+                News::Stop(
+                    Failure::new(exit::UNEXPECTED, message)
+                        .hint("build both together: `cargo xtask build`"),
+                )
+            }
+            FromWorker::Hello(hello) => News::Hello(hello),
+            FromWorker::Ready { refused } => {
+                self.slots[i].is_ready = true;
+                News::Ready(refused)
+            }
+            FromWorker::Progress {
+                key,
+                done,
+                total,
+                unit,
+            } => News::Progress {
+                key,
+                text: format!("{done}/{total} {unit}"),
+            },
+            FromWorker::Done { key, counters } => {
+                self.slots[i].busy = None;
+                News::Done { key, counters }
+            }
+            FromWorker::Failed(failure) => match self.slots[i].busy.take() {
+                Some(key) => News::Failed { key, failure },
+                None => News::Stop(failure.into()),
+            },
+            FromWorker::Fatal(failure) => News::Stop(failure.into()),
+            FromWorker::Log { level, message } => News::Log(level, message),
+        }
+    }
+
+    /// A worker is dead, or as good as dead: its cell fails and another takes its place.
+    fn died(&mut self, i: usize, kind: FailureKind, why: Option<String>) -> News {
+        let slot = &mut self.slots[i];
+        if !slot.is_ready {
+            return News::Stop(slot.worker.never_ready());
+        }
+        let message = match why {
+            Some(why) => {
+                slot.worker.kill();
+                why
+            }
+            None => slot.worker.death(),
+        };
+        let key = slot.busy.take();
+        match self.new_slot() {
+            Ok(slot) => self.slots[i] = slot,
+            Err(failure) => return News::Stop(failure),
+        }
+        match key {
+            Some(key) => News::Failed {
+                failure: CellFailure {
+                    key: Some(key.clone()),
+                    plugin: None,
+                    message,
+                    kind,
+                },
+                key,
+            },
+            // It had nothing to do, so nothing is lost.
+            None => News::Log(LogLevel::Warn, message),
+        }
+    }
+
+    fn too_silent(&mut self) -> Option<News> {
+        let silence = self.silence;
+        let i = self
+            .slots
+            .iter()
+            .position(|slot| slot.busy.is_some() && slot.heard.elapsed() > silence)?;
+        let why = format!(
+            "the worker said nothing for {} s and was ended; --timeout allows longer",
+            silence.as_secs()
+        );
+        Some(self.died(i, FailureKind::TimedOut, Some(why)))
+    }
+
+    /// End all workers: idle ones in their own time, busy ones at once.
+    pub fn end(self) {
+        for mut slot in self.slots {
+            if slot.busy.is_some() || !slot.is_ready {
+                slot.worker.kill();
+            } else {
+                slot.worker.shut_down();
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Cells in words.
+
+use harness_plan::{cell::Cell, expand::Plan};
+
+/// `steer dream-mask layer 4 k 8`, or `baseline dream` for a cell that serves several SAEs.
+pub fn cell(plan: &Plan, cell: &Cell) -> String {
+    let stage = &cell.stage;
+    let served: Vec<_> = plan
+        .rows
+        .iter()
+        .filter(|row| row.cells.all().contains(&cell.key.as_str()))
+        .collect();
+    match served.as_slice() {
+        [] => format!("{stage} {}", cell.short()),
+        [row] => {
+            let mut text = format!("{stage} {} layer {} k {}", row.sae, row.layer, row.k);
+            if row.group.is_some() {
+                let set = &row.settings;
+                text.push_str(&format!(
+                    " (amp_factor {}, dlm_steps {}, {}{})",
+                    set.amp_factor,
+                    set.dlm_steps,
+                    set.token_scope,
+                    set.k_scope.map_or_else(String::new, |k| format!(" {k}"))
+                ));
+            }
+            text
+        }
+        [row, rest @ ..]
+            if rest
+                .iter()
+                .all(|r| (&r.sae, r.layer, r.k) == (&row.sae, row.layer, row.k)) =>
+        {
+            format!("{stage} {} layer {} k {}", row.sae, row.layer, row.k)
+        }
+        [row, ..] => format!("{stage} {}", row.model),
+    }
+}
+
+/// A number with thousands apart, as people read it.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Bytes in the unit that suits them.
+pub fn bytes(n: u64) -> String {
+    let n = n as f64;
+    match n {
+        n if n >= (1u64 << 30) as f64 => format!("{:.1} GiB", n / (1u64 << 30) as f64),
+        n => format!("{:.0} MiB", (n / (1u64 << 20) as f64).ceil()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        assert_eq!(
+            [0, 999, 1000, 1234567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!([bytes(1), bytes(3 << 29)], ["1 MiB", "1.5 GiB"]);
+    }
+}

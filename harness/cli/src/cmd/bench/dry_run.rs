@@ -1,0 +1,90 @@
+//! `--dry-run`: what a bench would do and what it takes, from configurations alone.
+
+use std::collections::BTreeSet;
+
+use harness_plan::{
+    expand::{Plan, ResolvedBench},
+    stages::Stage,
+};
+
+use super::describe::{bytes, count};
+use crate::output::columns;
+
+/// The text of a dry run; `done` are the keys of cells that are done already.
+pub fn report(plan: &Plan, bench: &ResolvedBench, done: &BTreeSet<String>) -> String {
+    let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
+    let mut rows = vec![row([
+        "stage",
+        "cells",
+        "to run",
+        "block passes",
+        "head rows",
+        "generations",
+        "judge calls",
+    ])];
+    let line = |name: &str, all: u64, cost: &harness_plan::expand::Cost| {
+        row([
+            name,
+            &count(all),
+            &count(cost.cells),
+            &count(cost.block_passes),
+            &count(cost.head_rows),
+            &count(cost.generations),
+            &count(cost.judge_calls),
+        ])
+    };
+    for stage in Stage::ALL {
+        let of_stage: BTreeSet<&str> = plan
+            .cells
+            .iter()
+            .filter(|cell| cell.stage == stage.name())
+            .map(|cell| cell.key.as_str())
+            .collect();
+        if of_stage.is_empty() {
+            continue;
+        }
+        let cost = plan.cost(|key| of_stage.contains(key) && !done.contains(key));
+        rows.push(line(stage.name(), of_stage.len() as u64, &cost));
+    }
+    let total = plan.cost(|key| !done.contains(key));
+    rows.push(line("total", plan.cells.len() as u64, &total));
+
+    let mut text = format!("{}\n\n{}", plan.title, columns(&rows));
+    text.push_str(&format!(
+        "\nmemory of a worker: about {}\n",
+        bytes(plan.memory_bytes())
+    ));
+    for model in &bench.models {
+        let folder = &model.folder;
+        text.push_str(&format!(
+            "model {}: {} blocks, d_model {}, vocabulary {}, {} of weights, {}\n",
+            model.name,
+            folder.n_layers,
+            folder.d_model,
+            folder.vocab_size,
+            bytes(folder.weight_bytes),
+            folder.dir.display()
+        ));
+    }
+    for row in &bench.rows {
+        let layers: BTreeSet<u32> = row.saes.iter().map(|sae| sae.layer).collect();
+        let ks: BTreeSet<u32> = row.saes.iter().map(|sae| sae.k).collect();
+        let list = |numbers: BTreeSet<u32>| {
+            let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            texts.join(",")
+        };
+        text.push_str(&format!(
+            "SAE set {}: {} SAEs, layers {}, k {}, budgets of {}{}\n",
+            row.row.sae,
+            row.saes.len(),
+            list(layers),
+            list(ks),
+            row.profile,
+            row.group
+                .as_ref()
+                .map_or_else(String::new, |group| format!(", {group}"))
+        ));
+    }
+    text.push_str("nothing was loaded and nothing was run\n");
+    text
+}

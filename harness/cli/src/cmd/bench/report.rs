@@ -1,0 +1,225 @@
+//! What is left behind and said at the end of a run: its manifest, its failures, its exit code.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    path::Path,
+    process::{Command, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use harness_plan::{
+    exit,
+    expand::{Plan, ResolvedBench},
+    plugin::Discovery,
+    protocol::FailureKind,
+    stages::{FeaturesParams, PluginRef, Stage},
+    store::{CellCounts, ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store},
+};
+use serde_json::Value;
+
+use super::{describe, run::Outcome};
+use crate::{args::ComputeArgs, output, root::Root};
+
+/// Failures listed one by one.
+const LISTED: usize = 20;
+
+/// The manifest of a run that begins.
+pub fn manifest(
+    plan: &Plan,
+    bench: &ResolvedBench,
+    plugins: &Discovery,
+    root: &Root,
+    compute: &ComputeArgs,
+    workers: u32,
+) -> RunManifest {
+    let mut settings = BTreeMap::new();
+    for (i, row) in bench.rows.iter().enumerate() {
+        let name = match &row.group {
+            Some(group) => format!("{} {group} {i}", row.row.sae),
+            None => row.row.sae.clone(),
+        };
+        let value = serde_json::to_value(&row.settings).unwrap_or(Value::Null);
+        settings.insert(name, value);
+    }
+    let used = used_plugins(plan);
+    let plugins = plugins
+        .found
+        .iter()
+        .filter(|plugin| used.contains(&plugin.hash))
+        .map(|plugin| ManifestPlugin {
+            id: plugin.manifest.id.clone(),
+            version: plugin.manifest.version.clone(),
+            hash: plugin.hash.clone(),
+        })
+        .collect();
+    let checkpoint_of = |dir: &Path| {
+        let dir = dir.canonicalize().ok()?;
+        let found = plan.sources.models.iter().find(|(_, path)| **path == dir);
+        Some(found?.0.clone())
+    };
+    let models = bench
+        .models
+        .iter()
+        .map(|model| ManifestModel {
+            name: model.name.clone(),
+            model_type: model.folder.model_type.clone(),
+            checkpoint: checkpoint_of(&model.folder.dir).unwrap_or_default(),
+        })
+        .collect();
+    RunManifest {
+        command: env::args().collect(),
+        harness: env!("CARGO_PKG_VERSION").to_owned(),
+        git_revision: git_revision(&root.dir),
+        bench: plan.bench.clone(),
+        settings,
+        device: compute.device.clone(),
+        dtype: compute.dtype.name().to_owned(),
+        reproducible: compute.reproducible,
+        workers,
+        threads: compute.threads(workers),
+        plugins,
+        models,
+        saes: saes(plan),
+        data: plan.sources.files.keys().cloned().collect(),
+        started_unix: now(),
+        ..RunManifest::default()
+    }
+}
+
+/// Hashes of the plugins that take part in any cell.
+fn used_plugins(plan: &Plan) -> BTreeSet<String> {
+    fn collect(value: &Value, hashes: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(object) => {
+                if let Ok(plugin) = serde_json::from_value::<PluginRef>(value.clone()) {
+                    hashes.insert(plugin.hash);
+                } else {
+                    object.values().for_each(|value| collect(value, hashes));
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|value| collect(value, hashes)),
+            _ => {}
+        }
+    }
+    let mut hashes = BTreeSet::new();
+    for cell in &plan.cells {
+        collect(&cell.params, &mut hashes);
+    }
+    hashes
+}
+
+fn saes(plan: &Plan) -> Vec<ManifestSae> {
+    let mut saes: Vec<ManifestSae> = plan
+        .cells
+        .iter()
+        .filter(|cell| cell.stage == Stage::Features.name())
+        .filter_map(|cell| cell.params::<FeaturesParams>().ok())
+        .map(|params| ManifestSae {
+            set: params.sae.set,
+            layer: params.sae.layer,
+            k: params.sae.k,
+            hash: params.sae.hash,
+        })
+        .collect();
+    saes.sort_by(|a, b| (&a.set, a.layer, a.k).cmp(&(&b.set, b.layer, b.k)));
+    saes.dedup();
+    saes
+}
+
+/// Enter into a manifest how its run ended.
+pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts, code: u8) {
+    manifest.torch.clone_from(&outcome.torch);
+    manifest.cells = counts;
+    manifest.counters = outcome.counters;
+    manifest.finished_unix = Some(now());
+    manifest.exit_code = Some(code);
+}
+
+/// Tell which cells failed and why, and how many could not be run for it.
+pub fn tell_failures(plan: &Plan, outcome: &Outcome, store: &Store) {
+    if outcome.failed.is_empty() {
+        return;
+    }
+    let blocked = plan.blocked(|key| outcome.failed.contains_key(key)).len();
+    let mut text = match outcome.failed.len() {
+        1 => "1 cell failed".to_owned(),
+        n => format!("{n} cells failed"),
+    };
+    if blocked > 0 {
+        text.push_str(&format!(", {blocked} more need them and were not run"));
+    }
+    text.push_str(&format!(
+        "; the others are kept in {}",
+        store.dir().display()
+    ));
+    let failures = plan
+        .cells
+        .iter()
+        .filter_map(|cell| Some((cell, outcome.failed.get(&cell.key)?)));
+    for (cell, failure) in failures.clone().take(LISTED) {
+        let plugin = failure
+            .plugin
+            .as_ref()
+            .map_or_else(String::new, |plugin| format!("plugin `{plugin}`: "));
+        let message = output::inert(&failure.message).replace('\n', "\n    ");
+        text.push_str(&format!(
+            "\n  {}: {plugin}{message}",
+            describe::cell(plan, cell)
+        ));
+    }
+    if failures.count() > LISTED {
+        text.push_str(&format!("\n  and {} more", outcome.failed.len() - LISTED));
+    }
+    output::talk(&format!("{} {text}", output::red("error:")));
+    output::talk(&format!(
+        "{} the same command runs the failed cells again",
+        output::bold("hint:")
+    ));
+}
+
+/// The exit code of a run that went through all its cells. When nothing could be done for one and the same reason, it is
+/// that reason's.
+pub fn exit_code(outcome: &Outcome) -> u8 {
+    let kinds: Vec<FailureKind> = outcome
+        .failed
+        .values()
+        .map(|failure| failure.kind)
+        .collect();
+    match kinds.first() {
+        None => exit::OK,
+        Some(first) if outcome.n_done == 0 && kinds.iter().all(|kind| kind == first) => {
+            first.exit_code()
+        }
+        Some(_) => exit::PARTIAL,
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}
+
+/// The revision of the repository, with `-dirty` when tracked files were changed.
+fn git_revision(root: &Path) -> Option<String> {
+    let git = |args: &[&str]| {
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(root)
+            .args(args)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    let revision = git(&["rev-parse", "HEAD"]).filter(|revision| !revision.is_empty())?;
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changes.is_empty() {
+        revision
+    } else {
+        format!("{revision}-dirty")
+    })
+}

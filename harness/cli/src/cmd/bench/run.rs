@@ -1,0 +1,254 @@
+//! Runs the cells that are not done: gives them to workers, keeps count, and stops when asked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use harness_plan::{
+    cell::Cell,
+    exit,
+    expand::Plan,
+    protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
+    store::{Provenance, Store},
+};
+
+use super::{
+    crew::{Crew, News},
+    describe,
+};
+use crate::{failure::Failure, output, progress::Progress, signals::Request, worker::Launch};
+
+/// Time a cell in flight gets to finish after a request to stop.
+const GRACE: Duration = Duration::from_secs(3);
+/// Exit code after a second request to stop: the shell's for SIGINT.
+const ABORTED: u8 = 130;
+
+/// What a run needs besides the plan.
+pub struct Order {
+    pub launch: Launch,
+    pub init: Init,
+    pub workers: u32,
+    pub silence: Duration,
+}
+
+/// What became of a run.
+#[derive(Default)]
+pub struct Outcome {
+    /// Keys of all cells that are done now.
+    pub done: BTreeSet<String>,
+    /// Cells done in this run.
+    pub n_done: u64,
+    /// Cells that failed in this run.
+    pub failed: BTreeMap<String, CellFailure>,
+    /// What the cells of this run took together.
+    pub counters: Counters,
+    /// Version of libtorch.
+    pub torch: String,
+    /// Why the run ended before its cells.
+    pub stop: Option<Failure>,
+}
+
+/// Run every cell that is not among `done`.
+///
+/// # Errors
+/// When no worker can be started. Anything later ends up in the outcome.
+pub fn run(
+    plan: &Plan,
+    store: &Store,
+    order: Order,
+    done: BTreeSet<String>,
+) -> Result<Outcome, Failure> {
+    let total = plan.cells.len() as u64 - done.len() as u64;
+    let workers = order.workers.min(u32::try_from(total).unwrap_or(u32::MAX));
+    let provenance = Provenance {
+        device: order.init.device.clone(),
+        threads: order.init.threads,
+        harness: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Provenance::default()
+    };
+    let crew = Crew::start(order.launch, order.init, workers, order.silence)?;
+    let mut run = Run {
+        plan,
+        store,
+        crew,
+        progress: Progress::start(total, "cells"),
+        total,
+        provenance,
+        asked: None,
+        outcome: Outcome {
+            done,
+            ..Outcome::default()
+        },
+    };
+    run.progress.describe("starting");
+    while run.outcome.stop.is_none() && run.step() {}
+    run.progress.finish();
+    run.crew.end();
+    Ok(run.outcome)
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    store: &'a Store,
+    crew: Crew,
+    progress: Progress,
+    total: u64,
+    provenance: Provenance,
+    /// When the run was first asked to stop.
+    asked: Option<Instant>,
+    outcome: Outcome,
+}
+
+impl<'a> Run<'a> {
+    /// Give out cells and take one piece of news; false when nothing is left.
+    fn step(&mut self) -> bool {
+        let ready = self.ready();
+        let nothing_left = ready.is_empty() && self.crew.busy().is_empty();
+        if let Some(at) = self.asked {
+            if self.crew.busy().is_empty() || at.elapsed() > GRACE {
+                self.outcome.stop = Some(self.interrupted());
+                return false;
+            }
+        } else if nothing_left {
+            return false;
+        } else if let Some(cell) = self.crew.assign(ready).last() {
+            self.progress.describe(&describe::cell(self.plan, cell));
+        }
+        match self.crew.listen() {
+            News::Hello(hello) => {
+                self.provenance.torch.clone_from(&hello.torch);
+                self.outcome.torch = hello.torch;
+            }
+            News::Ready(refused) => {
+                for plugin in refused {
+                    let reason = output::inert(&plugin.reason);
+                    self.warn(&format!("refused {}: {reason}", plugin.path.display()));
+                }
+            }
+            News::Progress { key, text } => {
+                if let Some(cell) = self.plan.cell(&key) {
+                    let what = describe::cell(self.plan, cell);
+                    self.progress
+                        .describe(&format!("{what}: {}", output::inert(&text)));
+                }
+            }
+            News::Done { key, counters } => self.done(key, counters),
+            News::Failed { key, failure } => self.failed(key, failure),
+            News::Log(LogLevel::Debug, _) | News::Quiet => {}
+            News::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
+            News::Log(LogLevel::Warn, message) => self.warn(&output::inert(&message)),
+            News::Asked(request) => self.be_asked(request),
+            News::Stop(failure) => self.outcome.stop = Some(failure),
+        }
+        true
+    }
+
+    /// Cells that can be run now, in the order of the plan.
+    fn ready(&self) -> Vec<&'a Cell> {
+        let (plan, done): (&'a Plan, _) = (self.plan, &self.outcome.done);
+        let busy = self.crew.busy();
+        let is_open = |key: &str| {
+            !done.contains(key) && !self.outcome.failed.contains_key(key) && !busy.contains(&key)
+        };
+        plan.cells
+            .iter()
+            .filter(|cell| is_open(&cell.key) && cell.inputs.iter().all(|key| done.contains(key)))
+            .collect()
+    }
+
+    fn done(&mut self, key: String, counters: Counters) {
+        match self.store.is_done(&key) {
+            Ok(true) => {}
+            Ok(false) => {
+                let message = "the worker reported a result that is not in the store".to_owned();
+                return self.failed(key, internal(message));
+            }
+            Err(error) => {
+                self.outcome.stop = Some(Failure::new(error.exit_code(), error.to_string()));
+                return;
+            }
+        }
+        let sum = &mut self.outcome.counters;
+        sum.seconds += counters.seconds;
+        sum.block_passes += counters.block_passes;
+        sum.head_rows += counters.head_rows;
+        sum.generations += counters.generations;
+        sum.judge_calls += counters.judge_calls;
+        sum.judge_tokens += counters.judge_tokens;
+        self.outcome.n_done += 1;
+        self.outcome.done.insert(key);
+        self.advance();
+    }
+
+    fn failed(&mut self, key: String, failure: CellFailure) {
+        // A terminal's Ctrl-C reaches the worker too: its end is then what was asked for.
+        if failure.kind == FailureKind::Interrupted
+            || (self.asked.is_some() && failure.kind == FailureKind::WorkerDied)
+        {
+            self.asked.get_or_insert_with(Instant::now);
+            return;
+        }
+        if failure.kind.stops_run() {
+            let failure = Failure::from(failure);
+            self.outcome.stop =
+                Some(failure.hint("finished cells are kept; the same command goes on"));
+            return;
+        }
+        let Some(cell) = self.plan.cell(&key) else {
+            return;
+        };
+        let what = describe::cell(self.plan, cell);
+        let first_line = failure.message.lines().next().unwrap_or_default();
+        self.warn(&format!("{what} failed: {}", output::inert(first_line)));
+        if let Err(error) = self
+            .store
+            .put_failed(cell, failure.clone(), self.provenance.clone())
+        {
+            self.outcome.stop = Some(Failure::new(error.exit_code(), error.to_string()));
+        }
+        self.outcome.failed.insert(key, failure);
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        let failed = &self.outcome.failed;
+        let blocked = self.plan.blocked(|key| failed.contains_key(key)).len() as u64;
+        let settled = self.outcome.n_done + failed.len() as u64 + blocked;
+        self.progress.set(settled.min(self.total), self.total);
+    }
+
+    fn be_asked(&mut self, request: Request) {
+        if self.asked.is_none() {
+            self.asked = Some(Instant::now());
+            let busy = self.crew.busy().len();
+            if busy > 0 && request == Request::Interrupt {
+                self.progress.talk("stopping; once more ends it at once");
+            }
+        } else if request == Request::Interrupt {
+            self.outcome.stop = Some(Failure::new(ABORTED, "interrupted twice"));
+        }
+    }
+
+    fn interrupted(&self) -> Failure {
+        let message = format!(
+            "interrupted: {} of {} cells done in this run, and kept",
+            self.outcome.n_done, self.total
+        );
+        Failure::new(exit::INTERRUPTED, message).hint("the same command goes on from there")
+    }
+
+    fn warn(&self, text: &str) {
+        self.progress
+            .talk(&format!("{} {text}", output::bold("warning:")));
+    }
+}
+
+fn internal(message: String) -> CellFailure {
+    CellFailure {
+        key: None,
+        plugin: None,
+        message,
+        kind: FailureKind::Internal,
+    }
+}

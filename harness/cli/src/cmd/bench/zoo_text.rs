@@ -1,0 +1,99 @@
+//! The embedded models' own text as files: activation passes and training read files, and their contents are hashed.
+
+use std::{
+    fs,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use harness_data::{Split, documents};
+use harness_plan::exit;
+
+use crate::failure::Failure;
+
+/// Seed of the text of activation passes.
+const HELDOUT_SEED: u64 = 0;
+/// Seed of the text of training; the models themselves were trained on seed 0.
+const TRAIN_SEED: u64 = 1;
+/// Documents of activation passes: about 250,000 tokens, ten times the budget of a table.
+const HELDOUT_DOCUMENTS: u64 = 5_000;
+/// Documents of training, read again from the start when they do not last.
+const TRAIN_DOCUMENTS: u64 = 60_000;
+
+/// The held-out text in a folder, written unless it is there.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn heldout_file(dir: &Path) -> Result<PathBuf, Failure> {
+    file(dir, Split::Heldout, HELDOUT_SEED, HELDOUT_DOCUMENTS)
+}
+
+/// Where [`heldout_file`] puts it.
+pub fn heldout_path(dir: &Path) -> PathBuf {
+    path(dir, Split::Heldout, HELDOUT_SEED)
+}
+
+/// The text to train on in a folder, written unless it is there.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn train_file(dir: &Path) -> Result<PathBuf, Failure> {
+    file(dir, Split::Train, TRAIN_SEED, TRAIN_DOCUMENTS)
+}
+
+fn path(dir: &Path, split: Split, seed: u64) -> PathBuf {
+    dir.join("text")
+        .join(format!("{}-{seed}.jsonl", split.name()))
+}
+
+/// The file is always made anew from its definition and compared, so that a damaged one or one of another version is
+/// replaced; it appears whole or not at all.
+fn file(dir: &Path, split: Split, seed: u64, n: u64) -> Result<PathBuf, Failure> {
+    let path = path(dir, split, seed);
+    let fail = |error: std::io::Error| {
+        let message = format!("cannot write {}: {error}", path.display());
+        Failure::new(exit::CANNOT_WRITE, message)
+    };
+    let folder = dir.join("text");
+    let mut bytes = Vec::new();
+    for document in documents(split, seed, n, None) {
+        serde_json::to_writer(&mut bytes, &document).map_err(|error| fail(error.into()))?;
+        bytes.push(b'\n');
+    }
+    if fs::read(&path).is_ok_and(|there| there == bytes) {
+        return Ok(path);
+    }
+    fs::create_dir_all(&folder).map_err(fail)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".tmp")
+        .tempfile_in(&folder)
+        .map_err(fail)?;
+    let mut out = BufWriter::new(temporary.as_file_mut());
+    out.write_all(&bytes)
+        .and_then(|()| out.flush())
+        .map_err(fail)?;
+    drop(out);
+    temporary.as_file().sync_all().map_err(fail)?;
+    temporary
+        .persist(&path)
+        .map_err(|error| fail(error.error))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_text_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path(), Split::Heldout, 0, 20).unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(whole.iter().filter(|b| **b == b'\n').count(), 20);
+        fs::write(&path, &whole[..100]).unwrap();
+        assert_eq!(file(dir.path(), Split::Heldout, 0, 20).unwrap(), path);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        assert_eq!(fs::read_dir(dir.path().join("text")).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,216 @@
+//! `harness list`: tables, embedded models, SAE sets and the components that plugins offer, read from files alone.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use harness_plan::{
+    bench::Catalogue,
+    exit,
+    plugin::discover,
+    sources::{ModelFolder, SaeSet},
+};
+
+use crate::{
+    args::{PluginDirs, named_dir},
+    failure::Failure,
+    output,
+    root::Root,
+};
+
+/// What there is. Nothing is loaded.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only these
+    what: Option<What>,
+    #[command(flatten)]
+    plugins: PluginDirs,
+    /// A model besides the embedded ones
+    #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
+    model: Vec<(String, PathBuf)>,
+    /// An SAE set besides the embedded ones
+    #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
+    saes: Vec<(String, PathBuf)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// What `harness bench` runs
+    Tables,
+    /// Checkpoints
+    Models,
+    /// SAE sets with their layers and k
+    Saes,
+    /// Components of plugins, from their manifests
+    Plugins,
+}
+
+pub fn run(args: &ListArgs) -> Result<u8, Failure> {
+    let root = Root::find()?;
+    let mut sections = Vec::new();
+    let mut code = exit::OK;
+    for what in What::value_variants() {
+        if args.what.is_some_and(|wanted| wanted != *what) {
+            continue;
+        }
+        let rows = match what {
+            What::Tables => tables(&root)?,
+            What::Models => models(&root, args),
+            What::Saes => sae_sets(&root, args),
+            What::Plugins => match args.plugins.get() {
+                Ok(dirs) => {
+                    let (rows, is_refused) = plugins(&root, &dirs)?;
+                    if is_refused {
+                        code = exit::PLUGIN_REFUSED;
+                    }
+                    rows
+                }
+                // Asked for everything without naming plugins: that is no error.
+                Err(_) if args.what.is_none() => vec![line(&["", "name folders with --plugins"])],
+                Err(failure) => return Err(failure),
+            },
+        };
+        let title = format!("{what:?}").to_lowercase();
+        sections.push(match args.what {
+            Some(_) => output::columns(&rows),
+            None => indented(&title, &output::columns(&rows)),
+        });
+    }
+    output::result(&sections.join("\n"))?;
+    Ok(code)
+}
+
+fn indented(title: &str, text: &str) -> String {
+    let body: String = text.lines().map(|line| format!("  {line}\n")).collect();
+    format!("{title}\n{body}")
+}
+
+fn line(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+fn tables(root: &Root) -> Result<Vec<Vec<String>>, Failure> {
+    let entries = Catalogue::open(&root.tables())?.entries();
+    Ok(entries
+        .into_iter()
+        .map(|entry| match entry.spec {
+            Ok(spec) => vec![entry.name, spec.title],
+            Err(error) => vec![entry.name, format!("unusable: {error}")],
+        })
+        .collect())
+}
+
+/// Names of the embedded models: folders with a config.json.
+pub fn model_names(zoo: &Path) -> Vec<String> {
+    let is_model = |name: &String| zoo.join(name).join("config.json").is_file();
+    folder_names(zoo).into_iter().filter(is_model).collect()
+}
+
+fn folder_names(dir: &Path) -> BTreeSet<String> {
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn models(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
+    let embedded = model_names(&root.zoo())
+        .into_iter()
+        .map(|name| (name.clone(), root.zoo().join(name)));
+    let all = embedded.chain(args.model.iter().cloned());
+    all.map(|(name, dir)| match ModelFolder::read(&name, &dir) {
+        Ok(folder) => {
+            let objective = if folder.is_diffusion {
+                "masked diffusion"
+            } else {
+                "autoregressive"
+            };
+            vec![
+                name,
+                folder.model_type,
+                objective.to_owned(),
+                format!("{} blocks, d_model {}", folder.n_layers, folder.d_model),
+                shown(root, &folder.dir),
+            ]
+        }
+        Err(error) => vec![name, format!("unusable: {error}")],
+    })
+    .collect()
+}
+
+fn sae_sets(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
+    let dir = root.zoo().join("saes");
+    let embedded = folder_names(&dir)
+        .into_iter()
+        .map(|name| (name.clone(), dir.join(name)));
+    let all = embedded.chain(args.saes.iter().cloned());
+    let rows: Vec<Vec<String>> = all
+        .map(|(name, dir)| match SaeSet::read(&name, &dir) {
+            Ok(set) => {
+                let join = |numbers: BTreeSet<u32>| {
+                    let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                    texts.join(",")
+                };
+                let ks = set.saes.iter().map(|sae| sae.k).collect();
+                let d_sae: BTreeSet<u32> = set.saes.iter().map(|sae| sae.d_sae).collect();
+                vec![
+                    name,
+                    format!("{} SAEs", set.saes.len()),
+                    format!("layers {}", join(set.layers().into_iter().collect())),
+                    format!("k {}", join(ks)),
+                    format!("d_sae {}", join(d_sae)),
+                    shown(root, &set.dir),
+                ]
+            }
+            Err(error) => vec![name, format!("unusable: {error}")],
+        })
+        .collect();
+    if rows.is_empty() {
+        return vec![line(&["none", "make some with `harness train`"])];
+    }
+    rows
+}
+
+/// A path within the installation is shown from its root.
+fn shown(root: &Root, dir: &Path) -> String {
+    dir.strip_prefix(&root.dir)
+        .unwrap_or(dir)
+        .display()
+        .to_string()
+}
+
+fn plugins(root: &Root, dirs: &[PathBuf]) -> Result<(Vec<Vec<String>>, bool), Failure> {
+    let found = discover(dirs, Some(&root.beside))
+        .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
+    let mut rows: Vec<Vec<String>> = found
+        .found
+        .iter()
+        .flat_map(|plugin| {
+            plugin.manifest.components.iter().map(|component| {
+                let summary = output::inert(&component.summary);
+                vec![
+                    component.kind.clone(),
+                    output::inert(&component.name),
+                    output::inert(&plugin.manifest.id),
+                    summary,
+                ]
+            })
+        })
+        .collect();
+    rows.sort();
+    for refused in &found.refused {
+        let reason = output::inert(&refused.reason);
+        output::talk(&format!(
+            "{} {}: {reason}",
+            output::red("refused"),
+            refused.path.display()
+        ));
+    }
+    Ok((rows, !found.refused.is_empty()))
+}

@@ -1,0 +1,100 @@
+//! `harness status`: what a folder of results holds.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use clap::Args;
+use harness_plan::{
+    exit,
+    store::{Access, Lookup, Store},
+};
+
+use crate::{failure::Failure, output};
+
+/// What a folder of results holds: cells done and failed, and how the last run ended.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Folder of results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Default)]
+struct Counts {
+    done: u64,
+    failed: u64,
+    damaged: u64,
+}
+
+pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
+    let store = Store::open(&args.out, Access::Read)?;
+    let mut stages: BTreeMap<String, Counts> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for key in keys(&args.out) {
+        match store.lookup(&key)? {
+            Lookup::Missing => {}
+            Lookup::Done(record) => stages.entry(record.stage).or_default().done += 1,
+            Lookup::Failed(record) => {
+                if let Some(failure) = record.failure {
+                    failures.push(format!(
+                        "{} {}: {}",
+                        record.stage,
+                        &key[..12],
+                        output::inert(&failure.message)
+                    ));
+                }
+                stages.entry(record.stage).or_default().failed += 1;
+            }
+            Lookup::Damaged { path, damage } => {
+                failures.push(format!("{}: {damage}", path.display()));
+                stages.entry("unknown".to_owned()).or_default().damaged += 1;
+            }
+        }
+    }
+    if stages.is_empty() {
+        let message = format!("0 cells: {} holds no results", args.out.display());
+        return Err(Failure::new(exit::NOTHING, message));
+    }
+    let mut rows = vec![
+        ["stage", "done", "failed", "damaged"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for (stage, counts) in stages {
+        rows.push(vec![
+            stage,
+            counts.done.to_string(),
+            counts.failed.to_string(),
+            counts.damaged.to_string(),
+        ]);
+    }
+    output::result(&output::columns(&rows))?;
+    if let Some(manifest) = store.read_manifest() {
+        let ended = match manifest.exit_code {
+            Some(code) => format!("ended with exit code {code}"),
+            None => "is under way, or was killed".to_owned(),
+        };
+        output::result(&format!(
+            "\nlast run of {}: {} of {} cells done before, {} in it; it {ended}",
+            manifest.bench, manifest.cells.reused, manifest.cells.planned, manifest.cells.done
+        ))?;
+    }
+    for failure in failures {
+        output::talk(&failure);
+    }
+    Ok(exit::OK)
+}
+
+/// Keys of the cells in a store, by the names of their files.
+fn keys(out: &std::path::Path) -> Vec<String> {
+    let entries = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut keys: Vec<String> = entries(out.join("cells"))
+        .flat_map(|folder| entries(folder.path()))
+        .filter_map(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let key = name.strip_suffix(".json")?;
+            (key.len() == 64 && key.is_ascii()).then(|| key.to_owned())
+        })
+        .collect();
+    keys.sort();
+    keys
+}

@@ -1,0 +1,261 @@
+//! `harness train`: Top-K SAEs for a whole grid of layers, k and policies from one stream of model passes.
+
+use std::{fs, path::PathBuf};
+
+use clap::Args;
+use harness_plan::{
+    exit,
+    jobs::{Event, Job, TrainJob},
+    sources::ModelFolder,
+    stages::Dtype,
+};
+use serde_json::Value;
+
+use super::{bench::zoo_text, generate::model_dir};
+use crate::{
+    args::{ComputeArgs, PluginDirs},
+    failure::Failure,
+    output,
+    progress::Progress,
+    worker::{Ended, run_job},
+};
+
+/// Train SAEs for a grid of layers, k and policies from one stream of model passes.
+///
+/// A run that is interrupted goes on where it was when the same command is given again.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  An embedded model, on its own text, in a minute or two:\n    harness train --model dream --policies mask,unmask --layers 2,5 --k 8,24 --d-sae 320 --tokens 500000 \\\n        --batch 512 --model-batch 16 --context-length 96 --out ./saes --plugins ./plugins\n    harness bench table2 --saes dream-mask=./saes/mask --layers 2,5 --plugins ./plugins --dry-run\n\n  Dream-7B as in the paper:\n    harness train --model /models/Dream-7B --policies mask,unmask --layers 1,5,10,14,23,27 --k 50,80,160,320,520,820 \\\n        --d-sae 16384 --tokens 150000000 --data text.jsonl.gz --dtype bf16 --device cuda:0 --out ./saes --plugins ./plugins"
+)]
+pub struct TrainArgs {
+    /// Checkpoint folder, or the name of an embedded model
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    plugins: PluginDirs,
+    /// Text: jsonl or jsonl.gz with a field `text`, or plain text [default: an embedded model's own text]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Folder of the sets: POLICY/resid_post_layer_L/trainer_i
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Blocks whose output is encoded, from 0
+    #[arg(long, value_delimiter = ',', required = true)]
+    layers: Vec<u32>,
+    /// Active budgets
+    #[arg(long, value_delimiter = ',', required = true, value_parser = clap::value_parser!(u32).range(1..))]
+    k: Vec<u32>,
+    /// Positions trained on: mask and unmask (masked-diffusion models), clean
+    #[arg(long, value_delimiter = ',', required = true, value_parser = ["mask", "unmask", "clean"])]
+    policies: Vec<String>,
+    /// Latents
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    d_sae: u32,
+    /// Activations each SAE is trained on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    tokens: u64,
+    /// Tokens of a text
+    #[arg(long, default_value_t = 2048, value_name = "N")]
+    context_length: u32,
+    /// Texts of a model pass
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    model_batch: u32,
+    /// Activations of an optimiser step
+    #[arg(long, default_value_t = 2048, value_name = "N")]
+    batch: u32,
+    /// Activations held and shuffled
+    #[arg(long, default_value_t = 250_000, value_name = "N")]
+    buffer: u64,
+    /// Learning rate
+    #[arg(long, default_value_t = 3e-4)]
+    lr: f64,
+    /// Steps of linear warm-up [default: 1000, at most a tenth of the run]
+    #[arg(long, value_name = "N")]
+    warmup_steps: Option<u32>,
+    /// Share of the run after which the rate falls to 0
+    #[arg(long, default_value_t = 0.8, value_name = "SHARE")]
+    decay_start: f64,
+    /// Tokens without activation after which a latent is dead [default: 10000000, at most a tenth of the run]
+    #[arg(long, value_name = "N")]
+    dead_after: Option<u64>,
+    /// Weight of the auxiliary loss
+    #[arg(long, default_value_t = 0.03125, value_name = "W")]
+    auxk_alpha: f64,
+    /// Smallest share of masked tokens
+    #[arg(long, default_value_t = 0.05, value_name = "T")]
+    t_min: f64,
+    /// Largest share of masked tokens
+    #[arg(long, default_value_t = 0.5, value_name = "T")]
+    t_max: f64,
+    /// Seed of masks, shuffles and initial weights
+    #[arg(long, default_value_t = 3407)]
+    seed: u64,
+    /// Steps between checkpoints from which a run goes on
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    checkpoint_every: u32,
+    /// saelens or dictionary_learning
+    #[arg(long, default_value = "saelens", value_parser = ["saelens", "dictionary_learning"])]
+    format: String,
+    /// Number format of the written weights: f32 or bf16
+    #[arg(long, default_value = "f32")]
+    save_dtype: Dtype,
+    /// SAE architecture
+    #[arg(long, default_value = "topk", value_name = "NAME")]
+    architecture: String,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+pub fn run(args: &TrainArgs) -> Result<u8, Failure> {
+    let job = Job::Train(Box::new(job(args)?));
+    let mut progress = Progress::start(args.tokens, "tokens");
+    let mut failure = None;
+    let ended = run_job(&args.compute.launch()?, &job, |event| {
+        match event {
+            Event::Progress { done, total, text } => {
+                progress.set(done, total);
+                progress.describe(&output::inert(&text));
+            }
+            Event::Result { value } => {
+                progress.finish();
+                output::result(&line(&value))?;
+            }
+            Event::Failed(why) => failure = Some(why),
+            Event::Log { message, .. } => progress.talk(&message),
+        }
+        Ok(())
+    });
+    progress.finish();
+    match (failure, ended?) {
+        (Some(failure), _) => Err(failure.into()),
+        (None, Ended::Died(message)) => Err(Failure::new(exit::UNEXPECTED, message)
+            .hint("the same command goes on from the last checkpoint")),
+        (None, Ended::Code(code)) => Ok(code),
+    }
+}
+
+fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
+    let model = model_dir(&args.model)?;
+    let folder = ModelFolder::read("model", &model)?;
+    check(args, &folder)?;
+    fs::create_dir_all(&args.out).map_err(|error| {
+        let message = format!("cannot write to --out {}: {error}", args.out.display());
+        Failure::new(exit::CANNOT_WRITE, message)
+    })?;
+    let is_embedded = model != args.model;
+    let data = match (args.data.as_slice(), is_embedded) {
+        ([], true) => vec![zoo_text::train_file(&args.out)?],
+        ([], false) => {
+            let message = "a checkpoint of yours needs text to be trained on";
+            return Err(Failure::new(exit::USAGE, message)
+                .hint("add --data FILE (jsonl, jsonl.gz or plain text)"));
+        }
+        (files, _) => files.to_vec(),
+    };
+    let steps = args.tokens / u64::from(args.batch.max(1));
+    let tenth = |n: u64| (n / 10).max(1);
+    let sorted = |mut numbers: Vec<u32>| {
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    };
+    Ok(TrainJob {
+        model_name: args
+            .model
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        model,
+        plugins: args.plugins.get()?,
+        data,
+        out: args.out.clone(),
+        architecture: args.architecture.clone(),
+        layers: sorted(args.layers.clone()),
+        k: sorted(args.k.clone()),
+        policies: args.policies.clone(),
+        d_sae: args.d_sae,
+        tokens: args.tokens,
+        context_length: args.context_length,
+        model_batch: args.model_batch,
+        batch: args.batch,
+        buffer: args.buffer,
+        lr: args.lr,
+        warmup_steps: args
+            .warmup_steps
+            .unwrap_or_else(|| u32::try_from(tenth(steps).min(1000)).unwrap_or(1000)),
+        decay_start: args.decay_start,
+        dead_after: args
+            .dead_after
+            .unwrap_or_else(|| tenth(args.tokens).min(10_000_000)),
+        auxk_alpha: args.auxk_alpha,
+        t_min: args.t_min,
+        t_max: args.t_max,
+        seed: args.seed,
+        checkpoint_every: args.checkpoint_every,
+        format: args.format.clone(),
+        save_dtype: args.save_dtype,
+        compute: args.compute.compute(),
+    })
+}
+
+/// Everything that does not fit the model, in one message, before anything is loaded.
+fn check(args: &TrainArgs, folder: &ModelFolder) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    for layer in args.layers.iter().filter(|l| **l >= folder.n_layers) {
+        problems.push(format!(
+            "layer {layer} out of range: the model has {} blocks, 0 to {}",
+            folder.n_layers,
+            folder.n_layers - 1
+        ));
+    }
+    for k in args.k.iter().filter(|k| **k > args.d_sae) {
+        problems.push(format!(
+            "--k {k} is more than the {} latents of --d-sae",
+            args.d_sae
+        ));
+    }
+    if !folder.is_diffusion {
+        for policy in args.policies.iter().filter(|p| *p != "clean") {
+            problems.push(format!(
+                "--policies {policy}: {} has no mask token; use clean",
+                folder.model_type
+            ));
+        }
+    }
+    let is_share = |x: f64| x > 0.0 && x <= 1.0;
+    if !(is_share(args.t_min) && is_share(args.t_max) && args.t_min <= args.t_max) {
+        problems.push(format!(
+            "--t-min {} and --t-max {} must be shares above 0, in order",
+            args.t_min, args.t_max
+        ));
+    }
+    if !(args.lr > 0.0 && args.lr.is_finite()) {
+        problems.push(format!("--lr {} must be positive", args.lr));
+    }
+    if !is_share(args.decay_start) {
+        problems.push(format!(
+            "--decay-start {} must be above 0 and at most 1",
+            args.decay_start
+        ));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(exit::CONFIG, problems.join("\n       ")))
+}
+
+/// A trained SAE: its folder first, then what was measured, as `key value`.
+fn line(value: &Value) -> String {
+    let Some(object) = value.as_object() else {
+        return output::inert(&value.to_string());
+    };
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let fields: Vec<String> = object
+        .iter()
+        .map(|(key, value)| format!("{key} {}", text(value)))
+        .collect();
+    output::inert(&fields.join("  "))
+}

@@ -1,0 +1,112 @@
+//! How a command ends when it cannot do what was asked: exit code, message, and what to do next.
+
+use std::{fmt, io};
+
+use harness_plan::{
+    bench::BenchError, config::ConfigError, exit, expand::PlanError, protocol,
+    sources::SourceError, store::StoreError,
+};
+
+use crate::output;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code, of [`harness_plan::exit`].
+    pub code: u8,
+    message: String,
+    hint: String,
+}
+
+impl Failure {
+    /// A failure with an exit code and a message that says what and where.
+    pub fn new(code: u8, message: impl Into<String>) -> Failure {
+        Failure {
+            code,
+            message: message.into(),
+            hint: String::new(),
+        }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = hint.into();
+        self
+    }
+
+    /// The reader of standard output has gone: not an error, and nothing is left to say.
+    pub fn reader_gone() -> Failure {
+        Failure::new(exit::OK, "")
+    }
+
+    /// Say it on standard error.
+    pub fn tell(&self) {
+        if !self.message.is_empty() {
+            output::talk(&self.to_string());
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", output::red("error:"), self.message)?;
+        if !self.hint.is_empty() {
+            write!(f, "\n{} {}", output::bold("hint:"), self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Failure {
+        Failure::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::new(exit::CONFIG, error.to_string())
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Failure {
+        Failure::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Failure {
+        Failure::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<protocol::Failure> for Failure {
+    fn from(failure: protocol::Failure) -> Failure {
+        let message = match &failure.plugin {
+            Some(plugin) => format!("plugin `{plugin}`: {}", failure.message),
+            None => failure.message.clone(),
+        };
+        Failure::new(failure.kind.exit_code(), message)
+    }
+}
+
+/// Results could not be written to standard output.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::reader_gone(),
+            _ => Failure::new(
+                exit::CANNOT_WRITE,
+                format!("cannot write to standard output: {error}"),
+            ),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Where the benches and the embedded models lie.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use harness_plan::exit;
+
+use crate::failure::Failure;
+
+/// Names the installation's folder when it is not above the executable.
+pub const ROOT_VARIABLE: &str = "HARNESS_ROOT";
+
+/// The repository, or an installation, which repeats its layout.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The folder that holds benchmarks/tables.
+    pub dir: PathBuf,
+    /// The folder of the executable: libraries of plugins and the worker are looked up here.
+    pub beside: PathBuf,
+}
+
+impl Root {
+    /// Find it above the executable, or where `HARNESS_ROOT` says.
+    ///
+    /// # Errors
+    /// When neither holds benchmarks/tables.
+    pub fn find() -> Result<Root, Failure> {
+        let executable = executable()?;
+        let beside = executable.parent().unwrap_or(Path::new(".")).to_path_buf();
+        if let Some(dir) = env::var_os(ROOT_VARIABLE).filter(|dir| !dir.is_empty()) {
+            let dir = PathBuf::from(dir);
+            if has_tables(&dir) {
+                return Ok(Root { dir, beside });
+            }
+            let message = format!(
+                "{ROOT_VARIABLE}={} holds no benchmarks/tables",
+                dir.display()
+            );
+            return Err(Failure::new(exit::CONFIG, message));
+        }
+        match executable.ancestors().find(|dir| has_tables(dir)) {
+            Some(dir) => Ok(Root {
+                dir: dir.to_path_buf(),
+                beside,
+            }),
+            None => {
+                let message = format!(
+                    "no folder above {} holds benchmarks/tables",
+                    executable.display()
+                );
+                Err(Failure::new(exit::CONFIG, message)
+                    .hint(format!("set {ROOT_VARIABLE} to the repository")))
+            }
+        }
+    }
+
+    /// Bench files.
+    pub fn tables(&self) -> PathBuf {
+        self.dir.join("benchmarks/tables")
+    }
+
+    /// The embedded models.
+    pub fn zoo(&self) -> PathBuf {
+        self.dir.join("benchmarks/zoo")
+    }
+}
+
+fn has_tables(dir: &Path) -> bool {
+    dir.join("benchmarks/tables").is_dir()
+}
+
+/// The executable itself, links resolved.
+///
+/// # Errors
+/// When the system does not say.
+pub fn executable() -> Result<PathBuf, Failure> {
+    env::current_exe()
+        .and_then(|path| path.canonicalize())
+        .map_err(|error| {
+            Failure::new(
+                exit::UNEXPECTED,
+                format!("the path of this executable is unknown: {error}"),
+            )
+        })
+}

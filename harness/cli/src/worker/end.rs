@@ -1,0 +1,144 @@
+//! How a worker ended, in words.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+};
+
+use harness_plan::exit;
+
+use crate::{failure::Failure, output::inert};
+
+/// Lines of standard error kept.
+const KEPT_LINES: usize = 12;
+/// Bytes of one line kept.
+const KEPT_BYTES: u64 = 4096;
+
+/// The last lines of a worker's standard error.
+pub struct Tail {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Tail {
+    /// Keep the last lines of a stream, reading it to its end on a thread of its own.
+    pub fn of(stream: impl Read + Send + 'static) -> Tail {
+        let lines = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            loop {
+                let mut line = Vec::new();
+                match (&mut stream).take(KEPT_BYTES).read_until(b'\n', &mut line) {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => {}
+                }
+                let line = inert(String::from_utf8_lossy(&line).trim_end());
+                if let Ok(mut kept) = kept.lock()
+                    && !line.is_empty()
+                {
+                    kept.push_back(line);
+                    if kept.len() > KEPT_LINES {
+                        kept.pop_front();
+                    }
+                }
+            }
+        });
+        Tail {
+            lines,
+            reader: Some(reader),
+        }
+    }
+
+    /// The lines, once the process has ended.
+    pub fn finish(mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            // A reader that panicked has kept what it had.
+            let _ = reader.join();
+        }
+        self.lines.lock().map_or_else(
+            |_| String::new(),
+            |lines| lines.iter().cloned().collect::<Vec<_>>().join("\n"),
+        )
+    }
+}
+
+/// What an exit status says, such as `was killed by signal 11 (SIGSEGV: a bad memory access)`.
+pub fn describe(status: ExitStatus) -> String {
+    let Some(signal) = status.signal() else {
+        let code = status
+            .code()
+            .map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+        return format!("ended with exit code {code}");
+    };
+    let name = match signal {
+        4 => " (SIGILL: an instruction this processor does not have)",
+        6 => " (SIGABRT: it aborted)",
+        7 => " (SIGBUS: a file that shrank, or a full disk, under a memory map)",
+        8 => " (SIGFPE: an arithmetic fault)",
+        9 => " (SIGKILL: often the system, out of memory)",
+        11 => " (SIGSEGV: a bad memory access)",
+        15 => " (SIGTERM)",
+        _ => "",
+    };
+    format!("was killed by signal {signal}{name}")
+}
+
+/// The message about a worker that ended unasked, with what it said last.
+pub fn death(status: ExitStatus, stderr: &str) -> String {
+    let mut message = format!("the worker {}", describe(status));
+    if !stderr.is_empty() {
+        message.push_str("; its last words:\n  ");
+        message.push_str(&stderr.replace('\n', "\n  "));
+    }
+    message
+}
+
+/// A worker that ended before it said anything: mostly a libtorch that is not found.
+pub fn never_spoke(status: ExitStatus, stderr: &str) -> Failure {
+    let is_linker = status.code() == Some(127) || stderr.contains("error while loading shared");
+    let hint = if is_linker {
+        "libtorch is fetched and linked by `cargo xtask setup`"
+    } else {
+        "build host, worker and plugins together: `cargo xtask build`"
+    };
+    Failure::new(exit::UNEXPECTED, death(status, stderr)).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deaths_are_told_with_signal_and_last_words() {
+        let status = ExitStatus::from_raw(6);
+        let text = death(status, "terminate called\nboom");
+        assert!(text.contains("signal 6 (SIGABRT"), "{text}");
+        assert!(text.ends_with("its last words:\n  terminate called\n  boom"));
+        assert_eq!(
+            death(ExitStatus::from_raw(3 << 8), ""),
+            "the worker ended with exit code 3"
+        );
+    }
+
+    #[test]
+    fn a_missing_libtorch_names_its_cure() {
+        let failure = never_spoke(
+            ExitStatus::from_raw(127 << 8),
+            "error while loading shared libraries: libtorch_cpu.so",
+        );
+        assert!(failure.to_string().contains("cargo xtask setup"));
+    }
+
+    #[test]
+    fn only_the_last_lines_are_kept() {
+        let text: String = (0..100).map(|i| format!("line {i}\n")).collect();
+        let kept = Tail::of(std::io::Cursor::new(text)).finish();
+        assert_eq!(kept.lines().count(), KEPT_LINES);
+        assert!(kept.ends_with("line 99"));
+    }
+}

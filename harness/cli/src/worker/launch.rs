@@ -1,0 +1,115 @@
+//! The command that starts a worker.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use harness_plan::exit;
+
+use crate::{failure::Failure, root};
+
+/// Settings of the numeric libraries under which results hold on any x86-64 machine with AVX2: ATen and oneDNN take
+/// their AVX2 code everywhere. MKL keeps an AVX2 promise on Intel's processors only; `COMPATIBLE` is the branch it takes
+/// on all of them.
+const PINNED: [(&str, &str); 4] = [
+    ("ATEN_CPU_CAPABILITY", "avx2"),
+    ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+    ("MKL_CBWR", "COMPATIBLE"),
+    ("MKL_DYNAMIC", "FALSE"),
+];
+
+/// How workers are started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    program: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Launch {
+    /// Workers with this many threads; `reproducible` pins the instruction set.
+    ///
+    /// # Errors
+    /// When there is no `harness-worker` beside this executable.
+    pub fn new(threads: u32, reproducible: bool) -> Result<Launch, Failure> {
+        let executable = root::executable()?;
+        let program = executable.with_file_name("harness-worker");
+        if !program.is_file() {
+            let message = format!("there is no {}", program.display());
+            return Err(Failure::new(exit::UNEXPECTED, message)
+                .hint("build it together with the plugins: `cargo xtask build`"));
+        }
+        let threads = OsString::from(threads.to_string());
+        let mut environment = vec![
+            ("OMP_NUM_THREADS", threads.clone()),
+            ("MKL_NUM_THREADS", threads),
+        ];
+        if reproducible {
+            environment.extend(PINNED.map(|(name, value)| (name, OsString::from(value))));
+        }
+        if let Some(lib) = named_libtorch() {
+            let old = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+            let folders = std::iter::once(lib).chain(env::split_paths(&old));
+            // A folder with a colon in its name cannot be put on the path; the worker then uses the linked libtorch.
+            if let Ok(path) = env::join_paths(folders.filter(|dir| !dir.as_os_str().is_empty())) {
+                environment.push(("LD_LIBRARY_PATH", path));
+            }
+        }
+        Ok(Launch {
+            program,
+            environment,
+        })
+    }
+
+    /// Start a worker in a mode (`serve` or `job`), with pipes on all its streams.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(&self, mode: &str) -> Result<Child, Failure> {
+        Command::new(&self.program)
+            .arg(mode)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| {
+                let message = format!("cannot start {}: {error}", self.program.display());
+                Failure::new(exit::UNEXPECTED, message)
+                    .hint("build it again with `cargo xtask build`")
+            })
+    }
+}
+
+/// The library folder of a libtorch that the user names. Without one the worker finds the linked one by itself.
+fn named_libtorch() -> Option<PathBuf> {
+    let is_set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let folder = if is_set("LIBTORCH_USE_PYTORCH").is_some() {
+        python_torch()?
+    } else {
+        PathBuf::from(is_set("LIBTORCH")?)
+    };
+    let lib = folder.join("lib");
+    lib.is_dir().then(|| lib.canonicalize().unwrap_or(lib))
+}
+
+/// The folder of Python's torch package, found without importing it: that takes seconds.
+fn python_torch() -> Option<PathBuf> {
+    let script =
+        "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])";
+    let interpreter = if env::var_os("VIRTUAL_ENV").is_some() {
+        "python"
+    } else {
+        "python3"
+    };
+    let output = Command::new(interpreter)
+        .args(["-c", script])
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let folder = String::from_utf8(output.stdout).ok()?;
+    let folder = Path::new(folder.trim());
+    folder.is_dir().then(|| folder.to_path_buf())
+}

@@ -1,0 +1,11 @@
+//! `harness-worker` processes: where the program is, what environment it gets, how it is talked to, and how it ended.
+
+mod end;
+mod job;
+mod launch;
+mod session;
+
+pub use end::Tail;
+pub use job::{Ended, run_job};
+pub use launch::Launch;
+pub use session::{Heard, Worker};
