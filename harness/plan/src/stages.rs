@@ -1,7 +1,7 @@
 //! The stages of the steering benches and the parameters of their cells.
 //!
 //! ```text
-//! features ──► explain ─────────────┐
+//! features ──► explain ─────────────┤
 //!     └──────► steer ──► perplexity ├─► score
 //! baseline ──────┬─────► perplexity │
 //!                └─────► judge ─────┘      (judge reads explain, baseline and steer)
@@ -30,7 +30,7 @@ pub enum Stage {
     /// [`JudgeParams`] → [`crate::outputs::JudgeOutput`]; inputs: explain, baseline, steer.
     Judge,
     /// [`ScoreParams`] → [`crate::outputs::ScoreOutput`]; inputs: features, judge, perplexity of the baseline,
-    /// perplexity of the steered texts.
+    /// perplexity of the steered texts, explain.
     Score,
 }
 

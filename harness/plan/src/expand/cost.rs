@@ -2,7 +2,8 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use super::{Plan, ResolvedBench};
+use super::{Plan, ResolvedBench, ResolvedRow};
+use crate::sources::SaeFolder;
 
 /// Rows of a batch that the memory estimate assumes.
 const BATCH_ROWS: u64 = 64;
@@ -53,7 +54,7 @@ impl Plan {
 /// Memory of the most demanding row.
 pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
     let dtype_bytes = bench.numerics.dtype.bytes();
-    let of_row = |row: &super::ResolvedRow| {
+    let of_row = |row: &ResolvedRow| {
         let folder = &bench.models[row.model].folder;
         // Weight files hold two bytes a number.
         let weights = folder.weight_bytes / 2 * dtype_bytes;
@@ -77,4 +78,83 @@ pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
         weights + sae + tokens * (latents + activations) + LOGIT_CHUNK_BYTES
     };
     bench.rows.iter().map(of_row).max().unwrap_or(0)
+}
+
+/// Costs of the cells of one SAE.
+pub(super) struct RowCosts {
+    pub(super) features: Cost,
+    pub(super) explain: Cost,
+    pub(super) baseline: Cost,
+    pub(super) steer: Cost,
+    pub(super) baseline_perplexity: Cost,
+    pub(super) steer_perplexity: Cost,
+    pub(super) judge: Cost,
+}
+
+impl RowCosts {
+    pub(super) fn of(bench: &ResolvedBench, row: &ResolvedRow, sae: &SaeFolder) -> RowCosts {
+        let set = &row.settings;
+        let model = &bench.models[row.model].folder;
+        let scorer_layers = u64::from(bench.models[row.scorer].folder.n_layers);
+        let new_tokens = u64::from(set.max_new_tokens);
+        let contexts = set.budget_tokens.div_ceil(u64::from(set.context_length));
+        let pool = bench.prefixes.len() as u64;
+        let texts = u64::from(set.n_features) * u64::from(set.n_prefix);
+        let one = Cost {
+            cells: 1,
+            ..Cost::default()
+        };
+        let steps = if model.is_diffusion {
+            u64::from(set.dlm_steps)
+        } else {
+            new_tokens
+        };
+        let generate = |texts: u64| Cost {
+            block_passes: texts * steps * u64::from(model.n_layers),
+            // A denoising run scores what is still masked, half of it on average.
+            head_rows: if model.is_diffusion {
+                texts * new_tokens * (steps + 1) / 2
+            } else {
+                texts * new_tokens
+            },
+            generations: texts,
+            ..one
+        };
+        let score = |texts: u64| Cost {
+            block_passes: texts * scorer_layers,
+            head_rows: texts * new_tokens,
+            ..one
+        };
+        // The pass is shared by the SAEs of a model that read the same text: each is charged its share of the blocks below.
+        let sharing = bench
+            .rows
+            .iter()
+            .filter(|r| {
+                r.model == row.model
+                    && r.data == row.data
+                    && r.settings.budget_tokens == set.budget_tokens
+            })
+            .flat_map(|r| &r.saes)
+            .filter(|s| s.layer == sae.layer)
+            .count()
+            .max(1) as u64;
+        RowCosts {
+            features: Cost {
+                block_passes: contexts.div_ceil(sharing),
+                ..one
+            },
+            explain: Cost {
+                judge_calls: u64::from(set.n_features),
+                ..one
+            },
+            baseline: generate(pool),
+            steer: generate(texts),
+            baseline_perplexity: score(pool),
+            steer_perplexity: score(texts),
+            judge: Cost {
+                judge_calls: texts,
+                ..one
+            },
+        }
+    }
 }

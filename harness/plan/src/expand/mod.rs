@@ -1,6 +1,7 @@
 //! From a bench to cells: [`resolve`] checks a bench against what is on disk, [`expand`] makes the cells, and
 //! [`Plan::cost`] says what they will take.
 
+mod components;
 mod cost;
 mod error;
 mod plan;

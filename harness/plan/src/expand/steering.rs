@@ -1,15 +1,14 @@
 use std::collections::BTreeMap;
 
-use harness_core::{layer::depth_of, suggest};
+use harness_core::layer::{Depth, depth_of};
 use serde::Serialize;
 
 use super::{
     Cost, Plan, PlanError, PlannedRow, ResolvedBench, ResolvedModel, ResolvedRow, RowCells,
-    cost::memory_bytes,
+    components::Components, cost::RowCosts, cost::memory_bytes,
 };
 use crate::{
     cell::Cell,
-    config::Problem,
     hash::{HashCache, HashError},
     plugin::Discovery,
     protocol::Sources,
@@ -220,6 +219,7 @@ impl Expander<'_> {
             judged.clone(),
             baseline_perplexity.clone(),
             steer_perplexity.clone(),
+            explain.clone(),
         ];
         let score = self.add(
             Stage::Score,
@@ -239,7 +239,7 @@ impl Expander<'_> {
             model: row.row.model.clone(),
             sae: row.row.sae.clone(),
             layer: sae.layer,
-            depth: depth.unwrap_or(harness_core::layer::Depth::Shallow),
+            depth: depth.unwrap_or(Depth::Shallow),
             k: sae.k,
             is_diffusion: model.folder.is_diffusion,
             group: row.group.clone(),
@@ -326,206 +326,6 @@ fn paper_layer(row: &ResolvedRow, layer: u32) -> Option<u32> {
         .iter()
         .position(|l| *l == layer)?;
     row.row.real_layers.get(place).copied()
-}
-
-/// Costs of the cells of one SAE.
-struct RowCosts {
-    features: Cost,
-    explain: Cost,
-    baseline: Cost,
-    steer: Cost,
-    baseline_perplexity: Cost,
-    steer_perplexity: Cost,
-    judge: Cost,
-}
-
-impl RowCosts {
-    fn of(bench: &ResolvedBench, row: &ResolvedRow, sae: &SaeFolder) -> RowCosts {
-        let set = &row.settings;
-        let model = &bench.models[row.model].folder;
-        let scorer_layers = u64::from(bench.models[row.scorer].folder.n_layers);
-        let new_tokens = u64::from(set.max_new_tokens);
-        let contexts = set.budget_tokens.div_ceil(u64::from(set.context_length));
-        let pool = bench.prefixes.len() as u64;
-        let texts = u64::from(set.n_features) * u64::from(set.n_prefix);
-        let one = Cost {
-            cells: 1,
-            ..Cost::default()
-        };
-        let steps = if model.is_diffusion {
-            u64::from(set.dlm_steps)
-        } else {
-            new_tokens
-        };
-        let generate = |texts: u64| Cost {
-            block_passes: texts * steps * u64::from(model.n_layers),
-            // A denoising run scores what is still masked, half of it on average.
-            head_rows: if model.is_diffusion {
-                texts * new_tokens * (steps + 1) / 2
-            } else {
-                texts * new_tokens
-            },
-            generations: texts,
-            ..one
-        };
-        let score = |texts: u64| Cost {
-            block_passes: texts * scorer_layers,
-            head_rows: texts * new_tokens,
-            ..one
-        };
-        // The pass is shared by the SAEs of a model that read the same text: each is charged its share of the blocks below.
-        let sharing = bench
-            .rows
-            .iter()
-            .filter(|r| {
-                r.model == row.model
-                    && r.data == row.data
-                    && r.settings.budget_tokens == set.budget_tokens
-            })
-            .flat_map(|r| &r.saes)
-            .filter(|s| s.layer == sae.layer)
-            .count()
-            .max(1) as u64;
-        RowCosts {
-            features: Cost {
-                block_passes: contexts.div_ceil(sharing),
-                ..one
-            },
-            explain: Cost {
-                judge_calls: u64::from(set.n_features),
-                ..one
-            },
-            baseline: generate(pool),
-            steer: generate(texts),
-            baseline_perplexity: score(pool),
-            steer_perplexity: score(texts),
-            judge: Cost {
-                judge_calls: texts,
-                ..one
-            },
-        }
-    }
-}
-
-/// Components the bench needs, found among the plugins.
-struct Components {
-    found: BTreeMap<(&'static str, String), PluginRef>,
-}
-
-impl Components {
-    fn find(bench: &ResolvedBench, plugins: &Discovery) -> Result<Components, PlanError> {
-        let mut found = BTreeMap::new();
-        let mut problems: Vec<Problem> = Vec::new();
-        let mut need = |kind: &'static str, name: &str, is_model_type: bool| {
-            let key = (kind, name.to_owned());
-            if found.contains_key(&key) {
-                return;
-            }
-            let hit = if is_model_type {
-                plugins
-                    .model_for_type(name)
-                    .map(|(plugin, component)| (plugin, component.to_owned()))
-            } else {
-                plugins
-                    .component(kind, name)
-                    .map(|plugin| (plugin, name.to_owned()))
-            };
-            if let Some((plugin, component)) = hit {
-                let (plugin, hash) = (plugin.manifest.id.clone(), plugin.hash.clone());
-                found.insert(
-                    key,
-                    PluginRef {
-                        kind: kind.to_owned(),
-                        name: component,
-                        plugin,
-                        hash,
-                    },
-                );
-                return;
-            }
-            let problem = missing(bench, plugins, kind, name, is_model_type);
-            if !problems.contains(&problem) {
-                problems.push(problem);
-            }
-        };
-        for row in &bench.rows {
-            let set = &row.settings;
-            for model in [row.model, row.scorer] {
-                need("model", &bench.models[model].folder.model_type, true);
-            }
-            need("sae", &set.architecture, false);
-            need("steering", &set.token_scope, false);
-            need("judge", &set.judge, false);
-            if bench.models[row.model].folder.is_diffusion {
-                need("remasker", &set.order, false);
-            }
-            for metric in &set.metrics {
-                need("metric", metric, false);
-            }
-        }
-        match problems.is_empty() {
-            true => Ok(Components { found }),
-            false if plugins.refused.is_empty() => {
-                Err(PlanError::Config(crate::config::ConfigError { problems }))
-            }
-            false => Err(PlanError::Plugins(problems)),
-        }
-    }
-
-    /// A component that [`Components::find`] has found.
-    fn get(&self, kind: &'static str, name: &str) -> PluginRef {
-        self.found
-            .get(&(kind, name.to_owned()))
-            .cloned()
-            .unwrap_or_else(|| PluginRef {
-                kind: kind.to_owned(),
-                name: name.to_owned(),
-                plugin: String::new(),
-                hash: String::new(),
-            })
-    }
-}
-
-fn missing(
-    bench: &ResolvedBench,
-    plugins: &Discovery,
-    kind: &str,
-    name: &str,
-    is_model_type: bool,
-) -> Problem {
-    let message = if is_model_type {
-        let folder = bench
-            .models
-            .iter()
-            .find(|m| m.folder.model_type == name)
-            .map(|m| m.folder.dir.display().to_string());
-        format!(
-            "no model adapter reads model_type `{name}` ({}); remote code is never run",
-            folder.unwrap_or_default()
-        )
-    } else {
-        format!("no plugin offers {kind} `{name}`")
-    };
-    let types: Vec<&str> = plugins
-        .found
-        .iter()
-        .flat_map(|p| &p.manifest.components)
-        .flat_map(|c| c.model_types.iter().map(String::as_str))
-        .collect();
-    let known = if is_model_type {
-        types
-    } else {
-        plugins.names(kind)
-    };
-    let mut hint = suggest::hint(name, known);
-    for refused in &plugins.refused {
-        hint.push_str(&format!(
-            "\n  refused: {}: {}",
-            refused.path.display(),
-            refused.reason
-        ));
-    }
-    Problem::new(&bench.spec.origin, message, hint)
 }
 
 fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf, PlanError> {

@@ -6,6 +6,8 @@
 mod discover;
 mod file;
 mod manifest;
+#[cfg(test)]
+mod tests;
 
 pub use discover::{Discovery, FoundPlugin, RefusedPlugin, discover};
 pub use manifest::{ABI_MAJOR, ComponentEntry, KINDS, Manifest};

@@ -14,6 +14,8 @@ mod cells;
 mod gc;
 mod manifest;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use cells::{Access, Lookup, Put, Store, StoreError};
 pub use manifest::{CellCounts, ManifestModel, ManifestPlugin, ManifestSae, RunManifest};

@@ -1,0 +1,132 @@
+use std::collections::BTreeMap;
+
+use harness_core::suggest;
+
+use super::{PlanError, ResolvedBench};
+use crate::{
+    config::{ConfigError, Problem},
+    plugin::Discovery,
+    stages::PluginRef,
+};
+
+/// Components the bench needs, found among the plugins.
+pub(super) struct Components {
+    found: BTreeMap<(&'static str, String), PluginRef>,
+}
+
+impl Components {
+    pub(super) fn find(
+        bench: &ResolvedBench,
+        plugins: &Discovery,
+    ) -> Result<Components, PlanError> {
+        let mut found = BTreeMap::new();
+        let mut problems: Vec<Problem> = Vec::new();
+        let mut need = |kind: &'static str, name: &str, is_model_type: bool| {
+            let key = (kind, name.to_owned());
+            if found.contains_key(&key) {
+                return;
+            }
+            let hit = if is_model_type {
+                plugins
+                    .model_for_type(name)
+                    .map(|(plugin, component)| (plugin, component.to_owned()))
+            } else {
+                plugins
+                    .component(kind, name)
+                    .map(|plugin| (plugin, name.to_owned()))
+            };
+            if let Some((plugin, component)) = hit {
+                let (plugin, hash) = (plugin.manifest.id.clone(), plugin.hash.clone());
+                found.insert(
+                    key,
+                    PluginRef {
+                        kind: kind.to_owned(),
+                        name: component,
+                        plugin,
+                        hash,
+                    },
+                );
+                return;
+            }
+            let problem = missing(bench, plugins, kind, name, is_model_type);
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        };
+        for row in &bench.rows {
+            let set = &row.settings;
+            for model in [row.model, row.scorer] {
+                need("model", &bench.models[model].folder.model_type, true);
+            }
+            need("sae", &set.architecture, false);
+            need("steering", &set.token_scope, false);
+            need("judge", &set.judge, false);
+            if bench.models[row.model].folder.is_diffusion {
+                need("remasker", &set.order, false);
+            }
+            for metric in &set.metrics {
+                need("metric", metric, false);
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(Components { found }),
+            false if plugins.refused.is_empty() => Err(PlanError::Config(ConfigError { problems })),
+            false => Err(PlanError::Plugins(problems)),
+        }
+    }
+
+    /// A component that [`Components::find`] has found.
+    pub(super) fn get(&self, kind: &'static str, name: &str) -> PluginRef {
+        self.found
+            .get(&(kind, name.to_owned()))
+            .cloned()
+            .unwrap_or_else(|| PluginRef {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                plugin: String::new(),
+                hash: String::new(),
+            })
+    }
+}
+
+fn missing(
+    bench: &ResolvedBench,
+    plugins: &Discovery,
+    kind: &str,
+    name: &str,
+    is_model_type: bool,
+) -> Problem {
+    let message = if is_model_type {
+        let folder = bench
+            .models
+            .iter()
+            .find(|m| m.folder.model_type == name)
+            .map(|m| m.folder.dir.display().to_string());
+        format!(
+            "no model adapter reads model_type `{name}` ({}); remote code is never run",
+            folder.unwrap_or_default()
+        )
+    } else {
+        format!("no plugin offers {kind} `{name}`")
+    };
+    let types: Vec<&str> = plugins
+        .found
+        .iter()
+        .flat_map(|p| &p.manifest.components)
+        .flat_map(|c| c.model_types.iter().map(String::as_str))
+        .collect();
+    let known = if is_model_type {
+        types
+    } else {
+        plugins.names(kind)
+    };
+    let mut hint = suggest::hint(name, known);
+    for refused in &plugins.refused {
+        hint.push_str(&format!(
+            "\n  refused: {}: {}",
+            refused.path.display(),
+            refused.reason
+        ));
+    }
+    Problem::new(&bench.spec.origin, message, hint)
+}
