@@ -1,1 +1,8 @@
+//! Integration tests: the built programs from outside.
 
+mod bench;
+mod cli;
+mod compare;
+mod golden;
+mod plugins;
+mod support;

@@ -113,3 +113,46 @@ pub(super) fn max_abs(a: &Tensor, b: &Tensor) -> f64 {
         .max()
         .double_value(&[])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_outside_an_output_shows() {
+        let out = Guarded::new(&normal("test", &[3, 4]));
+        let mut view = out.view();
+        let _ = view.fill_(2.0);
+        assert!(out.margins_unchanged("x").is_ok());
+        assert!(
+            out.unchanged("x").is_err(),
+            "an input may not be written at all"
+        );
+        let n = out.buffer.size()[0];
+        let _ = out.buffer.narrow(0, n - MARGIN, 1).fill_(1.0);
+        assert!(out.margins_unchanged("x").is_err());
+    }
+
+    #[test]
+    fn bits_are_compared_and_not_values() {
+        let of = |x: f32| Tensor::from_slice(&[x]);
+        assert!(same_bits(&of(f32::NAN), &of(f32::NAN)));
+        assert!(!same_bits(&of(0.0), &of(-0.0)));
+        assert!(!same_bits(&of(0.0), &of(0.0).to_kind(Kind::Double)));
+        let half = |x: f32| of(x).to_kind(Kind::BFloat16);
+        assert!(same_bits(&half(1.5), &half(1.5)) && !same_bits(&half(1.5), &half(2.5)));
+    }
+
+    #[test]
+    fn draws_are_repeatable_and_their_own() {
+        let a = uniform("a", &[2, 3]);
+        assert!(same_bits(&a, &uniform("a", &[2, 3])));
+        assert!(!same_bits(&a, &uniform("b", &[2, 3])));
+        assert!(
+            max_abs(
+                &integers("a", 7, &[50]),
+                &Tensor::zeros([50], (Kind::Int64, tch::Device::Cpu))
+            ) < 7.0
+        );
+    }
+}

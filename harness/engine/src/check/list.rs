@@ -114,3 +114,37 @@ pub(super) fn parse<'a>(dirs: &[PathBuf], id: &'a str) -> Result<Parsed<'a>, Str
         name,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_kind_has_tests_of_unique_names() {
+        for kind in harness_plan::plugin::KINDS {
+            let all: Vec<&str> = super::super::component::TESTS
+                .iter()
+                .chain(of_kind(kind))
+                .map(|(name, _)| *name)
+                .collect();
+            let unique: BTreeSet<&&str> = all.iter().collect();
+            assert!(
+                !of_kind(kind).is_empty() && unique.len() == all.len(),
+                "{kind}"
+            );
+        }
+        assert!(of_kind("metrik").is_empty());
+    }
+
+    #[test]
+    fn a_folder_without_plugins_has_no_tests() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = [dir.path().to_path_buf()];
+        assert_eq!(tests(&dirs).unwrap(), Listing::default());
+        for id in ["x", "x:library", "x:library:load", "x:metric/y:spec"] {
+            assert!(parse(&dirs, id).is_err(), "{id}");
+        }
+        assert!(tests(&[dir.path().join("not-there")]).is_err());
+    }
+}

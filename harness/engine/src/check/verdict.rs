@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::plugin::{ComponentError, ErrorCode, PluginFailure};
 
-/// How a test ended. The supervisor adds `Crashed` for a process that ended without saying.
+/// How a test ended. The supervisor adds `crashed` for a process that ended without saying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The law holds.
     Success,

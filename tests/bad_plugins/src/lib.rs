@@ -1,0 +1,10 @@
+//! Plugins that the host must survive: each file of `examples` is one, written like any third-party plugin.
+//!
+//! | plugin | what is wrong with it |
+//! |---|---|
+//! | `good` | nothing: it must be listed beside the others |
+//! | `panics_in_constructor`, `panics_in_method` | a panic |
+//! | `wrong_length` | a judge with too few answers, a metric with too many values |
+//! | `unlawful` | a remasker that looks at other rows, a policy that steers at amp_factor 0 |
+//! | `aborts`, `aborts_on_open` | the process ends, in a method and while the library is opened |
+//! | `exports_nothing` | no `export_plugin!` |

@@ -1,0 +1,7 @@
+//! Plugins that are good, bad, older, newer and made by others, against the real host.
+
+mod bench;
+mod interface;
+mod laws;
+mod refused;
+mod third_party;

@@ -1,0 +1,222 @@
+//! Plugins built against another version of the interface. Each version is made from today's sources by substitution, so
+//! that a change of the interface shows here.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use super::bench::{Manifest, cargo, harness, install, root, succeed, target};
+
+/// Text in place of text, in one file below the repository's root.
+struct Change {
+    file: &'static str,
+    /// From the first occurrence of this ...
+    from: &'static str,
+    /// ... to the next occurrence of this, which stays ...
+    to: &'static str,
+    /// ... this is put.
+    put: &'static str,
+}
+
+const ABI_MODEL: &str = "harness/abi/src/model.rs";
+const ABI_LIB: &str = "harness/abi/src/lib.rs";
+const ABI_CRATE: &str = "harness/abi/Cargo.toml";
+const SDK_MODEL: &str = "harness/sdk/src/model.rs";
+
+/// The interface before its last item was appended: `Forward` without `unembed_ce`.
+const OLDER: &[Change] = &[
+    Change {
+        file: ABI_MODEL,
+        from: "    /// Cross-entropy `ce: [n] f32`",
+        to: "}\n\n/// Owned forward.",
+        put: "",
+    },
+    Change {
+        file: SDK_MODEL,
+        from: "    fn unembed_ce(\n        &mut self,\n        rows: TensorRef<'_>,",
+        to: "",
+        put: "}\n",
+    },
+];
+
+/// The next minor version: a method is appended with a default body.
+const NEWER: &[Change] = &[
+    Change {
+        file: ABI_MODEL,
+        from: "}\n\n/// Owned forward.",
+        to: "/// Owned forward.",
+        put: "\n    /// Appended in a later minor version.\n    fn appended(&self) -> u32 {\n        7\n    }\n}\n\n",
+    },
+    Change {
+        file: ABI_LIB,
+        from: "(u16, u16) = (1, 0);",
+        to: "",
+        put: "(u16, u16) = (1, 1);\n",
+    },
+    Change {
+        file: ABI_CRATE,
+        from: "version = \"1.0.0\"",
+        to: "\n",
+        put: "version = \"1.1.0\"",
+    },
+];
+
+/// The next major version.
+const MAJOR: &[Change] = &[
+    Change {
+        file: ABI_LIB,
+        from: "(u16, u16) = (1, 0);",
+        to: "",
+        put: "(u16, u16) = (2, 0);\n",
+    },
+    Change {
+        file: ABI_CRATE,
+        from: "version = \"1.0.0\"",
+        to: "\n",
+        put: "version = \"2.0.0\"",
+    },
+];
+
+/// A changed type under the same version number.
+const CHANGED: &[Change] = &[Change {
+    file: "harness/abi/src/remask.rs",
+    from: "pub struct RemaskNeeds(pub u64);",
+    to: "\n",
+    put: "pub struct RemaskNeeds(pub u32);",
+}];
+
+/// Copies the interface and the SDK, changes them and builds a plugin against them. Returns its library.
+fn build(name: &str, changes: &[Change]) -> Vec<u8> {
+    // Two cargos in one target folder would wait for each other anyway.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let tree = target().join("interfaces").join(name);
+    for part in ["harness/abi", "harness/sdk"] {
+        copy(&root().join(part), &tree.join(part));
+    }
+    for change in changes {
+        apply(&tree, change);
+    }
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, shared) = workspace.split_once("[workspace.package]").unwrap();
+    let members = "[workspace]\nresolver = \"3\"\nmembers = [\"harness/*\", \"plugin\"]\n";
+    fs::write(
+        tree.join("Cargo.toml"),
+        format!("{members}\n[workspace.package]{shared}"),
+    )
+    .unwrap();
+    fs::copy(
+        root().join("tests/bad_plugins/Cargo.lock"),
+        tree.join("Cargo.lock"),
+    )
+    .unwrap();
+    fs::create_dir_all(tree.join("plugin/src")).unwrap();
+    let package = format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [lib]\ncrate-type = [\"cdylib\"]\n\n\
+         [dependencies]\nharness-sdk = {{ path = \"../harness/sdk\" }}\n"
+    );
+    fs::write(tree.join("plugin/Cargo.toml"), package).unwrap();
+    let source = root().join("tests/bad_plugins/examples/good.rs");
+    let source = fs::read_to_string(source)
+        .unwrap()
+        .replace("\"good\"", &format!("\"{name}\""));
+    fs::write(tree.join("plugin/src/lib.rs"), source).unwrap();
+    succeed(
+        cargo()
+            .current_dir(&tree)
+            .args(["build", "--offline", "-p", name, "--target-dir"])
+            .arg(target()),
+    );
+    fs::read(target().join(format!("debug/lib{name}.so"))).unwrap()
+}
+
+/// Copies what has changed, so that cargo builds only that again.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target: PathBuf = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+fn apply(tree: &Path, change: &Change) {
+    let file = tree.join(change.file);
+    let text = fs::read_to_string(&file).unwrap();
+    let at = text.find(change.from).unwrap_or_else(|| {
+        panic!(
+            "{} has no {:?}: the interface has changed",
+            change.file, change.from
+        )
+    });
+    let end = if change.to.is_empty() {
+        text.len()
+    } else {
+        at + text[at..].find(change.to).unwrap()
+    };
+    let text = format!("{}{}{}", &text[..at], change.put, &text[end..]);
+    fs::write(file, text).unwrap();
+}
+
+/// Lists a plugin built against another interface, whose manifest names it.
+fn list(name: &str, changes: &[Change], abi: &str) -> super::bench::Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = build(name, changes);
+    let components = [("metric", name)];
+    let manifest = Manifest {
+        abi,
+        ..Manifest::new(name, &components)
+    };
+    install(folder.path(), name, &manifest, Some(&bytes));
+    super::bench::install_bad(folder.path(), "good", &["metric"]);
+    let ran = harness(folder.path(), &["plugins", "list", "--plugins", "."]);
+    assert!(
+        ran.out.lines().any(|line| line.contains("good")),
+        "the others are listed: {ran:?}"
+    );
+    if ran.code == 0 {
+        let check = harness(folder.path(), &["plugins", "check", name]);
+        assert_eq!(check.code, 0, "what loads works: {check:?}");
+    }
+    ran
+}
+
+#[test]
+fn an_older_plugin_loads() {
+    let ran = list("older_interface", OLDER, "1.0");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("older_interface"), "{}", ran.out);
+}
+
+#[test]
+fn a_newer_compatible_plugin_loads() {
+    let ran = list("newer_interface", NEWER, "1.1");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("newer_interface"), "{}", ran.out);
+}
+
+#[test]
+fn a_plugin_of_another_major_version_is_refused() {
+    let ran = list("major_interface", MAJOR, "2.0");
+    assert_eq!(ran.code, 21, "{ran:?}");
+    assert!(ran.err.contains("interface 2.0"), "{}", ran.err);
+    assert!(!ran.out.contains("major_interface"), "{}", ran.out);
+    // Nor does a manifest help that says otherwise.
+    let ran = list("major_interface", MAJOR, "1.0");
+    assert_eq!(ran.code, 21, "{ran:?}");
+    assert!(ran.err.contains("2.0"), "{}", ran.err);
+}
+
+#[test]
+fn a_changed_layout_under_the_same_version_is_refused() {
+    let ran = list("changed_interface", CHANGED, "1.0");
+    assert_eq!(ran.code, 21, "{ran:?}");
+    assert!(ran.err.contains("interface differs"), "{}", ran.err);
+}
