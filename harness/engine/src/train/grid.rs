@@ -224,8 +224,8 @@ impl<L: Learner> Grid<L> {
                 for (k, trainer) in self.trainers[layer].iter_mut().enumerate() {
                     let values = trainer.step(&x)?;
                     let tail = &mut self.progress.tails[layer][k];
-                    if step < tail_from {
-                        *tail = Tail::default(); // only the report of the last step stays, for the progress line
+                    if step <= tail_from {
+                        *tail = Tail::default(); // before the tail only the last step counts, for the progress line
                     }
                     add(tail, &values);
                 }

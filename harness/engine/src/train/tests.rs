@@ -195,6 +195,17 @@ fn every_row_is_used_once_and_all_trainers_see_the_same() {
 }
 
 #[test]
+fn the_report_is_over_the_last_hundred_steps() {
+    let out = tempfile::tempdir().unwrap();
+    let grids = run(&settings(250, 7, 2), out.path(), u64::MAX);
+    let tail = grids[&Policy::Mask].progress.tails[0][0];
+    assert_eq!(
+        (tail.steps, tail.loss),
+        (100, (151..=250).sum::<i32>().into())
+    );
+}
+
+#[test]
 fn one_checkpoint_of_each_policy_is_kept() {
     let settings = settings(40, 8, 5);
     let out = tempfile::tempdir().unwrap();
