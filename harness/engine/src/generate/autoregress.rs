@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::{
-    GenerateError, Generated, Observer, StepReport, Steering, TokenGrid,
+    GenerateError, Generated, Observer, Steering, StepReport, TokenGrid,
     draws::TokenDraws,
     forward::{self, check_wants, logit_chunks, logits_at},
     generated::padding_id,
@@ -44,7 +44,10 @@ pub fn autoregress(
     let _guard = tch::no_grad_guard();
     let info = model.info()?.clone();
     check(&info, request)?;
-    let wants = observer.as_ref().map(|observer| observer.wants()).unwrap_or_default();
+    let wants = observer
+        .as_ref()
+        .map(|observer| observer.wants())
+        .unwrap_or_default();
     check_wants(&wants, info.n_layers)?;
     if let Some(steering) = steering.as_deref() {
         steering.check(request.prompts.len(), info.d_model, info.n_layers)?;
@@ -68,11 +71,31 @@ pub fn autoregress(
         let tokens = columns(&grid.tensor()?)?.f_contiguous()?;
         let is_masked = is_valid.f_zeros_like()?;
         let n_steps = request.max_new_tokens;
-        let state = PassState { step, n_steps, is_valid: &is_valid, is_masked: &is_masked };
-        let passed =
-            forward::run(&mut pass, &tokens, start, info.n_layers, steering.as_deref_mut(), state, &wants)?;
+        let state = PassState {
+            step,
+            n_steps,
+            is_valid: &is_valid,
+            is_masked: &is_masked,
+        };
+        let passed = forward::run(
+            &mut pass,
+            &tokens,
+            start,
+            info.n_layers,
+            steering.as_deref_mut(),
+            state,
+            &wants,
+        )?;
         draws.at_step(step);
-        let next = next_tokens(&mut pass, &passed.last, &info, request, &grid, filled, &draws)?;
+        let next = next_tokens(
+            &mut pass,
+            &passed.last,
+            &info,
+            request,
+            &grid,
+            filled,
+            &draws,
+        )?;
         let before = observer.is_some().then(|| grid.clone());
         let mut revealed = vec![false; b * t];
         for r in 0..b {
@@ -103,9 +126,16 @@ pub fn autoregress(
             break;
         }
     }
-    let decode_step = decode_step.chunks(t).flat_map(|row| row[..filled].to_vec()).collect();
+    let decode_step = decode_step
+        .chunks(t)
+        .flat_map(|row| row[..filled].to_vec())
+        .collect();
     grid.truncate(filled);
-    Ok(Generated { tokens: grid, decode_step, n_new })
+    Ok(Generated {
+        tokens: grid,
+        decode_step,
+        n_new,
+    })
 }
 
 /// The next token of every row, from the last position of a pass. `[b]`
@@ -124,11 +154,17 @@ fn next_tokens(
     for rows in logit_chunks(b, info.vocab_size) {
         let at: Vec<usize> = rows.clone().map(|r| (r + 1) * width - 1).collect();
         let logits = logits_at(pass, last, &at)?; // [n, v]
-        let uniform: Vec<f64> = rows.clone().map(|r| draws.uniform(r, position(r))).collect();
-        let choices = choose(&logits, &request.sampling, Needed::default(), &uniform)?;
+        let uniform: Vec<f64> = rows
+            .clone()
+            .map(|r| draws.uniform(r, position(r)))
+            .collect();
+        let choices = choose(&logits, &request.sampling.in_run(), Needed::default(), &uniform)?;
         if let Some(broken) = choices.broken {
             let r = rows.start + broken;
-            return Err(GenerateError::NotFinite { item: request.item_ids[r], position: position(r) });
+            return Err(GenerateError::NotFinite {
+                item: request.item_ids[r],
+                position: position(r),
+            });
         }
         next.extend(choices.token);
     }
@@ -138,17 +174,26 @@ fn next_tokens(
 fn check(info: &ModelInfo, request: &AutoregressRequest<'_>) -> Result<(), GenerateError> {
     let refuse = |message: String| Err(GenerateError::Request(message));
     if info.objective != Objective::Autoregressive {
-        return refuse(format!("a {} model denoises; it does not generate token by token", info.family));
+        return refuse(format!(
+            "a {} model denoises; it does not generate token by token",
+            info.family
+        ));
     }
     request.sampling.check()?;
     if request.prompts.len() != request.item_ids.len() {
-        return refuse(format!("{} item ids for {} prompts", request.item_ids.len(), request.prompts.len()));
+        return refuse(format!(
+            "{} item ids for {} prompts",
+            request.item_ids.len(),
+            request.prompts.len()
+        ));
     }
     if request.max_new_tokens == 0 {
         return refuse("0 new tokens: must be at least 1".to_owned());
     }
     match request.prompts.iter().position(Vec::is_empty) {
-        Some(row) => refuse(format!("the prompt of row {row} is empty: there is no token to go on from")),
+        Some(row) => refuse(format!(
+            "the prompt of row {row} is empty: there is no token to go on from"
+        )),
         None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use harness_abi::RemaskNeeds;
 use tch::Tensor;
 
 use super::{
-    GenerateError, Generated, Observer, OrderDraws, StepReport, Steering, TokenGrid, Wants,
+    GenerateError, Generated, Observer, OrderDraws, Steering, StepReport, TokenGrid, Wants,
     draws::{OrderSource, TokenDraws},
     forward::{self, Passed, check_wants, logit_chunks, logits_at},
     generated::padding_id,
@@ -43,6 +43,7 @@ struct Run<'a> {
     request: &'a DenoiseRequest<'a>,
     info: ModelInfo,
     mask_id: i64,
+    sampling: Sampling,
     needed: Needed,
     wants: Wants,
     is_valid: Tensor, // [b, t]
@@ -74,22 +75,46 @@ pub fn denoise(
     let _guard = tch::no_grad_guard();
     let info = model.info()?.clone();
     let (mask_id, block_length) = check(&info, request)?;
-    let wants = observer.as_ref().map(|observer| observer.wants()).unwrap_or_default();
+    let wants = observer
+        .as_ref()
+        .map(|observer| observer.wants())
+        .unwrap_or_default();
     check_wants(&wants, info.n_layers)?;
     if let Some(steering) = steering.as_deref() {
         steering.check(request.prompts.len(), info.d_model, info.n_layers)?;
     }
-    let mut grid = TokenGrid::left_padded(request.prompts, request.max_new_tokens, mask_id, padding_id(&info))?;
+    let mut grid = TokenGrid::left_padded(
+        request.prompts,
+        request.max_new_tokens,
+        mask_id,
+        padding_id(&info),
+    )?;
     let is_valid = grid.valid_tensor()?;
     let mut pass = model.begin(&is_valid, CacheMode::OFF)?;
     let prompt_width = grid.t() - request.max_new_tokens;
     let needed = Needed::by(remasker);
-    let run = Run { request, info, mask_id, needed, wants, is_valid, prompt_width };
+    let run = Run {
+        request,
+        info,
+        mask_id,
+        sampling: request.sampling.in_run(),
+        needed,
+        wants,
+        is_valid,
+        prompt_width,
+    };
     let mut token_draws = TokenDraws::new(request.seed, request.item_ids);
     let mut order_draws = OrderSource::new(request.order_draws, request.seed, request.item_ids);
-    let is_mask = |(i, token): (usize, &i64), grid: &TokenGrid| *token == mask_id && grid.is_valid(i);
+    let is_mask =
+        |(i, token): (usize, &i64), grid: &TokenGrid| *token == mask_id && grid.is_valid(i);
     let mut decode_step: Vec<i64> = (grid.tokens().iter().enumerate())
-        .map(|at| if is_mask(at, &grid) { request.steps as i64 } else { -1 })
+        .map(|at| {
+            if is_mask(at, &grid) {
+                request.steps as i64
+            } else {
+                -1
+            }
+        })
         .collect();
     let n_blocks = request.max_new_tokens / block_length;
     let steps = request.steps / n_blocks;
@@ -111,16 +136,34 @@ pub fn denoise(
             if anything {
                 let guide = run.unguided(&mut pass, &grid, step, steering.as_deref_mut())?;
                 token_draws.at_step(step);
-                let candidates = run.candidates(&mut pass, &passed.last, guide.as_ref(), &grid, &eligible, &token_draws)?;
+                let candidates = run.candidates(
+                    &mut pass,
+                    &passed.last,
+                    guide.as_ref(),
+                    &grid,
+                    &eligible,
+                    &token_draws,
+                )?;
                 let uniform = match remasker.reads(RemaskNeeds::UNIFORM) {
                     true => Some(order_draws.step(step, &grid, &eligible)?),
                     false => None,
                 };
                 let place = (step_in_block, steps);
-                revealed = select(remasker, place, &grid, &eligible, &candidates, uniform.as_deref())?;
+                revealed = select(
+                    remasker,
+                    place,
+                    &grid,
+                    &eligible,
+                    &candidates,
+                    uniform.as_deref(),
+                )?;
                 for (i, _) in revealed.iter().enumerate().filter(|(_, is)| **is) {
                     grid.tokens_mut()[i] = candidates.tokens[i];
-                    decode_step[i] = if candidates.tokens[i] == mask_id { request.steps as i64 } else { step as i64 };
+                    decode_step[i] = if candidates.tokens[i] == mask_id {
+                        request.steps as i64
+                    } else {
+                        step as i64
+                    };
                 }
             }
             if let Some(observer) = observer.as_deref_mut() {
@@ -138,7 +181,11 @@ pub fn denoise(
         }
     }
     let n_new = vec![request.max_new_tokens; grid.b()];
-    Ok(Generated { tokens: grid, decode_step, n_new })
+    Ok(Generated {
+        tokens: grid,
+        decode_step,
+        n_new,
+    })
 }
 
 /// Checks a request; the mask token and the block length.
@@ -146,26 +193,47 @@ fn check(info: &ModelInfo, request: &DenoiseRequest<'_>) -> Result<(i64, usize),
     let refuse = |message: String| Err(GenerateError::Request(message));
     let mask_id = match (info.objective, info.mask_token_id) {
         (Objective::MaskedDiffusion, Some(mask_id)) => mask_id,
-        (Objective::MaskedDiffusion, None) => return refuse(format!("the {} model names no mask token", info.family)),
-        _ => return refuse(format!("a {} model is autoregressive; it cannot denoise", info.family)),
+        (Objective::MaskedDiffusion, None) => {
+            return refuse(format!("the {} model names no mask token", info.family));
+        }
+        _ => {
+            return refuse(format!(
+                "a {} model is autoregressive; it cannot denoise",
+                info.family
+            ));
+        }
     };
     request.sampling.check()?;
     let (new, steps) = (request.max_new_tokens, request.steps);
     if request.prompts.len() != request.item_ids.len() {
-        return refuse(format!("{} item ids for {} prompts", request.item_ids.len(), request.prompts.len()));
+        return refuse(format!(
+            "{} item ids for {} prompts",
+            request.item_ids.len(),
+            request.prompts.len()
+        ));
     }
     if new == 0 || steps == 0 {
-        return refuse(format!("{new} new tokens in {steps} steps: both must be at least 1"));
+        return refuse(format!(
+            "{new} new tokens in {steps} steps: both must be at least 1"
+        ));
     }
     let block_length = request.block_length.unwrap_or(new);
     if block_length == 0 || !new.is_multiple_of(block_length) {
-        return refuse(format!("{new} new tokens do not divide into blocks of {block_length}"));
+        return refuse(format!(
+            "{new} new tokens do not divide into blocks of {block_length}"
+        ));
     }
     if !steps.is_multiple_of(new / block_length) {
-        return refuse(format!("{steps} steps do not divide over {} blocks of {block_length}", new / block_length));
+        return refuse(format!(
+            "{steps} steps do not divide over {} blocks of {block_length}",
+            new / block_length
+        ));
     }
     if !(request.cfg_scale.is_finite() && request.cfg_scale >= 0.0) {
-        return refuse(format!("cfg_scale {} is not a finite number from 0 up", request.cfg_scale));
+        return refuse(format!(
+            "cfg_scale {} is not a finite number from 0 up",
+            request.cfg_scale
+        ));
     }
     Ok((mask_id, block_length))
 }
@@ -180,7 +248,14 @@ impl Run<'_> {
         steering: Option<&mut Steering<'_>>,
     ) -> Result<Passed, GenerateError> {
         let is_masked = grid.flags(|i| grid.tokens()[i] == self.mask_id && grid.is_valid(i))?;
-        self.forward(pass, &grid.tensor()?, &is_masked, step, steering, &self.wants)
+        self.forward(
+            pass,
+            &grid.tensor()?,
+            &is_masked,
+            step,
+            steering,
+            &self.wants,
+        )
     }
 
     /// The pass on the sequence with its prompt masked, where guidance is asked for; the residual after the last block.
@@ -202,7 +277,10 @@ impl Run<'_> {
         }
         let is_masked = grid.flags(|i| masked.tokens()[i] == self.mask_id && grid.is_valid(i))?;
         let none = Wants::default();
-        Ok(Some(self.forward(pass, &masked.tensor()?, &is_masked, step, steering, &none)?.last))
+        Ok(Some(
+            self.forward(pass, &masked.tensor()?, &is_masked, step, steering, &none)?
+                .last,
+        ))
     }
 
     fn forward(
@@ -214,7 +292,12 @@ impl Run<'_> {
         steering: Option<&mut Steering<'_>>,
         wants: &Wants,
     ) -> Result<Passed, GenerateError> {
-        let state = PassState { step, n_steps: self.request.steps, is_valid: &self.is_valid, is_masked };
+        let state = PassState {
+            step,
+            n_steps: self.request.steps,
+            is_valid: &self.is_valid,
+            is_masked,
+        };
         forward::run(pass, tokens, 0, self.info.n_layers, steering, state, wants)
     }
 
@@ -231,7 +314,13 @@ impl Run<'_> {
         let t = grid.t();
         let at: Vec<usize> = (0..eligible.len()).filter(|i| eligible[*i]).collect();
         // A row's first token has none before it to be scored by.
-        let scored_by = |i: usize| if grid.position(i) >= self.info.logit_offset { i - self.info.logit_offset } else { i };
+        let scored_by = |i: usize| {
+            if grid.position(i) >= self.info.logit_offset {
+                i - self.info.logit_offset
+            } else {
+                i
+            }
+        };
         let zeros = || vec![0.0; eligible.len()];
         let mut out = Candidates {
             tokens: grid.tokens().to_vec(),
@@ -245,15 +334,24 @@ impl Run<'_> {
             let mut logits = logits_at(pass, last, &rows)?; // [n, v]
             if let Some(unguided) = unguided {
                 let u = logits_at(pass, unguided, &rows)?;
-                logits = logits.f_sub(&u)?.f_mul_scalar(self.request.cfg_scale + 1.0)?.f_add(&u)?;
+                logits = logits
+                    .f_sub(&u)?
+                    .f_mul_scalar(self.request.cfg_scale + 1.0)?
+                    .f_add(&u)?;
             }
-            let uniform: Vec<f64> = match self.request.sampling.temperature > 0.0 {
-                true => at.iter().map(|i| draws.uniform(i / t, grid.position(*i))).collect(),
+            let uniform: Vec<f64> = match self.sampling.temperature > 0.0 {
+                true => at
+                    .iter()
+                    .map(|i| draws.uniform(i / t, grid.position(*i)))
+                    .collect(),
                 false => Vec::new(),
             };
-            let choices = choose(&logits, &self.request.sampling, self.needed, &uniform)?;
+            let choices = choose(&logits, &self.sampling, self.needed, &uniform)?;
             if let Some(broken) = choices.broken {
-                let (item, position) = (self.request.item_ids[at[broken] / t], grid.position(at[broken]));
+                let (item, position) = (
+                    self.request.item_ids[at[broken] / t],
+                    grid.position(at[broken]),
+                );
                 return Err(GenerateError::NotFinite { item, position });
             }
             for (k, &i) in at.iter().enumerate() {
@@ -281,7 +379,9 @@ fn select(
     let confidence = float_grid(&candidates.confidence, b, t)?;
     let margin = float_grid(&candidates.margin, b, t)?;
     let neg_entropy = float_grid(&candidates.neg_entropy, b, t)?;
-    let uniform = uniform.map(|uniform| float_grid(uniform, b, t)).transpose()?;
+    let uniform = uniform
+        .map(|uniform| float_grid(uniform, b, t))
+        .transpose()?;
     let reveal = remasker.select(&StepTensors {
         step,
         n_steps,

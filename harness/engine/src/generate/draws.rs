@@ -16,8 +16,13 @@ pub(super) struct TokenDraws {
 
 impl TokenDraws {
     pub(super) fn new(seed: u64, item_ids: &[u64]) -> Self {
-        let rows: Vec<Stream> = streams(seed, item_ids).map(|item| item.label("token")).collect();
-        Self { step: rows.clone(), rows }
+        let rows: Vec<Stream> = streams(seed, item_ids)
+            .map(|item| item.label("token"))
+            .collect();
+        Self {
+            step: rows.clone(),
+            rows,
+        }
     }
 
     /// Moves to a step; the draws of a step do not depend on the steps before it.
@@ -73,23 +78,39 @@ impl<'a> OrderSource<'a> {
             OrderDraws::Counter => None,
             OrderDraws::Recorded { values, layout } => Some((values.as_slice(), *layout)),
         };
-        let rows = streams(seed, item_ids).map(|item| item.label("order")).collect();
-        Self { rows, recorded, next: 0 }
+        let rows = streams(seed, item_ids)
+            .map(|item| item.label("order"))
+            .collect();
+        Self {
+            rows,
+            recorded,
+            next: 0,
+        }
     }
 
     /// The draws of a step. `eligible: [b, t]` → `[b, t] f32`, 0 where there is none
-    pub(super) fn step(&mut self, step: usize, grid: &TokenGrid, eligible: &[bool]) -> Result<Vec<f32>, GenerateError> {
+    pub(super) fn step(
+        &mut self,
+        step: usize,
+        grid: &TokenGrid,
+        eligible: &[bool],
+    ) -> Result<Vec<f32>, GenerateError> {
         let mut out = vec![0.0; eligible.len()];
         let Some((values, layout)) = self.recorded else {
             for (r, row) in out.chunks_mut(grid.t()).enumerate() {
-                self.rows[r].item(step as u64).fill_uniform_f32(0, &mut row[grid.pad()[r]..]);
+                self.rows[r]
+                    .item(step as u64)
+                    .fill_uniform_f32(0, &mut row[grid.pad()[r]..]);
             }
             return Ok(out);
         };
         for (slot, is_eligible) in out.iter_mut().zip(eligible) {
             if *is_eligible || layout == DrawLayout::Everywhere {
                 *slot = *values.get(self.next).ok_or_else(|| {
-                    GenerateError::request(format!("step {step} needs more than the {} recorded draws", values.len()))
+                    GenerateError::request(format!(
+                        "step {step} needs more than the {} recorded draws",
+                        values.len()
+                    ))
                 })?;
                 self.next += 1;
             }
@@ -106,8 +127,12 @@ mod tests {
     fn draws_follow_the_item_and_not_its_place() {
         let narrow = TokenGrid::left_padded(&[vec![1; 3]], 4, 0, 0).unwrap();
         let wide = TokenGrid::left_padded(&[vec![1; 5], vec![1; 3]], 4, 0, 0).unwrap();
-        let alone = OrderSource::new(&OrderDraws::Counter, 7, &[42]).step(3, &narrow, &[true; 7]).unwrap();
-        let beside = OrderSource::new(&OrderDraws::Counter, 7, &[1, 42]).step(3, &wide, &[true; 18]).unwrap();
+        let alone = OrderSource::new(&OrderDraws::Counter, 7, &[42])
+            .step(3, &narrow, &[true; 7])
+            .unwrap();
+        let beside = OrderSource::new(&OrderDraws::Counter, 7, &[1, 42])
+            .step(3, &wide, &[true; 18])
+            .unwrap();
         assert_eq!(alone, beside[11..]);
         let (mut a, mut b) = (TokenDraws::new(7, &[42]), TokenDraws::new(7, &[1, 42]));
         a.at_step(3);
@@ -121,13 +146,21 @@ mod tests {
     #[test]
     fn recorded_draws_are_dealt_in_order() {
         let grid = TokenGrid::left_padded(&[vec![1]], 2, 0, 0).unwrap();
-        let recorded = |layout| OrderDraws::Recorded { values: vec![0.1, 0.2, 0.3], layout };
+        let recorded = |layout| OrderDraws::Recorded {
+            values: vec![0.1, 0.2, 0.3],
+            layout,
+        };
         let eligible = [false, true, true];
         let draws = recorded(DrawLayout::Eligible);
         let mut source = OrderSource::new(&draws, 0, &[0]);
         assert_eq!(source.step(0, &grid, &eligible).unwrap(), [0.0, 0.1, 0.2]);
         assert!(source.step(1, &grid, &eligible).is_err());
         let draws = recorded(DrawLayout::Everywhere);
-        assert_eq!(OrderSource::new(&draws, 0, &[0]).step(0, &grid, &eligible).unwrap(), [0.1, 0.2, 0.3]);
+        assert_eq!(
+            OrderSource::new(&draws, 0, &[0])
+                .step(0, &grid, &eligible)
+                .unwrap(),
+            [0.1, 0.2, 0.3]
+        );
     }
 }

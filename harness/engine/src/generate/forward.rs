@@ -40,7 +40,10 @@ pub(super) fn run(
         pass.blocks(done, stop, &mut resid)?;
         done = stop;
         if wants.layers.contains(&(stop - 1)) {
-            captured.push(Captured { layer: stop - 1, resid: resid.f_detach_copy()? });
+            captured.push(Captured {
+                layer: stop - 1,
+                resid: resid.f_detach_copy()?,
+            });
         }
         if let Some(steering) = steering.as_deref_mut()
             && steering.layer() + 1 == stop
@@ -48,7 +51,11 @@ pub(super) fn run(
             steered = steering.apply(&mut resid, state, wants.steering)?;
         }
     }
-    Ok(Passed { last: resid, captured, steered })
+    Ok(Passed {
+        last: resid,
+        captured,
+        steered,
+    })
 }
 
 /// The layers an observer asks for exist.
@@ -63,16 +70,28 @@ pub(super) fn check_wants(wants: &Wants, n_layers: usize) -> Result<(), Generate
 }
 
 /// Runs of indices whose logits fit [`LOGITS_BYTES`], at least one each.
-pub(super) fn logit_chunks(n: usize, vocab_size: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub(super) fn logit_chunks(
+    n: usize,
+    vocab_size: usize,
+) -> impl Iterator<Item = std::ops::Range<usize>> {
     let step = (LOGITS_BYTES / (4 * vocab_size.max(1))).max(1);
-    (0..n).step_by(step).map(move |start| start..(start + step).min(n))
+    (0..n)
+        .step_by(step)
+        .map(move |start| start..(start + step).min(n))
 }
 
 /// Logits of chosen rows of `last: [b, t, d_model]`, by flat position. `[n, v] f32`
-pub(super) fn logits_at(pass: &mut Pass, last: &Tensor, positions: &[usize]) -> Result<Tensor, GenerateError> {
+pub(super) fn logits_at(
+    pass: &mut Pass,
+    last: &Tensor,
+    positions: &[usize],
+) -> Result<Tensor, GenerateError> {
     let d_model = last.size().last().copied().unwrap_or(0);
     let index: Vec<i64> = positions.iter().map(|position| *position as i64).collect();
     let index = Tensor::f_from_slice(&index)?.f_to_device(last.device())?;
-    let rows = last.f_contiguous()?.f_view([-1, d_model])?.f_index_select(0, &index)?; // [n, d_model]
+    let rows = last
+        .f_contiguous()?
+        .f_view([-1, d_model])?
+        .f_index_select(0, &index)?; // [n, d_model]
     Ok(pass.unembed(&rows)?)
 }

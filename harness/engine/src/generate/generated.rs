@@ -18,7 +18,11 @@ impl Generated {
     #[must_use]
     pub fn continuation(&self, r: usize) -> &[i64] {
         let row = self.tokens.row(r);
-        let step = self.decode_step.chunks(self.tokens.t()).nth(r).unwrap_or(&[]);
+        let step = self
+            .decode_step
+            .chunks(self.tokens.t())
+            .nth(r)
+            .unwrap_or(&[]);
         // Masks within a prompt are filled too, so the prompt ends where the last given token does.
         let new = self.n_new.get(r).copied().unwrap_or(0);
         let ended = step.iter().rev().take_while(|step| **step < 0).count();
@@ -29,5 +33,7 @@ impl Generated {
 
 /// The id that padding holds. What it is changes nothing.
 pub(super) fn padding_id(info: &ModelInfo) -> i64 {
-    info.pad_token_id.or(info.eos_token_ids.first().copied()).unwrap_or(0)
+    info.pad_token_id
+        .or(info.eos_token_ids.first().copied())
+        .unwrap_or(0)
 }

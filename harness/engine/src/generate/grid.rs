@@ -20,11 +20,18 @@ impl TokenGrid {
     ///
     /// # Errors
     /// No rows, or a grid without positions.
-    pub fn left_padded(rows: &[Vec<i64>], tail: usize, fill: i64, pad_id: i64) -> Result<Self, GenerateError> {
+    pub fn left_padded(
+        rows: &[Vec<i64>],
+        tail: usize,
+        fill: i64,
+        pad_id: i64,
+    ) -> Result<Self, GenerateError> {
         let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
         let (b, t) = (rows.len(), longest + tail);
         if b == 0 || t == 0 {
-            return Err(GenerateError::request(format!("nothing to run: {b} rows of {t} tokens")));
+            return Err(GenerateError::request(format!(
+                "nothing to run: {b} rows of {t} tokens"
+            )));
         }
         let mut tokens = Vec::with_capacity(b * t);
         for row in rows {
@@ -112,7 +119,11 @@ impl TokenGrid {
         if t >= self.t {
             return;
         }
-        self.tokens = self.tokens.chunks(self.t).flat_map(|row| row[..t].to_vec()).collect();
+        self.tokens = self
+            .tokens
+            .chunks(self.t)
+            .flat_map(|row| row[..t].to_vec())
+            .collect();
         self.t = t;
     }
 }
@@ -132,7 +143,11 @@ pub fn plan_batches(lengths: &[usize], max_rows: usize) -> Vec<Vec<usize>> {
     }
     by_length
         .into_values()
-        .flat_map(|rows| rows.chunks(max_rows.max(1)).map(<[usize]>::to_vec).collect::<Vec<_>>())
+        .flat_map(|rows| {
+            rows.chunks(max_rows.max(1))
+                .map(<[usize]>::to_vec)
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -143,7 +158,11 @@ pub(super) fn float_grid(values: &[f32], b: usize, t: usize) -> Result<Tensor, G
 
 /// A one-dimensional copy of an integer tensor.
 pub(super) fn int_vec(tensor: &Tensor) -> Result<Vec<i64>, GenerateError> {
-    let flat = tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Int64)?.f_contiguous()?.f_view([-1])?;
+    let flat = tensor
+        .f_to_device(tch::Device::Cpu)?
+        .f_to_kind(Kind::Int64)?
+        .f_contiguous()?
+        .f_view([-1])?;
     Ok(Vec::<i64>::try_from(&flat)?)
 }
 
@@ -155,9 +174,15 @@ mod tests {
     fn rows_keep_their_tokens_behind_padding() {
         let mut grid = TokenGrid::left_padded(&[vec![5, 6, 7], vec![8]], 2, 9, 0).unwrap();
         assert_eq!(grid.tokens(), [5, 6, 7, 9, 9, 0, 0, 8, 9, 9]);
-        assert_eq!((grid.row(0), grid.row(1)), (&[5, 6, 7, 9, 9][..], &[8, 9, 9][..]));
+        assert_eq!(
+            (grid.row(0), grid.row(1)),
+            (&[5, 6, 7, 9, 9][..], &[8, 9, 9][..])
+        );
         assert!(!grid.is_valid(6) && grid.is_valid(7));
-        assert_eq!((grid.position(2), grid.position(7), grid.position(9)), (2, 0, 2));
+        assert_eq!(
+            (grid.position(2), grid.position(7), grid.position(9)),
+            (2, 0, 2)
+        );
         grid.truncate(4);
         assert_eq!(grid.tokens(), [5, 6, 7, 9, 0, 0, 8, 9]);
         assert!(TokenGrid::left_padded(&[], 3, 9, 0).is_err());

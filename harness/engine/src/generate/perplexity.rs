@@ -28,7 +28,13 @@ pub fn perplexity(
 ) -> Result<Vec<Option<f64>>, GenerateError> {
     let rows = texts
         .iter()
-        .map(|text| Ok(codec.encode(text, false)?.into_iter().map(i64::from).collect()))
+        .map(|text| {
+            Ok(codec
+                .encode(text, false)?
+                .into_iter()
+                .map(i64::from)
+                .collect())
+        })
         .collect::<Result<Vec<Vec<i64>>, GenerateError>>()?;
     token_perplexity(model, &rows, max_tokens)
 }
@@ -51,7 +57,10 @@ pub fn token_perplexity(
         )));
     }
     let longest = max_tokens.min(info.max_positions);
-    let rows: Vec<&[i64]> = rows.iter().map(|row| &row[..row.len().min(longest)]).collect();
+    let rows: Vec<&[i64]> = rows
+        .iter()
+        .map(|row| &row[..row.len().min(longest)])
+        .collect();
     let mut order: Vec<usize> = (0..rows.len()).filter(|i| rows[*i].len() > 1).collect();
     order.sort_by_key(|i| rows[*i].len());
     let mut out = vec![None; rows.len()];
@@ -71,8 +80,15 @@ pub fn token_perplexity(
 }
 
 /// Mean cost in nats of the tokens of each row but its first. Rows are right-padded to one width.
-fn mean_costs(model: &mut Model, info: &ModelInfo, rows: &[&[i64]]) -> Result<Vec<f64>, GenerateError> {
-    let (b, t) = (rows.len(), rows.iter().map(|row| row.len()).max().unwrap_or(0));
+fn mean_costs(
+    model: &mut Model,
+    info: &ModelInfo,
+    rows: &[&[i64]],
+) -> Result<Vec<f64>, GenerateError> {
+    let (b, t) = (
+        rows.len(),
+        rows.iter().map(|row| row.len()).max().unwrap_or(0),
+    );
     let mut tokens = vec![padding_id(info).clamp(0, info.vocab_size as i64 - 1); b * t];
     let mut valid = vec![0u8; b * t];
     let (mut before, mut targets) = (Vec::new(), Vec::new());
@@ -83,13 +99,22 @@ fn mean_costs(model: &mut Model, info: &ModelInfo, rows: &[&[i64]]) -> Result<Ve
         targets.extend_from_slice(&row[1..]);
     }
     let shape = [b as i64, t as i64];
-    let mut pass = model.begin(&Tensor::f_from_slice(&valid)?.f_view(shape)?, CacheMode::OFF)?;
+    let mut pass = model.begin(
+        &Tensor::f_from_slice(&valid)?.f_view(shape)?,
+        CacheMode::OFF,
+    )?;
     let mut resid = pass.embed(&Tensor::f_from_slice(&tokens)?.f_view(shape)?, 0)?; // [b, t, d_model]
     pass.blocks(0, info.n_layers, &mut resid)?;
     let index = Tensor::f_from_slice(&before)?.f_to_device(resid.device())?;
-    let scored = resid.f_view([-1, info.d_model as i64])?.f_index_select(0, &index)?; // [n, d_model]
+    let scored = resid
+        .f_view([-1, info.d_model as i64])?
+        .f_index_select(0, &index)?; // [n, d_model]
     let costs = pass.unembed_ce(&scored, &Tensor::f_from_slice(&targets)?)?; // [n]
-    let costs = Vec::<f64>::try_from(&costs.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?)?;
+    let costs = Vec::<f64>::try_from(
+        &costs
+            .f_to_device(tch::Device::Cpu)?
+            .f_to_kind(Kind::Double)?,
+    )?;
     let mut costs = costs.as_slice();
     let mut means = Vec::with_capacity(b);
     for row in rows {

@@ -6,7 +6,10 @@ use crate::text::TextCodec;
 /// The tokens before the first end token.
 #[must_use]
 pub fn cut_at_eos<'a>(tokens: &'a [i64], eos_token_ids: &[i64]) -> &'a [i64] {
-    let end = tokens.iter().position(|token| eos_token_ids.contains(token)).unwrap_or(tokens.len());
+    let end = tokens
+        .iter()
+        .position(|token| eos_token_ids.contains(token))
+        .unwrap_or(tokens.len());
     &tokens[..end]
 }
 
@@ -14,10 +17,17 @@ pub fn cut_at_eos<'a>(tokens: &'a [i64], eos_token_ids: &[i64]) -> &'a [i64] {
 ///
 /// # Errors
 /// Ids that no vocabulary has; the tokenizer's failures.
-pub fn text_of(codec: &TextCodec, tokens: &[i64], eos_token_ids: &[i64]) -> Result<String, GenerateError> {
+pub fn text_of(
+    codec: &TextCodec,
+    tokens: &[i64],
+    eos_token_ids: &[i64],
+) -> Result<String, GenerateError> {
     let ids = cut_at_eos(tokens, eos_token_ids)
         .iter()
-        .map(|token| u32::try_from(*token).map_err(|_| GenerateError::request(format!("{token} is no token id"))))
+        .map(|token| {
+            u32::try_from(*token)
+                .map_err(|_| GenerateError::request(format!("{token} is no token id")))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(codec.decode(&ids, true)?)
 }
@@ -31,7 +41,9 @@ pub fn continuations(
     generated: &Generated,
     eos_token_ids: &[i64],
 ) -> Result<Vec<String>, GenerateError> {
-    (0..generated.tokens.b()).map(|r| text_of(codec, generated.continuation(r), eos_token_ids)).collect()
+    (0..generated.tokens.b())
+        .map(|r| text_of(codec, generated.continuation(r), eos_token_ids))
+        .collect()
 }
 
 #[cfg(test)]

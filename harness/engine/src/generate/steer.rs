@@ -50,7 +50,14 @@ impl<'a> Steering<'a> {
     ) -> Result<Self, GenerateError> {
         let directions = sae.decoder_rows(&Tensor::f_from_slice(latents)?)?; // [b, d_model]
         let magnitude = Magnitude::PerPosition(sae);
-        Ok(Self { layer, policy, amp_factor, directions, magnitude, latents: Some((sae, latents.to_vec())) })
+        Ok(Self {
+            layer,
+            policy,
+            amp_factor,
+            directions,
+            magnitude,
+            latents: Some((sae, latents.to_vec())),
+        })
     }
 
     /// Steers row `r` along `directions[r]`; a policy that reads a latent's activation needs [`Self::reading`] too.
@@ -64,7 +71,14 @@ impl<'a> Steering<'a> {
         directions: Tensor,
         magnitude: Magnitude<'a>,
     ) -> Self {
-        Self { layer, policy, amp_factor, directions, magnitude, latents: None }
+        Self {
+            layer,
+            policy,
+            amp_factor,
+            directions,
+            magnitude,
+            latents: None,
+        }
     }
 
     /// Lets the policy read the activation of `latents[r]` in row `r`.
@@ -81,7 +95,12 @@ impl<'a> Steering<'a> {
     }
 
     /// Checks that it fits a batch of `b` rows of a model.
-    pub(super) fn check(&self, b: usize, d_model: usize, n_layers: usize) -> Result<(), GenerateError> {
+    pub(super) fn check(
+        &self,
+        b: usize,
+        d_model: usize,
+        n_layers: usize,
+    ) -> Result<(), GenerateError> {
         if self.layer >= n_layers {
             return Err(GenerateError::request(format!(
                 "steering at layer {}: the model has {n_layers} blocks, 0 to {}",
@@ -96,9 +115,10 @@ impl<'a> Steering<'a> {
             )));
         }
         match &self.latents {
-            Some((_, latents)) if latents.len() != b => {
-                Err(GenerateError::request(format!("{} steered latents for {b} rows", latents.len())))
-            }
+            Some((_, latents)) if latents.len() != b => Err(GenerateError::request(format!(
+                "{} steered latents for {b} rows",
+                latents.len()
+            ))),
             None if self.policy.reads_latent_act() => Err(GenerateError::request(
                 "the steering policy reads the activation of a latent, and no latents were given",
             )),
@@ -137,13 +157,22 @@ impl<'a> Steering<'a> {
             harness_kernels::steer_add(resid, &coeff.f_to_device(device)?, &scale, &directions)?;
         }
         match before {
-            Some(before) => Ok(Some(Steered { before, coeff, after: resid.f_detach_copy()? })),
+            Some(before) => Ok(Some(Steered {
+                before,
+                coeff,
+                after: resid.f_detach_copy()?,
+            })),
             None => Ok(None),
         }
     }
 
     /// The magnitudes, computed at the `chosen` flat positions only. `[b, t] f32`
-    fn scale(&self, resid: &Tensor, coeff: &Tensor, chosen: &Tensor) -> Result<Tensor, GenerateError> {
+    fn scale(
+        &self,
+        resid: &Tensor,
+        coeff: &Tensor,
+        chosen: &Tensor,
+    ) -> Result<Tensor, GenerateError> {
         let shape = coeff.size();
         let options = (Kind::Float, resid.device());
         let sae = match &self.magnitude {
@@ -154,25 +183,41 @@ impl<'a> Steering<'a> {
         let rows = resid.f_view([-1, d_model])?.f_index_select(0, chosen)?; // [n, d_model]
         let largest = sae.encode(&rows)?.acts.f_select(1, 0)?.f_contiguous()?; // [n]
         let scale = Tensor::f_zeros([shape[0] * shape[1]], options)?;
-        Ok(scale.f_index_copy(0, chosen, &largest)?.f_view(shape.as_slice())?)
+        Ok(scale
+            .f_index_copy(0, chosen, &largest)?
+            .f_view(shape.as_slice())?)
     }
 
     /// `ReLU(p)` of each row's latent. `[b, t] f32`
     fn latent_act(&self, resid: &Tensor) -> Result<Tensor, GenerateError> {
         let [b, t, d_model] = resid.size()[..] else {
-            return Err(GenerateError::request(format!("a residual of shape {:?}", resid.size())));
+            return Err(GenerateError::request(format!(
+                "a residual of shape {:?}",
+                resid.size()
+            )));
         };
         let Some((sae, latents)) = &self.latents else {
-            return Err(GenerateError::request("no latents to read the activation of"));
+            return Err(GenerateError::request(
+                "no latents to read the activation of",
+            ));
         };
         let mut distinct = latents.clone();
         distinct.sort_unstable();
         distinct.dedup();
-        let column: Vec<i64> =
-            latents.iter().map(|latent| distinct.partition_point(|other| other < latent) as i64).collect();
-        let acts = sae.latent_acts(&resid.f_view([b * t, d_model])?, &Tensor::f_from_slice(&distinct)?)?; // [b·t, m]
-        let acts = acts.f_to_device(Device::Cpu)?.f_view([b, t, distinct.len() as i64])?;
-        let column = Tensor::f_from_slice(&column)?.f_view([b, 1, 1])?.f_expand([b, t, 1], false)?;
+        let column: Vec<i64> = latents
+            .iter()
+            .map(|latent| distinct.partition_point(|other| other < latent) as i64)
+            .collect();
+        let acts = sae.latent_acts(
+            &resid.f_view([b * t, d_model])?,
+            &Tensor::f_from_slice(&distinct)?,
+        )?; // [b·t, m]
+        let acts = acts
+            .f_to_device(Device::Cpu)?
+            .f_view([b, t, distinct.len() as i64])?;
+        let column = Tensor::f_from_slice(&column)?
+            .f_view([b, 1, 1])?
+            .f_expand([b, t, 1], false)?;
         Ok(acts.f_gather(2, &column, false)?.f_squeeze_dim(2)?)
     }
 }

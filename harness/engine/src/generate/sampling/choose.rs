@@ -35,14 +35,24 @@ pub struct Choices {
 ///
 /// # Errors
 /// Shapes that do not fit; libtorch's.
-pub fn choose(logits: &Tensor, sampling: &Sampling, needed: Needed, draws: &[f64]) -> Result<Choices, GenerateError> {
+pub fn choose(
+    logits: &Tensor,
+    sampling: &Sampling,
+    needed: Needed,
+    draws: &[f64],
+) -> Result<Choices, GenerateError> {
     let shape = logits.size();
     let [n, v] = shape[..] else {
-        return Err(GenerateError::request(format!("logits have shape {shape:?}, not [n, v]")));
+        return Err(GenerateError::request(format!(
+            "logits have shape {shape:?}, not [n, v]"
+        )));
     };
     let (n, v) = (n as usize, v as usize);
     if sampling.temperature > 0.0 && draws.len() != n {
-        return Err(GenerateError::request(format!("{} draws for {n} rows of logits", draws.len())));
+        return Err(GenerateError::request(format!(
+            "{} draws for {n} rows of logits",
+            draws.len()
+        )));
     }
     if n == 0 || v == 0 {
         return Ok(Choices::default());
@@ -55,12 +65,22 @@ pub fn choose(logits: &Tensor, sampling: &Sampling, needed: Needed, draws: &[f64
     let read_apart = sampling.apart() && needed.any();
     // Where the draw and the statistics read one distribution, one softmax serves both.
     let drawn = match (heated, needed.any() && !sampling.apart()) {
-        (true, _) => Some(logits.f_div_scalar(sampling.temperature)?.f_softmax(-1, Kind::Float)?),
+        (true, _) => Some(
+            logits
+                .f_div_scalar(sampling.temperature)?
+                .f_softmax(-1, Kind::Float)?,
+        ),
         (false, true) => Some(logits.f_softmax(-1, Kind::Float)?),
         (false, false) => None,
     };
-    let read = if read_apart { Some(logits.f_softmax(-1, Kind::Float)?) } else { None };
-    let values = |tensor: &Tensor| -> Result<Vec<f32>, GenerateError> { Ok(Vec::<f32>::try_from(&tensor.f_view([-1])?)?) };
+    let read = if read_apart {
+        Some(logits.f_softmax(-1, Kind::Float)?)
+    } else {
+        None
+    };
+    let values = |tensor: &Tensor| -> Result<Vec<f32>, GenerateError> {
+        Ok(Vec::<f32>::try_from(&tensor.f_view([-1])?)?)
+    };
     // At temperature 0 the token is the largest logit; the probabilities may round to equal ones.
     let logits = if heated { None } else { Some(values(&logits)?) };
     let drawn = drawn.as_ref().map(values).transpose()?;
@@ -79,9 +99,15 @@ pub fn choose(logits: &Tensor, sampling: &Sampling, needed: Needed, draws: &[f64
 }
 
 /// Runs `one` for `0..n`, on as many threads as libtorch uses.
-fn parallel(n: usize, values: usize, one: &(impl Fn(usize, &mut Scratch) -> Chosen + Sync)) -> Vec<Chosen> {
+fn parallel(
+    n: usize,
+    values: usize,
+    one: &(impl Fn(usize, &mut Scratch) -> Chosen + Sync),
+) -> Vec<Chosen> {
     let available = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).min(available);
+    let threads = usize::try_from(tch::get_num_threads())
+        .unwrap_or(1)
+        .min(available);
     let run = |rows: std::ops::Range<usize>| {
         let mut scratch = Scratch::default();
         rows.map(|i| one(i, &mut scratch)).collect::<Vec<_>>()
@@ -92,8 +118,9 @@ fn parallel(n: usize, values: usize, one: &(impl Fn(usize, &mut Scratch) -> Chos
     let share = n.div_ceil(threads);
     std::thread::scope(|scope| {
         let run = &run;
-        let others: Vec<_> =
-            (1..threads).map(|k| scope.spawn(move || run((k * share).min(n)..((k + 1) * share).min(n)))).collect();
+        let others: Vec<_> = (1..threads)
+            .map(|k| scope.spawn(move || run((k * share).min(n)..((k + 1) * share).min(n))))
+            .collect();
         let mut all = run(0..share);
         for other in others {
             match other.join() {

@@ -27,7 +27,8 @@ pub struct Sampling {
     pub temperature: f64,
     /// Tokens are kept until their probability passes this; `None` or 1 keeps all.
     pub top_p: Option<f64>,
-    /// Tokens kept; `None` keeps all.
+    /// Tokens kept; 0 keeps all. `None` keeps all in the functions of this module, and in a run stands for what the
+    /// reference sampler does when nothing is said: [`SamplingRule::default_top_k`].
     pub top_k: Option<usize>,
     /// Order of filters.
     pub rule: SamplingRule,
@@ -37,7 +38,12 @@ impl Sampling {
     /// The most likely token.
     #[must_use]
     pub fn greedy(rule: SamplingRule) -> Self {
-        Self { temperature: 0.0, top_p: None, top_k: None, rule }
+        Self {
+            temperature: 0.0,
+            top_p: None,
+            top_k: None,
+            rule,
+        }
     }
 
     /// Checks the ranges.
@@ -47,15 +53,27 @@ impl Sampling {
     pub fn check(&self) -> Result<(), GenerateError> {
         let refuse = |message: String| Err(GenerateError::Request(message));
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return refuse(format!("temperature {} is not a finite number from 0 up", self.temperature));
+            return refuse(format!(
+                "temperature {} is not a finite number from 0 up",
+                self.temperature
+            ));
         }
         if self.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
-            return refuse(format!("top_p {} is not between 0 and 1", self.top_p.unwrap_or_default()));
-        }
-        if self.top_k == Some(0) {
-            return refuse("top_k 0 keeps no token (hint: leave it out to keep all)".to_owned());
+            return refuse(format!(
+                "top_p {} is not between 0 and 1",
+                self.top_p.unwrap_or_default()
+            ));
         }
         Ok(())
+    }
+
+    /// What a run does with these settings.
+    pub(in crate::generate) fn in_run(self) -> Self {
+        Self { top_k: self.top_k.or(self.rule.default_top_k()), ..self }
+    }
+
+    pub(super) fn k(&self) -> Option<usize> {
+        self.top_k.filter(|k| *k > 0)
     }
 
     pub(super) fn nucleus(&self) -> Option<f64> {
@@ -63,7 +81,7 @@ impl Sampling {
     }
 
     pub(super) fn is_filtered(&self) -> bool {
-        self.nucleus().is_some() || self.top_k.is_some()
+        self.nucleus().is_some() || self.k().is_some()
     }
 
     /// Whether statistics are read from another distribution than the draw.
@@ -73,6 +91,17 @@ impl Sampling {
 }
 
 impl SamplingRule {
+    /// Tokens that the reference sampler keeps when nothing is said: Hugging Face's generation settings start from 50, and
+    /// Dream's are built on them, so that its statistics at temperature 0 are those of the 50 largest logits too. LLaDA's
+    /// sampler keeps all.
+    #[must_use]
+    pub fn default_top_k(self) -> Option<usize> {
+        match self {
+            Self::NucleusFirst | Self::TopKFirst => Some(50),
+            Self::Noise => None,
+        }
+    }
+
     /// The rule of the reference sampler of such a model: masked diffusion whose logits score their own position is
     /// sampled as LLaDA is, masked diffusion with shifted logits as Dream is, the rest as Hugging Face does.
     #[must_use]

@@ -40,7 +40,11 @@ pub(super) struct Scratch {
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { mass: vec![0.0; BUCKETS], candidates: Vec::new(), values: Vec::new() }
+        Self {
+            mass: vec![0.0; BUCKETS],
+            candidates: Vec::new(),
+            values: Vec::new(),
+        }
     }
 }
 
@@ -52,7 +56,10 @@ struct Kept {
 }
 
 impl Kept {
-    const ALL: Self = Self { floor: -1.0, last: u32::MAX };
+    const ALL: Self = Self {
+        floor: -1.0,
+        last: u32::MAX,
+    };
 
     fn has(self, p: f32, id: usize) -> bool {
         p > self.floor || (p == self.floor && id as u32 <= self.last)
@@ -60,11 +67,19 @@ impl Kept {
 
     /// Probability of all tokens kept.
     fn mass(self, p: &[f32]) -> f64 {
-        p.iter().enumerate().map(|(id, p)| if self.has(*p, id) { f64::from(*p) } else { 0.0 }).sum()
+        p.iter()
+            .enumerate()
+            .map(|(id, p)| if self.has(*p, id) { f64::from(*p) } else { 0.0 })
+            .sum()
     }
 }
 
-pub(super) fn choose(row: &Row<'_>, sampling: &Sampling, needed: Needed, scratch: &mut Scratch) -> Chosen {
+pub(super) fn choose(
+    row: &Row<'_>,
+    sampling: &Sampling,
+    needed: Needed,
+    scratch: &mut Scratch,
+) -> Chosen {
     let (kept, mass) = match row.drawn {
         Some(p) => {
             let kept = kept(p, sampling, scratch);
@@ -82,14 +97,32 @@ pub(super) fn choose(row: &Row<'_>, sampling: &Sampling, needed: Needed, scratch
         (Some(p), _) => (p, Kept::ALL, Kept::ALL.mass(p)),
         (None, Some(p)) => (p, kept, mass),
         (None, None) => {
-            return Chosen { token, confidence: 0.0, margin: 0.0, neg_entropy: 0.0, is_finite };
+            return Chosen {
+                token,
+                confidence: 0.0,
+                margin: 0.0,
+                neg_entropy: 0.0,
+                is_finite,
+            };
         }
     };
     Chosen {
         token,
-        confidence: if needed.confidence && kept.has(p[token], token) { f64::from(p[token]) / mass } else { 0.0 },
-        margin: if needed.margin { margin(p, kept) / mass } else { 0.0 },
-        neg_entropy: if needed.neg_entropy { neg_entropy(p, kept, mass) } else { 0.0 },
+        confidence: if needed.confidence && kept.has(p[token], token) {
+            f64::from(p[token]) / mass
+        } else {
+            0.0
+        },
+        margin: if needed.margin {
+            margin(p, kept) / mass
+        } else {
+            0.0
+        },
+        neg_entropy: if needed.neg_entropy {
+            neg_entropy(p, kept, mass)
+        } else {
+            0.0
+        },
         is_finite: is_finite && mass.is_finite(),
     }
 }
@@ -127,7 +160,11 @@ fn margin(p: &[f32], kept: Kept) -> f64 {
     let (mut first, mut second) = (0.0f32, 0.0f32);
     for (id, &p) in p.iter().enumerate() {
         if p > second && kept.has(p, id) {
-            second = if p > first { std::mem::replace(&mut first, p) } else { p };
+            second = if p > first {
+                std::mem::replace(&mut first, p)
+            } else {
+                p
+            };
         }
     }
     f64::from(first) - f64::from(second)
@@ -146,9 +183,12 @@ fn neg_entropy(p: &[f32], kept: Kept, mass: f64) -> f64 {
 }
 
 fn kept(p: &[f32], sampling: &Sampling, scratch: &mut Scratch) -> Kept {
-    let (top_p, top_k) = (sampling.nucleus(), sampling.top_k.filter(|k| *k < p.len()));
+    let (top_p, top_k) = (sampling.nucleus(), sampling.k().filter(|k| *k < p.len()));
     if sampling.rule == SamplingRule::TopKFirst {
-        let kept = top_k.map_or(Kept::ALL, |k| Kept { floor: kth_largest(p, k, scratch), last: u32::MAX });
+        let kept = top_k.map_or(Kept::ALL, |k| Kept {
+            floor: kth_largest(p, k, scratch),
+            last: u32::MAX,
+        });
         return match top_p {
             // The nucleus is one of the tokens that are left, scaled to a distribution.
             Some(top_p) => nucleus(p, kept, top_p * kept.mass(p), scratch),
@@ -158,13 +198,23 @@ fn kept(p: &[f32], sampling: &Sampling, scratch: &mut Scratch) -> Kept {
     let kept = top_p.map_or(Kept::ALL, |top_p| nucleus(p, Kept::ALL, top_p, scratch));
     let Some(k) = top_k else { return kept };
     let floor = kth_largest(p, k, scratch);
-    if floor > kept.floor { Kept { floor, last: u32::MAX } } else { kept }
+    if floor > kept.floor {
+        Kept {
+            floor,
+            last: u32::MAX,
+        }
+    } else {
+        kept
+    }
 }
 
 fn kth_largest(p: &[f32], k: usize, scratch: &mut Scratch) -> f32 {
     scratch.values.clear();
     scratch.values.extend_from_slice(p);
-    *scratch.values.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
+    *scratch
+        .values
+        .select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a))
+        .1
 }
 
 /// Tokens of `among` in descending order (the lower id first of equals) while those before them have at most `limit`.
@@ -187,9 +237,16 @@ fn nucleus(p: &[f32], among: Kept, limit: f64, scratch: &mut Scratch) -> Kept {
         return among;
     };
     scratch.candidates.clear();
-    let members = p.iter().enumerate().filter(|(id, p)| bucket(**p) == crossing && among.has(**p, *id));
-    scratch.candidates.extend(members.map(|(id, p)| (*p, id as u32)));
-    scratch.candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let members = p
+        .iter()
+        .enumerate()
+        .filter(|(id, p)| bucket(**p) == crossing && among.has(**p, *id));
+    scratch
+        .candidates
+        .extend(members.map(|(id, p)| (*p, id as u32)));
+    scratch
+        .candidates
+        .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut kept = among;
     for &(p, id) in &scratch.candidates {
         if before > limit {

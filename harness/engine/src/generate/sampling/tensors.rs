@@ -22,7 +22,7 @@ pub fn filter_logits(logits: &Tensor, sampling: &Sampling) -> Result<Tensor, Gen
         Some(top_p) => in_nucleus(&logits, top_p),
         None => Ok(logits),
     };
-    let largest = |logits: Tensor| match sampling.top_k {
+    let largest = |logits: Tensor| match sampling.k() {
         Some(top_k) => largest(&logits, top_k),
         None => Ok(logits),
     };
@@ -58,8 +58,16 @@ fn largest(logits: &Tensor, top_k: usize) -> Result<Tensor, GenerateError> {
 ///
 /// # Errors
 /// libtorch's.
-pub fn noisy_logits(logits: &Tensor, uniform: &Tensor, temperature: f64) -> Result<Tensor, GenerateError> {
-    let noise = uniform.f_to_kind(Kind::Double)?.f_log()?.f_neg()?.f_pow_tensor_scalar(temperature)?;
+pub fn noisy_logits(
+    logits: &Tensor,
+    uniform: &Tensor,
+    temperature: f64,
+) -> Result<Tensor, GenerateError> {
+    let noise = uniform
+        .f_to_kind(Kind::Double)?
+        .f_log()?
+        .f_neg()?
+        .f_pow_tensor_scalar(temperature)?;
     Ok(logits.f_to_kind(Kind::Double)?.f_exp()?.f_div(&noise)?)
 }
 
@@ -82,10 +90,20 @@ pub fn choose_by_tensors(
         true => {
             let cumulative = p.f_cumsum(-1, Kind::Double)?; // [n, v]
             let total = cumulative.f_narrow(-1, p.size()[1] - 1, 1)?; // [n, 1]
-            let target = Tensor::f_from_slice(draws)?.f_to_device(p.device())?.f_unsqueeze(1)?.f_mul(&total)?;
+            let target = Tensor::f_from_slice(draws)?
+                .f_to_device(p.device())?
+                .f_unsqueeze(1)?
+                .f_mul(&total)?;
             // The first token whose cumulative probability is above the target.
-            let found = cumulative.f_le_tensor(&target)?.f_sum_dim_intlist(-1, true, Kind::Int64)?; // [n, 1]
-            let last = p.f_gt(0.0)?.f_to_kind(Kind::Int64)?.f_cumsum(-1, Kind::Int64)?.f_argmax(-1, true)?;
+            let found =
+                cumulative
+                    .f_le_tensor(&target)?
+                    .f_sum_dim_intlist(-1, true, Kind::Int64)?; // [n, 1]
+            let last = p
+                .f_gt(0.0)?
+                .f_to_kind(Kind::Int64)?
+                .f_cumsum(-1, Kind::Int64)?
+                .f_argmax(-1, true)?;
             found.f_minimum(&last)?
         }
         false => logits.f_argmax(-1, true)?,
@@ -103,20 +121,32 @@ pub fn choose_by_tensors(
     let margin = match needed.margin {
         true => {
             let (top, _) = p.f_topk(2.min(p.size()[1]), -1, true, true)?; // [n, 2]
-            let second = if top.size()[1] > 1 { top.f_select(1, 1)? } else { zeros()? };
+            let second = if top.size()[1] > 1 {
+                top.f_select(1, 1)?
+            } else {
+                zeros()?
+            };
             top.f_select(1, 0)?.f_sub(&second)?
         }
         false => zeros()?,
     };
     let neg_entropy = match needed.neg_entropy {
-        true => p.f_mul(&p.f_add_scalar(1e-10)?.f_log()?)?.f_sum_dim_intlist(-1, false, Kind::Double)?,
+        true => p
+            .f_mul(&p.f_add_scalar(1e-10)?.f_log()?)?
+            .f_sum_dim_intlist(-1, false, Kind::Double)?,
         false => zeros()?,
     };
     let broken = p.f_isfinite()?.f_all_dim(-1, false)?.f_logical_not()?; // [n]
     let floats = |tensor: &Tensor| -> Result<Vec<f32>, GenerateError> {
-        Ok(Vec::<f32>::try_from(&tensor.f_to_kind(Kind::Float)?.f_to_device(tch::Device::Cpu)?)?)
+        Ok(Vec::<f32>::try_from(
+            &tensor
+                .f_to_kind(Kind::Float)?
+                .f_to_device(tch::Device::Cpu)?,
+        )?)
     };
-    let broken = crate::generate::grid::int_vec(&broken)?.iter().position(|flag| *flag != 0);
+    let broken = crate::generate::grid::int_vec(&broken)?
+        .iter()
+        .position(|flag| *flag != 0);
     Ok(Choices {
         token: crate::generate::grid::int_vec(&token)?,
         confidence: floats(&confidence)?,

@@ -3,18 +3,30 @@ use tch::{Kind, Tensor};
 
 use super::*;
 
-const RULES: [SamplingRule; 3] = [SamplingRule::NucleusFirst, SamplingRule::TopKFirst, SamplingRule::Noise];
-const EVERYTHING: Needed = Needed { confidence: true, margin: true, neg_entropy: true };
+const RULES: [SamplingRule; 3] = [
+    SamplingRule::NucleusFirst,
+    SamplingRule::TopKFirst,
+    SamplingRule::Noise,
+];
+const EVERYTHING: Needed = Needed {
+    confidence: true,
+    margin: true,
+    neg_entropy: true,
+};
 
 fn logits(n: usize, v: usize, seed: u64, spread: f64) -> Tensor {
     let stream = harness_core::rng::Stream::new(seed, "logits");
-    let values: Vec<f32> = (0..n * v).map(|i| (spread * stream.normal_at(i as u64)) as f32).collect();
+    let values: Vec<f32> = (0..n * v)
+        .map(|i| (spread * stream.normal_at(i as u64)) as f32)
+        .collect();
     Tensor::from_slice(&values).view([n as i64, v as i64])
 }
 
 fn close(a: &[f32], b: &[f32]) -> bool {
     // Both sums run over float32 probabilities; their roundings differ.
-    a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 2e-6 + 2e-5 * b.abs())
+    a.iter()
+        .zip(b)
+        .all(|(a, b)| (a - b).abs() <= 2e-6 + 2e-5 * b.abs())
 }
 
 proptest! {
@@ -23,7 +35,7 @@ proptest! {
     #[test]
     fn rows_equal_tensors(
         seed: u64, v in 1usize..90, spread in 0.1f64..6.0, temperature in prop_oneof![Just(0.0), 0.2f64..2.0],
-        top_p in prop::option::of(0.05f64..1.0), top_k in prop::option::of(1usize..50), rule in 0usize..3,
+        top_p in prop::option::of(0.05f64..1.0), top_k in prop::option::of(0usize..50), rule in 0usize..3,
     ) {
         let sampling = Sampling { temperature, top_p, top_k, rule: RULES[rule] };
         let logits = logits(7, v, seed, spread);
@@ -46,13 +58,33 @@ proptest! {
 fn equal_logits_choose_the_lowest_id() {
     let logits = Tensor::from_slice(&[1.0f32, 3.0, 3.0, 3.0, 0.0]).view([1, 5]);
     for rule in RULES {
-        assert_eq!(choose(&logits, &Sampling::greedy(rule), EVERYTHING, &[]).unwrap().token, [1]);
+        assert_eq!(
+            choose(&logits, &Sampling::greedy(rule), EVERYTHING, &[])
+                .unwrap()
+                .token,
+            [1]
+        );
     }
     // Of equals the nucleus takes the lower ids, top-k takes all.
-    let p = Sampling { temperature: 1.0, top_p: Some(0.4), top_k: None, rule: SamplingRule::NucleusFirst };
-    assert_eq!(choose(&logits, &p, EVERYTHING, &[0.999]).unwrap().token, [2]);
-    let k = Sampling { top_p: None, top_k: Some(1), ..p };
-    assert_eq!(choose(&logits, &k, EVERYTHING, &[0.999]).unwrap().token, [3]);
+    let p = Sampling {
+        temperature: 1.0,
+        top_p: Some(0.4),
+        top_k: None,
+        rule: SamplingRule::NucleusFirst,
+    };
+    assert_eq!(
+        choose(&logits, &p, EVERYTHING, &[0.999]).unwrap().token,
+        [2]
+    );
+    let k = Sampling {
+        top_p: None,
+        top_k: Some(1),
+        ..p
+    };
+    assert_eq!(
+        choose(&logits, &k, EVERYTHING, &[0.999]).unwrap().token,
+        [3]
+    );
 }
 
 #[test]
@@ -62,10 +94,26 @@ fn noise_and_the_drawn_distribution_are_the_same_one() {
     let one = Tensor::from_slice(&[1.0f32, 0.3, -0.5, 0.9]).view([1, 4]);
     let stream = harness_core::rng::Stream::new(3, "noise");
     let uniform: Vec<f64> = (0..4 * n).map(|i| stream.uniform_at(i as u64)).collect();
-    let noisy = noisy_logits(&one.repeat([n, 1]), &Tensor::from_slice(&uniform).view([n, 4]), temperature).unwrap();
-    let got = noisy.argmax(-1, false).bincount::<Tensor>(None, 4).to_kind(Kind::Double) / n;
-    let draws: Vec<f64> = (0..n).map(|i| stream.label("one").uniform_at(i as u64)).collect();
-    let sampling = Sampling { temperature, top_p: None, top_k: None, rule: SamplingRule::Noise };
+    let noisy = noisy_logits(
+        &one.repeat([n, 1]),
+        &Tensor::from_slice(&uniform).view([n, 4]),
+        temperature,
+    )
+    .unwrap();
+    let got = noisy
+        .argmax(-1, false)
+        .bincount::<Tensor>(None, 4)
+        .to_kind(Kind::Double)
+        / n;
+    let draws: Vec<f64> = (0..n)
+        .map(|i| stream.label("one").uniform_at(i as u64))
+        .collect();
+    let sampling = Sampling {
+        temperature,
+        top_p: None,
+        top_k: None,
+        rule: SamplingRule::Noise,
+    };
     let drawn = choose(&one.repeat([n, 1]), &sampling, Needed::default(), &draws).unwrap();
     let want = (one / temperature).softmax(-1, Kind::Double);
     for id in 0..4i64 {
@@ -73,7 +121,10 @@ fn noise_and_the_drawn_distribution_are_the_same_one() {
         // Four standard errors of a frequency.
         let tolerance = 4.0 * (p * (1.0 - p) / n as f64).sqrt();
         let frequency = drawn.token.iter().filter(|token| **token == id).count() as f64 / n as f64;
-        assert!((got.double_value(&[id]) - p).abs() < tolerance, "noise, token {id}");
+        assert!(
+            (got.double_value(&[id]) - p).abs() < tolerance,
+            "noise, token {id}"
+        );
         assert!((frequency - p).abs() < tolerance, "draw, token {id}");
     }
 }
@@ -84,22 +135,53 @@ fn logits_that_are_not_numbers_are_named() {
     values[7] = f32::NAN;
     let logits = Tensor::from_slice(&values).view([3, 4]);
     for temperature in [0.0, 1.0] {
-        let sampling = Sampling { temperature, top_p: Some(0.9), top_k: None, rule: SamplingRule::NucleusFirst };
-        assert_eq!(choose(&logits, &sampling, Needed::default(), &[0.5; 3]).unwrap().broken, Some(1));
-        assert_eq!(choose(&logits, &sampling, EVERYTHING, &[0.5; 3]).unwrap().broken, Some(1));
+        let sampling = Sampling {
+            temperature,
+            top_p: Some(0.9),
+            top_k: None,
+            rule: SamplingRule::NucleusFirst,
+        };
+        assert_eq!(
+            choose(&logits, &sampling, Needed::default(), &[0.5; 3])
+                .unwrap()
+                .broken,
+            Some(1)
+        );
+        assert_eq!(
+            choose(&logits, &sampling, EVERYTHING, &[0.5; 3])
+                .unwrap()
+                .broken,
+            Some(1)
+        );
     }
 }
 
 #[test]
 fn ranges_are_checked() {
-    let fine = Sampling { temperature: 0.7, top_p: Some(1.0), top_k: Some(1), rule: SamplingRule::Noise };
+    let fine = Sampling {
+        temperature: 0.7,
+        top_p: Some(1.0),
+        top_k: Some(1),
+        rule: SamplingRule::Noise,
+    };
     assert!(fine.check().is_ok());
     for bad in [
-        Sampling { temperature: -0.1, ..fine },
-        Sampling { temperature: f64::NAN, ..fine },
-        Sampling { top_p: Some(0.0), ..fine },
-        Sampling { top_p: Some(1.5), ..fine },
-        Sampling { top_k: Some(0), ..fine },
+        Sampling {
+            temperature: -0.1,
+            ..fine
+        },
+        Sampling {
+            temperature: f64::NAN,
+            ..fine
+        },
+        Sampling {
+            top_p: Some(0.0),
+            ..fine
+        },
+        Sampling {
+            top_p: Some(1.5),
+            ..fine
+        },
     ] {
         assert!(bad.check().is_err(), "{bad:?}");
     }
@@ -108,20 +190,35 @@ fn ranges_are_checked() {
 /// `units/sampling.safetensors` of the parity fixtures.
 #[test]
 fn equal_to_the_reference_samplers() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/golden/units/sampling.safetensors");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/golden/units/sampling.safetensors"
+    );
     if !std::path::Path::new(path).exists() {
         eprintln!("skipped: ../shared not present");
         return;
     }
-    let all: std::collections::HashMap<String, Tensor> = Tensor::read_safetensors(path).unwrap().into_iter().collect();
+    let all: std::collections::HashMap<String, Tensor> = Tensor::read_safetensors(path)
+        .unwrap()
+        .into_iter()
+        .collect();
     let logits = &all["logits"];
     let near = |name: &str, got: &Tensor, want: &Tensor| {
-        let worst = (got.to_kind(Kind::Double) - want.to_kind(Kind::Double)).abs().max().double_value(&[]);
+        let worst = (got.to_kind(Kind::Double) - want.to_kind(Kind::Double))
+            .abs()
+            .max()
+            .double_value(&[]);
         assert!(worst <= 2e-6, "{name}: {worst}");
     };
     let plain = Sampling::greedy(SamplingRule::NucleusFirst);
-    let nucleus = |top_p| Sampling { top_p: Some(top_p), ..plain };
-    let top_k = Sampling { top_k: Some(5), ..plain };
+    let nucleus = |top_p| Sampling {
+        top_p: Some(top_p),
+        ..plain
+    };
+    let top_k = Sampling {
+        top_k: Some(5),
+        ..plain
+    };
     let cases = [
         ("plain", plain),
         ("margin", plain),
@@ -133,18 +230,35 @@ fn equal_to_the_reference_samplers() {
     for (name, sampling) in cases {
         for run in [choose, choose_by_tensors] {
             let got = run(logits, &sampling, EVERYTHING, &[]).unwrap();
-            assert_eq!(Tensor::from_slice(&got.token), all[&format!("{name}.x0")], "{name}");
+            assert_eq!(
+                Tensor::from_slice(&got.token),
+                all[&format!("{name}.x0")],
+                "{name}"
+            );
             let statistic = match name {
                 "margin" => &got.margin,
                 "neg_entropy" | "top_p_entropy" => &got.neg_entropy,
                 _ => &got.confidence,
             };
-            near(name, &Tensor::from_slice(statistic), &all[&format!("{name}.confidence")]);
+            near(
+                name,
+                &Tensor::from_slice(statistic),
+                &all[&format!("{name}.confidence")],
+            );
         }
     }
-    assert_eq!(filter_logits(logits, &nucleus(0.8)).unwrap(), all["top_p_0.8.logits"]);
-    assert_eq!(filter_logits(logits, &top_k).unwrap(), all["top_k_5.logits"]);
+    assert_eq!(
+        filter_logits(logits, &nucleus(0.8)).unwrap(),
+        all["top_p_0.8.logits"]
+    );
+    assert_eq!(
+        filter_logits(logits, &top_k).unwrap(),
+        all["top_k_5.logits"]
+    );
     let noisy = noisy_logits(logits, &all["gumbel.uniform"], 0.6).unwrap();
-    let ratio = (noisy / &all["gumbel.noisy_0.6"] - 1.0).abs().max().double_value(&[]);
+    let ratio = (noisy / &all["gumbel.noisy_0.6"] - 1.0)
+        .abs()
+        .max()
+        .double_value(&[]);
     assert!(ratio < 1e-12, "{ratio}");
 }
