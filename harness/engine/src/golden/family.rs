@@ -8,6 +8,7 @@ use tch::Kind;
 use super::error::GoldenError;
 use super::fixture::{self, Tensors};
 use super::forward::{self, Failed};
+use super::generate::GenerateRuns;
 use super::index::{FamilyEntry, Tolerances, inside};
 use super::loss::LossRun;
 use super::report::Recorder;
@@ -232,6 +233,14 @@ impl Checks<'_> {
             run.run(record, &mut model);
         }
         if let Some(tensors) = generated {
+            let runs = GenerateRuns {
+                tensors,
+                manifest: self.manifest,
+                tolerances: self.tolerances,
+                plugins: self.plugins,
+                sae,
+            };
+            runs.run(record, &mut model);
             trace::run(
                 record,
                 &mut model,

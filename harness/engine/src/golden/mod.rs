@@ -9,16 +9,21 @@ mod error;
 mod family;
 mod fixture;
 mod forward;
+mod generate;
 mod index;
 mod loss;
 mod report;
 mod run;
 mod sae;
+mod sampling;
+mod sequences;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
 mod trace;
 mod units;
+mod watch;
 
 pub use compare::Tolerance;
 pub use error::GoldenError;

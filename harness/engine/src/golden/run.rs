@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::GoldenError;
 use super::index::Index;
 use super::report::{CheckRecord, Recorder, Summary};
-use super::{family, units};
+use super::{family, sampling, units};
 use crate::plugin::Registry;
 
 /// What to run.
@@ -61,6 +61,7 @@ pub fn run(
         if let Err(error) = units::schedules(&mut record, &units) {
             record.failed("units/schedules", error);
         }
+        sampling::run(&mut record, &units);
     }
     Ok(summary)
 }
