@@ -28,6 +28,11 @@ const SAMPLING: Sampling = Sampling {
 /// Generations from each of the fifty openings.
 const PER_PREFIX: u64 = 2;
 const CHAT_PROMPTS: u64 = 60;
+/// A worked problem with two sums and its end needs more room than a sentence.
+const CHAT_SAMPLING: Sampling = Sampling {
+    new_tokens: 40,
+    ..SAMPLING
+};
 
 /// What was measured of one model. Losses are in nats.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -150,7 +155,7 @@ fn continue_prefixes(
             let mut prompt: Vec<i64> = bos.into_iter().collect();
             prompt.extend(encode(tokenizer, prefix)?);
             let draws = Draws::new(&format!("{}/generate/{j}", model.name), seed, i as u64);
-            let ids = generate(model.family, network, &prompt, draws)?;
+            let ids = generate(model.family, network, &prompt, (SAMPLING, draws))?;
             let text = text(network, tokenizer, &ids[usize::from(bos.is_some())..])?;
             let (good, bad) = count_well_formed(&text);
             found.sentences.0 += good;
@@ -175,7 +180,7 @@ fn answer_chat(
     for (i, task) in chat_tasks(Split::Heldout, seed, CHAT_PROMPTS).enumerate() {
         let prompt = encode(tokenizer, &chat::prompt(&task.prompt))?;
         let draws = Draws::new(&format!("{}/chat", model.name), seed, i as u64);
-        let ids = generate(model.family, network, &prompt, draws)?;
+        let ids = generate(model.family, network, &prompt, (CHAT_SAMPLING, draws))?;
         let whole = text(network, tokenizer, &ids[prompt.len()..])?;
         let reply = whole
             .split("<|im_end|>")
@@ -204,11 +209,11 @@ fn generate(
     family: Family,
     network: &dyn Decoder,
     prompt: &[i64],
-    draws: Draws,
+    (sampling, draws): (Sampling, Draws),
 ) -> Result<Vec<i64>> {
     match family {
-        Family::Dream | Family::Llada => by_entropy(network, prompt, SAMPLING, draws),
-        _ => autoregressive(network, prompt, SAMPLING, draws),
+        Family::Dream | Family::Llada => by_entropy(network, prompt, sampling, draws),
+        _ => autoregressive(network, prompt, sampling, draws),
     }
 }
 

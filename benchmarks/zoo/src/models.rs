@@ -67,7 +67,7 @@ pub const LANES: [&[Model]; 2] = [
             objective: Objective::MaskedReply,
             starts_from: Some("dream"),
             steps: 500,
-            rate: 0.5,
+            rate: 1.0,
         },
     ],
     &[
@@ -92,7 +92,7 @@ pub const LANES: [&[Model]; 2] = [
             family: Family::Gpt2,
             objective: Objective::NextToken,
             starts_from: None,
-            steps: 500,
+            steps: 1000,
             rate: 1.0,
         },
     ],

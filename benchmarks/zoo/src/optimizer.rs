@@ -23,14 +23,8 @@ const ADAM_BETAS: (f64, f64) = (0.9, 0.98);
 const ADAM_EPS: f64 = 1e-9;
 
 enum Rule {
-    Muon {
-        momentum: Tensor,
-    },
-    Adam {
-        mean: Tensor,
-        square: Tensor,
-        decays: bool,
-    },
+    Muon { momentum: Tensor, gain: f64 },
+    Adam { mean: Tensor, square: Tensor, decays: bool },
 }
 
 /// An optimiser over all variables of a store.
@@ -53,7 +47,12 @@ impl Optimizer {
                     name.contains("layers.") || name.contains("blocks.") || name.starts_with("h.");
                 let zeros = || tensor.zeros_like().set_requires_grad(false);
                 let rule = if matrix && in_block {
-                    Rule::Muon { momentum: zeros() }
+                    // A matrix that widens moves further, so that its outputs move alike. GPT-2's are [in, out].
+                    let size = tensor.size();
+                    let (outputs, inputs) =
+                        if name.starts_with("h.") { (size[1], size[0]) } else { (size[0], size[1]) };
+                    let gain = (outputs as f64 / inputs as f64).max(1.0).sqrt();
+                    Rule::Muon { momentum: zeros(), gain }
                 } else {
                     Rule::Adam {
                         mean: zeros(),
@@ -102,14 +101,12 @@ impl Optimizer {
         for (tensor, rule) in &mut self.parameters {
             let gradient = tensor.grad() * clip;
             match rule {
-                Rule::Muon { momentum } => {
+                Rule::Muon { momentum, gain } => {
                     let _ = momentum.g_mul_scalar_(MUON_MOMENTUM);
                     let _ = momentum.g_add_(&gradient);
                     let direction = orthogonalised(&(gradient + &*momentum * MUON_MOMENTUM));
-                    let size = tensor.size();
-                    let shape = (size[0] as f64 / size[1] as f64).max(1.0).sqrt();
                     let _ = tensor.g_mul_scalar_(1.0 - muon * schedule * decay);
-                    let _ = tensor.g_sub_(&(direction * (muon * schedule * shape)));
+                    let _ = tensor.g_sub_(&(direction * (muon * schedule * *gain)));
                 }
                 Rule::Adam {
                     mean,

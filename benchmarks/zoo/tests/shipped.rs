@@ -29,7 +29,12 @@ fn json(path: &Path) -> Value {
 }
 
 fn keys(value: &Value) -> BTreeSet<String> {
-    value.as_object().expect("an object").keys().cloned().collect()
+    value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .cloned()
+        .collect()
 }
 
 /// Names in a safetensors file with block numbers replaced, and the dtypes.
@@ -43,7 +48,9 @@ fn layout(path: &Path) -> (BTreeSet<String>, BTreeSet<String>) {
             assert_eq!(entry["format"], "pt");
             continue;
         }
-        let parts = name.split('.').map(|p| if p.parse::<u32>().is_ok() { "N" } else { p });
+        let parts = name
+            .split('.')
+            .map(|p| if p.parse::<u32>().is_ok() { "N" } else { p });
         names.insert(parts.collect::<Vec<_>>().join("."));
         dtypes.insert(entry["dtype"].as_str().unwrap().to_owned());
     }
@@ -61,16 +68,26 @@ fn folders_have_the_layout_of_their_families() {
         let (ours, theirs) = (zoo(name), shared.join(fixture).join("checkpoint"));
         for entry in std::fs::read_dir(&theirs).unwrap() {
             let file = entry.unwrap().file_name();
-            assert!(ours.join(&file).is_file(), "{name} lacks {}", file.display());
+            assert!(
+                ours.join(&file).is_file(),
+                "{name} lacks {}",
+                file.display()
+            );
         }
         for file in ["config.json", "tokenizer_config.json"] {
-            let (mut has, wants) = (keys(&json(&ours.join(file))), keys(&json(&theirs.join(file))));
+            let (mut has, wants) = (
+                keys(&json(&ours.join(file))),
+                keys(&json(&theirs.join(file))),
+            );
             // Versions of a library that wrote nothing here, lists of tokens that no reader needs; and the gpt2 fixture
             // carries another family's tokenizer settings.
             has.extend(["transformers_version", "additional_special_tokens"].map(str::to_owned));
             let missing: Vec<&String> = wants.difference(&has).collect();
             let foreign = fixture == "gpt2" && file == "tokenizer_config.json";
-            assert!(missing.is_empty() || foreign, "{name}/{file} lacks {missing:?}");
+            assert!(
+                missing.is_empty() || foreign,
+                "{name}/{file} lacks {missing:?}"
+            );
         }
         let (names, dtypes) = layout(&ours.join("model.safetensors"));
         let (mut wanted, _) = layout(&theirs.join("model.safetensors"));
@@ -84,8 +101,10 @@ fn folders_have_the_layout_of_their_families() {
 fn models_are_small() {
     let mut total = 0;
     for (name, _) in MODELS {
-        let bytes: u64 =
-            std::fs::read_dir(zoo(name)).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        let bytes: u64 = std::fs::read_dir(zoo(name))
+            .unwrap()
+            .map(|e| e.unwrap().metadata().unwrap().len())
+            .sum();
         assert!(bytes < 6_000_000, "{name}: {bytes} bytes");
         total += bytes;
     }
@@ -100,8 +119,14 @@ fn tokenizer(folder: &Path) -> Tokenizer {
     }
     // Dream's two-file form holds qwen's base vocabulary; its special tokens do not occur in plain text.
     let qwen = zoo("qwen");
-    assert_eq!(std::fs::read(folder.join("vocab.json")).unwrap(), std::fs::read(qwen.join("vocab.json")).unwrap());
-    assert_eq!(std::fs::read(folder.join("merges.txt")).unwrap(), std::fs::read(qwen.join("merges.txt")).unwrap());
+    assert_eq!(
+        std::fs::read(folder.join("vocab.json")).unwrap(),
+        std::fs::read(qwen.join("vocab.json")).unwrap()
+    );
+    assert_eq!(
+        std::fs::read(folder.join("merges.txt")).unwrap(),
+        std::fs::read(qwen.join("merges.txt")).unwrap()
+    );
     Tokenizer::from_file(qwen.join("tokenizer.json")).unwrap()
 }
 
@@ -113,20 +138,39 @@ fn special_ids_agree_between_files() {
         let tokens = json(&folder.join("tokenizer_config.json"));
         let id = |token: &Value| {
             let table = tokens["added_tokens_decoder"].as_object().unwrap();
-            table.iter().find(|(_, e)| e["content"] == *token).map(|(id, _)| id.parse::<i64>().unwrap())
+            table
+                .iter()
+                .find(|(_, e)| e["content"] == *token)
+                .map(|(id, _)| id.parse::<i64>().unwrap())
         };
-        assert_eq!(id(&tokens["eos_token"]), config["eos_token_id"].as_i64(), "{name}");
+        assert_eq!(
+            id(&tokens["eos_token"]),
+            config["eos_token_id"].as_i64(),
+            "{name}"
+        );
         let mask = config.get("mask_token_id").and_then(Value::as_i64);
-        assert_eq!(mask.is_some(), name.starts_with("dream") || name == "llada", "{name}");
+        assert_eq!(
+            mask.is_some(),
+            name.starts_with("dream") || name == "llada",
+            "{name}"
+        );
         if mask.is_some() {
             assert_eq!(id(&tokens["mask_token"]), mask, "{name}");
         }
         let folder_tokenizer = tokenizer(&folder);
         let text = "Last week we visited the old harbor. \"Where is Mara?\" asked Tom.\nA: 7 + 12 = 19.\n#### 19";
         let ids = folder_tokenizer.encode(text, false).unwrap();
-        assert_eq!(folder_tokenizer.decode(ids.get_ids(), false).unwrap(), text, "{name}");
+        assert_eq!(
+            folder_tokenizer.decode(ids.get_ids(), false).unwrap(),
+            text,
+            "{name}"
+        );
         let with_special = folder_tokenizer.encode(text, true).unwrap().len();
-        assert_eq!(with_special - ids.len(), usize::from(name == "llama"), "{name}");
+        assert_eq!(
+            with_special - ids.len(),
+            usize::from(name == "llama"),
+            "{name}"
+        );
     }
 }
 
@@ -144,8 +188,9 @@ fn heldout_cost(model: &dyn Decoder, folder: &Path) -> f64 {
     }
     let mut draws = Draws::new("shipped", 0, 0);
     let diffusion = config.family.objective() == Objective::MaskedDiffusion;
-    let scored: Vec<i64> =
-        (0..(b * t) as i64).filter(|i| i % t as i64 > 0 && (!diffusion || draws.chance(0.5))).collect();
+    let scored: Vec<i64> = (0..(b * t) as i64)
+        .filter(|i| i % t as i64 > 0 && (!diffusion || draws.chance(0.5)))
+        .collect();
     let targets: Vec<i64> = scored.iter().map(|&i| ids[i as usize]).collect();
     if let Some(mask) = config.special.mask {
         scored.iter().for_each(|&i| ids[i as usize] = mask);
@@ -153,11 +198,16 @@ fn heldout_cost(model: &dyn Decoder, folder: &Path) -> f64 {
     let tokens = Tensor::from_slice(&ids).view([b as i64, t as i64]);
     let mut context = model.begin((b as i64, t as i64), None, Cache::Off).unwrap();
     let resid = model.embed(&tokens, 0, &mut context).unwrap();
-    let resid = model.blocks(0, config.n_layers, &resid, &mut context).unwrap().view([-1, config.d_model]);
+    let resid = model
+        .blocks(0, config.n_layers, &resid, &mut context)
+        .unwrap()
+        .view([-1, config.d_model]);
     let offset = i64::from(config.family.logit_offset());
     let rows: Vec<i64> = scored.iter().map(|i| i - offset).collect();
     let rows = resid.index_select(0, &Tensor::from_slice(&rows));
-    let costs = model.unembed_ce(&rows, &Tensor::from_slice(&targets)).unwrap();
+    let costs = model
+        .unembed_ce(&rows, &Tensor::from_slice(&targets))
+        .unwrap();
     costs.mean(Kind::Double).double_value(&[])
 }
 
@@ -168,9 +218,16 @@ fn models_have_learned() {
     for (name, _) in MODELS {
         let folder = zoo(name);
         assert_eq!(Checkpoint::open(&folder).unwrap().config().n_layers, 8);
-        let options = LoadOptions { kind: Kind::Float, device: Device::Cpu, ..LoadOptions::default() };
+        let options = LoadOptions {
+            kind: Kind::Float,
+            device: Device::Cpu,
+            ..LoadOptions::default()
+        };
         let model = decoder::load(&folder, None, &options).unwrap();
-        assert!((1_800_000..3_000_000).contains(&model.config().n_params()), "{name}");
+        assert!(
+            (1_800_000..3_000_000).contains(&model.config().n_params()),
+            "{name}"
+        );
         let cost = heldout_cost(model.as_ref(), &folder);
         // The unigram entropy is 5.8 nats. Masked at one half is harder than reading on from the left, and the
         // fine-tuned model has left plain text behind.
