@@ -1,1 +1,190 @@
-//! Shared helpers of the integration tests.
+//! Shared helpers of the integration tests: the built programs, a world without weights, whole commands as text.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// Root of the repository.
+pub fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_path_buf()
+}
+
+/// A folder beside the repository with fixtures that do not belong to it; `None`, said aloud, where it is missing.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let found = root().join("../shared").join(path);
+    if found.exists() {
+        return Some(found);
+    }
+    eprintln!("skipped: ../shared not present");
+    None
+}
+
+/// The folder of the built programs and plugins.
+pub fn programs() -> PathBuf {
+    let test = env::current_exe().expect("a test has a path");
+    let target = test.ancestors().nth(3).expect("target/PROFILE/deps/TEST");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let is_whole = |dir: &&Path| {
+        ["harness", "harness-worker", "libplugin_dream.so"]
+            .iter()
+            .all(|name| dir.join(name).is_file())
+    };
+    let release = target.join("release");
+    [release.as_path(), profile]
+        .into_iter()
+        .find(is_whole)
+        .map(Path::to_path_buf)
+        .unwrap_or_else(|| panic!("host, worker and plugins are not built: `cargo xtask build`"))
+}
+
+/// `harness`, without anything of the surroundings that could change what it says.
+pub fn harness() -> Command {
+    let mut command = Command::new(programs().join("harness"));
+    clean(&mut command);
+    command
+}
+
+/// Takes away what would change what a program says.
+pub fn clean(command: &mut Command) {
+    for variable in [
+        "HARNESS_ROOT",
+        "HARNESS_PLUGINS",
+        "HARNESS_SDK",
+        "OPENAI_API_KEY",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+        .env("COLUMNS", "100")
+        .stdin(Stdio::null())
+        .current_dir(root());
+}
+
+/// A finished command.
+pub struct Ran {
+    /// Exit code; -1 after a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8 on standard output"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8 on standard error"),
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Ran {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        .into()
+}
+
+/// Runs a command that must succeed, and returns it.
+pub fn succeed(command: &mut Command) -> Ran {
+    let ran = run(command);
+    assert_eq!(ran.code, 0, "{command:?}\n{}\n{}", ran.stdout, ran.stderr);
+    ran
+}
+
+/// A whole command as text: exit code and both streams; `[ROOT]` and `[TMP]` stand for the folders, `[TIME]` for clock
+/// times.
+pub fn shown(command: &mut Command, tmp: &Path) -> String {
+    let ran = run(command);
+    let mut text = format!("exit code: {}\n", ran.code);
+    for (name, stream) in [("stdout", &ran.stdout), ("stderr", &ran.stderr)] {
+        if !stream.is_empty() {
+            text.push_str(&format!("----- {name} -----\n{}\n", stream.trim_end()));
+        }
+    }
+    let replace = |text: String, dir: &Path, mark: &str| {
+        let canonical = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        text.replace(&canonical.display().to_string(), mark)
+            .replace(&dir.display().to_string(), mark)
+    };
+    let text = replace(text, tmp, "[TMP]");
+    without_times(&replace(text, &root(), "[ROOT]"))
+}
+
+/// `0:07` and `1:01:01` become `[TIME]`.
+fn without_times(text: &str) -> String {
+    let is_time = |word: &str| {
+        let parts: Vec<&str> = word.split(':').collect();
+        parts.len() > 1
+            && parts
+                .iter()
+                .all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
+    };
+    text.split('\n')
+        .map(|line| {
+            line.split(' ')
+                .map(|word| if is_time(word) { "[TIME]" } else { word })
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Writes a file and the folders above it.
+pub fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder can be made");
+    fs::write(path, text).expect("a file can be written");
+}
+
+/// An installation whose models and SAE sets are configurations alone: everything can be planned, nothing run.
+pub fn weightless_root(dir: &Path) {
+    let tables = root().join("benchmarks/tables");
+    for entry in fs::read_dir(&tables).expect("the tables") {
+        let path = entry.expect("a table").path();
+        let text = fs::read_to_string(&path).expect("a table is text");
+        let name = path.file_name().expect("a table has a name");
+        write(&dir.join("benchmarks/tables").join(name), &text);
+    }
+    let zoo = dir.join("benchmarks/zoo");
+    for (name, model_type) in [
+        ("qwen", "qwen2"),
+        ("dream", "Dream"),
+        ("llama", "llama"),
+        ("llada", "llada"),
+        ("gpt2", "gpt2"),
+    ] {
+        let mask = match name {
+            "dream" | "llada" => r#","mask_token_id":3"#,
+            _ => "",
+        };
+        let config = format!(
+            r#"{{"model_type":"{model_type}","hidden_size":128,"num_hidden_layers":8,"vocab_size":2048,"intermediate_size":352{mask}}}"#
+        );
+        write(&zoo.join(name).join("config.json"), &config);
+    }
+    for set in [
+        "qwen",
+        "dream-unmask",
+        "dream-mask",
+        "llama",
+        "llada-unmask",
+        "llada-mask",
+    ] {
+        for layer in [1, 2, 3, 4, 5, 6, 7] {
+            for (trainer, k) in [8, 24].iter().enumerate() {
+                let config = format!(
+                    r#"{{"d_in":128,"d_sae":320,"k":{k},"hook_layer":{layer},"set":"{set}"}}"#
+                );
+                let folder = format!("saes/{set}/resid_post_layer_{layer}/trainer_{trainer}");
+                write(&zoo.join(folder).join("cfg.json"), &config);
+            }
+        }
+    }
+}

@@ -91,10 +91,12 @@ impl From<StoreError> for Failure {
 impl From<protocol::Failure> for Failure {
     fn from(failure: protocol::Failure) -> Failure {
         let message = match &failure.plugin {
-            Some(plugin) => format!("plugin `{plugin}`: {}", failure.message),
-            None => failure.message.clone(),
+            Some(plugin) if !failure.message.contains(plugin.as_str()) => {
+                format!("plugin `{plugin}`: {}", failure.message)
+            }
+            _ => failure.message.clone(),
         };
-        Failure::new(failure.kind.exit_code(), message)
+        Failure::new(failure.kind.exit_code(), output::inert(&message))
     }
 }
 

@@ -63,9 +63,9 @@ pub struct TrainArgs {
     /// Activations of an optimiser step
     #[arg(long, default_value_t = 2048, value_name = "N")]
     batch: u32,
-    /// Activations held and shuffled
-    #[arg(long, default_value_t = 250_000, value_name = "N")]
-    buffer: u64,
+    /// Activations held and shuffled [default: 250000, at most a tenth of the run]
+    #[arg(long, value_name = "N")]
+    buffer: Option<u64>,
     /// Learning rate
     #[arg(long, default_value_t = 3e-4)]
     lr: f64,
@@ -108,13 +108,14 @@ pub struct TrainArgs {
 
 pub fn run(args: &TrainArgs) -> Result<u8, Failure> {
     let job = Job::Train(Box::new(job(args)?));
-    let mut progress = Progress::start(args.tokens, "tokens");
+    let mut progress = Progress::start(0, "steps");
     let mut failure = None;
     let ended = run_job(&args.compute.launch()?, &job, |event| {
         match event {
             Event::Progress { done, total, text } => {
                 progress.set(done, total);
-                progress.describe(&output::inert(&text));
+                // The bar says the unit already.
+                progress.describe(&output::inert(text.trim_start_matches("steps · ")));
             }
             Event::Result { value } => {
                 progress.finish();
@@ -177,7 +178,13 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         context_length: args.context_length,
         model_batch: args.model_batch,
         batch: args.batch,
-        buffer: args.buffer,
+        buffer: args.buffer.unwrap_or_else(|| {
+            // A few steps' worth at least, or nothing would be shuffled.
+            tenth(args.tokens).clamp(
+                4 * u64::from(args.batch),
+                250_000.max(4 * u64::from(args.batch)),
+            )
+        }),
         lr: args.lr,
         warmup_steps: args
             .warmup_steps
@@ -243,19 +250,40 @@ fn check(args: &TrainArgs, folder: &ModelFolder) -> Result<(), Failure> {
     Err(Failure::new(exit::CONFIG, problems.join("\n       ")))
 }
 
-/// A trained SAE: its folder first, then what was measured, as `key value`.
+/// A trained SAE with what was measured over its last steps, as `key value`.
 fn line(value: &Value) -> String {
     let Some(object) = value.as_object() else {
         return output::inert(&value.to_string());
     };
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => short(number.as_f64().unwrap_or(f64::NAN)),
+        other => other.to_string(),
     };
     let fields: Vec<String> = object
         .iter()
         .map(|(key, value)| format!("{key} {}", text(value)))
         .collect();
     output::inert(&fields.join("  "))
+}
+
+/// A number with four decimals, without trailing zeros.
+fn short(x: f64) -> String {
+    let text = format!("{x:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_trained_sae_is_a_line() {
+        let value = json!({"policy": "mask", "layer": 2, "k": 8, "ev": 0.46765477, "l0": 8.0, "path": "mask/x"});
+        assert_eq!(
+            line(&value),
+            "policy mask  layer 2  k 8  ev 0.4677  l0 8  path mask/x"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use harness_plan::{
     exit,
     expand::{Plan, ResolvedBench},
     plugin::Discovery,
-    protocol::FailureKind,
+    protocol::{Failure as CellFailure, FailureKind},
     stages::{FeaturesParams, PluginRef, Stage},
     store::{CellCounts, ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store},
 };
@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::{describe, run::Outcome};
 use crate::{args::ComputeArgs, output, root::Root};
 
-/// Failures listed one by one.
+/// Causes of failures that are listed.
 const LISTED: usize = 20;
 
 /// The manifest of a run that begins.
@@ -153,29 +153,49 @@ pub fn tell_failures(plan: &Plan, outcome: &Outcome, store: &Store) {
         "; the others are kept in {}",
         store.dir().display()
     ));
-    let failures = plan
-        .cells
-        .iter()
-        .filter_map(|cell| Some((cell, outcome.failed.get(&cell.key)?)));
-    for (cell, failure) in failures.clone().take(LISTED) {
-        let plugin = failure
-            .plugin
-            .as_ref()
-            .map_or_else(String::new, |plugin| format!("plugin `{plugin}`: "));
-        let message = output::inert(&failure.message).replace('\n', "\n    ");
-        text.push_str(&format!(
-            "\n  {}: {plugin}{message}",
-            describe::cell(plan, cell)
-        ));
+    let causes = causes(plan, outcome);
+    for (message, cells) in causes.iter().take(LISTED) {
+        let which = match cells.as_slice() {
+            [one] => one.clone(),
+            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+            [] => String::new(),
+        };
+        text.push_str(&format!("\n  {which}: {}", message.replace('\n', "\n    ")));
     }
-    if failures.count() > LISTED {
-        text.push_str(&format!("\n  and {} more", outcome.failed.len() - LISTED));
+    if causes.len() > LISTED {
+        text.push_str(&format!("\n  and {} other causes", causes.len() - LISTED));
     }
     output::talk(&format!("{} {text}", output::red("error:")));
     output::talk(&format!(
         "{} the same command runs the failed cells again",
         output::bold("hint:")
     ));
+}
+
+/// What went wrong, with the cells it went wrong for, in the order of the plan.
+fn causes(plan: &Plan, outcome: &Outcome) -> Vec<(String, Vec<String>)> {
+    let mut causes: Vec<(String, Vec<String>)> = Vec::new();
+    for cell in &plan.cells {
+        let Some(failure) = outcome.failed.get(&cell.key) else {
+            continue;
+        };
+        let message = message(failure);
+        let what = describe::cell(plan, cell);
+        match causes.iter_mut().find(|(known, _)| *known == message) {
+            Some((_, cells)) => cells.push(what),
+            None => causes.push((message, vec![what])),
+        }
+    }
+    causes
+}
+
+/// What happened, with the plugin that caused it unless the message names it.
+pub fn message(failure: &CellFailure) -> String {
+    let text = output::inert(&failure.message);
+    match &failure.plugin {
+        Some(plugin) if !text.contains(plugin.as_str()) => format!("plugin `{plugin}`: {text}"),
+        _ => text,
+    }
 }
 
 /// The exit code of a run that went through all its cells. When nothing could be done for one and the same reason, it is

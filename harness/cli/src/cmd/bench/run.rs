@@ -15,7 +15,7 @@ use harness_plan::{
 
 use super::{
     crew::{Crew, News},
-    describe,
+    describe, report,
 };
 use crate::{failure::Failure, output, progress::Progress, signals::Request, worker::Launch};
 
@@ -198,9 +198,20 @@ impl<'a> Run<'a> {
         let Some(cell) = self.plan.cell(&key) else {
             return;
         };
-        let what = describe::cell(self.plan, cell);
-        let first_line = failure.message.lines().next().unwrap_or_default();
-        self.warn(&format!("{what} failed: {}", output::inert(first_line)));
+        // The same fault often meets every cell of a stage: it is said once now, and counted at the end.
+        let message = report::message(&failure);
+        let is_new = !self
+            .outcome
+            .failed
+            .values()
+            .any(|f| report::message(f) == message);
+        if is_new {
+            let first_line = message.lines().next().unwrap_or_default();
+            self.warn(&format!(
+                "{} failed: {first_line}",
+                describe::cell(self.plan, cell)
+            ));
+        }
         if let Err(error) = self
             .store
             .put_failed(cell, failure.clone(), self.provenance.clone())

@@ -1,0 +1,282 @@
+//! `harness bench` on the embedded models: the same numbers whatever happens on the way.
+//!
+//! The bench is table2 at its smallest: one layer, one k, two features for each SAE.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{harness, run, succeed};
+
+const SMALL: [&str; 16] = [
+    "--layers",
+    "2",
+    "--k",
+    "8",
+    "--limit",
+    "2",
+    "--n-prefix",
+    "2",
+    "--dlm-steps",
+    "4",
+    "--max-new-tokens",
+    "8",
+    "--budget-tokens",
+    "2000",
+    "--threads",
+    "1",
+];
+
+fn small(out: &Path) -> Command {
+    let mut command = harness();
+    command
+        .args(["bench", "table2", "--plugins", "plugins", "--out"])
+        .arg(out)
+        .args(SMALL);
+    command
+}
+
+fn csv(out: &Path) -> String {
+    fs::read_to_string(out.join("table2.csv")).unwrap()
+}
+
+/// Results of an uninterrupted run, computed once for all tests.
+fn reference() -> &'static Path {
+    static REFERENCE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, out) = REFERENCE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("reference");
+        succeed(&mut small(&out));
+        (dir, out)
+    });
+    out
+}
+
+/// A copy of the reference's store without its tables.
+fn copy_of_reference(dir: &Path) -> PathBuf {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let to = to.join(entry.file_name());
+            match entry.path().is_dir() {
+                true => copy(&entry.path(), &to),
+                false => drop(fs::copy(entry.path(), &to).unwrap()),
+            }
+        }
+    }
+    let out = dir.join("copy");
+    copy(reference(), &out);
+    fs::remove_file(out.join("table2.csv")).unwrap();
+    out
+}
+
+#[test]
+fn table_has_a_row_for_each_set_and_layer() {
+    let table = csv(reference());
+    assert_eq!(table.lines().count(), 7, "{table}");
+    for set in [
+        "qwen",
+        "dream-unmask",
+        "dream-mask",
+        "llama",
+        "llada-unmask",
+        "llada-mask",
+    ] {
+        assert!(
+            table.contains(&format!(",{set},2,")),
+            "{set} is not in\n{table}"
+        );
+    }
+    assert!(
+        table.lines().skip(1).all(|row| row.ends_with(",ok")),
+        "{table}"
+    );
+}
+
+#[test]
+fn nothing_is_left_to_do_the_second_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = copy_of_reference(dir.path());
+    let started = Instant::now();
+    let again = succeed(&mut small(&out));
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
+    assert!(again.stdout.contains("paper"), "{}", again.stdout);
+    assert_eq!(csv(&out), csv(reference()));
+}
+
+#[test]
+fn batch_size_and_number_of_workers_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("batched");
+    succeed(small(&out).args(["--batch", "3", "--workers", "2"]));
+    let (ours, theirs) = (out.join("table2.csv"), reference().join("table2.csv"));
+    succeed(
+        harness()
+            .arg("compare")
+            .args([&ours, &theirs])
+            .args(["--rtol", "1e-6", "--atol", "1e-6"]),
+    );
+}
+
+#[test]
+fn strength_zero_gives_exactly_zero() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("zero");
+    succeed(small(&out).args(["--amp-factor", "0"]));
+    let table = csv(&out);
+    let header: Vec<&str> = table.lines().next().unwrap().split(',').collect();
+    for name in [
+        "concept_improvement",
+        "perplexity_reduction",
+        "steering_score",
+    ] {
+        let column = header.iter().position(|h| *h == name).unwrap();
+        for row in table.lines().skip(1) {
+            let value: f64 = row.split(',').nth(column).unwrap().parse().unwrap();
+            assert!(value == 0.0, "{name} is {value} in {row}");
+        }
+    }
+}
+
+#[test]
+fn killed_runs_end_in_the_same_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("killed");
+    for cells in [1, 9] {
+        let mut child = started(&out);
+        wait_for_cells(&out, cells, &mut child);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    succeed(&mut small(&out));
+    assert_eq!(csv(&out), csv(reference()));
+}
+
+#[test]
+fn interrupted_runs_say_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("interrupted");
+    let mut child = started(&out);
+    wait_for_cells(&out, 2, &mut child);
+    signal("-TERM", child.id());
+    let ended: crate::support::Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 75, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("the same command goes on"),
+        "{}",
+        ended.stderr
+    );
+    let manifest = fs::read_to_string(out.join("run.json")).unwrap();
+    assert!(manifest.contains("\"exit_code\": 75"), "{manifest}");
+    succeed(&mut small(&out));
+    assert_eq!(csv(&out), csv(reference()));
+}
+
+/// A worker that dies takes its cell with it and nothing else; the same command then does that cell.
+#[test]
+fn death_of_a_worker_costs_one_cell() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("orphaned");
+    let mut child = started(&out);
+    wait_for_cells(&out, 2, &mut child);
+    let worker = only_child_of(child.id());
+    signal("-KILL", worker);
+    let ended: crate::support::Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 5, "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 cell failed"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("signal 9 (SIGKILL"),
+        "{}",
+        ended.stderr
+    );
+    succeed(&mut small(&out));
+    assert_eq!(csv(&out), csv(reference()));
+}
+
+#[test]
+fn damaged_results_are_put_aside_and_computed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = copy_of_reference(dir.path());
+    let scores = cell_files(&out, "\"score\"");
+    fs::write(&scores[0], "garbage").unwrap();
+    let edited = fs::read_to_string(&scores[1]).unwrap();
+    fs::write(
+        &scores[1],
+        edited.replacen("\"n_valid\":", "\"n_valid\":1", 1),
+    )
+    .unwrap();
+    let ran = succeed(&mut small(&out));
+    assert!(
+        ran.stderr.contains("not a whole cell file"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("edited or damaged"), "{}", ran.stderr);
+    assert_eq!(fs::read_dir(out.join("quarantine")).unwrap().count(), 2);
+    assert_eq!(csv(&out), csv(reference()));
+
+    fs::write(&scores[0], "garbage").unwrap();
+    assert_eq!(run(small(&out).arg("--strict")).code, 5);
+}
+
+fn started(out: &Path) -> Child {
+    small(out)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Files of the cells of a store that hold a text.
+fn cell_files(out: &Path, text: &str) -> Vec<PathBuf> {
+    let files = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut found: Vec<PathBuf> = files(&out.join("cells"))
+        .iter()
+        .flat_map(|folder| files(folder))
+        .filter(|file| file.extension().is_some_and(|e| e == "json"))
+        .filter(|file| fs::read_to_string(file).is_ok_and(|content| content.contains(text)))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Waits until a store holds so many cells and the run is still going.
+fn wait_for_cells(out: &Path, n: usize, child: &mut Child) {
+    let started = Instant::now();
+    while cell_files(out, "").len() < n {
+        assert!(
+            started.elapsed() < Duration::from_secs(300),
+            "no {n} cells in 300 s"
+        );
+        let ended = child.try_wait().unwrap();
+        assert!(
+            ended.is_none(),
+            "the run ended with {ended:?} before {n} cells"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(name: &str, process: u32) {
+    succeed(Command::new("kill").args([name, &process.to_string()]));
+}
+
+/// The worker of a run.
+fn only_child_of(process: u32) -> u32 {
+    let path = format!("/proc/{process}/task/{process}/children");
+    fs::read_to_string(path).unwrap().trim().parse().unwrap()
+}

@@ -1,0 +1,419 @@
+//! Whole commands as a person sees them: what is said, where, and with which exit code.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+};
+
+use insta::assert_snapshot;
+
+use crate::support::{clean, harness, programs, root, run, shown, succeed, weightless_root, write};
+
+/// A command on a world without weights.
+fn planned(world: &tempfile::TempDir, args: &[&str]) -> Command {
+    let mut command = harness();
+    command
+        .env("HARNESS_ROOT", world.path())
+        .arg("bench")
+        .args(args)
+        .args(["--plugins", "plugins"]);
+    command
+}
+
+fn world() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    weightless_root(dir.path());
+    dir
+}
+
+fn said(world: &tempfile::TempDir, args: &[&str]) -> String {
+    shown(&mut planned(world, args), world.path())
+}
+
+#[test]
+fn help() {
+    assert_snapshot!(shown(harness().arg("--help"), &root()), @r###"
+    exit code: 0
+    ----- stdout -----
+    Evaluates sparse autoencoders on diffusion language models
+
+    Usage: harness <COMMAND>
+
+    Commands:
+      bench     Run a bench and print its table beside the paper's
+      list      What there is: tables, models, SAE sets, plugin components
+      status    What a folder of results holds
+      compare   Compare two tables of results
+      generate  Continue a text
+      train     Train SAEs for a grid of layers, k and policies from one stream of model passes
+      golden    Compare models, SAEs and samplers with parity fixtures
+      plugins   List, describe, check and make plugins
+      zoo       The embedded models' text
+      help      Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Start here:
+      harness bench table2 --plugins ./plugins
+
+    Exit codes:
+      0 done   2 usage   3 configuration   4 nothing to do   5 some cells failed   10 tables differ
+      20 bad input   21 plugin refused   22 device   30 judge refused   31 judge's budget used up
+      75 interrupted, the same command goes on   110 cannot write
+    "###);
+}
+
+#[test]
+fn help_of_bench_shows_every_option() {
+    let help = succeed(harness().args(["bench", "--help"])).stdout;
+    for option in [
+        "--plugins",
+        "--model",
+        "--saes",
+        "--data",
+        "--layers",
+        "--k",
+        "--limit",
+        "--budget-tokens",
+        "--seed",
+        "--dtype",
+        "--device",
+        "--out",
+        "--dry-run",
+        "--reproducible",
+        "--amp-factor",
+        "--judge",
+        "--batch",
+        "--threads",
+    ] {
+        assert!(help.contains(option), "{option} is not in\n{help}");
+    }
+}
+
+#[test]
+fn unknown_table_names_the_nearest() {
+    assert_snapshot!(said(&world(), &["tabel2"]), @r###"
+    exit code: 2
+    ----- stderr -----
+    error: no bench `tabel2`; did you mean `table2` or `table4`?
+    "###);
+}
+
+#[test]
+fn plugins_must_be_named() {
+    let world = world();
+    let mut command = harness();
+    command
+        .env("HARNESS_ROOT", world.path())
+        .args(["bench", "table2"]);
+    assert_snapshot!(shown(&mut command, world.path()), @r###"
+    exit code: 2
+    ----- stderr -----
+    error: no folder of plugins is named
+    hint: add --plugins [TMP]/plugins
+    "###);
+}
+
+#[test]
+fn layer_out_of_range() {
+    let world = world();
+    assert_snapshot!(said(&world, &["table2", "--layers", "99", "--dry-run"]), @r###"
+    exit code: 3
+    ----- stderr -----
+    error: 6 problems
+    --layers: layer 99 out of range: qwen has 8 blocks, 0 to 7; SAE set qwen has layers 1, 2, 3, 4, 5, 6, 7
+    --layers: layer 99 out of range: dream has 8 blocks, 0 to 7; SAE set dream-unmask has layers 1, 2, 3, 4, 5, 6, 7
+    --layers: layer 99 out of range: dream has 8 blocks, 0 to 7; SAE set dream-mask has layers 1, 2, 3, 4, 5, 6, 7
+    --layers: layer 99 out of range: llama has 8 blocks, 0 to 7; SAE set llama has layers 1, 2, 3, 4, 5, 6, 7
+    --layers: layer 99 out of range: llada has 8 blocks, 0 to 7; SAE set llada-unmask has layers 1, 2, 3, 4, 5, 6, 7
+    --layers: layer 99 out of range: llada has 8 blocks, 0 to 7; SAE set llada-mask has layers 1, 2, 3, 4, 5, 6, 7
+    "###);
+}
+
+#[test]
+fn all_bad_options_at_once() {
+    let world = world();
+    let args = [
+        "table2",
+        "--k",
+        "0",
+        "--seed",
+        "-1",
+        "--amp-factor",
+        "nan",
+        "--set",
+        "lamda=0.3",
+    ];
+    assert_snapshot!(said(&world, &args), @r###"
+    exit code: 3
+    ----- stderr -----
+    error: 4 problems
+    --k 0: `k` is 0; must be 1 to 4294967295
+    --seed -1: `seed` is -1; must be 0 or more
+    --amp-factor nan: `amp_factor` is nan; must be a finite number
+    --set lamda=0.3: unknown key `lamda`; did you mean `lambda`?
+    "###);
+}
+
+#[test]
+fn filters_that_leave_nothing() {
+    let world = world();
+    assert_snapshot!(said(&world, &["table2", "--layers", "0", "--dry-run"]), @r###"
+    exit code: 4
+    ----- stderr -----
+    error: 0 cells: no SAE of the bench has the layers and k asked for with --layers and --k
+    "###);
+}
+
+#[test]
+fn bench_file_with_a_misspelt_key() {
+    let world = world();
+    let tables = world.path().join("benchmarks/tables");
+    let text = fs::read_to_string(tables.join("fig9.toml")).unwrap();
+    let file = world.path().join("mine.toml");
+    write(&file, &text.replacen("layers =", "layres =", 1));
+    assert_snapshot!(said(&world, &[file.to_str().unwrap(), "--dry-run"]), @r###"
+    exit code: 3
+    ----- stderr -----
+    error: 2 problems
+    [TMP]/mine.toml:37:1: `layers` is missing in `rows`
+       |
+    37 | [[rows]]
+       | ^^^^^^^^
+    [TMP]/mine.toml:43:1: unknown key `layres` in `rows`
+       |
+    43 | layres = { zoo = [1, 2, 4, 5, 6, 7], real = [1, 5, 10, 14, 23, 27] }
+       | ^^^^^^ did you mean `layers`?
+    "###);
+}
+
+#[test]
+fn model_that_the_bench_does_not_run() {
+    let world = world();
+    assert_snapshot!(said(&world, &["table2", "--model", "draem=plugins", "--dry-run"]), @r###"
+    exit code: 3
+    ----- stderr -----
+    error: --model draem: the bench runs no `draem`; did you mean `dream`?
+    "###);
+}
+
+#[test]
+fn results_that_cannot_be_written() {
+    let world = world();
+    let file = world.path().join("file");
+    write(&file, "");
+    assert_snapshot!(said(&world, &["table2", "--out", file.to_str().unwrap()]), @r###"
+    exit code: 110
+    ----- stderr -----
+    error: cannot write results to [TMP]/file: Not a directory (os error 20)
+    "###);
+}
+
+#[test]
+fn dry_run_counts_and_leaves_nothing_behind() {
+    let world = world();
+    let out = world.path().join("out");
+    let args = [
+        "table2",
+        "--layers",
+        "1,2",
+        "--dry-run",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let text = said(&world, &args);
+    for part in [
+        "exit code: 0\n",
+        "stage       cells  to run  block passes  head rows  generations  judge calls\n",
+        "steer       24     24 ",
+        "memory of a worker: about ",
+        "model dream: 8 blocks, d_model 128, vocabulary 2048, ",
+        "SAE set dream-mask: 4 SAEs, layers 1,2, k 8,24, budgets of zoo\n",
+        "nothing was loaded and nothing was run\n",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn missing_worker_names_its_cure() {
+    let world = world();
+    let alone = world.path().join("bin/harness");
+    fs::create_dir_all(alone.parent().unwrap()).unwrap();
+    fs::copy(programs().join("harness"), &alone).unwrap();
+    let mut command = Command::new(&alone);
+    clean(&mut command);
+    command.args(["plugins", "list", "--plugins", "plugins"]);
+    assert_snapshot!(shown(&mut command, world.path()), @r###"
+    exit code: 1
+    ----- stderr -----
+    error: there is no [TMP]/bin/harness-worker
+    hint: build it together with the plugins: `cargo xtask build`
+    "###);
+}
+
+#[test]
+fn worker_without_libtorch_names_its_cure() {
+    let world = world();
+    let bin = world.path().join("deep/down/bin");
+    fs::create_dir_all(&bin).unwrap();
+    for name in ["harness", "harness-worker"] {
+        fs::copy(programs().join(name), bin.join(name)).unwrap();
+    }
+    let mut command = Command::new(bin.join("harness"));
+    clean(&mut command);
+    for variable in ["LIBTORCH", "LIBTORCH_USE_PYTORCH", "LD_LIBRARY_PATH"] {
+        command.env_remove(variable);
+    }
+    let ran = run(command.args(["plugins", "list", "--plugins", "plugins"]));
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("libtorch"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cargo xtask setup"), "{}", ran.stderr);
+}
+
+#[test]
+fn list_of_tables() {
+    let world = world();
+    let mut command = harness();
+    command
+        .env("HARNESS_ROOT", world.path())
+        .args(["list", "tables"]);
+    assert_snapshot!(shown(&mut command, world.path()), @r###"
+    exit code: 0
+    ----- stdout -----
+    fig10   Fig. 10: steering against k, LLaMA and LLaDA
+    fig9    Fig. 9: steering against k, Qwen and Dream
+    table2  Table 2: steering by model, SAE set and layer
+    table4  Table 4: steering configurations and their time
+    "###);
+}
+
+#[test]
+fn list_shows_models_sets_and_components() {
+    let world = world();
+    let mut command = harness();
+    command
+        .env("HARNESS_ROOT", world.path())
+        .args(["list", "--plugins", "plugins"]);
+    let ran = succeed(&mut command);
+    for part in [
+        "table2",
+        "masked diffusion",
+        "layers 1,2,3,4,5,6,7",
+        "k 8,24",
+        "lexical",
+        "update-tokens",
+    ] {
+        assert!(
+            ran.stdout.contains(part),
+            "{part} is not in\n{}",
+            ran.stdout
+        );
+    }
+}
+
+#[test]
+fn unknown_topic_names_the_nearest() {
+    let mut command = harness();
+    let text = shown(
+        command.args(["zoo", "text", "--n", "1", "--topic", "kitchn"]),
+        &root(),
+    );
+    assert!(
+        text.starts_with("exit code: 2\n") && text.contains("did you mean"),
+        "{text}"
+    );
+}
+
+#[test]
+fn zoo_text_is_labelled_and_the_same_every_time() {
+    let args = [
+        "zoo", "text", "--split", "train", "--seed", "7", "--n", "20",
+    ];
+    let first = succeed(harness().args(args)).stdout;
+    assert_eq!(succeed(harness().args(args)).stdout, first);
+    assert_eq!(first.lines().count(), 20);
+    for line in first.lines() {
+        let document: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            document["text"].is_string() && document["topic"].is_string(),
+            "{line}"
+        );
+        assert_eq!(document["labels"]["split"], "train");
+    }
+}
+
+/// `harness … | head` must end in peace.
+#[test]
+fn closed_standard_output_is_no_error() {
+    let mut child = harness()
+        .args(["zoo", "text", "--n", "100000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    let status = child.wait().unwrap();
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn plugins_new_refuses_names_and_taken_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |args: &[&str]| {
+        let mut command = harness();
+        command
+            .args(["plugins", "new", "--kind", "metric"])
+            .args(args)
+            .current_dir(dir.path());
+        run(&mut command)
+    };
+    assert_eq!(made(&["../up"]).code, 2);
+    assert_eq!(made(&["crate"]).code, 2);
+    assert_eq!(made(&["mine"]).code, 0);
+    let again = made(&["mine"]);
+    assert_eq!(again.code, 110);
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
+    assert!(dir.path().join("mine/src/lib.rs").is_file());
+}
+
+#[test]
+fn folder_without_plugins_is_nothing_to_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = harness();
+    command
+        .args(["plugins", "list", "--plugins"])
+        .arg(dir.path());
+    assert_snapshot!(shown(&mut command, dir.path()), @r###"
+    exit code: 4
+    ----- stderr -----
+    error: 0 plugins: no plugin.toml in these folders
+    hint: a folder is searched three levels deep; `target` and hidden folders are passed over
+    "###);
+}
+
+#[test]
+fn status_of_a_folder_without_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = harness();
+    command.args(["status", "--out"]).arg(dir.path());
+    assert_snapshot!(shown(&mut command, dir.path()), @r###"
+    exit code: 4
+    ----- stderr -----
+    error: 0 cells: [TMP] holds no results
+    "###);
+}
