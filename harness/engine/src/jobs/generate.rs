@@ -56,7 +56,8 @@ impl Observer for Steps<'_> {
                 })
             })
             .collect();
-        self.shown.push(json!({"step": report.step, "text": text, "revealed": revealed}));
+        self.shown
+            .push(json!({"step": report.step, "text": text, "revealed": revealed}));
         Ok(())
     }
 }
@@ -113,8 +114,7 @@ fn continue_prompt(
         top_k: job.top_k.map(|k| k as usize),
         rule: sampling_rule(model)?,
     };
-    let observer: Option<&mut dyn Observer> =
-        if job.show_steps { Some(steps) } else { None };
+    let observer: Option<&mut dyn Observer> = if job.show_steps { Some(steps) } else { None };
     let max_new_tokens = job.max_new_tokens as usize;
     if model.info()?.objective == Objective::Autoregressive {
         if job.order.is_some() || job.steps.is_some() || job.block_length.is_some() {
@@ -152,7 +152,10 @@ fn continue_prompt(
 /// `model_type` of a checkpoint's `config.json`.
 fn model_type(dir: &Path) -> Result<String, CellError> {
     let path = dir.join("config.json");
-    let unfit = |reason: String| CellError::Unfit { path: path.clone(), reason };
+    let unfit = |reason: String| CellError::Unfit {
+        path: path.clone(),
+        reason,
+    };
     let text = std::fs::read_to_string(&path).map_err(|error| unfit(error.to_string()))?;
     let config: Value = serde_json::from_str(&text).map_err(|error| unfit(error.to_string()))?;
     config

@@ -21,9 +21,8 @@ pub fn run(job: Job, sink: Sink<'_>) -> u8 {
         Job::Plugins(job) => plugins::run(&job, sink),
         Job::Golden(job) => golden::run(&job, sink),
         Job::Train(job) => crate::train::run(&job, sink),
-        Job::Generate(_) | Job::Check(_) => {
-            Err(CellError::Invalid("this job is not built yet".to_owned()))
-        }
+        Job::Generate(job) => generate::run(&job, sink),
+        Job::Check(job) => crate::check::run(&job, sink).map_err(|error| unreadable(&error)),
     };
     match done {
         Ok(code) => code,

@@ -1,15 +1,20 @@
 //! Stage `features`: one activation pass over held-out text, and the latents worth steering.
 //!
 //! The text is clean, as in the authors' code (PROTOCOL §5); special tokens do not count. A latent is a candidate
-//! when it fires at least [`MIN_ACTIVE`] times and on at most [`MAX_DENSITY`] of the tokens, and when the token at most of its
-//! peaks is a word. Candidates are ranked by focus:
+//! when it fires at least [`MIN_ACTIVE`] times and on at most [`MAX_DENSITY`] of the tokens. Candidates are ranked by
+//! the coherence of the texts they are strongest in, which needs no judge, so that another judge never
+//! generates again:
 //!
 //! ```text
-//! focus = (share of the commonest token among the peaks) · (1 - density / MAX_DENSITY)
+//! coherence = mean over pairs of windows of cos(u_i, u_j),   u = unit vector of idf² of the row's distinct tokens
 //! ```
-//! so that latents that stand for one thing come before those that stand for many.
+//! A latent of a subject is strongest in texts that share its rare words; one of grammar or position is strongest in
+//! texts that share nothing else.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use harness_plan::{
     outputs::{Context, Feature, FeaturesOutput},
@@ -31,7 +36,7 @@ use crate::{
 /// Activations below which a latent is dead (PROTOCOL §5).
 pub(super) const MIN_ACTIVE: u64 = 15;
 /// Density above which a latent is too common to stand for a concept.
-pub(super) const MAX_DENSITY: f64 = 0.05;
+pub(super) const MAX_DENSITY: f64 = 0.1;
 /// Tokens of a batch, padding included.
 const BATCH_TOKENS: usize = 4096;
 /// Largest residuals kept for the next SAE of the same layer.
@@ -235,11 +240,17 @@ impl<'a> Activity<'a> {
     }
 
     fn finish(&self, rows: &[TokenRow], params: &FeaturesParams) -> FeaturesOutput {
+        let rarity = Rarity::of(rows, self.codec);
         let mut ranked: Vec<(f64, usize)> = self
             .latents
             .iter()
             .enumerate()
-            .filter_map(|(latent, activity)| Some((self.focus(activity, rows)?, latent)))
+            .filter(|(_, activity)| {
+                activity.n_active >= MIN_ACTIVE && self.density(activity) <= MAX_DENSITY
+            })
+            .filter_map(|(latent, activity)| {
+                Some((rarity.coherence(&activity.windows(), rows)?, latent))
+            })
             .collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let features = ranked
@@ -261,29 +272,6 @@ impl<'a> Activity<'a> {
 
     fn density(&self, activity: &LatentActivity) -> f64 {
         activity.n_active as f64 / self.tokens.max(1) as f64
-    }
-
-    /// The rank of a candidate; `None` for a latent that is none.
-    fn focus(&self, activity: &LatentActivity, rows: &[TokenRow]) -> Option<f64> {
-        let density = self.density(activity);
-        if activity.n_active < MIN_ACTIVE || density > MAX_DENSITY {
-            return None;
-        }
-        let windows = activity.windows();
-        let mut counts: HashMap<u32, usize> = HashMap::new();
-        for peak in &windows {
-            *counts.entry(rows[peak.row].ids[peak.position]).or_default() += 1;
-        }
-        let (&token, &count) = counts
-            .iter()
-            .max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)))?;
-        let is_word = self.codec.decode(&[token], false).is_ok_and(|text| {
-            text.trim().chars().count() > 1 && text.trim().chars().all(char::is_alphabetic)
-        });
-        if !is_word {
-            return None;
-        }
-        Some(count as f64 / windows.len() as f64 * (1.0 - density / MAX_DENSITY))
     }
 
     fn feature(&self, latent: usize, rows: &[TokenRow]) -> Feature {
@@ -317,6 +305,66 @@ impl<'a> Activity<'a> {
             contexts,
         }
     }
+}
+
+/// How rare each token is: idf = ln(rows / rows that hold it).
+struct Rarity {
+    idf: HashMap<u32, f64>,
+}
+
+impl Rarity {
+    fn of(rows: &[TokenRow], codec: &TextCodec) -> Self {
+        let mut holding: HashMap<u32, u64> = HashMap::new();
+        for row in rows {
+            for &id in distinct(&row.ids)
+                .iter()
+                .filter(|&&id| !codec.is_special(id))
+            {
+                *holding.entry(id).or_default() += 1;
+            }
+        }
+        let n = rows.len() as f64;
+        Self {
+            idf: holding
+                .into_iter()
+                .map(|(id, count)| (id, (n / count as f64).ln()))
+                .collect(),
+        }
+    }
+
+    /// Mean cosine of idf² over pairs of windows in different rows; `None` for fewer than two rows.
+    fn coherence(&self, windows: &[Peak], rows: &[TokenRow]) -> Option<f64> {
+        let mut held: Vec<usize> = windows.iter().map(|peak| peak.row).collect();
+        held.sort_unstable();
+        held.dedup();
+        if held.len() < 2 {
+            return None;
+        }
+        // |sum of unit vectors|^2 = n + 2 · sum over pairs of their cosines.
+        let mut sum: BTreeMap<u32, f64> = BTreeMap::new();
+        for &row in &held {
+            let weights: Vec<(u32, f64)> = distinct(&rows[row].ids)
+                .into_iter()
+                .filter_map(|id| Some((id, self.idf.get(&id)?.powi(2))))
+                .collect();
+            let norm = weights.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt();
+            if norm > 0.0 {
+                for (id, weight) in weights {
+                    *sum.entry(id).or_default() += weight / norm;
+                }
+            }
+        }
+        let n = held.len() as f64;
+        let squared: f64 = sum.values().map(|value| value * value).sum();
+        Some((squared - n) / (n * (n - 1.0)))
+    }
+}
+
+fn distinct(ids: &[u32]) -> Vec<u32> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 fn to_vec_f32(tensor: &Tensor) -> Result<Vec<f32>, CellError> {

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::generate::token_perplexity;
 
-/// Texts scored between two reports.
-const CHUNK: usize = 256;
+/// Texts scored together on a GPU. On the CPU each is scored alone: the last bits of a matrix product depend on the
+/// number of its rows, and equal texts must have equal perplexities (P is exactly 0 where nothing was steered).
+const GPU_TEXTS: usize = 256;
 
 impl Session {
     /// Perplexity of each text, in the texts' order.
@@ -24,7 +25,12 @@ impl Session {
     ) -> Result<PerplexityOutput, CellError> {
         let max_tokens = params.max_tokens as usize;
         let mut values = Vec::with_capacity(generated.texts.len());
-        for chunk in generated.texts.chunks(CHUNK) {
+        let together = if self.options.device == tch::Device::Cpu {
+            1
+        } else {
+            GPU_TEXTS
+        };
+        for chunk in generated.texts.chunks(together) {
             let loaded = self.scorer(&params.model)?;
             let rows = chunk
                 .iter()
@@ -42,7 +48,9 @@ impl Session {
                     n_tokens: row.len().min(max_tokens).saturating_sub(1) as u64,
                 });
             }
-            progress(values.len() as u64, generated.texts.len() as u64, "texts")?;
+            if values.len().is_multiple_of(GPU_TEXTS) || values.len() == generated.texts.len() {
+                progress(values.len() as u64, generated.texts.len() as u64, "texts")?;
+            }
         }
         Ok(PerplexityOutput { values })
     }

@@ -8,14 +8,17 @@ use harness_core::{
 };
 use harness_plan::{
     outputs::{
-        Estimate, FeatureScore, FeaturesOutput, JudgeOutput, PairScore, PerplexityOutput,
-        ScoreOutput,
+        Estimate, ExplainOutput, FeatureScore, FeaturesOutput, JudgeOutput, PairScore,
+        PerplexityOutput, ScoreOutput,
     },
     stages::ScoreParams,
 };
 use serde_json::json;
 
-use super::{CellError, Session};
+use super::{CellError, Session, assets::none};
+
+/// The metric that weighs P by lambda (Eq. 19).
+const STEERING_SCORE: &str = "steering_score";
 
 /// The values a metric is given for one feature, one for each prefix; NaN where there is none.
 struct Prefixes {
@@ -25,16 +28,34 @@ struct Prefixes {
     ppl_after: Vec<f64>,
 }
 
+/// What a score is formed from.
+pub(super) struct Scored {
+    pub(super) features: FeaturesOutput,
+    pub(super) judged: JudgeOutput,
+    pub(super) before: PerplexityOutput,
+    pub(super) after: PerplexityOutput,
+    pub(super) explained: ExplainOutput,
+}
+
 impl Session {
     /// Forms C, P and S.
     pub(super) fn score(
         &mut self,
         params: &ScoreParams,
-        features: &FeaturesOutput,
-        judged: &JudgeOutput,
-        before: &PerplexityOutput,
-        after: &PerplexityOutput,
+        scored: &Scored,
     ) -> Result<ScoreOutput, CellError> {
+        let Scored {
+            features,
+            judged,
+            before,
+            after,
+            explained,
+        } = scored;
+        let explanations: BTreeMap<u32, Option<String>> = explained
+            .explanations
+            .iter()
+            .map(|explanation| (explanation.latent, explanation.explanation.clone()))
+            .collect();
         let unsteered: BTreeMap<u32, Option<f64>> = before
             .values
             .iter()
@@ -86,7 +107,7 @@ impl Session {
                 .filter(|pair| pair.latent == feature.latent);
             scores.push(FeatureScore {
                 latent: feature.latent,
-                explanation: None,
+                explanation: explanations.get(&feature.latent).cloned().flatten(),
                 concept_improvement: values.concept_improvement,
                 perplexity_reduction: values.perplexity_reduction,
                 steering_score: values.steering_score,
@@ -124,7 +145,12 @@ impl Session {
     ) -> Result<SteeringScores, CellError> {
         let mut values = BTreeMap::new();
         for metric in &params.metrics {
-            let config = json!({ "lambda": params.lambda });
+            // Only S has a weight; C and P take no configuration.
+            let config = if metric.name == STEERING_SCORE {
+                json!({ "lambda": params.lambda })
+            } else {
+                none()
+            };
             let mut instance = self.registry.metric(&metric.name, &config)?;
             instance.update(&[
                 ("score_before", &prefixes.score_before),
@@ -144,7 +170,7 @@ impl Session {
         Ok(SteeringScores {
             concept_improvement: value("concept_improvement")?,
             perplexity_reduction: value("perplexity_reduction")?,
-            steering_score: value("steering_score")?,
+            steering_score: value(STEERING_SCORE)?,
         })
     }
 }

@@ -12,6 +12,7 @@ use super::{
     CellError,
     assets::{Assets, LoadedModel, Role},
     features::KeptResiduals,
+    score::Scored,
 };
 use crate::plugin::{LoadOptions, Registry, Sae};
 
@@ -88,8 +89,17 @@ impl Session {
             }
             Stage::Score => {
                 let (features, judge) = (inputs.get(0)?, inputs.get(1)?);
-                let (before, after) = (inputs.get(2)?, inputs.get(3)?);
-                json(&self.score(&cell.params()?, &features, &judge, &before, &after)?)
+                let (before, after, explained) = (inputs.get(2)?, inputs.get(3)?, inputs.get(4)?);
+                json(&self.score(
+                    &cell.params()?,
+                    &Scored {
+                        features,
+                        judged: judge,
+                        before,
+                        after,
+                        explained,
+                    },
+                )?)
             }
         }?;
         let work = self.assets.work();
