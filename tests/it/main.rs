@@ -6,3 +6,4 @@ mod compare;
 mod golden;
 mod plugins;
 mod support;
+mod topics;
