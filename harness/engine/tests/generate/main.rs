@@ -1,0 +1,8 @@
+//! Generation with the real plugins on the shared parity fixtures.
+
+mod fixtures;
+mod laws;
+mod perplexity;
+mod setting;
+mod steering;
+mod zoo;
