@@ -23,8 +23,15 @@ const ADAM_BETAS: (f64, f64) = (0.9, 0.98);
 const ADAM_EPS: f64 = 1e-9;
 
 enum Rule {
-    Muon { momentum: Tensor, gain: f64 },
-    Adam { mean: Tensor, square: Tensor, decays: bool },
+    Muon {
+        momentum: Tensor,
+        gain: f64,
+    },
+    Adam {
+        mean: Tensor,
+        square: Tensor,
+        decays: bool,
+    },
 }
 
 /// An optimiser over all variables of a store.
@@ -49,10 +56,16 @@ impl Optimizer {
                 let rule = if matrix && in_block {
                     // A matrix that widens moves further, so that its outputs move alike. GPT-2's are [in, out].
                     let size = tensor.size();
-                    let (outputs, inputs) =
-                        if name.starts_with("h.") { (size[1], size[0]) } else { (size[0], size[1]) };
+                    let (outputs, inputs) = if name.starts_with("h.") {
+                        (size[1], size[0])
+                    } else {
+                        (size[0], size[1])
+                    };
                     let gain = (outputs as f64 / inputs as f64).max(1.0).sqrt();
-                    Rule::Muon { momentum: zeros(), gain }
+                    Rule::Muon {
+                        momentum: zeros(),
+                        gain,
+                    }
                 } else {
                     Rule::Adam {
                         mean: zeros(),
@@ -186,7 +199,7 @@ mod tests {
         let loss =
             || (&matrix + 1.0).square().sum(Kind::Float) + (&bias - 3.0).square().sum(Kind::Float);
         let before = loss().double_value(&[]);
-        for _ in 0..300 {
+        for _ in 0..800 {
             optimizer.step(&loss(), 1.0);
         }
         assert!(loss().double_value(&[]) < 0.05 * before);
