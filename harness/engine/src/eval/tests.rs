@@ -22,13 +22,12 @@ fn models() -> Vec<Model> {
         return Vec::new();
     }
     let registry = Registry::load(&[root().join("plugins")]).unwrap();
-    if !registry
-        .components()
-        .any(|component| component.kind == "model")
-    {
-        eprintln!("skipped: the model plugins are not built");
-        return Vec::new();
-    }
+    assert!(
+        registry
+            .components()
+            .any(|component| component.kind == "model"),
+        "no model plugin: run cargo xtask build first"
+    );
     let load = |(model_type, dir): (&&str, &&str)| {
         let mut model = registry.model_for_type(model_type).unwrap();
         let options = LoadOptions {

@@ -143,11 +143,11 @@ impl Checks<'_> {
     }
 
     /// Every SAE architecture of the loaded plugins.
-    fn architectures(&self) -> Result<Vec<SaeArchitecture>, ComponentError> {
+    fn architectures(&self) -> Result<Vec<SaeArchitecture>, Failed> {
         let config = Value::Object(serde_json::Map::new());
         let all = self.plugins.components();
         all.filter(|component| component.kind == "sae")
-            .map(|component| self.plugins.sae(&component.name, &config))
+            .map(|component| Ok(self.plugins.sae(&component.name, &config)?))
             .collect()
     }
 

@@ -20,19 +20,6 @@ pub(super) struct Array<T> {
     pub data: Vec<T>,
 }
 
-impl<T> Array<T> {
-    /// Keeps the first `n` entries of the first dimension.
-    pub fn keep_first(&mut self, n: usize) {
-        if let Some(extent) = self.shape.first_mut()
-            && n < *extent
-        {
-            let width = self.data.len() / *extent;
-            self.data.truncate(n * width);
-            *extent = n;
-        }
-    }
-}
-
 impl Array<f64> {
     /// A copy of `tensor` (any float type, any device).
     pub fn of(tensor: &Tensor) -> Result<Self, tch::TchError> {

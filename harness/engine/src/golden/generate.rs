@@ -10,7 +10,7 @@ use super::index::Tolerances;
 use super::report::Recorder;
 use super::sequences::Sequences;
 use super::settings::{RunSpec, denoises};
-use super::watch::{Ranking, Watch};
+use super::watch::Watch;
 use crate::generate::{
     AutoregressRequest, DenoiseRequest, Generated, Magnitude, Steering, autoregress, denoise,
 };
@@ -124,17 +124,12 @@ impl GenerateRuns<'_> {
             Magnitude::Constant(m),
         )
         .reading(self.sae, &latents);
-        let ranking = RunSpec::ranked(scope).map(|k| Ranking {
-            sae: self.sae,
-            latent: feature,
-            k,
-        });
-        let mut watch = Watch::steered(ranking);
+        let mut watch = Watch::steered();
         let generated = self.execute(model, spec, Some(&mut steering), &mut watch)?;
         self.sequences(model, label, spec)
             .compare(record, &generated, &watch)?;
         self.first_pass(record, label, spec, &watch)?;
-        self.unsteered(record, model, label, spec, &generated, &watch)
+        self.unsteered(record, model, label, spec, &generated)
     }
 
     fn sequences<'a>(
@@ -157,7 +152,7 @@ impl GenerateRuns<'_> {
         model: &mut Model,
         spec: &RunSpec<'_>,
         steering: Option<&mut Steering<'_>>,
-        watch: &mut Watch<'_>,
+        watch: &mut Watch,
     ) -> Result<Generated, Failed> {
         let info = model.info()?.clone();
         let item_ids = spec.item_ids();
@@ -201,7 +196,7 @@ impl GenerateRuns<'_> {
         record: &mut Recorder<'_>,
         label: &str,
         spec: &RunSpec<'_>,
-        watch: &Watch<'_>,
+        watch: &Watch,
     ) -> Result<(), Failed> {
         let first = watch.first.as_ref().ok_or("no pass was steered")?;
         let selected = self
@@ -241,7 +236,6 @@ impl GenerateRuns<'_> {
         label: &str,
         spec: &RunSpec<'_>,
         steered: &Generated,
-        watch: &Watch<'_>,
     ) -> Result<(), Failed> {
         let key = format!("{}.unsteered_final", spec.name);
         if !self.tensors.has(&key) {
@@ -261,7 +255,7 @@ impl GenerateRuns<'_> {
             exact,
             compare::integers(&got, &self.tensors.integers(&key)?, Some(&keep)),
         );
-        if let (Some(want), None) = (spec.about.get("changed"), watch.first_open) {
+        if let Some(want) = spec.about.get("changed") {
             let both = plain.tokens.tokens().iter().zip(steered.tokens.tokens());
             let changed = both.filter(|(plain, steered)| plain != steered).count();
             record.compared(

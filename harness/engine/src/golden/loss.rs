@@ -1,11 +1,11 @@
 //! `loss.safetensors`: residuals, costs and losses of the unmodified model and of every splice, and explained variance.
 
-use harness_core::ev::{EvMoments, ev_token_mean};
 use harness_core::loss::{DiffusionLoss, DiffusionSums, MaskedCosts, NextTokenSums};
 use serde_json::Value;
 use tch::Tensor;
 
 use super::compare::{self, Tolerance};
+use super::ev::Explained;
 use super::fixture::{Array, Tensors};
 use super::forward::Failed;
 use super::index::Tolerances;
@@ -27,7 +27,6 @@ pub(super) struct LossRun<'a> {
 struct Case<'a> {
     name: String,
     key: &'a str,
-    about: &'a Value,
     batch: Batch,
     mask_rate: Vec<f64>,
     diffusion: bool,
@@ -59,7 +58,7 @@ impl LossRun<'_> {
         key: &str,
         about: &Value,
     ) -> Result<(), Failed> {
-        let case = self.read(model, name, key, about)?;
+        let case = self.read(model, name, key)?;
         let mut pass = model.begin(&case.batch.mask_tensor()?, CacheMode::OFF)?;
         let mut resid = pass.embed(&case.batch.input_tensor()?, 0)?; // [b, t, d_model]
         pass.blocks(0, case.layer + 1, &mut resid)?;
@@ -127,40 +126,46 @@ impl LossRun<'_> {
         if let (Some(want), Some(spliced)) = (about.get("paper_code"), &spliced_all) {
             self.paper_code(record, &case, &mut pass, &last, spliced, want)?;
         }
-        self.explained(record, &case, &resid)
+        let explained = Explained {
+            key,
+            about,
+            batch: &case.batch,
+            resid: &resid,
+            sae: self.sae,
+            rescaled: self.rescaled,
+            tolerances: self.tolerances,
+        };
+        explained.run(record)
     }
 
-    fn read<'a>(
-        &self,
-        model: &Model,
-        name: &str,
-        key: &'a str,
-        about: &'a Value,
-    ) -> Result<Case<'a>, Failed> {
+    fn read<'a>(&self, model: &Model, name: &str, key: &'a str) -> Result<Case<'a>, Failed> {
         let info = model.info()?;
         let ids = |what: &str| self.tensors.integers(&format!("{key}.{what}"));
         let clean = ids("clean_ids")?;
-        let noisy = ids("noisy_ids")?;
-        let masked = ids("mask_pattern")?;
         let diffusion = info.objective == Objective::MaskedDiffusion;
         let [b, t] = clean.shape[..] else {
             return Err(format!("clean_ids of shape {:?}, not [b, t]", clean.shape).into());
         };
+        let (input_ids, is_masked, mask_rate) = match diffusion {
+            true => {
+                let rate = self.tensors.floats(&format!("{key}.t"))?.data;
+                (ids("noisy_ids")?.data, ids("mask_pattern")?.flags(), rate)
+            }
+            false => {
+                // Recorded for every family; a model that predicts the next token reads the clean ids.
+                for what in ["noisy_ids", "mask_pattern", "t"] {
+                    self.tensors.mark(&format!("{key}.{what}"));
+                }
+                (clean.data.clone(), vec![false; b * t], Vec::new())
+            }
+        };
         let batch = Batch {
             b,
             t,
-            input_ids: if diffusion {
-                noisy.data
-            } else {
-                clean.data.clone()
-            },
+            input_ids,
             target_ids: clean.data,
             is_valid: ids("attention_mask")?.flags(),
-            is_masked: if diffusion {
-                masked.flags()
-            } else {
-                vec![false; b * t]
-            },
+            is_masked,
         };
         let layer = self
             .manifest
@@ -178,9 +183,8 @@ impl LossRun<'_> {
         Ok(Case {
             name: name.to_owned(),
             key,
-            about,
             batch: batch.checked()?,
-            mask_rate: self.tensors.floats(&format!("{key}.t"))?.data,
+            mask_rate,
             diffusion,
             logit_offset: info.logit_offset,
             n_layers: info.n_layers,
@@ -387,95 +391,6 @@ impl LossRun<'_> {
             &base,
             &loss,
         );
-        Ok(())
-    }
-
-    /// Explained variance of the model's own residuals, for every scope and both SAEs.
-    fn explained(
-        &self,
-        record: &mut Recorder<'_>,
-        case: &Case<'_>,
-        resid: &Tensor,
-    ) -> Result<(), Failed> {
-        let key = case.key;
-        for (scope_name, want) in case
-            .about
-            .get("ev")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
-            let scope = Scope::named(scope_name).ok_or_else(|| {
-                format!("ev scope {scope_name:?}: all, masked and unmasked are known")
-            })?;
-            self.explained_by(
-                record,
-                &format!("ev/{key}.{scope_name}"),
-                self.sae,
-                resid,
-                &case.batch.positions(scope),
-                want,
-            )?;
-        }
-        match (case.about.get("ev_rescaled_all"), self.rescaled) {
-            (Some(want), Some(sae)) => self.explained_by(
-                record,
-                &format!("ev/{key}.rescaled_all"),
-                sae,
-                resid,
-                &case.batch.positions(Scope::All),
-                want,
-            ),
-            (Some(_), None) => Err(format!(
-                "ev/{key}.rescaled_all: the folder has no SAE with rescaled decoder rows"
-            )
-            .into()),
-            (None, _) => Ok(()),
-        }
-    }
-
-    fn explained_by(
-        &self,
-        record: &mut Recorder<'_>,
-        label: &str,
-        sae: &Sae,
-        resid: &Tensor,
-        positions: &[bool],
-        want: &Value,
-    ) -> Result<(), Failed> {
-        let (x, x_hat, _) = reconstruct_where(resid, sae, positions)?; // [n, d_model]
-        let d_model = x.size()[1] as usize;
-        let values = |t: &Tensor| Vec::<f32>::try_from(&t.f_contiguous()?.f_reshape([-1])?);
-        let (x, x_hat) = (values(&x)?, values(&x_hat)?);
-        let mut moments = EvMoments::new(d_model);
-        moments.update(&x, &x_hat)?;
-        let ev = moments.finish();
-        let tolerance = self.tolerances.ev;
-        // An error is not a ratio: its size is that of the residuals, so it gets the losses' relative part.
-        let mse = Tolerance {
-            atol: tolerance.atol,
-            rtol: tolerance.rtol.max(self.tolerances.loss.rtol),
-        };
-        let values = [
-            ("n", ev.map(|ev| ev.n as f64), Tolerance::EXACT),
-            ("ev_mse", ev.map(|ev| ev.ev_mse), tolerance),
-            ("ev_var", ev.map(|ev| ev.ev_var), tolerance),
-            (
-                "ev_token_mean",
-                ev_token_mean(&x, &x_hat, d_model)?,
-                tolerance,
-            ),
-            ("mse", ev.map(|ev| ev.mse), mse),
-        ];
-        for (name, got, tolerance) in values {
-            if let Some(want) = want.get(name) {
-                record.compared(
-                    &format!("{label}.{name}"),
-                    tolerance,
-                    compare::scalar(got, want.as_f64(), tolerance),
-                );
-            }
-        }
         Ok(())
     }
 }

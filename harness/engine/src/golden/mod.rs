@@ -6,6 +6,7 @@
 
 mod compare;
 mod error;
+mod ev;
 mod family;
 mod fixture;
 mod forward;

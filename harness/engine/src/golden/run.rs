@@ -18,6 +18,26 @@ pub struct GoldenOptions {
 /// Name of the family under which sampler and schedule arithmetic is recorded.
 const UNITS: &str = "units";
 
+/// One thread of the tensor library while the fixtures run: their models are so small that handing work over costs ten times
+/// the work, and sums keep one order on every machine.
+struct OneThread {
+    before: i32,
+}
+
+impl OneThread {
+    fn begin() -> Self {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(1);
+        Self { before }
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        tch::set_num_threads(self.before.max(1));
+    }
+}
+
 /// Runs the fixtures of `dir`; `sink` gets each record as it is made.
 ///
 /// # Errors
@@ -49,6 +69,7 @@ pub fn run(
         });
     }
     let _no_grad = tch::no_grad_guard();
+    let _threads = OneThread::begin();
     let mut summary = Summary::default();
     for entry in index.families.iter().filter(|entry| wanted(&entry.name)) {
         let mut record = Recorder::new(&entry.name, sink, &mut summary);

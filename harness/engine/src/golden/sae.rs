@@ -215,7 +215,8 @@ pub(super) fn same_latents(got: &Tensor, want: &Tensor) -> Result<Compared, tch:
         .zip(want.data.chunks_exact(want.shape[1]));
     let mut differing = rows
         .enumerate()
-        .filter_map(|(i, (got, want))| (set(got) != set(want)).then(|| (i, set(got), set(want))));
+        .map(|(i, (got, want))| (i, set(got), set(want)))
+        .filter(|(_, got, want)| got != want);
     let first = differing.next();
     let more = differing.count();
     let reason = match &first {

@@ -26,7 +26,7 @@ impl Sequences<'_> {
         &self,
         record: &mut Recorder<'_>,
         generated: &Generated,
-        watch: &Watch<'_>,
+        watch: &Watch,
     ) -> Result<(), Failed> {
         let grid = &generated.tokens;
         let (b, t) = (grid.b(), grid.t());
@@ -42,8 +42,7 @@ impl Sequences<'_> {
                 compare::integers(&got, &want, Some(&valid)),
             );
         }
-        let (Some(mut states), Some(mut steps)) =
-            (self.recorded("states")?, self.recorded("decode_step")?)
+        let (Some(states), Some(steps)) = (self.recorded("states")?, self.recorded("decode_step")?)
         else {
             return Ok(());
         };
@@ -52,33 +51,14 @@ impl Sequences<'_> {
             .iter()
             .flat_map(|grid| grid.tokens().iter().copied())
             .collect();
-        let mut got = Array {
+        let got = Array {
             shape: vec![watch.states.len(), b, t],
             data,
         };
-        let mut decode_step = Array {
+        let decode_step = Array {
             shape: vec![b, t],
             data: generated.decode_step.clone(),
         };
-        if let Some(open) = watch.first_open {
-            let all = states.shape.first().copied().unwrap_or(0);
-            let reason = format!(
-                "from pass {open} on fewer positions are active than the scope picks: which inactive ones the reference picked is not defined, \
-                 so {} of {all} states are compared",
-                open + 1
-            );
-            record.skipped(&self.name("states_with_open_choice"), &reason);
-            for array in [&mut got, &mut states] {
-                array.keep_first(open + 1);
-            }
-            // What was filled later is not comparable either; both sides then hold the same.
-            for array in [&mut decode_step, &mut steps] {
-                array
-                    .data
-                    .iter_mut()
-                    .for_each(|step| *step = (*step).min(open as i64));
-            }
-        }
         let keep: Vec<bool> = (0..got.shape[0])
             .flat_map(|_| valid.iter().copied())
             .collect();
@@ -100,7 +80,7 @@ impl Sequences<'_> {
         &self,
         record: &mut Recorder<'_>,
         generated: &Generated,
-        watch: &Watch<'_>,
+        watch: &Watch,
     ) -> Result<(), Failed> {
         let (grid, mask) = (&generated.tokens, self.mask_id);
         let (b, t) = (grid.b(), grid.t());

@@ -7,9 +7,6 @@ use super::forward::Failed;
 use crate::generate::{DrawLayout, OrderDraws, Sampling, SamplingRule};
 use crate::plugin::{ModelInfo, Objective, Registry, Remasker, SteeringPolicy};
 
-/// Tokens that Dream's reference keeps where a run names no `top_k`.
-const DREAM_TOP_K: usize = 50;
-
 /// One run with its inputs.
 pub(super) struct RunSpec<'a> {
     pub name: &'a str,
@@ -83,17 +80,9 @@ impl<'a> RunSpec<'a> {
         Sampling {
             temperature: self.number(&["temperature"]).unwrap_or(0.0),
             top_p: self.number(&["top_p"]),
-            top_k: self.top_k(),
+            // A run that names none gets what the reference sampler does then, which the engine knows.
+            top_k: self.number(&["top_k"]).map(|k| k as usize),
             rule: SamplingRule::of(info),
-        }
-    }
-
-    /// The manifest's `top_k`. Dream's reference takes what it is not given from the model's configuration, where the library's own
-    /// default of 50 stands, so that its runs keep 50 tokens unless the manifest says otherwise.
-    fn top_k(&self) -> Option<usize> {
-        match self.about.get("top_k") {
-            Some(given) => given.as_u64().map(|k| k as usize),
-            None => self.text("alg").map(|_| DREAM_TOP_K),
         }
     }
 
@@ -136,18 +125,18 @@ impl<'a> RunSpec<'a> {
         Ok(OrderDraws::Recorded { values, layout })
     }
 
-    /// The number of positions that a scope named `top` with a number picks.
-    pub fn ranked(scope: &str) -> Option<usize> {
-        scope.strip_prefix("top")?.parse().ok()
-    }
-
     /// The scope plugin of a steered run: `all`, `masked`, or `top` with a number.
     pub fn steering_policy(
         &self,
         scope: &str,
         plugins: &Registry,
     ) -> Result<SteeringPolicy, Failed> {
-        let (name, config) = match (scope, Self::ranked(scope)) {
+        let (name, config) = match (
+            scope,
+            scope
+                .strip_prefix("top")
+                .and_then(|k| k.parse::<u64>().ok()),
+        ) {
             ("all", _) => ("all-tokens", json!({})),
             ("masked", _) => ("update-tokens", json!({})),
             (_, Some(k)) => ("topk-tokens", json!({ "k": k })),
