@@ -88,7 +88,7 @@ const CHANGED: &[Change] = &[Change {
 }];
 
 /// Copies the interface and the SDK, changes them and builds a plugin against them. Returns its library.
-fn build(name: &str, changes: &[Change]) -> Vec<u8> {
+fn build(name: &str, changes: &[Change], patch: u32) -> Vec<u8> {
     // Two cargos in one target folder would wait for each other anyway.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -99,7 +99,13 @@ fn build(name: &str, changes: &[Change]) -> Vec<u8> {
     for change in changes {
         apply(&tree, change);
     }
+    // Cargo tells packages of the same name, version and place in their workspace apart by nothing else: without a
+    // version of its own, one interface would be taken for another that was built before.
+    let abi_crate = tree.join(ABI_CRATE);
+    let abi = fs::read_to_string(&abi_crate).unwrap();
+    fs::write(&abi_crate, with_patch(&abi, patch)).unwrap();
     let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let workspace = with_patch(&workspace, patch);
     let (_, shared) = workspace.split_once("[workspace.package]").unwrap();
     let members = "[workspace]\nresolver = \"3\"\nmembers = [\"harness/*\", \"plugin\"]\n";
     fs::write(
@@ -133,7 +139,15 @@ fn build(name: &str, changes: &[Change]) -> Vec<u8> {
     fs::read(target().join(format!("debug/lib{name}.so"))).unwrap()
 }
 
-/// Copies what has changed, so that cargo builds only that again.
+/// A manifest with another last part of its first version.
+fn with_patch(manifest: &str, patch: u32) -> String {
+    let (before, rest) = manifest.split_once("\nversion = \"").unwrap();
+    let (version, after) = rest.split_once('"').unwrap();
+    let (version, _) = version.rsplit_once('.').unwrap();
+    format!("{before}\nversion = \"{version}.{patch}\"{after}")
+}
+
+/// Copies a folder.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -166,9 +180,9 @@ fn apply(tree: &Path, change: &Change) {
 }
 
 /// Lists a plugin built against another interface, whose manifest names it.
-fn list(name: &str, changes: &[Change], abi: &str) -> super::bench::Ran {
+fn list(name: &str, changes: &[Change], patch: u32, abi: &str) -> super::bench::Ran {
     let folder = tempfile::tempdir().unwrap();
-    let bytes = build(name, changes);
+    let bytes = build(name, changes, patch);
     let components = [("metric", name)];
     let manifest = Manifest {
         abi,
@@ -190,33 +204,33 @@ fn list(name: &str, changes: &[Change], abi: &str) -> super::bench::Ran {
 
 #[test]
 fn an_older_plugin_loads() {
-    let ran = list("older_interface", OLDER, "1.0");
+    let ran = list("older_interface", OLDER, 1, "1.0");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("older_interface"), "{}", ran.out);
 }
 
 #[test]
 fn a_newer_compatible_plugin_loads() {
-    let ran = list("newer_interface", NEWER, "1.1");
+    let ran = list("newer_interface", NEWER, 2, "1.1");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("newer_interface"), "{}", ran.out);
 }
 
 #[test]
 fn a_plugin_of_another_major_version_is_refused() {
-    let ran = list("major_interface", MAJOR, "2.0");
+    let ran = list("major_interface", MAJOR, 3, "2.0");
     assert_eq!(ran.code, 21, "{ran:?}");
     assert!(ran.err.contains("interface 2.0"), "{}", ran.err);
     assert!(!ran.out.contains("major_interface"), "{}", ran.out);
     // Nor does a manifest help that says otherwise.
-    let ran = list("major_interface", MAJOR, "1.0");
+    let ran = list("major_interface", MAJOR, 3, "1.0");
     assert_eq!(ran.code, 21, "{ran:?}");
     assert!(ran.err.contains("2.0"), "{}", ran.err);
 }
 
 #[test]
 fn a_changed_layout_under_the_same_version_is_refused() {
-    let ran = list("changed_interface", CHANGED, "1.0");
+    let ran = list("changed_interface", CHANGED, 4, "1.0");
     assert_eq!(ran.code, 21, "{ran:?}");
     assert!(ran.err.contains("interface differs"), "{}", ran.err);
 }
