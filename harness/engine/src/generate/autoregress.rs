@@ -158,7 +158,12 @@ fn next_tokens(
             .clone()
             .map(|r| draws.uniform(r, position(r)))
             .collect();
-        let choices = choose(&logits, &request.sampling.in_run(), Needed::default(), &uniform)?;
+        let choices = choose(
+            &logits,
+            &request.sampling.in_run(),
+            Needed::default(),
+            &uniform,
+        )?;
         if let Some(broken) = choices.broken {
             let r = rows.start + broken;
             return Err(GenerateError::NotFinite {

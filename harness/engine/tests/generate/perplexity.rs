@@ -52,7 +52,8 @@ fn perplexity_equals_the_reference() {
     }
     // A cut text has the perplexity of its beginning, and company changes nothing.
     let long = rows.iter().max_by_key(|row| row.len()).unwrap();
-    let cut = token_perplexity(&mut family.model, &[long.clone()], 9).unwrap()[0].unwrap();
+    let cut =
+        token_perplexity(&mut family.model, std::slice::from_ref(long), 9).unwrap()[0].unwrap();
     let begin = token_perplexity(
         &mut family.model,
         &[rows[0].clone(), long[..9].to_vec()],

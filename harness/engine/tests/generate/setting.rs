@@ -57,6 +57,11 @@ pub struct Family {
 
 impl Family {
     pub fn load(golden: &Path, registry: &Registry, name: &str) -> Self {
+        Self::load_as(golden, registry, name, Kind::Float)
+    }
+
+    /// With residuals and weights of `kind`.
+    pub fn load_as(golden: &Path, registry: &Registry, name: &str, kind: Kind) -> Self {
         let dir = golden.join(name);
         let read = |path: &str| -> Value {
             serde_json::from_slice(&std::fs::read(dir.join(path)).unwrap()).unwrap()
@@ -67,7 +72,7 @@ impl Family {
             .unwrap();
         let options = LoadOptions {
             device: tch::Device::Cpu,
-            kind: Kind::Float,
+            kind,
             allow_nan: false,
         };
         let info = model.load(&dir.join("checkpoint"), options).unwrap();

@@ -291,6 +291,49 @@ fn features_and_prompts_share_a_batch() {
 }
 
 #[test]
+fn bfloat16_runs_are_steered_too() {
+    let Some(golden) = golden() else { return };
+    let registry = registry();
+    for name in ["dream", "qwen2"] {
+        let mut family = Family::load_as(&golden, &registry, name, Kind::BFloat16);
+        let sae = family.sae(&registry);
+        let (prompts, latents) = (family.some_prompts(2), [3, 50]);
+        let plain = run(
+            &mut family,
+            &registry,
+            &prompts,
+            None,
+            &mut Watch::default(),
+        );
+        for amp_factor in [0.0, 4.0] {
+            let mut policy = policy(&registry, "all-tokens");
+            let mut steering =
+                Steering::by_latents(LAYER, &mut policy, amp_factor, &sae, &latents).unwrap();
+            let mut watch = Watch::default();
+            watch.wants.steering = true;
+            let steered = run(
+                &mut family,
+                &registry,
+                &prompts,
+                Some(&mut steering),
+                &mut watch,
+            );
+            let [before, coeff, after] = &watch.steered[0];
+            assert_eq!(after.kind(), Kind::BFloat16);
+            let want = expected(&before.to_kind(Kind::Float), coeff, &sae, &latents);
+            // Half a unit in the last place of eight bits.
+            assert!(
+                after
+                    .to_kind(Kind::Float)
+                    .allclose(&want, 1.0 / 256.0, 1e-6, false),
+                "{name}"
+            );
+            assert_eq!(steered == plain, amp_factor == 0.0, "{name}");
+        }
+    }
+}
+
+#[test]
 fn steering_that_does_not_fit_is_refused() {
     let Some(golden) = golden() else { return };
     let registry = registry();

@@ -177,7 +177,10 @@ mod tests {
             [2, 3, 8, 10]
         );
         let one = chosen(&plan("topk-tokens", json!({"k": 1}), 1.0));
-        assert!(one == [2, 8] || one == [2, 10] || one == [3, 8] || one == [3, 10], "{one:?}");
+        assert!(
+            one == [2, 8] || one == [2, 10] || one == [3, 8] || one == [3, 10],
+            "{one:?}"
+        );
         assert_eq!(
             chosen(&plan("topk-tokens", json!({}), 1.0)),
             (1..11).collect::<Vec<_>>(),

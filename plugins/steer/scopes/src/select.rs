@@ -92,7 +92,11 @@ fn sift(heap: &mut [Entry], top: usize, value: Entry) {
     let (mut hole, n) = (top, heap.len());
     while 2 * hole + 2 < n {
         let right = 2 * hole + 2;
-        let child = if before(heap[right], heap[right - 1]) { right - 1 } else { right };
+        let child = if before(heap[right], heap[right - 1]) {
+            right - 1
+        } else {
+            right
+        };
         heap[hole] = heap[child];
         hole = child;
     }
@@ -145,7 +149,10 @@ mod tests {
                         .collect();
                     let chosen = chosen(&values, k);
                     let worst = chosen.iter().map(|i| values[*i]).fold(f32::MAX, f32::min);
-                    let left = (0..n).filter(|i| !chosen.contains(i)).map(|i| values[i]).fold(f32::MIN, f32::max);
+                    let left = (0..n)
+                        .filter(|i| !chosen.contains(i))
+                        .map(|i| values[i])
+                        .fold(f32::MIN, f32::max);
                     assert!(left <= worst, "n {n} k {k} seed {seed}");
                     assert_eq!(chosen.len(), k);
                     let mut distinct = chosen.clone();

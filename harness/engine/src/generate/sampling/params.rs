@@ -69,7 +69,10 @@ impl Sampling {
 
     /// What a run does with these settings.
     pub(in crate::generate) fn in_run(self) -> Self {
-        Self { top_k: self.top_k.or(self.rule.default_top_k()), ..self }
+        Self {
+            top_k: self.top_k.or(self.rule.default_top_k()),
+            ..self
+        }
     }
 
     pub(super) fn k(&self) -> Option<usize> {

@@ -39,7 +39,7 @@ fn in_nucleus(logits: &Tensor, top_p: f64) -> Result<Tensor, GenerateError> {
     let before = p.f_cumsum(-1, Kind::Double)?.f_sub(&p)?; // probability of the tokens before, [n, v]
     let removed = before.f_gt(top_p)?;
     // The subtraction above may leave a rounding error where the first token's 0 should be.
-    removed.f_narrow(-1, 0, 1)?.f_fill_(0)?;
+    let _ = removed.f_narrow(-1, 0, 1)?.f_fill_(0)?;
     let removed = removed.f_zeros_like()?.f_scatter(-1, &ids, &removed)?;
     Ok(logits.f_masked_fill(&removed, REMOVED)?)
 }
