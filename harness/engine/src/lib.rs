@@ -3,11 +3,14 @@
 //! Nothing here knows a model family, an SAE layout or a judge: those are plugins, reached through
 //! the handles of [`plugin`].
 
+pub mod check;
 pub mod data;
-pub mod eval;
-pub mod golden;
-pub mod plugin;
-pub mod text;
 pub mod device;
+pub mod eval;
+pub mod generate;
+pub mod golden;
 pub mod jobs;
+pub mod plugin;
 pub mod run;
+pub mod text;
+pub mod train;
