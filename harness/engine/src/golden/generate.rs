@@ -204,9 +204,14 @@ impl GenerateRuns<'_> {
             .integers(&format!("{}.first_selected", spec.name))?;
         let width = spec.prompt_mask.shape[1];
         let len = selected.shape.get(1).copied().unwrap_or(0);
-        let at = |i: usize| (i / len.max(1), i % len.max(1));
-        let valid =
-            |i: usize| at(i).1 >= width || spec.prompt_mask.data[at(i).0 * width + at(i).1] != 0;
+        let row = |i: usize| {
+            spec.prompt_mask
+                .data
+                .chunks_exact(width)
+                .nth(i / len.max(1))
+        };
+        let in_prompt = |i: usize| row(i).and_then(|mask| mask.get(i % len.max(1)));
+        let valid = |i: usize| in_prompt(i).is_none_or(|mask| *mask != 0);
         let keep: Vec<bool> = (0..selected.data.len()).map(valid).collect();
         record.compared(
             &format!("{label}.first_selected"),

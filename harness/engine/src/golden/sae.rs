@@ -194,7 +194,8 @@ fn check_case(
 /// Compares the active latents of each row as sets: equal activations may come in either order. `[n, w] i64` each, -1 where inactive.
 pub(super) fn same_latents(got: &Tensor, want: &Tensor) -> Result<Compared, tch::TchError> {
     let (got, want) = (Array::of_ids(got)?, Array::of_ids(want)?);
-    if got.shape.len() != 2 || want.shape.len() != 2 || got.shape[0] != want.shape[0] {
+    let matrices = got.shape.len() == 2 && want.shape.len() == 2;
+    if !matrices || got.shape[0] != want.shape[0] || got.shape[1] == 0 || want.shape[1] == 0 {
         return Ok(Compared {
             n: 0,
             max_abs: None,

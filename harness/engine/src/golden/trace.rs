@@ -187,16 +187,20 @@ impl<'a> Trace<'a> {
             .info()?
             .mask_token_id
             .ok_or("a trace of a model without mask token")?;
-        let n = changes.shape[1] * changes.shape[2];
-        for (step, want) in want.iter().enumerate() {
-            let (before, after) = (
-                &self.states.data[step * n..(step + 1) * n],
-                &self.states.data[(step + 1) * n..(step + 2) * n],
+        let n = changes.shape.iter().skip(1).product::<usize>().max(1);
+        let states: Vec<&[i64]> = self.states.data.chunks_exact(n).collect();
+        let steps = states.windows(2).zip(changes.data.chunks_exact(n));
+        if steps.len() != want.len() {
+            let message = format!(
+                "{} steps of states, {} recorded means",
+                steps.len(),
+                want.len()
             );
-            let still: Vec<f64> = (0..n)
-                .filter(|i| before[*i] == mask && after[*i] == mask)
-                .map(|i| changes.data[step * n + i])
-                .collect();
+            return Err(message.into());
+        }
+        for (step, (want, (pair, changes))) in want.iter().zip(steps).enumerate() {
+            let masked = |i: &usize| pair.iter().all(|state| state[*i] == mask);
+            let still: Vec<f64> = (0..n).filter(masked).map(|i| changes[i]).collect();
             let got = (!still.is_empty()).then(|| still.iter().sum::<f64>() / still.len() as f64);
             record.compared(
                 &format!("trace/mean_jaccard_both_masked.{step}"),
