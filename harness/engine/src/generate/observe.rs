@@ -67,20 +67,3 @@ pub trait Observer {
     /// Ends the run.
     fn step(&mut self, report: &StepReport<'_>) -> Result<(), GenerateError>;
 }
-
-/// Keeps the sequence after every step.
-#[derive(Debug, Default)]
-pub struct States {
-    /// The sequence before the first step, then after each: `[n_steps + 1]`.
-    pub grids: Vec<TokenGrid>,
-}
-
-impl Observer for States {
-    fn step(&mut self, report: &StepReport<'_>) -> Result<(), GenerateError> {
-        if self.grids.is_empty() {
-            self.grids.push(report.before.clone());
-        }
-        self.grids.push(report.after.clone());
-        Ok(())
-    }
-}
