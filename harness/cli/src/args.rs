@@ -9,8 +9,10 @@ use crate::{cmd, failure::Failure, root::Root, worker::Launch};
 
 /// Environment variable that names folders of plugins.
 const PLUGINS_VARIABLE: &str = "HARNESS_PLUGINS";
-/// Threads of a worker whose results must hold on other machines.
-const REPRODUCIBLE_THREADS: u32 = 2;
+/// Threads of a worker whose results must hold on other machines: with one, no sum depends on how it was shared.
+const REPRODUCIBLE_THREADS: u32 = 1;
+/// Worker processes that are started unasked, at most.
+const MAX_WORKERS: u32 = 8;
 
 /// Evaluates sparse autoencoders on diffusion language models.
 #[derive(Parser, Debug)]
@@ -114,10 +116,21 @@ impl ComputeArgs {
         if self.reproducible {
             return REPRODUCIBLE_THREADS;
         }
-        self.threads.unwrap_or_else(|| {
-            let cores = thread::available_parallelism().map_or(1, usize::from);
-            (u32::try_from(cores).unwrap_or(1) / workers.max(1)).max(1)
-        })
+        self.threads
+            .unwrap_or_else(|| (cores() / workers.max(1)).max(1))
+    }
+
+    /// Worker processes for models so small that one thread each serves them best: sharing such small products costs
+    /// more than it gains.
+    pub fn small_workers(&self) -> u32 {
+        if self.device != "cpu" {
+            return 1;
+        }
+        let threads = match self.reproducible {
+            true => REPRODUCIBLE_THREADS,
+            false => self.threads.unwrap_or(1),
+        };
+        (cores() / threads).clamp(1, MAX_WORKERS)
     }
 
     /// As a job takes it.
@@ -137,6 +150,11 @@ impl ComputeArgs {
     pub fn launch(&self) -> Result<Launch, Failure> {
         Launch::new(self.threads(1), self.reproducible)
     }
+}
+
+fn cores() -> u32 {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores).unwrap_or(1)
 }
 
 /// `cpu` or `cuda:N`; `cuda` is `cuda:0`.

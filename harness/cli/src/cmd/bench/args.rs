@@ -83,9 +83,9 @@ pub struct BenchArgs {
     /// Rows of a model pass; changes speed and memory, not results [default: by the engine]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: Option<u32>,
-    /// Worker processes
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub workers: u32,
+    /// Worker processes; changes speed, not results [default: one a core for small models, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub workers: Option<u32>,
     /// Seconds of silence after which a worker counts as hanging and its cell as failed
     #[arg(long, default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,

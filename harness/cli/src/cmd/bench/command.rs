@@ -26,6 +26,9 @@ use super::{
 };
 use crate::{failure::Failure, output, progress::clock, root::Root, worker::Launch};
 
+/// A worker below this size is small: several of them are no burden.
+const SMALL_BYTES: u64 = 512 << 20;
+
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let root = Root::find()?;
     let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
@@ -165,13 +168,14 @@ impl Bench<'_> {
             ));
         } else {
             self.announce(planned, reused);
+            let workers = self.workers();
             let mut manifest = report::manifest(
                 &self.plan,
                 &self.bench,
                 &self.plugins,
                 &self.root,
                 &self.args.compute,
-                self.args.workers,
+                workers,
             );
             manifest.cells = counts;
             self.store.write_manifest(&manifest)?;
@@ -226,9 +230,20 @@ impl Bench<'_> {
         ));
     }
 
+    fn workers(&self) -> u32 {
+        self.args.workers.unwrap_or_else(|| {
+            if self.plan.memory_bytes() < SMALL_BYTES {
+                self.args.compute.small_workers()
+            } else {
+                1
+            }
+        })
+    }
+
     fn order(&self) -> Result<Order, Failure> {
         let compute = &self.args.compute;
-        let threads = compute.threads(self.args.workers);
+        let workers = self.workers();
+        let threads = compute.threads(workers);
         let absolute = |path: &Path| {
             path.canonicalize().map_err(|error| {
                 Failure::new(exit::UNEXPECTED, format!("{}: {error}", path.display()))
@@ -250,7 +265,7 @@ impl Bench<'_> {
                 reproducible: compute.reproducible,
                 batch: self.args.batch,
             },
-            workers: self.args.workers,
+            workers: workers,
             silence: Duration::from_secs(self.args.timeout),
         })
     }
