@@ -25,7 +25,7 @@ const LEAK_BYTES: usize = 32 << 20;
 
 pub(super) fn run(test: &str, kind: &str, subject: &Subject<'_>) -> Checked {
     match test {
-        "construct" => construct(kind, subject, &json!({})).map_err(Ended::from),
+        "construct" => Ok(construct(kind, subject, &json!({}))?),
         "config" => config(kind, subject),
         "lifecycle" => lifecycle(kind, subject),
         other => unknown(other),
@@ -33,23 +33,24 @@ pub(super) fn run(test: &str, kind: &str, subject: &Subject<'_>) -> Checked {
 }
 
 /// Makes a component and drops it.
-fn construct(kind: &str, subject: &Subject<'_>, config: &Value) -> Result<(), ComponentError> {
+fn construct(kind: &str, subject: &Subject<'_>, config: &Value) -> Result<(), Box<ComponentError>> {
     let (registry, name) = (&subject.registry, subject.name);
-    match kind {
+    let made = match kind {
         "model" => registry.model(name, config).map(drop),
         "sae" => registry.sae(name, config).map(drop),
         "remasker" => registry.remasker(name, config).map(drop),
         "steering" => registry.steering(name, config).map(drop),
         "metric" => registry.metric(name, config).map(drop),
         _ => registry.judge(name, config).map(drop),
-    }
+    };
+    made.map_err(Box::new)
 }
 
 fn config(kind: &str, subject: &Subject<'_>) -> Checked {
     const KEY: &str = "no_such_setting";
     let mut accepted = Vec::new();
     for (what, wrong) in [("a list", json!([1])), ("an unknown key", json!({KEY: 1}))] {
-        match construct(kind, subject, &wrong) {
+        match construct(kind, subject, &wrong).map_err(|error| *error) {
             Ok(()) => accepted.push(what),
             Err(ComponentError::Failed(failure)) => {
                 ensure(failure.code == ErrorCode::CONFIG, || {

@@ -108,7 +108,7 @@ fn denoise(
     let mut revealed = Vec::new();
     for step in 0..n_steps {
         let reveal = remasker.select(&Step::new(step, rows, len).view(step, n_steps, &eligible))?;
-        eligible = eligible - &reveal;
+        eligible -= &reveal;
         revealed.push(reveal);
     }
     let left = eligible.sum(Kind::Int64).int64_value(&[]);

@@ -203,7 +203,9 @@ fn rows(sae: &Sae, x: &Tensor) -> Checked {
 
 fn decode_linear(sae: &Sae, x: &Tensor) -> Checked {
     let encoded = sae.encode(x)?;
-    let at = |scale: f64| sae.decode(&(&encoded.acts * scale), &encoded.latents);
+    let at = |scale: f64| -> Result<Tensor, Ended> {
+        Ok(sae.decode(&(&encoded.acts * scale), &encoded.latents)?)
+    };
     let (zero, one, three) = (at(0.0)?, at(1.0)?, at(3.0)?);
     let expected = (&one - &zero) * 3.0 + &zero;
     let difference = max_abs(&three, &expected);

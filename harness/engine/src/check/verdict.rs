@@ -74,6 +74,12 @@ impl From<ComponentError> for Ended {
     }
 }
 
+impl From<Box<ComponentError>> for Ended {
+    fn from(error: Box<ComponentError>) -> Self {
+        Self::from(*error)
+    }
+}
+
 impl From<tch::TchError> for Ended {
     fn from(error: tch::TchError) -> Self {
         Self::failed(format!("the test itself failed: {error}"))
