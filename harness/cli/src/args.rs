@@ -39,7 +39,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Run a bench and print its table beside the paper's
-    Bench(cmd::bench::BenchArgs),
+    Bench(Box<cmd::bench::BenchArgs>),
     /// What there is: tables, models, SAE sets, plugin components
     List(cmd::list::ListArgs),
     /// What a folder of results holds

@@ -347,7 +347,11 @@ impl Rarity {
                 .into_iter()
                 .filter_map(|id| Some((id, self.idf.get(&id)?.powi(2))))
                 .collect();
-            let norm = weights.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt();
+            let norm = weights
+                .iter()
+                .map(|(_, weight)| weight * weight)
+                .sum::<f64>()
+                .sqrt();
             if norm > 0.0 {
                 for (id, weight) in weights {
                     *sum.entry(id).or_default() += weight / norm;

@@ -265,7 +265,7 @@ impl Bench<'_> {
                 reproducible: compute.reproducible,
                 batch: self.args.batch,
             },
-            workers: workers,
+            workers,
             silence: Duration::from_secs(self.args.timeout),
         })
     }

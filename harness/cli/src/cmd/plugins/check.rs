@@ -65,7 +65,7 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     }
     output::talk(&tally.text());
     Ok(match code {
-        exit::OK if tally.bad > 0 => exit::UNEXPECTED,
+        exit::OK if tally.bad > 0 => exit::PLUGIN_REFUSED,
         code => code,
     })
 }
