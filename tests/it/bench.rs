@@ -188,7 +188,8 @@ fn interrupted_runs_say_how_to_go_on() {
 fn death_of_a_worker_costs_one_cell() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("orphaned");
-    let mut child = started(&out);
+    let mut command = small(&out);
+    let mut child = start(command.args(["--workers", "1"]));
     wait_for_cells(&out, 2, &mut child);
     let worker = only_child_of(child.id());
     signal("-KILL", worker);
@@ -231,7 +232,11 @@ fn damaged_results_are_put_aside_and_computed_again() {
 }
 
 fn started(out: &Path) -> Child {
-    small(out)
+    start(&mut small(out))
+}
+
+fn start(command: &mut Command) -> Child {
+    command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

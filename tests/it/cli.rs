@@ -171,21 +171,29 @@ fn filters_that_leave_nothing() {
 #[test]
 fn bench_file_with_a_misspelt_key() {
     let world = world();
-    let tables = world.path().join("benchmarks/tables");
-    let text = fs::read_to_string(tables.join("fig9.toml")).unwrap();
     let file = world.path().join("mine.toml");
-    write(&file, &text.replacen("layers =", "layres =", 1));
+    let text = "title = \"Mine\"\ntable = \"by_k\"\n[settings]\nsead = 1\n[zoo]\n[real]\n[[rows]]\nfamily = \"f\"\nmodel = \"dream\"\n\
+        sae = \"dream-mask\"\npolicy = \"msak\"\nlayres = { zoo = [1], real = [1] }\n";
+    write(&file, text);
     assert_snapshot!(said(&world, &[file.to_str().unwrap(), "--dry-run"]), @r###"
     exit code: 3
     ----- stderr -----
-    error: 2 problems
-    [TMP]/mine.toml:37:1: `layers` is missing in `rows`
+    error: 4 problems
+    [TMP]/mine.toml:4:1: unknown key `sead` in `settings`
+      |
+    4 | sead = 1
+      | ^^^^ did you mean `seed`?
+    [TMP]/mine.toml:7:1: `layers` is missing in `rows`
+      |
+    7 | [[rows]]
+      | ^^^^^^^^
+    [TMP]/mine.toml:11:10: `policy` has no choice `msak`
        |
-    37 | [[rows]]
-       | ^^^^^^^^
-    [TMP]/mine.toml:43:1: unknown key `layres` in `rows`
+    11 | policy = "msak"
+       |          ^^^^^^ did you mean `mask`?
+    [TMP]/mine.toml:12:1: unknown key `layres` in `rows`
        |
-    43 | layres = { zoo = [1, 2, 4, 5, 6, 7], real = [1, 5, 10, 14, 23, 27] }
+    12 | layres = { zoo = [1], real = [1] }
        | ^^^^^^ did you mean `layers`?
     "###);
 }
