@@ -88,6 +88,11 @@ pub fn describe(status: ExitStatus) -> String {
     format!("was killed by signal {signal}{name}")
 }
 
+/// Whether it was ended by a request: Ctrl-C (SIGINT), a closed terminal (SIGHUP), a scheduler (SIGTERM, SIGUSR1).
+pub fn was_asked(status: ExitStatus) -> bool {
+    matches!(status.signal(), Some(1 | 2 | 10 | 15))
+}
+
 /// The message about a worker that ended unasked, with what it said last.
 pub fn death(status: ExitStatus, stderr: &str) -> String {
     let mut message = format!("the worker {}", describe(status));
@@ -118,6 +123,7 @@ mod tests {
         let status = ExitStatus::from_raw(6);
         let text = death(status, "terminate called\nboom");
         assert!(text.contains("signal 6 (SIGABRT"), "{text}");
+        assert!(!was_asked(status) && was_asked(ExitStatus::from_raw(2)));
         assert!(text.ends_with("its last words:\n  terminate called\n  boom"));
         assert_eq!(
             death(ExitStatus::from_raw(3 << 8), ""),

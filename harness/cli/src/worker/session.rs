@@ -109,17 +109,21 @@ impl Worker {
         (status, words)
     }
 
-    /// The message about its death.
-    pub fn death(&mut self) -> String {
+    /// The message about its death, and whether it was asked to end by a signal.
+    pub fn death(&mut self) -> (String, bool) {
         match self.autopsy() {
-            (Some(status), words) => end::death(status, &words),
-            (None, words) => format!("the worker was lost\n{words}"),
+            (Some(status), words) => (end::death(status, &words), end::was_asked(status)),
+            (None, words) => (format!("the worker was lost\n{words}"), false),
         }
     }
 
     /// The failure of a worker that died before it could be used.
     pub fn never_ready(&mut self) -> Failure {
         match self.autopsy() {
+            (Some(status), _) if end::was_asked(status) => {
+                Failure::new(exit::INTERRUPTED, "interrupted while starting")
+                    .hint("the same command goes on")
+            }
             (Some(status), words) => end::never_spoke(status, &words),
             (None, _) => Failure::new(exit::UNEXPECTED, "the worker was lost"),
         }

@@ -73,6 +73,8 @@ struct Slot {
     number: u64,
     worker: Worker,
     is_ready: bool,
+    /// It has ended; another takes its place when there is work.
+    is_dead: bool,
     /// Key of the cell under way.
     busy: Option<String>,
     /// Checkpoint of the last cell that ran a model: it is loaded.
@@ -113,6 +115,7 @@ impl Crew {
             number,
             worker: Worker::start(&self.launch, &self.init, number, self.tell.clone())?,
             is_ready: false,
+            is_dead: false,
             busy: None,
             checkpoint: None,
             heard: Instant::now(),
@@ -129,10 +132,16 @@ impl Crew {
 
     /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
     /// other worker has. `ready` are the cells that can be run, in the order of the plan.
-    pub fn assign<'c>(&mut self, mut ready: Vec<&'c Cell>) -> Vec<&'c Cell> {
+    ///
+    /// # Errors
+    /// When a worker that has died cannot be replaced.
+    pub fn assign<'c>(&mut self, mut ready: Vec<&'c Cell>) -> Result<Vec<&'c Cell>, Failure> {
         let mut given = Vec::new();
         for i in 0..self.slots.len() {
-            if !self.slots[i].is_ready || self.slots[i].busy.is_some() {
+            if self.slots[i].is_dead && !ready.is_empty() {
+                self.slots[i] = self.new_slot()?;
+            }
+            if !self.slots[i].is_ready || self.slots[i].busy.is_some() || self.slots[i].is_dead {
                 continue;
             }
             let elsewhere: Vec<&str> = self
@@ -161,7 +170,7 @@ impl Crew {
             slot.heard = Instant::now();
             given.push(cell);
         }
-        given
+        Ok(given)
     }
 
     /// Wait for what happens next.
@@ -229,25 +238,25 @@ impl Crew {
         }
     }
 
-    /// A worker is dead, or as good as dead: its cell fails and another takes its place.
+    /// A worker is dead, or as good as dead: its cell fails. One that was asked to end was interrupted: a terminal's Ctrl-C
+    /// reaches the workers too.
     fn died(&mut self, i: usize, kind: FailureKind, why: Option<String>) -> News {
         let slot = &mut self.slots[i];
         if !slot.is_ready {
             return News::Stop(slot.worker.never_ready());
         }
-        let message = match why {
+        let (message, kind) = match why {
             Some(why) => {
                 slot.worker.kill();
-                why
+                (why, kind)
             }
-            None => slot.worker.death(),
+            None => match slot.worker.death() {
+                (message, true) => (message, FailureKind::Interrupted),
+                (message, false) => (message, kind),
+            },
         };
-        let key = slot.busy.take();
-        match self.new_slot() {
-            Ok(slot) => self.slots[i] = slot,
-            Err(failure) => return News::Stop(failure),
-        }
-        match key {
+        slot.is_dead = true;
+        match slot.busy.take() {
             Some(key) => News::Failed {
                 failure: CellFailure {
                     key: Some(key.clone()),
@@ -258,7 +267,7 @@ impl Crew {
                 key,
             },
             // It had nothing to do, so nothing is lost.
-            None => News::Log(LogLevel::Warn, message),
+            None => News::Log(LogLevel::Debug, message),
         }
     }
 
@@ -278,7 +287,7 @@ impl Crew {
     /// End all workers: idle ones in their own time, busy ones at once.
     pub fn end(self) {
         for mut slot in self.slots {
-            if slot.busy.is_some() || !slot.is_ready {
+            if slot.busy.is_some() || !slot.is_ready || slot.is_dead {
                 slot.worker.kill();
             } else {
                 slot.worker.shut_down();

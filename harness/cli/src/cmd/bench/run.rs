@@ -76,6 +76,7 @@ pub fn run(
         total,
         provenance,
         asked: None,
+        requests: 0,
         outcome: Outcome {
             done,
             ..Outcome::default()
@@ -97,6 +98,8 @@ struct Run<'a> {
     provenance: Provenance,
     /// When the run was first asked to stop.
     asked: Option<Instant>,
+    /// Requests to stop so far; the end of a worker by Ctrl-C is none.
+    requests: u32,
     outcome: Outcome,
 }
 
@@ -112,8 +115,18 @@ impl<'a> Run<'a> {
             }
         } else if nothing_left {
             return false;
-        } else if let Some(cell) = self.crew.assign(ready).last() {
-            self.progress.describe(&describe::cell(self.plan, cell));
+        } else {
+            match self.crew.assign(ready) {
+                Ok(given) => {
+                    if let Some(cell) = given.last() {
+                        self.progress.describe(&describe::cell(self.plan, cell));
+                    }
+                }
+                Err(failure) => {
+                    self.outcome.stop = Some(failure);
+                    return false;
+                }
+            }
         }
         match self.crew.listen() {
             News::Hello(hello) => {
@@ -182,10 +195,7 @@ impl<'a> Run<'a> {
     }
 
     fn failed(&mut self, key: String, failure: CellFailure) {
-        // A terminal's Ctrl-C reaches the worker too: its end is then what was asked for.
-        if failure.kind == FailureKind::Interrupted
-            || (self.asked.is_some() && failure.kind == FailureKind::WorkerDied)
-        {
+        if failure.kind == FailureKind::Interrupted {
             self.asked.get_or_insert_with(Instant::now);
             return;
         }
@@ -230,14 +240,12 @@ impl<'a> Run<'a> {
     }
 
     fn be_asked(&mut self, request: Request) {
-        if self.asked.is_none() {
-            self.asked = Some(Instant::now());
-            let busy = self.crew.busy().len();
-            if busy > 0 && request == Request::Interrupt {
-                self.progress.talk("stopping; once more ends it at once");
-            }
-        } else if request == Request::Interrupt {
+        self.requests += 1;
+        self.asked.get_or_insert_with(Instant::now);
+        if self.requests > 1 && request == Request::Interrupt {
             self.outcome.stop = Some(Failure::new(ABORTED, "interrupted twice"));
+        } else if request == Request::Interrupt && !self.crew.busy().is_empty() {
+            self.progress.talk("stopping; once more ends it at once");
         }
     }
 
