@@ -211,10 +211,16 @@ fn plugins_of_the_same_name_are_both_refused_and_both_named() {
 fn a_library_that_ends_the_process_on_opening_does_not_end_the_host() {
     let folder = tempfile::tempdir().unwrap();
     install_bad(folder.path(), "aborts_on_open", &["metric"]);
+    install_bad(folder.path(), "unlawful", &["remasker", "steering"]);
     let list = harness(folder.path(), &["plugins", "list", "--plugins", "."]);
     assert_eq!(list.code, 21, "{list:?}");
     assert!(list.err.contains("ended its process"), "{}", list.err);
-    let check = harness(folder.path(), &["plugins", "check", "."]);
+    assert!(
+        list.out.contains("unlawful"),
+        "the others are listed: {}",
+        list.out
+    );
+    let check = harness(folder.path(), &["plugins", "check", "aborts_on_open"]);
     assert_eq!(check.code, 21, "{check:?}");
     assert!(check.out.contains("crashed"), "{}", check.out);
 }
