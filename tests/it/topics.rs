@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{harness, succeed};
 
 /// Features of planted topics an SAE needs before their mean is looked at.
-const MIN_FEATURES: usize = 5;
+const MIN_FEATURES: usize = 10;
 
 /// C and the change of the share of topic words of one feature.
 struct Steered {
@@ -36,7 +36,7 @@ fn steering_a_planted_topic_raises_it() {
                 "--plugins",
                 "plugins",
                 "--layers",
-                "4,5",
+                "2,4",
                 "--k",
                 "24",
             ])
