@@ -5,7 +5,7 @@
 //! that checks shapes and element types, turns errors and panics into messages, and switches
 //! gradients off and back.
 //!
-//! ```no_run
+//! ```no_run,standalone_crate
 //! use harness_sdk::{Inputs, Metric, MetricSpec, MetricValue, Result, Value};
 //!
 //! struct Mean { sum: f64, n: u64 }
