@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvMoments {
     n: u64,
+    /// Empty for 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     origin: Vec<f64>,
     sum_x: Vec<f64>,
     sum_x2: f64,
@@ -46,12 +48,40 @@ impl EvMoments {
         let zeros = vec![0.0; d_model];
         EvMoments {
             n: 0,
-            origin: zeros.clone(),
+            origin: Vec::new(),
             sum_x: zeros.clone(),
             sum_x2: 0.0,
             sum_r: zeros,
             sum_r2: 0.0,
         }
+    }
+
+    /// Moments from sums about 0 of `n` tokens: Σx and Σr `[d_model]`, Σ|x|² and Σ|r|².
+    ///
+    /// # Errors
+    /// When the vectors differ in length.
+    pub fn from_sums(
+        n: u64,
+        sum_x: Vec<f64>,
+        sum_x2: f64,
+        sum_r: Vec<f64>,
+        sum_r2: f64,
+    ) -> Result<EvMoments, EvShapeError> {
+        if sum_x.len() != sum_r.len() {
+            return Err(EvShapeError {
+                len: sum_x.len(),
+                len_hat: sum_r.len(),
+                d_model: sum_x.len(),
+            });
+        }
+        Ok(EvMoments {
+            n,
+            origin: Vec::new(),
+            sum_x,
+            sum_x2,
+            sum_r,
+            sum_r2,
+        })
     }
 
     /// Add tokens.
@@ -61,7 +91,7 @@ impl EvMoments {
     /// # Errors
     /// When the lengths differ or are no multiple of `d_model`.
     pub fn update(&mut self, x: &[f32], x_hat: &[f32]) -> Result<(), EvShapeError> {
-        let d_model = self.origin.len();
+        let d_model = self.sum_x.len();
         check(x, x_hat, d_model)?;
         for (x, x_hat) in x.chunks_exact(d_model).zip(x_hat.chunks_exact(d_model)) {
             if self.n == 0 {
@@ -70,7 +100,7 @@ impl EvMoments {
             self.n += 1;
             for j in 0..d_model {
                 let r = f64::from(x[j]) - f64::from(x_hat[j]);
-                let x = f64::from(x[j]) - self.origin[j];
+                let x = f64::from(x[j]) - self.origin.get(j).unwrap_or(&0.0);
                 self.sum_x[j] += x;
                 self.sum_x2 += x * x;
                 self.sum_r[j] += r;
@@ -80,7 +110,7 @@ impl EvMoments {
         Ok(())
     }
 
-    /// The sums of both sets of tokens.
+    /// The sums of both sets of tokens, which have one width.
     pub fn merge(mut self, other: &EvMoments) -> EvMoments {
         if other.n == 0 {
             return self;
@@ -90,8 +120,9 @@ impl EvMoments {
         }
         // Move the other sums to this origin: x - o1 = (x - o2) + (o2 - o1).
         let m = other.n as f64;
-        for j in 0..self.origin.len() {
-            let shift = other.origin[j] - self.origin[j];
+        for j in 0..self.sum_x.len() {
+            let at = |m: &EvMoments| m.origin.get(j).copied().unwrap_or(0.0);
+            let shift = at(other) - at(&self);
             self.sum_x2 += 2.0 * shift * other.sum_x[j] + m * shift * shift;
             self.sum_x[j] += other.sum_x[j] + m * shift;
             self.sum_r[j] += other.sum_r[j];

@@ -4,6 +4,8 @@
 //! moments; a value that does not exist is `None`, never 0 or NaN.
 
 pub mod ev;
+pub mod fidelity;
+pub mod grid;
 pub mod layer;
 pub mod loss;
 pub mod record;
@@ -13,3 +15,4 @@ pub mod sets;
 pub mod stats;
 pub mod steering;
 pub mod suggest;
+pub mod units;

@@ -138,3 +138,32 @@ pub struct Table4Row {
     /// The numbers.
     pub numbers: SteeringNumbers,
 }
+
+/// One value of a grid bench: a row of fidelity.csv or transfer.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GridRow {
+    /// Family of models compared with each other, e.g. `qwen-dream`.
+    pub family: String,
+    /// The model whose residual is replaced.
+    pub model: String,
+    /// SAE set.
+    pub sae: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Third of the layers.
+    pub depth: Depth,
+    /// Active budget of the SAE.
+    pub k: u32,
+    /// What is measured, see `harness_core::fidelity`.
+    pub metric: String,
+    /// How it is defined, see `harness_core::fidelity`.
+    pub variant: String,
+    /// The value; `None` where it is undefined or not there.
+    pub value: Option<f64>,
+    /// Its standard error over resampled rows of text.
+    pub std_err: Option<f64>,
+    /// Tokens it is formed from.
+    pub n: Option<u64>,
+    /// Whether it is whole.
+    pub status: Status,
+}

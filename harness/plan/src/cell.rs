@@ -93,6 +93,17 @@ impl Cell {
         self.params.get("model")?.get("checkpoint")?.as_str()
     }
 
+    /// What cells must agree in to be run together, for stages that share work between cells: everything but the SAE.
+    /// `None` for the others.
+    pub fn group(&self) -> Option<String> {
+        if self.stage != Stage::Fidelity.name() {
+            return None;
+        }
+        let mut params = self.params.clone();
+        params.as_object_mut()?.remove("sae")?;
+        hash_of(&json!({"params": params, "inputs": self.inputs})).ok()
+    }
+
     /// Short form of the key for messages: its first 12 digits.
     pub fn short(&self) -> &str {
         self.key.get(..12).unwrap_or(&self.key)
@@ -102,6 +113,18 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_that_differ_in_their_sae_alone_are_run_together() {
+        let cell = |sae: &str, seed: u32| {
+            let params = json!({"sae": sae, "seed": seed});
+            Cell::new(Stage::Fidelity, &params, vec![]).unwrap()
+        };
+        assert_eq!(cell("a", 1).group(), cell("b", 1).group());
+        assert_ne!(cell("a", 1).group(), cell("a", 2).group());
+        let other = Cell::new(Stage::Steer, &json!({"sae": "a"}), vec![]).unwrap();
+        assert!(cell("a", 1).group().is_some() && other.group().is_none());
+    }
 
     #[test]
     fn key_covers_stage_parameters_and_inputs() {

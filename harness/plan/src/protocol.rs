@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{cell::Cell, exit, stages::Dtype};
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -41,10 +41,10 @@ pub struct Sources {
 pub enum ToWorker {
     /// First message: what the worker needs for every cell.
     Init(Init),
-    /// Run one cell.
+    /// Run cells of one group (see [`Cell::group`]); each ends in its own `done` or `failed`.
     Run {
-        /// The cell.
-        cell: Cell,
+        /// The cells, at least one.
+        cells: Vec<Cell>,
     },
     /// End.
     Shutdown {},
@@ -68,8 +68,10 @@ pub struct Init {
     pub threads: u32,
     /// Pinned instruction set and thread count.
     pub reproducible: bool,
-    /// Rows of a generation batch; the worker's own choice when absent. It changes no token.
+    /// Rows of a batch; the stage's own choice when absent. It changes results by rounding at most.
     pub batch: Option<u32>,
+    /// Bytes the worker may use; what is free when absent.
+    pub memory: Option<u64>,
 }
 
 /// What the worker says.
@@ -156,6 +158,86 @@ pub struct Counters {
     pub judge_calls: u64,
     /// Tokens paid for, sent and received.
     pub judge_tokens: u64,
+    /// Rows through SAEs.
+    pub sae_rows: u64,
+    /// Batches of grid passes.
+    pub batches: u64,
+    /// Block passes of grid batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
+    pub batch_block_passes: u64,
+    /// Tokens whose cost was counted in clean grid passes.
+    pub counted_tokens: u64,
+    /// Floating-point operations of blocks, heads and SAEs.
+    pub flops: f64,
+    /// Seconds of grid passes by what was done.
+    pub phases: Phases,
+    /// Measured matrix-product peak of the worker, FLOP/s; 0 where it was not measured.
+    pub peak_flops: f64,
+    /// Largest resident memory of the worker so far, in bytes.
+    pub peak_bytes: u64,
+}
+
+/// Seconds of grid passes by what was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Phases {
+    /// Loading the model and SAEs.
+    pub load: f64,
+    /// Reading and tokenising text.
+    pub data: f64,
+    /// Blocks of the clean pass.
+    pub clean: f64,
+    /// SAEs: encode and decode.
+    pub sae: f64,
+    /// Moments of residuals and reconstructions.
+    pub moments: f64,
+    /// Putting reconstructions into residuals.
+    pub splice: f64,
+    /// Blocks above the splices.
+    pub suffix: f64,
+    /// The output head.
+    pub head: f64,
+    /// Costs and divergences from logits.
+    pub costs: f64,
+}
+
+impl Phases {
+    /// The sum of both.
+    pub fn add(&mut self, other: &Phases) {
+        let pairs = [
+            (&mut self.load, other.load),
+            (&mut self.data, other.data),
+            (&mut self.clean, other.clean),
+            (&mut self.sae, other.sae),
+            (&mut self.moments, other.moments),
+            (&mut self.splice, other.splice),
+            (&mut self.suffix, other.suffix),
+            (&mut self.head, other.head),
+            (&mut self.costs, other.costs),
+        ];
+        for (sum, value) in pairs {
+            *sum += value;
+        }
+    }
+}
+
+impl Counters {
+    /// Add the work of another cell; peaks are the largest of both.
+    pub fn add(&mut self, other: &Counters) {
+        self.seconds += other.seconds;
+        self.block_passes += other.block_passes;
+        self.head_rows += other.head_rows;
+        self.generations += other.generations;
+        self.judge_calls += other.judge_calls;
+        self.judge_tokens += other.judge_tokens;
+        self.sae_rows += other.sae_rows;
+        self.batches += other.batches;
+        self.batch_block_passes += other.batch_block_passes;
+        self.counted_tokens += other.counted_tokens;
+        self.flops += other.flops;
+        self.phases.add(&other.phases);
+        self.peak_flops = self.peak_flops.max(other.peak_flops);
+        self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
+    }
 }
 
 /// A failure that is not a bug of the host.
@@ -328,8 +410,9 @@ mod tests {
                 threads: 2,
                 reproducible: true,
                 batch: Some(16),
+                memory: None,
             }),
-            ToWorker::Run { cell },
+            ToWorker::Run { cells: vec![cell] },
             ToWorker::Shutdown {},
         ];
         let mut pipe = Vec::new();

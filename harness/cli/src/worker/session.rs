@@ -76,7 +76,9 @@ impl Worker {
 
     /// Send a cell.
     pub fn run(&mut self, cell: &Cell) {
-        self.say(&ToWorker::Run { cell: cell.clone() });
+        self.say(&ToWorker::Run {
+            cells: vec![cell.clone()],
+        });
     }
 
     /// Send a message. A worker that has died does not get it; that it has is heard from its output.

@@ -87,7 +87,7 @@ impl<I: BufRead, O: Write> Server<I, O> {
         self.say(&FromWorker::Ready { refused })?;
         loop {
             match read_message(&mut self.input)? {
-                Some(ToWorker::Run { cell }) => self.cell(&mut session, &store, &init, &cell)?,
+                Some(ToWorker::Run { cells }) => self.cells(&mut session, &store, &init, &cells)?,
                 Some(ToWorker::Init(_)) => {
                     return self.fatal(FailureKind::Internal, "a second init".to_owned());
                 }
@@ -114,37 +114,51 @@ impl<I: BufRead, O: Write> Server<I, O> {
         }
     }
 
-    /// Runs one cell and stores what becomes of it.
-    fn cell(
+    /// Runs cells of one group and stores what becomes of each.
+    fn cells(
         &mut self,
         session: &mut Session,
         store: &Store,
         init: &Init,
-        cell: &Cell,
+        cells: &[Cell],
     ) -> Result<(), Ended> {
+        let mut runnable = Vec::new();
+        for cell in cells {
+            match inputs(store, cell) {
+                Ok(inputs) => runnable.push((cell, inputs)),
+                Err(error) => self.failed(store, init, cell, error.failure(Some(&cell.key)))?,
+            }
+        }
+        let Some((first, _)) = runnable.first() else {
+            return Ok(());
+        };
+        let key = first.key.clone();
         let mut broken = false;
-        let result = inputs(store, cell).and_then(|inputs| {
-            let mut progress = |done: u64, total: u64, unit: &str| {
-                let message = FromWorker::Progress {
-                    key: cell.key.clone(),
-                    done,
-                    total,
-                    unit: unit.to_owned(),
-                };
-                write_message(&mut self.output, &message).map_err(|_| {
-                    broken = true;
-                    CellError::Stopped
-                })
+        let mut progress = |done: u64, total: u64, unit: &str| {
+            let message = FromWorker::Progress {
+                key: key.clone(),
+                done,
+                total,
+                unit: unit.to_owned(),
             };
-            session.run(cell, &inputs, &mut progress)
-        });
+            write_message(&mut self.output, &message).map_err(|_| {
+                broken = true;
+                CellError::Stopped
+            })
+        };
+        let results = session.run_together(&runnable, &mut progress);
         if broken {
             return Err(Ended::Pipe);
         }
-        match result {
-            Ok((output, counters)) => self.done(store, init, cell, &output, counters),
-            Err(error) => self.failed(store, init, cell, error.failure(Some(&cell.key))),
+        for ((cell, _), result) in runnable.iter().zip(results) {
+            match result {
+                Ok((output, counters)) => self.done(store, init, cell, &output, counters)?,
+                Err(error) => {
+                    self.failed(store, init, cell, error.failure(Some(&cell.key)))?;
+                }
+            }
         }
+        Ok(())
     }
 
     fn done(

@@ -56,6 +56,18 @@ impl Session {
         &self.registry
     }
 
+    /// Runs cells of one group (see [`Cell::group`]) on the outputs of their inputs; one result for each, in their order.
+    pub fn run_together(
+        &mut self,
+        cells: &[(&Cell, Vec<Value>)],
+        progress: Progress<'_>,
+    ) -> Vec<Result<(Value, Counters), CellError>> {
+        cells
+            .iter()
+            .map(|(cell, inputs)| self.run(cell, inputs, progress))
+            .collect()
+    }
+
     /// Runs one cell on the outputs of its inputs, in their order.
     ///
     /// # Errors
@@ -101,6 +113,9 @@ impl Session {
                     },
                 )?)
             }
+            Stage::Rollout | Stage::Fidelity => Err(CellError::Invalid(format!(
+                "a {stage} cell is not run by itself"
+            ))),
         }?;
         let work = self.assets.work();
         let mut counters = self.counters;

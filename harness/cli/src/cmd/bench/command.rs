@@ -264,6 +264,7 @@ impl Bench<'_> {
                 threads,
                 reproducible: compute.reproducible,
                 batch: self.args.batch,
+                memory: None,
             },
             workers,
             silence: Duration::from_secs(self.args.timeout),

@@ -182,13 +182,7 @@ impl<'a> Run<'a> {
                 return;
             }
         }
-        let sum = &mut self.outcome.counters;
-        sum.seconds += counters.seconds;
-        sum.block_passes += counters.block_passes;
-        sum.head_rows += counters.head_rows;
-        sum.generations += counters.generations;
-        sum.judge_calls += counters.judge_calls;
-        sum.judge_tokens += counters.judge_tokens;
+        self.outcome.counters.add(&counters);
         self.outcome.n_done += 1;
         self.outcome.done.insert(key);
         self.advance();

@@ -1,4 +1,6 @@
-//! The stages of the steering benches and the parameters of their cells.
+//! The stages and the parameters of their cells.
+//!
+//! Steering ([`steering`]):
 //!
 //! ```text
 //! features ──► explain ─────────────┤
@@ -8,6 +10,25 @@
 //! ```
 //! Explanations are apart from the selection of features, and judgements apart from generation: another judge never
 //! generates again.
+//!
+//! Fidelity ([`fidelity`]):
+//!
+//! ```text
+//! [rollout ──►] fidelity      (one cell for each SAE and shard of the text)
+//! ```
+//! Fidelity cells of one group (the same model, text and masks) are run together: they share the clean pass and all
+//! blocks below the insertion points.
+
+pub mod fidelity;
+pub mod steering;
+
+pub use fidelity::{
+    Corruption, DocumentPolicy, FidelityParams, GridText, Measures, RolloutParams, ShardRef,
+};
+pub use steering::{
+    BaselineParams, ExplainParams, FeaturesParams, JudgeParams, JudgeRef, PerplexityParams,
+    ScoreParams, SteerParams, SteeringParams,
+};
 
 use std::{fmt, str::FromStr};
 
@@ -32,11 +53,15 @@ pub enum Stage {
     /// [`ScoreParams`] → [`crate::outputs::ScoreOutput`]; inputs: features, judge, perplexity of the baseline,
     /// perplexity of the steered texts, explain.
     Score,
+    /// [`RolloutParams`] → [`crate::outputs::RolloutOutput`]; inputs: none.
+    Rollout,
+    /// [`FidelityParams`] → [`crate::outputs::FidelityOutput`]; inputs: none, or one rollout cell.
+    Fidelity,
 }
 
 impl Stage {
     /// All stages, in an order in which every stage follows those it reads.
-    pub const ALL: [Stage; 7] = [
+    pub const ALL: [Stage; 9] = [
         Stage::Features,
         Stage::Explain,
         Stage::Baseline,
@@ -44,6 +69,8 @@ impl Stage {
         Stage::Perplexity,
         Stage::Judge,
         Stage::Score,
+        Stage::Rollout,
+        Stage::Fidelity,
     ];
 
     /// Its name in cells and messages.
@@ -56,6 +83,8 @@ impl Stage {
             Stage::Perplexity => "perplexity",
             Stage::Judge => "judge",
             Stage::Score => "score",
+            Stage::Rollout => "rollout",
+            Stage::Fidelity => "fidelity",
         }
     }
 
@@ -68,7 +97,12 @@ impl Stage {
     pub const fn runs_model(self) -> bool {
         matches!(
             self,
-            Stage::Features | Stage::Baseline | Stage::Steer | Stage::Perplexity
+            Stage::Features
+                | Stage::Baseline
+                | Stage::Steer
+                | Stage::Perplexity
+                | Stage::Rollout
+                | Stage::Fidelity
         )
     }
 }
@@ -221,123 +255,6 @@ pub struct DenoisingParams {
     pub dlm_steps: u32,
     /// The order in which positions are revealed.
     pub order: PluginRef,
-}
-
-/// Select features of one SAE from a held-out activation pass.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FeaturesParams {
-    /// The model.
-    pub model: ModelRef,
-    /// The SAE.
-    pub sae: SaeRef,
-    /// The text; never corrupted by masks (PROTOCOL §5, Decision).
-    pub corpus: CorpusRef,
-    /// Features selected at most.
-    pub n_features: u32,
-    /// Seed of the selection of contexts.
-    pub seed: u64,
-    /// How numbers are computed.
-    pub numerics: Numerics,
-}
-
-/// Explain the selected features.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExplainParams {
-    /// Who explains.
-    pub judge: JudgeRef,
-}
-
-/// A judge and the model behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JudgeRef {
-    /// The component.
-    pub component: PluginRef,
-    /// Model behind an online judge; `None` where the component decides alone.
-    pub model: Option<String>,
-}
-
-/// Unsteered texts of every prefix of the pool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BaselineParams {
-    /// The model.
-    pub model: ModelRef,
-    /// The pool of prefixes, in order.
-    pub prefixes: Vec<String>,
-    /// How texts are generated.
-    pub generation: GenerationParams,
-    /// How numbers are computed.
-    pub numerics: Numerics,
-}
-
-/// Steered texts of every selected feature of one SAE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SteerParams {
-    /// The model.
-    pub model: ModelRef,
-    /// The SAE whose decoder rows are the directions.
-    pub sae: SaeRef,
-    /// The pool of prefixes; feature f gets `n_prefix` of them, drawn from
-    /// `Stream::new(seed, "prefixes").item(layer).item(latent)`.
-    pub prefixes: Vec<String>,
-    /// Prefixes for each feature.
-    pub n_prefix: u32,
-    /// How texts are generated.
-    pub generation: GenerationParams,
-    /// How the residual is moved.
-    pub steering: SteeringParams,
-    /// How numbers are computed.
-    pub numerics: Numerics,
-}
-
-/// How the residual is moved (Eq. 4, Eq. 13).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SteeringParams {
-    /// Strength α.
-    pub amp_factor: f64,
-    /// Which positions: the steering policy.
-    pub token_scope: PluginRef,
-    /// Steered positions of a policy that picks some; `None` where it has no such number.
-    pub k_scope: Option<u32>,
-}
-
-/// Perplexity of texts under the scorer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PerplexityParams {
-    /// The scorer, named `model` because it is the model this stage runs.
-    pub model: ModelRef,
-    /// Tokens of a text scored at most.
-    pub max_tokens: u32,
-    /// How numbers are computed.
-    pub numerics: Numerics,
-}
-
-/// Judge pairs of unsteered and steered texts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JudgeParams {
-    /// Who judges.
-    pub judge: JudgeRef,
-}
-
-/// Form C, P and S of every feature (Eq. 17–19) and their means over the SAE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScoreParams {
-    /// Weight of P in S.
-    pub lambda: f64,
-    /// Bootstrap resamples of the standard errors.
-    pub resamples: u32,
-    /// Seed of the bootstrap.
-    pub seed: u64,
-    /// The metrics that form C, P and S, sorted.
-    pub metrics: Vec<PluginRef>,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the stages leave in the store. A missing value is `null` with a reason beside it, never 0 or -1.
+//! Outputs of the steering stages.
 
 use serde::{Deserialize, Serialize};
 

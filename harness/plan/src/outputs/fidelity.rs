@@ -1,0 +1,45 @@
+//! Outputs of the grid stages. They are sums, so that shards add up; ratios are formed when tables are derived.
+
+use harness_core::{ev::EvMoments, units::UnitSums};
+use serde::{Deserialize, Serialize};
+
+/// Sums of one SAE over one shard. What the columns of `units` mean is written down in `harness_core::fidelity`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FidelityOutput {
+    /// Costs and explained variance of each resampling unit (rows, in at most 64 units a shard).
+    pub units: UnitSums,
+    /// Moments of the policy's tokens.
+    pub moments: EvMoments,
+    /// Moments without the tokens of massive activations.
+    pub moments_robust: EvMoments,
+    /// Rows of the shard.
+    pub n_rows: u64,
+    /// Tokens of the shard, padding not counted.
+    pub n_tokens: u64,
+    /// Batches the shard was read in.
+    pub n_batches: u64,
+    /// Lines or rows of the data files that could not be used.
+    pub n_bad_rows: u64,
+    /// Rows passed over because they had nothing to predict.
+    pub n_too_short: u64,
+    /// The data ended before the shard did (allowed by `allow_short`).
+    pub ended_short: bool,
+}
+
+/// Generated continuations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutOutput {
+    /// One for each prompt, in order.
+    pub rollouts: Vec<Rollout>,
+}
+
+/// One continuation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Token ids of the prompt.
+    pub prompt_ids: Vec<u32>,
+    /// Token ids of the continuation up to the first end token, which is left out.
+    pub ids: Vec<u32>,
+    /// The continuation as text.
+    pub text: String,
+}

@@ -1,0 +1,11 @@
+//! What the stages leave in the store. A missing value is `null` with a reason beside it, never 0 or -1.
+
+mod fidelity;
+mod steering;
+
+pub use fidelity::{FidelityOutput, Rollout, RolloutOutput};
+pub use steering::{
+    Context, Estimate, ExplainOutput, Explanation, Feature, FeatureScore, FeaturesOutput,
+    Generation, GenerationOutput, JudgeOutput, PairScore, Perplexity, PerplexityOutput,
+    ScoreOutput,
+};

@@ -1,0 +1,122 @@
+//! Parameters of the steering benches' cells.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CorpusRef, GenerationParams, ModelRef, Numerics, PluginRef, SaeRef};
+
+/// Select features of one SAE from a held-out activation pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesParams {
+    /// The model.
+    pub model: ModelRef,
+    /// The SAE.
+    pub sae: SaeRef,
+    /// The text; never corrupted by masks (PROTOCOL §5, Decision).
+    pub corpus: CorpusRef,
+    /// Features selected at most.
+    pub n_features: u32,
+    /// Seed of the selection of contexts.
+    pub seed: u64,
+    /// How numbers are computed.
+    pub numerics: Numerics,
+}
+
+/// Explain the selected features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainParams {
+    /// Who explains.
+    pub judge: JudgeRef,
+}
+
+/// A judge and the model behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeRef {
+    /// The component.
+    pub component: PluginRef,
+    /// Model behind an online judge; `None` where the component decides alone.
+    pub model: Option<String>,
+}
+
+/// Unsteered texts of every prefix of the pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineParams {
+    /// The model.
+    pub model: ModelRef,
+    /// The pool of prefixes, in order.
+    pub prefixes: Vec<String>,
+    /// How texts are generated.
+    pub generation: GenerationParams,
+    /// How numbers are computed.
+    pub numerics: Numerics,
+}
+
+/// Steered texts of every selected feature of one SAE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SteerParams {
+    /// The model.
+    pub model: ModelRef,
+    /// The SAE whose decoder rows are the directions.
+    pub sae: SaeRef,
+    /// The pool of prefixes; feature f gets `n_prefix` of them, drawn from
+    /// `Stream::new(seed, "prefixes").item(layer).item(latent)`.
+    pub prefixes: Vec<String>,
+    /// Prefixes for each feature.
+    pub n_prefix: u32,
+    /// How texts are generated.
+    pub generation: GenerationParams,
+    /// How the residual is moved.
+    pub steering: SteeringParams,
+    /// How numbers are computed.
+    pub numerics: Numerics,
+}
+
+/// How the residual is moved (Eq. 4, Eq. 13).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SteeringParams {
+    /// Strength α.
+    pub amp_factor: f64,
+    /// Which positions: the steering policy.
+    pub token_scope: PluginRef,
+    /// Steered positions of a policy that picks some; `None` where it has no such number.
+    pub k_scope: Option<u32>,
+}
+
+/// Perplexity of texts under the scorer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerplexityParams {
+    /// The scorer, named `model` because it is the model this stage runs.
+    pub model: ModelRef,
+    /// Tokens of a text scored at most.
+    pub max_tokens: u32,
+    /// How numbers are computed.
+    pub numerics: Numerics,
+}
+
+/// Judge pairs of unsteered and steered texts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeParams {
+    /// Who judges.
+    pub judge: JudgeRef,
+}
+
+/// Form C, P and S of every feature (Eq. 17–19) and their means over the SAE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreParams {
+    /// Weight of P in S.
+    pub lambda: f64,
+    /// Bootstrap resamples of the standard errors.
+    pub resamples: u32,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+    /// The metrics that form C, P and S, sorted.
+    pub metrics: Vec<PluginRef>,
+}
