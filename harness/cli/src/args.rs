@@ -42,6 +42,8 @@ pub enum Command {
     Bench(Box<cmd::bench::BenchArgs>),
     /// What there is: tables, models, SAE sets, plugin components
     List(cmd::list::ListArgs),
+    /// What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
+    Inspect(cmd::inspect::InspectArgs),
     /// What a folder of results holds
     Status(cmd::status::StatusArgs),
     /// Compare two tables of results

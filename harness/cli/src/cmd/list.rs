@@ -109,7 +109,8 @@ pub fn model_names(zoo: &Path) -> Vec<String> {
     folder_names(zoo).into_iter().filter(is_model).collect()
 }
 
-fn folder_names(dir: &Path) -> BTreeSet<String> {
+/// Names of the folders in a folder; none where it cannot be read.
+pub fn folder_names(dir: &Path) -> BTreeSet<String> {
     fs::read_dir(dir)
         .into_iter()
         .flatten()

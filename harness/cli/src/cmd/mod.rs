@@ -4,6 +4,7 @@ pub mod bench;
 pub mod compare;
 pub mod generate;
 pub mod golden;
+pub mod inspect;
 pub mod list;
 pub mod plugins;
 pub mod status;
@@ -19,6 +20,7 @@ use crate::{args::Command, failure::Failure};
 pub fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::List(args) => list::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Compare(args) => compare::run(&args),

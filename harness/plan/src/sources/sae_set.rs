@@ -4,12 +4,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     hash::HashCache,
     sources::{SourceError, json::JsonFile},
 };
+
+/// Configuration files of an SAE, the first found counts: SAELens and sparsify write a flat cfg.json,
+/// dictionary_learning a config.json with a `trainer` table.
+const CONFIG_FILES: [&str; 2] = ["cfg.json", "config.json"];
 
 /// A set of SAEs in the released layout: `resid_post_layer_{L}/trainer_{i}/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,17 +109,7 @@ impl SaeSet {
 
 impl SaeFolder {
     fn read(layer: u32, dir: &Path) -> Result<SaeFolder, SourceError> {
-        // dictionary_learning writes config.json with a `trainer` table; SAELens and sparsify write a flat cfg.json.
-        let path = ["cfg.json", "config.json"]
-            .map(|name| dir.join(name))
-            .into_iter()
-            .find(|p| p.is_file());
-        let Some(path) = path else {
-            return Err(SourceError::unusable(
-                dir,
-                "holds no cfg.json and no config.json; it is not an SAE",
-            ));
-        };
+        let path = config_path(dir)?;
         let mut file = JsonFile::read(&path)?;
         if let Some(Value::Object(trainer)) = file.object.get("trainer") {
             file.object = trainer.clone();
@@ -159,6 +153,31 @@ impl SaeFolder {
         })
     }
 
+    /// Read an SAE that belongs to no set: its layer is that of its configuration, or of the folder above it.
+    ///
+    /// # Errors
+    /// When the folder is no SAE, or nothing says its layer.
+    pub fn read_alone(dir: &Path) -> Result<SaeFolder, SourceError> {
+        let path = config_path(dir)?;
+        let config = JsonFile::read(&path)?.object;
+        let layer = stated_layer(&config).or_else(|| folder_layer(dir));
+        let Some(layer) = layer else {
+            let message = "names no layer, and no folder above it is called resid_post_layer_L";
+            return Err(SourceError::unusable(&path, message));
+        };
+        SaeFolder::read(layer, dir)
+    }
+
+    /// Its configuration file and what stands in it, as it is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn config(&self) -> Result<(PathBuf, Map<String, Value>), SourceError> {
+        let path = config_path(&self.dir)?;
+        let object = JsonFile::read(&path)?.object;
+        Ok((path, object))
+    }
+
     /// Content hash of its files.
     ///
     /// # Errors
@@ -170,6 +189,45 @@ impl SaeFolder {
                 .any(|end| name.ends_with(end))
         })?)
     }
+}
+
+fn config_path(dir: &Path) -> Result<PathBuf, SourceError> {
+    CONFIG_FILES
+        .map(|name| dir.join(name))
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            let message = "holds no cfg.json and no config.json; it is not an SAE";
+            SourceError::unusable(dir, message)
+        })
+}
+
+/// The layer that a configuration states, as a number or in the name of a hook.
+fn stated_layer(config: &Map<String, Value>) -> Option<u32> {
+    let value = Value::Object(config.clone());
+    let number = ["/trainer/layer", "/layer", "/hook_layer"]
+        .iter()
+        .find_map(|at| value.pointer(at)?.as_u64());
+    let of_hook = || {
+        let hook = ["/metadata/hook_name", "/hook_name"]
+            .iter()
+            .find_map(|at| value.pointer(at)?.as_str())?;
+        hook.strip_prefix("blocks.")?
+            .strip_suffix(".hook_resid_post")?
+            .parse()
+            .ok()
+    };
+    number.or_else(of_hook)?.try_into().ok()
+}
+
+/// The layer that the name of an SAE's folder, or of the one above it, states.
+fn folder_layer(dir: &Path) -> Option<u32> {
+    dir.ancestors().take(2).find_map(|folder| {
+        let name = folder.file_name()?.to_str()?;
+        ["resid_post_layer_", "layers."]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix)?.parse().ok())
+    })
 }
 
 /// Folders named `prefix` and a number, by number.

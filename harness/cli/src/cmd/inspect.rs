@@ -1,0 +1,120 @@
+//! `harness inspect`: what a set of SAEs, one SAE or a checkpoint says of itself.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use harness_plan::{
+    exit,
+    inspect::{Inspected, InspectedModel, InspectedSet, render},
+};
+
+use super::list;
+use crate::{failure::Failure, output, root::Root};
+
+/// What a set of SAEs, one SAE or a checkpoint says of itself. Nothing is loaded.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "A set is shown with what its SAEs have in common and a line for each: layer, k, width, tokens, then explained\n\
+    variance, loss, L0 and dead latents at the end of its training, bytes of its files and measured seconds. What no file\n\
+    states is `-`, and empty in CSV: released SAEs state neither EV nor time.\n\nExamples:\n  \
+    An embedded set, by its name:\n    harness inspect dream-mask\n\n  \
+    What `harness train --out ./saes` made, all policies:\n    harness inspect ./saes\n\n  \
+    One SAE, or a checkpoint:\n    harness inspect ./saes/mask/resid_post_layer_2/trainer_0\n    \
+    harness inspect ./models/Dream-7B\n\n  \
+    For a spreadsheet, or for a program with everything that is known:\n    \
+    harness inspect ./saes --format csv > saes.csv\n    harness inspect ./saes --format json"
+)]
+pub struct InspectArgs {
+    /// Folder of a set, of several sets, of one SAE or of a checkpoint; or the name of an embedded one
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// How it is written
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Aligned text
+    Table,
+    /// A line for each SAE, unrounded
+    Csv,
+    /// Everything, with the record of time
+    Json,
+}
+
+pub fn run(args: &InspectArgs) -> Result<u8, Failure> {
+    let found = Inspected::read(&folder(&args.path)?)?;
+    let text = match args.format {
+        Format::Csv => render::csv(&found),
+        Format::Json => {
+            let json = render::json(&found).map_err(|error| {
+                Failure::new(
+                    exit::UNEXPECTED,
+                    format!("cannot be written as JSON: {error}"),
+                )
+            })?;
+            format!("{json:#}\n")
+        }
+        Format::Table => match &found {
+            Inspected::Saes { sets } => {
+                let parts: Vec<String> = sets.iter().map(set_text).collect();
+                parts.join("\n")
+            }
+            Inspected::Model(model) => model_text(model),
+        },
+    };
+    output::result(&text)?;
+    Ok(exit::OK)
+}
+
+/// The folder itself, or the embedded set or model of that name.
+fn folder(named: &Path) -> Result<PathBuf, Failure> {
+    if named.is_dir() {
+        return Ok(named.to_path_buf());
+    }
+    let message = format!("{}: there is no such folder", named.display());
+    let missing = Failure::new(exit::BAD_INPUT, message);
+    let (Some(name), 1) = (named.to_str(), named.components().count()) else {
+        return Err(missing.hint("give a set of SAEs, one SAE or a checkpoint"));
+    };
+    let zoo = Root::find()?.zoo();
+    let saes = zoo.join("saes");
+    if saes.join(name).is_dir() {
+        return Ok(saes.join(name));
+    }
+    let mut names = list::model_names(&zoo);
+    if names.iter().any(|known| known == name) {
+        return Ok(zoo.join(name));
+    }
+    names.extend(list::folder_names(&saes));
+    let hint = harness_core::suggest::hint(name, names.iter().map(String::as_str));
+    Err(missing.hint(format!("among the embedded sets and models, {hint}")))
+}
+
+fn set_text(set: &InspectedSet) -> String {
+    let body = output::columns(&render::rows(set));
+    let name = output::inert(&set.name);
+    format!(
+        "{name}\n{}\n{}",
+        pairs(&render::heading(set)),
+        indented(&body)
+    )
+}
+
+fn model_text(model: &InspectedModel) -> String {
+    let name = output::inert(&model.name);
+    format!("{name}\n{}", pairs(&render::model_lines(model)))
+}
+
+fn pairs(lines: &[(&str, String)]) -> String {
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|(name, value)| vec![(*name).to_owned(), output::inert(value)])
+        .collect();
+    indented(&output::columns(&rows))
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
