@@ -1,6 +1,6 @@
 //! What can go wrong in a kernel: operands that do not fit together, or libtorch itself.
 
-use tch::TchError;
+use tch::{Device, Kind, TchError};
 
 /// Result of a kernel.
 pub type Result<T> = std::result::Result<T, KernelError>;
@@ -31,6 +31,16 @@ pub enum KernelError {
         found: i64,
         /// Allowed values, in words.
         expected: String,
+    },
+    /// A tensor is not where, or not laid out as, a slice kernel reads it.
+    #[error("{kind:?} tensor on {device:?}: expected contiguous {expected:?} in host memory")]
+    Memory {
+        /// Its kind.
+        kind: Kind,
+        /// Where it is.
+        device: Device,
+        /// Kind that the kernel reads.
+        expected: Kind,
     },
     /// libtorch failed.
     #[error("libtorch: {0}")]

@@ -7,21 +7,35 @@
 //! | [`steer`] | add a direction per row and position to a residual stream (Eq. 13) |
 //! | [`loss`] | cross-entropy of rows against targets, chunk by chunk |
 //! | [`stats`] | arg-max, two largest probabilities and entropy of a row of logits |
+//! | [`moments`] | sums of residual rows that explained variance is made of, in f64 |
+//! | [`clean`] | cross-entropy and divergence of spliced logits against kept clean ones |
+//! | [`peak`] | what matrix products and memory of this machine do at best |
 //! | [`reference`](mod@reference) | the same in plain loops over slices |
+//! | [`simd`] | the instruction sets the CPU forms are compiled for |
 //!
-//! Every function runs where its tensors are, on a CPU or a CUDA device, through libtorch.
+//! Every function runs where its tensors are. On a CPU it is a loop of ours compiled for several instruction sets, or
+//! libtorch where that is faster; each module says which. Elsewhere it goes through libtorch.
 
 mod check;
+pub mod clean;
 mod error;
+mod exp;
+mod host;
 pub mod loss;
+pub mod moments;
+pub mod peak;
+mod pool;
 pub mod reference;
+pub mod simd;
 pub mod sparse;
 pub mod stats;
 pub mod steer;
 pub mod topk;
 
+pub use clean::{CleanRows, ce_kl_rows};
 pub use error::{KernelError, Result};
 pub use loss::{cross_entropy_chunked, cross_entropy_rows};
+pub use moments::{CentredMoments, ResidualMoments, centred_moments, residual_moments};
 pub use sparse::{Groups, accumulate_rows, decode_sparse, rows_dot};
 pub use stats::{TokenStats, token_stats};
 pub use steer::steer_add;

@@ -101,3 +101,37 @@ pub fn token_stats_row(logits: &[f32]) -> (usize, f64, f64, f64) {
         .sum::<f64>();
     (best, p[best], second, entropy)
 }
+
+/// `(|r|^2 of each row, sum of r over the rows, the same over the rows to keep)` of `r = x - x_hat`, both `[n, d]`.
+#[must_use]
+pub fn residual_moments(
+    x: &[f32],
+    x_hat: &[f32],
+    d: usize,
+    keep: &[bool],
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let (mut r2, mut all, mut kept) = (vec![0.0; keep.len()], vec![0.0; d], vec![0.0; d]);
+    for row in 0..keep.len() {
+        for i in 0..d {
+            let r = f64::from(x[row * d + i]) - f64::from(x_hat[row * d + i]);
+            r2[row] += r * r;
+            all[i] += r;
+            if keep[row] {
+                kept[i] += r;
+            }
+        }
+    }
+    (r2, all, kept)
+}
+
+/// `KL(clean || spliced)` in nats of two rows of logits; tokens without clean probability add nothing.
+#[must_use]
+pub fn kl_row(clean: &[f32], spliced: &[f32]) -> f64 {
+    (0..clean.len())
+        .map(|i| (cross_entropy_row(clean, i), cross_entropy_row(spliced, i)))
+        .map(|(c, s)| match (-c).exp() {
+            0.0 => 0.0,
+            p => p * (s - c),
+        })
+        .sum()
+}

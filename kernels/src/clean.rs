@@ -1,0 +1,299 @@
+//! Cross-entropy of spliced logits and their divergence from the clean ones, in one sweep.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    KernelError, Result, check,
+    exp::exp,
+    host::{self, Element, numbers},
+    pool,
+    simd::{Level, levels},
+};
+
+/// Numbers that are in flight at a time.
+const LANES: usize = 16;
+/// Rows of a task.
+const BLOCK: usize = 4;
+/// Most numbers taken to f64 at a time on a device.
+const CHUNK_ELEMENTS: i64 = 1 << 26;
+
+/// The clean distributions of `n` rows, kept to compare several spliced ones with.
+///
+/// The logits are held, not copied: `n · v` numbers stay alive with this value.
+#[derive(Debug)]
+pub struct CleanRows {
+    /// `[n, v]`, f32 or bf16, contiguous.
+    logits: Tensor,
+    /// Largest logit and log of the sum of exponentials above it of each row, where the logits are on the host.
+    rows: Vec<Row>,
+}
+
+/// Normaliser of one row: the log-sum-exp is `max + log_sum`.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    max: f32,
+    /// Sum of `exp(logit - max)`.
+    sum: f64,
+}
+
+impl Row {
+    fn log_sum_exp(self) -> f64 {
+        f64::from(self.max) + self.sum.ln()
+    }
+}
+
+impl CleanRows {
+    /// Keeps `logits: [n, v]` and their normalisers.
+    ///
+    /// # Errors
+    /// No matrix, no column, or libtorch.
+    pub fn new(logits: &Tensor) -> Result<Self> {
+        const NAME: &str = "CleanRows::new";
+        let (n, v) = check::matrix(NAME, "logits", logits)?;
+        if v < 1 {
+            return Err(KernelError::Shape {
+                kernel: NAME,
+                operand: "logits",
+                found: vec![n, v],
+                expected: "[n, v] with at least one token".into(),
+            });
+        }
+        let logits = host::plain(logits)?;
+        let rows = if host::is_host(&logits) {
+            numbers!(logits, slice => normalisers(slice, n as usize, v as usize))
+        } else {
+            Vec::new()
+        };
+        Ok(Self { logits, rows })
+    }
+
+    /// Rows kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.logits.size()[0] as usize
+    }
+
+    /// True where no row is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Cross-entropy of each clean row in nats: `targets: [n] i64` gives `[n]`.
+    ///
+    /// Equal to what [`ce_kl_rows`] gives for the same logits, bit by bit.
+    ///
+    /// # Errors
+    /// Targets out of range, another number of targets than rows, or libtorch.
+    pub fn ce(&self, targets: &Tensor) -> Result<Vec<f64>> {
+        const NAME: &str = "CleanRows::ce";
+        let (n, v) = check::matrix(NAME, "logits", &self.logits)?;
+        let targets = host_targets(NAME, targets, n, v)?;
+        if !host::is_host(&self.logits) {
+            return Ok(self.on_device(&self.logits, &targets)?.0);
+        }
+        let v = v as usize;
+        Ok(numbers!(self.logits, logits => self
+            .rows
+            .iter()
+            .zip(&targets)
+            .enumerate()
+            .map(|(i, (row, &t))| row.log_sum_exp() - f64::from(logits[i * v + t].f32()))
+            .collect()))
+    }
+
+    /// Both sums through libtorch in f64, where the tensors are.
+    fn on_device(&self, logits: &Tensor, targets: &[usize]) -> Result<(Vec<f64>, Vec<f64>)> {
+        let (n, v) = check::matrix("ce_kl_rows", "logits", logits)?;
+        let targets: Vec<i64> = targets.iter().map(|&t| t as i64).collect();
+        let targets = Tensor::f_from_slice(&targets)?.f_to_device(logits.device())?;
+        let rows = (CHUNK_ELEMENTS / v.max(1)).max(1);
+        let (mut ce, mut kl) = (Vec::new(), Vec::new());
+        for start in (0..n).step_by(rows as usize) {
+            let len = rows.min(n - start);
+            let log_p = |t: &Tensor| t.f_narrow(0, start, len)?.f_log_softmax(-1, Kind::Double);
+            let (clean, spliced) = (log_p(&self.logits)?, log_p(logits)?); // [len, v]
+            let own =
+                spliced.f_gather(1, &targets.f_narrow(0, start, len)?.f_unsqueeze(1)?, false)?;
+            let p = clean.f_exp()?;
+            let terms = p
+                .f_mul(&clean.f_sub(&spliced)?)?
+                .f_masked_fill(&p.f_eq(0)?, 0)?;
+            let read =
+                |t: Tensor| -> Result<Vec<f64>> { Ok(Vec::try_from(t.f_to_device(Device::Cpu)?)?) };
+            ce.extend(read(own.f_squeeze_dim(1)?.f_neg()?)?);
+            kl.extend(read(terms.f_sum_dim_intlist(
+                -1i64,
+                false,
+                Kind::Double,
+            )?)?);
+        }
+        Ok((ce, kl))
+    }
+}
+
+/// Cross-entropy of `logits: [n, v]` against `targets: [n] i64`, and `KL(clean || spliced)`, both `[n]` in nats.
+///
+/// Exponentials are f32, sums f64. The divergence is exactly 0 for equal bits and may be below 0 by rounding (some
+/// 1e-8 times the largest difference of two logits), which is left so that means stay unbiased. A token without
+/// clean probability adds nothing; one that only the clean row has makes the divergence infinite. NaN gives NaN.
+///
+/// # Errors
+/// Shapes that do not fit the kept rows, targets out of range, or libtorch.
+pub fn ce_kl_rows(
+    logits: &Tensor,
+    targets: &Tensor,
+    clean: &CleanRows,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    const NAME: &str = "ce_kl_rows";
+    check::shape(NAME, "logits", logits, &clean.logits.size())?;
+    let (n, v) = check::matrix(NAME, "logits", logits)?;
+    let targets = host_targets(NAME, targets, n, v)?;
+    if !host::is_host(logits) || !host::is_host(&clean.logits) {
+        return clean.on_device(&logits.f_to_device(clean.logits.device())?, &targets);
+    }
+    let (spliced, kept) = (host::plain(logits)?, &clean.logits);
+    let v = v as usize;
+    Ok(numbers!(spliced, s => numbers!(kept, c => compare(s, c, &clean.rows, &targets, v))))
+}
+
+/// Targets as indices, checked.
+fn host_targets(kernel: &'static str, targets: &Tensor, n: i64, v: i64) -> Result<Vec<usize>> {
+    check::shape(kernel, "targets", targets, &[n])?;
+    let targets = Vec::<i64>::try_from(targets.f_to_device(Device::Cpu)?.f_to_kind(Kind::Int64)?)?;
+    targets
+        .into_iter()
+        .map(|t| {
+            usize::try_from(t)
+                .ok()
+                .filter(|&t| (t as i64) < v)
+                .ok_or(KernelError::Range {
+                    kernel,
+                    operand: "targets",
+                    found: t,
+                    expected: format!("0 to {}", v - 1),
+                })
+        })
+        .collect()
+}
+
+fn normalisers<T: Element>(logits: &[T], n: usize, v: usize) -> Vec<Row> {
+    let level = Level::current();
+    let tasks: Vec<_> = logits.chunks(v * BLOCK).collect();
+    let mut rows = Vec::with_capacity(n);
+    for part in pool::run(tasks, logits.len(), |block| {
+        block
+            .chunks_exact(v)
+            .map(|row| normaliser(level, row))
+            .collect::<Vec<_>>()
+    }) {
+        rows.extend(part);
+    }
+    rows
+}
+
+fn compare<S: Element, C: Element>(
+    spliced: &[S],
+    clean: &[C],
+    rows: &[Row],
+    targets: &[usize],
+    v: usize,
+) -> (Vec<f64>, Vec<f64>) {
+    let level = Level::current();
+    let (mut ce, mut kl) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
+    let tasks: Vec<_> = ce
+        .chunks_mut(BLOCK)
+        .zip(kl.chunks_mut(BLOCK))
+        .enumerate()
+        .collect();
+    pool::run(tasks, spliced.len() * 2, |(block, (ce, kl))| {
+        for (i, (ce, kl)) in ce.iter_mut().zip(kl).enumerate() {
+            let i = block * BLOCK + i;
+            let (s, c) = (&spliced[i * v..(i + 1) * v], &clean[i * v..(i + 1) * v]);
+            let (own, moved) = row_sums(level, s, c, rows[i].max);
+            *ce = own.log_sum_exp() - f64::from(s[targets[i]].f32());
+            *kl = moved / rows[i].sum - (rows[i].log_sum_exp() - own.log_sum_exp());
+        }
+    });
+    (ce, kl)
+}
+
+levels! {
+    fn normaliser<T: Element>(logits: &[T]) -> Row = normaliser_body;
+}
+
+levels! {
+    /// Normaliser of the spliced row, and the sum of `exp(clean - max) · (clean - spliced)`.
+    fn row_sums<S: Element, C: Element>(spliced: &[S], clean: &[C], clean_max: f32) -> (Row, f64) = sums_body;
+}
+
+/// Largest number, NaN passed over: what it spoils shows in the sums.
+#[inline(always)]
+pub(crate) fn max_body<T: Element>(logits: &[T]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = logits.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            let l = chunk[lane].f32();
+            lanes[lane] = if l > lanes[lane] { l } else { lanes[lane] };
+        }
+    }
+    for (lane, l) in lanes.iter_mut().zip(rest) {
+        *lane = if l.f32() > *lane { l.f32() } else { *lane };
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[inline(always)]
+fn normaliser_body<T: Element>(logits: &[T]) -> Row {
+    let max = max_body(logits);
+    let mut sums = [0.0f64; LANES];
+    let chunks = logits.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(exp(chunk[lane].f32() - max));
+        }
+    }
+    for (sum, l) in sums.iter_mut().zip(rest) {
+        *sum += f64::from(exp(l.f32() - max));
+    }
+    Row {
+        max,
+        sum: sums.iter().sum(),
+    }
+}
+
+#[inline(always)]
+fn sums_body<S: Element, C: Element>(spliced: &[S], clean: &[C], clean_max: f32) -> (Row, f64) {
+    let max = max_body(spliced);
+    let (mut sums, mut moved) = ([0.0f64; LANES], [0.0f64; LANES]);
+    let (chunks, cleans) = (spliced.chunks_exact(LANES), clean.chunks_exact(LANES));
+    let rest = chunks.remainder().iter().zip(cleans.remainder());
+    for (chunk, clean) in chunks.zip(cleans) {
+        for lane in 0..LANES {
+            let (s, c) = (chunk[lane].f32(), clean[lane].f32());
+            sums[lane] += f64::from(exp(s - max));
+            moved[lane] += term(exp(c - clean_max), c, s);
+        }
+    }
+    for ((sum, moved), (s, c)) in sums.iter_mut().zip(&mut moved).zip(rest) {
+        *sum += f64::from(exp(s.f32() - max));
+        *moved += term(exp(c.f32() - clean_max), c.f32(), s.f32());
+    }
+    (
+        Row {
+            max,
+            sum: sums.iter().sum(),
+        },
+        moved.iter().sum(),
+    )
+}
+
+/// `weight · (clean - spliced)`; 0 without weight, also where a logit is infinite.
+#[inline(always)]
+fn term(weight: f32, clean: f32, spliced: f32) -> f64 {
+    let product = f64::from(weight) * f64::from(clean - spliced);
+    if weight == 0.0 { 0.0 } else { product }
+}

@@ -1,0 +1,126 @@
+//! Tensors in host memory as slices, and the element types the CPU forms read.
+
+use half::bf16;
+use tch::{Device, Kind, Tensor};
+
+use crate::{KernelError, Result};
+
+/// An element of a slice kernel, exact in f32.
+pub(crate) trait Element: Plain + Send + Sync {
+    /// Its value.
+    fn f32(self) -> f32;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn f32(self) -> f32 {
+        self
+    }
+}
+
+impl Element for bf16 {
+    #[inline(always)]
+    fn f32(self) -> f32 {
+        // Without the quieting of signalling NaN that `to_f32` does, so that it is one shift a lane.
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+}
+
+/// A number exact in f64.
+pub(crate) trait Wide: Copy + Send + Sync {
+    /// Its value.
+    fn f64(self) -> f64;
+}
+
+impl Wide for f64 {
+    #[inline(always)]
+    fn f64(self) -> f64 {
+        self
+    }
+}
+
+impl Wide for f32 {
+    #[inline(always)]
+    fn f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Wide for bf16 {
+    #[inline(always)]
+    fn f64(self) -> f64 {
+        f64::from(Element::f32(self))
+    }
+}
+
+/// Element types of tensors that can be read as slices.
+pub(crate) trait Plain: Copy + 'static {
+    /// torch's name for it.
+    const KIND: Kind;
+}
+
+impl Plain for f32 {
+    const KIND: Kind = Kind::Float;
+}
+impl Plain for bf16 {
+    const KIND: Kind = Kind::BFloat16;
+}
+impl Plain for i64 {
+    const KIND: Kind = Kind::Int64;
+}
+
+/// `t` contiguous and f32 or bf16, as the slice kernels read it; other kinds become f32.
+pub(crate) fn plain(t: &Tensor) -> Result<Tensor> {
+    Ok(match t.kind() {
+        Kind::Float | Kind::BFloat16 => t.f_contiguous()?,
+        _ => t.f_to_kind(Kind::Float)?.f_contiguous()?,
+    })
+}
+
+/// Runs `body` with `slice` as the numbers of a tensor from [`plain`], whichever of the two kinds it has.
+macro_rules! numbers {
+    ($t:expr, $slice:ident => $body:expr) => {
+        match $t.kind() {
+            tch::Kind::BFloat16 => {
+                let $slice = $crate::host::slice::<half::bf16>(&$t)?;
+                $body
+            }
+            _ => {
+                let $slice = $crate::host::slice::<f32>(&$t)?;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use numbers;
+
+/// True where a tensor can be read by the slice kernels after [`plain`].
+pub(crate) fn is_host(t: &Tensor) -> bool {
+    t.device() == Device::Cpu
+}
+
+/// The numbers of a contiguous tensor in host memory.
+///
+/// # Errors
+/// A tensor elsewhere, of another kind, or with gaps.
+pub(crate) fn slice<T: Plain>(t: &Tensor) -> Result<&[T]> {
+    check::<T>(t)?;
+    if t.numel() == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: torch owns `numel` contiguous, initialised elements of this kind at `data_ptr`, aligned for it, and
+    // keeps them while the borrowed tensor lives. Nothing writes to them during the call: kernels read arguments
+    // and write tensors they made themselves.
+    Ok(unsafe { std::slice::from_raw_parts(t.data_ptr().cast::<T>(), t.numel()) })
+}
+
+fn check<T: Plain>(t: &Tensor) -> Result<()> {
+    if t.device() == Device::Cpu && t.kind() == T::KIND && t.is_contiguous() {
+        return Ok(());
+    }
+    Err(KernelError::Memory {
+        kind: t.kind(),
+        device: t.device(),
+        expected: T::KIND,
+    })
+}
