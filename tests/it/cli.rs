@@ -43,6 +43,7 @@ fn help() {
     Commands:
       bench     Run a bench and print its table beside the paper's
       list      What there is: tables, models, SAE sets, plugin components
+      inspect   What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
       status    What a folder of results holds
       compare   Compare two tables of results
       generate  Continue a text
