@@ -33,7 +33,7 @@ pub struct TrainArgs {
     model: PathBuf,
     #[command(flatten)]
     plugins: PluginDirs,
-    /// Text: jsonl or jsonl.gz with a field `text`, or plain text [default: an embedded model's own text]
+    /// Text: jsonl with a field `text` or plain text, each also as .gz or .zst; or parquet with a column `text` [default: an embedded model's own text]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
     /// Folder of the sets: POLICY/resid_post_layer_L/trainer_i
@@ -149,7 +149,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         ([], false) => {
             let message = "a checkpoint of yours needs text to be trained on";
             return Err(Failure::new(exit::USAGE, message)
-                .hint("add --data FILE (jsonl, jsonl.gz or plain text)"));
+                .hint("add --data FILE (jsonl or text, also as .gz or .zst, or parquet)"));
         }
         (files, _) => files.to_vec(),
     };

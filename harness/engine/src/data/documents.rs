@@ -1,4 +1,4 @@
-//! Documents from jsonl and plain text files.
+//! The documents of several files, with every row accounted for.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::error::{BadRow, DataError};
-use super::lines::{Line, Lines};
+use super::rows::{Row, Rows};
 
 /// How files are read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataOptions {
-    /// The field of a jsonl row that holds the document.
+    /// The field of a jsonl row, or the column of a parquet file, that holds the document.
     pub field: String,
     /// Largest tolerated fraction of bad rows.
     pub max_bad_rows: f64,
-    /// Bytes of one line; a longer one is a bad row and is never held in memory.
+    /// Bytes of one line or parquet value; a longer one is a bad row. A longer line is never held in memory.
     pub max_line_bytes: u64,
     /// Documents to pass over first.
     pub skip: u64,
@@ -39,7 +39,7 @@ pub struct Document {
     pub item: u64,
     /// The text, not empty.
     pub text: String,
-    /// The other fields of its row (labels, ids); empty for plain text.
+    /// The other fields of its jsonl row (labels, ids); empty for plain text and parquet.
     pub fields: Map<String, Value>,
 }
 
@@ -65,28 +65,14 @@ const MAX_EXAMPLES: usize = 5;
 /// A stream is judged from this many rows on, and at its end; a bad row among the first ten says nothing yet.
 const JUDGE_AFTER_ROWS: u64 = 10_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    Jsonl,
-    /// Documents are paragraphs: they end at a blank line.
-    Text,
-}
-
 /// The documents of several files, in order.
 pub struct Documents {
     options: DataOptions,
     files: VecDeque<PathBuf>,
-    open: Option<OpenFile>,
+    open: Option<Rows>,
     counts: DataCounts,
     next_item: u64,
     finished: bool,
-}
-
-struct OpenFile {
-    path: PathBuf,
-    lines: Lines,
-    layout: Option<Layout>,
-    line: u64,
 }
 
 impl Documents {
@@ -170,28 +156,26 @@ impl Documents {
             let mut file = match self.open.take() {
                 Some(file) => file,
                 None => match self.files.pop_front() {
-                    Some(path) => {
-                        let lines = Lines::open(&path, self.options.max_line_bytes)?;
-                        OpenFile {
-                            layout: layout_by_name(&path),
-                            path,
-                            lines,
-                            line: 0,
-                        }
-                    }
+                    Some(path) => Rows::open(&path, &self.options)?,
                     None => {
                         self.check_bad_rows()?;
                         return Ok(None);
                     }
                 },
             };
-            let Some(found) = self.read_row(&mut file)? else {
-                continue;
-            }; // the file has ended and is dropped
-            self.open = Some(file);
-            let Some((text, fields)) = found else {
-                continue;
+            let Some(row) = file.next_row()? else {
+                continue; // the file has ended and is dropped
             };
+            self.counts.rows += 1;
+            let (text, fields) = match row {
+                Row::Text(text, fields) => (text, fields),
+                Row::Bad(reason) => {
+                    self.bad(file.path(), file.number(), reason)?;
+                    self.open = Some(file);
+                    continue;
+                }
+            };
+            self.open = Some(file);
             if text.trim().is_empty() {
                 self.counts.empty += 1;
                 continue;
@@ -206,86 +190,6 @@ impl Documents {
             return Ok(Some(Document { item, text, fields }));
         }
     }
-
-    /// One row of `file`: `None` at its end, `Some(None)` for a bad row.
-    #[allow(clippy::type_complexity)]
-    fn read_row(
-        &mut self,
-        file: &mut OpenFile,
-    ) -> Result<Option<Option<(String, Map<String, Value>)>>, DataError> {
-        let mut paragraph = String::new();
-        loop {
-            let Some(line) = file.lines.next_line()? else {
-                if paragraph.is_empty() {
-                    return Ok(None);
-                }
-                self.counts.rows += 1;
-                return Ok(Some(Some((paragraph, Map::new()))));
-            };
-            file.line += 1;
-            let bytes = match line {
-                Line::Bytes(bytes) => bytes,
-                Line::TooLong(length) => {
-                    self.counts.rows += 1;
-                    let reason = format!(
-                        "a line of {length} bytes, the limit is {}",
-                        self.options.max_line_bytes
-                    );
-                    self.bad(&file.path, file.line, reason)?;
-                    return Ok(Some(None));
-                }
-            };
-            let bytes = if file.line == 1 {
-                bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)
-            } else {
-                &bytes
-            };
-            let layout = *file.layout.get_or_insert_with(|| {
-                if bytes.trim_ascii_start().first() == Some(&b'{') {
-                    Layout::Jsonl
-                } else {
-                    Layout::Text
-                }
-            });
-            if layout == Layout::Jsonl {
-                self.counts.rows += 1;
-                return match parse_row(bytes, &self.options.field) {
-                    Ok(row) => Ok(Some(Some(row))),
-                    Err(reason) => {
-                        self.bad(&file.path, file.line, reason)?;
-                        Ok(Some(None))
-                    }
-                };
-            }
-            match std::str::from_utf8(bytes) {
-                Ok(text) if text.trim().is_empty() => {
-                    if !paragraph.is_empty() {
-                        self.counts.rows += 1;
-                        return Ok(Some(Some((paragraph, Map::new()))));
-                    }
-                }
-                Ok(text) => {
-                    if !paragraph.is_empty() {
-                        paragraph.push('\n');
-                    }
-                    paragraph.push_str(text);
-                    if paragraph.len() as u64 >= self.options.max_line_bytes {
-                        self.counts.rows += 1;
-                        return Ok(Some(Some((paragraph, Map::new()))));
-                    }
-                }
-                Err(error) => {
-                    self.counts.rows += 1;
-                    self.bad(
-                        &file.path,
-                        file.line,
-                        format!("not UTF-8 at byte {} of the line", error.valid_up_to()),
-                    )?;
-                    return Ok(Some(None));
-                }
-            }
-        }
-    }
 }
 
 impl Iterator for Documents {
@@ -298,50 +202,5 @@ impl Iterator for Documents {
         let next = self.advance().transpose();
         self.finished = !matches!(next, Some(Ok(_)));
         next
-    }
-}
-
-/// The layout a file name promises; other names are judged by their first line.
-fn layout_by_name(path: &Path) -> Option<Layout> {
-    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    if name.ends_with(".jsonl") || name.ends_with(".ndjson") {
-        Some(Layout::Jsonl)
-    } else if name.ends_with(".txt") || name.ends_with(".text") {
-        Some(Layout::Text)
-    } else {
-        None
-    }
-}
-
-fn parse_row(bytes: &[u8], field: &str) -> Result<(String, Map<String, Value>), String> {
-    if bytes.trim_ascii().is_empty() {
-        return Err("a blank line".into());
-    }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("not UTF-8 at byte {} of the line", error.valid_up_to()))?;
-    let row: Value = serde_json::from_str(text)
-        .map_err(|error| format!("not JSON at column {}", error.column()))?;
-    let Value::Object(mut row) = row else {
-        return Err("a JSON value that is no object".into());
-    };
-    match row.shift_remove(field) {
-        Some(Value::String(text)) => Ok((text, row)),
-        Some(other) => Err(format!("field {field:?} is {}, not text", kind(&other))),
-        None => Err(format!(
-            "no field {field:?}; it has {:?}",
-            row.keys().take(8).collect::<Vec<_>>()
-        )),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }

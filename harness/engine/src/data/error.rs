@@ -9,7 +9,7 @@ use crate::text::TextError;
 pub struct BadRow {
     /// The file.
     pub path: PathBuf,
-    /// Line number, counted from 1.
+    /// Line number, or row number of a parquet file, counted from 1.
     pub line: u64,
     /// Why the row cannot be used.
     pub reason: String,
@@ -33,11 +33,13 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
-    /// A gzip member is cut, damaged, or expands beyond reason.
-    #[error("{path}: gzip: {detail} (at byte {offset} of the compressed file, after {produced} bytes of text)", path = path.display())]
-    Gzip {
+    /// A gzip member or zstd frame is cut, damaged, or expands beyond reason.
+    #[error("{path}: {format}: {detail} (at byte {offset} of the compressed file, after {produced} bytes of text)", path = path.display())]
+    Archive {
         /// The file.
         path: PathBuf,
+        /// `gzip` or `zstd`.
+        format: &'static str,
         /// Position in the compressed file, bytes.
         offset: u64,
         /// Text bytes produced so far.
@@ -45,7 +47,17 @@ pub enum DataError {
         /// What is wrong, with a hint.
         detail: String,
     },
-    /// A format this project does not read.
+    /// A parquet file is cut, damaged, lacks the column, or expands beyond reason.
+    #[error("{path}: parquet: {detail} (at byte {offset})", path = path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Position in the file, bytes.
+        offset: u64,
+        /// What is wrong, with a hint.
+        detail: String,
+    },
+    /// A format this project does not read, or a name that contradicts the contents.
     #[error("{path}: {detail}", path = path.display())]
     Format {
         /// The file.

@@ -1,19 +1,22 @@
-//! Lines of a plain or gzip-compressed file, with bounds on what one line and one archive may take.
+//! Lines of a plain, gzip- or zstd-compressed file, with bounds on what one line and one archive may take.
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::DataError;
+use super::format::Packing;
 
 /// Below this much text the expansion ratio is not looked at: short files of one repeated word are legitimate.
-const RATIO_AFTER_BYTES: u64 = 32 << 20;
+pub(super) const RATIO_AFTER_BYTES: u64 = 32 << 20;
 /// Prose compresses about 3-fold; 300 means the archive was made to expand.
-const MAX_RATIO: u64 = 300;
+pub(super) const MAX_RATIO: u64 = 300;
+/// Base-2 logarithm of the largest zstd window, bytes: the decoder keeps that much text in memory.
+const MAX_WINDOW_LOG: u32 = 27;
 
 /// One line of input.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,9 +32,14 @@ pub(super) struct Lines {
     path: PathBuf,
     reader: BufReader<Box<dyn Read>>,
     /// Bytes taken from the compressed file; `None` for plain files.
-    compressed: Option<Rc<Cell<u64>>>,
+    compressed: Option<Compressed>,
     produced: u64,
     max_line_bytes: u64,
+}
+
+struct Compressed {
+    format: &'static str,
+    taken: Rc<Cell<u64>>,
 }
 
 /// Counts what passes through.
@@ -49,50 +57,41 @@ impl<R: Read> Read for Counting<R> {
 }
 
 impl Lines {
-    /// Opens `path`; gzip is recognised by its first bytes, whatever the name.
+    /// Reads `file`, which is `path` from its beginning.
     ///
     /// # Errors
-    /// [`DataError::Io`], or [`DataError::Format`] for archives that are not read here.
-    pub fn open(path: &Path, max_line_bytes: u64) -> Result<Self, DataError> {
-        let io = |source| DataError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
-        let head = file.fill_buf().map_err(io)?;
-        let unread = |what: &str| {
-            let detail =
-                format!("{what} is not read here (hint: give jsonl, jsonl.gz or plain text)");
-            Err(DataError::Format {
-                path: path.to_owned(),
-                detail,
-            })
-        };
-        match head {
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => return unread("zstd"),
-            [b'P', b'A', b'R', b'1', ..] => return unread("parquet"),
-            [b'P', b'K', 3, 4, ..] => return unread("a zip archive"),
-            [0xfd, b'7', b'z', b'X', b'Z', ..] => return unread("xz"),
-            _ => {}
-        }
-        let (reader, compressed): (Box<dyn Read>, _) = if head.starts_with(&[0x1f, 0x8b]) {
-            let count = Rc::new(Cell::new(0));
-            // A small buffer keeps the reported offset near the damage.
-            let counting = BufReader::with_capacity(
-                1 << 12,
-                Counting {
-                    inner: file,
-                    count: Rc::clone(&count),
-                },
-            );
-            (Box::new(MultiGzDecoder::new(counting)), Some(count))
-        } else {
-            (Box::new(file), None)
+    /// [`DataError::Io`] when a decoder cannot be set up.
+    pub fn new(
+        path: &Path,
+        file: BufReader<File>,
+        packing: Packing,
+        max_line_bytes: u64,
+    ) -> Result<Self, DataError> {
+        let taken = Rc::new(Cell::new(0));
+        let count = Rc::clone(&taken);
+        // A small buffer keeps the reported offset near the damage.
+        let counting = |file| BufReader::with_capacity(1 << 12, Counting { inner: file, count });
+        let (reader, format): (Box<dyn Read>, _) = match packing {
+            Packing::Plain => (Box::new(file), None),
+            Packing::Gzip => (Box::new(MultiGzDecoder::new(counting(file))), Some("gzip")),
+            Packing::Zstd => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(counting(file)).and_then(
+                    |mut decoder| {
+                        decoder.window_log_max(MAX_WINDOW_LOG)?;
+                        Ok(decoder)
+                    },
+                );
+                let decoder = decoder.map_err(|source| DataError::Io {
+                    path: path.to_owned(),
+                    source,
+                })?;
+                (Box::new(decoder), Some("zstd"))
+            }
         };
         Ok(Self {
             path: path.to_owned(),
             reader: BufReader::with_capacity(1 << 16, reader),
-            compressed,
+            compressed: format.map(|format| Compressed { format, taken }),
             produced: 0,
             max_line_bytes,
         })
@@ -101,13 +100,14 @@ impl Lines {
     /// The next line, or `None` at the end.
     ///
     /// # Errors
-    /// [`DataError::Gzip`] for a cut or damaged archive and for one that expands beyond reason; [`DataError::Io`].
+    /// [`DataError::Archive`] for a cut or damaged archive and for one that expands beyond reason; [`DataError::Io`].
     pub fn next_line(&mut self) -> Result<Option<Line>, DataError> {
         let mut line = Vec::new();
         let mut length = 0u64;
         loop {
             let chunk = match self.reader.fill_buf() {
                 Ok(chunk) => chunk,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.failure(error)),
             };
             if chunk.is_empty() {
@@ -142,26 +142,37 @@ impl Lines {
     }
 
     fn check_ratio(&self) -> Result<(), DataError> {
-        let Some(count) = &self.compressed else {
+        let Some(compressed) = &self.compressed else {
             return Ok(());
         };
-        if self.produced > RATIO_AFTER_BYTES && self.produced / count.get().max(1) > MAX_RATIO {
-            return Err(self.gzip(format!(
-                "expands more than {MAX_RATIO}-fold, as a decompression bomb does"
-            )));
+        let taken = compressed.taken.get().max(1);
+        if self.produced > RATIO_AFTER_BYTES && self.produced / taken > MAX_RATIO {
+            return Err(self.damaged(
+                compressed,
+                format!("expands more than {MAX_RATIO}-fold, as a decompression bomb does"),
+            ));
         }
         Ok(())
     }
 
     fn failure(&self, error: std::io::Error) -> DataError {
-        match (&self.compressed, error.kind()) {
-            (Some(_), std::io::ErrorKind::UnexpectedEof) => self.gzip(
-                "the file ends in the middle of a member (hint: the download is incomplete)".into(),
-            ),
-            (Some(_), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData) => self
-                .gzip(format!(
-                    "{error} (hint: the file is damaged; fetch it again)"
-                )),
+        match &self.compressed {
+            // The decoders' own errors carry no code of the system's; one with a code came from reading the file.
+            Some(compressed) if error.raw_os_error().is_none() => {
+                let message = error.to_string();
+                let detail = if error.kind() == ErrorKind::UnexpectedEof {
+                    "the file ends in the middle of a member (hint: the download is incomplete)"
+                        .into()
+                } else if message.contains("requires too much memory") {
+                    format!(
+                        "a frame needs a window of more than {} MiB (hint: compress it again without --ultra or --long)",
+                        (1u64 << MAX_WINDOW_LOG) >> 20
+                    )
+                } else {
+                    format!("{message} (hint: the file is damaged; fetch it again)")
+                };
+                self.damaged(compressed, detail)
+            }
             _ => DataError::Io {
                 path: self.path.clone(),
                 source: error,
@@ -169,11 +180,11 @@ impl Lines {
         }
     }
 
-    fn gzip(&self, detail: String) -> DataError {
-        let offset = self.compressed.as_ref().map_or(0, |count| count.get());
-        DataError::Gzip {
+    fn damaged(&self, compressed: &Compressed, detail: String) -> DataError {
+        DataError::Archive {
             path: self.path.clone(),
-            offset,
+            format: compressed.format,
+            offset: compressed.taken.get(),
             produced: self.produced,
             detail,
         }

@@ -1,16 +1,21 @@
 //! Documents from files, and rows of token ids made from them.
 //!
 //! ```text
-//! files -> Lines (gzip members, line limits) -> Documents (jsonl, text; bad rows counted) -> Packer -> TokenRow -> TokenBatch
+//! files -> Rows (lines of jsonl and text, plain, gzip or zstd; a column of parquet) -> Documents (bad rows counted) -> Packer -> TokenRow -> TokenBatch
 //! ```
 //! Every stage is an iterator with bounded memory. A bad row is skipped, located and counted; more of them than
 //! [`DataOptions::max_bad_rows`] allows is an error, as are damaged archives.
 
 mod batch;
+mod column;
 mod documents;
 mod error;
+mod format;
+mod guard;
 mod lines;
 mod pack;
+mod pages;
+mod rows;
 #[cfg(test)]
 mod tests;
 

@@ -377,7 +377,7 @@ impl Resolver<'_> {
             self.problem(
                 "--data",
                 message,
-                "give held-out text with --data FILE (jsonl, jsonl.gz or plain text)",
+                "give held-out text with --data FILE (jsonl or text, also as .gz or .zst, or parquet)",
             );
             return None;
         }

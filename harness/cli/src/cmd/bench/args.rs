@@ -33,7 +33,7 @@ pub struct BenchArgs {
     /// Folder of an SAE set of the bench [default: the embedded one]
     #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
     saes: Vec<(String, PathBuf)>,
-    /// Text of the activation passes: jsonl or jsonl.gz with a field `text`, or plain text
+    /// Text of the activation passes: jsonl with a field `text` or plain text, each also as .gz or .zst; or parquet with a column `text`
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<PathBuf>,
     /// Only these layers, such as 1,5
