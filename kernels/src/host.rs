@@ -114,6 +114,20 @@ pub(crate) fn slice<T: Plain>(t: &Tensor) -> Result<&[T]> {
     Ok(unsafe { std::slice::from_raw_parts(t.data_ptr().cast::<T>(), t.numel()) })
 }
 
+/// The numbers of a contiguous tensor in host memory, to be written.
+///
+/// # Errors
+/// As [`slice`].
+pub(crate) fn slice_mut<T: Plain>(t: &mut Tensor) -> Result<&mut [T]> {
+    check::<T>(t)?;
+    if t.numel() == 0 {
+        return Ok(&mut []);
+    }
+    // SAFETY: as in `slice`; the tensor is borrowed exclusively and is either fresh or what the caller named as
+    // the output, so no other view of the memory is read meanwhile.
+    Ok(unsafe { std::slice::from_raw_parts_mut(t.data_ptr().cast::<T>(), t.numel()) })
+}
+
 fn check<T: Plain>(t: &Tensor) -> Result<()> {
     if t.device() == Device::Cpu && t.kind() == T::KIND && t.is_contiguous() {
         return Ok(());

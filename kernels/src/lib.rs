@@ -18,6 +18,7 @@
 
 mod check;
 pub mod clean;
+mod collect;
 mod error;
 mod exp;
 mod host;
@@ -26,6 +27,7 @@ pub mod moments;
 pub mod peak;
 mod pool;
 pub mod reference;
+mod select;
 pub mod simd;
 pub mod sparse;
 pub mod stats;

@@ -2,10 +2,16 @@
 
 use tch::{Kind, Tensor};
 
-use crate::{KernelError, Result, check};
+use crate::{
+    KernelError, Result, check,
+    host::{self, numbers},
+    select::{self, Output},
+};
 
-/// Most elements of the dense pre-activation held at a time (256 MiB of f32).
-const CHUNK_ELEMENTS: i64 = 1 << 26;
+/// Most elements of the dense pre-activation held at a time: on a CPU few enough to be read back from the last-level
+/// cache, elsewhere 256 MiB of f32.
+const HOST_ELEMENTS: i64 = 1 << 23;
+const DEVICE_ELEMENTS: i64 = 1 << 26;
 
 /// The encoder half of a Top-K autoencoder.
 #[derive(Clone, Copy, Debug)]
@@ -33,30 +39,42 @@ pub struct Active {
 
 /// `ReLU(p)` of every latent: `x: [n, d_model]` gives `[n, d_sae]` in the weights' kind.
 ///
+/// `x` and `b_dec` are subtracted in the wider of their kinds, then rounded to the weights' kind; sums inside the
+/// product are f32 for bf16 weights too, and are rounded once at its end.
+///
 /// # Errors
 /// Shapes that do not fit, or libtorch.
 pub fn pre_acts(x: &Tensor, encoder: &Encoder<'_>) -> Result<Tensor> {
+    Ok(linear(x, encoder)?.f_relu_()?)
+}
+
+/// `p` of every latent, before the ReLU.
+fn linear(x: &Tensor, encoder: &Encoder<'_>) -> Result<Tensor> {
     const NAME: &str = "pre_acts";
     let (d_model, d_sae) = check::matrix(NAME, "w_enc", encoder.w_enc)?;
     let (n, _) = check::matrix(NAME, "x", x)?;
     check::shape(NAME, "x", x, &[n, d_model])?;
     check::shape(NAME, "b_enc", encoder.b_enc, &[d_sae])?;
-    let mut input = x.f_to_kind(encoder.w_enc.kind())?;
-    if let Some(b_dec) = encoder.b_dec {
-        check::shape(NAME, "b_dec", b_dec, &[d_model])?;
-        input = input.f_sub(b_dec)?;
-    }
-    let mut p = encoder.b_enc.f_addmm(&input, encoder.w_enc)?; // [n, d_sae]
+    let kind = encoder.w_enc.kind();
+    let input = match encoder.b_dec {
+        None => x.f_to_kind(kind)?,
+        Some(b_dec) => {
+            check::shape(NAME, "b_dec", b_dec, &[d_model])?;
+            x.f_sub(b_dec)?.f_to_kind(kind)?
+        }
+    };
+    let b_enc = encoder.b_enc.f_to_kind(kind)?;
+    let mut p = b_enc.f_addmm(&input, encoder.w_enc)?; // [n, d_sae]
     if let Some(scale) = encoder.scale {
         check::shape(NAME, "scale", scale, &[d_sae])?;
-        p = p.f_mul_(scale)?;
+        p = p.f_mul_(&scale.f_to_kind(kind)?)?;
     }
-    Ok(p.f_relu_()?)
+    Ok(p)
 }
 
 /// The `k` largest positive values of each row of `relu: [n, d_sae]`, largest first.
 ///
-/// Of equal values the lower latent comes first. NaN counts as the largest value and as active, so that a
+/// Values of 0 and below are never active, so the ReLU may be left out before. Of equal values the lower latent comes first. NaN counts as the largest value and as active, so that a
 /// fault in the input shows in the output. `w` of the result is `min(k, d_sae)`.
 ///
 /// # Errors
@@ -80,6 +98,9 @@ pub fn topk_active(relu: &Tensor, k: i64) -> Result<Active> {
             latents: Tensor::f_full([n, w], -1, (Kind::Int64, device))?,
             n_active: Tensor::f_zeros([n], (Kind::Int64, device))?,
         });
+    }
+    if host::is_host(relu) {
+        return select_on_host(&host::plain(relu)?, d_sae, w);
     }
     // One more than asked for shows a tie across the border of the selection.
     let (values, indices) = relu.f_topk((w + 1).min(d_sae), -1, true, true)?; // [n, w + 1]
@@ -113,21 +134,46 @@ pub fn topk_active(relu: &Tensor, k: i64) -> Result<Active> {
     })
 }
 
+/// The selection of `relu: [n, d_sae]` by [`select`].
+fn select_on_host(relu: &Tensor, d_sae: i64, w: i64) -> Result<Active> {
+    let n = relu.size()[0];
+    let mut active = Active {
+        acts: Tensor::f_empty([n, w], (Kind::Float, relu.device()))?,
+        latents: Tensor::f_empty([n, w], (Kind::Int64, relu.device()))?,
+        n_active: Tensor::f_empty([n], (Kind::Int64, relu.device()))?,
+    };
+    let out = Output {
+        acts: host::slice_mut(&mut active.acts)?,
+        latents: host::slice_mut(&mut active.latents)?,
+        counts: host::slice_mut(&mut active.n_active)?,
+    };
+    numbers!(relu, values => select::select_rows(values, d_sae as usize, w as usize, out));
+    Ok(active)
+}
+
 /// Encodes `x: [n, d_model]`, a chunk of rows at a time.
+///
+/// The product is in the weights' kind: with bf16 weights it is a bf16 product (sums in f32, rounded to bf16), and
+/// the selection is exact on what the product gave, so equal bf16 values are ties and go by the lower latent.
 ///
 /// # Errors
 /// See [`pre_acts`] and [`topk_active`].
 pub fn encode_topk(x: &Tensor, encoder: &Encoder<'_>, k: i64) -> Result<Active> {
     let (n, _) = check::matrix("encode_topk", "x", x)?;
     let (_, d_sae) = check::matrix("encode_topk", "w_enc", encoder.w_enc)?;
-    let rows = (CHUNK_ELEMENTS / d_sae.max(1)).max(1);
+    let elements = if host::is_host(x) {
+        HOST_ELEMENTS
+    } else {
+        DEVICE_ELEMENTS
+    };
+    let rows = (elements / d_sae.max(1)).max(1);
     if n <= rows {
-        return topk_active(&pre_acts(x, encoder)?, k);
+        return topk_active(&linear(x, encoder)?, k);
     }
     let mut parts = Vec::new();
     for start in (0..n).step_by(rows as usize) {
         let chunk = x.f_narrow(0, start, rows.min(n - start))?;
-        parts.push(topk_active(&pre_acts(&chunk, encoder)?, k)?);
+        parts.push(topk_active(&linear(&chunk, encoder)?, k)?);
     }
     let join =
         |of: fn(&Active) -> &Tensor| Tensor::f_cat(&parts.iter().map(of).collect::<Vec<_>>(), 0);

@@ -1,4 +1,4 @@
-//! Every kernel against its plain reference, on random, tied, non-finite, empty and odd-sized input.
+//! The products and row statistics against plain loops.
 
 use harness_kernels::{
     Encoder, accumulate_rows, cross_entropy_chunked, cross_entropy_rows, decode_sparse,
@@ -8,16 +8,10 @@ use harness_kernels::{
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 
-fn f32s(t: &Tensor) -> Vec<f32> {
-    Vec::try_from(t.flatten(0, -1).to_kind(Kind::Float)).unwrap()
-}
+use crate::common::{f32s, i64s};
 
-fn i64s(t: &Tensor) -> Vec<i64> {
-    Vec::try_from(t.flatten(0, -1)).unwrap()
-}
-
-fn tensor(values: &[f32], shape: [usize; 2]) -> Tensor {
-    Tensor::from_slice(values).view([shape[0] as i64, shape[1] as i64])
+fn tensor(values: &[f32], [n, d]: [usize; 2]) -> Tensor {
+    crate::common::tensor(values, n, d)
 }
 
 fn same(a: f32, b: f32) -> bool {

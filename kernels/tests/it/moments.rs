@@ -1,28 +1,15 @@
 //! The sums that the grid is made of: moments of residuals, and clean against spliced logits.
 
-use harness_kernels::{
-    CleanRows, ce_kl_rows, centred_moments, peak, reference, residual_moments, simd::Level,
-};
+use harness_kernels::{CleanRows, ce_kl_rows, centred_moments, peak, reference, residual_moments};
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 
-fn tensor(values: &[f32], n: usize, d: usize) -> Tensor {
-    Tensor::from_slice(values).view([n as i64, d as i64])
-}
+use crate::common::{at_every_level, tensor};
 
 fn close(fast: f64, slow: f64, tolerance: f64) -> bool {
     (fast - slow).abs() <= tolerance * (1.0 + slow.abs())
         || (fast.is_nan() && slow.is_nan())
         || fast == slow
-}
-
-/// Bits of `work` at every level of this machine, which must be the same.
-fn at_every_level<T: PartialEq + std::fmt::Debug>(work: impl Fn() -> T) -> T {
-    let first = Level::Portable.hold(&work);
-    for level in Level::available() {
-        assert_eq!(level.hold(&work), first, "{level:?} and Portable differ");
-    }
-    first
 }
 
 fn bits(values: &[f64]) -> Vec<u64> {

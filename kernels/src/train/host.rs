@@ -1,0 +1,61 @@
+//! Tensors written in place, and sums over lanes.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::{KernelError, Result};
+
+/// Partial sums of a dot product. Wide enough that the additions of one do not wait for each other.
+const LANES: usize = 64;
+
+/// The numbers of a contiguous f32 tensor in host memory, to be written.
+///
+/// # Errors
+/// A tensor elsewhere, of another kind, or with gaps.
+pub(super) fn slice_mut(t: &mut Tensor) -> Result<&mut [f32]> {
+    if t.device() != Device::Cpu || t.kind() != Kind::Float || !t.is_contiguous() {
+        return Err(KernelError::Memory {
+            kind: t.kind(),
+            device: t.device(),
+            expected: Kind::Float,
+        });
+    }
+    if t.numel() == 0 {
+        return Ok(&mut []);
+    }
+    // SAFETY: torch owns `numel` contiguous, initialised f32 at `data_ptr` and keeps them while the tensor lives,
+    // which the exclusive borrow covers. Callers hand in tensors that share no storage with another argument.
+    Ok(unsafe { std::slice::from_raw_parts_mut(t.data_ptr().cast::<f32>(), t.numel()) })
+}
+
+/// `a · b`, over lanes in a fixed order.
+#[inline(always)]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for j in 0..LANES {
+            lanes[j] = a[j].mul_add(b[j], lanes[j]);
+        }
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for j in 0..half {
+            lanes[j] += lanes[j + half];
+        }
+        half /= 2;
+    }
+    let mut sum = lanes[0];
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        sum = a.mul_add(*b, sum);
+    }
+    sum
+}
+
+/// `to += by · x`.
+#[inline(always)]
+pub(super) fn add_scaled(to: &mut [f32], x: &[f32], by: f32) {
+    for (to, x) in to.iter_mut().zip(x) {
+        *to = by.mul_add(*x, *to);
+    }
+}

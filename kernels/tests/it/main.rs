@@ -1,0 +1,7 @@
+//! Every kernel against its plain reference, on random, tied, non-finite, empty and odd-sized input, at every
+//! instruction set of the machine.
+
+mod against_reference;
+mod common;
+mod moments;
+mod selection;
