@@ -1,0 +1,212 @@
+//! The cases, at the sizes of an SAE of width 16384 and a vocabulary of 32000.
+
+use anyhow::Result;
+use harness_kernels::{
+    CleanRows, Encoder, ce_kl_rows, centred_moments, cross_entropy_rows, decode_sparse,
+    encode_topk, residual_moments, steer_add, token_stats, topk_active,
+};
+use tch::{Device, Kind, Tensor};
+
+use super::Case;
+
+/// Rows, latents and tokens.
+const N: i64 = 2048;
+const WIDTH: i64 = 16384;
+const VOCAB: i64 = 32000;
+
+/// One function a group, so that only one group's tensors are alive at a time.
+pub const ALL: &[fn() -> Result<Vec<Case>>] =
+    &[selection, encoding, decoding, moments, logits, steering];
+
+fn randn(shape: &[i64], kind: Kind) -> Tensor {
+    Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind)
+}
+
+fn size(kind: Kind) -> f64 {
+    if kind == Kind::BFloat16 { 2.0 } else { 4.0 }
+}
+
+fn short(kind: Kind) -> &'static str {
+    if kind == Kind::BFloat16 {
+        "bf16"
+    } else {
+        "f32"
+    }
+}
+
+fn selection() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for kind in [Kind::Float, Kind::BFloat16] {
+        for k in [50, 160, 820] {
+            let p = randn(&[N, WIDTH], kind);
+            let libtorch = p.shallow_clone();
+            let bytes = (N * WIDTH) as f64 * size(kind) + (N * k * 12) as f64;
+            let shape = format!("{N} x {WIDTH} {}, k {k}", short(kind));
+            let case = |name, run| Case {
+                name,
+                shape: shape.clone(),
+                flops: 0.0,
+                kind,
+                bytes,
+                run,
+            };
+            cases.push(case(
+                "topk_active",
+                Box::new(move || Ok(drop(topk_active(&p, k)?))),
+            ));
+            cases.push(case(
+                "libtorch topk",
+                Box::new(move || Ok(drop(libtorch.f_topk(k, -1, true, true)?))),
+            ));
+        }
+    }
+    Ok(cases)
+}
+
+fn encoding() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for (kind, d, k) in [
+        (Kind::BFloat16, 1024, 50),
+        (Kind::BFloat16, 1024, 820),
+        (Kind::BFloat16, 3584, 160),
+        (Kind::Float, 1024, 50),
+    ] {
+        let (x, w) = (randn(&[N, d], kind), randn(&[WIDTH, d], kind));
+        let b = randn(&[WIDTH], kind);
+        cases.push(Case {
+            name: "encode_topk",
+            shape: format!("{N} x {d} x {WIDTH} {}, k {k}", short(kind)),
+            flops: 2.0 * (N * d * WIDTH) as f64,
+            kind,
+            bytes: (WIDTH * d) as f64 * size(kind),
+            run: Box::new(move || {
+                let encoder = Encoder {
+                    w_enc: &w.f_tr()?,
+                    b_enc: &b,
+                    b_dec: None,
+                    scale: None,
+                };
+                Ok(drop(encode_topk(&x, &encoder, k)?))
+            }),
+        });
+    }
+    Ok(cases)
+}
+
+fn decoding() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for d in [1024, 3584] {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            for k in [50, 160, 820] {
+                let rows = randn(&[WIDTH, d], kind);
+                let acts = randn(&[N, k], Kind::Float).abs();
+                let latents = randn(&[N, WIDTH], Kind::Float).f_topk(k, -1, true, true)?.1;
+                cases.push(Case {
+                    name: "decode_sparse",
+                    shape: format!("{N} x {k} of {WIDTH} x {d} {}", short(kind)),
+                    flops: 2.0 * (N * k * d) as f64,
+                    kind: Kind::Float,
+                    bytes: (WIDTH * d) as f64 * size(kind) + (N * d * 4) as f64,
+                    run: Box::new(move || Ok(drop(decode_sparse(&acts, &latents, &rows, None)?))),
+                });
+            }
+        }
+    }
+    Ok(cases)
+}
+
+fn moments() -> Result<Vec<Case>> {
+    let d = 1024;
+    let keep: Vec<bool> = (0..N).map(|i| i % 3 > 0).collect();
+    let mut cases = Vec::new();
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let (x, hat) = (randn(&[N, d], kind), randn(&[N, d], Kind::Float));
+        let (x2, keep1, keep2) = (x.shallow_clone(), keep.clone(), keep.clone());
+        let origin = vec![0.5; d as usize];
+        let shape = format!("{N} x {d} {}", short(kind));
+        let bytes = (N * d) as f64 * size(kind);
+        cases.push(Case {
+            name: "residual_moments",
+            shape: shape.clone(),
+            flops: 0.0,
+            kind,
+            bytes: bytes + (N * d * 4) as f64,
+            run: Box::new(move || Ok(drop(residual_moments(&x, &hat, &keep1)?))),
+        });
+        cases.push(Case {
+            name: "centred_moments",
+            shape,
+            flops: 0.0,
+            kind,
+            bytes,
+            run: Box::new(move || Ok(drop(centred_moments(&x2, &origin, &keep2)?))),
+        });
+    }
+    Ok(cases)
+}
+
+fn logits() -> Result<Vec<Case>> {
+    let n = 512;
+    let (clean, spliced) = (
+        randn(&[n, VOCAB], Kind::Float),
+        randn(&[n, VOCAB], Kind::Float),
+    );
+    let targets = Tensor::arange(n, (Kind::Int64, Device::Cpu));
+    let kept = CleanRows::new(&clean)?;
+    let bytes = (n * VOCAB * 4) as f64;
+    let shape = format!("{n} x {VOCAB} f32");
+    let case = |name, bytes, run| Case {
+        name,
+        shape: shape.clone(),
+        flops: 0.0,
+        kind: Kind::Float,
+        bytes,
+        run,
+    };
+    let (a, b, t) = (
+        spliced.shallow_clone(),
+        spliced.shallow_clone(),
+        targets.shallow_clone(),
+    );
+    Ok(vec![
+        case(
+            "CleanRows::new",
+            bytes,
+            Box::new(move || Ok(drop(CleanRows::new(&clean)?))),
+        ),
+        case(
+            "ce_kl_rows",
+            2.0 * bytes,
+            Box::new(move || Ok(drop(ce_kl_rows(&a, &targets, &kept)?))),
+        ),
+        case(
+            "cross_entropy_rows",
+            bytes,
+            Box::new(move || Ok(drop(cross_entropy_rows(&b, &t)?))),
+        ),
+        case(
+            "token_stats",
+            bytes,
+            Box::new(move || Ok(drop(token_stats(&spliced)?))),
+        ),
+    ])
+}
+
+fn steering() -> Result<Vec<Case>> {
+    let (b, t, d) = (16, 512, 1024);
+    let mut cases = Vec::new();
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let mut resid = randn(&[b, t, d], kind);
+        let (coeff, scale) = (randn(&[b, t], Kind::Float), randn(&[b, t], Kind::Float));
+        let direction = randn(&[b, d], Kind::Float);
+        cases.push(Case {
+            name: "steer_add",
+            shape: format!("{b} x {t} x {d} {}", short(kind)),
+            flops: 0.0,
+            kind,
+            bytes: 2.0 * (b * t * d) as f64 * size(kind),
+            run: Box::new(move || Ok(steer_add(&mut resid, &coeff, &scale, &direction)?)),
+        });
+    }
+    Ok(cases)
+}
