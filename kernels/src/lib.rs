@@ -10,6 +10,7 @@
 //! | [`moments`] | sums of residual rows that explained variance is made of, in f64 |
 //! | [`clean`] | cross-entropy and divergence of spliced logits against kept clean ones |
 //! | [`peak`] | what matrix products and memory of this machine do at best |
+//! | [`train`] | the sparse gradient of a Top-K autoencoder's loss, and Adam in place |
 //! | [`reference`](mod@reference) | the same in plain loops over slices |
 //! | [`simd`] | the instruction sets the CPU forms are compiled for |
 //!
@@ -33,6 +34,7 @@ pub mod sparse;
 pub mod stats;
 pub mod steer;
 pub mod topk;
+pub mod train;
 
 pub use clean::{CleanRows, ce_kl_rows};
 pub use error::{KernelError, Result};
@@ -42,3 +44,4 @@ pub use sparse::{Groups, accumulate_rows, decode_sparse, rows_dot};
 pub use stats::{TokenStats, token_stats};
 pub use steer::steer_add;
 pub use topk::{Active, Encoder, encode_topk, latent_acts, max_act, pre_acts, topk_active};
+pub use train::{AdamStep, Backward, ByLatent, Rows, SparseGradients, adam_step, sparse_gradients};

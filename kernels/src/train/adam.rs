@@ -1,6 +1,6 @@
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
-use super::host::{dot, slice_mut};
+use super::lanes::dot;
 use crate::{
     Result, check, host, pool,
     simd::{Level, levels},
@@ -70,10 +70,10 @@ pub fn adam_step(
     let numbers = Numbers::new(step, row);
     let block = (BLOCK / row).max(1) * row;
     let level = Level::current();
-    let tasks: Vec<_> = slice_mut(parameter)?
+    let tasks: Vec<_> = host::slice_mut::<f32>(parameter)?
         .chunks_mut(block)
-        .zip(slice_mut(first)?.chunks_mut(block))
-        .zip(slice_mut(second)?.chunks_mut(block))
+        .zip(host::slice_mut::<f32>(first)?.chunks_mut(block))
+        .zip(host::slice_mut::<f32>(second)?.chunks_mut(block))
         .zip(gradient.chunks(block))
         .collect();
     pool::run(tasks, gradient.len(), |(((p, m), v), g)| {
@@ -119,7 +119,11 @@ levels! {
 fn update_body(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], numbers: &Numbers) {
     let row = numbers.row;
     let moments = m.chunks_exact_mut(row).zip(v.chunks_exact_mut(row));
-    for ((p, (m, v)), g) in p.chunks_exact_mut(row).zip(moments).zip(g.chunks_exact(row)) {
+    for ((p, (m, v)), g) in p
+        .chunks_exact_mut(row)
+        .zip(moments)
+        .zip(g.chunks_exact(row))
+    {
         // Equal lengths, said once, spare the loop its checks.
         let (m, v, g) = (&mut m[..p.len()], &mut v[..p.len()], &g[..p.len()]);
         for i in 0..p.len() {

@@ -1,6 +1,6 @@
 use tch::{Device, Kind, Tensor};
 
-use super::host::{add_scaled, dot, slice_mut};
+use super::lanes::{add_scaled, dot};
 use crate::{
     Groups, Result, check, host, pool, rows_dot,
     simd::{Level, levels},
@@ -167,15 +167,23 @@ fn on_host(
         });
     }
     let level = Level::current();
-    let tasks: Vec<_> = slice_mut(&mut w_enc)?
+    let tasks: Vec<_> = host::slice_mut::<f32>(&mut w_enc)?
         .chunks_mut(BLOCK * d)
-        .zip(slice_mut(&mut w_dec)?.chunks_mut(BLOCK * d))
-        .zip(slice_mut(&mut b_enc)?.chunks_mut(BLOCK))
+        .zip(host::slice_mut::<f32>(&mut w_dec)?.chunks_mut(BLOCK * d))
+        .zip(host::slice_mut::<f32>(&mut b_enc)?.chunks_mut(BLOCK))
         .enumerate()
         .collect();
     let elements = (slots.len() + starts.len()) * d;
     let squares = pool::run(tasks, elements, |(at, ((w_enc, w_dec), b_enc))| {
-        block(level, &source, &starts[at * BLOCK..], at * BLOCK, w_enc, w_dec, b_enc)
+        block(
+            level,
+            &source,
+            &starts[at * BLOCK..],
+            at * BLOCK,
+            w_enc,
+            w_dec,
+            b_enc,
+        )
     });
     Ok(SparseGradients {
         squares: squares.iter().sum(),

@@ -6,7 +6,7 @@
 
 mod adam;
 mod gradients;
-mod host;
+mod lanes;
 #[cfg(test)]
 mod tests;
 

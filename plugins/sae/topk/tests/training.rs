@@ -116,11 +116,44 @@ fn a_planted_dictionary_is_found_and_saved() {
     }
 }
 
+/// The encoder's product in bf16 changes what is selected near ties, and little else.
+#[test]
+fn bf16_products_reach_the_same_explained_variance() {
+    let last = |dtype: &str, steps: u64| {
+        let settings = config(
+            json!({"activation_scale": scale(), "steps": steps, "product_dtype": dtype, "dead_after_tokens": 2000}),
+        );
+        let mut trainer = Trainer::new(settings, Device::Cpu).unwrap();
+        let reports: Vec<_> = (0..steps)
+            .map(|batch| trainer.step(&planted(batch).0).unwrap())
+            .collect();
+        let w_enc = trainer.weights().unwrap().w_enc;
+        assert_eq!(w_enc.kind(), Kind::Float, "the master weights stay f32");
+        let tail = &reports[reports.len() - 50..];
+        let ev = tail.iter().map(|r| r.ev).sum::<f64>() / 50.0;
+        (ev, reports.iter().any(|r| r.n_dead > 0), f32s(&w_enc))
+    };
+    let ((single, _, a), (half, died, b)) = (last("f32", 800), last("bf16", 800));
+    assert!(died, "the auxiliary loss took part");
+    assert!(
+        single > 0.9 && (half / single - 1.0).abs() < 0.005,
+        "f32 {single} bf16 {half}"
+    );
+    assert_ne!(a, b, "the number format took effect");
+}
+
 #[test]
 fn a_resumed_run_ends_with_the_same_bits() {
+    for dtype in ["f32", "bf16"] {
+        resumed_run_ends_with_the_same_bits(dtype);
+    }
+}
+
+fn resumed_run_ends_with_the_same_bits(dtype: &str) {
     let settings = || {
         config(
-            json!({"steps": 60, "dead_after_tokens": 2000, "threshold_start_step": 10, "activation_scale": 40.0}),
+            json!({"steps": 60, "dead_after_tokens": 2000, "threshold_start_step": 10, "activation_scale": 40.0,
+                "product_dtype": dtype}),
         )
     };
     let mut whole = Trainer::new(settings(), Device::Cpu).unwrap();

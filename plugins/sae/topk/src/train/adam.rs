@@ -1,6 +1,7 @@
-//! Adam (0.9, 0.999) with bias correction, in place.
+//! Moments of Adam (0.9, 0.999) with bias correction, and clipping.
 
-use tch::{Kind, Tensor};
+use harness_kernels::{AdamStep, Rows, adam_step};
+use tch::Tensor;
 
 use crate::error::Result;
 
@@ -15,6 +16,16 @@ pub(super) struct Moments {
     pub second: Tensor,
 }
 
+/// What all parameters of a step have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Update {
+    /// Counts from 1.
+    pub step: u64,
+    pub lr: f64,
+    /// Factor of the gradient.
+    pub factor: f64,
+}
+
 impl Moments {
     pub(super) fn of(parameter: &Tensor) -> Result<Self> {
         Ok(Self {
@@ -23,33 +34,34 @@ impl Moments {
         })
     }
 
-    /// One update; `step` counts from 1.
+    /// One update, in place.
     pub(super) fn update(
         &mut self,
         parameter: &mut Tensor,
         gradient: &Tensor,
-        step: u64,
-        lr: f64,
+        update: Update,
+        rows: Rows,
     ) -> Result<()> {
-        let _ = self.first.f_lerp_(gradient, 1.0 - BETA1)?;
-        let _ = self.second.f_lerp_(&gradient.f_square()?, 1.0 - BETA2)?;
-        let correction1 = 1.0 - BETA1.powf(step as f64);
-        let correction2 = 1.0 - BETA2.powf(step as f64);
-        let mut spread = self.second.f_sqrt()?;
-        let _ = spread.f_div_scalar_(correction2.sqrt())?;
-        let _ = spread.f_add_scalar_(EPS)?;
-        let mut change = self.first.f_div(&spread)?;
-        let _ = change.f_mul_scalar_(-lr / correction1)?;
-        let _ = parameter.f_add_(&change)?;
-        Ok(())
+        let step = AdamStep {
+            lr: update.lr,
+            beta1: BETA1,
+            beta2: BETA2,
+            eps: EPS,
+            step: update.step,
+            factor: update.factor,
+            rows,
+        };
+        Ok(adam_step(
+            parameter,
+            &mut self.first,
+            &mut self.second,
+            gradient,
+            &step,
+        )?)
     }
 }
 
 /// Factor that brings the norm of the whole gradient down to `limit`.
-pub(super) fn clip_factor(gradients: &[Tensor], limit: f64) -> Result<f64> {
-    let mut sum = 0.0;
-    for g in gradients {
-        sum += g.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])?;
-    }
-    Ok((limit / (sum.sqrt() + 1e-6)).min(1.0))
+pub(super) fn clip_factor(norm: f64, limit: f64) -> f64 {
+    (limit / (norm + 1e-6)).min(1.0)
 }

@@ -1,11 +1,12 @@
 //! Loss and gradient of a batch.
 
 use harness_kernels::{
-    Active, Encoder, decode_sparse, pre_acts, rows_dot, sparse::Groups, topk_active,
+    Active, Backward, ByLatent, Encoder, SparseGradients, decode_sparse, encode_topk, latent_acts,
+    sparse_gradients,
 };
 use tch::{Kind, Tensor};
 
-use super::{TrainConfig, trainer::Parameters};
+use super::{ProductDtype, TrainConfig, trainer::Parameters};
 use crate::error::Result;
 
 /// What a batch says.
@@ -18,85 +19,105 @@ pub(super) struct Batch {
     pub active: Active,
     /// How often each latent fired: `[d_sae] i64`.
     pub fired: Tensor,
-    /// `ReLU(p)`: `[n, d_sae]`.
-    relu: Tensor,
     /// `x - b_dec`: `[n, d_model]`.
     input: Tensor,
     /// `x_hat - x`: `[n, d_model]`.
     error: Tensor,
-    groups: Groups,
+    by_latent: ByLatent,
 }
 
-/// Encodes and decodes `x: [n, d_model]`.
+/// Encodes and decodes `x: [n, d_model]`. The encoder's product is in the settings' number format, all else in f32.
 pub(super) fn forward(x: &Tensor, p: &Parameters, config: &TrainConfig) -> Result<Batch> {
     let n = x.size()[0] as f64;
-    let w_enc = p.w_enc.f_tr()?; // [d_model, d_sae]
     let input = x.f_sub(&p.b_dec)?;
+    let w_enc = p.w_enc.f_to_kind(config.product_dtype.kind())?.f_tr()?; // [d_model, d_sae]
     let encoder = Encoder {
         w_enc: &w_enc,
         b_enc: &p.b_enc,
         b_dec: None,
         scale: None,
     };
-    let relu = pre_acts(&input, &encoder)?;
-    let active = topk_active(&relu, config.k)?;
+    let active = encode_topk(&input, &encoder, config.k)?;
     let error = decode_sparse(&active.acts, &active.latents, &p.w_dec, Some(&p.b_dec))?.f_sub(x)?;
-    let groups = Groups::new(&active.latents, config.d_sae)?;
+    let by_latent = ByLatent::new(&active.latents, config.d_sae)?;
     let spread = |t: &Tensor| -> Result<f64> {
         Ok(t.f_var_dim(0i64, true, false)?
             .f_sum(Kind::Double)?
             .f_double_value(&[])?)
     };
     Ok(Batch {
-        loss: error.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])? / n,
+        loss: sum_of_squares(&error)? / n,
         ev: 1.0 - spread(&error)? / spread(x)?,
         active,
-        fired: groups.counts().shallow_clone(),
-        relu,
+        fired: by_latent.counts()?,
         input,
         error,
-        groups,
+        by_latent,
     })
 }
 
-/// Gradients in the order of [`Parameters::each`]; adds the auxiliary loss of `dead: [m]` latents to the batch.
+/// Gradients, and the norm of all of them together.
+#[derive(Debug)]
+pub(super) struct Gradients {
+    /// In the order of [`Parameters::each`]; that of `w_dec` without its part along each row.
+    pub each: [Tensor; 4],
+    pub norm: f64,
+}
+
+/// Gradients of a batch; adds the auxiliary loss of `dead: [m]` latents to it. A dead latent is active in no row.
 pub(super) fn gradients(
     batch: &mut Batch,
     p: &Parameters,
     config: &TrainConfig,
     dead: &Tensor,
-) -> Result<[Tensor; 4]> {
+) -> Result<Gradients> {
     let n = batch.error.size()[0] as f64;
     let out = batch.error.f_mul_scalar(2.0 / n)?; // d loss / d x_hat
-    let Active { acts, latents, .. } = &batch.active;
-    let d_acts = rows_dot(&out, &p.w_dec, latents)?; // [n, k], 0 in unused slots
-    let mut w_dec = batch.groups.accumulate(&out, acts)?;
-    let mut w_enc = batch.groups.accumulate(&batch.input, &d_acts)?;
-    let ones = Tensor::f_ones([out.size()[0], 1], (Kind::Float, out.device()))?;
-    let mut b_enc = batch.groups.accumulate(&ones, &d_acts)?.f_squeeze_dim(1)?;
+    let SparseGradients {
+        mut w_enc,
+        mut b_enc,
+        mut w_dec,
+        mut squares,
+    } = sparse_gradients(&Backward {
+        input: &batch.input,
+        out: &out,
+        acts: &batch.active.acts,
+        latents: &batch.active.latents,
+        by_latent: &batch.by_latent,
+        w_dec: &p.w_dec,
+    })?;
     if dead.numel() > 0
         && let Some(aux) = auxiliary(batch, p, config, dead)?
     {
         batch.loss += aux.loss;
-        let _ = w_dec.f_index_add_(0, dead, &aux.w_dec)?;
-        let _ = w_enc.f_index_add_(0, dead, &aux.w_enc)?;
-        let _ = b_enc.f_index_add_(0, dead, &aux.b_enc)?;
+        for (gradient, part) in [
+            (&mut w_dec, &aux.w_dec),
+            (&mut w_enc, &aux.w_enc),
+            (&mut b_enc, &aux.b_enc),
+        ] {
+            // Nothing else is in these rows, so their squares add up.
+            let _ = gradient.f_index_add_(0, dead, part)?;
+            squares += sum_of_squares(part)?;
+        }
     }
     // b_dec is added to the output and taken from the input of every encoder row.
     let b_dec = out
         .f_sum_dim_intlist(0i64, false, Kind::Float)?
         .f_sub(&b_enc.f_unsqueeze(0)?.f_matmul(&p.w_enc)?.f_squeeze_dim(0)?)?;
-    // A step along a decoder row would only change its norm, which is set to 1 afterwards.
-    let along = w_dec
-        .f_mul(&p.w_dec)?
-        .f_sum_dim_intlist(1i64, true, Kind::Float)?;
-    let w_dec = w_dec.f_sub(&p.w_dec.f_mul(&along)?)?;
-    Ok([w_enc, b_enc, w_dec, b_dec])
+    squares += sum_of_squares(&b_dec)?;
+    Ok(Gradients {
+        each: [w_enc, b_enc, w_dec, b_dec],
+        norm: squares.sqrt(),
+    })
+}
+
+fn sum_of_squares(t: &Tensor) -> Result<f64> {
+    Ok(t.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])?)
 }
 
 struct Auxiliary {
     loss: f64,
-    /// Gradients of the dead latents' rows.
+    /// Gradients of the dead latents' rows, that of `w_dec` without its part along each row.
     w_enc: Tensor,
     b_enc: Tensor,
     w_dec: Tensor,
@@ -110,33 +131,53 @@ fn auxiliary(
     dead: &Tensor,
 ) -> Result<Option<Auxiliary>> {
     let n = batch.error.size()[0] as f64;
+    let product = |a: &Tensor, b: &Tensor| product(a, b, config.product_dtype);
     let left = batch.error.f_neg()?; // [n, d_model]
     let mean = left.f_mean_dim(0i64, false, Kind::Float)?;
-    let scale = left
-        .f_sub(&mean)?
-        .f_square()?
-        .f_sum(Kind::Double)?
-        .f_double_value(&[])?
-        / n;
+    let scale = sum_of_squares(&left.f_sub(&mean)?)? / n;
     if scale <= 0.0 || !scale.is_finite() {
         return Ok(None);
     }
-    let mut acts = batch.relu.f_index_select(1, dead)?; // [n, m]
+    let w_enc = p.w_enc.f_tr()?;
+    let encoder = Encoder {
+        w_enc: &w_enc,
+        b_enc: &p.b_enc,
+        b_dec: None,
+        scale: None,
+    };
+    let mut acts = latent_acts(&batch.input, &encoder, dead)?; // [n, m]
     if dead.size()[0] > config.k_aux() {
         let (values, at) = acts.f_topk(config.k_aux(), -1, true, false)?;
         acts = acts.f_zeros_like()?.f_scatter_(1, &at, &values)?;
     }
     let rows = p.w_dec.f_index_select(0, dead)?; // [m, d_model]
-    let error = acts.f_matmul(&rows)?.f_sub(&left)?;
-    let loss = error.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])? / n / scale;
+    let error = product(&acts, &rows)?.f_sub(&left)?;
+    let loss = sum_of_squares(&error)? / n / scale;
     let out = error.f_mul_scalar(2.0 * config.auxk_alpha / (n * scale))?; // [n, d_model]
-    let d_acts = out.f_matmul(&rows.f_tr()?)?.f_mul(&acts.f_gt(0)?)?; // [n, m]
+    let d_acts = product(&out, &rows.f_tr()?)?.f_mul(&acts.f_gt(0)?)?; // [n, m]
+    let w_dec = product(&acts.f_tr()?, &out)?;
     Ok(Some(Auxiliary {
         loss: config.auxk_alpha * loss,
-        w_enc: d_acts.f_tr()?.f_matmul(&batch.input)?,
+        w_enc: product(&d_acts.f_tr()?, &batch.input)?,
         b_enc: d_acts.f_sum_dim_intlist(0i64, false, Kind::Float)?,
-        w_dec: acts.f_tr()?.f_matmul(&out)?,
+        w_dec: across(&w_dec, &rows)?,
     }))
+}
+
+/// `a · b` in a number format, as f32.
+fn product(a: &Tensor, b: &Tensor, dtype: ProductDtype) -> Result<Tensor> {
+    let kind = dtype.kind();
+    Ok(a.f_to_kind(kind)?
+        .f_matmul(&b.f_to_kind(kind)?)?
+        .f_to_kind(Kind::Float)?)
+}
+
+/// A gradient without its part along each unit row, which would only change a norm that is set to 1 afterwards.
+fn across(gradient: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    let along = gradient
+        .f_mul(rows)?
+        .f_sum_dim_intlist(1i64, true, Kind::Float)?;
+    Ok(gradient.f_sub(&rows.f_mul(&along)?)?)
 }
 
 #[cfg(test)]
@@ -194,7 +235,15 @@ mod tests {
         super::super::init::normalise(&mut p.w_dec).unwrap();
         let dead = Tensor::from_slice(dead);
         let mut batch = forward(&x, &p, &config).unwrap();
-        let found = gradients(&mut batch, &p, &config, &dead).unwrap();
+        let Gradients { each: found, norm } = gradients(&mut batch, &p, &config, &dead).unwrap();
+        if dead.numel() == 0 {
+            // These latents are declared dead though they fire, so their two parts do not add up as squares.
+            let squares: f64 = found.iter().map(|g| sum_of_squares(g).unwrap()).sum();
+            assert!(
+                (norm - squares.sqrt()).abs() < 1e-5 * norm,
+                "{norm} {squares}"
+            );
+        }
 
         for t in p.each_mut() {
             *t = t.set_requires_grad(true);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tch::Kind;
 
 use crate::error::{Result, SaeError};
 
@@ -44,6 +45,9 @@ pub struct TrainConfig {
     /// First step of the running threshold.
     #[serde(default = "defaults::threshold_start_step")]
     pub threshold_start_step: u64,
+    /// Number format of the encoder's product and of the auxiliary loss's; parameters, moments and all sums are f32.
+    #[serde(default)]
+    pub product_dtype: ProductDtype,
     /// Seed of the initial decoder.
     #[serde(default = "defaults::seed")]
     pub seed: u64,
@@ -59,6 +63,28 @@ pub struct TrainConfig {
     /// Name of the model, for the written configuration.
     #[serde(default)]
     pub model: String,
+}
+
+/// Number format of a trainer's large products. Sums within a product are f32 in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProductDtype {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Operands and results rounded to bfloat16.
+    Bf16,
+}
+
+impl ProductDtype {
+    /// libtorch's name for it.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::F32 => Kind::Float,
+            Self::Bf16 => Kind::BFloat16,
+        }
+    }
 }
 
 mod defaults {

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use harness_kernels::Rows;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::{
     TrainConfig,
-    adam::{Moments, clip_factor},
+    adam::{Moments, Update, clip_factor},
     backward::{forward, gradients},
-    init::{geometric_median, normalise, unit_rows},
+    init::{geometric_median, unit_rows},
 };
 use crate::{
     Format, InputNorm, SaeMeta, Stored, TopKWeights,
@@ -152,9 +153,9 @@ impl Trainer {
             .f_ge(self.config.dead_after_tokens)?
             .f_nonzero()?
             .f_flatten(0, -1)?; // [m]
-        let mut gradients = gradients(&mut batch, &self.parameters, &self.config, &dead)?;
-        let factor = clip_factor(&gradients, self.config.grad_clip)?;
-        if !batch.loss.is_finite() || !factor.is_finite() {
+        let gradients = gradients(&mut batch, &self.parameters, &self.config, &dead)?;
+        let factor = clip_factor(gradients.norm, self.config.grad_clip);
+        if !batch.loss.is_finite() || !gradients.norm.is_finite() {
             return Err(SaeError::Diverged {
                 step: self.step,
                 loss: batch.loss,
@@ -165,16 +166,19 @@ impl Trainer {
         self.track_threshold(&batch.active.acts)?;
         let lr = self.config.lr_at(self.step);
         self.step += 1;
-        let each = self
-            .parameters
-            .each_mut()
-            .into_iter()
-            .zip(&mut self.moments);
-        for ((parameter, moments), gradient) in each.zip(&mut gradients) {
-            let gradient = gradient.f_mul_scalar_(factor)?;
-            moments.update(parameter, &gradient, self.step, lr)?;
+        let update = Update {
+            step: self.step,
+            lr,
+            factor,
+        };
+        let each = self.parameters.each_mut().into_iter();
+        for (i, (parameter, moments)) in each.zip(&mut self.moments).enumerate() {
+            let rows = match Parameters::NAMES[i] {
+                "w_dec" => Rows::Unit,
+                _ => Rows::Free,
+            };
+            moments.update(parameter, &gradients.each[i], update, rows)?;
         }
-        normalise(&mut self.parameters.w_dec)?;
         Ok(StepReport {
             loss: batch.loss,
             ev: batch.ev,

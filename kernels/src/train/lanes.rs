@@ -1,31 +1,7 @@
-//! Tensors written in place, and sums over lanes.
-
-use tch::{Device, Kind, Tensor};
-
-use crate::{KernelError, Result};
+//! Sums over lanes.
 
 /// Partial sums of a dot product. Wide enough that the additions of one do not wait for each other.
 const LANES: usize = 64;
-
-/// The numbers of a contiguous f32 tensor in host memory, to be written.
-///
-/// # Errors
-/// A tensor elsewhere, of another kind, or with gaps.
-pub(super) fn slice_mut(t: &mut Tensor) -> Result<&mut [f32]> {
-    if t.device() != Device::Cpu || t.kind() != Kind::Float || !t.is_contiguous() {
-        return Err(KernelError::Memory {
-            kind: t.kind(),
-            device: t.device(),
-            expected: Kind::Float,
-        });
-    }
-    if t.numel() == 0 {
-        return Ok(&mut []);
-    }
-    // SAFETY: torch owns `numel` contiguous, initialised f32 at `data_ptr` and keeps them while the tensor lives,
-    // which the exclusive borrow covers. Callers hand in tensors that share no storage with another argument.
-    Ok(unsafe { std::slice::from_raw_parts_mut(t.data_ptr().cast::<f32>(), t.numel()) })
-}
 
 /// `a · b`, over lanes in a fixed order.
 #[inline(always)]
