@@ -15,10 +15,8 @@ use half::bf16;
 
 /// Rows of a task; the threshold is handed from row to row within one.
 const BLOCK: usize = 32;
-/// Numbers compared at a time.
-const LANES: usize = 32;
-/// Chunks counted before the narrow counters are emptied.
-const FLUSH: usize = 1 << 12;
+/// Numbers counted before a 16-bit counter is emptied.
+const FLUSH: usize = 1 << 15;
 /// Bits every NaN gets in a row that has one: next above infinity, so that all are equal and largest.
 const NAN_BITS: u32 = 0x7f80_0001;
 /// Bits sorted by in a pass.
@@ -30,12 +28,11 @@ pub(crate) trait Key: Element {
     const OCTAVE: f64;
     /// Key of infinity.
     const TOP: i32;
-    /// Type of a counter lane, as wide as the number so that compare and count share registers.
-    type Count: Copy + Default + Into<u32>;
     /// Bits as a signed number.
     fn key(self) -> i32;
-    /// Adds 1 where `hit`.
-    fn count(counter: Self::Count, hit: bool) -> Self::Count;
+    /// How many of at most [`FLUSH`] numbers are hit, in counters as wide as the number, so that comparing and
+    /// counting share registers.
+    fn count(part: &[Self], hit: impl Fn(Self) -> bool) -> usize;
     /// True for a key at or above the threshold, compared in the number's own width.
     fn reaches(self, threshold: i32) -> bool;
     /// True for NaN of either sign.
@@ -57,14 +54,13 @@ pub(crate) trait Key: Element {
 impl Key for f32 {
     const OCTAVE: f64 = 8_388_608.0;
     const TOP: i32 = 0x7f80_0000;
-    type Count = u32;
     #[inline(always)]
     fn key(self) -> i32 {
         self.to_bits() as i32
     }
     #[inline(always)]
-    fn count(counter: u32, hit: bool) -> u32 {
-        counter + u32::from(hit)
+    fn count(part: &[Self], hit: impl Fn(Self) -> bool) -> usize {
+        part.iter().map(|&v| u32::from(hit(v))).sum::<u32>() as usize
     }
     #[inline(always)]
     fn reaches(self, threshold: i32) -> bool {
@@ -93,14 +89,13 @@ impl Key for f32 {
 impl Key for bf16 {
     const OCTAVE: f64 = 128.0;
     const TOP: i32 = 0x7f80;
-    type Count = u16;
     #[inline(always)]
     fn key(self) -> i32 {
         i32::from(self.to_bits() as i16)
     }
     #[inline(always)]
-    fn count(counter: u16, hit: bool) -> u16 {
-        counter + u16::from(hit)
+    fn count(part: &[Self], hit: impl Fn(Self) -> bool) -> usize {
+        part.iter().map(|&v| u16::from(hit(v))).sum::<u16>() as usize
     }
     #[inline(always)]
     fn reaches(self, threshold: i32) -> bool {
@@ -327,33 +322,13 @@ levels! {
 
 #[inline(always)]
 fn count_body<T: Key>(row: &[T], threshold: i32) -> usize {
-    let whole = row.len() / LANES * LANES;
-    let mut total = row[whole..].iter().filter(|v| v.reaches(threshold)).count();
-    for part in row[..whole].chunks(LANES * FLUSH) {
-        let mut counts = [T::Count::default(); LANES];
-        for chunk in part.chunks_exact(LANES) {
-            for lane in 0..LANES {
-                counts[lane] = T::count(counts[lane], chunk[lane].reaches(threshold));
-            }
-        }
-        total += counts.into_iter().map(|c| c.into() as usize).sum::<usize>();
-    }
-    total
+    row.chunks(FLUSH)
+        .map(|part| T::count(part, |v| v.reaches(threshold)))
+        .sum()
 }
 
 #[inline(always)]
 fn nan_body<T: Key>(row: &[T]) -> bool {
-    let chunks = row.chunks_exact(LANES);
-    let mut found = chunks.remainder().iter().any(|v| v.is_nan());
-    let mut counts = [T::Count::default(); LANES];
-    for (i, chunk) in chunks.enumerate() {
-        for lane in 0..LANES {
-            counts[lane] = T::count(counts[lane], chunk[lane].is_nan());
-        }
-        if i % FLUSH == FLUSH - 1 {
-            found |= counts.iter().any(|&c| c.into() > 0);
-            counts = [T::Count::default(); LANES];
-        }
-    }
-    found | counts.iter().any(|&c| c.into() > 0)
+    row.chunks(FLUSH)
+        .any(|part| T::count(part, |v| v.is_nan()) > 0)
 }
