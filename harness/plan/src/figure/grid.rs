@@ -1,0 +1,161 @@
+//! Figures of the grid benches: one metric of many SAEs over k.
+
+use harness_core::{layer::Depth, record::GridRow};
+
+use super::model::{Axis, Dash, Figure, Panel, Point, Scale, Series, YRange};
+
+/// How the rows of a grid become panels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GridOptions {
+    /// Title of the figure.
+    pub title: String,
+    /// Caption of the figure; the meaning of the bands is added to it.
+    pub caption: String,
+    /// Name of the y axis, with its unit.
+    pub y_label: String,
+    /// What panels above each other differ in.
+    pub split: Split,
+    /// Whether y = 0 is marked, as it should be for differences.
+    pub zero_line: bool,
+    /// Which panels have one y range.
+    pub y_range: YRange,
+}
+
+/// What panels above each other differ in; those side by side differ in depth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Split {
+    /// The SAE set.
+    #[default]
+    Sae,
+    /// The SAE set and the model it is put into, as `source → target`.
+    SourceAndTarget,
+}
+
+/// One line for each layer over k, of the rows with this metric and variant; panels by depth (across) and SAE set (down),
+/// with bands of one standard error.
+///
+/// SAE sets and layers keep the order of `rows`. A row without a number leaves a gap. Without such rows the figure has no
+/// panels, and rendering it says so.
+pub fn grid_figure(rows: &[GridRow], metric: &str, variant: &str, options: &GridOptions) -> Figure {
+    let rows: Vec<&GridRow> = rows
+        .iter()
+        .filter(|row| row.metric == metric && row.variant == variant)
+        .collect();
+    let name = |row: &GridRow| match options.split {
+        Split::Sae => row.sae.clone(),
+        Split::SourceAndTarget => format!("{} → {}", row.sae, row.model),
+    };
+    let mut names: Vec<String> = Vec::new();
+    for row in &rows {
+        let name = name(row);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let depths: Vec<Depth> = [Depth::Shallow, Depth::Middle, Depth::Deep]
+        .into_iter()
+        .filter(|depth| rows.iter().any(|row| row.depth == *depth))
+        .collect();
+    let layers = styles(rows.iter().map(|row| (row.layer, row.depth)));
+    let x = budget_axis(rows.iter().map(|row| row.k));
+    let panel = |set: &str, depth: Depth| {
+        let series = layers.iter().filter(|style| style.depth == depth);
+        let series = series.map(|style| Series {
+            points: rows
+                .iter()
+                .filter(|row| name(row) == set && row.layer == style.layer)
+                .map(|row| Point::with_error(f64::from(row.k), row.value, row.std_err))
+                .collect(),
+            ..style.series()
+        });
+        Panel {
+            title: if names.first().is_some_and(|first| first == set) {
+                depth.to_string()
+            } else {
+                String::new()
+            },
+            x: x.clone(),
+            y: Axis {
+                label: options.y_label.clone(),
+                ..Axis::default()
+            },
+            zero_line: options.zero_line,
+            series: series.filter(|series| !series.points.is_empty()).collect(),
+            note: None,
+        }
+    };
+    let bands = if rows.iter().any(|row| row.std_err.is_some()) {
+        " Bands: one standard error."
+    } else {
+        ""
+    };
+    Figure {
+        title: options.title.clone(),
+        caption: format!("{}{bands}", options.caption),
+        panels: names
+            .iter()
+            .flat_map(|set| depths.iter().map(|depth| panel(set, *depth)))
+            .collect(),
+        columns: depths.len().max(1),
+        row_titles: names,
+        y_range: options.y_range,
+    }
+}
+
+/// How a layer is drawn, the same in every panel.
+pub(super) struct Style {
+    /// The layer.
+    pub layer: u32,
+    /// Its third.
+    pub depth: Depth,
+    /// Its place in the palette.
+    colour: usize,
+}
+
+impl Style {
+    /// A line of this layer, without points. Layers differ in colour and marker, depths in dashes.
+    pub fn series(&self) -> Series {
+        Series {
+            label: format!("layer {}", self.layer),
+            group: self.depth.to_string(),
+            points: Vec::new(),
+            dash: match self.depth {
+                Depth::Shallow => Dash::Solid,
+                Depth::Middle => Dash::Dashed,
+                Depth::Deep => Dash::Dotted,
+            },
+            colour: self.colour,
+        }
+    }
+}
+
+/// A style for each layer, from the first to the last.
+pub(super) fn styles(layers: impl Iterator<Item = (u32, Depth)>) -> Vec<Style> {
+    let mut layers: Vec<(u32, Depth)> = layers.collect();
+    layers.sort_by_key(|(layer, _)| *layer);
+    layers.dedup_by_key(|(layer, _)| *layer);
+    layers
+        .into_iter()
+        .enumerate()
+        .map(|(colour, (layer, depth))| Style {
+            layer,
+            depth,
+            colour,
+        })
+        .collect()
+}
+
+/// A logarithmic axis of active budgets, each of them a tick.
+pub(super) fn budget_axis(budgets: impl Iterator<Item = u32>) -> Axis {
+    let mut budgets: Vec<u32> = budgets.collect();
+    budgets.sort_unstable();
+    budgets.dedup();
+    Axis {
+        label: "k (latents a token)".into(),
+        ticks: budgets
+            .iter()
+            .map(|k| (f64::from(*k), k.to_string()))
+            .collect(),
+        scale: Scale::Log,
+    }
+}

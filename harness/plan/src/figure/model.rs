@@ -1,0 +1,165 @@
+//! What a picture shows, as plain data.
+
+/// Panels in a grid, with one title, one legend and one caption.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figure {
+    /// Printed above everything; may be empty.
+    pub title: String,
+    /// Printed below everything; may be empty.
+    pub caption: String,
+    /// Panels, row by row.
+    pub panels: Vec<Panel>,
+    /// Panels side by side, at least 1.
+    pub columns: usize,
+    /// Printed above each row of panels; rows beyond its end have nothing above them.
+    pub row_titles: Vec<String>,
+    /// Which panels have one y range.
+    pub y_range: YRange,
+}
+
+/// Which panels of a figure have the same y range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum YRange {
+    /// Each its own.
+    #[default]
+    PerPanel,
+    /// Those side by side. Ticks are then labelled in the first of them.
+    PerRow,
+    /// All of them. Ticks are labelled as for `PerRow`.
+    Shared,
+}
+
+/// One coordinate system.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Panel {
+    /// Printed above it; may be empty.
+    pub title: String,
+    /// Across.
+    pub x: Axis,
+    /// Upwards.
+    pub y: Axis,
+    /// Whether y = 0 is in the range and marked with a line.
+    pub zero_line: bool,
+    /// Lines, drawn in this order.
+    pub series: Vec<Series>,
+    /// A remark printed in the panel.
+    pub note: Option<String>,
+}
+
+/// One axis of a panel.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Axis {
+    /// What is on it, with its unit.
+    pub label: String,
+    /// Values with their labels; where there are none, round values are chosen.
+    pub ticks: Vec<(f64, String)>,
+    /// How values become positions.
+    pub scale: Scale,
+}
+
+/// How values become positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// Equal differences are equal distances.
+    #[default]
+    Linear,
+    /// Equal ratios are equal distances; values must be above 0.
+    Log,
+    /// Values are places in a list, named by the ticks.
+    Ordinal,
+}
+
+/// One line.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// Its name in the legend. Lines of one name are one entry, whatever panel they are in.
+    pub label: String,
+    /// Heading under which the legend lists it; may be empty.
+    pub group: String,
+    /// Points from left to right.
+    pub points: Vec<Point>,
+    /// How it is drawn.
+    pub dash: Dash,
+    /// Its place in the palette, which decides colour and marker; places beyond the palette begin again.
+    pub colour: usize,
+}
+
+/// One point of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Point {
+    /// Across.
+    pub x: f64,
+    /// Upwards; `None` leaves a gap.
+    pub y: Option<f64>,
+    /// Lower end of the error band.
+    pub lo: Option<f64>,
+    /// Upper end of the error band.
+    pub hi: Option<f64>,
+}
+
+impl Point {
+    /// A value with a band of one standard error on either side. What is not finite is missing.
+    pub fn with_error(x: f64, y: Option<f64>, std_err: Option<f64>) -> Self {
+        let finite = |value: &f64| value.is_finite();
+        let y = y.filter(finite);
+        let error = std_err.filter(finite);
+        let end = |sign: f64| Some(y? + sign * error?);
+        Self {
+            x,
+            y,
+            lo: end(-1.0),
+            hi: end(1.0),
+        }
+    }
+}
+
+/// How a line is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dash {
+    /// Without gaps.
+    #[default]
+    Solid,
+    /// Dashes.
+    Dashed,
+    /// Short dashes, far apart.
+    Dotted,
+}
+
+impl Dash {
+    /// Length of a dash and of a gap, pixels; `None` without gaps.
+    pub(super) fn pattern(self) -> Option<(u32, u32)> {
+        match self {
+            Dash::Solid => None,
+            Dash::Dashed => Some((7, 4)),
+            Dash::Dotted => Some((2, 4)),
+        }
+    }
+}
+
+/// A figure that cannot be drawn.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FigureError {
+    /// Nothing to draw.
+    #[error(
+        "figure {title:?} has no panels (hint: no row has the metric and the variant asked for)"
+    )]
+    Empty {
+        /// Title of the figure.
+        title: String,
+    },
+    /// A value has no place on its axis.
+    #[error("panel {panel:?}, line {series:?}: {value} has no place on a {axis} axis")]
+    Value {
+        /// Title of the panel.
+        panel: String,
+        /// Name of the line.
+        series: String,
+        /// The value.
+        value: f64,
+        /// `linear` or `logarithmic`.
+        axis: &'static str,
+    },
+    /// The drawing library refused.
+    #[error("the figure cannot be drawn: {0}")]
+    Drawing(String),
+}

@@ -1,0 +1,314 @@
+//! Pictures made from small figures, looked at as text.
+
+use harness_core::{
+    layer::Depth,
+    record::{GridRow, Status, SteeringNumbers, SteeringRow},
+    steering::MeanScore,
+};
+
+use super::*;
+
+fn line(label: &str, colour: usize, values: &[Option<f64>]) -> Series {
+    Series {
+        label: label.into(),
+        group: String::new(),
+        points: values
+            .iter()
+            .enumerate()
+            .map(|(i, y)| Point::with_error(i as f64, *y, Some(0.25)))
+            .collect(),
+        dash: Dash::Solid,
+        colour,
+    }
+}
+
+fn figure(series: Vec<Series>) -> Figure {
+    Figure {
+        panels: vec![Panel {
+            series,
+            ..Panel::default()
+        }],
+        columns: 1,
+        ..Figure::default()
+    }
+}
+
+/// Elements that are drawn in `colour`, by tag.
+fn drawn<'a>(svg: &'a str, tag: &str, colour: &str) -> Vec<&'a str> {
+    svg.lines()
+        .filter(|line| line.starts_with(&format!("<{tag} ")) && line.contains(colour))
+        .collect()
+}
+
+/// Corners or points of an element.
+fn points(element: &str) -> usize {
+    let at = element.find(" points=\"").unwrap() + 9;
+    element[at..]
+        .split('"')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .count()
+}
+
+const BLUE: &str = "#0072B2";
+
+#[test]
+fn each_line_is_drawn_with_its_markers_band_and_legend_entry() {
+    let values = [Some(1.0), Some(2.0), Some(1.5)];
+    let svg = render_svg(&figure(vec![line("a", 0, &values), line("b", 1, &values)])).unwrap();
+    for colour in [BLUE, "#D55E00"] {
+        let lines = drawn(&svg, "polyline", colour);
+        assert_eq!(lines.iter().map(|l| points(l)).collect::<Vec<_>>(), [2, 3]); // the legend's sample, the line
+        let bands: Vec<_> = drawn(&svg, "polygon", colour)
+            .into_iter()
+            .filter(|p| p.contains("opacity=\"0.18\""))
+            .collect();
+        assert_eq!(bands.iter().map(|b| points(b)).collect::<Vec<_>>(), [6]);
+    }
+    assert_eq!(drawn(&svg, "circle", BLUE).len(), 4); // one of them in the legend
+    assert_eq!(svg.lines().filter(|l| *l == "a" || *l == "b").count(), 2);
+}
+
+#[test]
+fn a_missing_value_leaves_a_gap_and_is_never_zero() {
+    let values = [
+        Some(5.0),
+        Some(6.0),
+        None,
+        Some(7.0),
+        Some(8.0),
+        None,
+        Some(9.0),
+    ];
+    let mut gaps = figure(vec![line("", 0, &values)]);
+    gaps.panels[0].x.ticks = vec![(3.0, "three".into())];
+    let with_gaps = render_svg(&gaps).unwrap();
+    let lines = drawn(&with_gaps, "polyline", BLUE);
+    // Two runs, and the whisker of the point that stands alone.
+    assert_eq!(
+        lines.iter().map(|l| points(l)).collect::<Vec<_>>(),
+        [2, 2, 2]
+    );
+    assert_eq!(drawn(&with_gaps, "circle", BLUE).len(), 5);
+    assert!(
+        !with_gaps.lines().any(|l| l == "0"),
+        "0 is not in the range"
+    );
+    let nothing = render_svg(&figure(vec![line("", 0, &[None, None])])).unwrap();
+    assert!(drawn(&nothing, "circle", BLUE).is_empty());
+    assert!(nothing.lines().any(|l| l == "no values"));
+    let infinite = Point::with_error(1.0, Some(f64::INFINITY), Some(1.0));
+    assert_eq!((infinite.y, infinite.lo, infinite.hi), (None, None, None));
+    let bare = Point::with_error(1.0, Some(2.0), Some(f64::NAN));
+    assert_eq!((bare.y, bare.lo), (Some(2.0), None));
+}
+
+#[test]
+fn every_text_is_escaped() {
+    let mut figure = figure(vec![line("<b> & \"c\"\u{0}", 0, &[Some(1.0), Some(2.0)])]);
+    figure.title = "a < b & c".into();
+    figure.caption = "</svg><script>".into();
+    figure.row_titles = vec!["r & s".into()];
+    figure.panels[0].title = "p<q".into();
+    figure.panels[0].x.label = "x & y".into();
+    figure.panels[0].y.label = "<y>".into();
+    figure.panels[0].note = Some("n < 1".into());
+    let svg = render_svg(&figure).unwrap();
+    assert!(!svg.contains("<script>") && !svg.contains('\u{0}'));
+    for text in [
+        "<title>a &lt; b &amp; c</title>",
+        "<desc>&lt;/svg&gt;&lt;script&gt;</desc>",
+        "&lt;b&gt; &amp; &quot;c&quot; ",
+        "r &amp; s",
+        "p&lt;q",
+        "x &amp; y",
+        "&lt;y&gt;",
+        "n &lt; 1",
+    ] {
+        assert!(svg.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn what_has_no_place_is_refused() {
+    let mut figure = figure(vec![line("a", 0, &[Some(1.0)])]);
+    figure.panels[0].x.scale = Scale::Log;
+    let message = render_svg(&figure).unwrap_err().to_string();
+    assert!(
+        message.contains("line \"a\": 0 has no place on a logarithmic axis"),
+        "{message}"
+    );
+    figure.panels[0].x.scale = Scale::Linear;
+    figure.panels[0].series[0].points[0].hi = Some(f64::NAN);
+    assert!(render_svg(&figure).is_err());
+    let empty = render_svg(&Figure::default()).unwrap_err().to_string();
+    assert!(empty.contains("no panels"), "{empty}");
+}
+
+#[test]
+fn lines_of_one_depth_share_a_dash_and_no_two_a_colour() {
+    let styles = grid::styles((0..6).rev().map(|layer| {
+        (
+            layer,
+            [Depth::Shallow, Depth::Middle, Depth::Deep][layer as usize / 2],
+        )
+    }));
+    let series: Vec<Series> = styles.iter().map(grid::Style::series).collect();
+    let dashes: Vec<Dash> = series.iter().map(|s| s.dash).collect();
+    use Dash::{Dashed, Dotted, Solid};
+    assert_eq!(dashes, [Solid, Solid, Dashed, Dashed, Dotted, Dotted]);
+    let mut colours: Vec<usize> = series.iter().map(|s| s.colour).collect();
+    colours.dedup();
+    assert_eq!(colours.len(), 6);
+    assert_eq!(series[3].label, "layer 3");
+    assert_eq!(series[3].group, "middle");
+}
+
+fn steering_row(sae: &str, layer: u32, k: u32, value: Option<f64>) -> SteeringRow {
+    let score = MeanScore {
+        value,
+        std_err: value.map(|_| 0.1),
+    };
+    SteeringRow {
+        family: "f".into(),
+        model: "m".into(),
+        sae: sae.into(),
+        layer,
+        depth: if layer < 4 {
+            Depth::Shallow
+        } else {
+            Depth::Deep
+        },
+        k,
+        numbers: SteeringNumbers {
+            concept_improvement: score,
+            perplexity_reduction: score,
+            steering_score: score,
+            n_features: None,
+            n_valid: None,
+            judge: String::new(),
+            comparable_with_paper: None,
+            status: Status::Ok,
+        },
+    }
+}
+
+#[test]
+fn the_steering_figure_has_a_column_for_each_set_and_a_row_for_each_score() {
+    let rows: Vec<SteeringRow> = ["one", "two"]
+        .iter()
+        .flat_map(|sae| {
+            [(1, 8), (1, 24), (5, 8), (5, 24)].map(|(layer, k)| {
+                let value = (*sae == "one" || k == 8).then_some(f64::from(layer * k));
+                steering_row(sae, layer, k, value)
+            })
+        })
+        .collect();
+    let figure = steering_figure(&rows, "title");
+    assert_eq!((figure.panels.len(), figure.columns), (6, 2));
+    assert_eq!(figure.panels[0].title, "one");
+    assert_eq!(figure.panels[2].title, "");
+    assert!(
+        figure
+            .panels
+            .iter()
+            .all(|panel| panel.zero_line && panel.series.len() == 2)
+    );
+    let last = &figure.panels[5].series[1]; // S of `two`, layer 5
+    assert_eq!(last.label, "layer 5");
+    assert_eq!(last.points[0].y, Some(40.0));
+    assert_eq!((last.points[1].x, last.points[1].y), (24.0, None));
+    let svg = render_svg(&figure).unwrap();
+    assert_eq!(svg, render_svg(&steering_figure(&rows, "title")).unwrap());
+    assert_eq!(
+        svg.lines().filter(|l| *l == "layer 5").count(),
+        1,
+        "one legend"
+    );
+}
+
+fn grid_row(model: &str, sae: &str, layer: u32, k: u32, metric: &str) -> GridRow {
+    GridRow {
+        family: "f".into(),
+        model: model.into(),
+        sae: sae.into(),
+        layer,
+        depth: if layer < 4 {
+            Depth::Shallow
+        } else {
+            Depth::Deep
+        },
+        k,
+        metric: metric.into(),
+        variant: "v".into(),
+        value: Some(f64::from(k)),
+        std_err: None,
+        n: None,
+        status: Status::Ok,
+    }
+}
+
+#[test]
+fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
+    let mut rows = Vec::new();
+    for model in ["base", "tuned"] {
+        for (layer, k) in [(1, 50), (1, 820), (5, 50), (5, 820)] {
+            rows.push(grid_row(model, "mask", layer, k, "delta_lm_loss"));
+            rows.push(grid_row(model, "mask", layer, k, "ev"));
+        }
+    }
+    let options = GridOptions {
+        split: Split::SourceAndTarget,
+        zero_line: true,
+        ..GridOptions::default()
+    };
+    let figure = grid_figure(&rows, "delta_lm_loss", "v", &options);
+    assert_eq!((figure.panels.len(), figure.columns), (4, 2));
+    assert_eq!(figure.row_titles, ["mask → base", "mask → tuned"]);
+    assert_eq!(figure.panels[1].title, "deep");
+    for panel in &figure.panels {
+        assert_eq!(panel.series.len(), 1);
+        let series = &panel.series[0];
+        assert_eq!(
+            series.points.iter().map(|p| p.x).collect::<Vec<_>>(),
+            [50.0, 820.0]
+        );
+        assert_eq!(
+            panel.x.ticks,
+            [(50.0, "50".to_owned()), (820.0, "820".to_owned())]
+        );
+    }
+    assert!(render_svg(&figure).unwrap().contains("mask → tuned"));
+    let none = grid_figure(&rows, "kl", "v", &options);
+    assert!(matches!(render_svg(&none), Err(FigureError::Empty { .. })));
+}
+
+#[test]
+fn ticks_are_round_and_labels_keep_their_distance() {
+    let ruler = |values: &[f64], axis: &Axis| scale::Ruler::new(axis, values.iter().copied(), 4);
+    let labels = |ruler: &scale::Ruler| -> Vec<String> {
+        ruler.ticks.iter().map(|(_, label)| label.clone()).collect()
+    };
+    let linear = Axis::default();
+    assert_eq!(labels(&ruler(&[-0.4, 0.1], &linear)), ["−0.4", "−0.2", "0"]);
+    assert_eq!(labels(&ruler(&[0.0, 1.0], &linear)), ["0", "0.5", "1.0"]);
+    assert_eq!(
+        labels(&ruler(&[99_990.0, 400_000.0], &linear))
+            .last()
+            .unwrap(),
+        "4e5"
+    );
+    let one = ruler(&[3.0], &linear);
+    assert!(
+        (one.place(3.0) - 0.5).abs() < 1e-12,
+        "a single value is in the middle"
+    );
+    let log = Axis {
+        scale: Scale::Log,
+        ..Axis::default()
+    };
+    let decades = ruler(&[1.0, 100.0], &log);
+    assert!((decades.place(10.0) - 0.5).abs() < 1e-12);
+    assert_eq!(labels(&decades), ["1", "2", "5", "10", "20", "50", "100"]);
+}
