@@ -11,6 +11,9 @@ pub enum EvalError {
     /// A tensor operation failed.
     #[error("tensor operation: {0}")]
     Tensor(#[from] tch::TchError),
+    /// A kernel refused its operands.
+    #[error(transparent)]
+    Kernel(#[from] harness_kernels::KernelError),
     /// Operands that do not fit together.
     #[error("{0}")]
     Shape(String),

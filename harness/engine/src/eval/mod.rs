@@ -8,6 +8,7 @@
 mod batch;
 mod costs;
 mod error;
+mod grid;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -15,4 +16,8 @@ mod tests;
 pub use batch::{Batch, Scope};
 pub use costs::{Scored, position_costs};
 pub use error::EvalError;
+pub use grid::{
+    Candidate, GridCosts, GridOptions, GridWork, NoWatch, Replacement, ScoredSet, SpliceCosts,
+    Watch, Which, run_grid,
+};
 pub use splice::{reconstruct_where, rows_where, splice};

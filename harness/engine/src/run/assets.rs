@@ -22,12 +22,12 @@ pub(super) struct LoadedModel {
     pub(super) codec: Rc<TextCodec>,
 }
 
-/// What is loaded. At most one model that is studied and one that scores, and one SAE, are kept.
+/// What is loaded. At most one model that is studied and one that scores are kept, and the SAEs of the cells under way.
 #[derive(Default)]
 pub(super) struct Assets {
     studied: Option<LoadedModel>,
     scorer: Option<LoadedModel>,
-    sae: Option<(String, Rc<Sae>)>,
+    saes: Vec<(String, Rc<Sae>)>,
 }
 
 /// Which place a model is kept in.
@@ -66,7 +66,12 @@ impl Assets {
         }
     }
 
-    /// The SAE of a cell.
+    /// Drops all SAEs but these.
+    pub(super) fn keep_saes(&mut self, hashes: &[String]) {
+        self.saes.retain(|(hash, _)| hashes.contains(hash));
+    }
+
+    /// An SAE; the others stay.
     pub(super) fn sae(
         &mut self,
         wanted: &SaeRef,
@@ -75,12 +80,9 @@ impl Assets {
         sources: &Sources,
         options: LoadOptions,
     ) -> Result<Rc<Sae>, CellError> {
-        if let Some((hash, sae)) = &self.sae
-            && *hash == wanted.hash
-        {
+        if let Some((_, sae)) = self.saes.iter().find(|(hash, _)| *hash == wanted.hash) {
             return Ok(Rc::clone(sae));
         }
-        self.sae = None;
         let dir = source(&sources.saes, "SAE", &wanted.hash)?;
         let architecture = registry.sae(&wanted.architecture.name, &none())?;
         let sae = architecture.load(dir, options.device, options.allow_nan)?;
@@ -112,7 +114,7 @@ impl Assets {
             )));
         }
         let sae = Rc::new(sae);
-        self.sae = Some((wanted.hash.clone(), Rc::clone(&sae)));
+        self.saes.push((wanted.hash.clone(), Rc::clone(&sae)));
         Ok(sae)
     }
 }

@@ -78,6 +78,15 @@ pub enum CellError {
     /// The device is missing or unusable.
     #[error("{0}")]
     Device(String),
+    /// A measurement failed.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::EvalError),
+    /// The budget of memory is too small.
+    #[error("{0}")]
+    OutOfMemory(String),
+    /// What this cell shares with others failed.
+    #[error("{0}")]
+    Together(Failure),
     /// Asked to stop.
     #[error("stopped")]
     Stopped,
@@ -116,6 +125,7 @@ impl CellError {
             };
         }
         match self {
+            CellError::Together(failure) => failure.kind,
             CellError::Plugin(_) | CellError::Component(ComponentError::Failed(_)) => {
                 FailureKind::Plugin
             }
@@ -129,6 +139,7 @@ impl CellError {
             CellError::Torch(error) if error.to_string().contains("out of memory") => {
                 FailureKind::OutOfMemory
             }
+            CellError::OutOfMemory(_) => FailureKind::OutOfMemory,
             CellError::Store(_) => FailureKind::CannotWrite,
             CellError::Device(_) => FailureKind::Device,
             CellError::Stopped => FailureKind::Interrupted,
@@ -137,6 +148,7 @@ impl CellError {
             | CellError::MissingInput { .. }
             | CellError::Generate(_)
             | CellError::Torch(_)
+            | CellError::Eval(_)
             | CellError::Invalid(_) => FailureKind::Internal,
         }
     }

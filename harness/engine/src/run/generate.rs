@@ -24,14 +24,15 @@ use crate::{
 const BATCH_ROWS: usize = 64;
 
 /// One text to generate.
-struct Row {
-    latent: Option<u32>,
-    prefix: u32,
-    prompt: Vec<i64>,
+pub(super) struct Row {
+    pub(super) latent: Option<u32>,
+    /// Index of its prompt: keys its draws.
+    pub(super) prefix: u32,
+    pub(super) prompt: Vec<i64>,
 }
 
 /// What moves the residual.
-struct Mover<'a> {
+pub(super) struct Mover<'a> {
     layer: usize,
     sae: &'a Sae,
     policy: SteeringPolicy,
@@ -117,7 +118,7 @@ impl Session {
         )
     }
 
-    fn texts(
+    pub(super) fn texts(
         &mut self,
         model: &ModelRef,
         generation: &GenerationParams,

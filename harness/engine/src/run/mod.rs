@@ -6,17 +6,22 @@
 mod assets;
 mod error;
 mod explain;
+mod explained;
 mod features;
+mod fidelity;
 mod generate;
 
 mod judge;
+mod memory;
 mod perplexity;
 
 mod prompts;
+mod rollout;
 mod score;
 mod serve;
 
 mod session;
+mod shard;
 mod windows;
 
 pub use error::CellError;

@@ -27,6 +27,8 @@ pub struct Session {
     assets: Assets,
     pub(super) kept: Option<KeptResiduals>,
     pub(super) counters: Counters,
+    /// Measured matrix-product peak, FLOP/s.
+    pub(super) peak: Option<f64>,
 }
 
 impl Session {
@@ -47,6 +49,7 @@ impl Session {
             assets: Assets::default(),
             kept: None,
             counters: Counters::default(),
+            peak: None,
         })
     }
 
@@ -62,6 +65,11 @@ impl Session {
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
     ) -> Vec<Result<(Value, Counters), CellError>> {
+        let is_grid = |cell: &Cell| cell.stage == Stage::Fidelity.name();
+        if cells.iter().all(|(cell, _)| is_grid(cell)) {
+            let _no_grad = tch::no_grad_guard();
+            return self.fidelity(cells, progress);
+        }
         cells
             .iter()
             .map(|(cell, inputs)| self.run(cell, inputs, progress))
@@ -113,9 +121,10 @@ impl Session {
                     },
                 )?)
             }
-            Stage::Rollout | Stage::Fidelity => Err(CellError::Invalid(format!(
-                "a {stage} cell is not run by itself"
-            ))),
+            Stage::Rollout => json(&self.rollout(&cell.params()?, progress)?),
+            Stage::Fidelity => Err(CellError::Invalid(
+                "fidelity cells are run together, by themselves".to_owned(),
+            )),
         }?;
         let work = self.assets.work();
         let mut counters = self.counters;
@@ -138,7 +147,19 @@ impl Session {
             .model(Role::Scorer, model, registry, sources, self.options)
     }
 
+    /// The SAE of a cell that uses one; the others go.
     pub(super) fn sae(&mut self, sae: &SaeRef, d_model: usize) -> Result<Rc<Sae>, CellError> {
+        self.keep_saes(std::slice::from_ref(&sae.hash));
+        self.grid_sae(sae, d_model)
+    }
+
+    /// Drops all SAEs but these.
+    pub(super) fn keep_saes(&mut self, hashes: &[String]) {
+        self.assets.keep_saes(hashes);
+    }
+
+    /// An SAE of a cell that uses many; the others stay.
+    pub(super) fn grid_sae(&mut self, sae: &SaeRef, d_model: usize) -> Result<Rc<Sae>, CellError> {
         let (registry, sources) = (&self.registry, &self.init.sources);
         self.assets
             .sae(sae, d_model, registry, sources, self.options)
@@ -172,7 +193,7 @@ impl Inputs<'_> {
     }
 }
 
-fn json<T: Serialize>(output: &T) -> Result<Value, CellError> {
+pub(super) fn json<T: Serialize>(output: &T) -> Result<Value, CellError> {
     serde_json::to_value(output)
         .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))
 }

@@ -3,6 +3,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_core::grid::ModelShape;
+
 use crate::{
     hash::HashCache,
     sources::{SourceError, json::JsonFile},
@@ -21,6 +23,10 @@ pub struct ModelFolder {
     pub d_model: u32,
     /// Width of the feed-forward layer, where config.json says it.
     pub d_ff: u32,
+    /// Width of the keys of all heads together.
+    pub d_kv: u32,
+    /// Matrices of the feed-forward layer: 3 with a gate, else 2.
+    pub n_ff: u32,
     /// Rows of the output head.
     pub vocab_size: u32,
     /// Whether it is a masked-diffusion model: config.json names a mask token.
@@ -59,6 +65,16 @@ impl ModelFolder {
             })
         };
         let d_model = narrow(config.required(&["hidden_size", "d_model", "n_embd"])?)?;
+        let heads = config
+            .optional(&["num_attention_heads", "n_heads", "n_head"])
+            .unwrap_or(1)
+            .max(1);
+        let head_dim = config
+            .optional(&["head_dim"])
+            .unwrap_or(u64::from(d_model) / heads);
+        let kv_heads = config
+            .optional(&["num_key_value_heads", "n_kv_heads"])
+            .unwrap_or(heads);
         let d_ff = config.optional(&["intermediate_size", "mlp_hidden_size", "n_inner"]);
         Ok(ModelFolder {
             dir: dir.to_owned(),
@@ -66,6 +82,8 @@ impl ModelFolder {
             n_layers: narrow(config.required(&["num_hidden_layers", "n_layers", "n_layer"])?)?,
             d_model,
             d_ff: narrow(d_ff.unwrap_or(4 * u64::from(d_model)))?,
+            d_kv: narrow(kv_heads.saturating_mul(head_dim))?,
+            n_ff: if model_type == "gpt2" { 2 } else { 3 },
             vocab_size: narrow(config.required(&["embedding_size", "vocab_size"])?)?,
             is_diffusion: config
                 .object
@@ -73,6 +91,19 @@ impl ModelFolder {
                 .is_some_and(|v| v.is_u64()),
             weight_bytes: weight_bytes(dir)?,
         })
+    }
+
+    /// Its sizes, with numbers of `dtype_bytes` bytes.
+    pub fn shape(&self, dtype_bytes: u64) -> ModelShape {
+        ModelShape {
+            n_layers: u64::from(self.n_layers),
+            d_model: u64::from(self.d_model),
+            d_kv: u64::from(self.d_kv),
+            d_ff: u64::from(self.d_ff),
+            n_ff: u64::from(self.n_ff),
+            vocab_size: u64::from(self.vocab_size),
+            dtype_bytes,
+        }
     }
 
     /// Content hash of everything in the folder that an adapter may read.

@@ -108,7 +108,7 @@ pub struct RolloutParams {
     pub prompt_tokens: u32,
     /// Render prompts with the checkpoint's chat template, as a user's message.
     pub chat: bool,
-    /// How texts are generated; the stream of prompt i is `Stream::new(seed, "rollout").item(i)`.
+    /// How texts are generated; draws are keyed by the prompt's index.
     pub generation: GenerationParams,
     /// How numbers are computed.
     pub numerics: Numerics,

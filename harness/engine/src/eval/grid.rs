@@ -1,0 +1,550 @@
+//! A grid of splices over one batch, sharing all that can be shared (the arithmetic is in `harness_core::grid`):
+//!
+//! ```text
+//! embed -> blocks -> ... -> blocks -> counted rows (clean)
+//!            | kept at every insertion layer
+//!            +-> for each layer, last to first: reconstruct -> splice, `stack` at a time -> blocks above -> counted rows
+//! counted rows of the clean pass and of every splice -> head, chunk by chunk -> costs and divergences
+//! ```
+
+use std::{collections::BTreeMap, time::Instant};
+
+use harness_core::grid::{LOGIT_CHUNK_BYTES, SAE_CHUNK_BYTES, sae_flops};
+use harness_kernels::{CleanRows, ce_kl_rows};
+use harness_plan::protocol::Phases;
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    batch::{Batch, Scope},
+    error::EvalError,
+};
+use crate::plugin::{CacheMode, Model, Pass, Sae};
+
+/// What stands for a residual.
+#[derive(Clone, Copy)]
+pub enum Replacement<'a> {
+    /// Its reconstruction.
+    Sae(&'a Sae),
+    /// Zeros.
+    Zero,
+}
+
+/// A replacement at one layer, and the positions at which it is put: one splice for each scope.
+#[derive(Clone)]
+pub struct Candidate<'a> {
+    /// The layer, from 0.
+    pub layer: usize,
+    /// What is put there.
+    pub with: Replacement<'a>,
+    /// Where.
+    pub at: Vec<Scope>,
+}
+
+/// Tokens that are scored, by which logits.
+#[derive(Clone, Debug)]
+pub struct ScoredSet {
+    /// `[b, t]`: tokens that count.
+    pub positions: Vec<bool>,
+    /// 0 when the logits of a position score that position, 1 when those of the position before do; a row's first token is then scored by
+    /// its own logits, as the reference sampler's shift does. A model's own value is `ModelInfo::logit_offset`.
+    pub logit_offset: usize,
+}
+
+/// How a grid is run.
+#[derive(Clone, Copy, Debug)]
+pub struct GridOptions {
+    /// Splices of a layer that go through the blocks above together.
+    pub stack: usize,
+    /// Also form KL(clean || spliced) of the first set's tokens.
+    pub divergence: bool,
+}
+
+/// Which pass a residual belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The unmodified model's.
+    Clean,
+    /// The splice of a candidate at a scope.
+    Spliced {
+        /// Index of the candidate.
+        candidate: usize,
+        /// Where it was put.
+        at: Scope,
+    },
+}
+
+/// Told of tensors on their way; does nothing by default.
+pub trait Watch {
+    /// Residual after a layer at which something is put: `[b, t, d_model]`, and its real rows `x: [n_valid, d_model]`.
+    ///
+    /// # Errors
+    /// Ends the grid.
+    fn layer(&mut self, _layer: usize, _resid: &Tensor, _x: &Tensor) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    /// Reconstruction of the real rows: `x: [n_valid, d_model]`, `x_hat: [n_valid, d_model] f32`.
+    ///
+    /// # Errors
+    /// Ends the grid.
+    fn reconstructed(
+        &mut self,
+        _candidate: usize,
+        _x: &Tensor,
+        _x_hat: &Tensor,
+    ) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    /// Residual after the last block, `[b, t, d_model]`.
+    ///
+    /// # Errors
+    /// Ends the grid.
+    fn last(&mut self, _pass: &mut Pass, _which: Which, _resid: &Tensor) -> Result<(), EvalError> {
+        Ok(())
+    }
+}
+
+/// Watches nothing.
+#[derive(Debug)]
+pub struct NoWatch;
+
+impl Watch for NoWatch {}
+
+/// Costs of one splice.
+#[derive(Clone, Debug)]
+pub struct SpliceCosts {
+    /// Index of the candidate.
+    pub candidate: usize,
+    /// Where it was put.
+    pub at: Scope,
+    /// For each set, the cost in nats of its tokens, in flat order.
+    pub ce: Vec<Vec<f64>>,
+    /// KL(clean || spliced) in nats of the first set's tokens, if asked for.
+    pub divergence: Option<Vec<f64>>,
+}
+
+/// Costs of a batch and what they took.
+#[derive(Clone, Debug)]
+pub struct GridCosts {
+    /// For each set, the flat indices `[b · t]` of its tokens, ascending.
+    pub at: Vec<Vec<usize>>,
+    /// For each set, the costs of the unmodified model.
+    pub clean: Vec<Vec<f64>>,
+    /// One for each candidate and scope, in their order.
+    pub spliced: Vec<SpliceCosts>,
+    /// What it took.
+    pub work: GridWork,
+}
+
+/// What a batch took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GridWork {
+    /// Block passes of the batch; a stacked pass of s splices counts as s.
+    pub block_passes: u64,
+    /// Rows through the head.
+    pub head_rows: u64,
+    /// Rows through SAEs.
+    pub sae_rows: u64,
+    /// Floating-point operations of the SAEs.
+    pub sae_flops: f64,
+    /// Seconds by what was done.
+    pub phases: Phases,
+}
+
+/// Runs a grid over `batch`.
+///
+/// # Errors
+/// Layers out of range, parts of other sizes than the batch, failures of plugins and tensors.
+pub fn run_grid(
+    model: &mut Model,
+    batch: &Batch,
+    candidates: &[Candidate<'_>],
+    scored: &[ScoredSet],
+    options: GridOptions,
+    watch: &mut dyn Watch,
+) -> Result<GridCosts, EvalError> {
+    let info = model.info()?;
+    let n_layers = info.n_layers;
+    if let Some(out) = candidates.iter().find(|c| c.layer >= n_layers) {
+        return Err(EvalError::Shape(format!(
+            "layer {} out of range: the model has {n_layers} blocks, 0 to {}",
+            out.layer,
+            n_layers - 1
+        )));
+    }
+    let device = model.options()?.device;
+    let vocab_size = info.vocab_size;
+    let mut pass = model.begin(&batch.mask_tensor()?, CacheMode::OFF)?;
+    let mut grid = Grid {
+        batch,
+        candidates,
+        options,
+        device,
+        n_layers,
+        vocab_size,
+        rows: CountedRows::new(batch, scored, device)?,
+        valid: Positions::new(&batch.is_valid, device)?,
+        work: GridWork::default(),
+    };
+    let mut kept = BTreeMap::new();
+    let clean = grid.clean(&mut pass, &mut kept, watch)?;
+    let mut hidden: Vec<Option<Tensor>> = Vec::new();
+    let splices: Vec<(usize, Scope)> = candidates
+        .iter()
+        .enumerate()
+        .flat_map(|(i, c)| c.at.iter().map(move |at| (i, *at)))
+        .collect();
+    hidden.resize_with(splices.len(), || None);
+    // From the last layer to the first: the residual of a layer goes when its splices are done.
+    while let Some((layer, resid)) = kept.pop_last() {
+        let here: Vec<usize> = (0..splices.len())
+            .filter(|s| candidates[splices[*s].0].layer == layer)
+            .collect();
+        grid.layer(
+            &mut pass,
+            layer,
+            &resid,
+            &splices,
+            &here,
+            &mut hidden,
+            watch,
+        )?;
+    }
+    let hidden: Vec<Tensor> = hidden.into_iter().flatten().collect();
+    grid.costs(&mut pass, &clean, &hidden, &splices)
+}
+
+struct Grid<'a> {
+    batch: &'a Batch,
+    candidates: &'a [Candidate<'a>],
+    options: GridOptions,
+    device: Device,
+    n_layers: usize,
+    vocab_size: usize,
+    rows: CountedRows,
+    valid: Positions,
+    work: GridWork,
+}
+
+impl Grid<'_> {
+    /// The unmodified pass: counted rows `[n_rows, d_model]` after the last block; residuals at insertion layers go to `kept`.
+    fn clean(
+        &mut self,
+        pass: &mut Pass,
+        kept: &mut BTreeMap<usize, Tensor>,
+        watch: &mut dyn Watch,
+    ) -> Result<Tensor, EvalError> {
+        let clock = self.clock();
+        let mut resid = pass.embed(&self.batch.input_tensor()?, 0)?; // [b, t, d]
+        let mut layers: Vec<usize> = self.candidates.iter().map(|c| c.layer).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        let mut from = 0;
+        for layer in layers {
+            pass.blocks(from, layer + 1, &mut resid)?;
+            from = layer + 1;
+            kept.insert(layer, resid.copy());
+        }
+        pass.blocks(from, self.n_layers, &mut resid)?;
+        self.work.block_passes += self.n_layers as u64;
+        self.work.phases.clean += clock.stop()?;
+        watch.last(pass, Which::Clean, &resid)?;
+        let d = resid.size()[2];
+        Ok(resid
+            .f_reshape([-1, d])?
+            .f_index_select(0, &self.rows.index)?)
+    }
+
+    /// All splices of one layer.
+    #[allow(clippy::too_many_arguments, reason = "one call, from above")]
+    fn layer(
+        &mut self,
+        pass: &mut Pass,
+        layer: usize,
+        resid: &Tensor,
+        splices: &[(usize, Scope)],
+        here: &[usize],
+        hidden: &mut [Option<Tensor>],
+        watch: &mut dyn Watch,
+    ) -> Result<(), EvalError> {
+        let d = resid.size()[2];
+        let x = resid
+            .f_reshape([-1, d])?
+            .f_index_select(0, &self.valid.index)?; // [n_valid, d]
+        let clock = self.clock();
+        watch.layer(layer, resid, &x)?;
+        self.work.phases.moments += clock.stop()?;
+        let mut last: Option<(usize, Tensor)> = None;
+        for chunk in here.chunks(self.options.stack.max(1)) {
+            let mut put = Vec::with_capacity(chunk.len());
+            for &splice in chunk {
+                let (candidate, at) = splices[splice];
+                let x_hat = match last.take() {
+                    Some((of, x_hat)) if of == candidate => x_hat,
+                    _ => self.reconstruct(candidate, &x, watch)?,
+                };
+                put.push((self.part(&x_hat, at)?, at));
+                last = Some((candidate, x_hat));
+            }
+            let clock = self.clock();
+            let mut stacked = self.stack(resid, &put)?; // [s·b, t, d]
+            drop(put);
+            self.work.phases.splice += clock.stop()?;
+            let clock = self.clock();
+            pass.blocks(layer + 1, self.n_layers, &mut stacked)?;
+            self.work.block_passes += (chunk.len() * (self.n_layers - 1 - layer)) as u64;
+            self.work.phases.suffix += clock.stop()?;
+            let b = self.batch.b as i64;
+            for (i, &splice) in chunk.iter().enumerate() {
+                let own = stacked.f_narrow(0, i as i64 * b, b)?;
+                let (candidate, at) = splices[splice];
+                watch.last(pass, Which::Spliced { candidate, at }, &own)?;
+                hidden[splice] = Some(
+                    own.f_reshape([-1, d])?
+                        .f_index_select(0, &self.rows.index)?,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// `x_hat: [n_valid, d] f32` of a candidate, in chunks of rows that bound the memory of its latents.
+    fn reconstruct(
+        &mut self,
+        candidate: usize,
+        x: &Tensor,
+        watch: &mut dyn Watch,
+    ) -> Result<Tensor, EvalError> {
+        let Replacement::Sae(sae) = self.candidates[candidate].with else {
+            return Ok(Tensor::f_zeros(x.size(), (Kind::Float, self.device))?);
+        };
+        let clock = self.clock();
+        let info = sae.info();
+        let n = x.size()[0];
+        let rows = (SAE_CHUNK_BYTES / (4 * info.d_sae as u64)).max(1) as i64;
+        let mut parts = Vec::new();
+        for start in (0..n).step_by(rows as usize) {
+            parts.push(sae.reconstruct(&x.f_narrow(0, start, rows.min(n - start))?)?);
+        }
+        let x_hat = match parts.len() {
+            0 => Tensor::f_zeros(x.size(), (Kind::Float, self.device))?,
+            1 => parts.swap_remove(0),
+            _ => Tensor::f_cat(&parts, 0)?,
+        };
+        let n = n.unsigned_abs();
+        self.work.sae_rows += n;
+        self.work.sae_flops += sae_flops(
+            n,
+            info.d_model as u64,
+            info.d_sae as u64,
+            info.max_active as u64,
+        );
+        self.work.phases.sae += clock.stop()?;
+        let clock = self.clock();
+        watch.reconstructed(candidate, x, &x_hat)?;
+        self.work.phases.moments += clock.stop()?;
+        Ok(x_hat)
+    }
+
+    /// Rows of `x_hat: [n_valid, d]` at a scope, `[n, d]`.
+    fn part(&self, x_hat: &Tensor, at: Scope) -> Result<Tensor, EvalError> {
+        if at == Scope::All {
+            return Ok(x_hat.shallow_clone());
+        }
+        let positions = self.batch.positions(at);
+        let among: Vec<i64> = self
+            .valid
+            .flat
+            .iter()
+            .enumerate()
+            .filter(|(_, i)| positions[**i])
+            .map(|(among, _)| among as i64)
+            .collect();
+        let index = Tensor::f_from_slice(&among)?.f_to_device(self.device)?;
+        Ok(x_hat.f_index_select(0, &index)?)
+    }
+
+    /// Copies of `resid: [b, t, d]`, one for each part, with the rows of its scope replaced: `[s·b, t, d]`.
+    fn stack(&self, resid: &Tensor, parts: &[(Tensor, Scope)]) -> Result<Tensor, EvalError> {
+        let shape = resid.size();
+        let (b, t, d) = (shape[0], shape[1], shape[2]);
+        let s = parts.len() as i64;
+        let stacked = resid
+            .f_unsqueeze(0)?
+            .f_expand([s, b, t, d], false)?
+            .f_contiguous()?
+            .f_reshape([s * b, t, d])?;
+        for (i, (part, at)) in parts.iter().enumerate() {
+            let positions = match at {
+                Scope::All => self.valid.index.shallow_clone(),
+                _ => Positions::new(&self.batch.positions(*at), self.device)?.index,
+            };
+            let mut own = stacked.f_narrow(0, i as i64 * b, b)?.f_view([b * t, d])?; // shares memory with `stacked`
+            let _ = own.f_index_copy_(0, &positions, &part.f_to_kind(resid.kind())?)?;
+        }
+        Ok(stacked)
+    }
+
+    /// The head on the counted rows of all passes, chunk by chunk, so that a chunk's clean logits serve every splice.
+    fn costs(
+        mut self,
+        pass: &mut Pass,
+        clean: &Tensor,
+        hidden: &[Tensor],
+        splices: &[(usize, Scope)],
+    ) -> Result<GridCosts, EvalError> {
+        let n = clean.size()[0];
+        let chunk = (LOGIT_CHUNK_BYTES / (4 * self.vocab_size as u64)).max(16) as i64;
+        let mut clean_ce = Vec::with_capacity(n as usize);
+        let mut ce: Vec<Vec<f64>> = vec![Vec::with_capacity(n as usize); hidden.len()];
+        let mut kl: Vec<Vec<f64>> = vec![Vec::with_capacity(n as usize); hidden.len()];
+        for start in (0..n).step_by(chunk as usize) {
+            let len = chunk.min(n - start);
+            let targets = self.rows.targets.f_narrow(0, start, len)?;
+            let logits = self.head(pass, clean, start, len)?;
+            let clock = self.clock();
+            let kept = CleanRows::new(&logits)?;
+            clean_ce.extend(kept.ce(&targets)?);
+            self.work.phases.costs += clock.stop()?;
+            for (splice, rows) in hidden.iter().enumerate() {
+                let logits = self.head(pass, rows, start, len)?;
+                let clock = self.clock();
+                if self.options.divergence {
+                    let (costs, divergences) = ce_kl_rows(&logits, &targets, &kept)?;
+                    ce[splice].extend(costs);
+                    kl[splice].extend(divergences);
+                } else {
+                    ce[splice].extend(CleanRows::new(&logits)?.ce(&targets)?);
+                }
+                self.work.phases.costs += clock.stop()?;
+            }
+        }
+        let first = self.rows.at.first().map_or(0, Vec::len);
+        let spliced = splices
+            .iter()
+            .zip(ce.iter().zip(&kl))
+            .map(|((candidate, at), (ce, kl))| SpliceCosts {
+                candidate: *candidate,
+                at: *at,
+                ce: self.rows.split(ce),
+                divergence: self
+                    .options
+                    .divergence
+                    .then(|| kl.iter().take(first).copied().collect()),
+            })
+            .collect();
+        Ok(GridCosts {
+            clean: self.rows.split(&clean_ce),
+            spliced,
+            at: self.rows.at,
+            work: self.work,
+        })
+    }
+
+    fn head(
+        &mut self,
+        pass: &mut Pass,
+        rows: &Tensor,
+        start: i64,
+        len: i64,
+    ) -> Result<Tensor, EvalError> {
+        let clock = self.clock();
+        let logits = pass.unembed(&rows.f_narrow(0, start, len)?)?;
+        self.work.head_rows += len.unsigned_abs();
+        self.work.phases.head += clock.stop()?;
+        Ok(logits)
+    }
+
+    fn clock(&self) -> Clock {
+        Clock {
+            device: self.device,
+            started: Instant::now(),
+        }
+    }
+}
+
+/// Seconds of one phase; a device's queue is waited for.
+struct Clock {
+    device: Device,
+    started: Instant,
+}
+
+impl Clock {
+    fn stop(self) -> Result<f64, EvalError> {
+        if let Device::Cuda(index) = self.device {
+            tch::Cuda::synchronize(index as i64);
+        }
+        Ok(self.started.elapsed().as_secs_f64())
+    }
+}
+
+/// Flat positions on the host and on the device.
+struct Positions {
+    flat: Vec<usize>,
+    /// `[n] i64`.
+    index: Tensor,
+}
+
+impl Positions {
+    fn new(flags: &[bool], device: Device) -> Result<Self, EvalError> {
+        let flat: Vec<usize> = (0..flags.len()).filter(|i| flags[*i]).collect();
+        let index: Vec<i64> = flat.iter().map(|i| *i as i64).collect();
+        Ok(Self {
+            flat,
+            index: Tensor::f_from_slice(&index)?.f_to_device(device)?,
+        })
+    }
+}
+
+/// Rows that go through the head: those of the first set, then those of the next.
+struct CountedRows {
+    /// For each set, the flat indices of its tokens.
+    at: Vec<Vec<usize>>,
+    /// `[n_rows] i64`: whose logits score them.
+    index: Tensor,
+    /// `[n_rows] i64`.
+    targets: Tensor,
+}
+
+impl CountedRows {
+    fn new(batch: &Batch, scored: &[ScoredSet], device: Device) -> Result<Self, EvalError> {
+        let n = batch.b * batch.t;
+        let (mut at, mut rows, mut targets) = (Vec::new(), Vec::<i64>::new(), Vec::<i64>::new());
+        for set in scored {
+            if set.positions.len() != n {
+                return Err(EvalError::Shape(format!(
+                    "{} flags for {} rows of {} positions",
+                    set.positions.len(),
+                    batch.b,
+                    batch.t
+                )));
+            }
+            let own: Vec<usize> = (0..n).filter(|i| set.positions[*i]).collect();
+            rows.extend(own.iter().map(|i| {
+                let shifts = i % batch.t >= set.logit_offset;
+                (if shifts { i - set.logit_offset } else { *i }) as i64
+            }));
+            targets.extend(own.iter().map(|i| batch.target_ids[*i]));
+            at.push(own);
+        }
+        Ok(Self {
+            at,
+            index: Tensor::f_from_slice(&rows)?.f_to_device(device)?,
+            targets: Tensor::f_from_slice(&targets)?.f_to_device(device)?,
+        })
+    }
+
+    /// Values of all rows, by set.
+    fn split(&self, values: &[f64]) -> Vec<Vec<f64>> {
+        let mut rest = values;
+        self.at
+            .iter()
+            .map(|own| {
+                let (first, after) = rest.split_at(own.len().min(rest.len()));
+                rest = after;
+                first.to_vec()
+            })
+            .collect()
+    }
+}

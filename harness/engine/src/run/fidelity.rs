@@ -1,0 +1,563 @@
+//! Stage `fidelity`: all SAEs of a group on one shard of text, sharing the clean pass and the blocks below each layer.
+
+use std::{collections::BTreeMap, rc::Rc, time::Instant};
+
+use harness_core::{
+    fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column},
+    grid::{GridPlan, GridShape, Site},
+    units::UnitSums,
+};
+use harness_plan::{
+    cell::Cell,
+    outputs::{FidelityOutput, Rollout, RolloutOutput},
+    protocol::Counters,
+    sources::ModelFolder,
+    stages::{FidelityParams, GridText, Measures},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    CellError, assets,
+    explained::{Explained, Place, Policy, unit_of},
+    memory,
+    session::{Progress, Session, json},
+    shard::{FileRows, GridBatch, GridRow, GridRows, RolloutRows, ShardCounts},
+};
+use crate::{
+    eval::{Candidate, GridCosts, GridOptions, GridWork, Replacement, Scope, ScoredSet, run_grid},
+    plugin::{ModelInfo, Objective, Sae},
+};
+
+/// Rows of a batch when the run names no number.
+const BATCH_ROWS: u64 = 8;
+/// Seconds the matrix-product peak is measured for, once a worker.
+const PEAK_SECONDS: f64 = 0.5;
+
+type CellResult = Result<(Value, Counters), CellError>;
+
+/// One cell of the group with its SAE.
+struct Member {
+    params: FidelityParams,
+    sae: Rc<Sae>,
+    policy: Policy,
+}
+
+impl Session {
+    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own cell only.
+    pub(super) fn fidelity(
+        &mut self,
+        cells: &[(&Cell, Vec<Value>)],
+        progress: Progress<'_>,
+    ) -> Vec<CellResult> {
+        let started = Instant::now();
+        let mut results: Vec<Option<CellResult>> = cells.iter().map(|_| None).collect();
+        let mut members = Vec::new();
+        let mut places = Vec::new();
+        let wanted: Vec<String> = cells
+            .iter()
+            .filter_map(|(cell, _)| cell.params::<FidelityParams>().ok())
+            .map(|params| params.sae.hash)
+            .collect();
+        self.keep_saes(&wanted);
+        for (i, (cell, _)) in cells.iter().enumerate() {
+            match self.member(cell) {
+                Ok(member) => {
+                    members.push(member);
+                    places.push(i);
+                }
+                Err(error) => results[i] = Some(Err(error)),
+            }
+        }
+        if !members.is_empty() {
+            let load = started.elapsed().as_secs_f64();
+            let rollouts = cells[places[0]].1.first();
+            match self.grid(&members, rollouts, progress) {
+                Ok((outputs, mut counters)) => {
+                    counters.phases.load += load;
+                    counters.seconds = started.elapsed().as_secs_f64();
+                    for (n, (place, output)) in places.iter().zip(outputs).enumerate() {
+                        // What is shared is counted once, with the first cell.
+                        let counters = if n == 0 {
+                            counters
+                        } else {
+                            Counters::default()
+                        };
+                        results[*place] = Some(json(&output).map(|value| (value, counters)));
+                    }
+                }
+                Err(error) => {
+                    let shared = error.failure(None);
+                    for place in places {
+                        results[place] = Some(Err(CellError::Together(shared.clone())));
+                    }
+                }
+            }
+        }
+        results
+            .into_iter()
+            .map(|result| {
+                result.unwrap_or_else(|| {
+                    Err(CellError::Invalid(
+                        "a cell of the group was left out".to_owned(),
+                    ))
+                })
+            })
+            .collect()
+    }
+
+    fn member(&mut self, cell: &Cell) -> Result<Member, CellError> {
+        let params: FidelityParams = cell.params()?;
+        let info = self.studied(&params.model)?.info.clone();
+        let layer = params.sae.layer as usize;
+        if layer >= info.n_layers {
+            return Err(CellError::Invalid(format!(
+                "layer {layer} out of range: {} has {} blocks, 0 to {}",
+                params.model.name,
+                info.n_layers,
+                info.n_layers - 1
+            )));
+        }
+        let policy = Policy::named(&params.sae.policy).ok_or_else(|| {
+            CellError::Invalid(format!(
+                "policy `{}`: clean, mask and unmask are known",
+                params.sae.policy
+            ))
+        })?;
+        if (info.objective == Objective::Autoregressive) != params.corruption.is_none() {
+            return Err(CellError::Invalid(format!(
+                "{}: masked-diffusion models are measured on masked text, autoregressive ones on clean text",
+                params.model.name
+            )));
+        }
+        let sae = self.grid_sae(&params.sae, info.d_model)?;
+        Ok(Member {
+            params,
+            sae,
+            policy,
+        })
+    }
+
+    /// Measures all members on their text.
+    fn grid(
+        &mut self,
+        members: &[Member],
+        rollouts: Option<&Value>,
+        progress: Progress<'_>,
+    ) -> Result<(Vec<FidelityOutput>, Counters), CellError> {
+        let shared = &members[0].params;
+        let measures = shared.measures;
+        let loaded = self.studied(&shared.model)?;
+        let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
+        let candidates = candidates(members, measures, info.objective);
+        let sets = logit_sets(&info, measures);
+        let dir = assets::source(&self.init.sources.models, "model", &shared.model.checkpoint)?;
+        let folder = ModelFolder::read(&shared.model.name, dir)
+            .map_err(|error| CellError::BadInput(error.to_string()))?;
+        let shape = shape(
+            members,
+            &candidates,
+            &info,
+            &folder,
+            sets.len() as u64,
+            shared,
+        );
+        let rows = self.init.batch.map_or(BATCH_ROWS, u64::from);
+        let budget = memory::budget(&self.init, &shape);
+        let plan = shape.plan(rows, budget).map_err(|error| {
+            CellError::OutOfMemory(format!(
+                "{error}; give more with --memory, or measure fewer SAEs at a time with --layers"
+            ))
+        })?;
+
+        let files = match &shared.text {
+            GridText::Files(shard) => shard
+                .files
+                .iter()
+                .map(|hash| {
+                    assets::source(&self.init.sources.files, "data file", hash)
+                        .map(std::path::Path::to_path_buf)
+                })
+                .collect::<Result<Vec<_>, _>>()?,
+            GridText::Rollouts => Vec::new(),
+        };
+        let rollouts = rollouts
+            .map(RolloutOutput::deserialize)
+            .transpose()
+            .map_err(|error| CellError::Invalid(format!("the rollout cell's output: {error}")))?;
+        let (mut source, total): (Box<dyn GridRows + '_>, u64) = match (&shared.text, &rollouts) {
+            (GridText::Files(shard), _) => (
+                Box::new(FileRows::open(&files, &codec, shard)?),
+                shard.tokens,
+            ),
+            (GridText::Rollouts, Some(rollouts)) => {
+                let tokens = |r: &Rollout| (r.prompt_ids.len() + r.ids.len()) as u64;
+                (
+                    Box::new(RolloutRows::new(rollouts)),
+                    rollouts.rollouts.iter().map(tokens).sum(),
+                )
+            }
+            (GridText::Rollouts, None) => {
+                return Err(CellError::Invalid(
+                    "a cell on rollouts reads one rollout cell".to_owned(),
+                ));
+            }
+        };
+        let run = Run {
+            members,
+            candidates: &candidates,
+            sets: &sets,
+            info: &info,
+            shape: &shape,
+            plan,
+            measures,
+        };
+        let (outputs, mut counters) = run.run(
+            &mut self.studied(&shared.model)?.model,
+            source.as_mut(),
+            total,
+            progress,
+        )?;
+        counters.peak_flops = self.peak_flops()?;
+        counters.peak_bytes = memory::peak_bytes();
+        Ok((outputs, counters))
+    }
+
+    /// This worker's matrix-product peak, measured at its first grid.
+    fn peak_flops(&mut self) -> Result<f64, CellError> {
+        if let Some(peak) = self.peak {
+            return Ok(peak);
+        }
+        let peak = harness_kernels::peak::matmul_flops(
+            self.options.device,
+            self.options.kind,
+            PEAK_SECONDS,
+        )
+        .map_err(|error| CellError::Invalid(error.to_string()))?;
+        self.peak = Some(peak);
+        Ok(peak)
+    }
+}
+
+/// One candidate for each member, in their order, then the zero ablation of each layer.
+fn candidates(members: &[Member], measures: Measures, objective: Objective) -> Vec<Candidate<'_>> {
+    let mut out: Vec<Candidate<'_>> = members
+        .iter()
+        .map(|member| {
+            let mut at = vec![Scope::All];
+            // Every token is the policy's for an SAE of clean text.
+            if measures.policy_splice
+                && objective == Objective::MaskedDiffusion
+                && member.policy != Policy::Clean
+            {
+                at.push(member.policy.scope());
+            }
+            Candidate {
+                layer: member.params.sae.layer as usize,
+                with: Replacement::Sae(&member.sae),
+                at,
+            }
+        })
+        .collect();
+    if measures.zero_ablation {
+        let mut layers: Vec<usize> = out.iter().map(|c| c.layer).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        out.extend(layers.into_iter().map(|layer| Candidate {
+            layer,
+            with: Replacement::Zero,
+            at: vec![Scope::All],
+        }));
+    }
+    out
+}
+
+/// The logits that score a token, and their offset.
+fn logit_sets(info: &ModelInfo, measures: Measures) -> Vec<(Logits, usize)> {
+    let mut sets = vec![(Logits::Aligned, info.logit_offset)];
+    // Without a shift the authors' logits are the aligned ones; autoregressive logits are always shifted.
+    if measures.paper_code && info.objective == Objective::MaskedDiffusion && info.logit_offset > 0
+    {
+        sets.push((Logits::PaperCode, 0));
+    }
+    sets
+}
+
+fn shape(
+    members: &[Member],
+    candidates: &[Candidate<'_>],
+    info: &ModelInfo,
+    folder: &ModelFolder,
+    n_logit_sets: u64,
+    shared: &FidelityParams,
+) -> GridShape {
+    let mut sites: BTreeMap<u64, u64> = BTreeMap::new();
+    for candidate in candidates {
+        *sites.entry(candidate.layer as u64).or_default() += candidate.at.len() as u64;
+    }
+    let bytes = shared.numerics.dtype.bytes();
+    let model = folder.shape(bytes);
+    let sae_bytes = members
+        .iter()
+        .map(|m| 2 * m.sae.info().d_model as u64 * m.sae.info().d_sae as u64 * 4)
+        .sum();
+    let tokens = match &shared.text {
+        GridText::Files(shard) => u64::from(shard.context_length),
+        GridText::Rollouts => info.max_positions as u64,
+    };
+    GridShape {
+        model,
+        weight_bytes: info.n_params * bytes,
+        sae_bytes,
+        d_sae: members
+            .iter()
+            .map(|m| m.sae.info().d_sae as u64)
+            .max()
+            .unwrap_or(0),
+        sites: sites
+            .into_iter()
+            .map(|(layer, n_splices)| Site { layer, n_splices })
+            .collect(),
+        counted_share: shared.corruption.as_ref().map_or(1.0, |c| c.t_max),
+        n_logit_sets,
+        tokens,
+    }
+}
+
+/// A grid under way.
+struct Run<'a> {
+    members: &'a [Member],
+    candidates: &'a [Candidate<'a>],
+    sets: &'a [(Logits, usize)],
+    info: &'a ModelInfo,
+    shape: &'a GridShape,
+    plan: GridPlan,
+    measures: Measures,
+}
+
+impl Run<'_> {
+    fn run(
+        &self,
+        model: &mut crate::plugin::Model,
+        source: &mut dyn GridRows,
+        total: u64,
+        progress: Progress<'_>,
+    ) -> Result<(Vec<FidelityOutput>, Counters), CellError> {
+        let places: Vec<Option<Place>> = self
+            .candidates
+            .iter()
+            .enumerate()
+            .map(|(i, candidate)| {
+                self.members.get(i).map(|member| Place {
+                    layer: candidate.layer,
+                    policy: member.policy,
+                })
+            })
+            .collect();
+        let mut explained = Explained::new(&places, self.info.d_model);
+        let is_diffusion = self.info.objective == Objective::MaskedDiffusion;
+        let mut sums: Vec<UnitSums> = self
+            .members
+            .iter()
+            .map(|member| UnitSums::new(self.columns(member, is_diffusion)))
+            .collect();
+        let mut counters = Counters::default();
+        let pad = self.info.pad_token_id.unwrap_or(0);
+        let options = GridOptions {
+            stack: self.plan.stack as usize,
+            divergence: self.measures.kl,
+        };
+        let corruption = self.members[0].params.corruption.as_ref();
+        loop {
+            let clock = Instant::now();
+            let mut rows: Vec<GridRow> = Vec::new();
+            while (rows.len() as u64) < self.plan.rows {
+                match source.next_row()? {
+                    Some(row) => rows.push(row),
+                    None => break,
+                }
+            }
+            if rows.is_empty() {
+                break;
+            }
+            let batch = GridBatch::new(&rows, corruption, self.info.mask_token_id, pad)?;
+            counters.phases.data += clock.elapsed().as_secs_f64();
+            explained.begin(&batch.batch, &batch.ordinals);
+            let scored: Vec<ScoredSet> = self
+                .sets
+                .iter()
+                .map(|(_, logit_offset)| ScoredSet {
+                    positions: batch.counted.clone(),
+                    logit_offset: *logit_offset,
+                })
+                .collect();
+            let costs = run_grid(
+                model,
+                &batch.batch,
+                self.candidates,
+                &scored,
+                options,
+                &mut explained,
+            )?;
+            self.count(&mut counters, &costs, &batch);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                self.add(sums, i, &costs, &batch, is_diffusion);
+            }
+            progress(source.counts().tokens.min(total), total, "tokens")?;
+        }
+        let counts = source.counts();
+        if counts.rows == 0 {
+            return Err(CellError::BadInput(
+                "there is no text to measure on".to_owned(),
+            ));
+        }
+        let outputs = sums
+            .into_iter()
+            .enumerate()
+            .map(|(i, sums)| output(i, sums, &explained, counts, counters.batches))
+            .collect::<Result<_, _>>()?;
+        Ok((outputs, counters))
+    }
+
+    /// Names of the sums of a member.
+    fn columns(&self, member: &Member, is_diffusion: bool) -> Vec<String> {
+        let mut passes = vec![None, Some(SpliceKind::All)];
+        let candidate = self
+            .members
+            .iter()
+            .position(|m| std::ptr::eq(m, member))
+            .and_then(|i| self.candidates.get(i));
+        if candidate.is_some_and(|c| c.at.len() > 1) {
+            passes.push(Some(SpliceKind::Policy));
+        }
+        if self.measures.zero_ablation {
+            passes.push(Some(SpliceKind::Zero));
+        }
+        let mut columns = vec![COUNTED.to_owned()];
+        for pass in &passes {
+            for (logits, _) in self.sets {
+                for weighted in [false, true] {
+                    if !weighted || is_diffusion {
+                        columns.push(cost_column(*pass, *logits, weighted));
+                    }
+                }
+            }
+            if let Some(splice @ (SpliceKind::All | SpliceKind::Policy)) = pass
+                && self.measures.kl
+            {
+                columns.push(kl_column(*splice));
+            }
+        }
+        columns.extend(Explained::columns().map(str::to_owned));
+        columns
+    }
+
+    /// Adds the costs of a batch to the sums of member `i`.
+    fn add(
+        &self,
+        sums: &mut UnitSums,
+        i: usize,
+        costs: &GridCosts,
+        batch: &GridBatch,
+        is_diffusion: bool,
+    ) {
+        let layer = self.candidates[i].layer;
+        let t = batch.batch.t;
+        // Every row brings its unit into being, counted tokens or not.
+        let counted = sums.column(COUNTED).unwrap_or(0);
+        for ordinal in &batch.ordinals {
+            sums.add(unit_of(*ordinal), counted, 0.0);
+        }
+        for at in costs.at.first().into_iter().flatten() {
+            sums.add(unit_of(batch.ordinals[at / t]), counted, 1.0);
+        }
+        let mut add = |pass: Option<SpliceKind>, ce: &[Vec<f64>]| {
+            for ((logits, _), (at, ce)) in self.sets.iter().zip(costs.at.iter().zip(ce)) {
+                let plain = sums.column(&cost_column(pass, *logits, false));
+                let weighted = sums
+                    .column(&cost_column(pass, *logits, true))
+                    .filter(|_| is_diffusion);
+                for (at, cost) in at.iter().zip(ce) {
+                    let row = at / t;
+                    let unit = unit_of(batch.ordinals[row]);
+                    if let Some(column) = plain {
+                        sums.add(unit, column, *cost);
+                    }
+                    if let Some(column) = weighted {
+                        sums.add(unit, column, cost / batch.rates[row]);
+                    }
+                }
+            }
+        };
+        add(None, &costs.clean);
+        let mut divergences = Vec::new();
+        for splice in &costs.spliced {
+            let kind = match (splice.candidate, self.candidates[splice.candidate].with) {
+                (candidate, _) if candidate == i => match splice.at {
+                    Scope::All => SpliceKind::All,
+                    _ => SpliceKind::Policy,
+                },
+                (candidate, Replacement::Zero) if self.candidates[candidate].layer == layer => {
+                    SpliceKind::Zero
+                }
+                _ => continue,
+            };
+            add(Some(kind), &splice.ce);
+            if let Some(divergence) = &splice.divergence {
+                divergences.push((kind, divergence));
+            }
+        }
+        for (kind, divergence) in divergences {
+            let Some(column) = sums.column(&kl_column(kind)) else {
+                continue;
+            };
+            for (at, value) in costs.at[0].iter().zip(divergence) {
+                sums.add(unit_of(batch.ordinals[at / t]), column, *value);
+            }
+        }
+    }
+
+    /// The work of a batch.
+    fn count(&self, counters: &mut Counters, costs: &GridCosts, batch: &GridBatch) {
+        let GridWork {
+            block_passes,
+            head_rows,
+            sae_rows,
+            sae_flops,
+            phases,
+        } = costs.work;
+        let (b, t) = (batch.batch.b as u64, batch.batch.t as u64);
+        let model = &self.shape.model;
+        counters.batches += 1;
+        counters.batch_block_passes += block_passes;
+        counters.block_passes += block_passes * b;
+        counters.head_rows += head_rows;
+        counters.sae_rows += sae_rows;
+        counters.counted_tokens += costs.at.first().map_or(0, |at| at.len() as u64);
+        counters.flops +=
+            block_passes as f64 * model.block_flops(b, t) + model.head_flops(head_rows) + sae_flops;
+        counters.phases.add(&phases);
+    }
+}
+
+fn output(
+    i: usize,
+    mut units: UnitSums,
+    explained: &Explained,
+    counts: ShardCounts,
+    n_batches: u64,
+) -> Result<FidelityOutput, CellError> {
+    debug_assert!(units.len() <= UNITS);
+    let (moments, moments_robust) = explained.finish(i, &mut units)?;
+    Ok(FidelityOutput {
+        units,
+        moments,
+        moments_robust,
+        n_rows: counts.rows,
+        n_tokens: counts.tokens,
+        n_batches,
+        n_bad_rows: counts.bad_rows,
+        n_too_short: counts.too_short,
+        ended_short: counts.ended_short,
+    })
+}

@@ -1,0 +1,108 @@
+//! Stage `rollout`: continuations of prompts, to measure on.
+
+use std::rc::Rc;
+
+use harness_plan::{
+    outputs::{Rollout, RolloutOutput},
+    stages::RolloutParams,
+};
+
+use super::{
+    CellError, assets,
+    generate::Row,
+    session::{Progress, Session},
+};
+use crate::{
+    data::{DataOptions, Documents},
+    text::ChatMessage,
+};
+
+impl Session {
+    /// Continues the first prompts of the files, each up to its first end token.
+    pub(super) fn rollout(
+        &mut self,
+        params: &RolloutParams,
+        progress: Progress<'_>,
+    ) -> Result<RolloutOutput, CellError> {
+        let loaded = self.studied(&params.model)?;
+        let (codec, eos) = (Rc::clone(&loaded.codec), loaded.info.eos_token_ids.clone());
+        let files = params
+            .files
+            .iter()
+            .map(|hash| {
+                assets::source(&self.init.sources.files, "data file", hash)
+                    .map(std::path::Path::to_path_buf)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let options = DataOptions {
+            field: params.text_field.clone(),
+            ..DataOptions::default()
+        };
+        let mut documents = Documents::open(&files, options)?;
+        let mut prompts: Vec<Vec<u32>> = Vec::new();
+        while prompts.len() < params.n_prompts as usize {
+            let Some(document) = documents.next().transpose()? else {
+                return Err(CellError::BadInput(format!(
+                    "the data hold {} prompts, and the bench reads {}; give more with --data, or set n_prompts lower",
+                    prompts.len(),
+                    params.n_prompts
+                )));
+            };
+            let mut ids = if params.chat {
+                let messages = [ChatMessage::user(document.text.as_str())];
+                codec.encode(&codec.render_chat(&messages, true)?, false)?
+            } else {
+                codec.encode(&document.text, true)?
+            };
+            if params.chat && ids.len() > params.prompt_tokens as usize {
+                // Cutting its end would cut the turn of the assistant.
+                return Err(CellError::BadInput(format!(
+                    "prompt {} has {} tokens, and prompt_tokens is {}",
+                    document.item,
+                    ids.len(),
+                    params.prompt_tokens
+                )));
+            }
+            ids.truncate(params.prompt_tokens as usize);
+            prompts.push(ids);
+        }
+        documents.check_bad_rows()?;
+        let rows: Vec<Row> = (0_u32..)
+            .zip(&prompts)
+            .map(|(prompt, ids)| Row {
+                latent: None,
+                prefix: prompt,
+                prompt: ids.iter().map(|id| i64::from(*id)).collect(),
+            })
+            .collect();
+        let texts = self.texts(
+            &params.model,
+            &params.generation,
+            &codec,
+            &rows,
+            None,
+            progress,
+        )?;
+        let rollouts = prompts
+            .into_iter()
+            .zip(texts.texts)
+            .map(|(prompt_ids, text)| {
+                let ids = text
+                    .tokens
+                    .iter()
+                    .take_while(|id| !eos.contains(id))
+                    .map(|id| u32::try_from(*id))
+                    .collect::<Result<Vec<u32>, _>>()
+                    .map_err(|_| {
+                        CellError::Invalid("a generated token id is negative".to_owned())
+                    })?;
+                Ok(Rollout {
+                    prompt_ids,
+                    ids,
+                    text: text.text,
+                })
+            })
+            .collect::<Result<_, CellError>>()?;
+        Ok(RolloutOutput { rollouts })
+    }
+}
