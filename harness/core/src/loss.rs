@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug)]
 pub struct MaskedCosts<'a> {
     /// Cross-entropy in nats of each position.
-    pub ce: &'a [f32],
+    pub ce: &'a [f64],
     /// 1 where the position was replaced by the mask token and counts.
     pub is_masked: &'a [u8],
     /// 1 at real tokens, 0 at padding.
@@ -99,7 +99,7 @@ impl DiffusionSums {
                     .zip(&costs.is_masked[at.clone()])
                     .filter(|(_, m)| **m != 0)
             };
-            let ce = masked().map(|(&c, _)| f64::from(c)).sum();
+            let ce = masked().map(|(c, _)| c).sum();
             let n_valid = costs.is_valid[at.clone()]
                 .iter()
                 .filter(|v| **v != 0)
@@ -177,7 +177,7 @@ impl NextTokenSums {
     ///
     /// # Errors
     /// When the lengths differ or are no multiple of `t`.
-    pub fn of(ce: &[f32], is_valid: &[u8], t: usize) -> Result<NextTokenSums, LossError> {
+    pub fn of(ce: &[f64], is_valid: &[u8], t: usize) -> Result<NextTokenSums, LossError> {
         if t == 0 || ce.len() != is_valid.len() || !ce.len().is_multiple_of(t) {
             let rows = ce.len().checked_div(t).unwrap_or(0);
             return Err(LossError::Shape {
@@ -192,7 +192,7 @@ impl NextTokenSums {
             for i in 1..t {
                 if valid[i] != 0 && valid[i - 1] != 0 {
                     sums.n += 1;
-                    sums.ce += f64::from(ce[i]);
+                    sums.ce += ce[i];
                 }
             }
         }

@@ -25,11 +25,12 @@ use crate::plugin::{CacheMode, Model, Pass, Sae};
 pub enum Replacement<'a> {
     /// Its reconstruction.
     Sae(&'a Sae),
-    /// Zeros.
-    Zero,
+    /// A function of the real rows, `[n_valid, d_model]` to `[n_valid, d_model] f32`: zeros, for example.
+    Map(&'a dyn Fn(&Tensor) -> Result<Tensor, EvalError>),
 }
 
-/// A replacement at one layer, and the positions at which it is put: one splice for each scope.
+/// A replacement at one layer, and the positions at which it is put: one splice for each scope. One without a scope is
+/// reconstructed and put nowhere.
 #[derive(Clone)]
 pub struct Candidate<'a> {
     /// The layer, from 0.
@@ -135,6 +136,18 @@ pub struct GridCosts {
     pub spliced: Vec<SpliceCosts>,
     /// What it took.
     pub work: GridWork,
+}
+
+impl GridCosts {
+    /// Costs of one set (`ce` of the clean pass or of a splice) at their positions, 0 elsewhere: `[b, t]`.
+    #[must_use]
+    pub fn scattered(&self, set: usize, ce: &[Vec<f64>], batch: &Batch) -> Vec<f64> {
+        let mut out = vec![0.0; batch.b * batch.t];
+        for (at, cost) in self.at[set].iter().zip(&ce[set]) {
+            out[*at] = *cost;
+        }
+        out
+    }
 }
 
 /// What a batch took.
@@ -275,6 +288,12 @@ impl Grid<'_> {
         let clock = self.clock();
         watch.layer(layer, resid, &x)?;
         self.work.phases.moments += clock.stop()?;
+        for (i, candidate) in self.candidates.iter().enumerate() {
+            if candidate.layer == layer && candidate.at.is_empty() {
+                // The watch has seen it.
+                drop(self.reconstruct(i, &x, watch)?);
+            }
+        }
         let mut last: Option<(usize, Tensor)> = None;
         for chunk in here.chunks(self.options.stack.max(1)) {
             let mut put = Vec::with_capacity(chunk.len());
@@ -316,8 +335,9 @@ impl Grid<'_> {
         x: &Tensor,
         watch: &mut dyn Watch,
     ) -> Result<Tensor, EvalError> {
-        let Replacement::Sae(sae) = self.candidates[candidate].with else {
-            return Ok(Tensor::f_zeros(x.size(), (Kind::Float, self.device))?);
+        let sae = match self.candidates[candidate].with {
+            Replacement::Sae(sae) => sae,
+            Replacement::Map(map) => return map(x),
         };
         let clock = self.clock();
         let info = sae.info();

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
-use crate::plugin::{CacheMode, LoadOptions, Model, Registry};
+use tch::Tensor;
+
+use crate::plugin::{LoadOptions, Model, Registry};
 
 const FAMILIES: [&str; 5] = ["Dream", "llada", "qwen2", "llama", "gpt2"];
 const DIRS: [&str; 5] = ["dream", "llada", "qwen2", "llama", "gpt2"];
@@ -43,28 +45,32 @@ fn models() -> Vec<Model> {
     FAMILIES.iter().zip(&DIRS).map(load).collect()
 }
 
-/// Costs of a batch, with the rows of `scope` after `layer` replaced by themselves when `splice_at` is given.
-fn costs(model: &mut Model, batch: &Batch, splice_at: Option<(usize, Scope)>) -> Vec<f32> {
-    let info = model.info().unwrap().clone();
-    let mut pass = model
-        .begin(&batch.mask_tensor().unwrap(), CacheMode::OFF)
-        .unwrap();
-    let mut resid = pass.embed(&batch.input_tensor().unwrap(), 0).unwrap();
-    let mut from = 0;
-    if let Some((layer, scope)) = splice_at {
-        pass.blocks(0, layer + 1, &mut resid).unwrap();
-        let (rows, index) = rows_where(&resid, &batch.positions(scope)).unwrap();
-        resid = splice(&resid, &rows, &index).unwrap();
-        from = layer + 1;
-    }
-    pass.blocks(from, info.n_layers, &mut resid).unwrap();
-    let positions = batch.next_token_targets();
-    let scored = Scored {
-        positions: &positions,
-        targets: &batch.target_ids,
-        logit_offset: info.logit_offset,
+/// Costs of a batch, and with the rows of `scope` after `layer` replaced by what `map` makes of them.
+fn costs(
+    model: &mut Model,
+    batch: &Batch,
+    layer: usize,
+    scope: Scope,
+    map: &dyn Fn(&Tensor) -> Result<Tensor, EvalError>,
+) -> GridCosts {
+    let scored = [ScoredSet {
+        positions: batch.next_token_targets(),
+        logit_offset: model.info().unwrap().logit_offset,
+    }];
+    let candidates = [Candidate {
+        layer,
+        with: Replacement::Map(map),
+        at: vec![scope],
+    }];
+    let options = GridOptions {
+        stack: 1,
+        divergence: true,
     };
-    position_costs(&mut pass, &resid, &scored).unwrap()
+    run_grid(model, batch, &candidates, &scored, options, &mut NoWatch).unwrap()
+}
+
+fn bits(costs: &[Vec<f64>]) -> Vec<u64> {
+    costs[0].iter().map(|cost| cost.to_bits()).collect()
 }
 
 fn batch(b: usize, t: usize, ids: &[i64], padding: usize, masked_every: usize) -> Batch {
@@ -105,11 +111,18 @@ fn an_identity_splice_changes_no_cost_by_a_single_bit() {
     let law =
         |(t, ids, padding, every, layer, scope): (usize, Vec<i64>, usize, usize, usize, usize)| {
             let batch = batch(2, t, &ids, padding, every);
-            let bits = |costs: Vec<f32>| costs.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
             for model in models.borrow_mut().iter_mut() {
                 let layer = layer % model.info().unwrap().n_layers;
-                let plain = bits(costs(model, &batch, None));
-                let spliced = bits(costs(model, &batch, Some((layer, scopes[scope]))));
+                let same = |x: &Tensor| Ok(x.shallow_clone());
+                let found = costs(model, &batch, layer, scopes[scope], &same);
+                let (plain, spliced) = (bits(&found.clean), bits(&found.spliced[0].ce));
+                prop_assert!(
+                    found.spliced[0]
+                        .divergence
+                        .iter()
+                        .flatten()
+                        .all(|kl| *kl == 0.0)
+                );
                 prop_assert_eq!(
                     plain,
                     spliced,
@@ -131,22 +144,82 @@ fn a_splice_of_other_rows_changes_the_costs() {
     for mut model in models() {
         let ids: Vec<i64> = (0..20).map(|i| (i * 37 + 11) % 460).collect();
         let batch = batch(2, 10, &ids, 0, 2);
-        let plain = costs(&mut model, &batch, None);
+        let double = |x: &Tensor| Ok(x * 2.0);
+        let found = costs(&mut model, &batch, 0, Scope::Masked, &double);
+        assert_ne!(found.clean, found.spliced[0].ce);
+        assert!(
+            found.spliced[0]
+                .divergence
+                .iter()
+                .flatten()
+                .any(|kl| *kl > 0.0)
+        );
+    }
+}
+
+/// However splices are stacked, and whatever else is in the grid, each gives what it gives alone.
+#[test]
+fn stacking_changes_nothing_but_rounding() {
+    for mut model in models() {
         let info = model.info().unwrap().clone();
-        let mut pass = model
-            .begin(&batch.mask_tensor().unwrap(), CacheMode::OFF)
-            .unwrap();
-        let mut resid = pass.embed(&batch.input_tensor().unwrap(), 0).unwrap();
-        pass.blocks(0, 1, &mut resid).unwrap();
-        let (rows, index) = rows_where(&resid, &batch.positions(Scope::Masked)).unwrap();
-        resid = splice(&resid, &(rows * 2.0), &index).unwrap();
-        pass.blocks(1, info.n_layers, &mut resid).unwrap();
-        let positions = batch.next_token_targets();
-        let scored = Scored {
-            positions: &positions,
-            targets: &batch.target_ids,
+        let ids: Vec<i64> = (0..20).map(|i| (i * 37 + 11) % 460).collect();
+        let batch = batch(2, 10, &ids, 3, 2);
+        let double = |x: &Tensor| Ok(x * 2.0);
+        let half = |x: &Tensor| Ok(x * 0.5);
+        let zero = |x: &Tensor| Ok(x.zeros_like());
+        let scopes = vec![Scope::All, Scope::Masked];
+        let mut candidates = Vec::new();
+        for layer in 0..info.n_layers {
+            for with in [&double as &dyn Fn(&Tensor) -> _, &half, &zero] {
+                candidates.push(Candidate {
+                    layer,
+                    with: Replacement::Map(with),
+                    at: scopes.clone(),
+                });
+            }
+        }
+        let scored = [ScoredSet {
+            positions: batch.next_token_targets(),
             logit_offset: info.logit_offset,
+        }];
+        let mut run = |candidates: &[Candidate<'_>], stack| {
+            let options = GridOptions {
+                stack,
+                divergence: true,
+            };
+            run_grid(
+                &mut model,
+                &batch,
+                candidates,
+                &scored,
+                options,
+                &mut NoWatch,
+            )
+            .unwrap()
         };
-        assert_ne!(position_costs(&mut pass, &resid, &scored).unwrap(), plain);
+        let n_splices = candidates.len() * scopes.len();
+        let whole = run(&candidates, n_splices);
+        let suffixes: usize = (0..info.n_layers)
+            .map(|l| 6 * (info.n_layers - 1 - l))
+            .sum();
+        assert_eq!(whole.work.block_passes as usize, info.n_layers + suffixes);
+        assert_eq!(
+            whole.work.head_rows as usize,
+            whole.at[0].len() * (n_splices + 1)
+        );
+        for stack in [1, 2, 5] {
+            let other = run(&candidates, stack);
+            for (a, b) in whole.spliced.iter().zip(&other.spliced) {
+                assert_eq!((a.candidate, a.at), (b.candidate, b.at));
+                for (a, b) in a.ce[0].iter().zip(&b.ce[0]) {
+                    // f32 products of another number of rows, through at most a few small blocks.
+                    assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b}");
+                }
+            }
+        }
+        let alone = run(&candidates[2..3], 1);
+        for (a, b) in alone.spliced[0].ce[0].iter().zip(&whole.spliced[4].ce[0]) {
+            assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b}");
+        }
     }
 }

@@ -10,8 +10,8 @@ use super::compare::{self, Compared, Tolerance};
 use super::fixture::{Array, Tensors};
 use super::index::Tolerances;
 use super::report::Recorder;
-use crate::eval::{Batch, EvalError, Scored, position_costs};
-use crate::plugin::{CacheMode, LoadOptions, Model, Pass};
+use crate::eval::{Batch, EvalError, GridOptions, NoWatch, ScoredSet, run_grid};
+use crate::plugin::{CacheMode, LoadOptions, Model};
 
 /// Why a check could not be carried out.
 pub(super) type Failed = Box<dyn std::error::Error>;
@@ -132,7 +132,7 @@ fn one_case(
         tolerances.logits,
     )?;
     next_token(
-        record, name, case, about, &mut pass, &resid, &batch, tensors, tolerances,
+        record, name, case, about, model, &batch, tensors, tolerances,
     )
 }
 
@@ -143,8 +143,7 @@ fn next_token(
     name: &str,
     case: &str,
     about: &Value,
-    pass: &mut Pass,
-    last: &Tensor,
+    model: &mut Model,
     batch: &Batch,
     tensors: &Tensors,
     tolerances: &Tolerances,
@@ -153,19 +152,19 @@ fn next_token(
     if !tensors.has(&key) {
         return Ok(());
     }
-    let positions = batch.next_token_targets();
-    let ce = position_costs(
-        pass,
-        last,
-        &Scored {
-            positions: &positions,
-            targets: &batch.target_ids,
-            logit_offset: 1,
-        },
-    )?;
+    let scored = [ScoredSet {
+        positions: batch.next_token_targets(),
+        logit_offset: 1,
+    }];
+    let options = GridOptions {
+        stack: 1,
+        divergence: false,
+    };
+    let costs = run_grid(model, batch, &[], &scored, options, &mut NoWatch)?;
+    let ce = costs.scattered(0, &costs.clean, batch);
     let got = Array {
         shape: vec![batch.b, batch.t],
-        data: ce.iter().map(|v| f64::from(*v)).collect(),
+        data: ce.clone(),
     };
     let loss = tolerances.loss;
     record.compared(

@@ -5,13 +5,16 @@ use serde_json::Value;
 use tch::Tensor;
 
 use super::compare::{self, Tolerance};
-use super::ev::Explained;
+use super::ev::Variances;
 use super::fixture::{Array, Tensors};
 use super::forward::Failed;
 use super::index::Tolerances;
 use super::report::Recorder;
-use crate::eval::{Batch, Scope, Scored, position_costs, reconstruct_where, splice};
-use crate::plugin::{CacheMode, Model, Objective, Pass, Sae};
+use crate::eval::{
+    Batch, Candidate, EvalError, Explained, GridOptions, Replacement, Scope, ScoredSet, Watch,
+    Which, run_grid,
+};
+use crate::plugin::{Model, Objective, Pass, Sae};
 
 /// Everything the cases share.
 pub(super) struct LossRun<'a> {
@@ -31,7 +34,6 @@ struct Case<'a> {
     mask_rate: Vec<f64>,
     diffusion: bool,
     logit_offset: usize,
-    n_layers: usize,
     layer: usize,
 }
 
@@ -59,83 +61,114 @@ impl LossRun<'_> {
         about: &Value,
     ) -> Result<(), Failed> {
         let case = self.read(model, name, key)?;
-        let mut pass = model.begin(&case.batch.mask_tensor()?, CacheMode::OFF)?;
-        let mut resid = pass.embed(&case.batch.input_tensor()?, 0)?; // [b, t, d_model]
-        pass.blocks(0, case.layer + 1, &mut resid)?;
-        let resid_tolerance = self.tolerances.resid;
+        let wanted = splices(about)?;
+        let mut candidates = vec![Candidate {
+            layer: case.layer,
+            with: Replacement::Sae(self.sae),
+            at: wanted.iter().map(|(scope, _, _)| *scope).collect(),
+        }];
+        let variances = Variances::read(key, about, self.sae, self.rescaled, record)?;
+        candidates.extend(variances.candidates(case.layer));
+        let mut scored = vec![case.scored(case.logit_offset)];
+        if about.get("paper_code").is_some() {
+            // The released evaluation script's quirk: every position scored by its own logits.
+            scored.push(case.scored(0));
+        }
+        let recorded = |scope: &&str| self.tensors.has(&format!("{key}.splice_{scope}.logits"));
+        let mut taken = Taken {
+            resid: None,
+            logits: Vec::new(),
+            wanted: wanted
+                .iter()
+                .filter(|(_, name, _)| recorded(name))
+                .map(|(scope, _, _)| *scope)
+                .collect(),
+            explained: variances.explained(case.layer, model.info()?.d_model, &case.batch)?,
+        };
+        let options = GridOptions {
+            stack: candidates[0].at.len(),
+            divergence: false,
+        };
+        let costs = run_grid(
+            model,
+            &case.batch,
+            &candidates,
+            &scored,
+            options,
+            &mut taken,
+        )?;
+
+        let resid = taken.resid.ok_or("the grid kept no residual")?;
+        let tolerance = self.tolerances.resid;
         let outcome = compare::floats(
             &Array::of(&resid)?,
             &self.tensors.floats(&format!("{key}.resid"))?,
             Some(&case.batch.is_valid),
-            resid_tolerance,
+            tolerance,
         );
-        record.compared(&format!("{name}.resid"), resid_tolerance, outcome);
-
-        let mut last = resid.copy();
-        pass.blocks(case.layer + 1, case.n_layers, &mut last)?;
-        let base = self.costs(record, &case, &mut pass, &last, "", case.logit_offset)?;
-        let base_loss = self.losses(
+        record.compared(&format!("{name}.resid"), tolerance, outcome);
+        let clean = costs.scattered(0, &costs.clean, &case.batch);
+        self.costs(record, &case, &clean, "")?;
+        let base = self.losses(
             record,
             &case,
             &format!("{name}.base"),
             about.get("base"),
-            &base,
+            &clean,
         )?;
-        let mut spliced_all = None;
-        for (scope_name, want) in about
-            .get("splice")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
-            let scope = Scope::named(scope_name).ok_or_else(|| {
-                format!("splice scope {scope_name:?}: all, masked and unmasked are known")
-            })?;
-            let (_, x_hat, index) =
-                reconstruct_where(&resid, self.sae, &case.batch.positions(scope))?;
-            let mut spliced = splice(&resid, &x_hat, &index)?;
-            pass.blocks(case.layer + 1, case.n_layers, &mut spliced)?;
-            let ce = self.costs(
-                record,
-                &case,
-                &mut pass,
-                &spliced,
-                &format!("splice_{scope_name}."),
-                case.logit_offset,
-            )?;
-            self.logits(
-                record,
-                &case,
-                &mut pass,
-                &spliced,
-                &format!("splice_{scope_name}.logits"),
-            )?;
+        for (splice, (scope, scope_name, want)) in costs.spliced.iter().zip(&wanted) {
+            let ce = costs.scattered(0, &splice.ce, &case.batch);
+            self.costs(record, &case, &ce, &format!("splice_{scope_name}."))?;
+            if let Some((_, logits)) = taken.logits.iter().find(|(of, _)| of == scope) {
+                self.logits(
+                    record,
+                    &case,
+                    logits,
+                    &format!("splice_{scope_name}.logits"),
+                )?;
+            }
             let label = format!("{name}.splice_{scope_name}");
             let loss = self.losses(record, &case, &label, Some(want), &ce)?;
             self.deltas(
                 record,
                 &format!("{label}.delta"),
                 want.get("delta"),
-                &base_loss,
+                &base,
                 &loss,
             );
-            if scope == Scope::All {
-                spliced_all = Some(spliced);
-            }
         }
-        if let (Some(want), Some(spliced)) = (about.get("paper_code"), &spliced_all) {
-            self.paper_code(record, &case, &mut pass, &last, spliced, want)?;
+        if let Some(want) = about.get("paper_code") {
+            let label = format!("{name}.paper_code");
+            let ce = costs.scattered(1, &costs.clean, &case.batch);
+            let base = self.losses(
+                record,
+                &case,
+                &format!("{label}.base"),
+                want.get("base"),
+                &ce,
+            )?;
+            let all = costs
+                .spliced
+                .iter()
+                .find(|s| s.at == Scope::All)
+                .ok_or("paper_code needs the splice at all positions")?;
+            let ce = costs.scattered(1, &all.ce, &case.batch);
+            let loss = self.losses(
+                record,
+                &case,
+                &format!("{label}.splice_all"),
+                want.get("splice_all"),
+                &ce,
+            )?;
+            self.deltas(
+                record,
+                &format!("{label}.delta"),
+                want.get("delta"),
+                &base,
+                &loss,
+            );
         }
-        let explained = Explained {
-            key,
-            about,
-            batch: &case.batch,
-            resid: &resid,
-            sae: self.sae,
-            rescaled: self.rescaled,
-            tolerances: self.tolerances,
-        };
-        explained.run(record)
+        variances.compare(&taken.explained, self.tolerances, record)
     }
 
     fn read<'a>(&self, model: &Model, name: &str, key: &'a str) -> Result<Case<'a>, Failed> {
@@ -187,27 +220,23 @@ impl LossRun<'_> {
             mask_rate,
             diffusion,
             logit_offset: info.logit_offset,
-            n_layers: info.n_layers,
             layer,
         })
     }
 
-    /// Costs of the scored positions, compared with `<case>.<prefix>ce`.
+    /// Costs compared with `<case>.<prefix>ce`, if it was recorded. `ce`: `[b, t]`
     fn costs(
         &self,
         record: &mut Recorder<'_>,
         case: &Case<'_>,
-        pass: &mut Pass,
-        last: &Tensor,
+        ce: &[f64],
         prefix: &str,
-        logit_offset: usize,
-    ) -> Result<Vec<f32>, Failed> {
-        let ce = self.uncompared_costs(case, pass, last, logit_offset)?;
+    ) -> Result<(), Failed> {
         let key = format!("{}.{prefix}ce", case.key);
         if self.tensors.has(&key) {
             let got = Array {
                 shape: vec![case.batch.b, case.batch.t],
-                data: ce.iter().map(|v| f64::from(*v)).collect(),
+                data: ce.to_vec(),
             };
             let loss = self.tolerances.loss;
             record.compared(
@@ -216,55 +245,24 @@ impl LossRun<'_> {
                 compare::floats(&got, &self.tensors.floats(&key)?, None, loss),
             );
         }
-        Ok(ce)
-    }
-
-    fn uncompared_costs(
-        &self,
-        case: &Case<'_>,
-        pass: &mut Pass,
-        last: &Tensor,
-        logit_offset: usize,
-    ) -> Result<Vec<f32>, Failed> {
-        let positions = if case.diffusion {
-            case.batch.denoising_targets()
-        } else {
-            case.batch.next_token_targets()
-        };
-        Ok(position_costs(
-            pass,
-            last,
-            &Scored {
-                positions: &positions,
-                targets: &case.batch.target_ids,
-                logit_offset,
-            },
-        )?)
+        Ok(())
     }
 
     fn logits(
         &self,
         record: &mut Recorder<'_>,
         case: &Case<'_>,
-        pass: &mut Pass,
-        last: &Tensor,
+        logits: &Tensor,
         what: &str,
     ) -> Result<(), Failed> {
-        let key = format!("{}.{what}", case.key);
-        if self.tensors.has(&key) {
-            let shape = last.size();
-            let got = pass
-                .unembed(&last.f_reshape([-1, shape[2]])?)?
-                .f_reshape([shape[0], shape[1], -1])?;
-            let tolerance = self.tolerances.logits;
-            let outcome = compare::floats(
-                &Array::of(&got)?,
-                &self.tensors.floats(&key)?,
-                Some(&case.batch.is_valid),
-                tolerance,
-            );
-            record.compared(&format!("{}.{what}", case.name), tolerance, outcome);
-        }
+        let tolerance = self.tolerances.logits;
+        let outcome = compare::floats(
+            &Array::of(logits)?,
+            &self.tensors.floats(&format!("{}.{what}", case.key))?,
+            Some(&case.batch.is_valid),
+            tolerance,
+        );
+        record.compared(&format!("{}.{what}", case.name), tolerance, outcome);
         Ok(())
     }
 
@@ -275,7 +273,7 @@ impl LossRun<'_> {
         case: &Case<'_>,
         label: &str,
         want: Option<&Value>,
-        ce: &[f32],
+        ce: &[f64],
     ) -> Result<Vec<(&'static str, Option<f64>)>, Failed> {
         let named = aggregate(case, ce)?;
         let Some(want) = want else { return Ok(named) };
@@ -290,10 +288,7 @@ impl LossRun<'_> {
             }
         }
         let t = case.batch.t;
-        let rows: Vec<f64> = ce
-            .chunks_exact(t)
-            .map(|row| row.iter().map(|v| f64::from(*v)).sum())
-            .collect();
+        let rows: Vec<f64> = ce.chunks_exact(t).map(|row| row.iter().sum()).collect();
         let scored = if case.diffusion {
             case.batch.denoising_targets()
         } else {
@@ -356,47 +351,80 @@ impl LossRun<'_> {
             }
         }
     }
+}
 
-    /// The released evaluation script's quirk: every position scored by its own logits.
-    fn paper_code(
-        &self,
-        record: &mut Recorder<'_>,
-        case: &Case<'_>,
-        pass: &mut Pass,
-        last: &Tensor,
-        spliced: &Tensor,
-        want: &Value,
-    ) -> Result<(), Failed> {
-        let label = format!("{}.paper_code", case.name);
-        let base = self.uncompared_costs(case, pass, last, 0)?;
-        let base = self.losses(
-            record,
-            case,
-            &format!("{label}.base"),
-            want.get("base"),
-            &base,
-        )?;
-        let ce = self.uncompared_costs(case, pass, spliced, 0)?;
-        let loss = self.losses(
-            record,
-            case,
-            &format!("{label}.splice_all"),
-            want.get("splice_all"),
-            &ce,
-        )?;
-        self.deltas(
-            record,
-            &format!("{label}.delta"),
-            want.get("delta"),
-            &base,
-            &loss,
-        );
+impl Case<'_> {
+    /// The tokens whose costs count.
+    fn scored(&self, logit_offset: usize) -> ScoredSet {
+        ScoredSet {
+            positions: if self.diffusion {
+                self.batch.denoising_targets()
+            } else {
+                self.batch.next_token_targets()
+            },
+            logit_offset,
+        }
+    }
+}
+
+/// A splice of the manifest: its scope, the scope's name, what is expected.
+type Splice<'a> = (Scope, &'a str, &'a Value);
+
+fn splices(about: &Value) -> Result<Vec<Splice<'_>>, Failed> {
+    about
+        .get("splice")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, want)| {
+            let scope = Scope::named(name).ok_or_else(|| {
+                format!("splice scope {name:?}: all, masked and unmasked are known")
+            })?;
+            Ok((scope, name.as_str(), want))
+        })
+        .collect()
+}
+
+/// Tensors on their way through the grid.
+struct Taken {
+    resid: Option<Tensor>,
+    logits: Vec<(Scope, Tensor)>,
+    /// Splices whose logits at all positions were recorded.
+    wanted: Vec<Scope>,
+    explained: Explained,
+}
+
+impl Watch for Taken {
+    fn layer(&mut self, layer: usize, resid: &Tensor, x: &Tensor) -> Result<(), EvalError> {
+        self.resid = Some(resid.copy());
+        self.explained.layer(layer, resid, x)
+    }
+
+    fn reconstructed(
+        &mut self,
+        candidate: usize,
+        x: &Tensor,
+        x_hat: &Tensor,
+    ) -> Result<(), EvalError> {
+        self.explained.reconstructed(candidate, x, x_hat)
+    }
+
+    fn last(&mut self, pass: &mut Pass, which: Which, resid: &Tensor) -> Result<(), EvalError> {
+        let Which::Spliced { at, .. } = which else {
+            return Ok(());
+        };
+        if self.wanted.contains(&at) {
+            let shape = resid.size();
+            let rows = resid.f_reshape([-1, shape[2]])?;
+            let logits = pass.unembed(&rows)?.f_reshape([shape[0], shape[1], -1])?;
+            self.logits.push((at, logits));
+        }
         Ok(())
     }
 }
 
 /// The losses of a case by the names of the manifest.
-fn aggregate(case: &Case<'_>, ce: &[f32]) -> Result<Vec<(&'static str, Option<f64>)>, Failed> {
+fn aggregate(case: &Case<'_>, ce: &[f64]) -> Result<Vec<(&'static str, Option<f64>)>, Failed> {
     let flags = |flags: &[bool]| flags.iter().map(|v| u8::from(*v)).collect::<Vec<u8>>();
     let is_valid = flags(&case.batch.is_valid);
     if !case.diffusion {

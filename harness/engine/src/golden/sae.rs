@@ -10,7 +10,6 @@ use super::fixture::{Array, Tensors};
 use super::forward::Failed;
 use super::index::Tolerances;
 use super::report::Recorder;
-use crate::eval::rows_where;
 use crate::plugin::{Sae, SaeArchitecture};
 
 /// One SAE of the family, loaded.
@@ -136,7 +135,14 @@ fn check_case(
 ) -> Result<(), Failed> {
     let valid = tensors.integers(&format!("{case}.attention_mask"))?.flags();
     let resid = tensors.floats(&format!("{case}.resid"))?.tensor()?; // [b, t, d_model]
-    let (x, index) = rows_where(&resid, &valid)?; // [n, d_model]
+    let at: Vec<i64> = (0_i64..)
+        .zip(&valid)
+        .filter(|(_, valid)| **valid)
+        .map(|(i, _)| i)
+        .collect();
+    let index = Tensor::f_from_slice(&at)?;
+    let d_model = resid.size().last().copied().unwrap_or(0);
+    let x = resid.f_reshape([-1, d_model])?.f_index_select(0, &index)?; // [n, d_model]
     let pick = |array: Array<f64>| -> Result<Array<f64>, Failed> {
         let width = *array
             .shape

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, rc::Rc, time::Instant};
 use harness_core::{
     fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column},
     grid::{GridPlan, GridShape, Site},
+    loss::{DiffusionSums, LossError},
     units::UnitSums,
 };
 use harness_plan::{
@@ -16,16 +17,18 @@ use harness_plan::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use tch::{Kind, Tensor};
 
 use super::{
-    CellError, assets,
-    explained::{Explained, Place, Policy, unit_of},
-    memory,
+    CellError, assets, memory,
     session::{Progress, Session, json},
     shard::{FileRows, GridBatch, GridRow, GridRows, RolloutRows, ShardCounts},
 };
 use crate::{
-    eval::{Candidate, GridCosts, GridOptions, GridWork, Replacement, Scope, ScoredSet, run_grid},
+    eval::{
+        Candidate, EvalError, Explained, GridCosts, GridOptions, GridWork, Place, Policy,
+        Replacement, Scope, ScoredSet, Variance, run_grid, unit_of,
+    },
     plugin::{ModelInfo, Objective, Sae},
 };
 
@@ -265,11 +268,16 @@ fn candidates(members: &[Member], measures: Measures, objective: Objective) -> V
         layers.dedup();
         out.extend(layers.into_iter().map(|layer| Candidate {
             layer,
-            with: Replacement::Zero,
+            with: Replacement::Map(&zeros),
             at: vec![Scope::All],
         }));
     }
     out
+}
+
+/// The zero ablation.
+fn zeros(x: &Tensor) -> Result<Tensor, EvalError> {
+    Ok(x.f_zeros_like()?.f_to_kind(Kind::Float)?)
 }
 
 /// The logits that score a token, and their offset.
@@ -401,7 +409,8 @@ impl Run<'_> {
             )?;
             self.count(&mut counters, &costs, &batch);
             for (i, sums) in sums.iter_mut().enumerate() {
-                self.add(sums, i, &costs, &batch, is_diffusion);
+                self.add(sums, i, &costs, &batch, is_diffusion)
+                    .map_err(|error| CellError::Invalid(error.to_string()))?;
             }
             progress(source.counts().tokens.min(total), total, "tokens")?;
         }
@@ -460,7 +469,7 @@ impl Run<'_> {
         costs: &GridCosts,
         batch: &GridBatch,
         is_diffusion: bool,
-    ) {
+    ) -> Result<(), LossError> {
         let layer = self.candidates[i].layer;
         let t = batch.batch.t;
         // Every row brings its unit into being, counted tokens or not.
@@ -471,25 +480,28 @@ impl Run<'_> {
         for at in costs.at.first().into_iter().flatten() {
             sums.add(unit_of(batch.ordinals[at / t]), counted, 1.0);
         }
-        let mut add = |pass: Option<SpliceKind>, ce: &[Vec<f64>]| {
+        let mut add = |pass: Option<SpliceKind>, ce: &[Vec<f64>]| -> Result<(), LossError> {
             for ((logits, _), (at, ce)) in self.sets.iter().zip(costs.at.iter().zip(ce)) {
                 let plain = sums.column(&cost_column(pass, *logits, false));
                 let weighted = sums
                     .column(&cost_column(pass, *logits, true))
                     .filter(|_| is_diffusion);
-                for (at, cost) in at.iter().zip(ce) {
-                    let row = at / t;
-                    let unit = unit_of(batch.ordinals[row]);
+                for row in by_row(at, ce, t) {
+                    let (r, n) = (row.row, row.costs.len() as u64);
+                    let cost: f64 = row.costs.iter().sum();
+                    let sum = DiffusionSums::of_row(r, batch.rates[r], cost, n, n)?;
+                    let unit = unit_of(batch.ordinals[r]);
                     if let Some(column) = plain {
-                        sums.add(unit, column, *cost);
+                        sums.add(unit, column, sum.ce);
                     }
                     if let Some(column) = weighted {
-                        sums.add(unit, column, cost / batch.rates[row]);
+                        sums.add(unit, column, sum.weighted_ce);
                     }
                 }
             }
+            Ok(())
         };
-        add(None, &costs.clean);
+        add(None, &costs.clean)?;
         let mut divergences = Vec::new();
         for splice in &costs.spliced {
             let kind = match (splice.candidate, self.candidates[splice.candidate].with) {
@@ -497,12 +509,12 @@ impl Run<'_> {
                     Scope::All => SpliceKind::All,
                     _ => SpliceKind::Policy,
                 },
-                (candidate, Replacement::Zero) if self.candidates[candidate].layer == layer => {
+                (candidate, Replacement::Map(_)) if self.candidates[candidate].layer == layer => {
                     SpliceKind::Zero
                 }
                 _ => continue,
             };
-            add(Some(kind), &splice.ce);
+            add(Some(kind), &splice.ce)?;
             if let Some(divergence) = &splice.divergence {
                 divergences.push((kind, divergence));
             }
@@ -515,6 +527,7 @@ impl Run<'_> {
                 sums.add(unit_of(batch.ordinals[at / t]), column, *value);
             }
         }
+        Ok(())
     }
 
     /// The work of a batch.
@@ -540,6 +553,25 @@ impl Run<'_> {
     }
 }
 
+/// Costs of one row of a batch.
+struct RowCosts<'a> {
+    row: usize,
+    costs: &'a [f64],
+}
+
+/// Costs at ascending flat positions `at`, by row of `t` positions.
+fn by_row<'a>(at: &'a [usize], costs: &'a [f64], t: usize) -> impl Iterator<Item = RowCosts<'a>> {
+    let mut start = 0;
+    at.chunk_by(move |a, b| a / t == b / t).map(move |own| {
+        let from = start;
+        start += own.len();
+        RowCosts {
+            row: own[0] / t,
+            costs: &costs[from..start],
+        }
+    })
+}
+
 fn output(
     i: usize,
     mut units: UnitSums,
@@ -548,11 +580,11 @@ fn output(
     n_batches: u64,
 ) -> Result<FidelityOutput, CellError> {
     debug_assert!(units.len() <= UNITS);
-    let (moments, moments_robust) = explained.finish(i, &mut units)?;
+    let Variance { all, robust, .. } = explained.finish(i, &mut units)?;
     Ok(FidelityOutput {
         units,
-        moments,
-        moments_robust,
+        moments: all,
+        moments_robust: robust,
         n_rows: counts.rows,
         n_tokens: counts.tokens,
         n_batches,

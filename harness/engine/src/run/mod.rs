@@ -6,7 +6,6 @@
 mod assets;
 mod error;
 mod explain;
-mod explained;
 mod features;
 mod fidelity;
 mod generate;

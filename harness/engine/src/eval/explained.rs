@@ -10,10 +10,10 @@ use harness_core::{
 use harness_kernels::{centred_moments, residual_moments};
 use tch::Tensor;
 
-use crate::eval::{Batch, EvalError, Scope, Watch};
+use super::{Batch, EvalError, Scope, Watch};
 
 /// A row's unit by its place in the shard, so that batches do not matter.
-pub(super) fn unit_of(ordinal: u64) -> usize {
+pub fn unit_of(ordinal: u64) -> usize {
     (ordinal % UNITS as u64) as usize
 }
 
@@ -104,21 +104,28 @@ struct Part {
 
 /// Where an SAE's explained variance is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) layer: usize,
-    pub(super) policy: Policy,
+pub struct Place {
+    /// The layer, from 0.
+    pub layer: usize,
+    /// The tokens.
+    pub policy: Policy,
 }
 
 /// The tokens an SAE was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Policy {
+pub enum Policy {
+    /// All, of clean text.
     Clean,
+    /// The masked ones.
     Mask,
+    /// The visible ones.
     Unmask,
 }
 
 impl Policy {
-    pub(super) fn named(name: &str) -> Option<Self> {
+    /// The policy of this name: `clean`, `mask`, `unmask`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         match name {
             "clean" => Some(Self::Clean),
             "mask" => Some(Self::Mask),
@@ -127,7 +134,9 @@ impl Policy {
         }
     }
 
-    pub(super) fn scope(self) -> Scope {
+    /// Its positions.
+    #[must_use]
+    pub fn scope(self) -> Scope {
         match self {
             Self::Clean => Scope::All,
             Self::Mask => Scope::Masked,
@@ -136,8 +145,19 @@ impl Policy {
     }
 }
 
+/// What an SAE explains of the residual.
+#[derive(Clone, Debug)]
+pub struct Variance {
+    /// Moments of all tokens of its policy.
+    pub all: EvMoments,
+    /// Moments without massive activations.
+    pub robust: EvMoments,
+    /// Mean over tokens of 1 - |r|² / |x - m|², m the mean of the token's row.
+    pub token_mean: Option<f64>,
+}
+
 /// Sums of all SAEs of a grid.
-pub(super) struct Explained {
+pub struct Explained {
     places: Vec<Option<Place>>,
     clean: BTreeMap<Place, Clean>,
     errors: Vec<Option<Errors>>,
@@ -148,7 +168,8 @@ pub(super) struct Explained {
 
 impl Explained {
     /// Of candidates at these places; `None` for those that are no SAE.
-    pub(super) fn new(places: &[Option<Place>], d_model: usize) -> Self {
+    #[must_use]
+    pub fn new(places: &[Option<Place>], d_model: usize) -> Self {
         let side = || Side::new(d_model);
         let clean = || Clean {
             all: side(),
@@ -169,26 +190,25 @@ impl Explained {
         }
     }
 
-    /// Begins a batch.
-    pub(super) fn begin(&mut self, batch: &Batch, ordinals: &[u64]) {
+    /// Begins a batch, whose rows have these places in their shard: `[b]`.
+    pub fn begin(&mut self, batch: &Batch, ordinals: &[u64]) {
         self.batch = Some((batch.clone(), ordinals.to_vec()));
         self.parts.clear();
     }
 
     /// Columns of [`Explained::finish`].
-    pub(super) fn columns() -> impl Iterator<Item = &'static str> {
+    pub fn columns() -> impl Iterator<Item = &'static str> {
         EV_COLUMNS
             .into_iter()
             .chain(EV_ROBUST_COLUMNS)
             .chain(EV_TOKEN_COLUMNS)
     }
 
-    /// Adds the sums of candidate `i` to `units` and returns its moments, all and without massive activations.
-    pub(super) fn finish(
-        &self,
-        i: usize,
-        units: &mut UnitSums,
-    ) -> Result<(EvMoments, EvMoments), EvalError> {
+    /// Adds the sums of candidate `i` to the units there are, and returns its moments.
+    ///
+    /// # Errors
+    /// A candidate that is no SAE.
+    pub fn finish(&self, i: usize, units: &mut UnitSums) -> Result<Variance, EvalError> {
         let lost = || EvalError::Shape(format!("candidate {i} is no SAE of the grid"));
         let place = self.places.get(i).copied().flatten().ok_or_else(lost)?;
         let clean = self.clean.get(&place).ok_or_else(lost)?;
@@ -208,9 +228,8 @@ impl Explained {
             let Some(column) = units.column(name) else {
                 continue;
             };
-            // Units without a row stay out, so that they are not drawn.
-            for unit in 0..units.len() {
-                units.add(unit, column, values[unit]);
+            for (unit, value) in values.iter().enumerate().take(units.len()) {
+                units.add(unit, column, *value);
             }
         }
         let moments = |x: &Side, r: &Side| {
@@ -219,10 +238,12 @@ impl Explained {
             EvMoments::from_sums(n as u64, sum_x, x2, sum_r, r2)
                 .map_err(|error| EvalError::Shape(error.to_string()))
         };
-        Ok((
-            moments(&clean.all, &errors.all)?,
-            moments(&clean.robust, &errors.robust)?,
-        ))
+        let token_n: f64 = errors.token_n.iter().sum();
+        Ok(Variance {
+            all: moments(&clean.all, &errors.all)?,
+            robust: moments(&clean.robust, &errors.robust)?,
+            token_mean: (token_n > 0.0).then(|| errors.token_sum.iter().sum::<f64>() / token_n),
+        })
     }
 
     /// The tokens of `place` in the batch under way, with their sums added.
