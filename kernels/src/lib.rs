@@ -17,6 +17,7 @@
 //! Every function runs where its tensors are. On a CPU it is a loop of ours compiled for several instruction sets, or
 //! libtorch where that is faster; each module says which. Elsewhere it goes through libtorch.
 
+mod bags;
 mod check;
 pub mod clean;
 mod collect;

@@ -2,6 +2,7 @@
 //! instruction set of the machine.
 
 mod against_reference;
+mod bags;
 mod common;
 mod moments;
 mod selection;
