@@ -5,4 +5,5 @@ mod against_reference;
 mod bags;
 mod common;
 mod moments;
+mod rows;
 mod selection;
