@@ -8,12 +8,9 @@ use crate::{
     host::{self, Element, numbers},
     pool,
     simd::{Level, levels},
+    softmax::{BLOCK, LANES, Row, max_body, normalisers},
 };
 
-/// Numbers that are in flight at a time.
-const LANES: usize = 16;
-/// Rows of a task.
-const BLOCK: usize = 4;
 /// Most numbers taken to f64 at a time on a device.
 const CHUNK_ELEMENTS: i64 = 1 << 26;
 
@@ -26,20 +23,6 @@ pub struct CleanRows {
     logits: Tensor,
     /// Largest logit and log of the sum of exponentials above it of each row, where the logits are on the host.
     rows: Vec<Row>,
-}
-
-/// Normaliser of one row: the log-sum-exp is `max + log_sum`.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    max: f32,
-    /// Sum of `exp(logit - max)`.
-    sum: f64,
-}
-
-impl Row {
-    fn log_sum_exp(self) -> f64 {
-        f64::from(self.max) + self.sum.ln()
-    }
 }
 
 impl CleanRows {
@@ -60,7 +43,7 @@ impl CleanRows {
         }
         let logits = host::plain(logits)?;
         let rows = if host::is_host(&logits) {
-            numbers!(logits, slice => normalisers(slice, n as usize, v as usize))
+            numbers!(logits, slice => normalisers(slice, v as usize))
         } else {
             Vec::new()
         };
@@ -177,21 +160,6 @@ fn host_targets(kernel: &'static str, targets: &Tensor, n: i64, v: i64) -> Resul
         .collect()
 }
 
-fn normalisers<T: Element>(logits: &[T], n: usize, v: usize) -> Vec<Row> {
-    let level = Level::current();
-    let tasks: Vec<_> = logits.chunks(v * BLOCK).collect();
-    let mut rows = Vec::with_capacity(n);
-    for part in pool::run(tasks, logits.len(), |block| {
-        block
-            .chunks_exact(v)
-            .map(|row| normaliser(level, row))
-            .collect::<Vec<_>>()
-    }) {
-        rows.extend(part);
-    }
-    rows
-}
-
 fn compare<S: Element, C: Element>(
     spliced: &[S],
     clean: &[C],
@@ -219,50 +187,8 @@ fn compare<S: Element, C: Element>(
 }
 
 levels! {
-    fn normaliser<T: Element>(logits: &[T]) -> Row = normaliser_body;
-}
-
-levels! {
     /// Normaliser of the spliced row, and the sum of `exp(clean - max) · (clean - spliced)`.
     fn row_sums<S: Element, C: Element>(spliced: &[S], clean: &[C], clean_max: f32) -> (Row, f64) = sums_body;
-}
-
-/// Largest number, NaN passed over: what it spoils shows in the sums.
-#[inline(always)]
-pub(crate) fn max_body<T: Element>(logits: &[T]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = logits.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            let l = chunk[lane].f32();
-            lanes[lane] = if l > lanes[lane] { l } else { lanes[lane] };
-        }
-    }
-    for (lane, l) in lanes.iter_mut().zip(rest) {
-        *lane = if l.f32() > *lane { l.f32() } else { *lane };
-    }
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
-}
-
-#[inline(always)]
-fn normaliser_body<T: Element>(logits: &[T]) -> Row {
-    let max = max_body(logits);
-    let mut sums = [0.0f64; LANES];
-    let chunks = logits.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            sums[lane] += f64::from(exp(chunk[lane].f32() - max));
-        }
-    }
-    for (sum, l) in sums.iter_mut().zip(rest) {
-        *sum += f64::from(exp(l.f32() - max));
-    }
-    Row {
-        max,
-        sum: sums.iter().sum(),
-    }
 }
 
 #[inline(always)]

@@ -7,6 +7,7 @@
 //! | [`steer`] | add a direction per row and position to a residual stream (Eq. 13) |
 //! | [`loss`] | cross-entropy of rows against targets, chunk by chunk |
 //! | [`stats`] | arg-max, two largest probabilities and entropy of a row of logits |
+//! | [`jaccard`] | overlap of two sets of latents a row (Eq. 20) |
 //! | [`moments`] | sums of residual rows that explained variance is made of, in f64 |
 //! | [`clean`] | cross-entropy and divergence of spliced logits against kept clean ones |
 //! | [`peak`] | what matrix products and memory of this machine do at best |
@@ -17,12 +18,14 @@
 //! Every function runs where its tensors are. On a CPU it is a loop of ours compiled for several instruction sets, or
 //! libtorch where that is faster; each module says which. Elsewhere it goes through libtorch.
 
+mod bags;
 mod check;
 pub mod clean;
 mod collect;
 mod error;
 mod exp;
 mod host;
+pub mod jaccard;
 pub mod loss;
 pub mod moments;
 pub mod peak;
@@ -30,6 +33,7 @@ mod pool;
 pub mod reference;
 mod select;
 pub mod simd;
+mod softmax;
 pub mod sparse;
 pub mod stats;
 pub mod steer;
@@ -38,7 +42,8 @@ pub mod train;
 
 pub use clean::{CleanRows, ce_kl_rows};
 pub use error::{KernelError, Result};
-pub use loss::{cross_entropy_chunked, cross_entropy_rows};
+pub use jaccard::jaccard_rows;
+pub use loss::{cross_entropy_chunked, cross_entropy_head, cross_entropy_rows};
 pub use moments::{CentredMoments, ResidualMoments, centred_moments, residual_moments};
 pub use sparse::{Groups, accumulate_rows, decode_sparse, rows_dot};
 pub use stats::{TokenStats, token_stats};

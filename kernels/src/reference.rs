@@ -1,6 +1,6 @@
 //! Plain loops over slices that say what the fast functions compute. Row-major, accumulation in f64.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 /// Active latents of one row: `(act, latent)`, largest first, ties to the lower latent, NaN largest and active.
 #[must_use]
@@ -134,4 +134,20 @@ pub fn kl_row(clean: &[f32], spliced: &[f32]) -> f64 {
             p => p * (s - c),
         })
         .sum()
+}
+
+/// `|A ∩ B| / |A ∪ B|` of two lists of latents; negative ones are unused, two empty sets are equal.
+#[must_use]
+pub fn jaccard_row(a: &[i64], b: &[i64]) -> f64 {
+    let set = |s: &[i64]| {
+        s.iter()
+            .copied()
+            .filter(|&l| l >= 0)
+            .collect::<BTreeSet<i64>>()
+    };
+    let (a, b) = (set(a), set(b));
+    match a.union(&b).count() {
+        0 => 1.0,
+        union => a.intersection(&b).count() as f64 / union as f64,
+    }
 }

@@ -4,7 +4,13 @@
 
 use tch::{Kind, Tensor};
 
-use crate::{Result, check};
+pub use crate::bags::Form;
+use crate::{
+    KernelError, Result,
+    bags::{self, Bags},
+    check,
+    host::{self, numbers},
+};
 
 /// Sums mode of libtorch's embedding bag.
 const SUM: i64 = 0;
@@ -13,12 +19,30 @@ const CHUNK_ELEMENTS: i64 = 1 << 24;
 
 /// `x_hat[i] = Σ_j acts[i, j] · w_dec[latents[i, j]] + b_dec` (Eq. 2).
 ///
-/// `acts: [n, w] f32`, `latents: [n, w] i64` with -1 for unused slots, `w_dec: [d_sae, d_model]`,
-/// `b_dec: [d_model]` gives `[n, d_model] f32`.
+/// `acts: [n, w] f32`, `latents: [n, w] i64` with -1 for unused slots, `w_dec: [d_sae, d_model] f32 or bf16`,
+/// `b_dec: [d_model]` gives `[n, d_model] f32`. On a CPU sums are f32 for bf16 rows too and nothing is rounded to
+/// bf16; a NaN act or row makes the rows it is part of NaN.
 ///
 /// # Errors
 /// Latents out of range, shapes that do not fit, or libtorch.
 pub fn decode_sparse(
+    acts: &Tensor,
+    latents: &Tensor,
+    w_dec: &Tensor,
+    b_dec: Option<&Tensor>,
+) -> Result<Tensor> {
+    let (d_sae, d_model) = check::matrix("decode_sparse", "w_dec", w_dec)?;
+    let size = if w_dec.kind() == Kind::BFloat16 { 2 } else { 4 };
+    let form = Form::choose(latents.numel(), d_sae as usize, d_model as usize, size);
+    decode_sparse_as(form, acts, latents, w_dec, b_dec)
+}
+
+/// [`decode_sparse`] in a form of the caller's choice, for tests and timings; the form changes no bit.
+///
+/// # Errors
+/// As [`decode_sparse`].
+pub fn decode_sparse_as(
+    form: Form,
     acts: &Tensor,
     latents: &Tensor,
     w_dec: &Tensor,
@@ -29,8 +53,13 @@ pub fn decode_sparse(
     let (d_sae, d_model) = check::matrix(NAME, "w_dec", w_dec)?;
     check::shape(NAME, "latents", latents, &[n, w])?;
     check::indices(NAME, "latents", latents, -1, d_sae)?;
-    let mut out = if n * w == 0 {
+    let mut out = if n * w * d_model == 0 {
         Tensor::f_zeros([n, d_model], (Kind::Float, acts.device()))?
+    } else if host::is_host(acts) && (form != Form::Libtorch || w_dec.kind() != Kind::Float) {
+        let acts = acts.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let latents = latents.f_contiguous()?;
+        let slots = Bags::from_slots(host::slice(&acts)?, host::slice(&latents)?, w as usize);
+        sum_on_host(&slots, w_dec, form)?
     } else {
         let used = latents.f_ge(0)?; // [n, w]
         let ends = used
@@ -107,7 +136,25 @@ impl Groups {
         check::shape(NAME, "rows", rows, &[n, d])?;
         check::shape(NAME, "weights", weights, &[n, w])?;
         let weights = weights.f_flatten(0, -1)?.f_index_select(0, &self.slots)?; // [m]
-        bags(rows, &self.rows, &self.starts, &weights)
+        let d_sae = self.counts.numel();
+        let form = Form::choose(self.rows.numel(), n as usize, d as usize, 4);
+        let libtorch = form == Form::Libtorch && rows.kind() == Kind::Float;
+        if !host::is_host(rows) || d_sae == 0 || d == 0 || libtorch {
+            return bags(rows, &self.rows, &self.starts, &weights);
+        }
+        let mut starts = vec![0];
+        let ends = self.counts.f_cumsum(0, Kind::Int64)?;
+        starts.extend(host::slice::<i64>(&ends)?.iter().map(|&end| end as usize));
+        let weights = weights.f_to_kind(Kind::Float)?;
+        let slots = Bags {
+            starts,
+            rows: host::slice::<i64>(&self.rows)?
+                .iter()
+                .map(|&row| row as u32)
+                .collect(),
+            weights: host::slice::<f32>(&weights)?.to_vec(),
+        };
+        Ok(sum_on_host(&slots, rows, form)?.f_to_kind(rows.kind())?)
     }
 }
 
@@ -166,6 +213,26 @@ pub fn rows_dot(rows: &Tensor, table: &Tensor, latents: &Tensor) -> Result<Tenso
         Tensor::f_cat(&parts, 0)? // [n, w]
     };
     Ok(out.f_masked_fill(&latents.f_lt(0)?, 0)?)
+}
+
+/// Weighted sums of rows of `table: [rows, d]` on a CPU: `[bags, d] f32`.
+fn sum_on_host(slots: &Bags, table: &Tensor, form: Form) -> Result<Tensor> {
+    const NAME: &str = "decode_sparse";
+    let (rows, d) = check::matrix(NAME, "w_dec", table)?;
+    if u32::try_from(rows).is_err() {
+        return Err(KernelError::Range {
+            kernel: NAME,
+            operand: "rows of the table",
+            found: rows,
+            expected: format!("0 to {}", u32::MAX),
+        });
+    }
+    let table = host::plain(table)?;
+    let n = slots.starts.len() as i64 - 1;
+    let mut out = Tensor::f_empty([n, d], (Kind::Float, table.device()))?;
+    let sums = host::slice_mut(&mut out)?;
+    numbers!(table, table => bags::sum(slots, table, d as usize, form, sums));
+    Ok(out)
 }
 
 /// First element of each bag, from the ends of the bags.

@@ -2,6 +2,8 @@
 //! instruction set of the machine.
 
 mod against_reference;
+mod bags;
 mod common;
 mod moments;
+mod rows;
 mod selection;

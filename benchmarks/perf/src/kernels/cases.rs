@@ -3,7 +3,9 @@
 use anyhow::Result;
 use harness_kernels::{
     CleanRows, Encoder, ce_kl_rows, centred_moments, cross_entropy_rows, decode_sparse,
-    encode_topk, residual_moments, steer_add, token_stats, topk_active,
+    encode_topk, residual_moments,
+    sparse::{Form, decode_sparse_as},
+    steer_add, token_stats, topk_active,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -101,14 +103,54 @@ fn decoding() -> Result<Vec<Case>> {
                 let rows = randn(&[WIDTH, d], kind);
                 let acts = randn(&[N, k], Kind::Float).abs();
                 let latents = randn(&[N, WIDTH], Kind::Float).f_topk(k, -1, true, true)?.1;
-                cases.push(Case {
-                    name: "decode_sparse",
-                    shape: format!("{N} x {k} of {WIDTH} x {d} {}", short(kind)),
-                    flops: 2.0 * (N * k * d) as f64,
-                    kind: Kind::Float,
-                    bytes: (WIDTH * d) as f64 * size(kind) + (N * d * 4) as f64,
-                    run: Box::new(move || Ok(drop(decode_sparse(&acts, &latents, &rows, None)?))),
-                });
+                let taken = Form::choose(
+                    (N * k) as usize,
+                    WIDTH as usize,
+                    d as usize,
+                    size(kind) as usize,
+                );
+                let mut case = |name, run| {
+                    cases.push(Case {
+                        name,
+                        shape: format!("{N} x {k} of {WIDTH} x {d} {}", short(kind)),
+                        flops: 2.0 * (N * k * d) as f64,
+                        kind: Kind::Float,
+                        bytes: (WIDTH * d) as f64 * size(kind) + (N * d * 4) as f64,
+                        run,
+                    });
+                };
+                for form in [Form::Direct, Form::Libtorch, Form::Packed] {
+                    if form == Form::Libtorch && kind == Kind::BFloat16 {
+                        continue; // it would round the sums to bf16
+                    }
+                    let (acts, latents, rows) = (
+                        acts.shallow_clone(),
+                        latents.shallow_clone(),
+                        rows.shallow_clone(),
+                    );
+                    case(
+                        match (form, form == taken) {
+                            (Form::Direct, true) => "decode_sparse direct (taken)",
+                            (Form::Direct, false) => "decode_sparse direct",
+                            (Form::Libtorch, true) => "decode_sparse libtorch (taken)",
+                            (Form::Libtorch, false) => "decode_sparse libtorch",
+                            (Form::Packed, true) => "decode_sparse packed (taken)",
+                            (Form::Packed, false) => "decode_sparse packed",
+                        },
+                        Box::new(move || {
+                            Ok(drop(decode_sparse_as(form, &acts, &latents, &rows, None)?))
+                        }),
+                    );
+                }
+                let weights = acts.f_to_kind(kind)?;
+                case(
+                    "decode libtorch dense",
+                    Box::new(move || {
+                        let mut dense = Tensor::f_zeros([N, WIDTH], (kind, Device::Cpu))?;
+                        let dense = dense.f_scatter_(1, &latents, &weights)?;
+                        Ok(drop(dense.f_matmul(&rows)?))
+                    }),
+                );
             }
         }
     }

@@ -74,10 +74,10 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Send a cell.
-    pub fn run(&mut self, cell: &Cell) {
+    /// Send cells that are run together.
+    pub fn run(&mut self, cells: &[&Cell]) {
         self.say(&ToWorker::Run {
-            cells: vec![cell.clone()],
+            cells: cells.iter().map(|cell| (*cell).clone()).collect(),
         });
     }
 

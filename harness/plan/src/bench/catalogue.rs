@@ -5,7 +5,8 @@ use std::{
 
 use harness_core::suggest;
 
-use crate::{bench::BenchSpec, config::ConfigError, exit};
+use super::{BenchFile, BenchSpec, RowKind, SameSpec, ViewSpec};
+use crate::{config::ConfigError, exit};
 
 /// The bench files of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,16 @@ pub enum BenchError {
         /// Why.
         source: io::Error,
     },
+    /// A bench is the same as one that is the same as another.
+    #[error(
+        "{path}: `same_as` names {name}, which has no rows of its own; name the bench it takes them from"
+    )]
+    Twice {
+        /// The file.
+        path: String,
+        /// The bench it names.
+        name: String,
+    },
     /// The file is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -52,7 +63,9 @@ impl BenchError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             BenchError::Unknown { .. } => exit::USAGE,
-            BenchError::Io { .. } | BenchError::Config(_) => exit::CONFIG,
+            BenchError::Io { .. } | BenchError::Twice { .. } | BenchError::Config(_) => {
+                exit::CONFIG
+            }
         }
     }
 }
@@ -97,6 +110,17 @@ impl Catalogue {
     /// # Errors
     /// When there is none of this name, or its file is wrong.
     pub fn load(&self, name: &str) -> Result<BenchSpec, BenchError> {
+        let mut spec = match self.file(name)? {
+            BenchFile::Own(spec) => *spec,
+            BenchFile::Same(same) => self.same(&same)?,
+        };
+        if spec.kinds() != [RowKind::Steering] && spec.kinds() != [RowKind::Catalogue] {
+            spec.views = self.views(&spec);
+        }
+        Ok(spec)
+    }
+
+    fn file(&self, name: &str) -> Result<BenchFile, BenchError> {
         let (stem, path) = match name.strip_suffix(".toml") {
             Some(stem) => (
                 stem.rsplit('/').next().unwrap_or(stem).to_owned(),
@@ -117,7 +141,46 @@ impl Catalogue {
             path: path.clone(),
             source,
         })?;
-        Ok(BenchSpec::parse(&stem, &path.display().to_string(), &text)?)
+        Ok(BenchFile::parse(&stem, &path.display().to_string(), &text)?)
+    }
+
+    fn same(&self, same: &SameSpec) -> Result<BenchSpec, BenchError> {
+        let mut bases = Vec::new();
+        for name in &same.same_as {
+            match self.file(name)? {
+                BenchFile::Own(spec) => bases.push(*spec),
+                BenchFile::Same(_) => {
+                    return Err(BenchError::Twice {
+                        path: same.origin.clone(),
+                        name: name.clone(),
+                    });
+                }
+            }
+        }
+        Ok(same.of(bases)?)
+    }
+
+    /// Figures of the catalogue that are the same as a bench alone, and the bench itself when it is a figure. Files that are
+    /// wrong are no figures; loading them says why.
+    fn views(&self, spec: &BenchSpec) -> Vec<ViewSpec> {
+        let view = |of: &BenchSpec| ViewSpec {
+            name: of.name.clone(),
+            title: of.title.clone(),
+            table: of.table,
+            rows: of.rows.iter().map(super::RowSpec::id).collect(),
+        };
+        if spec.table.is_figure() {
+            return vec![view(spec)];
+        }
+        let same = self.names.iter().filter_map(|name| match self.file(name) {
+            Ok(BenchFile::Same(same)) if same.same_as == [spec.name.as_str()] => {
+                self.same(&same).ok()
+            }
+            _ => None,
+        });
+        same.filter(|figure| figure.table.is_figure())
+            .map(|figure| view(&figure))
+            .collect()
     }
 
     /// All benches, broken ones with the reason.
@@ -151,7 +214,25 @@ mod tests {
         for entry in catalogue.entries() {
             entry.spec.unwrap_or_else(|e| panic!("{}: {e}", entry.name));
         }
-        assert_eq!(catalogue.names(), ["fig10", "fig9", "table2", "table4"]);
+        assert_eq!(
+            catalogue.names(),
+            [
+                "fidelity",
+                "fig10",
+                "fig12",
+                "fig3",
+                "fig6",
+                "fig7",
+                "fig8",
+                "fig9",
+                "table1",
+                "table2",
+                "table3",
+                "table4",
+                "transfer",
+                "transfer-rollouts"
+            ]
+        );
     }
 
     /// Table 2 is the mean over k of the rows of Fig. 9 and Fig. 10, so its rows must be theirs.
@@ -190,6 +271,35 @@ mod tests {
                 .sum::<usize>(),
             36
         );
+    }
+
+    #[test]
+    fn grid_benches_know_their_figures() {
+        let catalogue = shipped();
+        let views = |name: &str| -> Vec<String> {
+            let spec = catalogue.load(name).unwrap();
+            spec.views.into_iter().map(|view| view.name).collect()
+        };
+        assert_eq!(views("fidelity"), ["fig3", "fig7", "fig8"]);
+        assert_eq!(views("transfer"), ["fig12"]);
+        assert_eq!(views("fig7"), ["fig7"]);
+        let fig6 = catalogue.load("fig6").unwrap();
+        assert_eq!(fig6.kinds(), [RowKind::Documents, RowKind::Rollouts]);
+        assert_eq!(
+            fig6.store,
+            catalogue.load("transfer-rollouts").unwrap().store
+        );
+        assert!(fig6.rows.iter().all(|row| row.model == "dream-sft"));
+    }
+
+    #[test]
+    fn the_same_as_the_same_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine.toml");
+        fs::write(&file, "title = 'x'\nsame_as = 'fig3'\n").unwrap();
+        let error = shipped().load(file.to_str().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("names fig3"), "{error}");
+        assert_eq!(error.exit_code(), 3);
     }
 
     #[test]

@@ -1,9 +1,21 @@
 //! Bench files: what to run. `benchmarks/tables/*.toml` → [`BenchSpec`], strictly checked.
+//!
+//! A bench is of one of these kinds, which its `table` decides: steering (texts are steered and scored), grid (SAEs are
+//! spliced into passes over documents, or over continuations of prompts), catalogue (SAE sets are listed). A file that says
+//! `same_as` takes rows, settings and results from other benches.
 
 mod catalogue;
+mod kind;
+mod overrides;
+mod same;
 mod settings;
 mod spec;
 
 pub use catalogue::{BenchError, Catalogue, TablesEntry};
-pub use settings::{Overrides, Settings, SettingsPatch};
-pub use spec::{BenchSpec, PaperName, Profile, RowSpec, TableKind, VariantSpec};
+pub use kind::{RowKind, TableKind};
+pub use overrides::Overrides;
+pub use same::{BenchFile, SameSpec};
+pub use settings::{
+    DocumentSettings, GridSettings, RolloutSettings, Settings, SettingsPatch, SteeringSettings,
+};
+pub use spec::{BenchSpec, PaperName, Profile, RowId, RowSpec, VariantSpec, ViewSpec};

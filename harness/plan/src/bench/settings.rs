@@ -1,33 +1,32 @@
 use std::ops::Range;
 
-use crate::config::{ConfigError, Document, Problem, Table};
+use harness_core::suggest;
+
+use super::RowKind;
+use crate::{
+    config::{ConfigError, Problem, Table},
+    stages::{DocumentPolicy, Measures},
+};
 
 const COUNT: Range<i64> = 1..u32::MAX as i64 + 1;
 
-/// Defines the settings twice: as a patch, in which anything may be missing, and complete.
-macro_rules! settings {
-    (required { $( $(#[$doc:meta])* $field:ident: $ty:ty = $read:expr, )* }
-     optional { $( $(#[$odoc:meta])* $ofield:ident: $oty:ty = $oread:expr, )* }) => {
+/// Defines the patch: every setting there is, of any kind of bench, and any of them may be missing.
+macro_rules! patch {
+    ($( $(#[$doc:meta])* $field:ident: $ty:ty = $read:expr, )*) => {
         /// Settings of one level: a bench file, a profile, a row, a variant, or the command line.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct SettingsPatch {
             $( $(#[$doc])* pub $field: Option<$ty>, )*
-            $( $(#[$odoc])* pub $ofield: Option<$oty>, )*
-        }
-
-        /// All settings of a row.
-        #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-        pub struct Settings {
-            $( $(#[$doc])* pub $field: $ty, )*
-            $( $(#[$odoc])* pub $ofield: Option<$oty>, )*
         }
 
         impl SettingsPatch {
-            /// Read every setting a table holds.
-            pub(super) fn read(table: &Table<'_, '_>) -> SettingsPatch {
+            /// Read every setting a table holds. One that these kinds of rows do not have is a problem.
+            pub(super) fn read(table: &Table<'_, '_>, kinds: &[RowKind]) -> SettingsPatch {
                 SettingsPatch {
-                    $( $field: ($read)(table, stringify!($field)), )*
-                    $( $ofield: ($oread)(table, stringify!($ofield)), )*
+                    $( $field: match is_had(table, kinds, stringify!($field)) {
+                        true => ($read)(table, stringify!($field)),
+                        false => None,
+                    }, )*
                 }
             }
 
@@ -35,21 +34,36 @@ macro_rules! settings {
             pub fn or(&self, lower: &SettingsPatch) -> SettingsPatch {
                 SettingsPatch {
                     $( $field: self.$field.clone().or_else(|| lower.$field.clone()), )*
-                    $( $ofield: self.$ofield.clone().or_else(|| lower.$ofield.clone()), )*
                 }
             }
+        }
+    };
+}
 
-            /// The complete settings.
-            ///
-            /// # Errors
-            /// All that are missing, reported under `origin`.
-            pub fn complete(self, origin: &str) -> Result<Settings, ConfigError> {
+/// Defines the complete settings of one kind of row, made from a patch.
+macro_rules! complete {
+    ($(#[$outer:meta])* $name:ident
+     { $( $(#[$doc:meta])* $field:ident: $ty:ty, )* }
+     optional { $( $(#[$odoc:meta])* $ofield:ident: $oty:ty, )* }) => {
+        $(#[$outer])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+        pub struct $name {
+            $( $(#[$doc])* pub $field: $ty, )*
+            $( $(#[$odoc])* pub $ofield: Option<$oty>, )*
+        }
+
+        impl $name {
+            pub(super) const FIELDS: &'static [&'static str] =
+                &[ $( stringify!($field), )* $( stringify!($ofield), )* ];
+
+            fn complete(patch: &SettingsPatch, origin: &str) -> Result<$name, ConfigError> {
                 let mut problems = Vec::new();
-                $( if self.$field.is_none() {
+                $( if patch.$field.is_none() {
                     problems.push(Problem::new(origin, concat!("`", stringify!($field), "` is not set"), ""));
                 } )*
-                match self {
-                    SettingsPatch { $( $field: Some($field), )* $( $ofield, )* } => Ok(Settings { $( $field, )* $( $ofield, )* }),
+                match patch.clone() {
+                    SettingsPatch { $( $field: Some($field), )* $( $ofield, )* .. } =>
+                        Ok($name { $( $field, )* $( $ofield, )* }),
                     _ => Err(ConfigError { problems }),
                 }
             }
@@ -57,17 +71,16 @@ macro_rules! settings {
     };
 }
 
-settings! {
-    required {
+patch! {
     /// Active budgets of the SAEs.
     k: Vec<u32> = |t: &Table<'_, '_>, key| t.u32_list(key, COUNT),
     /// Features selected for each SAE.
     n_features: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
     /// Prefixes for each feature.
     n_prefix: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
-    /// Tokens of the activation pass.
+    /// Tokens of the activation pass, or of the text that is measured on.
     budget_tokens: u64 = |t: &Table<'_, '_>, key| t.integer(key, 1..i64::MAX).and_then(|n| n.try_into().ok()),
-    /// Tokens of a row of the activation pass.
+    /// Tokens of a row.
     context_length: u32 = |t: &Table<'_, '_>, key| t.u32(key, 4..1 << 20),
     /// Strength α of Eq. 4.
     amp_factor: f64 = |t: &Table<'_, '_>, key| t.number(key, "a finite number", |_| true),
@@ -77,7 +90,7 @@ settings! {
     order: String = |t: &Table<'_, '_>, key| t.string(key),
     /// Denoising steps.
     dlm_steps: u32 = |t: &Table<'_, '_>, key| t.u32(key, 1..100_001),
-    /// Tokens after the prefix.
+    /// Tokens after the prefix or prompt.
     max_new_tokens: u32 = |t: &Table<'_, '_>, key| t.u32(key, 1..100_001),
     /// Sampling temperature.
     temperature: f64 = |t: &Table<'_, '_>, key| t.number(key, "0 or more", |x| x >= 0.0),
@@ -99,141 +112,294 @@ settings! {
     architecture: String = |t: &Table<'_, '_>, key| t.string(key),
     /// Metrics that form C, P and S.
     metrics: Vec<String> = |t: &Table<'_, '_>, key| t.string_list(key),
+    /// Steered positions, for a policy that picks some.
+    k_scope: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
+    /// Model behind an online judge.
+    judge_model: String = |t: &Table<'_, '_>, key| t.string(key),
+    /// Smallest mask rate.
+    t_min: f64 = |t: &Table<'_, '_>, key| rate(t, key),
+    /// Largest mask rate.
+    t_max: f64 = |t: &Table<'_, '_>, key| rate(t, key),
+    /// Rows of a batch.
+    batch: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
+    /// What is measured besides the splice at all positions.
+    measures: Measures = measures,
+    /// Field of the data files that holds the text.
+    text_field: String = |t: &Table<'_, '_>, key| t.string(key),
+    /// How rows are made from documents.
+    documents: DocumentPolicy = |t: &Table<'_, '_>, key| t.choice(key, &[("truncate", DocumentPolicy::Truncate), ("pack", DocumentPolicy::Pack)]),
+    /// Tokens of a shard: the text is measured in shards of this size, each a cell of every SAE.
+    shard_tokens: u64 = |t: &Table<'_, '_>, key| t.integer(key, 1..i64::MAX).and_then(|n| n.try_into().ok()),
+    /// Take what is there when the text ends before the budget does; otherwise that is an error.
+    allow_short: bool = |t: &Table<'_, '_>, key| t.boolean(key),
+    /// Field of the prompt files that holds the prompt.
+    prompt_field: String = |t: &Table<'_, '_>, key| t.string(key),
+    /// Prompts continued.
+    n_prompts: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
+    /// Tokens of a prompt at most.
+    prompt_tokens: u32 = |t: &Table<'_, '_>, key| t.u32(key, 1..1 << 20),
+    /// Render prompts with the checkpoint's chat template, as a user's message.
+    chat: bool = |t: &Table<'_, '_>, key| t.boolean(key),
+}
+
+complete! {
+    /// Settings of a row of a steering bench.
+    SteeringSettings {
+        /// Active budgets of the SAEs.
+        k: Vec<u32>,
+        /// Features selected for each SAE.
+        n_features: u32,
+        /// Prefixes for each feature.
+        n_prefix: u32,
+        /// Tokens of the activation pass.
+        budget_tokens: u64,
+        /// Tokens of a row of the activation pass.
+        context_length: u32,
+        /// Strength α of Eq. 4.
+        amp_factor: f64,
+        /// Steering policy.
+        token_scope: String,
+        /// Decoding order of masked-diffusion models.
+        order: String,
+        /// Denoising steps.
+        dlm_steps: u32,
+        /// Tokens after the prefix.
+        max_new_tokens: u32,
+        /// Sampling temperature.
+        temperature: f64,
+        /// Nucleus.
+        top_p: f64,
+        /// Seed of all draws.
+        seed: u64,
+        /// Judge of explanations and concepts.
+        judge: String,
+        /// Model that scores perplexity, by name.
+        scorer: String,
+        /// Tokens of a text scored at most.
+        scorer_max_tokens: u32,
+        /// Weight of P in S.
+        lambda: f64,
+        /// Bootstrap resamples of standard errors.
+        resamples: u32,
+        /// SAE architecture.
+        architecture: String,
+        /// Metrics that form C, P and S.
+        metrics: Vec<String>,
     }
     optional {
         /// Steered positions, for a policy that picks some.
-        k_scope: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
+        k_scope: u32,
         /// Model behind an online judge.
-        judge_model: String = |t: &Table<'_, '_>, key| t.string(key),
+        judge_model: String,
     }
 }
 
-/// What the command line says about a bench.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Overrides {
-    /// Settings, above those of every level of the file.
-    pub settings: SettingsPatch,
-    /// Only these layers.
-    pub layers: Option<Vec<u32>>,
-    /// At most so many features for each SAE.
-    pub limit: Option<u32>,
+complete! {
+    /// Settings of every row of a grid bench, whatever it is measured on.
+    GridSettings {
+        /// Active budgets of the SAEs.
+        k: Vec<u32>,
+        /// Smallest mask rate.
+        t_min: f64,
+        /// Largest mask rate.
+        t_max: f64,
+        /// Rows of a batch: they change results by rounding at most.
+        batch: u32,
+        /// Seed of all draws.
+        seed: u64,
+        /// Bootstrap resamples of standard errors.
+        resamples: u32,
+        /// SAE architecture.
+        architecture: String,
+        /// What is measured besides the splice at all positions.
+        measures: Measures,
+    }
+    optional {}
 }
 
-impl Overrides {
-    /// Read options: `(option, key, value)` such as `("--seed", "seed", "3")`, or `("--set", "top_p", "0.9")`. Lists are
-    /// written `1,5,10`. Values are checked as those of a bench file are.
+complete! {
+    /// Settings of a row that is measured on documents.
+    DocumentSettings {
+        /// Tokens of the text.
+        budget_tokens: u64,
+        /// Tokens of a shard.
+        shard_tokens: u64,
+        /// Tokens of a row at most.
+        context_length: u32,
+        /// How rows are made from documents.
+        documents: DocumentPolicy,
+        /// Field of the data files that holds the text.
+        text_field: String,
+        /// Take what is there when the text ends before the budget does.
+        allow_short: bool,
+    }
+    optional {}
+}
+
+complete! {
+    /// Settings of a row that is measured on continuations of prompts.
+    RolloutSettings {
+        /// Field of the prompt files that holds the prompt.
+        prompt_field: String,
+        /// Prompts continued.
+        n_prompts: u32,
+        /// Tokens of a prompt at most.
+        prompt_tokens: u32,
+        /// Render prompts with the checkpoint's chat template.
+        chat: bool,
+        /// Decoding order of masked-diffusion models.
+        order: String,
+        /// Denoising steps.
+        dlm_steps: u32,
+        /// Tokens after the prompt.
+        max_new_tokens: u32,
+        /// Sampling temperature.
+        temperature: f64,
+        /// Nucleus.
+        top_p: f64,
+    }
+    optional {}
+}
+
+/// All settings of a row.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Settings {
+    /// Of a steering bench.
+    Steering(Box<SteeringSettings>),
+    /// Of a grid bench, measured on documents.
+    Documents {
+        /// Of every grid bench.
+        #[serde(flatten)]
+        grid: GridSettings,
+        /// Of the documents.
+        #[serde(flatten)]
+        text: DocumentSettings,
+    },
+    /// Of a grid bench, measured on continuations of prompts.
+    Rollouts {
+        /// Of every grid bench.
+        #[serde(flatten)]
+        grid: GridSettings,
+        /// Of the continuations.
+        #[serde(flatten)]
+        text: RolloutSettings,
+    },
+}
+
+impl Settings {
+    /// The complete settings of a kind of row; `None` for a kind that has none.
     ///
     /// # Errors
-    /// Everything wrong with them, under the name of the option.
-    pub fn from_options(options: &[(&str, &str, &str)]) -> Result<Overrides, ConfigError> {
-        let mut overrides = Overrides::default();
-        let mut problems = Vec::new();
-        for (option, key, value) in options {
-            let origin = if *option == "--set" {
-                format!("--set {key}={value}")
-            } else {
-                format!("{option} {value}")
-            };
-            let text = format!("{key} = {}", toml_value(key, value));
-            let doc = Document::new(&origin, &text);
-            let parsed = match doc.parse() {
-                Ok(parsed) => parsed,
-                Err(_) => {
-                    problems.push(Problem::new(
-                        &origin,
-                        format!("`{value}` is not a value of `{key}`"),
-                        "",
-                    ));
-                    continue;
-                }
-            };
-            let root = doc.root(&parsed);
-            let one = Overrides {
-                layers: root.u32_list("layers", 0..COUNT.end),
-                limit: root.u32("limit", 0..COUNT.end),
-                settings: SettingsPatch::read(&root),
-            };
-            root.finish();
-            // A mark under a text that the user did not write would only confuse.
-            problems.extend(
-                doc.take_problems()
-                    .into_iter()
-                    .map(|p| Problem { place: None, ..p }),
-            );
-            overrides = Overrides {
-                settings: one.settings.or(&overrides.settings),
-                layers: one.layers.or(overrides.layers),
-                limit: one.limit.or(overrides.limit),
-            };
+    /// All that are missing, reported under `origin`.
+    pub fn complete(
+        kind: RowKind,
+        patch: &SettingsPatch,
+        origin: &str,
+    ) -> Result<Option<Settings>, ConfigError> {
+        let grid = || GridSettings::complete(patch, origin);
+        Ok(Some(match kind {
+            RowKind::Steering => {
+                Settings::Steering(Box::new(SteeringSettings::complete(patch, origin)?))
+            }
+            RowKind::Documents => {
+                let (grid, text) = both(grid(), DocumentSettings::complete(patch, origin))?;
+                Settings::Documents { grid, text }
+            }
+            RowKind::Rollouts => {
+                let (grid, text) = both(grid(), RolloutSettings::complete(patch, origin))?;
+                Settings::Rollouts { grid, text }
+            }
+            RowKind::Catalogue => return Ok(None),
+        }))
+    }
+
+    /// Active budgets of the SAEs.
+    pub fn k(&self) -> &[u32] {
+        match self {
+            Settings::Steering(set) => &set.k,
+            Settings::Documents { grid, .. } | Settings::Rollouts { grid, .. } => &grid.k,
         }
-        ConfigError::check(problems).map(|()| overrides)
+    }
+
+    /// SAE architecture.
+    pub fn architecture(&self) -> &str {
+        match self {
+            Settings::Steering(set) => &set.architecture,
+            Settings::Documents { grid, .. } | Settings::Rollouts { grid, .. } => {
+                &grid.architecture
+            }
+        }
+    }
+
+    /// Those of every grid bench.
+    pub fn grid(&self) -> Option<&GridSettings> {
+        match self {
+            Settings::Steering(_) => None,
+            Settings::Documents { grid, .. } | Settings::Rollouts { grid, .. } => Some(grid),
+        }
     }
 }
 
-/// The value of an option as TOML: lists without brackets, texts without quotes.
-fn toml_value(key: &str, value: &str) -> String {
-    let is_text = matches!(
-        key,
-        "token_scope" | "order" | "judge" | "judge_model" | "scorer" | "architecture"
-    );
-    let quote = |text: &str| serde_json::Value::from(text).to_string();
-    match key {
-        "layers" | "k" => format!("[{value}]"),
-        "metrics" => format!(
-            "[{}]",
-            value.split(',').map(quote).collect::<Vec<_>>().join(", ")
-        ),
-        _ if is_text => quote(value),
-        _ => value.to_owned(),
+/// Both values, or the problems of both.
+fn both<A, B>(a: Result<A, ConfigError>, b: Result<B, ConfigError>) -> Result<(A, B), ConfigError> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => {
+            let mut problems = a.err().map_or_else(Vec::new, |error| error.problems);
+            problems.extend(b.err().into_iter().flat_map(|error| error.problems));
+            Err(ConfigError { problems })
+        }
     }
+}
+
+/// Whether rows of these kinds have a setting; one that is there all the same is a problem.
+fn is_had(table: &Table<'_, '_>, kinds: &[RowKind], name: &'static str) -> bool {
+    if kinds.iter().any(|kind| kind.has(name)) {
+        return true;
+    }
+    if table.has(name) {
+        let owner = RowKind::ALL.into_iter().find(|kind| kind.has(name));
+        let these: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let message = format!(
+            "`{name}` is a setting of {} benches, and this is a {} bench",
+            owner.map_or("no", RowKind::name),
+            these.join(" and ")
+        );
+        let own: Vec<&str> = kinds.iter().flat_map(|kind| kind.settings()).collect();
+        table.problem_at(name, message, suggest::hint(name, own));
+    }
+    false
+}
+
+fn rate(table: &Table<'_, '_>, key: &'static str) -> Option<f64> {
+    table.number(key, "above 0 and at most 1", |t| t > 0.0 && t <= 1.0)
+}
+
+/// What may be measured, as a list of names; `none` stands for an empty list on the command line.
+fn measures(table: &Table<'_, '_>, key: &'static str) -> Option<Measures> {
+    const NAMES: [&str; 4] = ["policy_splice", "zero_ablation", "paper_code", "kl"];
+    let mut measures = Measures::default();
+    for name in table.string_list(key)? {
+        match name.as_str() {
+            "policy_splice" => measures.policy_splice = true,
+            "zero_ablation" => measures.zero_ablation = true,
+            "paper_code" => measures.paper_code = true,
+            "kl" => measures.kl = true,
+            "none" => {}
+            _ => {
+                let message = format!("`{key}` has no choice `{name}`");
+                table.problem_at(key, message, suggest::hint(&name, NAMES));
+                return None;
+            }
+        }
+    }
+    Some(measures)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn options_are_values_of_a_bench() {
-        let got = Overrides::from_options(&[
-            ("--layers", "layers", "1,5"),
-            ("--k", "k", "8"),
-            ("--seed", "seed", "3"),
-            ("--judge", "judge", "openai"),
-            ("--set", "amp_factor", "0"),
-            ("--limit", "limit", "2"),
-            ("--seed", "seed", "4"),
-        ])
-        .unwrap();
-        assert_eq!((got.layers, got.limit), (Some(vec![1, 5]), Some(2)));
-        assert_eq!(
-            (got.settings.k, got.settings.seed, got.settings.amp_factor),
-            (Some(vec![8]), Some(4), Some(0.0))
-        );
-        assert_eq!(got.settings.judge.as_deref(), Some("openai"));
-    }
-
-    #[test]
-    fn all_bad_options_are_in_one_error() {
-        let error = Overrides::from_options(&[
-            ("--k", "k", "0"),
-            ("--seed", "seed", "-1"),
-            ("--set", "amp_factor", "nan"),
-            ("--set", "lamda", "0.3"),
-            ("--layers", "layers", "1,x"),
-        ])
-        .unwrap_err()
-        .to_string();
-        for part in [
-            "--k 0: `k` is 0",
-            "--seed -1: `seed` is -1",
-            "`amp_factor` is nan",
-            "did you mean `lambda`",
-            "--layers 1,x",
-        ] {
-            assert!(error.contains(part), "{part} is not in\n{error}");
-        }
-        assert!(error.starts_with("5 problems"), "{error}");
-    }
 
     #[test]
     fn nearer_levels_win_and_missing_ones_are_listed() {
@@ -248,10 +414,20 @@ mod tests {
         };
         let both = high.or(&low);
         assert_eq!((both.seed, both.top_p), (Some(1), Some(0.5)));
-        let error = both.complete("x.toml").unwrap_err().to_string();
+        let error = |kind| {
+            Settings::complete(kind, &both, "x.toml")
+                .unwrap_err()
+                .to_string()
+        };
+        let steering = error(RowKind::Steering);
         assert!(
-            error.contains("x.toml: `lambda` is not set") && !error.contains("`seed`"),
-            "{error}"
+            steering.contains("x.toml: `lambda` is not set") && !steering.contains("`seed`"),
+            "{steering}"
         );
+        let grid = error(RowKind::Documents);
+        for part in ["`t_min` is not set", "`shard_tokens` is not set"] {
+            assert!(grid.contains(part), "{part} is not in\n{grid}");
+        }
+        assert!(!grid.contains("lambda") && !grid.contains("n_prompts"));
     }
 }

@@ -1,9 +1,7 @@
 use std::fmt;
 
-use crate::{
-    bench::SettingsPatch,
-    config::{ConfigError, Document, Table},
-};
+use super::{RowKind, SettingsPatch, TableKind};
+use crate::config::{ConfigError, Document, Table};
 
 /// A bench as its file says it.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +12,8 @@ pub struct BenchSpec {
     pub origin: String,
     /// One line about it.
     pub title: String,
+    /// Bench whose folder of results it shares: its own name unless the file says otherwise.
+    pub store: String,
     /// How rows of results are derived.
     pub table: TableKind,
     /// Settings of all rows.
@@ -26,17 +26,32 @@ pub struct BenchSpec {
     pub rows: Vec<RowSpec>,
     /// Variations of each row (Table 4); without any, each row is run once.
     pub variants: Vec<VariantSpec>,
+    /// Figures derived from the same cells, itself included when it is one; filled by the catalogue.
+    pub views: Vec<ViewSpec>,
 }
 
-/// How rows of results are derived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableKind {
-    /// Mean over the k sweep, one row for each layer, stars (Table 2).
-    MeanOverK,
-    /// One row for each layer and k (Fig. 9, Fig. 10).
-    ByK,
-    /// One row for each variant, with times (Table 4).
-    Variants,
+/// A figure derived from the rows of a grid bench.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewSpec {
+    /// Its name, which is that of its files.
+    pub name: String,
+    /// One line about it.
+    pub title: String,
+    /// How it is derived.
+    pub table: TableKind,
+    /// Its rows.
+    pub rows: Vec<RowId>,
+}
+
+/// What names a row of a bench.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowId {
+    /// The model, by name.
+    pub model: String,
+    /// The SAE set, by name.
+    pub sae: String,
+    /// What is done for it.
+    pub kind: RowKind,
 }
 
 /// Budgets: scaled to the embedded models, or the paper's.
@@ -73,11 +88,13 @@ pub struct RowSpec {
     pub model: String,
     /// The SAE set, by name.
     pub sae: String,
-    /// What its SAEs were trained on: `clean`, `mask` or `unmask`.
+    /// What is done for it.
+    pub kind: RowKind,
+    /// What its SAEs were trained on: `clean`, `mask` or `unmask`; empty where nothing is run.
     pub policy: String,
-    /// Layers on small models.
+    /// Layers on small models; empty where nothing is run.
     pub zoo_layers: Vec<u32>,
-    /// Layers on models of the paper's size.
+    /// Layers on models of the paper's size; empty where nothing is run.
     pub real_layers: Vec<u32>,
     /// Settings of this row.
     pub settings: SettingsPatch,
@@ -92,6 +109,23 @@ impl RowSpec {
             Profile::Zoo => &self.zoo_layers,
             Profile::Real => &self.real_layers,
         }
+    }
+
+    /// What names it.
+    pub fn id(&self) -> RowId {
+        RowId {
+            model: self.model.clone(),
+            sae: self.sae.clone(),
+            kind: self.kind,
+        }
+    }
+
+    /// Whether a person may mean it by `name`: its SAE set, or `MODEL/SET`.
+    pub fn is_called(&self, name: &str) -> bool {
+        name == self.sae
+            || name
+                .split_once('/')
+                .is_some_and(|(model, sae)| (model, sae) == (&self.model, &self.sae))
     }
 }
 
@@ -116,31 +150,45 @@ pub struct VariantSpec {
 }
 
 impl BenchSpec {
-    /// Read the text of a bench file; `name` is its stem and `origin` its path for messages.
+    /// Read the parsed text of a bench file that has its own rows; `name` is its stem.
     ///
     /// # Errors
     /// Everything that is wrong with it, located.
-    pub fn parse(name: &str, origin: &str, text: &str) -> Result<BenchSpec, ConfigError> {
-        let doc = Document::new(origin, text);
-        let parsed = doc.parse()?;
-        let root = doc.root(&parsed);
+    pub(super) fn read(
+        name: &str,
+        origin: &str,
+        doc: &Document<'_>,
+        root: Table<'_, '_>,
+    ) -> Result<BenchSpec, ConfigError> {
         let title = root.required("title", root.string("title"));
-        let kinds = [
-            ("mean_over_k", TableKind::MeanOverK),
-            ("by_k", TableKind::ByK),
-            ("variants", TableKind::Variants),
-        ];
-        let table = root.required("table", root.choice("table", &kinds));
+        let table = root.required("table", root.choice("table", &TableKind::NAMES));
+        // Without a table nothing is known to be wrong with a setting.
+        let kinds: Vec<RowKind> = match table {
+            Some(table) => vec![table.kind()],
+            None => RowKind::ALL.to_vec(),
+        };
+        let store = root.string("store").unwrap_or_else(|| name.to_owned());
+        let runs = kinds != [RowKind::Catalogue];
         let level = |key| {
-            let Some(table) = root.required(key, root.table(key)) else {
+            let level = root.table(key);
+            let level = if runs {
+                root.required(key, level)
+            } else {
+                level
+            };
+            let Some(table) = level else {
                 return SettingsPatch::default();
             };
-            let patch = SettingsPatch::read(&table);
+            let patch = SettingsPatch::read(&table, &kinds);
             table.finish();
             patch
         };
         let (settings, zoo, real) = (level("settings"), level("zoo"), level("real"));
-        let rows: Vec<Option<RowSpec>> = root.tables("rows").into_iter().map(row).collect();
+        let rows: Vec<Option<RowSpec>> = root
+            .tables("rows")
+            .into_iter()
+            .map(|t| row(t, &kinds))
+            .collect();
         if rows.is_empty() {
             root.problem(
                 "it has no rows",
@@ -151,11 +199,13 @@ impl BenchSpec {
         let variants: Vec<Option<VariantSpec>> = root
             .tables("variants")
             .into_iter()
-            .map(|t| variant(t, &sets))
+            .map(|t| variant(t, &sets, &kinds))
             .collect();
-        for (i, set) in sets.iter().enumerate() {
-            if sets[..i].contains(set) {
-                root.problem_at("rows", format!("two rows are of SAE set `{set}`"), "");
+        let ids: Vec<RowId> = rows.iter().flatten().map(RowSpec::id).collect();
+        for (i, id) in ids.iter().enumerate() {
+            if ids[..i].contains(id) {
+                let message = format!("two rows are of SAE set `{}` on {}", id.sae, id.model);
+                root.problem_at("rows", message, "");
             }
         }
         let is_varied = matches!(table, Some(TableKind::Variants));
@@ -177,12 +227,14 @@ impl BenchSpec {
                 name: name.to_owned(),
                 origin: origin.to_owned(),
                 title,
+                store,
                 table,
                 settings,
                 zoo,
                 real,
                 rows,
                 variants,
+                views: Vec::new(),
             }),
             // A missing key has left a problem behind, so this is not reached.
             _ => Err(ConfigError::default()),
@@ -201,6 +253,16 @@ impl BenchSpec {
     pub fn sae_sets(&self) -> Vec<&str> {
         unique(self.rows.iter().map(|r| r.sae.as_str()))
     }
+
+    /// What is done for its rows, without repeats.
+    pub fn kinds(&self) -> Vec<RowKind> {
+        self.rows.iter().fold(Vec::new(), |mut seen, row| {
+            if !seen.contains(&row.kind) {
+                seen.push(row.kind);
+            }
+            seen
+        })
+    }
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -212,10 +274,25 @@ fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     })
 }
 
-fn row(table: Table<'_, '_>) -> Option<RowSpec> {
+fn row(table: Table<'_, '_>, kinds: &[RowKind]) -> Option<RowSpec> {
     let family = table.required("family", table.string("family"));
     let model = table.required("model", table.string("model"));
     let sae = table.required("sae", table.string("sae"));
+    let kind = kinds.first().copied()?;
+    if kind == RowKind::Catalogue {
+        table.finish();
+        return Some(RowSpec {
+            family: family?,
+            model: model?,
+            sae: sae?,
+            kind,
+            policy: String::new(),
+            zoo_layers: Vec::new(),
+            real_layers: Vec::new(),
+            settings: SettingsPatch::default(),
+            paper: None,
+        });
+    }
     let policies = [("clean", "clean"), ("mask", "mask"), ("unmask", "unmask")];
     let policy = table.required("policy", table.choice("policy", &policies));
     let layers = table
@@ -236,13 +313,14 @@ fn row(table: Table<'_, '_>) -> Option<RowSpec> {
         paper.finish();
         Some(PaperName { model: model?, sae })
     });
-    let settings = SettingsPatch::read(&table);
+    let settings = SettingsPatch::read(&table, kinds);
     table.finish();
     let (zoo_layers, real_layers) = layers?;
     Some(RowSpec {
         family: family?,
         model: model?,
         sae: sae?,
+        kind,
         policy: policy?.to_owned(),
         zoo_layers,
         real_layers,
@@ -251,14 +329,14 @@ fn row(table: Table<'_, '_>) -> Option<RowSpec> {
     })
 }
 
-fn variant(table: Table<'_, '_>, sets: &[&str]) -> Option<VariantSpec> {
+fn variant(table: Table<'_, '_>, sets: &[&str], kinds: &[RowKind]) -> Option<VariantSpec> {
     let group = table.required("group", table.string("group"));
     let sae = table.required("sae", table.string("sae"));
     if let Some(sae) = sae.as_deref().filter(|s| !sets.contains(s)) {
         let hint = harness_core::suggest::hint(sae, sets.iter().copied());
         table.problem_at("sae", format!("no row is of SAE set `{sae}`"), hint);
     }
-    let settings = SettingsPatch::read(&table);
+    let settings = SettingsPatch::read(&table, kinds);
     table.finish();
     Some(VariantSpec {
         group: group?,
@@ -270,6 +348,7 @@ fn variant(table: Table<'_, '_>, sets: &[&str]) -> Option<VariantSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::BenchFile;
 
     const GOOD: &str = r#"
 title = "A bench"
@@ -291,15 +370,69 @@ layers = { zoo = [1, 2], real = [5] }
 paper = { model = "Dream-7B", sae = "Dream-Mask" }
 "#;
 
+    const GRID: &str = r#"
+title = "A grid"
+table = "grid"
+[settings]
+seed = 1
+[zoo]
+k = [8]
+measures = ["kl"]
+[real]
+documents = "truncate"
+[[rows]]
+family = "f"
+model = "dream"
+sae = "dream-mask"
+policy = "mask"
+layers = { zoo = [1, 2], real = [5] }
+[[rows]]
+family = "f"
+model = "dream-sft"
+sae = "dream-mask"
+policy = "mask"
+layers = { zoo = [1, 2], real = [5] }
+"#;
+
+    fn parse(text: &str) -> Result<BenchSpec, ConfigError> {
+        match BenchFile::parse("b", "b.toml", text)? {
+            BenchFile::Own(spec) => Ok(*spec),
+            BenchFile::Same(same) => panic!("{same:?}"),
+        }
+    }
+
     fn error(text: &str) -> String {
-        BenchSpec::parse("b", "b.toml", text)
-            .unwrap_err()
-            .to_string()
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_grid_bench_reads_and_has_settings_of_its_own() {
+        let b = parse(GRID).unwrap();
+        assert_eq!(
+            (b.kinds(), b.store.as_str()),
+            (vec![RowKind::Documents], "b")
+        );
+        assert!(b.zoo.measures.unwrap().kl && b.real.documents.is_some());
+        assert!(b.rows[1].is_called("dream-sft/dream-mask") && b.rows[1].is_called("dream-mask"));
+        assert!(!b.rows[1].is_called("dream/dream-mask"));
+        let got = error(&GRID.replace("seed = 1", "seed = 1\nn_prefix = 3"));
+        assert!(
+            got.contains(
+                "b.toml:6:12: `n_prefix` is a setting of steering benches, and this is a grid bench"
+            ),
+            "{got}"
+        );
+        let got = error(&GRID.replace("seed = 1", "t_mn = 0.1"));
+        assert!(got.contains("did you mean `t_min`"), "{got}");
+        let twice = GRID.replace("\"dream-sft\"", "\"dream\"");
+        assert!(error(&twice).contains("two rows are of SAE set `dream-mask` on dream"));
+        let got = error(&GRID.replace("[\"kl\"]", "[\"klx\"]"));
+        assert!(got.contains("did you mean `kl`"), "{got}");
     }
 
     #[test]
     fn a_bench_reads() {
-        let b = BenchSpec::parse("b", "b.toml", GOOD).unwrap();
+        let b = parse(GOOD).unwrap();
         assert_eq!(
             (b.table, b.settings.seed, b.zoo.k.clone()),
             (TableKind::ByK, Some(1), Some(vec![8]))
@@ -357,7 +490,10 @@ paper = { model = "Dream-7B", sae = "Dream-Mask" }
         assert!(error(&GOOD[..GOOD.find("[[rows]]").unwrap()]).contains("it has no rows"));
         assert!(error(&GOOD.replace("by_k", "variants")).contains("has `variants` when"));
         let rows = &GOOD[GOOD.find("[[rows]]").unwrap()..];
-        assert!(error(&format!("{GOOD}{rows}")).contains("two rows are of SAE set `dream-mask`"));
+        assert!(
+            error(&format!("{GOOD}{rows}"))
+                .contains("two rows are of SAE set `dream-mask` on dream")
+        );
         let varied =
             GOOD.replace("by_k", "variants") + "[[variants]]\ngroup = 'g'\nsae = 'dream-msk'\n";
         assert!(error(&varied).contains("did you mean `dream-mask`"));

@@ -9,7 +9,7 @@ use harness_core::suggest;
 use crate::exit;
 
 /// Columns that name a row in the schemas of this project. What else a table holds is compared.
-const KEY_COLUMNS: [&str; 18] = [
+const KEY_COLUMNS: [&str; 20] = [
     "group",
     "family",
     "model",
@@ -26,6 +26,8 @@ const KEY_COLUMNS: [&str; 18] = [
     "dlm_steps",
     "token_scope",
     "k_scope",
+    "metric",
+    "variant",
     "n_prefix",
     "max_new_tokens",
 ];

@@ -197,6 +197,14 @@ impl<'d, 't> Table<'d, 't> {
             .collect()
     }
 
+    /// A text, or a list of texts.
+    pub fn one_or_more(&self, key: &'static str) -> Option<Vec<String>> {
+        match self.get(key)?.get_ref().as_str() {
+            Some(_) => Some(vec![self.string(key)?]),
+            None => self.string_list(key),
+        }
+    }
+
     /// A table.
     pub fn table(&self, key: &'static str) -> Option<Table<'d, 't>> {
         let value = self.get(key)?;

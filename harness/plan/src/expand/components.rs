@@ -4,6 +4,7 @@ use harness_core::suggest;
 
 use super::{PlanError, ResolvedBench};
 use crate::{
+    bench::Settings,
     config::{ConfigError, Problem},
     plugin::Discovery,
     stages::PluginRef,
@@ -54,18 +55,26 @@ impl Components {
             }
         };
         for row in &bench.rows {
-            let set = &row.settings;
-            for model in [row.model, row.scorer] {
+            for model in [Some(row.model), row.scorer].into_iter().flatten() {
                 need("model", &bench.models[model].folder.model_type, true);
             }
-            need("sae", &set.architecture, false);
-            need("steering", &set.token_scope, false);
-            need("judge", &set.judge, false);
-            if bench.models[row.model].folder.is_diffusion {
-                need("remasker", &set.order, false);
-            }
-            for metric in &set.metrics {
-                need("metric", metric, false);
+            need("sae", row.settings.architecture(), false);
+            let is_diffusion = bench.models[row.model].folder.is_diffusion;
+            match &row.settings {
+                Settings::Steering(set) => {
+                    need("steering", &set.token_scope, false);
+                    need("judge", &set.judge, false);
+                    if is_diffusion {
+                        need("remasker", &set.order, false);
+                    }
+                    for metric in &set.metrics {
+                        need("metric", metric, false);
+                    }
+                }
+                Settings::Rollouts { text, .. } if is_diffusion => {
+                    need("remasker", &text.order, false);
+                }
+                Settings::Rollouts { .. } | Settings::Documents { .. } => {}
             }
         }
         match problems.is_empty() {

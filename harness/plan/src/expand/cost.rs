@@ -2,8 +2,12 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use super::{Plan, ResolvedBench, ResolvedRow};
-use crate::sources::SaeFolder;
+use super::{Plan, ResolvedBench};
+use crate::{
+    bench::{Settings, SteeringSettings},
+    expand::ResolvedRow,
+    sources::{ModelFolder, SaeFolder},
+};
 
 /// Rows of a batch that the memory estimate assumes.
 const BATCH_ROWS: u64 = 64;
@@ -11,7 +15,7 @@ const BATCH_ROWS: u64 = 64;
 const LOGIT_CHUNK_BYTES: u64 = 64 << 20;
 
 /// What cells take, estimated from configurations alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Cost {
     /// Cells.
     pub cells: u64,
@@ -23,6 +27,8 @@ pub struct Cost {
     pub generations: u64,
     /// Questions to the judge (fewer when replies are cached).
     pub judge_calls: u64,
+    /// Floating-point operations of grid passes.
+    pub flops: f64,
 }
 
 impl AddAssign for Cost {
@@ -32,29 +38,50 @@ impl AddAssign for Cost {
         self.head_rows += other.head_rows;
         self.generations += other.generations;
         self.judge_calls += other.judge_calls;
+        self.flops += other.flops;
     }
 }
 
 impl Plan {
-    /// What the cells for which `counts` is true take.
+    /// What the cells for which `counts` is true take. Cells that are run together share what can be shared.
     pub fn cost(&self, counts: impl Fn(&str) -> bool) -> Cost {
         let mut sum = Cost::default();
         for cell in self.cells.iter().filter(|c| counts(&c.key)) {
             sum += self.costs.get(&cell.key).copied().unwrap_or_default();
         }
+        for group in &self.groups {
+            if let Some(Ok(work)) = group.work(&counts, self.memory) {
+                sum += Cost {
+                    block_passes: work.block_passes * work.n_rows,
+                    head_rows: work.head_rows,
+                    flops: work.flops,
+                    ..Cost::default()
+                };
+            }
+        }
         sum
     }
 
-    /// Largest memory of a worker: one model with its SAEs of one layer and the activations of a batch, in bytes.
+    /// Largest memory of a worker, in bytes: one model with its SAEs of one layer and the activations of a batch, or the
+    /// most demanding group of a grid.
     pub fn memory_bytes(&self) -> u64 {
-        self.memory_bytes
+        let of_groups = self.groups.iter().filter_map(|group| {
+            Some(match group.work(|_| true, self.memory)? {
+                Ok(work) => work.memory_bytes,
+                Err(too_large) => too_large.needed,
+            })
+        });
+        of_groups.max().unwrap_or(0).max(self.memory_bytes)
     }
 }
 
-/// Memory of the most demanding row.
+/// Memory of the most demanding steering row.
 pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
     let dtype_bytes = bench.numerics.dtype.bytes();
     let of_row = |row: &ResolvedRow| {
+        let Settings::Steering(set) = &row.settings else {
+            return 0;
+        };
         let folder = &bench.models[row.model].folder;
         // Weight files hold two bytes a number.
         let weights = folder.weight_bytes / 2 * dtype_bytes;
@@ -64,8 +91,8 @@ pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
             .map(|s| 2 * u64::from(s.d_model) * u64::from(s.d_sae) * 4)
             .max()
             .unwrap_or(0);
-        let generated = row.settings.max_new_tokens + 16;
-        let tokens = BATCH_ROWS * u64::from(generated.max(row.settings.context_length));
+        let generated = set.max_new_tokens + 16;
+        let tokens = BATCH_ROWS * u64::from(generated.max(set.context_length));
         let latents = row
             .saes
             .iter()
@@ -80,6 +107,33 @@ pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
     bench.rows.iter().map(of_row).max().unwrap_or(0)
 }
 
+/// What texts of a model take: `steps` denoising steps each, or a pass a token.
+pub(super) fn generation_cost(
+    model: &ModelFolder,
+    texts: u64,
+    dlm_steps: u32,
+    new_tokens: u32,
+) -> Cost {
+    let new_tokens = u64::from(new_tokens);
+    let steps = if model.is_diffusion {
+        u64::from(dlm_steps)
+    } else {
+        new_tokens
+    };
+    Cost {
+        cells: 1,
+        block_passes: texts * steps * u64::from(model.n_layers),
+        // A denoising run scores what is still masked, half of it on average.
+        head_rows: if model.is_diffusion {
+            texts * new_tokens * (steps + 1) / 2
+        } else {
+            texts * new_tokens
+        },
+        generations: texts,
+        ..Cost::default()
+    }
+}
+
 /// Costs of the cells of one SAE.
 pub(super) struct RowCosts {
     pub(super) features: Cost,
@@ -92,10 +146,15 @@ pub(super) struct RowCosts {
 }
 
 impl RowCosts {
-    pub(super) fn of(bench: &ResolvedBench, row: &ResolvedRow, sae: &SaeFolder) -> RowCosts {
-        let set = &row.settings;
+    pub(super) fn of(
+        bench: &ResolvedBench,
+        row: &ResolvedRow,
+        set: &SteeringSettings,
+        sae: &SaeFolder,
+    ) -> RowCosts {
         let model = &bench.models[row.model].folder;
-        let scorer_layers = u64::from(bench.models[row.scorer].folder.n_layers);
+        let scorer = row.scorer.unwrap_or(row.model);
+        let scorer_layers = u64::from(bench.models[scorer].folder.n_layers);
         let new_tokens = u64::from(set.max_new_tokens);
         let contexts = set.budget_tokens.div_ceil(u64::from(set.context_length));
         let pool = bench.prefixes.len() as u64;
@@ -104,22 +163,7 @@ impl RowCosts {
             cells: 1,
             ..Cost::default()
         };
-        let steps = if model.is_diffusion {
-            u64::from(set.dlm_steps)
-        } else {
-            new_tokens
-        };
-        let generate = |texts: u64| Cost {
-            block_passes: texts * steps * u64::from(model.n_layers),
-            // A denoising run scores what is still masked, half of it on average.
-            head_rows: if model.is_diffusion {
-                texts * new_tokens * (steps + 1) / 2
-            } else {
-                texts * new_tokens
-            },
-            generations: texts,
-            ..one
-        };
+        let generate = |texts| generation_cost(model, texts, set.dlm_steps, set.max_new_tokens);
         let score = |texts: u64| Cost {
             block_passes: texts * scorer_layers,
             head_rows: texts * new_tokens,
@@ -130,9 +174,9 @@ impl RowCosts {
             .rows
             .iter()
             .filter(|r| {
-                r.model == row.model
-                    && r.data == row.data
-                    && r.settings.budget_tokens == set.budget_tokens
+                let same_budget = matches!(&r.settings,
+                    Settings::Steering(other) if other.budget_tokens == set.budget_tokens);
+                r.model == row.model && r.data == row.data && same_budget
             })
             .flat_map(|r| &r.saes)
             .filter(|s| s.layer == sae.layer)

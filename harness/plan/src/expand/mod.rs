@@ -1,17 +1,26 @@
 //! From a bench to cells: [`resolve`] checks a bench against what is on disk, [`expand`] makes the cells, and
-//! [`Plan::cost`] says what they will take.
+//! [`Plan::cost`] says what they will take. Cells of grid benches come in groups that are run together ([`PlannedGroup`]).
 
 mod components;
 mod cost;
 mod error;
+mod expander;
+mod grid;
+mod group;
 mod plan;
 mod resolve;
 mod steering;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tests_grid;
 
 pub use cost::Cost;
 pub use error::PlanError;
-pub use plan::{Plan, PlannedRow, RowCells};
-pub use resolve::{BenchRequest, Origin, ResolvedBench, ResolvedModel, ResolvedRow, resolve};
-pub use steering::expand;
+pub use expander::expand;
+pub use group::{GroupWork, Member, PlannedGroup};
+pub use plan::{GridWork, Plan, PlannedRow, RowCells, RowWork, SteeringWork};
+pub use resolve::{
+    BenchRequest, Limits, Origin, ResolvedBench, ResolvedModel, ResolvedRow, resolve,
+};
+pub(crate) use resolve::{is_chosen, unknown_rows};

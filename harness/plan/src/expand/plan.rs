@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use harness_core::layer::Depth;
 
+use super::PlannedGroup;
 use crate::{
-    bench::{PaperName, Settings, TableKind},
+    bench::{GridSettings, PaperName, RowKind, SteeringSettings, TableKind, ViewSpec},
     cell::Cell,
     protocol::Sources,
     stages::Stage,
@@ -18,12 +19,19 @@ pub struct Plan {
     pub title: String,
     /// How rows are derived.
     pub table: TableKind,
+    /// Figures derived besides.
+    pub views: Vec<ViewSpec>,
     /// Cells, each once, every one after those it reads; cells of one model stand together.
     pub cells: Vec<Cell>,
     /// One for each SAE and variant, in the order of the bench.
     pub rows: Vec<PlannedRow>,
     /// Where contents lie on this machine.
     pub sources: Sources,
+    /// Cells that are run together.
+    pub groups: Vec<PlannedGroup>,
+    pub(super) group_of: BTreeMap<String, usize>,
+    /// Bytes a worker may use; 0 when nothing is known about it.
+    pub(super) memory: u64,
     pub(super) costs: BTreeMap<String, super::Cost>,
     pub(super) memory_bytes: u64,
 }
@@ -43,18 +51,82 @@ pub struct PlannedRow {
     pub depth: Depth,
     /// Active budget.
     pub k: u32,
-    /// Whether the model is a masked-diffusion model.
-    pub is_diffusion: bool,
-    /// Group of the variant.
-    pub group: Option<String>,
     /// What the paper calls model and SAE set.
     pub paper: Option<PaperName>,
     /// The paper's layer at this layer's place in the bench; `None` for a layer the bench does not name.
     pub paper_layer: Option<u32>,
+    /// What is done for it.
+    pub work: RowWork,
+}
+
+/// What is done for a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowWork {
+    /// Texts are steered and scored.
+    Steering(Box<SteeringWork>),
+    /// It is spliced into passes.
+    Grid(Box<GridWork>),
+}
+
+/// What is done for a row of a steering bench.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SteeringWork {
+    /// Whether the model is a masked-diffusion model.
+    pub is_diffusion: bool,
+    /// Group of the variant.
+    pub group: Option<String>,
     /// Settings.
-    pub settings: Settings,
+    pub settings: SteeringSettings,
     /// Keys of the cells behind it.
     pub cells: RowCells,
+}
+
+/// What is done for a row of a grid bench.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GridWork {
+    /// What it is measured on: [`RowKind::Documents`] or [`RowKind::Rollouts`].
+    pub kind: RowKind,
+    /// What its SAEs were trained on: `clean`, `mask` or `unmask`.
+    pub policy: String,
+    /// Whether the model is a masked-diffusion model.
+    pub is_diffusion: bool,
+    /// Whether the model's logits are also read unshifted (`paper_code`).
+    pub has_paper_code: bool,
+    /// Settings.
+    pub settings: GridSettings,
+    /// Key of its cell on each shard.
+    pub shards: Vec<String>,
+    /// Key of the cell with the continuations it is measured on.
+    pub rollout: Option<String>,
+}
+
+impl PlannedRow {
+    /// Keys of the cells behind it.
+    pub fn keys(&self) -> Vec<&str> {
+        match &self.work {
+            RowWork::Steering(work) => work.cells.all().to_vec(),
+            RowWork::Grid(work) => {
+                let keys = work.rollout.iter().chain(&work.shards);
+                keys.map(String::as_str).collect()
+            }
+        }
+    }
+
+    /// What is done for it in a steering bench.
+    pub fn steering(&self) -> Option<&SteeringWork> {
+        match &self.work {
+            RowWork::Steering(work) => Some(work),
+            RowWork::Grid(_) => None,
+        }
+    }
+
+    /// What is done for it in a grid bench.
+    pub fn grid(&self) -> Option<&GridWork> {
+        match &self.work {
+            RowWork::Steering(_) => None,
+            RowWork::Grid(work) => Some(work),
+        }
+    }
 }
 
 /// Keys of the cells behind a row.
@@ -98,6 +170,21 @@ impl Plan {
     /// A cell by key.
     pub fn cell(&self, key: &str) -> Option<&Cell> {
         self.cells.iter().find(|c| c.key == key)
+    }
+
+    /// Group of a cell that is run together with others: an index into [`Plan::groups`].
+    pub fn group_of(&self, key: &str) -> Option<usize> {
+        self.group_of.get(key).copied()
+    }
+
+    /// Bytes a worker may use; 0 when nothing is known about it.
+    pub fn memory_budget(&self) -> u64 {
+        self.memory
+    }
+
+    /// Rows of a batch of grid passes, unless the command line says otherwise.
+    pub fn batch(&self) -> Option<u32> {
+        self.groups.iter().map(|group| group.batch).min()
     }
 
     /// Number of cells of each stage, in dependency order.

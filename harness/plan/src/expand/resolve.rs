@@ -6,7 +6,7 @@ use std::{
 use harness_core::suggest;
 
 use crate::{
-    bench::{BenchSpec, Overrides, Profile, RowSpec, Settings, SettingsPatch, VariantSpec},
+    bench::{BenchSpec, Overrides, Profile, RowKind, RowSpec, Settings, VariantSpec},
     config::{ConfigError, Problem},
     expand::PlanError,
     sources::{ModelFolder, SaeFolder, SaeSet},
@@ -26,16 +26,31 @@ pub struct BenchRequest<'a> {
     pub zoo: &'a Path,
     /// What the command line says about settings.
     pub overrides: &'a Overrides,
-    /// Text for activation passes (`--data`).
+    /// Text for activation and grid passes (`--data`).
     pub data: &'a [PathBuf],
-    /// Text for activation passes of embedded models, used when `data` is empty.
+    /// Text for passes of embedded models, used when `data` is empty.
     pub zoo_data: &'a [PathBuf],
+    /// Prompts that are continued (`--prompts`).
+    pub prompts: &'a [PathBuf],
+    /// Prompts for embedded models, used when `prompts` and `data` are empty.
+    pub zoo_prompts: &'a [PathBuf],
     /// The pool of prefixes.
     pub prefixes: &'a [String],
     /// The profile of all rows; `None` decides for each row by its model.
     pub profile: Option<Profile>,
     /// How numbers are computed.
     pub numerics: Numerics,
+    /// What a worker may use.
+    pub limits: Limits,
+}
+
+/// What a worker may use. Results do not depend on it, but for rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of a batch (`--batch`); the bench's or the engine's when absent.
+    pub batch: Option<u32>,
+    /// Bytes of memory of one worker, 0 when nothing is known about it.
+    pub memory: u64,
 }
 
 /// Where a folder came from.
@@ -54,6 +69,8 @@ pub struct ResolvedBench {
     pub spec: BenchSpec,
     /// How numbers are computed.
     pub numerics: Numerics,
+    /// What a worker may use.
+    pub limits: Limits,
     /// The pool of prefixes.
     pub prefixes: Vec<String>,
     /// Models that are run, in order of first use.
@@ -86,13 +103,13 @@ pub struct ResolvedRow {
     pub settings: Settings,
     /// Index of its model in [`ResolvedBench::models`].
     pub model: usize,
-    /// Index of its scorer in [`ResolvedBench::models`].
-    pub scorer: usize,
+    /// Index of its scorer in [`ResolvedBench::models`], of a steering bench.
+    pub scorer: Option<usize>,
     /// Layers from which depth is counted.
     pub depth_layers: Vec<u32>,
     /// SAEs that are run, by layer and k.
     pub saes: Vec<SaeFolder>,
-    /// Text of its activation pass.
+    /// Files it reads: text, or prompts that are continued.
     pub data: Vec<PathBuf>,
 }
 
@@ -111,7 +128,9 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
     resolver.check_names();
     let mut rows = Vec::new();
     for row in &request.spec.rows {
-        resolver.row(row, &mut rows);
+        if is_chosen(request.overrides, row) {
+            resolver.row(row, &mut rows);
+        }
     }
     ConfigError::check(resolver.problems)?;
     if !resolver.sources.is_empty() {
@@ -126,10 +145,42 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
     Ok(ResolvedBench {
         spec: request.spec.clone(),
         numerics: request.numerics,
+        limits: request.limits,
         prefixes: request.prefixes.to_vec(),
         models: resolver.models,
         rows,
     })
+}
+
+/// Whether the command line leaves a row in.
+pub(crate) fn is_chosen(overrides: &Overrides, row: &RowSpec) -> bool {
+    match &overrides.rows {
+        Some(names) => names.iter().any(|name| row.is_called(name)),
+        None => true,
+    }
+}
+
+/// Names after `--rows` that call no row of a bench.
+pub(crate) fn unknown_rows(spec: &BenchSpec, overrides: &Overrides) -> Vec<Problem> {
+    let names = overrides.rows.iter().flatten();
+    let unknown = names.filter(|name| !spec.rows.iter().any(|row| row.is_called(name)));
+    let full: Vec<String> = spec
+        .rows
+        .iter()
+        .map(|row| format!("{}/{}", row.model, row.sae))
+        .collect();
+    let problem = |name: &String| {
+        let known: Vec<&str> = match name.contains('/') {
+            true => full.iter().map(String::as_str).collect(),
+            false => spec.sae_sets(),
+        };
+        Problem::new(
+            format!("--rows {name}"),
+            format!("the bench has no row `{name}`"),
+            suggest::hint(name, known),
+        )
+    };
+    unknown.map(problem).collect()
 }
 
 struct Resolver<'a> {
@@ -147,9 +198,11 @@ impl Resolver<'_> {
         }
     }
 
-    /// `--model` and `--saes` must name something the bench runs.
+    /// `--rows`, `--model` and `--saes` must name something the bench runs.
     fn check_names(&mut self) {
         let request = self.request;
+        self.problems
+            .extend(unknown_rows(request.spec, request.overrides));
         let overridden_scorer = request.overrides.settings.scorer.as_deref();
         let models: Vec<&str> = request
             .spec
@@ -229,9 +282,9 @@ impl Resolver<'_> {
             .or(&row.settings)
             .or(level)
             .or(&spec.settings);
-        let patch: SettingsPatch = request.overrides.settings.or(&own);
-        let mut settings = match patch.complete(&spec.origin) {
-            Ok(settings) => settings,
+        let patch = request.overrides.settings.or(&own);
+        let mut settings = match Settings::complete(row.kind, &patch, &spec.origin) {
+            Ok(settings) => settings?,
             Err(error) => {
                 for p in error.problems {
                     self.problem(&p.origin, p.message, p.hint);
@@ -239,17 +292,22 @@ impl Resolver<'_> {
                 return None;
             }
         };
-        if let Some(limit) = request.overrides.limit {
-            settings.n_features = settings.n_features.min(limit);
+        if let Settings::Steering(set) = &mut settings {
+            if let Some(limit) = request.overrides.limit {
+                set.n_features = set.n_features.min(limit);
+            }
+            if set.n_features == 0 {
+                // `--limit 0`: valid, and nothing to do.
+                set.k.clear();
+            }
         }
-        if settings.n_features == 0 {
-            // `--limit 0`: valid, and nothing to do.
-            settings.k.clear();
-        }
-        self.check_settings(row, &settings);
-        let scorer = self.model(&settings.scorer)?;
+        self.check_settings(row, model, &settings);
+        let scorer = match &settings {
+            Settings::Steering(set) => Some(self.model(&set.scorer)?),
+            Settings::Documents { .. } | Settings::Rollouts { .. } => None,
+        };
         let data = self.data(row, profile, model)?;
-        let saes = self.saes(row, profile, model, set, &settings);
+        let saes = self.saes(row, profile, model, set, settings.k());
         let depth_layers = if row.layers(profile).iter().all(|l| set.layers().contains(l)) {
             row.layers(profile).to_vec()
         } else {
@@ -268,15 +326,28 @@ impl Resolver<'_> {
         })
     }
 
-    fn check_settings(&mut self, row: &RowSpec, settings: &Settings) {
-        let pool = self.request.prefixes.len();
-        if settings.n_prefix as usize > pool {
-            let message = format!("`n_prefix` is {} for {}", settings.n_prefix, row.sae);
-            self.problem(
-                &self.request.spec.origin.clone(),
-                message,
-                format!("the pool has {pool} prefixes"),
-            );
+    fn check_settings(&mut self, row: &RowSpec, model: usize, settings: &Settings) {
+        let origin = self.request.spec.origin.clone();
+        if let Settings::Steering(set) = settings {
+            let pool = self.request.prefixes.len();
+            if set.n_prefix as usize > pool {
+                let message = format!("`n_prefix` is {} for {}", set.n_prefix, row.sae);
+                self.problem(&origin, message, format!("the pool has {pool} prefixes"));
+            }
+        }
+        if let Some(grid) = settings.grid() {
+            if grid.t_min > grid.t_max {
+                let message = format!("`t_min` is {}, above `t_max` {}", grid.t_min, grid.t_max);
+                self.problem(&origin, message, "");
+            }
+            if row.policy != "clean" && !self.models[model].folder.is_diffusion {
+                let message = format!(
+                    "{} has no masks, and SAE set {} is of policy `{}`",
+                    row.model, row.sae, row.policy
+                );
+                let hint = "config.json of a masked-diffusion model names its mask_token_id";
+                self.problem(&origin, message, hint);
+            }
         }
     }
 
@@ -287,7 +358,7 @@ impl Resolver<'_> {
         profile: Profile,
         model: usize,
         set: &SaeSet,
-        settings: &Settings,
+        ks: &[u32],
     ) -> Vec<SaeFolder> {
         let n_layers = self.models[model].folder.n_layers;
         let overrides = self.request.overrides;
@@ -337,7 +408,7 @@ impl Resolver<'_> {
                 .map(|s| s.d_sae)
                 .max()
                 .unwrap_or(0);
-            for &k in &settings.k {
+            for &k in ks {
                 match set.get(layer, k) {
                     Some(sae) => saes.push(sae.clone()),
                     None if k > d_sae => {
@@ -369,19 +440,37 @@ impl Resolver<'_> {
 
     fn data(&mut self, row: &RowSpec, profile: Profile, model: usize) -> Option<Vec<PathBuf>> {
         let request = self.request;
-        if !request.data.is_empty() {
-            return Some(request.data.to_vec());
+        let is_rollout = row.kind == RowKind::Rollouts;
+        let (own, zoo) = match is_rollout {
+            true => (request.prompts, request.zoo_prompts),
+            false => (request.data, request.zoo_data),
+        };
+        if let Some(given) = [own, request.data].into_iter().find(|f| !f.is_empty()) {
+            return Some(given.to_vec());
         }
         if profile == Profile::Real && self.models[model].origin == Origin::Given {
-            let message = format!("`{}` needs text for its activation pass", row.model);
-            self.problem(
-                "--data",
-                message,
-                "give held-out text with --data FILE (jsonl or text, also as .gz or .zst, or parquet)",
-            );
+            let (option, what, hint) = match row.kind {
+                RowKind::Rollouts => (
+                    "--prompts",
+                    "prompts to continue",
+                    "give them with --prompts FILE (jsonl with a field `prompt`, or `prompt_field`)",
+                ),
+                RowKind::Documents => (
+                    "--data",
+                    "text to be measured on",
+                    "give held-out text with --data FILE (jsonl, jsonl.gz, jsonl.zst, parquet or plain text)",
+                ),
+                RowKind::Steering | RowKind::Catalogue => (
+                    "--data",
+                    "text for its activation pass",
+                    "give held-out text with --data FILE (jsonl, jsonl.gz or plain text)",
+                ),
+            };
+            let message = format!("`{}` needs {what}", row.model);
+            self.problem(option, message, hint);
             return None;
         }
-        Some(request.zoo_data.to_vec())
+        Some(zoo.to_vec())
     }
 
     /// Index of a model, read on first use. A model that cannot be read is reported once.

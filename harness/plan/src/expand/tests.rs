@@ -6,7 +6,7 @@ use std::{
 
 use super::*;
 use crate::{
-    bench::{BenchSpec, Catalogue, Overrides, Profile},
+    bench::{BenchSpec, Catalogue, Overrides, Profile, Settings},
     hash::HashCache,
     plugin::{ComponentEntry, Discovery, FoundPlugin, Manifest, RefusedPlugin},
     stages::{Dtype, Numerics, Stage},
@@ -14,22 +14,23 @@ use crate::{
 
 /// A zoo of configuration files without weights, and what a plan needs besides.
 pub(crate) struct World {
-    dir: tempfile::TempDir,
-    models: BTreeMap<String, PathBuf>,
-    saes: BTreeMap<String, PathBuf>,
-    data: Vec<PathBuf>,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) models: BTreeMap<String, PathBuf>,
+    pub(crate) saes: BTreeMap<String, PathBuf>,
+    pub(crate) data: Vec<PathBuf>,
     prefixes: Vec<String>,
     plugins: Discovery,
-    overrides: Overrides,
-    profile: Option<Profile>,
+    options: Vec<[String; 3]>,
+    pub(crate) limits: Limits,
+    pub(crate) profile: Option<Profile>,
 }
 
-fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
 }
 
-fn model_config(model_type: &str, n_layers: u32) -> String {
+pub(crate) fn model_config(model_type: &str, n_layers: u32) -> String {
     let mask = if ["Dream", "llada"].contains(&model_type) {
         r#","mask_token_id":3"#
     } else {
@@ -63,6 +64,7 @@ impl World {
         for (name, model_type) in [
             ("qwen", "qwen2"),
             ("dream", "Dream"),
+            ("dream-sft", "Dream"),
             ("llama", "llama"),
             ("llada", "llada"),
             ("gpt2", "gpt2"),
@@ -76,6 +78,7 @@ impl World {
             "qwen",
             "dream-unmask",
             "dream-mask",
+            "dream-sft-mask",
             "llama",
             "llada-unmask",
             "llada-mask",
@@ -88,6 +91,7 @@ impl World {
         }
         let text = dir.path().join("text.jsonl");
         write(&text, "{\"text\":\"a b c\"}\n");
+        write(&dir.path().join("prompts.jsonl"), "{\"prompt\":\"a b\"}\n");
         let plugins = Discovery {
             found: vec![
                 plugin("qwen", "model", &["qwen2"], &["qwen2"]),
@@ -125,13 +129,14 @@ impl World {
             data: vec![],
             prefixes: (0..50).map(|i| format!("prefix {i}")).collect(),
             plugins,
-            overrides: Overrides::default(),
+            options: Vec::new(),
+            limits: Limits::default(),
             profile: None,
         }
     }
 
     /// SAEs that differ by layer and k in one file each, named by their place in the set.
-    fn write_set(dir: &Path, layers: &[u32], d_model: u32) {
+    pub(crate) fn write_set(dir: &Path, layers: &[u32], d_model: u32) {
         for layer in layers {
             for (i, k) in [8, 24, 50].iter().enumerate() {
                 let text = format!(
@@ -147,25 +152,35 @@ impl World {
     }
 
     pub(crate) fn options(mut self, options: &[(&str, &str, &str)]) -> World {
-        self.overrides = Overrides::from_options(options).unwrap();
+        let owned = |o: &(&str, &str, &str)| [o.0.to_owned(), o.1.to_owned(), o.2.to_owned()];
+        self.options = options.iter().map(owned).collect();
         self
     }
 
-    fn resolve(&self, spec: &BenchSpec) -> Result<ResolvedBench, PlanError> {
+    pub(crate) fn resolve(&self, spec: &BenchSpec) -> Result<ResolvedBench, PlanError> {
+        let options: Vec<(&str, &str, &str)> = self
+            .options
+            .iter()
+            .map(|[option, key, value]| (option.as_str(), key.as_str(), value.as_str()))
+            .collect();
+        let overrides = Overrides::from_options(&spec.kinds(), &options)?;
         resolve(&BenchRequest {
             spec,
             models: &self.models,
             saes: &self.saes,
             zoo: self.dir.path(),
-            overrides: &self.overrides,
+            overrides: &overrides,
             data: &self.data,
             zoo_data: &[self.dir.path().join("text.jsonl")],
+            prompts: &[],
+            zoo_prompts: &[self.dir.path().join("prompts.jsonl")],
             prefixes: &self.prefixes,
             profile: self.profile,
             numerics: Numerics {
                 dtype: Dtype::F32,
                 reproducible: false,
             },
+            limits: self.limits,
         })
     }
 
@@ -174,12 +189,12 @@ impl World {
         expand(&resolved, &self.plugins, &mut HashCache::in_memory())
     }
 
-    fn error(&self, bench: &str) -> String {
+    pub(crate) fn error(&self, bench: &str) -> String {
         self.plan(bench).unwrap_err().to_string()
     }
 }
 
-fn spec(bench: &str) -> BenchSpec {
+pub(crate) fn spec(bench: &str) -> BenchSpec {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benchmarks/tables");
     Catalogue::open(Path::new(dir))
         .unwrap()
@@ -187,7 +202,7 @@ fn spec(bench: &str) -> BenchSpec {
         .unwrap()
 }
 
-fn keys(plan: &Plan, stage: Stage) -> BTreeSet<String> {
+pub(crate) fn keys(plan: &Plan, stage: Stage) -> BTreeSet<String> {
     plan.cells
         .iter()
         .filter(|c| c.stage == stage.name())
@@ -209,8 +224,8 @@ fn table2_on_the_zoo() {
     let plan = World::new().plan("table2").unwrap();
     assert_eq!(plan.rows.len(), 72);
     let counts: Vec<usize> = plan.stage_counts().into_iter().map(|(_, n)| n).collect();
-    // Baselines once for each model, their perplexity likewise; everything else once for each SAE.
-    assert_eq!(counts, [72, 72, 4, 72, 76, 72, 72]);
+    // Baselines once for each model, their perplexity likewise; everything else once for each SAE. No cell is of a grid.
+    assert_eq!(counts, [72, 72, 4, 72, 76, 72, 72, 0, 0]);
     assert_eq!(
         plan.cells
             .iter()
@@ -345,7 +360,7 @@ fn table4_runs_every_variant() {
     let groups: Vec<&str> = plan
         .rows
         .iter()
-        .filter_map(|r| r.group.as_deref())
+        .filter_map(|r| r.steering().unwrap().group.as_deref())
         .collect();
     assert_eq!(
         groups
@@ -424,19 +439,23 @@ fn real_models_get_the_papers_budgets_and_need_text() {
         missing.contains("no k 80 at layer 1") && missing.contains("it has k 8, 24, 50"),
         "{missing}"
     );
-    world.overrides = Overrides::from_options(&[("--k", "k", "50")]).unwrap();
+    let world = world.options(&[("--k", "k", "50")]);
     let bench = world.resolve(&spec("fig9")).unwrap();
     let dream = bench
         .rows
         .iter()
         .find(|r| r.row.sae == "dream-mask")
         .unwrap();
+    let n_features = |row: &ResolvedRow| match &row.settings {
+        Settings::Steering(set) => set.n_features,
+        other => panic!("{other:?}"),
+    };
     assert_eq!(
-        (dream.profile, dream.settings.n_features, dream.saes.len()),
+        (dream.profile, n_features(dream), dream.saes.len()),
         (Profile::Real, 100, 6)
     );
     let qwen = bench.rows.iter().find(|r| r.row.sae == "qwen").unwrap();
-    assert_eq!((qwen.profile, qwen.settings.n_features), (Profile::Zoo, 10));
+    assert_eq!((qwen.profile, n_features(qwen)), (Profile::Zoo, 10));
 }
 
 #[test]
@@ -536,7 +555,7 @@ fn cells_become_ready_and_blocked() {
     assert_eq!(ready.len(), 5);
     let all: BTreeSet<String> = plan.cells.iter().map(|c| c.key.clone()).collect();
     assert_eq!(plan.ready(|k| all.contains(k)).count(), 0);
-    let failed = plan.rows[0].cells.features.clone();
+    let failed = plan.rows[0].steering().unwrap().cells.features.clone();
     let blocked: Vec<&str> = plan
         .blocked(|k| k == failed)
         .into_iter()

@@ -42,6 +42,9 @@ pub struct RunManifest {
     pub cells: CellCounts,
     /// What the cells run in this run took together.
     pub counters: Counters,
+    /// What the grid passes of this run took; `None` without any.
+    #[serde(default)]
+    pub grid: Option<GridSummary>,
     /// Seconds since 1970, UTC.
     pub started_unix: u64,
     /// Seconds since 1970, UTC; `None` while it runs or when it was killed.
@@ -83,6 +86,62 @@ pub struct ManifestSae {
     pub k: u32,
     /// Content hash.
     pub hash: String,
+}
+
+/// What the grid passes of a run took together, from its counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GridSummary {
+    /// Batches of text.
+    pub batches: u64,
+    /// Block passes of a batch, a stacked pass of s splices counted as s: the mean over batches.
+    pub block_passes_per_batch: f64,
+    /// Rows through the output head.
+    pub head_rows: u64,
+    /// Tokens whose cost was counted, in clean passes.
+    pub counted_tokens: u64,
+    /// Rows through SAEs.
+    pub sae_rows: u64,
+    /// Floating-point operations of blocks, heads and SAEs.
+    pub flops: f64,
+    /// Seconds of all phases of all workers together.
+    pub seconds: f64,
+    /// Measured matrix-product peak of a worker, FLOP/s; `None` where it was not measured.
+    pub peak_flops: Option<f64>,
+    /// `flops` over what the peak would have done in `seconds`.
+    pub fraction_of_peak: Option<f64>,
+    /// Largest resident memory of a worker, in bytes.
+    pub peak_bytes: u64,
+}
+
+impl GridSummary {
+    /// The summary of counters; `None` when no batch of a grid was run.
+    pub fn of(counters: &Counters) -> Option<GridSummary> {
+        let phases = &counters.phases;
+        let seconds = phases.load
+            + phases.data
+            + phases.clean
+            + phases.sae
+            + phases.moments
+            + phases.splice
+            + phases.suffix
+            + phases.head
+            + phases.costs;
+        let peak_flops = (counters.peak_flops > 0.0).then_some(counters.peak_flops);
+        (counters.batches > 0).then(|| GridSummary {
+            batches: counters.batches,
+            block_passes_per_batch: counters.batch_block_passes as f64 / counters.batches as f64,
+            head_rows: counters.head_rows,
+            counted_tokens: counters.counted_tokens,
+            sae_rows: counters.sae_rows,
+            flops: counters.flops,
+            seconds,
+            peak_flops,
+            fraction_of_peak: peak_flops
+                .filter(|_| seconds > 0.0)
+                .map(|peak| counters.flops / (seconds * peak)),
+            peak_bytes: counters.peak_bytes,
+        })
+    }
 }
 
 /// Cells by outcome.
@@ -129,6 +188,23 @@ impl Store {
 mod tests {
     use super::*;
     use crate::store::Access;
+
+    #[test]
+    fn a_summary_of_grid_passes() {
+        assert_eq!(GridSummary::of(&Counters::default()), None);
+        let mut counters = Counters {
+            batches: 4,
+            batch_block_passes: 4 * 520,
+            flops: 3e9,
+            peak_flops: 2e9,
+            ..Counters::default()
+        };
+        counters.phases.suffix = 1.5;
+        counters.phases.head = 0.5;
+        let grid = GridSummary::of(&counters).unwrap();
+        assert_eq!(grid.block_passes_per_batch, 520.0);
+        assert_eq!((grid.seconds, grid.fraction_of_peak), (2.0, Some(0.75)));
+    }
 
     #[test]
     fn a_manifest_reads_back() {

@@ -18,7 +18,9 @@ mod record;
 mod tests;
 
 pub use cells::{Access, Lookup, Put, Store, StoreError};
-pub use manifest::{CellCounts, ManifestModel, ManifestPlugin, ManifestSae, RunManifest};
+pub use manifest::{
+    CellCounts, GridSummary, ManifestModel, ManifestPlugin, ManifestSae, RunManifest,
+};
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
 
 use std::{

@@ -1,4 +1,4 @@
-use harness_core::record::{SteeringNumbers, SteeringRow, Table2Row, Table4Row};
+use harness_core::record::{GridRow, SteeringNumbers, SteeringRow, Table2Row, Table4Row};
 
 /// Columns that every table of steering results ends in.
 macro_rules! numbers {
@@ -34,6 +34,30 @@ pub const TABLE4_COLUMNS: [&str; 23] = numbers!(
     "max_new_tokens", "concept_improvement", "perplexity_reduction", "steering_score";
     "time_per_sae_min"
 );
+
+/// Columns of fidelity.csv, transfer.csv and transfer-rollouts.csv.
+pub const GRID_COLUMNS: [&str; 10] = [
+    "model", "sae", "layer", "k", "metric", "variant", "value", "std_err", "n", "status",
+];
+
+/// fidelity.csv, transfer.csv or transfer-rollouts.csv.
+pub fn grid_csv(rows: &[GridRow]) -> String {
+    let line = |r: &GridRow| {
+        vec![
+            r.model.clone(),
+            r.sae.clone(),
+            r.layer.to_string(),
+            r.k.to_string(),
+            r.metric.clone(),
+            r.variant.clone(),
+            optional(r.value),
+            optional(r.std_err),
+            optional(r.n),
+            r.status.to_string(),
+        ]
+    };
+    csv_text(&GRID_COLUMNS, rows.iter().map(line))
+}
 
 /// fig9.csv or fig10.csv.
 pub fn steering_csv(rows: &[SteeringRow]) -> String {
@@ -131,11 +155,11 @@ fn basis(n: &SteeringNumbers) -> [String; 7] {
 }
 
 /// A value unrounded (the shortest text that reads back the same), or nothing.
-fn optional<T: ToString>(value: Option<T>) -> String {
+pub(super) fn optional<T: ToString>(value: Option<T>) -> String {
     value.map(|v| v.to_string()).unwrap_or_default()
 }
 
-fn csv_text(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn csv_text(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut out = String::new();
     for fields in std::iter::once(columns.iter().map(|c| (*c).to_owned()).collect()).chain(rows) {
         let line: Vec<String> = fields.iter().map(|f| field(f)).collect();

@@ -1,20 +1,30 @@
 //! Tables of results: rows derived from stored cells, as CSV and as text beside the paper's numbers.
 
+mod catalogue;
 mod columns;
+mod grid;
 mod paper;
 mod print;
+mod print_grid;
 mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_grid;
 mod text;
+mod wide;
 
+pub use catalogue::{Listed, list_sets};
 pub use columns::{
-    STEERING_COLUMNS, TABLE2_COLUMNS, TABLE4_COLUMNS, steering_csv, table2_csv, table4_csv,
+    GRID_COLUMNS, STEERING_COLUMNS, TABLE2_COLUMNS, TABLE4_COLUMNS, grid_csv, steering_csv,
+    table2_csv, table4_csv,
 };
-pub use paper::{PaperScores, paper_table2, paper_table4_minutes};
+pub use grid::Coverage;
+pub use paper::{PaperScores, paper_ev, paper_table2, paper_table4_minutes};
 pub use print::print_tables;
 pub use rows::{Derived, derive};
 pub use text::{Align, Style, TextTable};
+pub use wide::{DELTA_COLUMNS, EV_COLUMNS, TRANSFER_COLUMNS, wide_csv};
 
 use std::path::PathBuf;
 
@@ -58,6 +68,20 @@ pub fn write_csv(
                 table4_csv(&derived.table4).as_bytes(),
             )?);
         }
+        TableKind::Grid | TableKind::Rollouts => {
+            let rows = [derived.grid.as_slice(), &derived.rollouts].concat();
+            paths.push(store.write_file(&format!("{name}.csv"), grid_csv(&rows).as_bytes())?);
+        }
+        // Figures are views, and catalogue benches have no plan.
+        TableKind::Delta
+        | TableKind::Ev
+        | TableKind::Transfer
+        | TableKind::Table1
+        | TableKind::Table3 => {}
+    }
+    for view in &plan.views {
+        let text = wide_csv(view, plan, derived);
+        paths.push(store.write_file(&format!("{}.csv", view.name), text.as_bytes())?);
     }
     Ok(paths)
 }

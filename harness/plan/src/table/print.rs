@@ -6,6 +6,7 @@ use harness_core::{
 use super::{
     Align::{Left, Right},
     Derived, Style, TextTable, paper_table2, paper_table4_minutes,
+    print_grid::print_grid,
 };
 use crate::{bench::TableKind, expand::Plan};
 
@@ -15,6 +16,7 @@ pub fn print_tables(plan: &Plan, derived: &Derived, style: Style) -> String {
         TableKind::MeanOverK => table2(plan, derived),
         TableKind::ByK => by_k(derived),
         TableKind::Variants => table4(derived),
+        _ => return print_grid(plan, derived, style),
     };
     let title = if style == Style::Markdown {
         format!("## {}", plan.title)

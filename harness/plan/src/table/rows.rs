@@ -2,18 +2,20 @@ use std::collections::BTreeMap;
 
 use harness_core::{
     layer::starred,
-    record::{Status, SteeringNumbers, SteeringRow, Table2Row, Table4Row},
+    record::{GridRow, Status, SteeringNumbers, SteeringRow, Table2Row, Table4Row},
     steering::{MeanScore, mean_of_estimates},
 };
 
+use super::{Coverage, grid};
 use crate::{
-    bench::TableKind,
-    expand::{Plan, PlannedRow},
+    bench::{RowKind, TableKind},
+    expand::{Plan, PlannedRow, RowWork, SteeringWork},
     outputs::{Estimate, ScoreOutput},
     store::{CellRecord, Lookup, Store, StoreError},
 };
 
-/// Rows of a bench, in the order of the bench. Only those of the bench's kind of table are filled, and `by_k` always.
+/// Rows of a bench, in the order of the bench. Only those of the bench's kind of table are filled, and `by_k` for every
+/// steering bench.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Derived {
     /// One for each SAE.
@@ -22,6 +24,12 @@ pub struct Derived {
     pub table2: Vec<Table2Row>,
     /// One for each variant.
     pub table4: Vec<Table4Row>,
+    /// One for each value of an SAE, measured on documents.
+    pub grid: Vec<GridRow>,
+    /// The same, measured on continuations of prompts.
+    pub rollouts: Vec<GridRow>,
+    /// What the values of a grid bench rest on, one for each SAE.
+    pub coverage: Vec<Coverage>,
 }
 
 /// Derive rows from what the store holds; cells that are not done give rows without numbers and with a status.
@@ -31,11 +39,22 @@ pub struct Derived {
 pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
     let mut derived = Derived::default();
     for row in &plan.rows {
-        let numbers = numbers(row, store)?;
+        let work = match &row.work {
+            RowWork::Steering(work) => work,
+            RowWork::Grid(work) => {
+                let (values, coverage) = grid::values(row, work, store)?;
+                match work.kind {
+                    RowKind::Rollouts => derived.rollouts.extend(values),
+                    _ => derived.grid.extend(values),
+                }
+                derived.coverage.push(coverage);
+                continue;
+            }
+        };
+        let numbers = numbers(work, store)?;
         if plan.table == TableKind::Variants {
-            derived
-                .table4
-                .push(table4_row(row, numbers.clone(), store)?);
+            let row = table4_row(row, work, numbers.clone(), store)?;
+            derived.table4.push(row);
         }
         derived.by_k.push(SteeringRow {
             family: row.family.clone(),
@@ -54,7 +73,7 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
 }
 
 /// Numbers of one SAE.
-fn numbers(row: &PlannedRow, store: &Store) -> Result<SteeringNumbers, StoreError> {
+fn numbers(row: &SteeringWork, store: &Store) -> Result<SteeringNumbers, StoreError> {
     if let Lookup::Done(_) = store.lookup(&row.cells.score)? {
         let score: ScoreOutput = store.output(&row.cells.score)?;
         return Ok(SteeringNumbers {
@@ -169,29 +188,30 @@ fn combine(group: &[&SteeringRow]) -> SteeringNumbers {
 
 fn table4_row(
     row: &PlannedRow,
+    work: &SteeringWork,
     numbers: SteeringNumbers,
     store: &Store,
 ) -> Result<Table4Row, StoreError> {
     Ok(Table4Row {
-        group: row.group.clone().unwrap_or_default(),
+        group: work.group.clone().unwrap_or_default(),
         model: row.model.clone(),
         sae: row.sae.clone(),
         layer: row.layer,
         k: row.k,
-        amp_factor: row.settings.amp_factor,
-        dlm_steps: row.is_diffusion.then_some(row.settings.dlm_steps),
-        token_scope: row.settings.token_scope.clone(),
-        k_scope: row.settings.k_scope,
-        n_prefix: row.settings.n_prefix,
-        max_new_tokens: row.settings.max_new_tokens,
-        time_per_sae_min: minutes(row, store)?,
+        amp_factor: work.settings.amp_factor,
+        dlm_steps: work.is_diffusion.then_some(work.settings.dlm_steps),
+        token_scope: work.settings.token_scope.clone(),
+        k_scope: work.settings.k_scope,
+        n_prefix: work.settings.n_prefix,
+        max_new_tokens: work.settings.max_new_tokens,
+        time_per_sae_min: minutes(work, store)?,
         numbers,
     })
 }
 
 /// Wall-clock minutes of what is done for one SAE alone: its steered texts, their perplexities and judgements, the scores.
 /// Features and unsteered texts serve several configurations and are not charged to one.
-fn minutes(row: &PlannedRow, store: &Store) -> Result<Option<f64>, StoreError> {
+fn minutes(row: &SteeringWork, store: &Store) -> Result<Option<f64>, StoreError> {
     let own = [
         &row.cells.steer,
         &row.cells.steer_perplexity,

@@ -39,7 +39,7 @@ fn score_of(row: &PlannedRow) -> ScoreOutput {
 fn finish(plan: &Plan, store: &Store, rows: impl Iterator<Item = usize>) {
     for i in rows {
         let row = &plan.rows[i];
-        let cell = plan.cell(&row.cells.score).unwrap();
+        let cell = plan.cell(&row.steering().unwrap().cells.score).unwrap();
         store
             .put_done(cell, &score_of(row), Provenance::default())
             .unwrap();
@@ -128,7 +128,7 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
     for row in &plan.rows[2..4] {
         store
             .put_failed(
-                plan.cell(&row.cells.steer).unwrap(),
+                plan.cell(&row.steering().unwrap().cells.steer).unwrap(),
                 failure.clone(),
                 Provenance::default(),
             )
@@ -176,10 +176,10 @@ fn table4_has_times_of_the_cells_of_one_sae() {
         ..Provenance::default()
     };
     for key in [
-        &row.cells.features,
-        &row.cells.steer,
-        &row.cells.steer_perplexity,
-        &row.cells.judge,
+        &row.steering().unwrap().cells.features,
+        &row.steering().unwrap().cells.steer,
+        &row.steering().unwrap().cells.steer_perplexity,
+        &row.steering().unwrap().cells.judge,
     ] {
         store
             .put_done(
@@ -191,7 +191,7 @@ fn table4_has_times_of_the_cells_of_one_sae() {
     }
     store
         .put_done(
-            plan.cell(&row.cells.score).unwrap(),
+            plan.cell(&row.steering().unwrap().cells.score).unwrap(),
             &score_of(row),
             provenance,
         )
@@ -209,7 +209,9 @@ fn table4_has_times_of_the_cells_of_one_sae() {
     let text = print_tables(&plan, &derived, Style::Plain);
     assert!(text.contains("top-15") && text.contains("2.00"), "{text}");
     assert_eq!(
-        plan.cell(&row.cells.score).unwrap().stage,
+        plan.cell(&row.steering().unwrap().cells.score)
+            .unwrap()
+            .stage,
         Stage::Score.name()
     );
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use harness_plan::{
-    bench::{Overrides, Profile},
+    bench::{BenchSpec, Overrides, Profile, RowKind},
+    config::{ConfigError, Problem},
     exit,
     table::Style,
 };
@@ -14,13 +15,33 @@ use crate::{
     failure::Failure,
 };
 
+const BUDGET: &str = "Budget";
+const GRID: &str = "Grid benches";
+const STEERING: &str = "Steering benches";
+const COMPUTE: &str = "Compute";
+const OUTPUT: &str = "Output";
+
 /// Run a bench and print its table beside the paper's.
 ///
-/// Finished cells are kept under --out; the same command continues where it was stopped, and does nothing when all is
-/// done.
+/// A bench is of one kind, which decides the options it has:
+///
+///   steering   table2, table4, fig9, fig10: texts are steered with features and scored
+///   grid       fidelity, transfer, fig3, fig7, fig8, fig12: SAEs are spliced into passes over text
+///   rollouts   transfer-rollouts: the same on texts that the model has written itself
+///   catalogue  table1, table3: what SAE sets are; nothing is run
+///
+/// An option that the bench's kind does not have is an error. Finished cells are kept under --out; the same command continues
+/// where it was stopped, and does nothing when all is done.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  harness bench table2 --plugins ./plugins\n  harness bench table2 --plugins ./plugins --dry-run --model dream=/models/Dream-7B --saes dream-mask=/saes/dream-mask --data text.jsonl.gz"
+    verbatim_doc_comment,
+    after_help = "Examples:
+  harness bench table2 --plugins ./plugins
+  harness bench table2 --plugins ./plugins --dry-run --model dream=/models/Dream-7B \\
+      --saes dream-mask=/saes/dream-mask --data text.jsonl.gz
+  harness bench fidelity --plugins ./plugins --rows dream-mask --layers 1,5 --measures kl,paper_code
+  harness bench fidelity --plugins ./plugins --dry-run --memory 16G --batch 4
+  harness bench fig6 --plugins ./plugins --png"
 )]
 pub struct BenchArgs {
     /// A table of `harness list tables`, or the path of a bench file
@@ -33,74 +54,103 @@ pub struct BenchArgs {
     /// Folder of an SAE set of the bench [default: the embedded one]
     #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
     saes: Vec<(String, PathBuf)>,
-    /// Text of the activation passes: jsonl with a field `text` or plain text, each also as .gz or .zst; or parquet with a column `text`
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub data: Vec<PathBuf>,
+    /// Only these rows: SAE sets, or MODEL/SET, such as dream-mask,qwen
+    #[arg(long, value_name = "NAME,…")]
+    rows: Option<String>,
     /// Only these layers, such as 1,5
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     layers: Option<String>,
     /// These active budgets instead of the bench's, such as 50,80
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     k: Option<String>,
-    /// At most so many features for each SAE
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    limit: Option<String>,
-    /// Tokens of each activation pass
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+
+    /// Text of the passes: jsonl (also .gz, .zst), parquet or plain text
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = BUDGET)]
+    pub data: Vec<PathBuf>,
+    /// Tokens of the text
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
     budget_tokens: Option<String>,
+    /// Tokens of a row of text
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
+    context_length: Option<String>,
+    /// Budgets: zoo (scaled) or real (the paper's) [default: by the size of each model]
+    #[arg(long, value_name = "NAME", help_heading = BUDGET)]
+    profile: Option<ProfileName>,
     /// Seed of all draws
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
     seed: Option<String>,
+    /// Any other setting of a bench file
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = BUDGET)]
+    set: Vec<(String, String)>,
+
+    /// How rows are made: truncate (a document each, its end cut off) or pack (documents joined)
+    #[arg(long, value_name = "POLICY", help_heading = GRID)]
+    documents: Option<String>,
+    /// What is measured besides the splice at all positions: policy_splice, zero_ablation, paper_code, kl, or none
+    #[arg(long, value_name = "LIST", help_heading = GRID)]
+    measures: Option<String>,
+    /// Take the text there is when it ends before --budget-tokens
+    #[arg(long, help_heading = GRID)]
+    allow_short: bool,
+    /// Prompts that are continued, jsonl with a field `prompt` [default: the files of --data]
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = GRID)]
+    pub prompts: Vec<PathBuf>,
+
+    /// At most so many features for each SAE
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
+    limit: Option<String>,
     /// Strength of steering
-    #[arg(long, value_name = "ALPHA", allow_hyphen_values = true)]
+    #[arg(long, value_name = "ALPHA", allow_hyphen_values = true, help_heading = STEERING)]
     amp_factor: Option<String>,
     /// Features selected for each SAE
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     n_features: Option<String>,
     /// Prefixes for each feature
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     n_prefix: Option<String>,
-    /// Denoising steps
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    /// Denoising steps, of rollouts too
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     dlm_steps: Option<String>,
-    /// Tokens after each prefix
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    /// Tokens after each prefix, or each prompt of rollouts
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     max_new_tokens: Option<String>,
     /// Judge of explanations and concepts: lexical, openai, or a plugin's
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = STEERING)]
     judge: Option<String>,
     /// Model behind an online judge
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = STEERING)]
     judge_model: Option<String>,
-    /// Any other setting of a bench file
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-    set: Vec<(String, String)>,
-    /// Budgets: zoo (scaled) or real (the paper's) [default: by the size of each model]
-    #[arg(long, value_name = "NAME")]
-    profile: Option<ProfileName>,
-    #[command(flatten)]
+
+    #[command(flatten, next_help_heading = COMPUTE)]
     pub compute: ComputeArgs,
-    /// Rows of a model pass; changes speed and memory, not results [default: by the engine]
-    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..), help_heading = COMPUTE)]
     pub batch: Option<u32>,
+    /// Memory of each worker for grid passes, such as 16G [default: most of what is free]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
+    pub memory: Option<u64>,
     /// Worker processes; changes speed, not results [default: one a core for small models, else 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = COMPUTE)]
     pub workers: Option<u32>,
-    /// Seconds of silence after which a worker counts as hanging and its cell as failed
-    #[arg(long, default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Seconds of silence after which a worker counts as hanging and its cells as failed
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
     pub timeout: u64,
-    /// Folder of results [default: results/runs/TABLE]
-    #[arg(long, value_name = "DIR")]
+
+    /// Folder of results [default: results/runs/TABLE, for figures that of their table]
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
     pub out: Option<PathBuf>,
     /// Say what would be done and what it takes; load nothing, write nothing
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub dry_run: bool,
     /// End with code 5 when a stored result was found damaged, although it was computed again
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub strict: bool,
     /// What is printed: table, md or csv
-    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    #[arg(long, default_value = "table", value_name = "FORMAT", help_heading = OUTPUT)]
     pub format: Format,
+    /// Write figures as PNG too
+    #[arg(long, help_heading = OUTPUT)]
+    pub png: bool,
 }
 
 /// What is printed when a bench ends.
@@ -132,17 +182,23 @@ enum ProfileName {
 }
 
 impl BenchArgs {
-    /// Settings of the command line, checked as those of a bench file are.
+    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has.
     ///
     /// # Errors
-    /// All wrong values in one message.
-    pub fn overrides(&self) -> Result<Overrides, Failure> {
+    /// All wrong values, and options that a bench of this kind does not have, in one message.
+    pub fn overrides(&self, spec: &BenchSpec) -> Result<Overrides, Failure> {
+        let allow_short = self.allow_short.then(|| "true".to_owned());
         let named = [
+            ("--rows", "rows", &self.rows),
             ("--layers", "layers", &self.layers),
             ("--k", "k", &self.k),
             ("--limit", "limit", &self.limit),
             ("--budget-tokens", "budget_tokens", &self.budget_tokens),
+            ("--context-length", "context_length", &self.context_length),
             ("--seed", "seed", &self.seed),
+            ("--documents", "documents", &self.documents),
+            ("--measures", "measures", &self.measures),
+            ("--allow-short", "allow_short", &allow_short),
             ("--amp-factor", "amp_factor", &self.amp_factor),
             ("--n-features", "n_features", &self.n_features),
             ("--n-prefix", "n_prefix", &self.n_prefix),
@@ -159,7 +215,50 @@ impl BenchArgs {
             .iter()
             .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
         let options: Vec<(&str, &str, &str)> = named.chain(free).collect();
-        Ok(Overrides::from_options(&options)?)
+        let kinds = spec.kinds();
+        let overrides = Overrides::from_options(&kinds, &options);
+        let mut problems = self.misplaced(&kinds);
+        match overrides {
+            Ok(overrides) if problems.is_empty() => Ok(overrides),
+            Ok(_) => Err(ConfigError { problems }.into()),
+            Err(error) => {
+                problems.splice(0..0, error.problems);
+                Err(ConfigError { problems }.into())
+            }
+        }
+    }
+
+    /// Options that are no settings and that rows of these kinds have no use for.
+    fn misplaced(&self, kinds: &[RowKind]) -> Vec<Problem> {
+        let is_grid = kinds
+            .iter()
+            .any(|kind| matches!(kind, RowKind::Documents | RowKind::Rollouts));
+        let runs = kinds != [RowKind::Catalogue];
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let mut problems = Vec::new();
+        let mut refuse = |is_given: bool, option: &str, of: &str| {
+            if is_given {
+                let message = format!("is for {of}, and this is a {} bench", names.join(" and "));
+                problems.push(Problem::new(option, message, ""));
+            }
+        };
+        let prompts = !self.prompts.is_empty() && !kinds.contains(&RowKind::Rollouts);
+        refuse(prompts, "--prompts", "benches on rollouts");
+        refuse(
+            self.memory.is_some() && !is_grid,
+            "--memory",
+            "grid benches",
+        );
+        if !runs {
+            let of = "benches that run models";
+            refuse(!self.data.is_empty(), "--data", of);
+            refuse(!self.model.is_empty(), "--model", of);
+            refuse(self.batch.is_some(), "--batch", of);
+            refuse(self.workers.is_some(), "--workers", of);
+            refuse(self.profile.is_some(), "--profile", of);
+            refuse(self.png, "--png", "figures");
+        }
+        problems
     }
 
     /// Model folders by name.
@@ -206,5 +305,37 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("must be KEY=VALUE".to_owned()),
+    }
+}
+
+/// A size in bytes with an optional unit of 1024: `800M`, `16G`.
+fn size(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches("ib").trim_end_matches('b');
+    let (number, shift) = match digits.chars().last() {
+        Some('k') => (&digits[..digits.len() - 1], 10),
+        Some('m') => (&digits[..digits.len() - 1], 20),
+        Some('g') => (&digits[..digits.len() - 1], 30),
+        Some('t') => (&digits[..digits.len() - 1], 40),
+        _ => (digits, 0),
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(1 << shift))
+        .filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "must be a size such as 800M or 16G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_in_units_of_1024() {
+        assert_eq!(size("16G"), Ok(16 << 30));
+        assert_eq!(size("800MiB"), Ok(800 << 20));
+        assert_eq!(size("4096"), Ok(4096));
+        assert!(size("0").is_err() && size("much").is_err() && size("-1G").is_err());
     }
 }

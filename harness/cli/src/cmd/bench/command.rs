@@ -8,9 +8,9 @@ use std::{
 };
 
 use harness_plan::{
-    bench::Catalogue,
+    bench::{Catalogue, RowKind},
     exit,
-    expand::{BenchRequest, Plan, ResolvedBench, expand, resolve},
+    expand::{BenchRequest, Limits, Plan, ResolvedBench, expand, resolve},
     hash::HashCache,
     plugin::{Discovery, discover},
     protocol::Init,
@@ -20,7 +20,7 @@ use harness_plan::{
 };
 
 use super::{
-    BenchArgs, dry_run, report,
+    BenchArgs, catalogue, dry_run, memory, pictures, report,
     run::{self, Order, Outcome},
     zoo_text,
 };
@@ -32,12 +32,15 @@ const SMALL_BYTES: u64 = 512 << 20;
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let root = Root::find()?;
     let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
-    let overrides = args.overrides()?;
-    let plugin_dirs = args.plugins.get()?;
+    let overrides = args.overrides(&spec)?;
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => Path::new("results/runs").join(&spec.name),
+        None => Path::new("results/runs").join(&spec.store),
     };
+    if spec.kinds() == [RowKind::Catalogue] {
+        return catalogue::run(args, &root, &spec, &overrides, &out);
+    }
+    let plugin_dirs = args.plugins.get()?;
     // A dry run leaves nothing behind, so the text it hashes lies elsewhere.
     let scratch = match args.dry_run {
         true => Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?),
@@ -56,11 +59,17 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         overrides: &overrides,
         data: &args.data,
         zoo_data: &[zoo_text::heldout_path(text_dir)],
+        prompts: &args.prompts,
+        zoo_prompts: &[zoo_text::prompts_path(text_dir)],
         prefixes: &prefixes,
         profile: args.profile(),
         numerics: Numerics {
             dtype: args.compute.dtype,
             reproducible: args.compute.reproducible,
+        },
+        limits: Limits {
+            batch: args.batch,
+            memory: args.memory.unwrap_or_else(memory::usual_budget),
         },
     })?;
     let plugins = discover(&plugin_dirs, Some(&root.beside))
@@ -97,6 +106,10 @@ fn expanded(bench: &ResolvedBench, plugins: &Discovery, text_dir: &Path) -> Resu
     let own_text = zoo_text::heldout_path(text_dir);
     if bench.rows.iter().any(|row| row.data.contains(&own_text)) {
         zoo_text::heldout_file(text_dir)?;
+    }
+    let own_prompts = zoo_text::prompts_path(text_dir);
+    if bench.rows.iter().any(|row| row.data.contains(&own_prompts)) {
+        zoo_text::prompts_file(text_dir)?;
     }
     let mut hashes = match cache_dir() {
         Some(dir) => HashCache::open(&dir.join("hashes.json")),
@@ -198,6 +211,9 @@ impl Bench<'_> {
                 counts.done,
                 clock(started.elapsed())
             ));
+            if let Some(grid) = &manifest.grid {
+                output::talk(&report::grid_line(grid));
+            }
         }
         if counts.conflicts > 0 {
             output::warn(&format!(
@@ -232,10 +248,16 @@ impl Bench<'_> {
 
     fn workers(&self) -> u32 {
         self.args.workers.unwrap_or_else(|| {
-            if self.plan.memory_bytes() < SMALL_BYTES {
-                self.args.compute.small_workers()
-            } else {
-                1
+            let bytes = self.plan.memory_bytes();
+            let workers = match bytes < SMALL_BYTES {
+                true => self.args.compute.small_workers(),
+                false => 1,
+            };
+            // Named memory is for all of them together.
+            let most = self.args.memory.map(|memory| memory / bytes.max(1));
+            match most.and_then(|most| u32::try_from(most).ok()) {
+                Some(most) => workers.min(most).max(1),
+                None => workers,
             }
         })
     }
@@ -263,8 +285,11 @@ impl Bench<'_> {
                 dtype: compute.dtype,
                 threads,
                 reproducible: compute.reproducible,
-                batch: self.args.batch,
-                memory: None,
+                batch: self.args.batch.or(self.plan.batch()),
+                memory: self
+                    .args
+                    .memory
+                    .map(|memory| memory / u64::from(workers.max(1))),
             },
             workers,
             silence: Duration::from_secs(self.args.timeout),
@@ -303,7 +328,7 @@ impl Bench<'_> {
         for file in files {
             output::talk(&format!("wrote {}", file.display()));
         }
-        Ok(())
+        pictures::write(&self.plan, &derived, &self.store, self.args.png)
     }
 }
 

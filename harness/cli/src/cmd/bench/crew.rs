@@ -46,8 +46,11 @@ pub enum News {
     Progress { key: String, text: String },
     /// A cell is done.
     Done { key: String, counters: Counters },
-    /// A cell failed.
-    Failed { key: String, failure: CellFailure },
+    /// Cells failed, for one reason.
+    Failed {
+        keys: Vec<String>,
+        failure: CellFailure,
+    },
     /// Something to show.
     Log(LogLevel, String),
     /// Somebody asks the run to stop.
@@ -75,15 +78,15 @@ struct Slot {
     is_ready: bool,
     /// It has ended; another takes its place when there is work.
     is_dead: bool,
-    /// Key of the cell under way.
-    busy: Option<String>,
+    /// Keys of the cells under way: one, or the open cells of a group.
+    busy: Vec<String>,
     /// Checkpoint of the last cell that ran a model: it is loaded.
     checkpoint: Option<String>,
     heard: Instant,
 }
 
 impl Crew {
-    /// Start `n` workers; a cell during which its worker says nothing for `silence` fails.
+    /// Start `n` workers; cells during which their worker says nothing for `silence` fail.
     ///
     /// # Errors
     /// When one cannot be started.
@@ -116,7 +119,7 @@ impl Crew {
             worker: Worker::start(&self.launch, &self.init, number, self.tell.clone())?,
             is_ready: false,
             is_dead: false,
-            busy: None,
+            busy: Vec::new(),
             checkpoint: None,
             heard: Instant::now(),
         })
@@ -126,22 +129,27 @@ impl Crew {
     pub fn busy(&self) -> Vec<&str> {
         self.slots
             .iter()
-            .filter_map(|slot| slot.busy.as_deref())
+            .flat_map(|slot| slot.busy.iter().map(String::as_str))
             .collect()
     }
 
     /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
-    /// other worker has. `ready` are the cells that can be run, in the order of the plan.
+    /// other worker has. With a cell of a group go all that can be run of it. `ready` are the cells that can be run, in the
+    /// order of the plan; `group_of` tells the group of a cell.
     ///
     /// # Errors
     /// When a worker that has died cannot be replaced.
-    pub fn assign<'c>(&mut self, mut ready: Vec<&'c Cell>) -> Result<Vec<&'c Cell>, Failure> {
+    pub fn assign<'c>(
+        &mut self,
+        mut ready: Vec<&'c Cell>,
+        group_of: impl Fn(&str) -> Option<usize>,
+    ) -> Result<Vec<&'c Cell>, Failure> {
         let mut given = Vec::new();
         for i in 0..self.slots.len() {
             if self.slots[i].is_dead && !ready.is_empty() {
                 self.slots[i] = self.new_slot()?;
             }
-            if !self.slots[i].is_ready || self.slots[i].busy.is_some() || self.slots[i].is_dead {
+            if !self.slots[i].is_ready || !self.slots[i].busy.is_empty() || self.slots[i].is_dead {
                 continue;
             }
             let elsewhere: Vec<&str> = self
@@ -161,14 +169,20 @@ impl Crew {
                 break;
             };
             let cell = ready.remove(best);
+            let mut together = vec![cell];
+            if let Some(group) = group_of(&cell.key) {
+                let is_of = |other: &&Cell| group_of(&other.key) == Some(group);
+                together.extend(ready.iter().copied().filter(is_of));
+                ready.retain(|other| group_of(&other.key) != Some(group));
+            }
             let slot = &mut self.slots[i];
-            slot.worker.run(cell);
-            slot.busy = Some(cell.key.clone());
+            slot.worker.run(&together);
+            slot.busy = together.iter().map(|cell| cell.key.clone()).collect();
             if let Some(checkpoint) = cell.checkpoint() {
                 slot.checkpoint = Some(checkpoint.to_owned());
             }
             slot.heard = Instant::now();
-            given.push(cell);
+            given.extend(together);
         }
         Ok(given)
     }
@@ -226,19 +240,33 @@ impl Crew {
                 text: format!("{done}/{total} {unit}"),
             },
             FromWorker::Done { key, counters } => {
-                self.slots[i].busy = None;
+                self.slots[i].busy.retain(|busy| *busy != key);
                 News::Done { key, counters }
             }
-            FromWorker::Failed(failure) => match self.slots[i].busy.take() {
-                Some(key) => News::Failed { key, failure },
-                None => News::Stop(failure.into()),
-            },
+            FromWorker::Failed(failure) => self.failed(i, failure),
             FromWorker::Fatal(failure) => News::Stop(failure.into()),
             FromWorker::Log { level, message } => News::Log(level, message),
         }
     }
 
-    /// A worker is dead, or as good as dead: its cell fails. One that was asked to end was interrupted: a terminal's Ctrl-C
+    /// A cell of a worker failed, or all it has, when the failure names none of them.
+    fn failed(&mut self, i: usize, failure: CellFailure) -> News {
+        let busy = &mut self.slots[i].busy;
+        let named = failure
+            .key
+            .as_ref()
+            .and_then(|key| busy.iter().position(|b| b == key));
+        let keys = match named {
+            Some(at) => vec![busy.remove(at)],
+            None => std::mem::take(busy),
+        };
+        match keys.is_empty() {
+            true => News::Stop(failure.into()),
+            false => News::Failed { keys, failure },
+        }
+    }
+
+    /// A worker is dead, or as good as dead: its cells fail. One that was asked to end was interrupted: a terminal's Ctrl-C
     /// reaches the workers too.
     fn died(&mut self, i: usize, kind: FailureKind, why: Option<String>) -> News {
         let slot = &mut self.slots[i];
@@ -256,18 +284,19 @@ impl Crew {
             },
         };
         slot.is_dead = true;
-        match slot.busy.take() {
-            Some(key) => News::Failed {
-                failure: CellFailure {
-                    key: Some(key.clone()),
-                    plugin: None,
-                    message,
-                    kind,
-                },
-                key,
-            },
+        let keys = std::mem::take(&mut slot.busy);
+        if keys.is_empty() {
             // It had nothing to do, so nothing is lost.
-            None => News::Log(LogLevel::Debug, message),
+            return News::Log(LogLevel::Debug, message);
+        }
+        News::Failed {
+            failure: CellFailure {
+                key: keys.first().cloned().filter(|_| keys.len() == 1),
+                plugin: None,
+                message,
+                kind,
+            },
+            keys,
         }
     }
 
@@ -276,7 +305,7 @@ impl Crew {
         let i = self
             .slots
             .iter()
-            .position(|slot| slot.busy.is_some() && slot.heard.elapsed() > silence)?;
+            .position(|slot| !slot.busy.is_empty() && slot.heard.elapsed() > silence)?;
         let why = format!(
             "the worker said nothing for {} s and was ended; --timeout allows longer",
             silence.as_secs()
@@ -287,7 +316,7 @@ impl Crew {
     /// End all workers: idle ones in their own time, busy ones at once.
     pub fn end(self) {
         for mut slot in self.slots {
-            if slot.busy.is_some() || !slot.is_ready || slot.is_dead {
+            if !slot.busy.is_empty() || !slot.is_ready || slot.is_dead {
                 slot.worker.kill();
             } else {
                 slot.worker.shut_down();

@@ -1,6 +1,24 @@
 //! Cells in words.
 
-use harness_plan::{cell::Cell, expand::Plan};
+use harness_plan::{
+    cell::Cell,
+    expand::{Plan, PlannedGroup, RowWork},
+};
+
+/// `fidelity dream, 24 SAEs, tokens 0 to 20000` for cells that are run together, else as [`cell`].
+pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
+    match plan.group_of(&cell.key) {
+        Some(group) => self::group(&plan.groups[group]),
+        None => self::cell(plan, cell),
+    }
+}
+
+/// A group in words.
+pub fn group(group: &PlannedGroup) -> String {
+    let n = group.members.len();
+    let s = if n == 1 { "" } else { "s" };
+    format!("fidelity {}, {n} SAE{s}, {}", group.model, group.text)
+}
 
 /// `steer dream-mask layer 4 k 8`, or `baseline dream` for a cell that serves several SAEs.
 pub fn cell(plan: &Plan, cell: &Cell) -> String {
@@ -8,21 +26,29 @@ pub fn cell(plan: &Plan, cell: &Cell) -> String {
     let served: Vec<_> = plan
         .rows
         .iter()
-        .filter(|row| row.cells.all().contains(&cell.key.as_str()))
+        .filter(|row| row.keys().contains(&cell.key.as_str()))
         .collect();
     match served.as_slice() {
         [] => format!("{stage} {}", cell.short()),
         [row] => {
             let mut text = format!("{stage} {} layer {} k {}", row.sae, row.layer, row.k);
-            if row.group.is_some() {
-                let set = &row.settings;
-                text.push_str(&format!(
-                    " (amp_factor {}, dlm_steps {}, {}{})",
-                    set.amp_factor,
-                    set.dlm_steps,
-                    set.token_scope,
-                    set.k_scope.map_or_else(String::new, |k| format!(" {k}"))
-                ));
+            match &row.work {
+                RowWork::Steering(work) if work.group.is_some() => {
+                    let set = &work.settings;
+                    text.push_str(&format!(
+                        " (amp_factor {}, dlm_steps {}, {}{})",
+                        set.amp_factor,
+                        set.dlm_steps,
+                        set.token_scope,
+                        set.k_scope.map_or_else(String::new, |k| format!(" {k}"))
+                    ));
+                }
+                RowWork::Steering(_) => {}
+                RowWork::Grid(_) => {
+                    let group = plan.group_of(&cell.key).map(|group| &plan.groups[group]);
+                    let text_of = group.map_or("", |group| group.text.as_str());
+                    text.push_str(&format!(" on {}, {text_of}", row.model));
+                }
             }
             text
         }
@@ -56,6 +82,15 @@ pub fn bytes(n: u64) -> String {
     match n {
         n if n >= (1u64 << 30) as f64 => format!("{:.1} GiB", n / (1u64 << 30) as f64),
         n => format!("{:.0} MiB", (n / (1u64 << 20) as f64).ceil()),
+    }
+}
+
+/// Floating-point operations in the unit that suits them.
+pub fn flops(n: f64) -> String {
+    match n {
+        n if n >= 1e15 => format!("{:.1} PFLOP", n / 1e15),
+        n if n >= 1e12 => format!("{:.1} TFLOP", n / 1e12),
+        n => format!("{:.1} GFLOP", n / 1e9),
     }
 }
 

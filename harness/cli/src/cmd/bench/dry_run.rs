@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use harness_plan::{
+    bench::RowKind,
     expand::{Plan, ResolvedBench},
     stages::Stage,
 };
 
-use super::describe::{bytes, count};
+use super::describe::{bytes, count, flops};
 use crate::output::columns;
 
 /// The text of a dry run; `done` are the keys of cells that are done already.
 pub fn report(plan: &Plan, bench: &ResolvedBench, done: &BTreeSet<String>) -> String {
     let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
+    let is_open = |key: &str| !done.contains(key);
     let mut rows = vec![row([
         "stage",
         "cells",
@@ -50,6 +52,9 @@ pub fn report(plan: &Plan, bench: &ResolvedBench, done: &BTreeSet<String>) -> St
     rows.push(line("total", plan.cells.len() as u64, &total));
 
     let mut text = format!("{}\n\n{}", plan.title, columns(&rows));
+    if !plan.groups.is_empty() {
+        text.push_str(&groups(plan, is_open));
+    }
     text.push_str(&format!(
         "\nmemory of a worker: about {}\n",
         bytes(plan.memory_bytes())
@@ -74,8 +79,13 @@ pub fn report(plan: &Plan, bench: &ResolvedBench, done: &BTreeSet<String>) -> St
             texts.join(",")
         };
         text.push_str(&format!(
-            "SAE set {}: {} SAEs, layers {}, k {}, budgets of {}{}\n",
+            "SAE set {}{}: {} SAEs, layers {}, k {}, budgets of {}{}\n",
             row.row.sae,
+            match row.row.kind {
+                RowKind::Steering | RowKind::Catalogue => String::new(),
+                RowKind::Documents => format!(" on {}", row.row.model),
+                RowKind::Rollouts => format!(" on rollouts of {}", row.row.model),
+            },
             row.saes.len(),
             list(layers),
             list(ks),
@@ -87,4 +97,59 @@ pub fn report(plan: &Plan, bench: &ResolvedBench, done: &BTreeSet<String>) -> St
     }
     text.push_str("nothing was loaded and nothing was run\n");
     text
+}
+
+/// What each group of cells that are run together takes, as far as they are not done. Groups that differ in their text alone
+/// are one line.
+fn groups(plan: &Plan, is_open: impl Fn(&str) -> bool) -> String {
+    let mut rows: Vec<(Vec<String>, u64)> = Vec::new();
+    let mut too_large = Vec::new();
+    for group in &plan.groups {
+        let work = match group.work(&is_open, plan.memory_budget()) {
+            None => continue,
+            Some(Ok(work)) => work,
+            Some(Err(error)) => {
+                too_large.push(format!("{}: {error}\n", group.model));
+                continue;
+            }
+        };
+        let cells = vec![
+            group.model.clone(),
+            count(work.n_saes),
+            count(group.n_tokens),
+            format!("at least {}", count(work.n_rows)),
+            work.batch.to_string(),
+            work.stack.to_string(),
+            count(work.block_passes),
+            count(work.head_rows_per_token),
+            count(work.counted_tokens),
+            flops(work.flops),
+            bytes(work.memory_bytes),
+        ];
+        match rows.iter_mut().find(|(known, _)| *known == cells) {
+            Some((_, n)) => *n += 1,
+            None => rows.push((cells, 1)),
+        }
+    }
+    let head = [
+        "groups",
+        "model",
+        "SAEs",
+        "tokens",
+        "rows",
+        "batch",
+        "stack",
+        "block passes a batch",
+        "head rows a counted token",
+        "counted tokens",
+        "work",
+        "memory",
+    ];
+    let mut table = vec![head.map(str::to_owned).to_vec()];
+    table.extend(
+        rows.into_iter()
+            .map(|(cells, n)| [vec![n.to_string()], cells].concat()),
+    );
+    too_large.dedup();
+    format!("\n{}{}", columns(&table), too_large.concat())
 }

@@ -1,10 +1,13 @@
 //! `harness bench`: from a bench file to a table.
 
 mod args;
+mod catalogue;
 mod command;
 mod crew;
 mod describe;
 mod dry_run;
+mod memory;
+mod pictures;
 mod report;
 mod run;
 pub mod zoo_text;

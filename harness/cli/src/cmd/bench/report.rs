@@ -9,16 +9,22 @@ use std::{
 };
 
 use harness_plan::{
+    bench::RowKind,
     exit,
     expand::{Plan, ResolvedBench},
     plugin::Discovery,
     protocol::{Failure as CellFailure, FailureKind},
-    stages::{FeaturesParams, PluginRef, Stage},
-    store::{CellCounts, ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store},
+    stages::{PluginRef, SaeRef, Stage},
+    store::{
+        CellCounts, GridSummary, ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store,
+    },
 };
 use serde_json::Value;
 
-use super::{describe, run::Outcome};
+use super::{
+    describe::{self, bytes, count, flops},
+    run::Outcome,
+};
 use crate::{args::ComputeArgs, output, root::Root};
 
 /// Causes of failures that are listed.
@@ -35,9 +41,13 @@ pub fn manifest(
 ) -> RunManifest {
     let mut settings = BTreeMap::new();
     for (i, row) in bench.rows.iter().enumerate() {
-        let name = match &row.group {
-            Some(group) => format!("{} {group} {i}", row.row.sae),
-            None => row.row.sae.clone(),
+        let name = match (&row.group, row.row.kind) {
+            (Some(group), _) => format!("{} {group} {i}", row.row.sae),
+            (None, RowKind::Documents) => format!("{} on {}", row.row.sae, row.row.model),
+            (None, RowKind::Rollouts) => {
+                format!("{} on rollouts of {}", row.row.sae, row.row.model)
+            }
+            (None, RowKind::Steering | RowKind::Catalogue) => row.row.sae.clone(),
         };
         let value = serde_json::to_value(&row.settings).unwrap_or(Value::Null);
         settings.insert(name, value);
@@ -113,13 +123,13 @@ fn saes(plan: &Plan) -> Vec<ManifestSae> {
     let mut saes: Vec<ManifestSae> = plan
         .cells
         .iter()
-        .filter(|cell| cell.stage == Stage::Features.name())
-        .filter_map(|cell| cell.params::<FeaturesParams>().ok())
-        .map(|params| ManifestSae {
-            set: params.sae.set,
-            layer: params.sae.layer,
-            k: params.sae.k,
-            hash: params.sae.hash,
+        .filter(|cell| [Stage::Features.name(), Stage::Fidelity.name()].contains(&&*cell.stage))
+        .filter_map(|cell| serde_json::from_value::<SaeRef>(cell.params.get("sae")?.clone()).ok())
+        .map(|sae| ManifestSae {
+            set: sae.set,
+            layer: sae.layer,
+            k: sae.k,
+            hash: sae.hash,
         })
         .collect();
     saes.sort_by(|a, b| (&a.set, a.layer, a.k).cmp(&(&b.set, b.layer, b.k)));
@@ -132,8 +142,33 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.torch.clone_from(&outcome.torch);
     manifest.cells = counts;
     manifest.counters = outcome.counters;
+    manifest.grid = GridSummary::of(&outcome.counters);
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
+}
+
+/// What the grid passes of a run took, in one line.
+pub fn grid_line(grid: &GridSummary) -> String {
+    let mut text = format!(
+        "{} batches, {:.0} block passes a batch, {} head rows for {} counted tokens, {} in {:.1} s of work",
+        count(grid.batches),
+        grid.block_passes_per_batch,
+        count(grid.head_rows),
+        count(grid.counted_tokens),
+        flops(grid.flops),
+        grid.seconds,
+    );
+    if let (Some(share), Some(peak)) = (grid.fraction_of_peak, grid.peak_flops) {
+        text.push_str(&format!(
+            ", {:.0} % of the measured {:.1} GFLOP/s",
+            100.0 * share,
+            peak / 1e9
+        ));
+    }
+    if grid.peak_bytes > 0 {
+        text.push_str(&format!(", at most {} of memory", bytes(grid.peak_bytes)));
+    }
+    text
 }
 
 /// Tell which cells failed and why, and how many could not be run for it.

@@ -116,10 +116,12 @@ impl<'a> Run<'a> {
         } else if nothing_left {
             return false;
         } else {
-            match self.crew.assign(ready) {
+            let plan = self.plan;
+            match self.crew.assign(ready, |key| plan.group_of(key)) {
                 Ok(given) => {
                     if let Some(cell) = given.last() {
-                        self.progress.describe(&describe::cell(self.plan, cell));
+                        let what = describe::cell_or_group(plan, cell);
+                        self.progress.describe(&what);
                     }
                 }
                 Err(failure) => {
@@ -141,13 +143,21 @@ impl<'a> Run<'a> {
             }
             News::Progress { key, text } => {
                 if let Some(cell) = self.plan.cell(&key) {
-                    let what = describe::cell(self.plan, cell);
+                    let what = describe::cell_or_group(self.plan, cell);
                     self.progress
                         .describe(&format!("{what}: {}", output::inert(&text)));
                 }
             }
             News::Done { key, counters } => self.done(key, counters),
-            News::Failed { key, failure } => self.failed(key, failure),
+            News::Failed { keys, failure } => {
+                for key in keys {
+                    let failure = CellFailure {
+                        key: Some(key.clone()),
+                        ..failure.clone()
+                    };
+                    self.failed(key, failure);
+                }
+            }
             News::Log(LogLevel::Debug, _) | News::Quiet => {}
             News::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
             News::Log(LogLevel::Warn, message) => self.warn(&output::inert(&message)),
@@ -160,9 +170,9 @@ impl<'a> Run<'a> {
     /// Cells that can be run now, in the order of the plan.
     fn ready(&self) -> Vec<&'a Cell> {
         let (plan, done): (&'a Plan, _) = (self.plan, &self.outcome.done);
-        let busy = self.crew.busy();
+        let busy: BTreeSet<&str> = self.crew.busy().into_iter().collect();
         let is_open = |key: &str| {
-            !done.contains(key) && !self.outcome.failed.contains_key(key) && !busy.contains(&key)
+            !done.contains(key) && !self.outcome.failed.contains_key(key) && !busy.contains(key)
         };
         plan.cells
             .iter()

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_data::{Document, Kind, Split, documents};
+use harness_data::{Document, Kind, Split, chat_tasks, documents};
 use harness_plan::exit;
 
 use crate::failure::Failure;
@@ -17,7 +17,9 @@ const HELDOUT_SEED: u64 = 0;
 const TRAIN_SEED: u64 = 1;
 /// Documents of activation passes: about 250,000 tokens, ten times the budget of a table.
 const HELDOUT_DOCUMENTS: u64 = 5_000;
-/// Documents of training, read again from the start when they do not last.
+/// Prompts of rollouts, ten times what a table continues.
+const PROMPTS: u64 = 2_000;
+/// Documents of training, about 3,000,000 tokens; `--allow-short` reads them again when they do not last.
 const TRAIN_DOCUMENTS: u64 = 60_000;
 
 /// The held-out stories in a folder, written unless they are there: the planted topics are in the narratives and
@@ -34,6 +36,22 @@ pub fn heldout_path(dir: &Path) -> PathBuf {
     path(dir, Split::Heldout, HELDOUT_SEED)
 }
 
+/// The held-out prompts in a folder, written unless they are there: chat tasks as the fine-tuned model knows them.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn prompts_file(dir: &Path) -> Result<PathBuf, Failure> {
+    let tasks = chat_tasks(Split::Heldout, HELDOUT_SEED, PROMPTS);
+    let lines = tasks.map(|task| serde_json::to_vec(&task));
+    written(prompts_path(dir), lines)
+}
+
+/// Where [`prompts_file`] puts it.
+pub fn prompts_path(dir: &Path) -> PathBuf {
+    let name = format!("{}-{HELDOUT_SEED}-chat.jsonl", Split::Heldout.name());
+    dir.join("text").join(name)
+}
+
 /// The text to train on in a folder, written unless it is there.
 ///
 /// # Errors
@@ -47,19 +65,28 @@ fn path(dir: &Path, split: Split, seed: u64) -> PathBuf {
         .join(format!("{}-{seed}.jsonl", split.name()))
 }
 
+fn file(dir: &Path, split: Split, seed: u64, n: u64) -> Result<PathBuf, Failure> {
+    let wanted = |document: &Document| split == Split::Train || document.kind != Kind::Problem;
+    let lines = documents(split, seed, n, None)
+        .filter(wanted)
+        .map(|document| serde_json::to_vec(&document));
+    written(path(dir, split, seed), lines)
+}
+
 /// The file is always made anew from its definition and compared, so that a damaged one or one of another version is
 /// replaced; it appears whole or not at all.
-fn file(dir: &Path, split: Split, seed: u64, n: u64) -> Result<PathBuf, Failure> {
-    let path = path(dir, split, seed);
+fn written(
+    path: PathBuf,
+    lines: impl Iterator<Item = Result<Vec<u8>, serde_json::Error>>,
+) -> Result<PathBuf, Failure> {
     let fail = |error: std::io::Error| {
         let message = format!("cannot write {}: {error}", path.display());
         Failure::new(exit::CANNOT_WRITE, message)
     };
-    let folder = dir.join("text");
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut bytes = Vec::new();
-    let wanted = |document: &Document| split == Split::Train || document.kind != Kind::Problem;
-    for document in documents(split, seed, n, None).filter(wanted) {
-        serde_json::to_writer(&mut bytes, &document).map_err(|error| fail(error.into()))?;
+    for line in lines {
+        bytes.extend(line.map_err(|error| fail(error.into()))?);
         bytes.push(b'\n');
     }
     if fs::read(&path).is_ok_and(|there| there == bytes) {

@@ -1,0 +1,50 @@
+//! Benches that list SAE sets: no worker, no cells.
+
+use std::{fs, path::Path};
+
+use harness_plan::{
+    bench::{BenchSpec, Overrides},
+    exit,
+    store::{Access, Store},
+    table::list_sets,
+};
+
+use super::BenchArgs;
+use crate::{failure::Failure, output, root::Root};
+
+/// List the sets of a bench, write the table and print it.
+///
+/// # Errors
+/// When a set cannot be read or the table not be written.
+pub fn run(
+    args: &BenchArgs,
+    root: &Root,
+    spec: &BenchSpec,
+    overrides: &Overrides,
+    out: &Path,
+) -> Result<u8, Failure> {
+    let listed = list_sets(spec, &args.sae_sets()?, &root.zoo(), overrides)?;
+    let file = match args.dry_run {
+        true => None,
+        false => {
+            let store = Store::open(out, Access::Write)?;
+            let name = format!("{}.csv", spec.name);
+            Some(store.write_file(&name, listed.csv().as_bytes())?)
+        }
+    };
+    match (args.format.style(), &file) {
+        (Some(style), _) => output::result(&listed.print(&spec.title, style))?,
+        (None, Some(file)) => {
+            let text = fs::read_to_string(file).map_err(|error| {
+                Failure::new(exit::UNEXPECTED, format!("{}: {error}", file.display()))
+            })?;
+            output::result(&text)?;
+        }
+        (None, None) => output::result(&listed.csv())?,
+    }
+    match file {
+        Some(file) => output::talk(&format!("wrote {}", file.display())),
+        None => output::talk("nothing was written"),
+    }
+    Ok(exit::OK)
+}
