@@ -9,6 +9,7 @@ mod args;
 mod cmd;
 mod failure;
 mod output;
+mod png;
 mod progress;
 mod root;
 mod signals;

@@ -31,31 +31,41 @@ pub enum Split {
     SourceAndTarget,
 }
 
-/// One line for each layer over k, of the rows with this metric and variant; panels by depth (across) and SAE set (down),
-/// with bands of one standard error.
+/// The rows with a metric. Of the variants the first is taken that a model's SAE set has at all: the paper's scale is
+/// weighted for diffusion models and plain for the others.
+pub fn measured<'a>(rows: &[&'a GridRow], metric: &str, variants: &[&str]) -> Vec<&'a GridRow> {
+    let of_metric = || rows.iter().filter(|row| row.metric == metric);
+    let has = |row: &GridRow, variant: &str| {
+        of_metric().any(|other| {
+            (&other.model, &other.sae) == (&row.model, &row.sae) && other.variant == variant
+        })
+    };
+    of_metric()
+        .filter(|row| {
+            let first = variants.iter().find(|variant| has(row, variant));
+            first.is_some_and(|first| *first == row.variant)
+        })
+        .copied()
+        .collect()
+}
+
+/// One line for each layer over k; panels by depth (across) and SAE set (down), with bands of one standard error.
 ///
-/// SAE sets and layers keep the order of `rows`. A row without a number leaves a gap. Without such rows the figure has no
-/// panels, and rendering it says so.
-pub fn grid_figure(rows: &[GridRow], metric: &str, variant: &str, options: &GridOptions) -> Figure {
-    let rows: Vec<&GridRow> = rows
-        .iter()
-        .filter(|row| row.metric == metric && row.variant == variant)
-        .collect();
+/// `rows` hold one value for each SAE, as [`measured`] gives them. SAE sets keep the order of `rows`, layers are sorted. A row
+/// without a number leaves a gap. Without rows the figure has no panels, and rendering it says so.
+pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
     let name = |row: &GridRow| match options.split {
         Split::Sae => row.sae.clone(),
         Split::SourceAndTarget => format!("{} → {}", row.sae, row.model),
     };
     let mut names: Vec<String> = Vec::new();
-    for row in &rows {
+    for row in rows {
         let name = name(row);
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    let depths: Vec<Depth> = [Depth::Shallow, Depth::Middle, Depth::Deep]
-        .into_iter()
-        .filter(|depth| rows.iter().any(|row| row.depth == *depth))
-        .collect();
+    let depths = depths(rows);
     let layers = styles(rows.iter().map(|row| (row.layer, row.depth)));
     let x = budget_axis(rows.iter().map(|row| row.k));
     let panel = |set: &str, depth: Depth| {
@@ -84,14 +94,9 @@ pub fn grid_figure(rows: &[GridRow], metric: &str, variant: &str, options: &Grid
             note: None,
         }
     };
-    let bands = if rows.iter().any(|row| row.std_err.is_some()) {
-        " Bands: one standard error."
-    } else {
-        ""
-    };
     Figure {
         title: options.title.clone(),
-        caption: format!("{}{bands}", options.caption),
+        caption: format!("{}{}", options.caption, bands(rows)),
         panels: names
             .iter()
             .flat_map(|set| depths.iter().map(|depth| panel(set, *depth)))
@@ -99,6 +104,23 @@ pub fn grid_figure(rows: &[GridRow], metric: &str, variant: &str, options: &Grid
         columns: depths.len().max(1),
         row_titles: names,
         y_range: options.y_range,
+    }
+}
+
+/// Depths there are, from shallow to deep.
+pub(super) fn depths(rows: &[&GridRow]) -> Vec<Depth> {
+    [Depth::Shallow, Depth::Middle, Depth::Deep]
+        .into_iter()
+        .filter(|depth| rows.iter().any(|row| row.depth == *depth))
+        .collect()
+}
+
+/// What bands mean, where there are any.
+pub(super) fn bands(rows: &[&GridRow]) -> &'static str {
+    if rows.iter().any(|row| row.std_err.is_some()) {
+        " Bands: one standard error over documents."
+    } else {
+        ""
     }
 }
 
@@ -116,7 +138,7 @@ impl Style {
     /// A line of this layer, without points. Layers differ in colour and marker, depths in dashes.
     pub fn series(&self) -> Series {
         Series {
-            label: format!("layer {}", self.layer),
+            label: format!("L{}", self.layer),
             group: self.depth.to_string(),
             points: Vec::new(),
             dash: match self.depth {

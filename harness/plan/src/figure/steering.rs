@@ -55,7 +55,7 @@ pub fn steering_figure(rows: &[SteeringRow], title: &str) -> Figure {
     Figure {
         title: title.to_owned(),
         caption: "Concept improvement C (judge points / 100), perplexity reduction P (share of the unsteered perplexity) and their sum S, \
-                  for each layer over the active budget k of the SAE. Bands: one standard error over features."
+                  for each layer (L) over the active budget k of the SAE. Bands: one standard error over features."
             .into(),
         panels: scores.flat_map(|score| sets.iter().map(move |set| (score, set))).map(|(score, set)| panel(score, set)).collect(),
         columns: sets.len().max(1),

@@ -161,7 +161,7 @@ fn lines_of_one_depth_share_a_dash_and_no_two_a_colour() {
     let mut colours: Vec<usize> = series.iter().map(|s| s.colour).collect();
     colours.dedup();
     assert_eq!(colours.len(), 6);
-    assert_eq!(series[3].label, "layer 3");
+    assert_eq!(series[3].label, "L3");
     assert_eq!(series[3].group, "middle");
 }
 
@@ -216,16 +216,12 @@ fn the_steering_figure_has_a_column_for_each_set_and_a_row_for_each_score() {
             .all(|panel| panel.zero_line && panel.series.len() == 2)
     );
     let last = &figure.panels[5].series[1]; // S of `two`, layer 5
-    assert_eq!(last.label, "layer 5");
+    assert_eq!(last.label, "L5");
     assert_eq!(last.points[0].y, Some(40.0));
     assert_eq!((last.points[1].x, last.points[1].y), (24.0, None));
     let svg = render_svg(&figure).unwrap();
     assert_eq!(svg, render_svg(&steering_figure(&rows, "title")).unwrap());
-    assert_eq!(
-        svg.lines().filter(|l| *l == "layer 5").count(),
-        1,
-        "one legend"
-    );
+    assert_eq!(svg.lines().filter(|l| *l == "L5").count(), 1, "one legend");
 }
 
 fn grid_row(model: &str, sae: &str, layer: u32, k: u32, metric: &str) -> GridRow {
@@ -263,7 +259,8 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
         zero_line: true,
         ..GridOptions::default()
     };
-    let figure = grid_figure(&rows, "delta_lm_loss", "v", &options);
+    let rows: Vec<&GridRow> = rows.iter().collect();
+    let figure = grid_figure(&measured(&rows, "delta_lm_loss", &["v"]), &options);
     assert_eq!((figure.panels.len(), figure.columns), (4, 2));
     assert_eq!(figure.row_titles, ["mask → base", "mask → tuned"]);
     assert_eq!(figure.panels[1].title, "deep");
@@ -280,8 +277,54 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
         );
     }
     assert!(render_svg(&figure).unwrap().contains("mask → tuned"));
-    let none = grid_figure(&rows, "kl", "v", &options);
+    let none = grid_figure(&measured(&rows, "kl", &["v"]), &options);
     assert!(matches!(render_svg(&none), Err(FigureError::Empty { .. })));
+}
+
+#[test]
+fn of_several_variants_the_first_is_taken_that_a_set_has() {
+    let mut rows = vec![
+        grid_row("dream", "mask", 1, 8, "m"),
+        grid_row("qwen", "qwen", 1, 8, "m"),
+    ];
+    rows.push(GridRow {
+        variant: "weighted".into(),
+        value: None, // it is not replaced by the plain value
+        ..rows[0].clone()
+    });
+    let rows: Vec<&GridRow> = rows.iter().collect();
+    let found = measured(&rows, "m", &["weighted", "v"]);
+    let found: Vec<(&str, &str)> = found.iter().map(|r| (&*r.sae, &*r.variant)).collect();
+    assert_eq!(found, [("qwen", "v"), ("mask", "weighted")]);
+    assert!(measured(&rows, "other", &["v"]).is_empty());
+}
+
+#[test]
+fn the_transfer_figure_lays_both_sources_over_each_other() {
+    let rows: Vec<GridRow> = ["base-mask", "tuned-mask"]
+        .iter()
+        .flat_map(|sae| [(1, 8), (1, 24), (5, 8)].map(|(l, k)| grid_row("base", sae, l, k, "ev")))
+        .collect();
+    let part = |title: &str| TransferPart {
+        title: title.into(),
+        y_label: "EV".into(),
+        zero_line: false,
+        rows: rows.iter().collect(),
+    };
+    let figure = transfer_figure(&[part("on text"), part("on rollouts")], "t", "c.");
+    assert_eq!((figure.panels.len(), figure.columns), (4, 2));
+    assert_eq!(figure.row_titles, ["on text", "on rollouts"]);
+    let shallow = &figure.panels[0].series;
+    assert_eq!(shallow.len(), 2);
+    assert_eq!((shallow[0].colour, shallow[0].dash), (0, Dash::Solid));
+    assert_eq!((shallow[1].colour, shallow[1].dash), (0, Dash::Dashed));
+    assert_eq!(shallow[1].group, "tuned-mask");
+    let svg = render_svg(&figure).unwrap();
+    assert_eq!(
+        svg.lines().filter(|l| *l == "L1").count(),
+        2,
+        "one for each source"
+    );
 }
 
 #[test]

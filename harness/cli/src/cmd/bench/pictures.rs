@@ -13,12 +13,7 @@ use crate::{failure::Failure, output, png};
 ///
 /// # Errors
 /// When a file cannot be written, or there is no font for a PNG. A picture without values is told and left out.
-pub fn write(
-    plan: &Plan,
-    derived: &Derived,
-    store: &Store,
-    with_png: bool,
-) -> Result<(), Failure> {
+pub fn write(plan: &Plan, derived: &Derived, store: &Store, with_png: bool) -> Result<(), Failure> {
     let files = match write_figures(plan, derived, store) {
         Ok(files) => files,
         Err(WriteFigureError::Store(error)) => return Err(error.into()),

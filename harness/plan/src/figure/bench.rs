@@ -1,0 +1,190 @@
+//! The pictures of a bench, beside its tables.
+
+use std::path::PathBuf;
+
+use harness_core::record::GridRow;
+
+use super::{
+    Figure, FigureError, GridOptions, Split, TransferPart, YRange, grid_figure, measured,
+    render_svg, steering_figure, transfer_figure,
+};
+use crate::{
+    bench::{RowKind, TableKind, ViewSpec},
+    expand::Plan,
+    store::{Store, StoreError},
+    table::Derived,
+};
+
+/// Variants of losses on the paper's scale: weighted by 1/t where that exists.
+const LOSS: [&str; 2] = ["aligned-weighted-all", "aligned-plain-all"];
+/// The authors' definition of explained variance.
+const EV: [&str; 1] = ["ev_var"];
+const LOSS_CAPTION: &str = "Loss with the residual of all tokens replaced by the SAE's reconstruction minus loss of the unmodified \
+                            model (Eq. 16), for each layer (L) over the active budget k of the SAE. Masked tokens weighted by 1/t for diffusion models, \
+                            plain means over tokens for autoregressive ones.";
+const EV_CAPTION: &str = "Share of the residual's variance that the SAE explains (Eq. 15), for each layer (L) over its active budget k.";
+const TRANSFER_CAPTION: &str = "SAEs of both models in one of them, for each layer (L) over the active budget k of the SAE: explained variance (Eq. 15) and \
+                                loss difference (Eq. 16), masked tokens weighted by 1/t.";
+
+/// A picture that is not there, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteFigureError {
+    /// It cannot be drawn.
+    #[error("{name}.svg: {source}")]
+    Figure {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: FigureError,
+    },
+    /// It cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The figures of a bench with the names of their files, without ending. Tables that are no figures have none.
+pub fn bench_figures(plan: &Plan, derived: &Derived) -> Vec<(String, Figure)> {
+    let (name, title) = (plan.bench.as_str(), plan.title.as_str());
+    let documents: Vec<&GridRow> = derived.grid.iter().collect();
+    let rollouts: Vec<&GridRow> = derived.rollouts.iter().collect();
+    let mut figures = match plan.table {
+        TableKind::ByK => vec![(name.to_owned(), steering_figure(&derived.by_k, title))],
+        TableKind::Grid => loss_and_ev(&documents, name, title),
+        TableKind::Rollouts => vec![(name.to_owned(), losses(&rollouts, title))],
+        _ => Vec::new(),
+    };
+    for view in &plan.views {
+        let of = |kind| shown(view, kind, derived);
+        match view.table {
+            TableKind::Delta => {
+                figures.extend(loss_and_ev(
+                    &of(RowKind::Documents),
+                    &view.name,
+                    &view.title,
+                ));
+            }
+            TableKind::Ev => {
+                let figure = explained(&of(RowKind::Documents), &view.title);
+                figures.push((view.name.clone(), figure));
+            }
+            TableKind::Transfer => figures.push((view.name.clone(), transfer(view, derived))),
+            _ => {}
+        }
+    }
+    figures
+}
+
+/// Writes the pictures of a bench into the store's folder as SVG and returns their paths. Equal cells give equal bytes.
+///
+/// # Errors
+/// When one cannot be drawn or written; those before it are written.
+pub fn write_figures(
+    plan: &Plan,
+    derived: &Derived,
+    store: &Store,
+) -> Result<Vec<PathBuf>, WriteFigureError> {
+    bench_figures(plan, derived)
+        .into_iter()
+        .map(|(name, figure)| {
+            let svg = render_svg(&figure).map_err(|source| WriteFigureError::Figure {
+                name: name.clone(),
+                source,
+            })?;
+            Ok(store.write_file(&format!("{name}.svg"), svg.as_bytes())?)
+        })
+        .collect()
+}
+
+/// Rows that a view shows, of one kind.
+fn shown<'a>(view: &ViewSpec, kind: RowKind, derived: &'a Derived) -> Vec<&'a GridRow> {
+    let rows = match kind {
+        RowKind::Rollouts => &derived.rollouts,
+        _ => &derived.grid,
+    };
+    rows.iter()
+        .filter(|row| {
+            view.rows
+                .iter()
+                .any(|id| (&id.model, &id.sae, id.kind) == (&row.model, &row.sae, kind))
+        })
+        .collect()
+}
+
+/// A picture of the loss and one of explained variance.
+fn loss_and_ev(rows: &[&GridRow], name: &str, title: &str) -> Vec<(String, Figure)> {
+    vec![
+        (name.to_owned(), losses(rows, title)),
+        (format!("{name}_ev"), explained(rows, title)),
+    ]
+}
+
+fn losses(rows: &[&GridRow], title: &str) -> Figure {
+    let options = GridOptions {
+        title: title.to_owned(),
+        caption: LOSS_CAPTION.into(),
+        y_label: "ΔL (nats)".into(),
+        split: split(rows),
+        zero_line: true,
+        y_range: YRange::PerRow,
+    };
+    grid_figure(&measured(rows, "delta_lm_loss", &LOSS), &options)
+}
+
+fn explained(rows: &[&GridRow], title: &str) -> Figure {
+    let options = GridOptions {
+        title: title.to_owned(),
+        caption: EV_CAPTION.into(),
+        y_label: "EV (share)".into(),
+        split: split(rows),
+        zero_line: false,
+        y_range: YRange::PerRow,
+    };
+    grid_figure(&measured(rows, "ev", &EV), &options)
+}
+
+/// Models are named where one SAE set is put into several.
+fn split(rows: &[&GridRow]) -> Split {
+    let several = rows.iter().any(|row| {
+        rows.iter()
+            .any(|r| r.sae == row.sae && r.model != row.model)
+    });
+    if several {
+        Split::SourceAndTarget
+    } else {
+        Split::Sae
+    }
+}
+
+fn transfer(view: &ViewSpec, derived: &Derived) -> Figure {
+    let documents = shown(view, RowKind::Documents, derived);
+    let rollouts = shown(view, RowKind::Rollouts, derived);
+    let part = |title: &str, y_label: &str, zero_line, rows| TransferPart {
+        title: title.into(),
+        y_label: y_label.into(),
+        zero_line,
+        rows,
+    };
+    let mut parts = vec![
+        part(
+            "Explained variance on text",
+            "EV (share)",
+            false,
+            measured(&documents, "ev", &EV),
+        ),
+        part(
+            "Loss difference on text",
+            "ΔL (nats)",
+            true,
+            measured(&documents, "delta_lm_loss", &LOSS),
+        ),
+        part(
+            "Loss difference on rollouts",
+            "ΔL (nats)",
+            true,
+            measured(&rollouts, "delta_lm_loss", &LOSS),
+        ),
+    ];
+    parts.retain(|part| !part.rows.is_empty());
+    transfer_figure(&parts, &view.title, TRANSFER_CAPTION)
+}
