@@ -42,15 +42,33 @@ pub enum KernelError {
         /// Kind that the kernel reads.
         expected: Kind,
     },
+    /// A CUDA source could not be compiled, loaded or launched.
+    #[cfg(feature = "cuda")]
+    #[error(
+        "CUDA source `{source_name}`, {step}: {why}; a build without the feature `cuda` goes through libtorch"
+    )]
+    Cuda {
+        /// Source that the kernel is in.
+        source_name: &'static str,
+        /// What failed: a step, or the kernel's name.
+        step: String,
+        /// The library's message.
+        why: String,
+    },
     /// libtorch failed.
     #[error("libtorch: {0}")]
     Torch(#[from] TchError),
 }
 
 impl KernelError {
-    /// True where an argument, not libtorch, is at fault.
+    /// True where an argument, not libtorch or CUDA, is at fault.
     #[must_use]
     pub fn is_argument(&self) -> bool {
-        !matches!(self, Self::Torch(_))
+        match self {
+            Self::Shape { .. } | Self::Range { .. } | Self::Memory { .. } => true,
+            Self::Torch(_) => false,
+            #[cfg(feature = "cuda")]
+            Self::Cuda { .. } => false,
+        }
     }
 }

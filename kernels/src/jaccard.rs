@@ -25,7 +25,12 @@ pub fn jaccard_rows(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     check::indices(NAME, "a", a, -1, MAX_LATENTS)?;
     check::indices(NAME, "b", b, -1, MAX_LATENTS)?;
     if !host::is_host(a) || !host::is_host(b) {
-        return on_device(a, &b.f_to_device(a.device())?);
+        let b = b.f_to_device(a.device())?;
+        #[cfg(feature = "cuda")]
+        if let Some(overlap) = crate::cuda::jaccard(a, &b)? {
+            return Ok(overlap);
+        }
+        return on_device(a, &b);
     }
     let (a, b) = (a.f_contiguous()?, b.f_contiguous()?);
     let (left, right) = (host::slice::<i64>(&a)?, host::slice::<i64>(&b)?);

@@ -16,12 +16,15 @@
 //! | [`simd`] | the instruction sets the CPU forms are compiled for |
 //!
 //! Every function runs where its tensors are. On a CPU it is a loop of ours compiled for several instruction sets, or
-//! libtorch where that is faster; each module says which. Elsewhere it goes through libtorch.
+//! libtorch where that is faster; each module says which. On a CUDA device it is a kernel compiled by NVRTC on first use
+//! where the feature `cuda` is on, and libtorch's operations otherwise.
 
 mod bags;
 mod check;
 pub mod clean;
 mod collect;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
 mod exp;
 mod host;

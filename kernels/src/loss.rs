@@ -29,6 +29,15 @@ pub fn cross_entropy_rows(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let ce = numbers!(logits, l => on_host(l, host::slice(&targets)?, v));
         return Ok(Tensor::f_from_slice(&ce)?);
     }
+    #[cfg(feature = "cuda")]
+    if let Some(ce) = crate::cuda::loss(logits, targets)? {
+        return Ok(ce);
+    }
+    through_libtorch(logits, targets)
+}
+
+/// Cross-entropies through libtorch, where the tensors are.
+fn through_libtorch(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let logits = logits.f_to_kind(Kind::Float)?;
     let total = logits.f_logsumexp(-1i64, false)?; // [n]
     let own = logits

@@ -58,10 +58,7 @@ pub fn residual_moments(x: &Tensor, x_hat: &Tensor, keep: &[bool]) -> Result<Res
         let d = d as usize;
         numbers!(x, x => numbers!(x_hat, x_hat => on_host(x, x_hat, d, keep, d)))
     } else {
-        let left = x
-            .f_to_kind(Kind::Double)?
-            .f_sub(&x_hat.f_to_kind(Kind::Double)?)?;
-        on_device(&left, keep)?
+        on_device(x, x_hat, keep)?
     };
     Ok(ResidualMoments {
         r2: sums.squares,
@@ -94,7 +91,7 @@ pub fn centred_moments(x: &Tensor, origin: &[f64], keep: &[bool]) -> Result<Cent
         numbers!(x, x => on_host(x, origin, 0, keep, d as usize))
     } else {
         let origin = Tensor::f_from_slice(origin)?.f_to_device(x.device())?;
-        on_device(&x.f_to_kind(Kind::Double)?.f_sub(&origin)?, keep)?
+        on_device(x, &origin, keep)?
     };
     Ok(CentredMoments {
         x2: sums.squares,
@@ -105,10 +102,10 @@ pub fn centred_moments(x: &Tensor, origin: &[f64], keep: &[bool]) -> Result<Cent
 
 /// What both functions sum.
 #[derive(Debug, Default)]
-struct Sums {
-    squares: Vec<f64>,
-    all: Vec<f64>,
-    kept: Vec<f64>,
+pub(crate) struct Sums {
+    pub squares: Vec<f64>,
+    pub all: Vec<f64>,
+    pub kept: Vec<f64>,
 }
 
 fn check_keep(kernel: &'static str, keep: &[bool], n: i64) -> Result<()> {
@@ -123,8 +120,20 @@ fn check_keep(kernel: &'static str, keep: &[bool], n: i64) -> Result<()> {
     })
 }
 
-/// Sums of `left: [n, d] f64` on its device.
-fn on_device(left: &Tensor, keep: &[bool]) -> Result<Sums> {
+/// Sums of `x - other` where the tensors are: a kernel of ours, or libtorch.
+fn on_device(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Sums> {
+    #[cfg(feature = "cuda")]
+    if let Some(sums) = crate::cuda::moments(x, other, keep)? {
+        return Ok(sums);
+    }
+    through_libtorch(x, other, keep)
+}
+
+/// Sums of `x - other` through libtorch.
+fn through_libtorch(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Sums> {
+    let left = x
+        .f_to_kind(Kind::Double)?
+        .f_sub(&other.f_to_kind(Kind::Double)?)?;
     let kept = Tensor::f_from_slice(keep)?.f_to_device(left.device())?;
     let kept = left.f_index_select(0, &kept.f_nonzero()?.f_flatten(0, -1)?)?;
     let sum = |t: &Tensor, dim: i64| -> Result<Vec<f64>> {
@@ -133,7 +142,7 @@ fn on_device(left: &Tensor, keep: &[bool]) -> Result<Sums> {
     };
     Ok(Sums {
         squares: sum(&left.f_square()?, 1)?,
-        all: sum(left, 0)?,
+        all: sum(&left, 0)?,
         kept: sum(&kept, 0)?,
     })
 }

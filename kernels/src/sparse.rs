@@ -60,6 +60,8 @@ pub fn decode_sparse_as(
         let latents = latents.f_contiguous()?;
         let slots = Bags::from_slots(host::slice(&acts)?, host::slice(&latents)?, w as usize);
         sum_on_host(&slots, w_dec, form)?
+    } else if let Some(out) = on_cuda(acts, latents, w_dec)? {
+        out
     } else {
         let used = latents.f_ge(0)?; // [n, w]
         let ends = used
@@ -233,6 +235,17 @@ fn sum_on_host(slots: &Bags, table: &Tensor, form: Form) -> Result<Tensor> {
     let sums = host::slice_mut(&mut out)?;
     numbers!(table, table => bags::sum(slots, table, d as usize, form, sums));
     Ok(out)
+}
+
+/// The CUDA form, where it is compiled in and applies.
+#[cfg(feature = "cuda")]
+fn on_cuda(acts: &Tensor, latents: &Tensor, table: &Tensor) -> Result<Option<Tensor>> {
+    crate::cuda::decode(acts, latents, &table.f_contiguous()?)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_cuda(_: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+    Ok(None)
 }
 
 /// First element of each bag, from the ends of the bags.

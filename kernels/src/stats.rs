@@ -56,6 +56,15 @@ pub fn token_stats(logits: &Tensor) -> Result<TokenStats> {
         let logits = host::plain(logits)?;
         return numbers!(logits, l => on_host(l, v as usize));
     }
+    #[cfg(feature = "cuda")]
+    if let Some(stats) = crate::cuda::stats(logits)? {
+        return Ok(stats);
+    }
+    through_libtorch(logits)
+}
+
+/// Statistics through libtorch, where the tensors are.
+fn through_libtorch(logits: &Tensor) -> Result<TokenStats> {
     let log_p = logits.f_log_softmax(-1, Kind::Float)?; // [n, v]
     let p = log_p.f_exp()?;
     let (top, _) = p.f_topk(2, -1, true, true)?; // [n, 2]

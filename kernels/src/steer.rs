@@ -48,6 +48,10 @@ pub fn steer_add(
             _ => {}
         }
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::steer(resid, coeff, scale, direction)? {
+        return Ok(());
+    }
     let off = coeff.f_eq(0)?; // [b, t]
     let on = off.f_logical_not()?;
     if !on.f_any()?.f_int64_value(&[]).map(|v| v != 0)? {

@@ -1,0 +1,48 @@
+//! CUDA forms of the kernels: sources compiled by NVRTC on first use, launched through cudarc on torch's memory.
+//!
+//! Every function answers `None` where its form does not apply (no driver or NVRTC on the machine, another kind, too many
+//! slots), and the caller goes through libtorch. Torch's current stream is the null stream and so is the one used here, so
+//! kernels run in order with torch's own, and torch's allocator may hand memory on as soon as a tensor is dropped.
+//! No cudarc slice is ever built on torch's memory: pointers go to the kernels as numbers.
+
+mod launch;
+mod products;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use products::{decode, moments, select, steer};
+pub(crate) use rows::{compare, jaccard, loss, stats};
+
+/// A CUDA source, compiled after what all share.
+#[derive(Debug)]
+pub(crate) struct Source {
+    name: &'static str,
+    text: &'static str,
+}
+
+const COMMON: &str = include_str!("common.cu");
+const SELECT: Source = Source {
+    name: "select",
+    text: include_str!("select.cu"),
+};
+const DECODE: Source = Source {
+    name: "decode",
+    text: include_str!("decode.cu"),
+};
+const SOFTMAX: Source = Source {
+    name: "softmax",
+    text: include_str!("softmax.cu"),
+};
+const STEER: Source = Source {
+    name: "steer",
+    text: include_str!("steer.cu"),
+};
+const MOMENTS: Source = Source {
+    name: "moments",
+    text: include_str!("moments.cu"),
+};
+const JACCARD: Source = Source {
+    name: "jaccard",
+    text: include_str!("jaccard.cu"),
+};
