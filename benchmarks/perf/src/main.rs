@@ -2,6 +2,7 @@
 
 mod boundary;
 mod kernels;
+mod train;
 
 use anyhow::{Result, bail};
 
@@ -18,6 +19,11 @@ const BENCHES: &[Bench] = &[
         "kernels",
         "each kernel against the floor that this machine sets",
         kernels::run,
+    ),
+    (
+        "train",
+        "36 SAEs from one stream against layer by layer with dense gradients",
+        train::run,
     ),
 ];
 
