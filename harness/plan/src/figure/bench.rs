@@ -43,7 +43,8 @@ pub enum WriteFigureError {
     Store(#[from] StoreError),
 }
 
-/// The figures of a bench with the names of their files, without ending. Tables that are no figures have none.
+/// The figures of a bench with the names of their files, without ending. Tables that are no figures have none, and a view
+/// without rows is left out.
 pub fn bench_figures(plan: &Plan, derived: &Derived) -> Vec<(String, Figure)> {
     let (name, title) = (plan.bench.as_str(), plan.title.as_str());
     let documents: Vec<&GridRow> = derived.grid.iter().collect();
@@ -72,6 +73,8 @@ pub fn bench_figures(plan: &Plan, derived: &Derived) -> Vec<(String, Figure)> {
             _ => {}
         }
     }
+    // With --rows some views have none.
+    figures.retain(|(_, figure)| !figure.panels.is_empty());
     figures
 }
 

@@ -118,7 +118,7 @@ pub(super) fn depths(rows: &[&GridRow]) -> Vec<Depth> {
 /// What bands mean, where there are any.
 pub(super) fn bands(rows: &[&GridRow]) -> &'static str {
     if rows.iter().any(|row| row.std_err.is_some()) {
-        " Bands: one standard error over documents."
+        " Bands: one standard error over rows of text."
     } else {
         ""
     }

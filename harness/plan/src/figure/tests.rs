@@ -7,6 +7,12 @@ use harness_core::{
 };
 
 use super::*;
+use crate::{
+    bench::{TableKind, ViewSpec},
+    expand::tests::World,
+    store::{Access, Store},
+    table::derive,
+};
 
 fn line(label: &str, colour: usize, values: &[Option<f64>]) -> Series {
     Series {
@@ -325,6 +331,42 @@ fn the_transfer_figure_lays_both_sources_over_each_other() {
         2,
         "one for each source"
     );
+}
+
+#[test]
+fn a_bench_draws_itself_and_its_figures_before_anything_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Access::Write).unwrap();
+    for (bench, expected) in [
+        ("fig9", &["fig9"][..]),
+        ("fig7", &["fig7", "fig7_ev"]),
+        ("fig8", &["fig8"]),
+        ("transfer", &["transfer", "transfer_ev", "fig12"]),
+    ] {
+        let mut plan = World::new().plan(bench).unwrap();
+        plan.views.push(ViewSpec {
+            name: "without_rows".into(),
+            title: String::new(),
+            table: TableKind::Ev,
+            rows: Vec::new(),
+        });
+        let derived = derive(&plan, &store).unwrap();
+        let files = write_figures(&plan, &derived, &store).unwrap();
+        let names: Vec<String> = files
+            .iter()
+            .map(|file| file.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names, expected, "{bench}");
+        for file in files {
+            let svg = std::fs::read_to_string(&file).unwrap();
+            assert!(svg.lines().any(|line| line == "no values"), "{bench}");
+            let samples = drawn(&svg, "circle", BLUE).len();
+            assert!(
+                samples <= 2,
+                "{bench}: {samples} markers besides the legend's"
+            );
+        }
+    }
 }
 
 #[test]
