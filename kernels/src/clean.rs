@@ -86,7 +86,11 @@ impl CleanRows {
     }
 
     /// Both sums where the tensors are: a kernel of ours, or libtorch in f64.
-    fn on_device(&self, logits: &Tensor, targets: &[usize]) -> Result<(Vec<f64>, Vec<f64>)> {
+    pub(crate) fn on_device(
+        &self,
+        logits: &Tensor,
+        targets: &[usize],
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
         let (n, v) = check::matrix("ce_kl_rows", "logits", logits)?;
         let targets: Vec<i64> = targets.iter().map(|&t| t as i64).collect();
         let targets = Tensor::f_from_slice(&targets)?.f_to_device(logits.device())?;

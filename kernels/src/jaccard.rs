@@ -90,7 +90,7 @@ impl Seen {
 }
 
 /// All slots against all, through libtorch.
-fn on_device(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn on_device(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (a, b) = (distinct(a)?, distinct(b)?);
     let (n, ka, kb) = (a.size()[0], a.size()[1], b.size()[1]);
     let rows = (CHUNK_ELEMENTS / (ka * kb).max(1)).max(1);

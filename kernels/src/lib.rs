@@ -25,6 +25,8 @@ pub mod clean;
 mod collect;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(test)]
+mod device_tests;
 mod error;
 mod exp;
 mod host;

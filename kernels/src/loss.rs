@@ -37,7 +37,7 @@ pub fn cross_entropy_rows(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 }
 
 /// Cross-entropies through libtorch, where the tensors are.
-fn through_libtorch(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+pub(crate) fn through_libtorch(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let logits = logits.f_to_kind(Kind::Float)?;
     let total = logits.f_logsumexp(-1i64, false)?; // [n]
     let own = logits

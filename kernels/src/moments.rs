@@ -130,7 +130,7 @@ fn on_device(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Sums> {
 }
 
 /// Sums of `x - other` through libtorch.
-fn through_libtorch(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Sums> {
+pub(crate) fn through_libtorch(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Sums> {
     let left = x
         .f_to_kind(Kind::Double)?
         .f_sub(&other.f_to_kind(Kind::Double)?)?;

@@ -64,7 +64,7 @@ pub fn token_stats(logits: &Tensor) -> Result<TokenStats> {
 }
 
 /// Statistics through libtorch, where the tensors are.
-fn through_libtorch(logits: &Tensor) -> Result<TokenStats> {
+pub(crate) fn through_libtorch(logits: &Tensor) -> Result<TokenStats> {
     let log_p = logits.f_log_softmax(-1, Kind::Float)?; // [n, v]
     let p = log_p.f_exp()?;
     let (top, _) = p.f_topk(2, -1, true, true)?; // [n, 2]

@@ -110,7 +110,7 @@ pub fn topk_active(relu: &Tensor, k: i64) -> Result<Active> {
 }
 
 /// The selection of `relu: [n, d_sae]` through libtorch, where it is.
-fn through_libtorch(relu: &Tensor, d_sae: i64, w: i64) -> Result<Active> {
+pub(crate) fn through_libtorch(relu: &Tensor, d_sae: i64, w: i64) -> Result<Active> {
     // One more than asked for shows a tie across the border of the selection.
     let (values, indices) = relu.f_topk((w + 1).min(d_sae), -1, true, true)?; // [n, w + 1]
     let mut acts = values.f_narrow(1, 0, w)?.f_contiguous()?; // [n, w]

@@ -1,9 +1,14 @@
-//! A model with random weights.
+//! A model with random weights and text for it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufWriter, Write},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use decoder::{DecoderConfig, Family, init, save_checkpoint};
+use harness_data::{Split, documents};
 use tch::{Device, Kind, nn};
 
 /// Writes a Dream checkpoint of random weights in bf16, with the tokenizer and the special tokens of `like`.
@@ -30,4 +35,18 @@ pub fn write(folder: &Path, like: &Path, d_model: i64, blocks: i64) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Writes text that gives more than `activations` masked positions at mask rates from 0.05 to 0.5.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_text(path: &Path, activations: u64) -> Result<()> {
+    let mut out = BufWriter::new(fs::File::create(path)?);
+    // Some 45 tokens a document, of which a quarter is masked; twice that, because the rates are drawn.
+    for document in documents(Split::Train, 17, 200 + activations / 5, None) {
+        serde_json::to_writer(&mut out, &document)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
 }

@@ -27,12 +27,13 @@ use crate::{
     sae_set::{self, SaeGrid},
 };
 
-/// The paper's insertion layers of a model of 28 blocks, and its active budgets.
+/// The paper's insertion layers of a model of 28 blocks, and its active budgets of 16384 latents.
 const LAYERS: [i64; 6] = [1, 5, 10, 14, 23, 27];
 const KS: [i64; 6] = [50, 80, 160, 320, 520, 820];
 const BLOCKS: i64 = 28;
 const D_MODEL: i64 = 256;
-const D_SAE: i64 = 2048;
+/// The paper's proportions: 16384 latents for a width of 3584, and budgets of the same shares of them.
+const D_SAE: i64 = 1152;
 /// Rows and tokens of the batch.
 const ROWS: usize = 8;
 const TOKENS: usize = 128;
@@ -176,7 +177,7 @@ fn write_folders(
         d_model,
         d_sae,
         layers: layers.to_vec(),
-        k: KS.to_vec(),
+        k: KS.iter().map(|k| (k * d_sae / 16384).max(1)).collect(),
         kind,
     };
     sae_set::write(&folder.join("saes"), &grid)

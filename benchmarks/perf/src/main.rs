@@ -5,6 +5,7 @@ mod checkpoint;
 mod grid;
 mod kernels;
 mod sae_set;
+mod train;
 
 use anyhow::{Result, bail};
 
@@ -31,6 +32,11 @@ const BENCHES: &[Bench] = &[
         "kernels",
         "each kernel against the floor that this machine sets",
         kernels::run,
+    ),
+    (
+        "train",
+        "36 SAEs from one stream against layer by layer with dense gradients",
+        train::run,
     ),
 ];
 

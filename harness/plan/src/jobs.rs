@@ -138,6 +138,9 @@ pub struct TrainJob {
     pub batch: u32,
     /// Activations buffered and shuffled.
     pub buffer: u64,
+    /// Bytes of memory they may take, all policies together; in files under `out` otherwise. Half of what is free
+    /// when absent. The result does not depend on it.
+    pub buffer_memory: Option<u64>,
     /// Learning rate.
     pub lr: f64,
     /// Linear warm-up, in steps.
@@ -148,6 +151,10 @@ pub struct TrainJob {
     pub dead_after: u64,
     /// Weight of the auxiliary loss.
     pub auxk_alpha: f64,
+    /// Number format of the trainer's large products; its parameters are f32.
+    pub product_dtype: Dtype,
+    /// Begin the text again where it is too short, instead of failing.
+    pub allow_short: bool,
     /// Smallest mask rate.
     pub t_min: f64,
     /// Largest mask rate.
@@ -156,6 +163,8 @@ pub struct TrainJob {
     pub seed: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u32,
+    /// Steps between rows of training.csv.
+    pub log_every: u32,
     /// `saelens` or `dictionary_learning`.
     pub format: String,
     /// Number format of the written weights.

@@ -25,7 +25,9 @@ use crate::{
 /// A run that is interrupted goes on where it was when the same command is given again.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  An embedded model, on its own text, in a minute or two:\n    harness train --model dream --policies mask,unmask --layers 2,5 --k 8,24 --d-sae 320 --tokens 500000 \\\n        --batch 512 --model-batch 16 --context-length 96 --out ./saes --plugins ./plugins\n    harness bench table2 --saes dream-mask=./saes/mask --layers 2,5 --plugins ./plugins --dry-run\n\n  Dream-7B as in the paper:\n    harness train --model /models/Dream-7B --policies mask,unmask --layers 1,5,10,14,23,27 --k 50,80,160,320,520,820 \\\n        --d-sae 16384 --tokens 150000000 --data text.jsonl.gz --dtype bf16 --device cuda:0 --out ./saes --plugins ./plugins"
+    after_help = "Examples:\n  An embedded model, on its own text, in a minute or two:\n    harness train --model dream --policies mask,unmask --layers 2,5 --k 8,24 --d-sae 320 --tokens 500000 \\\n        --batch 512 --model-batch 16 --context-length 96 --out ./saes --plugins ./plugins\n    harness bench table2 --saes dream-mask=./saes/mask --layers 2,5 --plugins ./plugins --dry-run\n\n  Dream-7B as in the paper:\n    harness train --model /models/Dream-7B --policies mask,unmask --layers 1,5,10,14,23,27 --k 50,80,160,320,520,820 \\\n        --d-sae 16384 --tokens 150000000 --data text.jsonl.gz --dtype bf16 --device cuda:0 --out ./saes --plugins ./plugins\n\n\
+    In --out: a set for each policy (`harness inspect` lists it), training.csv with loss, EV, L0 and dead latents as they went,\n\
+    and beside the layers of each set runtime.json with the time it took."
 )]
 pub struct TrainArgs {
     /// Checkpoint folder, or the name of an embedded model
@@ -66,6 +68,16 @@ pub struct TrainArgs {
     /// Activations held and shuffled [default: 250000, at most a tenth of the run]
     #[arg(long, value_name = "N")]
     buffer: Option<u64>,
+    /// Memory for them, as 8G or bytes; in files below --out where they take more, with the same result [default: half of
+    /// what is free]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    buffer_memory: Option<u64>,
+    /// Read the text again, with other masks, where it is too short; otherwise that is an error
+    #[arg(long)]
+    allow_short: bool,
+    /// Number format of the trainer's large products, f32 or bf16; its parameters are f32 [default: that of --dtype]
+    #[arg(long, value_name = "DTYPE")]
+    product_dtype: Option<Dtype>,
     /// Learning rate
     #[arg(long, default_value_t = 3e-4)]
     lr: f64,
@@ -93,6 +105,9 @@ pub struct TrainArgs {
     /// Steps between checkpoints from which a run goes on
     #[arg(long, default_value_t = 500, value_name = "N")]
     checkpoint_every: u32,
+    /// Steps between rows of training.csv: loss, EV, L0 and dead latents of each SAE
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    log_every: u32,
     /// saelens or dictionary_learning
     #[arg(long, default_value = "saelens", value_parser = ["saelens", "dictionary_learning"])]
     format: String,
@@ -185,6 +200,9 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
                 250_000.max(4 * u64::from(args.batch)),
             )
         }),
+        buffer_memory: args.buffer_memory,
+        product_dtype: args.product_dtype.unwrap_or(args.compute.dtype),
+        allow_short: args.allow_short,
         lr: args.lr,
         warmup_steps: args
             .warmup_steps
@@ -198,10 +216,26 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         t_max: args.t_max,
         seed: args.seed,
         checkpoint_every: args.checkpoint_every,
+        log_every: args.log_every,
         format: args.format.clone(),
         save_dtype: args.save_dtype,
         compute: args.compute.compute(),
     })
+}
+
+/// A number of bytes, with K, M, G or T for powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no number of bytes; write 500M, 8G or a whole number");
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, c)) if c.is_ascii_alphabetic() => (&text[..at], Some(c.to_ascii_uppercase())),
+        _ => (text, None),
+    };
+    let power = match unit {
+        None => 0,
+        Some(unit) => 1 + "KMGT".find(unit).ok_or_else(wrong)? as u32,
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(1024u64.pow(power)).ok_or_else(wrong)
 }
 
 /// Everything that does not fit the model, in one message, before anything is loaded.
@@ -277,6 +311,16 @@ fn short(x: f64) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes("8G"), Ok(8 << 30));
+        assert_eq!(bytes("500m"), Ok(500 << 20));
+        assert_eq!(bytes("12345"), Ok(12345));
+        for wrong in ["", "G", "1.5G", "8GB", "-1", "99999999999T"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_trained_sae_is_a_line() {

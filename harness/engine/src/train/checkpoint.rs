@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    grid::{Grid, Learner, Progress},
+    grid::{Grid, Learner, Progress, Spent},
     settings::Policy,
 };
 use crate::run::CellError;
@@ -26,6 +26,9 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Saved {
     pub progress: Progress,
+    /// Time it has taken; the result does not depend on it.
+    #[serde(default)]
+    pub spent: Spent,
     /// Set when its SAEs are written: one report each.
     pub finished: Option<Vec<Value>>,
 }
@@ -117,6 +120,7 @@ impl Checkpoints {
         grid.save(&folder)?;
         let saved = Saved {
             progress: grid.progress.clone(),
+            spent: grid.spent.clone(),
             finished: None,
         };
         self.replace(grid.policy, saved)
@@ -130,6 +134,7 @@ impl Checkpoints {
     ) -> Result<(), CellError> {
         let saved = Saved {
             progress: grid.progress.clone(),
+            spent: grid.spent.clone(),
             finished: Some(reports),
         };
         self.replace(grid.policy, saved)

@@ -1,42 +1,75 @@
 //! The trainers of one policy and the pool that feeds them. All of them see the same rows in the same order.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use harness_core::rng::Stream;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use super::{
-    passes::activation_scale,
-    pool::{Place, Pool},
+    pool::{Keep, Place, Pool},
     settings::{Policy, Settings},
 };
 use crate::{
-    plugin::{MetricValue, PluginFailure, SaeTrainer},
+    plugin::{MetricValue, SaeTrainer},
     run::CellError,
 };
 
-/// A trainer as the grid uses it; tests put a plain recorder in its place.
-pub(super) trait Learner {
+/// A trainer as the grid uses it: a plugin's, or another one that is to see the same rows.
+pub trait Learner {
     /// One optimiser step on `[n, d_model] f32`.
-    fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, PluginFailure>;
+    ///
+    /// # Errors
+    /// A loss that is not finite, or the trainer's own.
+    fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, CellError>;
+
+    /// Writes the SAE into a folder.
+    ///
+    /// # Errors
+    /// A file that cannot be written, or a layout it does not know.
+    fn save(
+        &mut self,
+        dir: &Path,
+        format: &str,
+        kind: Kind,
+        provenance: &Value,
+    ) -> Result<(), CellError>;
+
     /// Writes everything needed to go on.
-    fn save_state(&mut self, path: &Path) -> Result<(), PluginFailure>;
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    fn save_state(&mut self, path: &Path) -> Result<(), CellError>;
+
     /// Goes on from a file of `save_state`.
-    fn load_state(&mut self, path: &Path) -> Result<(), PluginFailure>;
+    ///
+    /// # Errors
+    /// A file that is not this trainer's.
+    fn load_state(&mut self, path: &Path) -> Result<(), CellError>;
 }
 
 impl Learner for SaeTrainer {
-    fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, PluginFailure> {
-        SaeTrainer::step(self, x)
+    fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, CellError> {
+        Ok(SaeTrainer::step(self, x)?)
     }
 
-    fn save_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
-        SaeTrainer::save_state(self, path)
+    fn save(
+        &mut self,
+        dir: &Path,
+        format: &str,
+        kind: Kind,
+        provenance: &Value,
+    ) -> Result<(), CellError> {
+        Ok(SaeTrainer::save(self, dir, format, kind, provenance)?)
     }
 
-    fn load_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
-        SaeTrainer::load_state(self, path)
+    fn save_state(&mut self, path: &Path) -> Result<(), CellError> {
+        Ok(SaeTrainer::save_state(self, path)?)
+    }
+
+    fn load_state(&mut self, path: &Path) -> Result<(), CellError> {
+        Ok(SaeTrainer::load_state(self, path)?)
     }
 }
 
@@ -64,6 +97,28 @@ pub(super) struct Progress {
     pub tails: Vec<Vec<Tail>>,
 }
 
+/// What the last step of a trainer measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Measured {
+    pub loss: f64,
+    pub ev: f64,
+    pub l0: f64,
+    pub n_dead: f64,
+}
+
+/// Seconds spent on a policy. Nothing else depends on them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Spent {
+    /// Model passes.
+    pub model: f64,
+    /// Rows put into the pool and taken out of it.
+    pub buffer: f64,
+    /// Optimiser steps, per layer and `k`.
+    pub steps: Vec<Vec<f64>>,
+    /// Times the run was gone on with.
+    pub resumed: u32,
+}
+
 /// The steps at the end that are averaged in the report.
 const TAIL_STEPS: u64 = 100;
 
@@ -81,22 +136,31 @@ pub(super) struct Grid<L> {
     /// Per layer and `k`; empty until the first pool is full.
     pub trainers: Vec<Vec<L>>,
     pub progress: Progress,
+    /// Of the last step, per layer and `k`.
+    pub last: Vec<Vec<Measured>>,
+    pub spent: Spent,
 }
 
 impl<L: Learner> Grid<L> {
     /// A policy at its beginning.
-    pub(super) fn new(policy: Policy, settings: &Settings) -> Self {
+    pub(super) fn new(policy: Policy, settings: &Settings, keep: Keep) -> Self {
         let place = Place { pass: 0, row: 0 };
+        let (layers, k) = (settings.layers.len(), settings.k.len());
         Self {
             policy,
             settings: settings.clone(),
-            pool: Pool::new(settings.layers.len(), settings.pool_rows(), place),
+            pool: Pool::new(settings.pool_rows(), place, keep),
             trainers: Vec::new(),
+            last: vec![vec![Measured::default(); k]; layers],
+            spent: Spent {
+                steps: vec![vec![0.0; k]; layers],
+                ..Spent::default()
+            },
             progress: Progress {
                 place,
                 steps: 0,
                 scales: Vec::new(),
-                tails: vec![vec![Tail::default(); settings.k.len()]; settings.layers.len()],
+                tails: vec![vec![Tail::default(); k]; layers],
             },
         }
     }
@@ -105,12 +169,13 @@ impl<L: Learner> Grid<L> {
     pub(super) fn resume(
         policy: Policy,
         settings: &Settings,
+        keep: Keep,
         progress: Progress,
         dir: &Path,
         make: Make<'_, L>,
     ) -> Result<Self, CellError> {
-        let mut grid = Self::new(policy, settings);
-        grid.pool = Pool::new(settings.layers.len(), settings.pool_rows(), progress.place);
+        let mut grid = Self::new(policy, settings, keep);
+        grid.pool.restart(progress.place);
         for (layer, scale) in progress.scales.iter().enumerate() {
             let mut row = Vec::new();
             for k in 0..settings.k.len() {
@@ -127,6 +192,13 @@ impl<L: Learner> Grid<L> {
     /// Whether every step is done.
     pub(super) fn is_done(&self) -> bool {
         self.progress.steps >= self.settings.steps
+    }
+
+    /// Activations it has gathered so far, those it was trained on included.
+    pub(super) fn gathered(&self) -> u64 {
+        // A run that goes on gathers the pool of its checkpoint again.
+        let pools = self.progress.steps / self.settings.pool_steps * self.settings.pool_steps;
+        pools * self.settings.batch as u64 + self.pool.have() as u64
     }
 
     /// Whether a pass brings rows it still needs.
@@ -166,27 +238,29 @@ impl<L: Learner> Grid<L> {
             at = self.pool.start;
         }
         while self.wants(pass) {
+            let started = Instant::now();
             at = self.pool.add(rows, at)?;
+            self.spent.buffer += started.elapsed().as_secs_f64();
             if !self.pool.is_full() {
                 break;
             }
             self.progress.place = self.pool.start;
-            let pool = self.pool.take(at)?;
-            self.train(&pool, make, after_step)?;
+            self.train(at, make, after_step)?;
+            self.pool.restart(at);
         }
         Ok(())
     }
 
-    /// Uses up a pool, from the step in it that a checkpoint may have reached.
+    /// Uses up the full pool, from the step in it that a checkpoint may have reached; the next one begins at `next`.
     fn train(
         &mut self,
-        pool: &[Tensor],
+        next: Place,
         make: Make<'_, L>,
         after_step: AfterStep<'_, L>,
     ) -> Result<(), CellError> {
         if self.trainers.is_empty() {
-            for (layer, rows) in pool.iter().enumerate() {
-                let scale = activation_scale(rows)?;
+            for layer in 0..self.settings.layers.len() {
+                let scale = self.pool.scale(layer)?;
                 if !scale.is_finite() || scale <= 0.0 {
                     return Err(CellError::BadInput(format!(
                         "residuals after block {} have size {scale}; the model gives no usable activations",
@@ -217,23 +291,27 @@ impl<L: Learner> Grid<L> {
         let tail_from = self.settings.steps.saturating_sub(TAIL_STEPS);
         for step in self.progress.steps..last {
             let at = (step - first) as usize * batch;
-            let picked = Tensor::f_from_slice(&order[at..at + batch])?;
-            for (layer, pool) in pool.iter().enumerate() {
-                let picked = picked.f_to_device(pool.device())?;
-                let x = pool.f_index_select(0, &picked)?.f_to_kind(Kind::Float)?; // [batch, d]
-                for (k, trainer) in self.trainers[layer].iter_mut().enumerate() {
-                    let values = trainer.step(&x)?;
+            let picked = &order[at..at + batch];
+            for (layer, trainers) in self.trainers.iter_mut().enumerate() {
+                let started = Instant::now();
+                let x = self.pool.pick(layer, picked)?; // [batch, d]
+                self.spent.buffer += started.elapsed().as_secs_f64();
+                for (k, trainer) in trainers.iter_mut().enumerate() {
+                    let started = Instant::now();
+                    let measured = Measured::of(&trainer.step(&x)?);
+                    self.spent.steps[layer][k] += started.elapsed().as_secs_f64();
+                    self.last[layer][k] = measured;
                     let tail = &mut self.progress.tails[layer][k];
                     if step <= tail_from {
                         *tail = Tail::default(); // before the tail only the last step counts, for the progress line
                     }
-                    add(tail, &values);
+                    tail.add(&measured);
                 }
             }
             self.progress.steps = step + 1;
             if step + 1 == last {
                 // A checkpoint here belongs to the next pool.
-                self.progress.place = self.pool.start;
+                self.progress.place = next;
             }
             after_step(self)?;
         }
@@ -241,17 +319,30 @@ impl<L: Learner> Grid<L> {
     }
 }
 
-fn add(tail: &mut Tail, values: &[MetricValue]) {
-    let value = |name: &str| {
-        values
-            .iter()
-            .find(|v| v.name == name)
-            .and_then(|v| v.value)
-            .unwrap_or(f64::NAN)
-    };
-    tail.steps += 1;
-    tail.loss += value("loss");
-    tail.ev += value("ev");
-    tail.l0 += value("l0");
-    tail.n_dead = value("n_dead");
+impl Measured {
+    fn of(values: &[MetricValue]) -> Self {
+        let value = |name: &str| {
+            values
+                .iter()
+                .find(|v| v.name == name)
+                .and_then(|v| v.value)
+                .unwrap_or(f64::NAN)
+        };
+        Self {
+            loss: value("loss"),
+            ev: value("ev"),
+            l0: value("l0"),
+            n_dead: value("n_dead"),
+        }
+    }
+}
+
+impl Tail {
+    fn add(&mut self, measured: &Measured) {
+        self.steps += 1;
+        self.loss += measured.loss;
+        self.ev += measured.ev;
+        self.l0 += measured.l0;
+        self.n_dead = measured.n_dead;
+    }
 }

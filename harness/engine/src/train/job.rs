@@ -1,24 +1,24 @@
 //! The job: model and text in, sets of SAEs in the released layout out.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Instant};
 
 use harness_plan::{
     exit,
-    hash::HashCache,
+    inspect::{RUNTIME_FILE, Runtime, SaeSeconds},
     jobs::{Event, TrainJob},
     protocol::LogLevel,
     sources::ModelFolder,
-    stages::Dtype,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     checkpoint::Checkpoints,
-    grid::{Grid, Tail},
+    grid::{Grid, Learner, Measured},
+    history::{At, History},
+    meter::Meter,
+    origin::{Hashes, Origin, bad_input, dtype_name, fingerprint, provenance, report},
     passes::{Rows, residuals},
+    pool::Keep,
     settings::{Policy, Settings, trainer_config},
 };
 use crate::{
@@ -29,15 +29,36 @@ use crate::{
     text::{ExpectedIds, TextCodec},
 };
 
-/// Time between two progress events.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-
 /// Trains the grid of a job and tells one result for each SAE.
 ///
 /// # Errors
 /// Settings that do not fit the model, files that cannot be read or written, or a plugin's failure. Finished
 /// work stays; the same job goes on from its last checkpoint.
 pub fn run(job: &TrainJob, sink: &mut dyn FnMut(Event)) -> Result<u8, CellError> {
+    let registry = Registry::load(&job.plugins).map_err(|e| {
+        CellError::Invalid(format!("the folders of plugins cannot be searched: {e}"))
+    })?;
+    let device = device::parse(&job.compute.device)?;
+    let mut make = |config: &Value| -> Result<SaeTrainer, CellError> {
+        let architecture = registry.sae(&job.architecture, &json!({}))?;
+        Ok(architecture.trainer(config, device)?)
+    };
+    run_with(job, &registry, &mut make, sink)
+}
+
+/// Makes a trainer from its configuration, in the names that architectures share.
+pub type MakeLearner<'a, L> = &'a mut dyn FnMut(&Value) -> Result<L, CellError>;
+
+/// The same with trainers made by `make`: they see the rows that the job's own would see, in the same order.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with<L: Learner>(
+    job: &TrainJob,
+    registry: &Registry,
+    make: MakeLearner<'_, L>,
+    sink: &mut dyn FnMut(Event),
+) -> Result<u8, CellError> {
     let _no_grad = tch::no_grad_guard();
     tch::set_num_threads(i32::try_from(job.compute.threads).unwrap_or(1).max(1));
     let options = LoadOptions {
@@ -45,108 +66,50 @@ pub fn run(job: &TrainJob, sink: &mut dyn FnMut(Event)) -> Result<u8, CellError>
         kind: device::kind(job.compute.dtype),
         allow_nan: false,
     };
-    let registry = Registry::load(&job.plugins).map_err(|e| {
-        CellError::Invalid(format!("the folders of plugins cannot be searched: {e}"))
-    })?;
     let folder = ModelFolder::read(&job.model_name, &job.model).map_err(bad_input)?;
     let model = registry.model_for_type(&folder.model_type)?;
     let info = model.inspect(&job.model)?;
     let settings = Settings::new(job, &info)?;
-    let hashes = Hashes::read(job, &folder, &registry)?;
+    let hashes = Hashes::read(job, &folder, registry)?;
     let checkpoints = Checkpoints::open(&job.out, fingerprint(job, &settings, &hashes))?;
+    let history = History::open(&job.out, |policy, step| {
+        let saved = policy.parse().ok().and_then(|p| checkpoints.saved(p));
+        saved.is_some_and(|s| s.finished.is_some() || step <= s.progress.steps)
+    })?;
     let mut run = Run {
         job,
         settings,
         info,
         hashes,
-        registry,
+        make,
         checkpoints,
+        history,
         grids: Vec::new(),
         options,
     };
     run.open_grids(sink)?;
     run.train(model, sink)?;
     run.tell_results(sink);
+    run.history.finish()?;
     Ok(exit::OK)
 }
 
-fn bad_input(error: impl std::fmt::Display) -> CellError {
-    CellError::BadInput(error.to_string())
-}
-
-/// Contents that decide the result.
-struct Hashes {
-    model: String,
-    data: Vec<String>,
-    architecture: String,
-}
-
-impl Hashes {
-    fn read(job: &TrainJob, folder: &ModelFolder, registry: &Registry) -> Result<Self, CellError> {
-        let mut cache = HashCache::in_memory();
-        let data: Result<Vec<String>, _> = job.data.iter().map(|path| cache.file(path)).collect();
-        let component = registry
-            .components()
-            .find(|c| c.kind == "sae" && c.name == job.architecture);
-        Ok(Self {
-            model: folder.checkpoint_hash(&mut cache).map_err(bad_input)?,
-            data: data.map_err(bad_input)?,
-            // An unknown name is reported where the architecture is made.
-            architecture: component.map(|c| c.hash).unwrap_or_default(),
-        })
-    }
-}
-
-/// Everything that decides the weights; threads and places of files do not.
-fn fingerprint(job: &TrainJob, settings: &Settings, hashes: &Hashes) -> Map<String, Value> {
-    let value = json!({
-        "model": hashes.model,
-        "model_name": job.model_name,
-        "data": hashes.data,
-        "architecture": job.architecture,
-        "architecture_hash": hashes.architecture,
-        "layers": settings.layers,
-        "k": settings.k,
-        "policies": settings.policies.iter().map(|p| p.name()).collect::<Vec<_>>(),
-        "d_sae": job.d_sae,
-        "tokens": job.tokens,
-        "context_length": job.context_length,
-        "model_batch": job.model_batch,
-        "batch": job.batch,
-        "buffer": job.buffer,
-        "lr": job.lr,
-        "warmup_steps": job.warmup_steps,
-        "decay_start": job.decay_start,
-        "dead_after": job.dead_after,
-        "auxk_alpha": job.auxk_alpha,
-        "t_min": job.t_min,
-        "t_max": job.t_max,
-        "seed": job.seed,
-        "format": job.format,
-        "save_dtype": job.save_dtype,
-        "dtype": job.compute.dtype,
-        "device": job.compute.device,
-    });
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
-}
-
-struct Run<'a> {
+struct Run<'a, L> {
     job: &'a TrainJob,
     settings: Settings,
     info: ModelInfo,
     hashes: Hashes,
-    registry: Registry,
+    make: MakeLearner<'a, L>,
     checkpoints: Checkpoints,
-    grids: Vec<Grid<SaeTrainer>>,
+    history: History,
+    grids: Vec<Grid<L>>,
     options: LoadOptions,
 }
 
-impl Run<'_> {
+impl<L: Learner> Run<'_, L> {
     /// Grids that are not finished, new or from their checkpoints.
     fn open_grids(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), CellError> {
+        let keep = self.keep(sink);
         for policy in self.settings.policies.clone() {
             let saved = self.checkpoints.saved(policy).cloned();
             match saved {
@@ -158,22 +121,41 @@ impl Run<'_> {
                         message,
                     });
                     let dir = self.checkpoints.folder(policy, &saved.progress);
-                    let mut make = maker(
-                        self.job,
-                        &self.settings,
-                        &self.info,
-                        &self.registry,
-                        self.options,
-                        policy,
-                    );
-                    let grid =
-                        Grid::resume(policy, &self.settings, saved.progress, &dir, &mut make)?;
+                    let d_model = self.info.d_model;
+                    let mut make = maker(self.job, &self.settings, d_model, policy, self.make);
+                    let (settings, keep) = (&self.settings, keep.clone());
+                    let mut grid =
+                        Grid::resume(policy, settings, keep, saved.progress, &dir, &mut make)?;
+                    grid.spent = saved.spent;
+                    grid.spent.resumed += 1;
                     self.grids.push(grid);
                 }
-                None => self.grids.push(Grid::new(policy, &self.settings)),
+                None => self
+                    .grids
+                    .push(Grid::new(policy, &self.settings, keep.clone())),
             }
         }
         Ok(())
+    }
+
+    /// Where the pools' rows are kept: in memory where all of them fit.
+    fn keep(&self, sink: &mut dyn FnMut(Event)) -> Keep {
+        let row = self.info.d_model * self.options.kind.elt_size_in_bytes();
+        let rows = self.settings.pool_rows() * self.settings.layers.len();
+        let bytes = (row * rows * self.settings.policies.len()) as u64;
+        let limit = self.job.buffer_memory.or_else(|| Some(free_memory()? / 2));
+        match limit {
+            Some(limit) if bytes > limit => {
+                sink(Event::Log {
+                    level: LogLevel::Info,
+                    message: format!(
+                        "activations are kept in files: they take {bytes} bytes, {limit} of memory are for them"
+                    ),
+                });
+                Keep::Files(self.job.out.clone())
+            }
+            _ => Keep::Memory,
+        }
     }
 
     fn train(&mut self, mut model: Model, sink: &mut dyn FnMut(Event)) -> Result<(), CellError> {
@@ -191,22 +173,14 @@ impl Run<'_> {
         let mut rows = Rows::open(&codec, &job.data, job.context_length as usize)?;
         let pad = self.info.pad_token_id.unwrap_or(0);
         let mut meter = Meter::new(&self.settings, &self.grids, &self.checkpoints);
-        let mut epochs = 0;
         for pass in 0.. {
             if self.grids.is_empty() {
                 break;
             }
-            let taken = rows.take(job.model_batch as usize)?;
-            if rows.epochs > epochs {
-                epochs = rows.epochs;
-                let message = format!(
-                    "the data ended; epoch {} begins, with other masks",
-                    epochs + 1
-                );
-                sink(Event::Log {
-                    level: LogLevel::Info,
-                    message,
-                });
+            let mut taken = rows.take(job.model_batch as usize)?;
+            if taken.is_empty() {
+                self.data_ended(&mut rows, sink)?;
+                taken = rows.take(job.model_batch as usize)?;
             }
             let wanted: Vec<Policy> = self
                 .grids
@@ -219,11 +193,53 @@ impl Run<'_> {
             }
             let batch = TokenBatch::collate(&taken, pad);
             meter.tokens += batch.n_valid() as u64;
+            let started = Instant::now();
             let found = residuals(&mut model, &batch, &self.settings, pass, &wanted)?;
-            for (policy, rows) in &found {
-                self.feed(*policy, pass, rows, &mut meter, sink)?;
+            let share = started.elapsed().as_secs_f64() / wanted.len() as f64;
+            for (policy, found) in &found {
+                for grid in self.grids.iter_mut().filter(|g| g.policy == *policy) {
+                    grid.spent.model += share;
+                }
+                self.feed(*policy, pass, found, rows.epochs, &mut meter, sink)?;
             }
         }
+        Ok(())
+    }
+
+    /// Begins the text again where that is allowed.
+    fn data_ended(
+        &self,
+        rows: &mut Rows<'_>,
+        sink: &mut dyn FnMut(Event),
+    ) -> Result<(), CellError> {
+        if !self.job.allow_short {
+            let wanted = self.settings.steps * self.settings.batch as u64;
+            let each: Vec<String> = self
+                .grids
+                .iter()
+                .map(|g| {
+                    format!(
+                        "{} of the {wanted} activations of {}",
+                        g.gathered(),
+                        g.policy
+                    )
+                })
+                .collect();
+            return Err(CellError::BadInput(format!(
+                "the text ends after {} tokens in {} rows: they gave {} (hint: more --data, fewer --tokens, or --allow-short to read it again with other masks)",
+                rows.tokens,
+                rows.next,
+                each.join(" and ")
+            )));
+        }
+        rows.restart()?;
+        sink(Event::Log {
+            level: LogLevel::Info,
+            message: format!(
+                "the text ended; it is read for the {} time, with other masks",
+                ordinal(rows.epochs)
+            ),
+        });
         Ok(())
     }
 
@@ -233,6 +249,7 @@ impl Run<'_> {
         policy: Policy,
         pass: u64,
         rows: &[tch::Tensor],
+        epochs: u64,
         meter: &mut Meter,
         sink: &mut dyn FnMut(Event),
     ) -> Result<(), CellError> {
@@ -240,29 +257,27 @@ impl Run<'_> {
             return Ok(());
         };
         let mut grid = self.grids.swap_remove(at);
-        let (settings, checkpoints) = (&self.settings, &mut self.checkpoints);
-        let mut make = maker(
-            self.job,
-            settings,
-            &self.info,
-            &self.registry,
-            self.options,
-            policy,
-        );
-        grid.feed(pass, rows, &mut make, &mut |grid| {
-            meter.step(grid, settings, sink);
-            if grid
-                .progress
-                .steps
-                .is_multiple_of(settings.checkpoint_every)
-                && !grid.is_done()
-            {
-                checkpoints.save(grid)?;
-            }
-            Ok(())
-        })?;
+        {
+            let (settings, checkpoints, history) =
+                (&self.settings, &mut self.checkpoints, &mut self.history);
+            let mut make = maker(self.job, settings, self.info.d_model, policy, self.make);
+            grid.feed(pass, rows, &mut make, &mut |grid| {
+                meter.step(grid, settings, sink);
+                let steps = grid.progress.steps;
+                if steps.is_multiple_of(settings.log_every) || grid.is_done() {
+                    history.add(&measured(grid, settings))?;
+                }
+                if steps.is_multiple_of(settings.checkpoint_every) && !grid.is_done() {
+                    history.sync()?;
+                    checkpoints.save(grid)?;
+                }
+                Ok(())
+            })?;
+        }
         if grid.is_done() {
-            let reports = self.write(&mut grid)?;
+            self.history.sync()?;
+            let reports = self.write(&mut grid, epochs)?;
+            self.write_runtime(&grid)?;
             self.checkpoints.finish(&grid, reports)?;
         } else {
             self.grids.push(grid);
@@ -271,25 +286,26 @@ impl Run<'_> {
     }
 
     /// Writes a policy's SAEs: `out/<policy>/resid_post_layer_{L}/trainer_{i}`.
-    fn write(&self, grid: &mut Grid<SaeTrainer>) -> Result<Vec<Value>, CellError> {
+    fn write(&self, grid: &mut Grid<L>, epochs: u64) -> Result<Vec<Value>, CellError> {
         let kind = device::kind(self.job.save_dtype);
+        let origin = Origin {
+            job: self.job,
+            settings: &self.settings,
+            info: &self.info,
+            hashes: &self.hashes,
+            epochs,
+        };
         let mut reports = Vec::new();
         for (l, layer) in self.settings.layers.iter().enumerate() {
             for (i, k) in self.settings.k.iter().enumerate() {
                 let relative = PathBuf::from(grid.policy.name())
                     .join(format!("resid_post_layer_{layer}"))
                     .join(format!("trainer_{i}"));
-                let report = report(
-                    grid.policy,
-                    *layer,
-                    *k,
-                    &grid.progress.tails[l][i],
-                    &self.settings,
-                );
-                let provenance = self.provenance(grid.policy, *layer, *k, &report);
+                let place = (grid.policy, *layer, *k);
+                let mut report = report(place, &grid.progress.tails[l][i], &self.settings);
+                let provenance = provenance(&origin, place, &report);
                 let dir = self.job.out.join(&relative);
                 grid.trainers[l][i].save(&dir, &self.job.format, kind, &provenance)?;
-                let mut report = report;
                 report["path"] = json!(relative);
                 reports.push(report);
             }
@@ -297,28 +313,37 @@ impl Run<'_> {
         Ok(reports)
     }
 
-    /// What an SAE's configuration says of its origin. Nothing in it depends on when or where it was trained.
-    fn provenance(&self, policy: Policy, layer: usize, k: u32, report: &Value) -> Value {
-        let job = self.job;
-        json!({
-            "harness_version": env!("CARGO_PKG_VERSION"),
-            "model": job.model_name,
-            "model_hash": self.hashes.model,
-            "model_family": self.info.family,
-            "model_dtype": dtype_name(job.compute.dtype),
-            "layer": layer,
-            "site": "resid_post",
-            "policy": policy.name(),
-            "k": k,
-            "tokens": self.settings.steps * self.settings.batch as u64,
-            "batch": self.settings.batch,
-            "context_length": job.context_length,
-            "buffer": job.buffer,
-            "mask_rate": if policy == Policy::Clean { Value::Null } else { json!([job.t_min, job.t_max]) },
-            "seed": job.seed,
-            "data": self.hashes.data,
-            "final": report,
-        })
+    /// Writes the time a policy took beside its layers' folders.
+    fn write_runtime(&self, grid: &Grid<L>) -> Result<(), CellError> {
+        let compute = &self.job.compute;
+        let mut saes = Vec::new();
+        for (layer, seconds) in self.settings.layers.iter().zip(&grid.spent.steps) {
+            for (k, seconds) in self.settings.k.iter().zip(seconds) {
+                saes.push(SaeSeconds {
+                    layer: *layer as u32,
+                    k: *k,
+                    seconds: *seconds,
+                });
+            }
+        }
+        let runtime = Runtime {
+            schema: 1,
+            policy: grid.policy.name().to_owned(),
+            device: compute.device.clone(),
+            threads: compute.threads,
+            model_dtype: dtype_name(compute.dtype).to_owned(),
+            product_dtype: dtype_name(self.job.product_dtype).to_owned(),
+            resumed: grid.spent.resumed,
+            model_seconds: grid.spent.model,
+            buffer_seconds: grid.spent.buffer,
+            saes,
+        };
+        let path = self.job.out.join(grid.policy.name()).join(RUNTIME_FILE);
+        let fail = |error: &dyn std::fmt::Display| {
+            CellError::Store(format!("{}: cannot write it: {error}", path.display()))
+        };
+        let text = serde_json::to_string_pretty(&runtime).map_err(|e| fail(&e))?;
+        fs::write(&path, text + "\n").map_err(|e| fail(&e))
     }
 
     fn tell_results(&self, sink: &mut dyn FnMut(Event)) {
@@ -336,115 +361,54 @@ impl Run<'_> {
     }
 }
 
-fn dtype_name(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::F32 => "f32",
-        Dtype::Bf16 => "bf16",
-    }
-}
-
 /// Makes the trainers of a policy.
-fn maker<'a>(
+fn maker<'a, L>(
     job: &'a TrainJob,
     settings: &'a Settings,
-    info: &'a ModelInfo,
-    registry: &'a Registry,
-    options: LoadOptions,
+    d_model: usize,
     policy: Policy,
-) -> impl FnMut(usize, usize, f64) -> Result<SaeTrainer, CellError> + 'a {
+    make: MakeLearner<'a, L>,
+) -> impl FnMut(usize, usize, f64) -> Result<L, CellError> + 'a {
     move |layer, k, scale| {
         let place = (policy, settings.layers[layer], settings.k[k]);
-        let config = trainer_config(job, settings, info.d_model, place, scale);
-        let architecture = registry.sae(&job.architecture, &json!({}))?;
-        Ok(architecture.trainer(&config, options.device)?)
+        make(&trainer_config(job, settings, d_model, place, scale))
     }
 }
 
-/// Means over the last steps.
-fn report(policy: Policy, layer: usize, k: u32, tail: &Tail, settings: &Settings) -> Value {
-    let mean = |sum: f64| {
-        if tail.steps == 0 {
-            Value::Null
-        } else {
-            json!(sum / tail.steps as f64)
+/// The last step of a policy's SAEs, as rows of training.csv.
+fn measured<L: Learner>(grid: &Grid<L>, settings: &Settings) -> Vec<(At, Measured)> {
+    let step = grid.progress.steps;
+    let mut rows = Vec::new();
+    for (layer, last) in settings.layers.iter().zip(&grid.last) {
+        for (k, last) in settings.k.iter().zip(last) {
+            let at = At {
+                policy: grid.policy,
+                layer: *layer,
+                k: *k,
+                step,
+                tokens: step * settings.batch as u64,
+            };
+            rows.push((at, *last));
         }
+    }
+    rows
+}
+
+/// Bytes that programs may still take, where the system says it.
+fn free_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// `2nd`, `3rd`, `4th`.
+fn ordinal(n: u64) -> String {
+    let end = match (n % 10, n % 100) {
+        (1, teen) if teen != 11 => "st",
+        (2, teen) if teen != 12 => "nd",
+        (3, teen) if teen != 13 => "rd",
+        _ => "th",
     };
-    json!({
-        "policy": policy.name(),
-        "layer": layer,
-        "k": k,
-        "steps": settings.steps,
-        "loss": mean(tail.loss),
-        "ev": mean(tail.ev),
-        "l0": mean(tail.l0),
-        "n_dead": tail.n_dead,
-        "over_steps": tail.steps,
-    })
-}
-
-/// The progress line.
-struct Meter {
-    started: Instant,
-    told: Option<Instant>,
-    /// Tokens through the model.
-    tokens: u64,
-    done: u64,
-    total: u64,
-}
-
-impl Meter {
-    fn new(settings: &Settings, grids: &[Grid<SaeTrainer>], checkpoints: &Checkpoints) -> Self {
-        let finished = settings
-            .policies
-            .iter()
-            .filter(|p| checkpoints.saved(**p).is_some_and(|s| s.finished.is_some()));
-        let done = finished.count() as u64 * settings.steps
-            + grids.iter().map(|g| g.progress.steps).sum::<u64>();
-        let total = settings.policies.len() as u64 * settings.steps;
-        Self {
-            started: Instant::now(),
-            told: None,
-            tokens: 0,
-            done,
-            total,
-        }
-    }
-
-    fn step(&mut self, grid: &Grid<SaeTrainer>, settings: &Settings, sink: &mut dyn FnMut(Event)) {
-        self.done += 1;
-        let due = self.told.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY);
-        if !due && self.done != self.total {
-            return;
-        }
-        self.told = Some(Instant::now());
-        let tails: Vec<&Tail> = grid.progress.tails.iter().flatten().collect();
-        let mean = |of: fn(&Tail) -> f64| {
-            tails
-                .iter()
-                .map(|t| of(t) / t.steps.max(1) as f64)
-                .sum::<f64>()
-                / tails.len().max(1) as f64
-        };
-        let lowest = tails
-            .iter()
-            .map(|t| t.ev / t.steps.max(1) as f64)
-            .fold(f64::INFINITY, f64::min);
-        let dead: f64 = tails.iter().map(|t| t.n_dead).sum();
-        let rate = self.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-        let text = format!(
-            "steps · {} {}/{} · loss {:.4} · EV {:.3} (lowest {:.3}) · {dead:.0} dead in {} SAEs · {rate:.0} tokens/s",
-            grid.policy,
-            grid.progress.steps,
-            settings.steps,
-            mean(|t| t.loss),
-            mean(|t| t.ev),
-            lowest,
-            tails.len(),
-        );
-        sink(Event::Progress {
-            done: self.done,
-            total: self.total,
-            text,
-        });
-    }
+    format!("{n}{end}")
 }

@@ -9,12 +9,16 @@
 
 mod checkpoint;
 mod grid;
+mod history;
 mod job;
+mod meter;
+mod origin;
 mod passes;
 mod pool;
 mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use job::run;
+pub use grid::Learner;
+pub use job::{MakeLearner, run, run_with};
 pub use settings::Policy;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use harness_core::rng::Stream;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::settings::{Policy, Settings};
 use crate::{
@@ -13,14 +13,17 @@ use crate::{
     text::TextCodec,
 };
 
-/// Rows of the data in order, again from the start when they end.
+/// Rows of the data in order.
 pub(super) struct Rows<'a> {
     codec: &'a TextCodec,
     files: Vec<PathBuf>,
     context_length: usize,
     packer: Packer<'a, Documents>,
-    next: u64,
-    /// Times the data has ended.
+    /// Rows handed out, over all epochs.
+    pub(super) next: u64,
+    /// Tokens of those rows.
+    pub(super) tokens: u64,
+    /// Times the data was begun, 1 at first.
     pub(super) epochs: u64,
 }
 
@@ -37,38 +40,40 @@ impl<'a> Rows<'a> {
             context_length,
             packer,
             next: 0,
-            epochs: 0,
+            tokens: 0,
+            epochs: 1,
         })
     }
 
-    /// The next `n` rows, numbered over all epochs, so that a row's masks differ when it comes again.
+    /// The next `n` rows, numbered over all epochs, so that a row's masks differ when it comes again; fewer before the
+    /// data ends, none after.
     pub(super) fn take(&mut self, n: usize) -> Result<Vec<TokenRow>, CellError> {
         let mut rows = Vec::with_capacity(n);
-        let mut restarted = false;
         while rows.len() < n {
-            match self.packer.next().transpose()? {
-                Some(mut row) => {
-                    restarted = false;
-                    row.item = self.next;
-                    self.next += 1;
-                    rows.push(row);
-                }
-                None if restarted || self.next == 0 => {
-                    return Err(DataError::TooShort {
-                        found: 0,
-                        rows: 0,
-                        wanted: n as u64,
-                    }
-                    .into());
-                }
-                None => {
-                    self.epochs += 1;
-                    restarted = true;
-                    self.packer = packer(self.codec, &self.files, self.context_length)?;
-                }
-            }
+            let Some(mut row) = self.packer.next().transpose()? else {
+                break;
+            };
+            row.item = self.next;
+            self.next += 1;
+            self.tokens += row.ids.len() as u64;
+            rows.push(row);
         }
         Ok(rows)
+    }
+
+    /// Begins the data again.
+    pub(super) fn restart(&mut self) -> Result<(), CellError> {
+        if self.next == 0 {
+            return Err(DataError::TooShort {
+                found: 0,
+                rows: 0,
+                wanted: 1,
+            }
+            .into());
+        }
+        self.epochs += 1;
+        self.packer = packer(self.codec, &self.files, self.context_length)?;
+        Ok(())
     }
 }
 
@@ -177,15 +182,4 @@ pub(super) fn residuals(
         out.extend(served.into_iter().zip(rows));
     }
     Ok(out)
-}
-
-/// `sqrt(mean |x|^2)` of rows `[n, d_model]`, in f64.
-pub(super) fn activation_scale(rows: &Tensor) -> Result<f64, CellError> {
-    let n = rows.size()[0] as f64;
-    let sum = rows
-        .f_to_kind(Kind::Float)?
-        .f_square()?
-        .f_sum(Kind::Double)?
-        .f_double_value(&[])?;
-    Ok((sum / n).sqrt())
 }

@@ -68,6 +68,8 @@ pub(super) struct Settings {
     pub pool_steps: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
+    /// Steps between rows of training.csv.
+    pub log_every: u64,
     pub seed: u64,
     pub t_min: f64,
     pub t_max: f64,
@@ -178,6 +180,7 @@ impl Settings {
             steps,
             pool_steps: (job.buffer / u64::from(job.batch)).min(steps),
             checkpoint_every: u64::from(job.checkpoint_every.max(1)),
+            log_every: u64::from(job.log_every.max(1)),
             seed: job.seed,
             t_min: job.t_min,
             t_max: job.t_max,
@@ -209,6 +212,7 @@ pub(super) fn trainer_config(
         "decay_start": (job.decay_start * settings.steps as f64).floor() as u64,
         "auxk_alpha": job.auxk_alpha,
         "dead_after_tokens": job.dead_after,
+        "product_dtype": job.product_dtype,
         "seed": job.seed,
         "activation_scale": activation_scale,
         "layer": layer,

@@ -4,18 +4,19 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use harness_core::rng::Stream;
 use proptest::prelude::*;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 use super::{
     checkpoint::Checkpoints,
     grid::{Grid, Learner},
     passes::{masked_positions, positions},
+    pool::Keep,
     settings::{Policy, Settings},
 };
 use crate::{
     data::{TokenBatch, TokenRow},
-    plugin::{MetricValue, PluginFailure},
+    plugin::MetricValue,
     run::CellError,
 };
 
@@ -27,7 +28,7 @@ struct Recorder {
 }
 
 impl Learner for Recorder {
-    fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, PluginFailure> {
+    fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, CellError> {
         let ids = x.select(1, 0).round().to_kind(Kind::Int64);
         self.seen.push(Vec::try_from(ids).unwrap());
         let value = |name: &str, v| MetricValue {
@@ -45,12 +46,16 @@ impl Learner for Recorder {
         ])
     }
 
-    fn save_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
+    fn save(&mut self, _: &Path, _: &str, _: Kind, _: &Value) -> Result<(), CellError> {
+        Ok(())
+    }
+
+    fn save_state(&mut self, path: &Path) -> Result<(), CellError> {
         fs::write(path, json!(self.seen).to_string()).unwrap();
         Ok(())
     }
 
-    fn load_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
+    fn load_state(&mut self, path: &Path) -> Result<(), CellError> {
         self.seen = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         Ok(())
     }
@@ -65,6 +70,7 @@ fn settings(steps: u64, pool_steps: u64, batch: usize) -> Settings {
         steps,
         pool_steps,
         checkpoint_every: 5,
+        log_every: 7,
         seed: 11,
         t_min: 0.05,
         t_max: 0.5,
@@ -90,6 +96,15 @@ fn make(_: usize, _: usize, scale: f64) -> Result<Recorder, CellError> {
 
 /// Runs all policies until they are done or `stop_after` steps in all have been made.
 fn run(settings: &Settings, out: &Path, stop_after: u64) -> BTreeMap<Policy, Grid<Recorder>> {
+    run_with(settings, &Keep::Memory, out, stop_after)
+}
+
+fn run_with(
+    settings: &Settings,
+    keep: &Keep,
+    out: &Path,
+    stop_after: u64,
+) -> BTreeMap<Policy, Grid<Recorder>> {
     let mut fingerprint = Map::new();
     fingerprint.insert("seed".into(), json!(settings.seed));
     let mut checkpoints = Checkpoints::open(out, fingerprint).unwrap();
@@ -98,9 +113,17 @@ fn run(settings: &Settings, out: &Path, stop_after: u64) -> BTreeMap<Policy, Gri
         let grid = match checkpoints.saved(*policy).cloned() {
             Some(saved) => {
                 let dir = checkpoints.folder(*policy, &saved.progress);
-                Grid::resume(*policy, settings, saved.progress, &dir, &mut make).unwrap()
+                Grid::resume(
+                    *policy,
+                    settings,
+                    keep.clone(),
+                    saved.progress,
+                    &dir,
+                    &mut make,
+                )
+                .unwrap()
             }
-            None => Grid::new(*policy, settings),
+            None => Grid::new(*policy, settings, keep.clone()),
         };
         grids.insert(*policy, grid);
     }
@@ -159,6 +182,63 @@ proptest! {
             prop_assert_eq!(&grid.progress, &found[policy].progress);
         }
     }
+}
+
+#[test]
+fn rows_in_files_give_the_same_bits() {
+    let settings = settings(40, 7, 5);
+    let out: Vec<tempfile::TempDir> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let pools = tempfile::tempdir().unwrap();
+    let files = Keep::Files(pools.path().to_path_buf());
+    let memory = run(&settings, out[0].path(), u64::MAX);
+    let filed = run_with(&settings, &files, out[1].path(), u64::MAX);
+    // A run that was killed in one way may go on in the other.
+    run(&settings, out[2].path(), 33);
+    let mixed = run_with(&settings, &files, out[2].path(), u64::MAX);
+    for (policy, grid) in &memory {
+        for other in [&filed[policy], &mixed[policy]] {
+            assert_eq!(grid.trainers, other.trainers);
+            assert_eq!(grid.progress, other.progress);
+        }
+        assert_eq!(
+            grid.trainers[0][0].scale.to_bits(),
+            filed[policy].trainers[0][0].scale.to_bits()
+        );
+    }
+    let left = fs::read_dir(pools.path()).unwrap().count();
+    assert_eq!(left, 0, "the files have no names");
+}
+
+#[test]
+fn bf16_rows_come_back_from_files_as_they_were() {
+    use super::pool::{Place, Pool};
+    let pools = tempfile::tempdir().unwrap();
+    let start = Place { pass: 0, row: 0 };
+    let rows = (Tensor::arange(40, (Kind::Float, tch::Device::Cpu)) * 0.37)
+        .view([10, 4])
+        .to_kind(Kind::BFloat16);
+    let pick = |keep: Keep| {
+        let mut pool = Pool::new(8, start, keep);
+        let at = pool.add(&[rows.narrow(0, 0, 3)], start).unwrap();
+        assert_eq!((at.row, pool.have()), (3, 3));
+        let at = pool.add(&[rows.shallow_clone()], Place { pass: 1, row: 2 });
+        assert_eq!((at.unwrap().row, pool.is_full()), (7, true));
+        let picked = pool.pick(0, &[7, 0, 3, 3]).unwrap();
+        assert_eq!(picked.kind(), Kind::Float);
+        (
+            Vec::<f32>::try_from(picked.flatten(0, -1)).unwrap(),
+            pool.scale(0).unwrap(),
+        )
+    };
+    let expected = rows
+        .index_select(0, &Tensor::from_slice(&[6i64, 0, 2, 2]))
+        .to_kind(Kind::Float);
+    let memory = pick(Keep::Memory);
+    assert_eq!(
+        memory.0,
+        Vec::<f32>::try_from(expected.flatten(0, -1)).unwrap()
+    );
+    assert_eq!(memory, pick(Keep::Files(pools.path().to_path_buf())));
 }
 
 #[test]

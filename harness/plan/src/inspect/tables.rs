@@ -143,7 +143,7 @@ fn attribute_of(set: &InspectedSet, attribute: &str) -> Option<String> {
                 n => format!("{n} texts, the first of SHA-256 {first}"),
             })
         }
-        "Activation function" => set.common(|sae| arch_of(sae)).map(|name| match &*name {
+        "Activation function" => set.common(arch_of).map(|name| match &*name {
             "TopK" => "ReLU+TopK".to_owned(),
             _ => name,
         }),
