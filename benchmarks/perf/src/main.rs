@@ -1,7 +1,10 @@
 //! Timings, one a name: `harness-perf NAME [ARGUMENT …]`.
 
 mod boundary;
+mod checkpoint;
+mod grid;
 mod kernels;
+mod sae_set;
 mod train;
 
 use anyhow::{Result, bail};
@@ -14,6 +17,16 @@ const BENCHES: &[Bench] = &[
         "boundary",
         "what a call through the plugin boundary costs",
         boundary::run,
+    ),
+    (
+        "grid",
+        "36 SAEs in one shared pass against a clean and a spliced pass for each",
+        grid::run,
+    ),
+    (
+        "grid-folders",
+        "a model and SAEs of random weights to run `harness bench fidelity` on",
+        grid::folders,
     ),
     (
         "kernels",

@@ -10,12 +10,12 @@
 //! Of both the first step of each SAE is left out, which makes the weights and finds the median of the batch; so is what a run
 //! does once, reading the model and writing files. Explained variance is compared in a longer run of two SAEs.
 
-mod checkpoint;
 mod clock;
 mod dense;
 
 use std::{fs, io::Write, path::PathBuf, rc::Rc};
 
+use crate::checkpoint;
 use anyhow::{Context, Result, bail, ensure};
 use harness_engine::{
     plugin::Registry,

@@ -21,6 +21,14 @@ const PINNED: [(&str, &str); 4] = [
     ("MKL_DYNAMIC", "FALSE"),
 ];
 
+/// Large tensors come and go with every operation: the allocator keeps their pages, on huge pages where the system offers
+/// them, instead of asking for new ones each time. What the user sets wins.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_THRESHOLD_", "8589934592"),
+    ("MALLOC_TRIM_THRESHOLD_", "17179869184"),
+    ("THP_MEM_ALLOC_ENABLE", "1"),
+];
+
 /// How workers are started.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -46,6 +54,10 @@ impl Launch {
             ("OMP_NUM_THREADS", threads.clone()),
             ("MKL_NUM_THREADS", threads),
         ];
+        let unset = ALLOCATOR
+            .iter()
+            .filter(|(name, _)| env::var_os(name).is_none());
+        environment.extend(unset.map(|(name, value)| (*name, OsString::from(value))));
         if reproducible {
             environment.extend(PINNED.map(|(name, value)| (name, OsString::from(value))));
         }

@@ -180,7 +180,11 @@ impl<'a> Steering<'a> {
             Magnitude::PerPosition(sae) => sae,
         };
         let d_model = resid.size()[2];
-        let rows = resid.f_view([-1, d_model])?.f_index_select(0, chosen)?; // [n, d_model]
+        // The SAE computes in f32 here whatever the model does, as the authors' steering code.
+        let rows = resid
+            .f_view([-1, d_model])?
+            .f_index_select(0, chosen)?
+            .f_to_kind(Kind::Float)?; // [n, d_model]
         let largest = sae.encode(&rows)?.acts.f_select(1, 0)?.f_contiguous()?; // [n]
         let scale = Tensor::f_zeros([shape[0] * shape[1]], options)?;
         Ok(scale
@@ -209,7 +213,7 @@ impl<'a> Steering<'a> {
             .map(|latent| distinct.partition_point(|other| other < latent) as i64)
             .collect();
         let acts = sae.latent_acts(
-            &resid.f_view([b * t, d_model])?,
+            &resid.f_view([b * t, d_model])?.f_to_kind(Kind::Float)?,
             &Tensor::f_from_slice(&distinct)?,
         )?; // [b·t, m]
         let acts = acts

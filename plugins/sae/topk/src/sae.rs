@@ -1,5 +1,7 @@
 //! A loaded SAE on its device: encode, decode, reconstruct.
 
+use std::cell::OnceCell;
+
 use harness_kernels::{Active, Encoder, decode_sparse, encode_topk, latent_acts};
 use tch::{Device, Kind, Tensor};
 
@@ -14,9 +16,10 @@ const EPS: f64 = 1e-5;
 /// A Top-K SAE ready to run.
 #[derive(Debug)]
 pub struct TopKSae {
-    w_enc: Tensor,
+    /// `[d_model, d_sae]`.
+    w_enc: Matrix,
     b_enc: Tensor,
-    /// Rows as they are added to the residual.
+    /// Rows as they are added to the residual, in bf16 where that loses nothing: half the memory to read.
     rows: Tensor,
     b_dec: Tensor,
     /// Norms of the stored decoder rows, where the selection is scaled by them.
@@ -25,6 +28,45 @@ pub struct TopKSae {
     apply_b_dec_to_input: bool,
     input_norm: InputNorm,
     meta: SaeMeta,
+}
+
+/// A matrix in the number formats it has been asked for.
+#[derive(Debug)]
+struct Matrix {
+    /// In bf16 where that loses nothing, else f32.
+    stored: Tensor,
+    other: OnceCell<Tensor>,
+}
+
+impl Matrix {
+    fn new(matrix: &Tensor) -> Result<Self> {
+        Ok(Self {
+            stored: compact(matrix)?,
+            other: OnceCell::new(),
+        })
+    }
+
+    fn kind(&self, kind: Kind) -> Result<&Tensor> {
+        if self.stored.kind() == kind {
+            return Ok(&self.stored);
+        }
+        if let Some(other) = self.other.get() {
+            return Ok(other);
+        }
+        let other = self.stored.f_to_kind(kind)?;
+        Ok(self.other.get_or_init(|| other))
+    }
+}
+
+/// `t` in bf16 where no value changes by that, else as it is.
+fn compact(t: &Tensor) -> Result<Tensor> {
+    let half = t.f_to_kind(Kind::BFloat16)?;
+    let back = half.f_to_kind(t.kind())?;
+    Ok(if back.f_equal(t)? {
+        half
+    } else {
+        t.shallow_clone()
+    })
 }
 
 impl TopKSae {
@@ -44,9 +86,9 @@ impl TopKSae {
             scale = Some(norms);
         }
         Ok(Self {
-            w_enc: on(&weights.w_enc)?,
+            w_enc: Matrix::new(&on(&weights.w_enc)?)?,
             b_enc: on(&weights.b_enc)?,
-            rows,
+            rows: compact(&rows)?,
             b_dec: on(&weights.b_dec)?,
             scale,
             k: weights.k as i64,
@@ -65,13 +107,13 @@ impl TopKSae {
     /// Width of the residual stream.
     #[must_use]
     pub fn d_model(&self) -> u64 {
-        self.w_enc.size()[0] as u64
+        self.w_enc.stored.size()[0] as u64
     }
 
     /// Number of latents.
     #[must_use]
     pub fn d_sae(&self) -> u64 {
-        self.w_enc.size()[1] as u64
+        self.w_enc.stored.size()[1] as u64
     }
 
     /// Active budget.
@@ -80,13 +122,18 @@ impl TopKSae {
         self.k as u64
     }
 
-    fn encoder(&self) -> Encoder<'_> {
-        Encoder {
-            w_enc: &self.w_enc,
+    /// The encoder for input of `kind`: its product is bf16 (f32 sums) for bf16 input, else f32.
+    fn encoder(&self, kind: Kind) -> Result<Encoder<'_>> {
+        let kind = match kind {
+            Kind::BFloat16 => Kind::BFloat16,
+            _ => Kind::Float,
+        };
+        Ok(Encoder {
+            w_enc: self.w_enc.kind(kind)?,
             b_enc: &self.b_enc,
             b_dec: self.apply_b_dec_to_input.then_some(&self.b_dec),
             scale: self.scale.as_ref(),
-        }
+        })
     }
 
     fn check_width(&self, x: &Tensor) -> Result<()> {
@@ -101,14 +148,15 @@ impl TopKSae {
         }
     }
 
-    /// Active latents of `x: [n, d_model]` (Eq. 1), `acts` and `latents` `[n, k]`.
+    /// Active latents of `x: [n, d_model]` (Eq. 1), `acts` and `latents` `[n, k]`. For bf16 input the product is bf16, as in the
+    /// authors' loss script; the selection is exact on what it gives.
     ///
     /// # Errors
     /// Another width than `d_model`, or libtorch.
     pub fn encode(&self, x: &Tensor) -> Result<Active> {
         self.check_width(x)?;
         let (input, spread) = self.normalised(x)?;
-        let mut active = encode_topk(&input, &self.encoder(), self.k)?;
+        let mut active = encode_topk(&input, &self.encoder(input.kind())?, self.k)?;
         if let Some((_, std)) = spread {
             active.acts = active.acts.f_mul(&std)?;
         }
@@ -122,7 +170,7 @@ impl TopKSae {
     pub fn latent_acts(&self, x: &Tensor, latents: &Tensor) -> Result<Tensor> {
         self.check_width(x)?;
         let (input, spread) = self.normalised(x)?;
-        let acts = latent_acts(&input, &self.encoder(), latents)?;
+        let acts = latent_acts(&input, &self.encoder(input.kind())?, latents)?;
         Ok(match spread {
             Some((_, std)) => acts.f_mul(&std)?,
             None => acts,
@@ -185,10 +233,10 @@ impl TopKSae {
     /// Activations are multiplied by the deviation, so that an act times its decoder row is a change of the
     /// residual stream in every layout.
     fn normalised(&self, x: &Tensor) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
-        let x = x.f_to_kind(Kind::Float)?;
         match self.input_norm {
-            InputNorm::None => Ok((x, None)),
+            InputNorm::None => Ok((x.shallow_clone(), None)),
             InputNorm::PerRow => {
+                let x = x.f_to_kind(Kind::Float)?;
                 let mean = x.f_mean_dim(-1i64, true, Kind::Float)?;
                 let centred = x.f_sub(&mean)?;
                 let std = centred.f_std_dim(-1i64, true, true)?;

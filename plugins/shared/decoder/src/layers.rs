@@ -11,7 +11,8 @@ use tch::{Kind, Tensor};
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
     let wide = x.to_kind(Kind::Float);
     let mean_square = wide.square().mean_dim(-1, true, Kind::Float); // [.., 1]
-    (&wide * (mean_square + eps).rsqrt()).to_kind(x.kind()) * weight
+    let mut normed = (&wide * (mean_square + eps).rsqrt()).to_kind(x.kind());
+    normed.g_mul_(weight)
 }
 
 /// Layer norm over the last axis, with bias.

@@ -47,7 +47,10 @@ impl RopeTables {
         let halves = wide.chunk(2, -1); // 2 x [r, h, t, head_dim / 2]
         let (a, b) = (&halves[0], &halves[1]);
         let turned = Tensor::cat(
-            &[a * &self.cos - b * &self.sin, b * &self.cos + a * &self.sin],
+            &[
+                (a * &self.cos).g_sub_(&(b * &self.sin)),
+                (b * &self.cos).g_add_(&(a * &self.sin)),
+            ],
             -1,
         );
         turned.to_kind(x.kind())

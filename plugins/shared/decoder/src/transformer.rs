@@ -89,9 +89,12 @@ impl Block {
         config: &DecoderConfig,
         context: &mut ForwardContext,
     ) -> Result<Tensor> {
-        let resid = resid + self.attention(layer, resid, config, context)?;
-        let mlp = self.mlp(&rms_norm(&resid, &self.mlp_norm, config.norm_eps));
-        Ok(resid + mlp)
+        // In place: the sums are the same, and nothing is allocated for them.
+        let resid = self
+            .attention(layer, resid, config, context)?
+            .g_add_(resid);
+        let mut mlp = self.mlp(&rms_norm(&resid, &self.mlp_norm, config.norm_eps));
+        Ok(mlp.g_add_(&resid))
     }
 
     /// `[r, t, d] -> [r, t, d]`
@@ -117,8 +120,8 @@ impl Block {
 
     /// SwiGLU: down(silu(gate x) * up x). [r, t, d] -> [r, t, d]
     fn mlp(&self, x: &Tensor) -> Tensor {
-        self.down
-            .apply(&(self.gate.apply(x).silu() * self.up.apply(x)))
+        let mut gated = self.gate.apply(x).silu_();
+        self.down.apply(&gated.g_mul_(&self.up.apply(x)))
     }
 }
 
