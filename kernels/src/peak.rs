@@ -6,10 +6,13 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 
-/// `[m, k, n]` of the products tried; near-cubic ones, and the shapes of an encoder and a head.
-const SHAPES: [[i64; 3]; 4] = [
+/// `[m, k, n]` of the products tried: near-cubic ones, and the shapes of an encoder and a head. The small ones are short
+/// enough to be left alone for once on a busy machine.
+const SHAPES: [[i64; 3]; 6] = [
     [2048, 2048, 2048],
-    [1024, 2048, 2048],
+    [512, 512, 512],
+    [1024, 1024, 1024],
+    [512, 1024, 2048],
     [512, 1024, 4096],
     [512, 2048, 8192],
 ];

@@ -4,19 +4,23 @@
 //! cargo run --release -p harness-perf -- kernels [NAME …]
 //! ```
 //! The floor of a case is the longer of two times: its operations at the measured peak of libtorch's products of that
-//! kind, and the bytes it has to touch once at the measured rate of a copy. A fraction of 1 would be the floor.
+//! kind, and the bytes it has to touch once at the measured rate of a copy. A fraction of 1 would be the floor; above it
+//! is what fits into the caches. Peaks and cases are timed alike: the best of several on the clock; on one thread the
+//! thread's own processor time where the system tells it, which other programs disturb less.
 
 mod cases;
 
 use std::{io::Write, time::Instant};
 
 use anyhow::Result;
-use harness_kernels::peak;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// Seconds that a case is repeated for, and repetitions at least; the best counts.
 const SECONDS: f64 = 0.4;
 const REPETITIONS: usize = 3;
+
+/// Seconds of processor time between two readings of the system's account.
+const ACCOUNTED: f64 = 0.1;
 
 /// One thing to time.
 struct Case {
@@ -46,9 +50,9 @@ pub fn run(arguments: &[String]) -> Result<()> {
     for threads in [1, all] {
         tch::set_num_threads(threads);
         let peaks = Peaks {
-            f32: peak::matmul_flops(Device::Cpu, Kind::Float, 2.0)?,
-            bf16: peak::matmul_flops(Device::Cpu, Kind::BFloat16, 2.0)?,
-            bytes: peak::copy_bytes(Device::Cpu, 1.0)?,
+            f32: product_peak(Kind::Float)?,
+            bf16: product_peak(Kind::BFloat16)?,
+            bytes: copy_peak()?,
         };
         writeln!(
             out,
@@ -75,6 +79,28 @@ pub fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// FLOP/s of libtorch's products, timed as the cases are.
+fn product_peak(kind: Kind) -> Result<f64> {
+    let mut peak = 0.0f64;
+    for [m, k, n] in [[512, 512, 512], [1024, 1024, 1024], [512, 2048, 4096]] {
+        let matrix = |rows: i64, columns: i64| {
+            Tensor::randn([rows, columns], (Kind::Float, Device::Cpu)).to_kind(kind)
+        };
+        let (a, b, out) = (matrix(m, k), matrix(n, k).f_tr()?, matrix(m, n));
+        let seconds = best(&mut || Ok(drop(a.f_matmul_out(&out, &b)?)))?;
+        peak = peak.max(2.0 * (m * k * n) as f64 / seconds);
+    }
+    Ok(peak)
+}
+
+/// Bytes/s of a copy between blocks larger than the caches, read and written ones counted.
+fn copy_peak() -> Result<f64> {
+    let from = Tensor::f_ones([1 << 25], (Kind::Float, Device::Cpu))?;
+    let mut to = from.f_zeros_like()?;
+    let seconds = best(&mut || Ok(to.f_copy_(&from)?))?;
+    Ok(2.0 * 4.0 * (1u64 << 25) as f64 / seconds)
+}
+
 fn print(out: &mut impl Write, case: &mut Case, peaks: &Peaks) -> Result<()> {
     let seconds = best(&mut case.run)?;
     let peak = match case.kind {
@@ -99,15 +125,37 @@ fn print(out: &mut impl Write, case: &mut Case, peaks: &Peaks) -> Result<()> {
     Ok(())
 }
 
-/// Shortest of several runs, after one that does not count.
+/// Seconds of one run: on one thread its processor time, otherwise the clock's, best of several.
 fn best(run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
     run()?;
-    let (started, mut best, mut done) = (Instant::now(), f64::INFINITY, 0);
-    while done < REPETITIONS || started.elapsed().as_secs_f64() < SECONDS {
+    let (mut clock, mut processor) = (f64::INFINITY, f64::INFINITY);
+    let started = Instant::now();
+    let (mut done, mut since, mut spent) = (0, 0, own_seconds());
+    let alone = tch::get_num_threads() == 1 && spent.is_some();
+    while done < REPETITIONS
+        || started.elapsed().as_secs_f64() < SECONDS
+        || alone && processor.is_infinite()
+    {
         let once = Instant::now();
         run()?;
-        best = best.min(once.elapsed().as_secs_f64());
+        clock = clock.min(once.elapsed().as_secs_f64());
         done += 1;
+        // The system's account advances in steps of some milliseconds, so it is read after many of them.
+        since += 1;
+        let now = own_seconds();
+        if let Some(own) = now.zip(spent).map(|(now, then)| now - then)
+            && own > ACCOUNTED
+        {
+            processor = processor.min(own / f64::from(since));
+            (since, spent) = (0, now);
+        }
     }
-    Ok(best)
+    Ok(if alone { processor.min(clock) } else { clock })
+}
+
+/// Seconds this thread has run, by Linux' account.
+fn own_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: f64 = stat.split_whitespace().next()?.parse().ok()?;
+    Some(nanoseconds * 1e-9)
 }

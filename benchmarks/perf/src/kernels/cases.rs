@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use harness_kernels::{
-    CleanRows, Encoder, ce_kl_rows, centred_moments, cross_entropy_rows, decode_sparse,
-    encode_topk, residual_moments,
+    CleanRows, Encoder, ce_kl_rows, centred_moments, cross_entropy_head, cross_entropy_rows,
+    encode_topk, jaccard_rows, residual_moments,
     sparse::{Form, decode_sparse_as},
     steer_add, token_stats, topk_active,
 };
@@ -17,8 +17,9 @@ const WIDTH: i64 = 16384;
 const VOCAB: i64 = 32000;
 
 /// One function a group, so that only one group's tensors are alive at a time.
-pub const ALL: &[fn() -> Result<Vec<Case>>] =
-    &[selection, encoding, decoding, moments, logits, steering];
+pub const ALL: &[fn() -> Result<Vec<Case>>] = &[
+    selection, encoding, decoding, moments, logits, heads, steering, overlap,
+];
 
 fn randn(shape: &[i64], kind: Kind) -> Tensor {
     Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind)
@@ -232,6 +233,41 @@ fn logits() -> Result<Vec<Case>> {
             Box::new(move || Ok(drop(token_stats(&spliced)?))),
         ),
     ])
+}
+
+fn heads() -> Result<Vec<Case>> {
+    let (n, d) = (512, 1024);
+    let mut cases = Vec::new();
+    for kind in [Kind::BFloat16, Kind::Float] {
+        let (hidden, head) = (randn(&[n, d], kind), randn(&[VOCAB, d], kind));
+        let targets = Tensor::arange(n, (Kind::Int64, Device::Cpu));
+        cases.push(Case {
+            name: "cross_entropy_head",
+            shape: format!("{n} x {d} x {VOCAB} {}", short(kind)),
+            flops: 2.0 * (n * d * VOCAB) as f64,
+            kind,
+            bytes: (VOCAB * d) as f64 * size(kind),
+            run: Box::new(move || Ok(drop(cross_entropy_head(&hidden, &head, &targets, 1 << 24)?))),
+        });
+    }
+    Ok(cases)
+}
+
+fn overlap() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for k in [50, 820] {
+        let sets = || Tensor::randint(WIDTH, [N, k], (Kind::Int64, Device::Cpu));
+        let (a, b) = (sets(), sets());
+        cases.push(Case {
+            name: "jaccard_rows",
+            shape: format!("{N} x {k} and {k} of {WIDTH}"),
+            flops: 0.0,
+            kind: Kind::Float,
+            bytes: (2 * N * k * 8) as f64,
+            run: Box::new(move || Ok(drop(jaccard_rows(&a, &b)?))),
+        });
+    }
+    Ok(cases)
 }
 
 fn steering() -> Result<Vec<Case>> {
