@@ -73,7 +73,9 @@ pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
         let series = series.map(|style| Series {
             points: rows
                 .iter()
-                .filter(|row| name(row) == set && row.layer == style.layer)
+                .filter(|row| {
+                    name(row) == set && (row.layer, row.depth) == (style.layer, style.depth)
+                })
                 .map(|row| Point::with_error(f64::from(row.k), row.value, row.std_err))
                 .collect(),
             ..style.series()
@@ -151,18 +153,19 @@ impl Style {
     }
 }
 
-/// A style for each layer, from the first to the last.
+/// A style for each layer at each of its depths (a layer can be in another third in another model), from the first to the last.
 pub(super) fn styles(layers: impl Iterator<Item = (u32, Depth)>) -> Vec<Style> {
     let mut layers: Vec<(u32, Depth)> = layers.collect();
-    layers.sort_by_key(|(layer, _)| *layer);
-    layers.dedup_by_key(|(layer, _)| *layer);
+    layers.sort_unstable();
+    layers.dedup();
+    let mut numbers: Vec<u32> = layers.iter().map(|(layer, _)| *layer).collect();
+    numbers.dedup();
     layers
         .into_iter()
-        .enumerate()
-        .map(|(colour, (layer, depth))| Style {
+        .map(|(layer, depth)| Style {
             layer,
             depth,
-            colour,
+            colour: numbers.partition_point(|number| *number < layer),
         })
         .collect()
 }

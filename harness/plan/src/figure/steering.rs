@@ -30,7 +30,9 @@ pub fn steering_figure(rows: &[SteeringRow], title: &str) -> Figure {
         let series = layers.iter().map(|style| Series {
             points: rows
                 .iter()
-                .filter(|row| row.sae == *set && row.layer == style.layer)
+                .filter(|row| {
+                    row.sae == *set && (row.layer, row.depth) == (style.layer, style.depth)
+                })
                 .map(|row| Point::with_error(f64::from(row.k), of(row).value, of(row).std_err))
                 .collect(),
             ..style.series()

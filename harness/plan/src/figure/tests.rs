@@ -287,6 +287,21 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
     assert!(matches!(render_svg(&none), Err(FigureError::Empty { .. })));
 }
 
+/// Layer 5 is in the last third of six layers from 1, and in the second of others: it is drawn where its model has it.
+#[test]
+fn a_layer_stands_in_the_third_of_its_own_model() {
+    let mut rows = vec![
+        grid_row("dream", "a", 5, 8, "m"),
+        grid_row("llada", "b", 5, 8, "m"),
+    ];
+    rows[0].depth = Depth::Middle;
+    let rows: Vec<&GridRow> = rows.iter().collect();
+    let figure = grid_figure(&measured(&rows, "m", &["v"]), &GridOptions::default());
+    let drawn: Vec<usize> = figure.panels.iter().map(|p| p.series.len()).collect();
+    // Rows of panels: a, b; columns: middle, deep.
+    assert_eq!((figure.columns, drawn), (2, vec![1, 0, 0, 1]));
+}
+
 #[test]
 fn of_several_variants_the_first_is_taken_that_a_set_has() {
     let mut rows = vec![

@@ -47,7 +47,7 @@ pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -
                     let rows = part.rows.iter().filter(|row| row.sae == *source);
                     series.push(Series {
                         points: rows
-                            .filter(|row| row.layer == style.layer)
+                            .filter(|row| (row.layer, row.depth) == (style.layer, style.depth))
                             .map(|row| Point::with_error(f64::from(row.k), row.value, row.std_err))
                             .collect(),
                         group: (*source).to_owned(),
