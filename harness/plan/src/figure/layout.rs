@@ -145,14 +145,14 @@ impl<'a> Layout<'a> {
         let columns = figure.columns.clamp(1, n.max(1));
         let rows = n.div_ceil(columns);
         let rulers = rulers(figure, columns);
-        let labels_y = |i: usize| figure.y_range == YRange::PerPanel || i % columns == 0;
+        let labels_y = |i: usize| figure.y_range == YRange::PerPanel || i.is_multiple_of(columns);
         let same = |i: usize, j: usize, of: fn(&Panel) -> &Axis| {
             let label = |i: usize| figure.panels.get(i).map(|panel| &of(panel).label);
             label(i) == label(j)
         };
         let names_y = |i: usize| {
             !figure.panels[i].y.label.is_empty()
-                && (i % columns == 0 || !same(i, i - 1, |panel| &panel.y))
+                && (i.is_multiple_of(columns) || !same(i, i - 1, |panel| &panel.y))
         };
 
         // Left margins of the columns: the widest tick label, and the name of the axis.
@@ -302,7 +302,7 @@ fn legend<'a>(figure: &'a Figure, width: f64, y: &mut f64) -> Vec<(Entry<'a>, f6
     for (name, group) in groups {
         let heading = match name {
             "" => 0.0,
-            name => BOLD * text_width(name, SMALL) + 8.0,
+            name => BOLD * text_width(name, SMALL) + 12.0,
         };
         let entry = |series: &Series| SAMPLE + 6.0 + text_width(&series.label, SMALL) + ENTRY_GAP;
         let whole = heading + group.iter().map(|s| entry(s)).sum::<f64>() - ENTRY_GAP;
