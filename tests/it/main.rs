@@ -7,3 +7,4 @@ mod golden;
 mod plugins;
 mod support;
 mod topics;
+mod train;
