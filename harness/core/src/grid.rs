@@ -15,7 +15,7 @@ pub const LOGIT_CHUNK_BYTES: u64 = 64 << 20;
 /// Pre-activations of an SAE are formed for at most this many bytes of rows at a time.
 pub const SAE_CHUNK_BYTES: u64 = 128 << 20;
 /// A worker before it has loaded anything: libtorch, its thread pools, plugins.
-pub const PROCESS_BYTES: u64 = 260 << 20;
+pub const PROCESS_BYTES: u64 = 230 << 20;
 
 /// Sizes of a decoder-only model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,9 +51,12 @@ impl ModelShape {
         2.0 * rows as f64 * self.d_model as f64 * self.vocab_size as f64
     }
 
-    /// Bytes of activations of one token within a block, at its peak.
+    /// Bytes of activations of one token within a block, at its peak: in attention the norm's input and output, queries, keys and
+    /// values before and after their rotation, and the mix; in the feed-forward layer its input and two products.
     fn block_bytes(&self) -> u64 {
-        (7 * self.d_model + 2 * self.d_kv + 3 * self.d_ff) * self.dtype_bytes
+        let attention = 7 * self.d_model + 2 * self.d_kv;
+        let feed_forward = 3 * self.d_model + 2 * self.d_ff;
+        attention.max(feed_forward) * self.dtype_bytes
     }
 }
 
@@ -84,12 +87,18 @@ pub struct GridShape {
     pub d_sae: u64,
     /// Insertion layers, ascending.
     pub sites: Vec<Site>,
-    /// Largest share of the tokens that is counted.
+    /// Share of a batch's tokens that is counted, see [`counted_share`].
     pub counted_share: f64,
     /// Sets of logits a counted token is scored by.
     pub n_logit_sets: u64,
     /// Tokens of a row.
     pub tokens: u64,
+}
+
+/// Share of the tokens of a batch that is counted when rates are drawn from `[t_min, t_max]` for each row: the mean rate, and a
+/// margin for batches above it.
+pub fn counted_share(t_min: f64, t_max: f64) -> f64 {
+    f64::midpoint(t_min, t_max) + (t_max - t_min) / 6.0
 }
 
 /// How a grid is run.

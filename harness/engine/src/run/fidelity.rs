@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc, time::Instant};
 
 use harness_core::{
     fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column},
-    grid::{GridPlan, GridShape, Site},
+    grid::{GridPlan, GridShape, Site, counted_share},
     loss::{DiffusionSums, LossError},
     units::UnitSums,
 };
@@ -326,7 +326,10 @@ fn shape(
             .into_iter()
             .map(|(layer, n_splices)| Site { layer, n_splices })
             .collect(),
-        counted_share: shared.corruption.as_ref().map_or(1.0, |c| c.t_max),
+        counted_share: shared
+            .corruption
+            .as_ref()
+            .map_or(1.0, |c| counted_share(c.t_min, c.t_max)),
         n_logit_sets,
         tokens,
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use harness_core::grid::{GridShape, ModelShape, Site, TooLarge, sae_flops};
+use harness_core::grid::{GridShape, ModelShape, Site, TooLarge, counted_share, sae_flops};
 
 use crate::stages::Measures;
 
@@ -97,7 +97,9 @@ impl PlannedGroup {
                 .into_iter()
                 .map(|(layer, n_splices)| Site { layer, n_splices })
                 .collect(),
-            counted_share: self.rates.map_or(1.0, |(_, t_max)| t_max),
+            counted_share: self
+                .rates
+                .map_or(1.0, |(t_min, t_max)| counted_share(t_min, t_max)),
             n_logit_sets: self.n_logit_sets,
             tokens: self.row_tokens,
         })

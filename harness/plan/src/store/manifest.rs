@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
-use crate::protocol::Counters;
+use crate::protocol::{Counters, Phases};
 
 /// What a run did and with what: `OUT/run.json`. Written when the run begins and again when it ends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,8 +103,12 @@ pub struct GridSummary {
     pub sae_rows: u64,
     /// Floating-point operations of blocks, heads and SAEs.
     pub flops: f64,
-    /// Seconds of all phases of all workers together.
+    /// Seconds of the passes of all workers together: clean, sae, moments, splice, suffix, head, costs.
     pub seconds: f64,
+    /// Seconds of loading models and SAEs and of reading text, which do not grow with the number of SAEs on a text.
+    pub load_seconds: f64,
+    /// Seconds by what was done.
+    pub phases: Phases,
     /// Measured matrix-product peak of a worker, FLOP/s; `None` where it was not measured.
     pub peak_flops: Option<f64>,
     /// `flops` over what the peak would have done in `seconds`.
@@ -117,9 +121,8 @@ impl GridSummary {
     /// The summary of counters; `None` when no batch of a grid was run.
     pub fn of(counters: &Counters) -> Option<GridSummary> {
         let phases = &counters.phases;
-        let seconds = phases.load
-            + phases.data
-            + phases.clean
+        let load_seconds = phases.load + phases.data;
+        let seconds = phases.clean
             + phases.sae
             + phases.moments
             + phases.splice
@@ -135,6 +138,8 @@ impl GridSummary {
             sae_rows: counters.sae_rows,
             flops: counters.flops,
             seconds,
+            load_seconds,
+            phases: *phases,
             peak_flops,
             fraction_of_peak: peak_flops
                 .filter(|_| seconds > 0.0)
@@ -201,9 +206,11 @@ mod tests {
         };
         counters.phases.suffix = 1.5;
         counters.phases.head = 0.5;
+        counters.phases.load = 7.0;
         let grid = GridSummary::of(&counters).unwrap();
         assert_eq!(grid.block_passes_per_batch, 520.0);
         assert_eq!((grid.seconds, grid.fraction_of_peak), (2.0, Some(0.75)));
+        assert_eq!(grid.load_seconds, 7.0);
     }
 
     #[test]

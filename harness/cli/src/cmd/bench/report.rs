@@ -165,6 +165,24 @@ pub fn grid_line(grid: &GridSummary) -> String {
             peak / 1e9
         ));
     }
+    let phases = &grid.phases;
+    let parts = [
+        ("blocks", phases.clean + phases.suffix),
+        ("SAEs", phases.sae),
+        ("head and costs", phases.head + phases.costs),
+        ("splices and moments", phases.splice + phases.moments),
+    ];
+    if grid.seconds > 0.0 {
+        let shares: Vec<String> = parts
+            .iter()
+            .map(|(what, seconds)| format!("{what} {:.0} %", 100.0 * seconds / grid.seconds))
+            .collect();
+        text.push_str(&format!(
+            " ({}; {:.1} s more for loading)",
+            shares.join(", "),
+            grid.load_seconds
+        ));
+    }
     if grid.peak_bytes > 0 {
         text.push_str(&format!(", at most {} of memory", bytes(grid.peak_bytes)));
     }
