@@ -113,13 +113,16 @@ pub struct FidelityValue {
     pub n: u64,
 }
 
+/// A function of totals, `None` where it is undefined.
+type OfTotals = Box<dyn Fn(&Totals<'_>) -> Option<f64>>;
+
 /// One statistic of totals.
 struct Statistic {
     metric: &'static str,
     variant: String,
     /// Column with the number of tokens.
     tokens: &'static str,
-    of: Box<dyn Fn(&Totals<'_>) -> Option<f64>>,
+    of: OfTotals,
 }
 
 /// All values whose sums are there, in a fixed order.
@@ -177,7 +180,7 @@ pub fn values(
 fn statistics(units: &UnitSums) -> Vec<Statistic> {
     let mut out = Vec::new();
     let has = |column: &str| units.column(column).is_some();
-    let mut ev = |variant: &str, tokens, of: Box<dyn Fn(&Totals<'_>) -> Option<f64>>| {
+    let mut ev = |variant: &str, tokens, of: OfTotals| {
         if has(tokens) {
             out.push(Statistic {
                 metric: "ev",
@@ -188,8 +191,7 @@ fn statistics(units: &UnitSums) -> Vec<Statistic> {
         }
     };
     let explained = |error, spread| {
-        Box::new(move |t: &Totals<'_>| t.ratio(error, spread).map(|fvu| 1.0 - fvu))
-            as Box<dyn Fn(&Totals<'_>) -> Option<f64>>
+        Box::new(move |t: &Totals<'_>| t.ratio(error, spread).map(|fvu| 1.0 - fvu)) as OfTotals
     };
     ev(
         "ev_var",
