@@ -89,6 +89,15 @@ fn help_of_bench_shows_every_option() {
         "--judge",
         "--batch",
         "--threads",
+        "--rows",
+        "--context-length",
+        "--documents",
+        "--measures",
+        "--memory",
+        "--allow-short",
+        "--png",
+        "Grid benches:",
+        "Steering benches:",
     ] {
         assert!(help.contains(option), "{option} is not in\n{help}");
     }
@@ -99,7 +108,7 @@ fn unknown_table_names_the_nearest() {
     assert_snapshot!(said(&world(), &["tabel2"]), @r###"
     exit code: 2
     ----- stderr -----
-    error: no bench `tabel2`; did you mean `table2` or `table4`?
+    error: no bench `tabel2`; did you mean `table2` or `table1` or `table3`?
     "###);
 }
 
@@ -249,6 +258,76 @@ fn dry_run_counts_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn dry_run_of_a_grid_says_what_each_model_takes() {
+    let world = world();
+    let args = [
+        "fidelity",
+        "--rows",
+        "dream-mask,qwen",
+        "--measures",
+        "kl",
+        "--memory",
+        "4G",
+        "--dry-run",
+    ];
+    let text = said(&world, &args);
+    for part in [
+        "exit code: 0\n",
+        "fidelity  24     24      13,188        331,500 ",
+        "groups  model  SAEs  tokens  rows          batch  stack  block passes a batch  head rows a counted token  counted tokens  work ",
+        "1       qwen   12    20,000  at least 157  16     2      42                    13                         20,000 ",
+        "1       dream  12    20,000  at least 157  16     2      42                    13                         5,500 ",
+        "SAE set dream-mask on dream: 12 SAEs, layers 1,2,4,5,6,7, k 8,24, budgets of zoo\n",
+        "nothing was loaded and nothing was run\n",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn memory_that_is_too_little_is_said_before_anything_is_loaded() {
+    let world = world();
+    let text = said(
+        &world,
+        &["fidelity", "--memory", "1M", "--rows", "qwen", "--dry-run"],
+    );
+    assert!(
+        text.contains("qwen: one row and one splice at a time still need"),
+        "{text}"
+    );
+}
+
+#[test]
+fn options_of_another_kind_of_bench() {
+    let world = world();
+    let args = [
+        "table1",
+        "--k",
+        "8",
+        "--layers",
+        "1",
+        "--batch",
+        "2",
+        "--dry-run",
+    ];
+    assert_snapshot!(said(&world, &args), @r###"
+    exit code: 3
+    ----- stderr -----
+    error: 3 problems
+    --layers 1: a catalogue bench lists whole SAE sets and has no layers to choose; choose sets with --rows
+    --k 8: `k` is a setting of steering and grid and rollout benches, and this is a catalogue bench
+    --batch: is for benches that run models, and this is a catalogue bench
+    "###);
+    let text = said(&world, &["table2", "--memory", "1G", "--documents", "pack"]);
+    for part in [
+        "--documents pack: `documents` is a setting of grid benches, and this is a steering bench",
+        "--memory: is for grid benches, and this is a steering bench",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
 fn missing_worker_names_its_cure() {
     let world = world();
     let alone = world.path().join("bin/harness");
@@ -294,10 +373,20 @@ fn list_of_tables() {
     assert_snapshot!(shown(&mut command, world.path()), @r###"
     exit code: 0
     ----- stdout -----
-    fig10   Fig. 10: steering against k, LLaMA and LLaDA
-    fig9    Fig. 9: steering against k, Qwen and Dream
-    table2  Table 2: steering by model, SAE set and layer
-    table4  Table 4: steering configurations and their time
+    fidelity           Fidelity: explained variance and loss difference of every SAE
+    fig10              Fig. 10: steering against k, LLaMA and LLaDA
+    fig12              Fig. 12: transfer to Dream
+    fig3               Fig. 3: fidelity against k, Qwen and Dream
+    fig6               Fig. 6: transfer to Dream-SFT, on text and on rollouts
+    fig7               Fig. 7: loss difference against k, LLaMA and LLaDA
+    fig8               Fig. 8: explained variance against k, LLaMA and LLaDA
+    fig9               Fig. 9: steering against k, Qwen and Dream
+    table1             Table 1: what the SAE sets are
+    table2             Table 2: steering by model, SAE set and layer
+    table3             Table 3: what training the SAE sets took
+    table4             Table 4: steering configurations and their time
+    transfer           Transfer: SAEs of Dream and Dream-SFT in both models
+    transfer-rollouts  Transfer on rollouts: SAEs of Dream and Dream-SFT on continuations of Dream-SFT
     "###);
 }
 

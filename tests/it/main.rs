@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod compare;
+mod fidelity;
 mod golden;
 mod plugins;
 mod support;

@@ -156,12 +156,13 @@ pub fn weightless_root(dir: &Path) {
     for (name, model_type) in [
         ("qwen", "qwen2"),
         ("dream", "Dream"),
+        ("dream-sft", "Dream"),
         ("llama", "llama"),
         ("llada", "llada"),
         ("gpt2", "gpt2"),
     ] {
         let mask = match name {
-            "dream" | "llada" => r#","mask_token_id":3"#,
+            "dream" | "dream-sft" | "llada" => r#","mask_token_id":3"#,
             _ => "",
         };
         let config = format!(
@@ -173,6 +174,7 @@ pub fn weightless_root(dir: &Path) {
         "qwen",
         "dream-unmask",
         "dream-mask",
+        "dream-sft-mask",
         "llama",
         "llada-unmask",
         "llada-mask",

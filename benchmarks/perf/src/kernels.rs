@@ -1,7 +1,7 @@
 //! Times each kernel and says how near it is to what this machine could do.
 //!
 //! ```text
-//! cargo run --release -p harness-perf -- kernels [NAME …]
+//! cargo run --release -p harness-perf -- kernels [GROUP …]
 //! ```
 //! The floor of a case is the longer of two times: its operations at the measured peak of libtorch's products of that
 //! kind, and the bytes it has to touch once at the measured rate of a copy. A fraction of 1 would be the floor; above it
@@ -42,7 +42,7 @@ struct Peaks {
     bytes: f64,
 }
 
-/// Prints a table for one thread and for all.
+/// Prints a table for one thread and for all; groups may be named, see [`cases::ALL`].
 pub fn run(arguments: &[String]) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
     let mut out = std::io::stdout().lock();
@@ -66,12 +66,12 @@ pub fn run(arguments: &[String]) -> Result<()> {
             out,
             "| kernel | shape | ms | rate | of the floor |\n|---|---|---|---|---|"
         )?;
-        for make in cases::ALL {
+        for (group, make) in cases::ALL {
+            if !arguments.is_empty() && !arguments.iter().any(|a| a == group) {
+                continue;
+            }
             for mut case in make()? {
-                if arguments.is_empty() || arguments.iter().any(|a| case.name.contains(a.as_str()))
-                {
-                    print(&mut out, &mut case, &peaks)?;
-                }
+                print(&mut out, &mut case, &peaks)?;
             }
         }
         writeln!(out)?;

@@ -1,8 +1,11 @@
+use half::bf16;
 use tch::{Device, Kind, Tensor};
 
 use super::lanes::{add_scaled, dot};
 use crate::{
-    Groups, Result, check, host, pool, rows_dot,
+    Groups, Result, check,
+    host::{self, Element},
+    pool, rows_dot,
     simd::{Level, levels},
 };
 
@@ -83,9 +86,9 @@ impl ByLatent {
 /// What a gradient is made of.
 #[derive(Debug)]
 pub struct Backward<'a> {
-    /// The encoder's input, `x - b_dec`: `[n, d_model] f32`.
+    /// The encoder's input, `x - b_dec`: `[n, d_model] f32 or bf16`.
     pub input: &'a Tensor,
-    /// `d loss / d x_hat`: `[n, d_model] f32`.
+    /// `d loss / d x_hat`: `[n, d_model]` in the same kind. Products and sums are f32 whatever it is.
     pub out: &'a Tensor,
     /// Active values: `[n, w] f32`.
     pub acts: &'a Tensor,
@@ -118,9 +121,15 @@ pub struct SparseGradients {
 /// is kept at 1. A latent's three sums stay in the nearest cache, so rows are read `w / d_sae · n` times and
 /// parameters once.
 ///
+/// `reuse` are gradients that are no longer wanted: their memory is written again, which spares large tensors the
+/// cost of new pages.
+///
 /// # Errors
 /// Shapes that do not fit, or libtorch.
-pub fn sparse_gradients(b: &Backward<'_>) -> Result<SparseGradients> {
+pub fn sparse_gradients(
+    b: &Backward<'_>,
+    reuse: Option<SparseGradients>,
+) -> Result<SparseGradients> {
     const NAME: &str = "sparse_gradients";
     let (n, d) = check::matrix(NAME, "input", b.input)?;
     let (_, w) = check::matrix(NAME, "acts", b.acts)?;
@@ -129,7 +138,7 @@ pub fn sparse_gradients(b: &Backward<'_>) -> Result<SparseGradients> {
     check::shape(NAME, "latents", b.latents, &[n, w])?;
     check::shape(NAME, "w_dec", b.w_dec, &[b.by_latent.d_sae, d])?;
     match &b.by_latent.order {
-        Order::Host { starts, slots } => on_host(b, starts, slots, w as usize, d as usize),
+        Order::Host { starts, slots } => on_host(b, starts, slots, w as usize, reuse),
         Order::Device(groups) => composed(b, groups),
     }
 }
@@ -139,64 +148,87 @@ fn on_host(
     starts: &[u32],
     slots: &[u32],
     w: usize,
-    d: usize,
+    reuse: Option<SparseGradients>,
 ) -> Result<SparseGradients> {
-    let plain = |t: &Tensor| -> Result<Tensor> { Ok(t.f_to_kind(Kind::Float)?.f_contiguous()?) };
-    let (input, out) = (plain(b.input)?, plain(b.out)?);
-    let (acts, rows) = (plain(b.acts)?, plain(b.w_dec)?);
-    let source = Source {
-        input: host::slice(&input)?,
-        out: host::slice(&out)?,
-        acts: host::slice(&acts)?,
-        rows: host::slice(&rows)?,
-        slots,
-        w,
-        d,
+    let (d_sae, d_model) = (b.by_latent.d_sae, b.w_dec.size()[1]);
+    let mut found = match reuse {
+        Some(old) if old.fits(d_sae, d_model) => old,
+        _ => SparseGradients::empty(d_sae, d_model)?,
     };
-    let d_sae = b.by_latent.d_sae;
-    let zeros = |shape: &[i64]| Tensor::f_zeros(shape, (Kind::Float, Device::Cpu));
-    let mut w_enc = zeros(&[d_sae, d as i64])?;
-    let mut w_dec = zeros(&[d_sae, d as i64])?;
-    let mut b_enc = zeros(&[d_sae])?;
-    if d == 0 {
-        return Ok(SparseGradients {
-            w_enc,
-            b_enc,
-            w_dec,
-            squares: 0.0,
-        });
+    let (mut input, mut out) = (host::plain(b.input)?, host::plain(b.out)?);
+    if input.kind() != out.kind() {
+        input = input.f_to_kind(Kind::Float)?;
+        out = out.f_to_kind(Kind::Float)?;
     }
-    let level = Level::current();
-    let tasks: Vec<_> = host::slice_mut::<f32>(&mut w_enc)?
-        .chunks_mut(BLOCK * d)
-        .zip(host::slice_mut::<f32>(&mut w_dec)?.chunks_mut(BLOCK * d))
-        .zip(host::slice_mut::<f32>(&mut b_enc)?.chunks_mut(BLOCK))
-        .enumerate()
-        .collect();
-    let elements = (slots.len() + starts.len()) * d;
-    let squares = pool::run(tasks, elements, |(at, ((w_enc, w_dec), b_enc))| {
-        block(
-            level,
-            &source,
-            &starts[at * BLOCK..],
-            at * BLOCK,
-            w_enc,
-            w_dec,
-            b_enc,
-        )
-    });
-    Ok(SparseGradients {
-        squares: squares.iter().sum(),
-        w_enc,
-        b_enc,
-        w_dec,
-    })
+    let plain = |t: &Tensor| -> Result<Tensor> { Ok(t.f_to_kind(Kind::Float)?.f_contiguous()?) };
+    let (acts, rows) = (plain(b.acts)?, plain(b.w_dec)?);
+    let (acts, rows) = (host::slice(&acts)?, host::slice(&rows)?);
+    let d = d_model as usize;
+    found.squares = match input.kind() {
+        Kind::BFloat16 => {
+            let (input, out) = (host::slice::<bf16>(&input)?, host::slice(&out)?);
+            fill(
+                &Source {
+                    input,
+                    out,
+                    acts,
+                    rows,
+                    slots,
+                    w,
+                    d,
+                },
+                starts,
+                &mut found,
+            )?
+        }
+        _ => {
+            let (input, out) = (host::slice::<f32>(&input)?, host::slice(&out)?);
+            fill(
+                &Source {
+                    input,
+                    out,
+                    acts,
+                    rows,
+                    slots,
+                    w,
+                    d,
+                },
+                starts,
+                &mut found,
+            )?
+        }
+    };
+    Ok(found)
+}
+
+impl SparseGradients {
+    fn empty(d_sae: i64, d_model: i64) -> Result<Self> {
+        let empty = |shape: &[i64]| Tensor::f_empty(shape, (Kind::Float, Device::Cpu));
+        Ok(Self {
+            w_enc: empty(&[d_sae, d_model])?,
+            b_enc: empty(&[d_sae])?,
+            w_dec: empty(&[d_sae, d_model])?,
+            squares: 0.0,
+        })
+    }
+
+    fn fits(&self, d_sae: i64, d_model: i64) -> bool {
+        let is = |t: &Tensor, shape: &[i64]| {
+            t.size() == shape
+                && t.kind() == Kind::Float
+                && t.device() == Device::Cpu
+                && t.is_contiguous()
+        };
+        is(&self.w_enc, &[d_sae, d_model])
+            && is(&self.w_dec, &[d_sae, d_model])
+            && is(&self.b_enc, &[d_sae])
+    }
 }
 
 /// What all blocks read.
-struct Source<'a> {
-    input: &'a [f32],
-    out: &'a [f32],
+struct Source<'a, E> {
+    input: &'a [E],
+    out: &'a [E],
     acts: &'a [f32],
     rows: &'a [f32],
     slots: &'a [u32],
@@ -204,14 +236,41 @@ struct Source<'a> {
     d: usize,
 }
 
+/// Writes every number of `to`; gives the sum of their squares.
+fn fill<E: Element>(
+    source: &Source<'_, E>,
+    starts: &[u32],
+    to: &mut SparseGradients,
+) -> Result<f64> {
+    let d = source.d;
+    let b_enc = host::slice_mut::<f32>(&mut to.b_enc)?;
+    if d == 0 {
+        b_enc.fill(0.0);
+        return Ok(0.0);
+    }
+    let level = Level::current();
+    let tasks: Vec<_> = host::slice_mut::<f32>(&mut to.w_enc)?
+        .chunks_mut(BLOCK * d)
+        .zip(host::slice_mut::<f32>(&mut to.w_dec)?.chunks_mut(BLOCK * d))
+        .zip(b_enc.chunks_mut(BLOCK))
+        .enumerate()
+        .collect();
+    let elements = (source.slots.len() + starts.len()) * d;
+    let squares = pool::run(tasks, elements, |(at, ((w_enc, w_dec), b_enc))| {
+        let first = at * BLOCK;
+        block(level, source, &starts[first..], first, w_enc, w_dec, b_enc)
+    });
+    Ok(squares.iter().sum())
+}
+
 levels! {
     /// Gradients of the latents from `first` on, as many as `b_enc` holds; gives the sum of their squares.
-    fn block(source: &Source<'_>, starts: &[u32], first: usize, w_enc: &mut [f32], w_dec: &mut [f32], b_enc: &mut [f32]) -> f64 = block_body;
+    fn block<E: Element>(source: &Source<'_, E>, starts: &[u32], first: usize, w_enc: &mut [f32], w_dec: &mut [f32], b_enc: &mut [f32]) -> f64 = block_body;
 }
 
 #[inline(always)]
-fn block_body(
-    source: &Source<'_>,
+fn block_body<E: Element>(
+    source: &Source<'_, E>,
     starts: &[u32],
     first: usize,
     w_enc: &mut [f32],
@@ -223,6 +282,9 @@ fn block_body(
     let rows = w_enc.chunks_exact_mut(d).zip(w_dec.chunks_exact_mut(d));
     for (i, ((w_enc, w_dec), b_enc)) in rows.zip(b_enc).enumerate() {
         let slots = &source.slots[starts[i] as usize..starts[i + 1] as usize];
+        w_enc.fill(0.0);
+        w_dec.fill(0.0);
+        *b_enc = 0.0;
         if slots.is_empty() {
             continue;
         }
@@ -245,10 +307,14 @@ fn block_body(
 
 /// The same of libtorch's operations.
 pub(super) fn composed(b: &Backward<'_>, groups: &Groups) -> Result<SparseGradients> {
-    let d_acts = rows_dot(b.out, b.w_dec, b.latents)?; // [n, w], 0 in unused slots
-    let w_dec = groups.accumulate(b.out, b.acts)?;
-    let w_enc = groups.accumulate(b.input, &d_acts)?;
-    let ones = Tensor::f_ones([b.out.size()[0], 1], (Kind::Float, b.out.device()))?;
+    let (input, out) = (
+        b.input.f_to_kind(Kind::Float)?,
+        b.out.f_to_kind(Kind::Float)?,
+    );
+    let d_acts = rows_dot(&out, b.w_dec, b.latents)?; // [n, w], 0 in unused slots
+    let w_dec = groups.accumulate(&out, b.acts)?;
+    let w_enc = groups.accumulate(&input, &d_acts)?;
+    let ones = Tensor::f_ones([out.size()[0], 1], (Kind::Float, out.device()))?;
     let b_enc = groups.accumulate(&ones, &d_acts)?.f_squeeze_dim(1)?;
     let along = w_dec
         .f_mul(b.w_dec)?

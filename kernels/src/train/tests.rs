@@ -62,18 +62,37 @@ proptest! {
         let groups = Groups::new(&latents, f as i64).unwrap();
         prop_assert_eq!(&by_latent.counts().unwrap(), groups.counts());
         let expected = composed(&backward, &groups).unwrap();
-        let found = sparse_gradients(&backward).unwrap();
+        let found = sparse_gradients(&backward, None).unwrap();
         // Sums of up to 20 products of up to 150 terms, in f32 in another order.
         prop_assert!(off(&found.w_enc, &expected.w_enc) < 2e-5);
         prop_assert!(off(&found.w_dec, &expected.w_dec) < 2e-5);
         prop_assert!(off(&found.b_enc, &expected.b_enc) < 2e-5);
         prop_assert!((found.squares - expected.squares).abs() <= 1e-4 * expected.squares.max(1.0));
         for level in Level::available() {
-            let at = level.hold(|| sparse_gradients(&backward)).unwrap();
+            // Memory of an earlier gradient must not show.
+            let old = SparseGradients {
+                w_enc: w_dec.ones_like(),
+                b_enc: found.b_enc.ones_like(),
+                w_dec: w_dec.ones_like(),
+                squares: 1.0,
+            };
+            let at = level.hold(|| sparse_gradients(&backward, Some(old))).unwrap();
             prop_assert_eq!(bits(&at.w_enc), bits(&found.w_enc));
             prop_assert_eq!(bits(&at.w_dec), bits(&found.w_dec));
             prop_assert_eq!(at.squares.to_bits(), found.squares.to_bits());
         }
+        // bf16 rows: products of what they hold, in f32.
+        let (input, out) = (input.to_kind(Kind::BFloat16), out.to_kind(Kind::BFloat16));
+        let backward = Backward {
+            input: &input,
+            out: &out,
+            ..backward
+        };
+        let expected = composed(&backward, &groups).unwrap();
+        let found = sparse_gradients(&backward, Some(found)).unwrap();
+        prop_assert!(off(&found.w_enc, &expected.w_enc) < 2e-5);
+        prop_assert!(off(&found.w_dec, &expected.w_dec) < 2e-5);
+        prop_assert!(off(&found.b_enc, &expected.b_enc) < 2e-5);
     }
 
     #[test]
@@ -130,14 +149,17 @@ fn threads_change_no_bit() {
     let run = |threads: i32| {
         tch::set_num_threads(threads);
         let by_latent = ByLatent::new(&latents, f).unwrap();
-        let g = sparse_gradients(&Backward {
-            input: &input,
-            out: &out,
-            acts: &acts,
-            latents: &latents,
-            by_latent: &by_latent,
-            w_dec: &w_dec,
-        })
+        let g = sparse_gradients(
+            &Backward {
+                input: &input,
+                out: &out,
+                acts: &acts,
+                latents: &latents,
+                by_latent: &by_latent,
+                w_dec: &w_dec,
+            },
+            None,
+        )
         .unwrap();
         (bits(&g.w_enc), bits(&g.w_dec), g.squares.to_bits())
     };
@@ -153,14 +175,17 @@ fn what_does_not_fit_is_named() {
     assert!(ByLatent::new(&latents, 5).is_err());
     let by_latent = ByLatent::new(&latents, 6).unwrap();
     let (input, acts) = (zeros(&[2, 4]), zeros(&[2, 1]));
-    let error = sparse_gradients(&Backward {
-        input: &input,
-        out: &input,
-        acts: &acts,
-        latents: &latents,
-        by_latent: &by_latent,
-        w_dec: &zeros(&[5, 4]),
-    })
+    let error = sparse_gradients(
+        &Backward {
+            input: &input,
+            out: &input,
+            acts: &acts,
+            latents: &latents,
+            by_latent: &by_latent,
+            w_dec: &zeros(&[5, 4]),
+        },
+        None,
+    )
     .unwrap_err()
     .to_string();
     assert!(

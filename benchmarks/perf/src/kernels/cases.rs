@@ -16,9 +16,19 @@ const N: i64 = 2048;
 const WIDTH: i64 = 16384;
 const VOCAB: i64 = 32000;
 
-/// One function a group, so that only one group's tensors are alive at a time.
-pub const ALL: &[fn() -> Result<Vec<Case>>] = &[
-    selection, encoding, decoding, moments, logits, heads, steering, overlap,
+/// A group and its cases, so that only one group's tensors are alive at a time.
+pub type Group = (&'static str, fn() -> Result<Vec<Case>>);
+
+/// Every group.
+pub const ALL: &[Group] = &[
+    ("selection", selection),
+    ("encoding", encoding),
+    ("decoding", decoding),
+    ("moments", moments),
+    ("logits", logits),
+    ("heads", heads),
+    ("steering", steering),
+    ("overlap", overlap),
 ];
 
 fn randn(shape: &[i64], kind: Kind) -> Tensor {

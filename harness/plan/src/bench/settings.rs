@@ -359,11 +359,15 @@ fn is_had(table: &Table<'_, '_>, kinds: &[RowKind], name: &'static str) -> bool 
         return true;
     }
     if table.has(name) {
-        let owner = RowKind::ALL.into_iter().find(|kind| kind.has(name));
+        let owners: Vec<&str> = RowKind::ALL
+            .into_iter()
+            .filter(|kind| kind.has(name))
+            .map(RowKind::name)
+            .collect();
         let these: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let message = format!(
             "`{name}` is a setting of {} benches, and this is a {} bench",
-            owner.map_or("no", RowKind::name),
+            owners.join(" and "),
             these.join(" and ")
         );
         let own: Vec<&str> = kinds.iter().flat_map(|kind| kind.settings()).collect();

@@ -11,7 +11,7 @@ use super::{
     RowWork, components::Components, cost::memory_bytes,
 };
 use crate::{
-    bench::{RolloutSettings, Settings, SteeringSettings},
+    bench::{RolloutSettings, Settings, SteeringSettings, ViewSpec},
     cell::Cell,
     hash::{HashCache, HashError},
     plugin::Discovery,
@@ -63,7 +63,7 @@ pub fn expand(
         bench: bench.spec.name.clone(),
         title: bench.spec.title.clone(),
         table: bench.spec.table,
-        views: bench.spec.views.clone(),
+        views: views(&bench.spec.views, &rows),
         cells: cells.into_iter().map(|(_, cell)| cell).collect(),
         rows,
         sources: expander.sources,
@@ -73,6 +73,18 @@ pub fn expand(
         costs: expander.costs,
         memory_bytes: memory_bytes(bench),
     })
+}
+
+/// The figures of which any row is left.
+fn views(all: &[ViewSpec], rows: &[PlannedRow]) -> Vec<ViewSpec> {
+    let is_left = |view: &&ViewSpec| {
+        rows.iter().any(|row| {
+            view.rows
+                .iter()
+                .any(|id| (&id.model, &id.sae) == (&row.model, &row.sae))
+        })
+    };
+    all.iter().filter(is_left).cloned().collect()
 }
 
 fn planned(row: &ResolvedRow, sae: &SaeFolder, work: RowWork) -> PlannedRow {

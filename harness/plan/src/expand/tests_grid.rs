@@ -148,6 +148,14 @@ fn transfer_puts_both_sets_into_both_models() {
     let one = World::new().options(&[("--rows", "rows", "dream/dream-sft-mask")]);
     let one = one.plan("transfer").unwrap();
     assert!(one.rows.len() == 12 && one.rows.iter().all(|row| row.model == "dream"));
+    // A figure without rows is not drawn.
+    let views = |bench: &str, rows: &str| -> Vec<String> {
+        let world = World::new().options(&[("--rows", "rows", rows)]);
+        let plan = world.plan(bench).unwrap();
+        plan.views.into_iter().map(|view| view.name).collect()
+    };
+    assert_eq!(views("fidelity", "qwen"), ["fig3"]);
+    assert!(views("transfer", "dream-sft/dream-mask").is_empty());
     let error = World::new()
         .options(&[("--rows", "rows", "dream-msk")])
         .error("transfer");

@@ -21,28 +21,27 @@ const STEERING: &str = "Steering benches";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
 
-/// Run a bench and print its table beside the paper's.
-///
-/// A bench is of one kind, which decides the options it has:
-///
-///   steering   table2, table4, fig9, fig10: texts are steered with features and scored
-///   grid       fidelity, transfer, fig3, fig7, fig8, fig12: SAEs are spliced into passes over text
-///   rollouts   transfer-rollouts: the same on texts that the model has written itself
-///   catalogue  table1, table3: what SAE sets are; nothing is run
-///
-/// An option that the bench's kind does not have is an error. Finished cells are kept under --out; the same command continues
-/// where it was stopped, and does nothing when all is done.
-#[derive(Args, Debug)]
-#[command(
-    verbatim_doc_comment,
-    after_help = "Examples:
+/// What is shown below the options.
+const KINDS_AND_EXAMPLES: &str = "\
+A bench is of one kind. An option that its kind does not have is an error.
+  steering   table2, table4, fig9, fig10: texts are steered with features and scored
+  grid       fidelity, transfer, fig3, fig7, fig8, fig12: SAEs are spliced into passes over text
+  rollout    transfer-rollouts (fig6: this and grid): the same on what the model writes itself
+  catalogue  table1, table3: what SAE sets are; nothing is run
+
+Finished cells are kept under --out; the same command continues where it was stopped, and does nothing when all is done.
+
+Examples:
   harness bench table2 --plugins ./plugins
   harness bench table2 --plugins ./plugins --dry-run --model dream=/models/Dream-7B \\
       --saes dream-mask=/saes/dream-mask --data text.jsonl.gz
   harness bench fidelity --plugins ./plugins --rows dream-mask --layers 1,5 --measures kl,paper_code
   harness bench fidelity --plugins ./plugins --dry-run --memory 16G --batch 4
-  harness bench fig6 --plugins ./plugins --png"
-)]
+  harness bench fig6 --plugins ./plugins --png";
+
+/// Run a bench and print its table beside the paper's.
+#[derive(Args, Debug)]
+#[command(after_help = KINDS_AND_EXAMPLES)]
 pub struct BenchArgs {
     /// A table of `harness list tables`, or the path of a bench file
     pub table: String,
@@ -126,7 +125,7 @@ pub struct BenchArgs {
     /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..), help_heading = COMPUTE)]
     pub batch: Option<u32>,
-    /// Memory of each worker for grid passes, such as 16G [default: most of what is free]
+    /// Memory of all workers of a grid bench together, such as 16G [default: most of what is free]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
     pub memory: Option<u64>,
     /// Worker processes; changes speed, not results [default: one a core for small models, else 1]

@@ -151,5 +151,8 @@ fn groups(plan: &Plan, is_open: impl Fn(&str) -> bool) -> String {
             .map(|(cells, n)| [vec![n.to_string()], cells].concat()),
     );
     too_large.dedup();
-    format!("\n{}{}", columns(&table), too_large.concat())
+    match table.len() {
+        1 => format!("\n{}", too_large.concat()),
+        _ => format!("\n{}{}", columns(&table), too_large.concat()),
+    }
 }

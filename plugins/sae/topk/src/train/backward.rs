@@ -1,5 +1,7 @@
 //! Loss and gradient of a batch.
 
+use std::cell::Cell;
+
 use harness_kernels::{
     Active, Backward, ByLatent, Encoder, SparseGradients, decode_sparse, encode_topk, latent_acts,
     sparse_gradients,
@@ -64,6 +66,24 @@ pub(super) struct Gradients {
     pub norm: f64,
 }
 
+thread_local! {
+    /// Memory of a gradient that has been used: a grid's trainers take turns, and need it once.
+    static SCRATCH: Cell<Option<SparseGradients>> = const { Cell::new(None) };
+}
+
+impl Gradients {
+    /// Leaves the memory to the next step.
+    pub(super) fn recycle(self) {
+        let [w_enc, b_enc, w_dec, _] = self.each;
+        SCRATCH.set(Some(SparseGradients {
+            w_enc,
+            b_enc,
+            w_dec,
+            squares: 0.0,
+        }));
+    }
+}
+
 /// Gradients of a batch; adds the auxiliary loss of `dead: [m]` latents to it. A dead latent is active in no row.
 pub(super) fn gradients(
     batch: &mut Batch,
@@ -78,14 +98,17 @@ pub(super) fn gradients(
         mut b_enc,
         mut w_dec,
         mut squares,
-    } = sparse_gradients(&Backward {
-        input: &batch.input,
-        out: &out,
-        acts: &batch.active.acts,
-        latents: &batch.active.latents,
-        by_latent: &batch.by_latent,
-        w_dec: &p.w_dec,
-    })?;
+    } = sparse_gradients(
+        &Backward {
+            input: &batch.input.f_to_kind(config.product_dtype.kind())?,
+            out: &out.f_to_kind(config.product_dtype.kind())?,
+            acts: &batch.active.acts,
+            latents: &batch.active.latents,
+            by_latent: &batch.by_latent,
+            w_dec: &p.w_dec,
+        },
+        SCRATCH.take(),
+    )?;
     if dead.numel() > 0
         && let Some(aux) = auxiliary(batch, p, config, dead)?
     {

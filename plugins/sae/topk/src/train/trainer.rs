@@ -179,6 +179,7 @@ impl Trainer {
             };
             moments.update(parameter, &gradients.each[i], update, rows)?;
         }
+        gradients.recycle();
         Ok(StepReport {
             loss: batch.loss,
             ev: batch.ev,
