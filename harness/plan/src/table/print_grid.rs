@@ -82,7 +82,10 @@ fn table(
     if has_kl {
         columns.push(("KL", Right));
     }
-    columns.extend([("status", Left), ("authors' EV", Left)]);
+    columns.push(("status", Left));
+    if block.iter().any(|(row, _)| row.paper.is_some()) {
+        columns.push(("authors' EV", Left));
+    }
     let mut table = TextTable::new(&columns);
     for (row, work) in block {
         let values = SaeValues::of(row, work, derived);
