@@ -88,18 +88,31 @@ fn fidelity_of_every_model_from_one_pass_each() {
             // A trained model on its own text, far from the 7.6 nats of a uniform guess.
             assert!((0.1..7.0).contains(&clean), "{at}: {clean}");
             assert!(loss("kl", "aligned-plain-all") > 0.0, "{at}");
-            assert!(loss("loss_recovered", "aligned-plain-all") < 1.0 + 1e-9, "{at}");
+            assert!(
+                loss("loss_recovered", "aligned-plain-all") < 1.0 + 1e-9,
+                "{at}"
+            );
         }
     }
     // SAEs of one model see the same masks, so their clean losses are one number.
     let clean = |sae: &str| get(&format!("dream,{sae},2,8,clean_loss,aligned-weighted"));
     assert_eq!(clean("dream-mask"), clean("dream-unmask"));
     assert!(values_of.contains_key("dream,dream-mask,2,8,delta_lm_loss,paper_code-plain-all"));
-    assert!(!values_of.keys().any(|key| key.starts_with("llada") && key.contains("paper_code")));
+    assert!(
+        !values_of
+            .keys()
+            .any(|key| key.starts_with("llada") && key.contains("paper_code"))
+    );
 
     for (name, header) in [
-        ("fig3.csv", "model,sae,layer,k,delta_lm,clean,spliced,masked_tokens,status"),
-        ("fig7.csv", "model,sae,layer,k,delta_lm,clean,spliced,masked_tokens,status"),
+        (
+            "fig3.csv",
+            "model,sae,layer,k,delta_lm,clean,spliced,masked_tokens,status",
+        ),
+        (
+            "fig7.csv",
+            "model,sae,layer,k,delta_lm,clean,spliced,masked_tokens,status",
+        ),
         ("fig8.csv", "model,sae,layer,k,ev,status"),
     ] {
         let figure = text(&out, name);
@@ -130,18 +143,28 @@ fn batch_and_memory_change_the_work_and_not_the_numbers() {
             .args(rows)
             .args(["--batch", "3", "--memory", "2G"]),
     );
-    let (a, b) = (values(&wide, "fidelity.csv"), values(&narrow, "fidelity.csv"));
+    let (a, b) = (
+        values(&wide, "fidelity.csv"),
+        values(&narrow, "fidelity.csv"),
+    );
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     for (key, value) in &a {
         // Sums of f32 products over other shapes.
         let other = b[key];
-        assert!((value - other).abs() <= 1e-4 * (1.0 + value.abs()), "{key}: {value} {other}");
+        assert!(
+            (value - other).abs() <= 1e-4 * (1.0 + value.abs()),
+            "{key}: {value} {other}"
+        );
     }
     for out in [&wide, &narrow] {
         let manifest = manifest(out);
         let grid = &manifest["grid"];
         // Layers 2 and 5 of 8 blocks, k 8 and 24: 8 + 2 (5 + 2) passes, and 1 + 4 rows of the head for a counted token.
-        assert_eq!(grid["block_passes_per_batch"].as_f64(), Some(22.0), "{grid}");
+        assert_eq!(
+            grid["block_passes_per_batch"].as_f64(),
+            Some(22.0),
+            "{grid}"
+        );
         let (head, counted) = (&grid["head_rows"], &grid["counted_tokens"]);
         assert_eq!(head.as_u64().unwrap(), 5 * counted.as_u64().unwrap());
     }
@@ -153,20 +176,36 @@ fn shards_add_up_and_a_larger_budget_goes_on() {
     let out = dir.path().join("sharded");
     let small = |budget: &'static str, out: &Path| {
         let mut command = bench("fidelity", out);
-        command.args(["--rows", "qwen", "--layers", "2", "--k", "8", "--threads", "1"]);
+        command.args([
+            "--rows",
+            "qwen",
+            "--layers",
+            "2",
+            "--k",
+            "8",
+            "--threads",
+            "1",
+        ]);
         command.args(["--context-length", "48", "--measures", "none"]);
         command.args(["--budget-tokens", budget]);
         command
     };
     succeed(small("300", &out).args(["--set", "shard_tokens=300"]));
     let ran = succeed(small("600", &out).args(["--set", "shard_tokens=300"]));
-    assert!(ran.stderr.contains("2 cells, 1 of them done"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("2 cells, 1 of them done"),
+        "{}",
+        ran.stderr
+    );
     let whole = dir.path().join("whole");
     succeed(small("600", &whole).args(["--set", "shard_tokens=600"]));
     let (a, b) = (values(&out, "fidelity.csv"), values(&whole, "fidelity.csv"));
     for (key, value) in &b {
         let other = a[key];
-        assert!((value - other).abs() <= 1e-4 * (1.0 + value.abs()), "{key}: {value} {other}");
+        assert!(
+            (value - other).abs() <= 1e-4 * (1.0 + value.abs()),
+            "{key}: {value} {other}"
+        );
     }
 }
 
@@ -174,17 +213,35 @@ fn shards_add_up_and_a_larger_budget_goes_on() {
 fn text_that_ends_early_is_an_error_unless_it_is_allowed() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("few.jsonl");
-    fs::write(&data, "{\"text\":\"The baker opened the oven and took the bread.\"}\n").unwrap();
+    fs::write(
+        &data,
+        "{\"text\":\"The baker opened the oven and took the bread.\"}\n",
+    )
+    .unwrap();
     let command = |name: &str| {
         let mut command = bench("fidelity", &dir.path().join(name));
         command
-            .args(["--rows", "qwen", "--layers", "2", "--k", "8", "--threads", "1", "--data"])
+            .args([
+                "--rows",
+                "qwen",
+                "--layers",
+                "2",
+                "--k",
+                "8",
+                "--threads",
+                "1",
+                "--data",
+            ])
             .arg(&data);
         command
     };
     let refused = run(&mut command("refused"));
     assert_eq!(refused.code, 20, "{}", refused.stderr);
-    assert!(refused.stderr.contains("--allow-short"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("--allow-short"),
+        "{}",
+        refused.stderr
+    );
     let ran = succeed(command("allowed").arg("--allow-short"));
     assert!(
         ran.stdout.contains("the text ended before the budget did"),
@@ -197,29 +254,48 @@ fn text_that_ends_early_is_an_error_unless_it_is_allowed() {
 fn transfer_on_text_and_on_rollouts_meet_in_fig6() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("transfer");
-    let rollouts = ["--set", "n_prompts=12", "--max-new-tokens", "8", "--dlm-steps", "8"];
-    let few = ["--layers", "5", "--k", "8", "--measures", "kl", "--threads", "1"];
-    succeed(
-        bench("transfer-rollouts", &out)
-            .args(few)
-            .args(rollouts),
-    );
+    let rollouts = [
+        "--set",
+        "n_prompts=12",
+        "--max-new-tokens",
+        "8",
+        "--dlm-steps",
+        "8",
+    ];
+    let few = [
+        "--layers",
+        "5",
+        "--k",
+        "8",
+        "--measures",
+        "kl",
+        "--threads",
+        "1",
+    ];
+    succeed(bench("transfer-rollouts", &out).args(few).args(rollouts));
     let table = values(&out, "transfer-rollouts.csv");
     assert!(table.contains_key("dream-sft,dream-mask,5,8,delta_lm_loss,aligned-weighted-all"));
     assert_eq!(manifest(&out)["counters"]["generations"].as_u64(), Some(12));
-    let ran = succeed(
-        bench("fig6", &out)
-            .args(few)
-            .args(rollouts)
-            .args(["--budget-tokens", "600", "--context-length", "48"]),
-    );
+    let ran = succeed(bench("fig6", &out).args(few).args(rollouts).args([
+        "--budget-tokens",
+        "600",
+        "--context-length",
+        "48",
+    ]));
     // The rollouts and what was measured on them are there: two SAEs on text are left.
-    assert!(ran.stderr.contains("5 cells, 3 of them done"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("5 cells, 3 of them done"),
+        "{}",
+        ran.stderr
+    );
     let fig6 = text(&out, "fig6.csv");
     assert_eq!(fig6.lines().count(), 3, "{fig6}");
     for row in fig6.lines().skip(1) {
         let fields: Vec<&str> = row.split(',').collect();
-        assert!(fields.len() == 8 && fields.iter().all(|field| !field.is_empty()), "{row}");
+        assert!(
+            fields.len() == 8 && fields.iter().all(|field| !field.is_empty()),
+            "{row}"
+        );
     }
 }
 

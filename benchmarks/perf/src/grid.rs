@@ -41,6 +41,16 @@ const TOKENS: usize = 128;
 const FASTER: f64 = 3.5;
 const TOLERANCE: f64 = 1e-5;
 
+/// Costs of the shared grid and what it took.
+struct Shared {
+    /// Costs of the counted tokens in the unmodified model.
+    clean: Vec<f64>,
+    /// The same for each SAE.
+    spliced: Vec<Vec<f64>>,
+    block_passes: u64,
+    head_rows: u64,
+}
+
 /// Prints both times and the largest difference; fails below [`FASTER`] or above [`TOLERANCE`].
 pub fn run(arguments: &[String]) -> Result<()> {
     let plugins = arguments.first().map_or("plugins", String::as_str);
@@ -76,7 +86,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     };
 
     // Once each before the clock, so that neither pays for first touches.
-    let shared = |model: &mut Model| -> Result<(Vec<f64>, Vec<Vec<f64>>, u64, u64)> {
+    let shared = |model: &mut Model| -> Result<Shared> {
         let candidates: Vec<Candidate<'_>> = saes
             .iter()
             .map(|(layer, sae)| Candidate {
@@ -92,16 +102,21 @@ pub fn run(arguments: &[String]) -> Result<()> {
         let sets = [scored.clone()];
         let costs = run_grid(model, &batch, &candidates, &sets, options, &mut NoWatch)?;
         let spliced = costs.spliced.into_iter().map(|s| s.ce.concat()).collect();
-        Ok((
-            costs.clean.concat(),
+        Ok(Shared {
+            clean: costs.clean.concat(),
             spliced,
-            costs.work.block_passes,
-            costs.work.head_rows,
-        ))
+            block_passes: costs.work.block_passes,
+            head_rows: costs.work.head_rows,
+        })
     };
     shared(&mut model)?;
     let started = Instant::now();
-    let (clean, spliced, block_passes, head_rows) = shared(&mut model)?;
+    let Shared {
+        clean,
+        spliced,
+        block_passes,
+        head_rows,
+    } = shared(&mut model)?;
     let ours = started.elapsed().as_secs_f64();
 
     plain(&mut model, &batch, &scored, &saes[0])?;

@@ -173,7 +173,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     checkpoint::write(&files.model, &zoo, D_MODEL, BLOCKS)?;
     let most = u64::from(plan.steps.max(plan.ev_steps)) * u64::from(plan.batch);
     checkpoint::write_text(&files.text, most)?;
-    let registry = Registry::load(&[plan.plugins.clone()])?;
+    let registry = Registry::load(std::slice::from_ref(&plan.plugins))?;
     let mut out = std::io::stdout().lock();
     let n = plan.layers.len() * plan.k.len();
     writeln!(

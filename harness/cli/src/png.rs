@@ -118,7 +118,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let svg = dir.path().join("a.svg");
         fs::write(&svg, SVG).unwrap();
-        let failure = write_all(&[svg.clone()], Database::new()).unwrap_err();
+        let failure = write_all(std::slice::from_ref(&svg), Database::new()).unwrap_err();
         assert!(failure.to_string().contains("fonts-dejavu-core"));
         assert!(!svg.with_extension("png").exists());
     }

@@ -65,11 +65,17 @@ fn selection() -> Result<Vec<Case>> {
             };
             cases.push(case(
                 "topk_active",
-                Box::new(move || Ok(drop(topk_active(&p, k)?))),
+                Box::new(move || {
+                    drop(topk_active(&p, k)?);
+                    Ok(())
+                }),
             ));
             cases.push(case(
                 "libtorch topk",
-                Box::new(move || Ok(drop(libtorch.f_topk(k, -1, true, true)?))),
+                Box::new(move || {
+                    drop(libtorch.f_topk(k, -1, true, true)?);
+                    Ok(())
+                }),
             ));
         }
     }
@@ -99,7 +105,10 @@ fn encoding() -> Result<Vec<Case>> {
                     b_dec: None,
                     scale: None,
                 };
-                Ok(drop(encode_topk(&x, &encoder, k)?))
+                {
+                    drop(encode_topk(&x, &encoder, k)?);
+                    Ok(())
+                }
             }),
         });
     }
@@ -149,7 +158,8 @@ fn decoding() -> Result<Vec<Case>> {
                             (Form::Packed, false) => "decode_sparse packed",
                         },
                         Box::new(move || {
-                            Ok(drop(decode_sparse_as(form, &acts, &latents, &rows, None)?))
+                            drop(decode_sparse_as(form, &acts, &latents, &rows, None)?);
+                            Ok(())
                         }),
                     );
                 }
@@ -159,7 +169,10 @@ fn decoding() -> Result<Vec<Case>> {
                     Box::new(move || {
                         let mut dense = Tensor::f_zeros([N, WIDTH], (kind, Device::Cpu))?;
                         let dense = dense.f_scatter_(1, &latents, &weights)?;
-                        Ok(drop(dense.f_matmul(&rows)?))
+                        {
+                            drop(dense.f_matmul(&rows)?);
+                            Ok(())
+                        }
                     }),
                 );
             }
@@ -184,7 +197,10 @@ fn moments() -> Result<Vec<Case>> {
             flops: 0.0,
             kind,
             bytes: bytes + (N * d * 4) as f64,
-            run: Box::new(move || Ok(drop(residual_moments(&x, &hat, &keep1)?))),
+            run: Box::new(move || {
+                drop(residual_moments(&x, &hat, &keep1)?);
+                Ok(())
+            }),
         });
         cases.push(Case {
             name: "centred_moments",
@@ -192,7 +208,10 @@ fn moments() -> Result<Vec<Case>> {
             flops: 0.0,
             kind,
             bytes,
-            run: Box::new(move || Ok(drop(centred_moments(&x2, &origin, &keep2)?))),
+            run: Box::new(move || {
+                drop(centred_moments(&x2, &origin, &keep2)?);
+                Ok(())
+            }),
         });
     }
     Ok(cases)
@@ -225,22 +244,34 @@ fn logits() -> Result<Vec<Case>> {
         case(
             "CleanRows::new",
             bytes,
-            Box::new(move || Ok(drop(CleanRows::new(&clean)?))),
+            Box::new(move || {
+                drop(CleanRows::new(&clean)?);
+                Ok(())
+            }),
         ),
         case(
             "ce_kl_rows",
             2.0 * bytes,
-            Box::new(move || Ok(drop(ce_kl_rows(&a, &targets, &kept)?))),
+            Box::new(move || {
+                drop(ce_kl_rows(&a, &targets, &kept)?);
+                Ok(())
+            }),
         ),
         case(
             "cross_entropy_rows",
             bytes,
-            Box::new(move || Ok(drop(cross_entropy_rows(&b, &t)?))),
+            Box::new(move || {
+                drop(cross_entropy_rows(&b, &t)?);
+                Ok(())
+            }),
         ),
         case(
             "token_stats",
             bytes,
-            Box::new(move || Ok(drop(token_stats(&spliced)?))),
+            Box::new(move || {
+                drop(token_stats(&spliced)?);
+                Ok(())
+            }),
         ),
     ])
 }
@@ -257,7 +288,10 @@ fn heads() -> Result<Vec<Case>> {
             flops: 2.0 * (n * d * VOCAB) as f64,
             kind,
             bytes: (VOCAB * d) as f64 * size(kind),
-            run: Box::new(move || Ok(drop(cross_entropy_head(&hidden, &head, &targets, 1 << 24)?))),
+            run: Box::new(move || {
+                drop(cross_entropy_head(&hidden, &head, &targets, 1 << 24)?);
+                Ok(())
+            }),
         });
     }
     Ok(cases)
@@ -274,7 +308,10 @@ fn overlap() -> Result<Vec<Case>> {
             flops: 0.0,
             kind: Kind::Float,
             bytes: (2 * N * k * 8) as f64,
-            run: Box::new(move || Ok(drop(jaccard_rows(&a, &b)?))),
+            run: Box::new(move || {
+                drop(jaccard_rows(&a, &b)?);
+                Ok(())
+            }),
         });
     }
     Ok(cases)

@@ -256,13 +256,12 @@ impl Explained {
         let mut valid = 0_i64;
         for (row, ordinal) in ordinals.iter().enumerate() {
             let start = among.len();
-            for i in row * batch.t..(row + 1) * batch.t {
-                if batch.is_valid[i] {
-                    if positions[i] {
-                        among.push(valid);
-                    }
-                    valid += 1;
+            let at = row * batch.t..(row + 1) * batch.t;
+            for (is_valid, is_policy) in batch.is_valid[at.clone()].iter().zip(&positions[at]) {
+                if *is_policy {
+                    among.push(valid);
                 }
+                valid += i64::from(*is_valid);
             }
             if among.len() > start {
                 rows.push((unit_of(*ordinal), start, among.len() - start));

@@ -119,7 +119,10 @@ fn rollouts_are_written_once_and_read_by_every_sae() {
         let work = row.grid().unwrap();
         assert_eq!(work.kind, RowKind::Rollouts);
         assert_eq!(work.rollout.as_ref(), Some(key));
-        assert_eq!(plan.cell(&work.shards[0]).unwrap().inputs, [key.clone()]);
+        assert_eq!(
+            plan.cell(&work.shards[0]).unwrap().inputs,
+            std::slice::from_ref(key)
+        );
     }
     assert_eq!(plan.blocked(|k| k == key).len(), 24);
     assert_eq!(plan.ready(|_| false).count(), 1);

@@ -7,8 +7,11 @@ use super::{
     model::{Axis, Figure, Panel, Point, Series, YRange},
 };
 
+/// The label of a score, and where a row has it.
+type Score = (&'static str, fn(&SteeringRow) -> MeanScore);
+
 /// Rows of panels: the scores.
-const SCORES: [(&str, fn(&SteeringRow) -> MeanScore); 3] = [
+const SCORES: [Score; 3] = [
     ("C (points / 100)", |row| row.numbers.concept_improvement),
     ("P (share)", |row| row.numbers.perplexity_reduction),
     ("S (C + 0.3 P)", |row| row.numbers.steering_score),
@@ -26,7 +29,7 @@ pub fn steering_figure(rows: &[SteeringRow], title: &str) -> Figure {
     }
     let layers = styles(rows.iter().map(|row| (row.layer, row.depth)));
     let x = budget_axis(rows.iter().map(|row| row.k));
-    let panel = |(i, (label, of)): (usize, &(&str, fn(&SteeringRow) -> MeanScore)), set: &&str| {
+    let panel = |(i, (label, of)): (usize, &Score), set: &&str| {
         let series = layers.iter().map(|style| Series {
             points: rows
                 .iter()

@@ -90,9 +90,7 @@ impl Block {
         context: &mut ForwardContext,
     ) -> Result<Tensor> {
         // In place: the sums are the same, and nothing is allocated for them.
-        let resid = self
-            .attention(layer, resid, config, context)?
-            .g_add_(resid);
+        let resid = self.attention(layer, resid, config, context)?.g_add_(resid);
         let mut mlp = self.mlp(&rms_norm(&resid, &self.mlp_norm, config.norm_eps));
         Ok(mlp.g_add_(&resid))
     }

@@ -25,13 +25,13 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Anything that happens to a run.
 enum Happened {
-    Heard(u64, Heard),
+    Heard(u64, Box<Heard>),
     Asked(Request),
 }
 
 impl From<(u64, Heard)> for Happened {
     fn from((number, heard): (u64, Heard)) -> Happened {
-        Happened::Heard(number, heard)
+        Happened::Heard(number, Box::new(heard))
     }
 }
 
@@ -196,7 +196,7 @@ impl Crew {
             Ok(Happened::Asked(request)) => News::Asked(request),
             Ok(Happened::Heard(number, heard)) => {
                 match self.slots.iter().position(|slot| slot.number == number) {
-                    Some(i) => self.heard(i, heard),
+                    Some(i) => self.heard(i, *heard),
                     // The last words of a worker that has been replaced.
                     None => News::Quiet,
                 }
