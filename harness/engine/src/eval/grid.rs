@@ -390,11 +390,8 @@ impl Grid<'_> {
         let shape = resid.size();
         let (b, t, d) = (shape[0], shape[1], shape[2]);
         let s = parts.len() as i64;
-        let stacked = resid
-            .f_unsqueeze(0)?
-            .f_expand([s, b, t, d], false)?
-            .f_contiguous()?
-            .f_reshape([s * b, t, d])?;
+        // `repeat` copies even for one part: the residual itself serves the next splices.
+        let stacked = resid.f_repeat([s, 1, 1])?; // [s·b, t, d]
         for (i, (part, at)) in parts.iter().enumerate() {
             let positions = match at {
                 Scope::All => self.valid.index.shallow_clone(),

@@ -209,11 +209,15 @@ fn stacking_changes_nothing_but_rounding() {
         );
         for stack in [1, 2, 5] {
             let other = run(&candidates, stack);
-            for (a, b) in whole.spliced.iter().zip(&other.spliced) {
+            for (s, (a, b)) in whole.spliced.iter().zip(&other.spliced).enumerate() {
                 assert_eq!((a.candidate, a.at), (b.candidate, b.at));
-                for (a, b) in a.ce[0].iter().zip(&b.ce[0]) {
+                for (i, (a, b)) in a.ce[0].iter().zip(&b.ce[0]).enumerate() {
                     // f32 products of another number of rows, through at most a few small blocks.
-                    assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b}");
+                    assert!(
+                        (a - b).abs() < 1e-4 * (1.0 + a.abs()),
+                        "{} stack {stack}, splice {s}, token {i}: {a} {b}",
+                        info.family
+                    );
                 }
             }
         }

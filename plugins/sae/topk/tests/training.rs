@@ -152,7 +152,7 @@ fn a_resumed_run_ends_with_the_same_bits() {
 fn resumed_run_ends_with_the_same_bits(dtype: &str) {
     let settings = || {
         config(
-            json!({"steps": 60, "dead_after_tokens": 2000, "threshold_start_step": 10, "activation_scale": 40.0,
+            json!({"steps": 60, "dead_after_tokens": 500, "threshold_start_step": 10, "activation_scale": 40.0,
                 "product_dtype": dtype}),
         )
     };
