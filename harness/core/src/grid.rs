@@ -15,7 +15,7 @@ pub const LOGIT_CHUNK_BYTES: u64 = 64 << 20;
 /// Pre-activations of an SAE are formed for at most this many bytes of rows at a time.
 pub const SAE_CHUNK_BYTES: u64 = 128 << 20;
 /// A worker before it has loaded anything: libtorch, its thread pools, plugins.
-pub const PROCESS_BYTES: u64 = 230 << 20;
+pub const PROCESS_BYTES: u64 = 215 << 20;
 
 /// Sizes of a decoder-only model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
