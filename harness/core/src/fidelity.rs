@@ -246,7 +246,8 @@ fn statistics(units: &UnitSums) -> Vec<Statistic> {
                     let (clean, spliced) = (clean.clone(), spliced.clone());
                     move |t| Some(t.ratio(&spliced, COUNTED)? - t.ratio(&clean, COUNTED)?)
                 }));
-                if has(&zero) {
+                // Of misaligned logits nothing is lost, so nothing can be recovered.
+                if has(&zero) && logits == Logits::Aligned {
                     let (clean, zero) = (clean.clone(), zero.clone());
                     out.push(counted("loss_recovered", variant, move |t| {
                         let (clean, spliced, zero) =
