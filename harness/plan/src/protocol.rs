@@ -70,7 +70,7 @@ pub struct Init {
     pub reproducible: bool,
     /// Rows of a batch; the stage's own choice when absent. It changes results by rounding at most.
     pub batch: Option<u32>,
-    /// Bytes the worker may use; what is free when absent.
+    /// Bytes this worker may use; a fixed allowance beside weights when absent, as on a device.
     pub memory: Option<u64>,
 }
 

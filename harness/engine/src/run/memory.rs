@@ -5,21 +5,13 @@ use std::fs;
 use harness_core::grid::GridShape;
 use harness_plan::protocol::Init;
 
-/// Share of the free memory that is taken when nobody names a budget.
-const FREE_SHARE: f64 = 0.8;
-/// Activations on a device whose free memory cannot be asked for.
-const DEVICE_BYTES: u64 = 16 << 30;
+/// Activations where the run names no budget: on a device, whose free memory cannot be asked for.
+const ACTIVATION_BYTES: u64 = 16 << 30;
 
 /// Bytes the worker may use in all.
 pub(super) fn budget(init: &Init, shape: &GridShape) -> u64 {
-    if let Some(bytes) = init.memory {
-        return bytes;
-    }
-    if init.device != "cpu" {
-        return shape.weight_bytes + shape.sae_bytes + DEVICE_BYTES;
-    }
-    let free = meminfo("MemAvailable:").unwrap_or(8 << 30);
-    (free as f64 * FREE_SHARE) as u64 + status("VmRSS:").unwrap_or(0)
+    let usual = shape.weight_bytes + shape.sae_bytes + ACTIVATION_BYTES;
+    init.memory.unwrap_or(usual)
 }
 
 /// Largest resident memory of this process so far, in bytes; 0 where the system does not say.
@@ -29,10 +21,6 @@ pub(super) fn peak_bytes() -> u64 {
 
 fn status(field: &str) -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, field)
-}
-
-fn meminfo(field: &str) -> Option<u64> {
-    kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, field)
 }
 
 /// The value of a line such as `VmRSS:   1234 kB`, in bytes.

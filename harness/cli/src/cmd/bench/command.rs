@@ -286,14 +286,20 @@ impl Bench<'_> {
                 threads,
                 reproducible: compute.reproducible,
                 batch: self.args.batch.or(self.plan.batch()),
-                memory: self
-                    .args
-                    .memory
-                    .map(|memory| memory / u64::from(workers.max(1))),
+                memory: self.memory().map(|all| all / u64::from(workers.max(1))),
             },
             workers,
             silence: Duration::from_secs(self.args.timeout),
         })
+    }
+
+    /// Memory of all workers together: what was named, else most of what is free. `None` where nobody knows, as on a device.
+    fn memory(&self) -> Option<u64> {
+        let usual = || {
+            Some(self.plan.memory_budget())
+                .filter(|bytes| *bytes > 0 && self.args.compute.device == "cpu")
+        };
+        self.args.memory.or_else(usual)
     }
 
     fn counts(&self, before: CellCounts, outcome: &Outcome, conflicts: u64) -> CellCounts {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Share of the free memory that workers take; the engine's own is the same.
+/// Share of the free memory that all workers together take.
 const FREE_SHARE: f64 = 0.8;
 
 /// Bytes of a usual budget; 0 where the system does not say what is free.
