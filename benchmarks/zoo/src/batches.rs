@@ -143,9 +143,13 @@ impl Corpus {
     }
 }
 
+/// Share of the rows that are word problems: sums take longer to learn than sentences.
+const PROBLEMS: f64 = 0.6;
+
 /// Chat tasks as token rows: prompt length and all ids.
 pub struct ChatCorpus {
-    rows: Vec<(usize, Vec<i64>)>,
+    problems: Vec<(usize, Vec<i64>)>,
+    others: Vec<(usize, Vec<i64>)>,
     frame: Frame,
 }
 
@@ -161,22 +165,34 @@ impl ChatCorpus {
         longest: usize,
     ) -> Result<Self> {
         let (split, seed, n) = source;
-        let mut rows = Vec::new();
+        let (mut problems, mut others) = (Vec::new(), Vec::new());
         for task in chat_tasks(split, seed, n) {
             let prompt = encode(tokenizer, &chat::prompt(&task.prompt))?;
             let reply = encode(tokenizer, &chat::reply(&task.response))?;
             if prompt.len() + reply.len() < longest {
+                let rows = match task.answer {
+                    Some(_) => &mut problems,
+                    None => &mut others,
+                };
                 rows.push((prompt.len(), [prompt, reply].concat()));
             }
         }
-        Ok(Self { rows, frame })
+        Ok(Self {
+            problems,
+            others,
+            frame,
+        })
     }
 
     /// Rows whose replies (and the end-of-text tokens that fill them up) are masked; prompts stay.
     pub fn masked(&self, draws: &mut Draws, shape: Shape) -> MaskedBatch {
         let mut rows = Vec::with_capacity(shape.rows);
         while rows.len() < shape.rows {
-            let (prompt, ids) = &self.rows[draws.below(self.rows.len())];
+            let source = match draws.chance(PROBLEMS) {
+                true => &self.problems,
+                false => &self.others,
+            };
+            let (prompt, ids) = &source[draws.below(source.len())];
             if ids.len() <= shape.len {
                 let mut row = ids.clone();
                 row.resize(shape.len, self.frame.eos);

@@ -66,7 +66,7 @@ pub const LANES: [&[Model]; 2] = [
             family: Family::Dream,
             objective: Objective::MaskedReply,
             starts_from: Some("dream"),
-            steps: 500,
+            steps: 3000,
             rate: 1.0,
         },
     ],

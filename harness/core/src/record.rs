@@ -167,3 +167,90 @@ pub struct GridRow {
     /// Whether it is whole.
     pub status: Status,
 }
+
+/// One value of the feature dynamics of decoding orders: a row of decoding-order.csv and of the files beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DynamicsRow {
+    /// Model.
+    pub model: String,
+    /// Decoding order.
+    pub order: String,
+    /// Layer, from 0; `None` for a mean over the layers.
+    pub layer: Option<u32>,
+    /// Denoising step, bin of the progress or generated position, each from 0; `None` for a summary over all.
+    pub at: Option<u32>,
+    /// Where that is in the run (or in the generated text), 0 to 1.
+    pub progress: Option<f64>,
+    /// `jaccard_pre`, `drift_post`, `lock_rate` or `flip_count`, see `harness_core::dynamics`.
+    pub metric: String,
+    /// The value; `None` where it is undefined or not there.
+    pub value: Option<f64>,
+    /// Its standard error over resampled prompts.
+    pub std_err: Option<f64>,
+    /// What it is formed from, see `harness_core::dynamics`; `None` where nothing has been run.
+    pub n: Option<u64>,
+    /// Whether it is whole.
+    pub status: Status,
+}
+
+/// Right answers of a model under a decoding order: a row of accuracy.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccuracyRow {
+    /// Model.
+    pub model: String,
+    /// Decoding order.
+    pub order: String,
+    /// How questions were put, with its version: `chat@1`.
+    pub preset: String,
+    /// How answers were read: `strict` or `flexible`.
+    pub extraction: String,
+    /// Questions with a gold answer that could be read.
+    pub n: Option<u64>,
+    /// Those answered rightly.
+    pub correct: Option<u64>,
+    /// `correct / n`.
+    pub accuracy: Option<f64>,
+    /// Lower end of the 95 % Wilson interval.
+    pub lo: Option<f64>,
+    /// Upper end.
+    pub hi: Option<f64>,
+    /// Of the `n`, replies in which no answer was found.
+    pub n_no_answer: Option<u64>,
+    /// Questions whose gold answer could not be read, not scored.
+    pub n_gold_unread: Option<u64>,
+    /// Steps until the last mask was filled, mean over prompts.
+    pub mean_steps: Option<f64>,
+    /// Whether it is whole.
+    pub status: Status,
+}
+
+/// Two decoding orders on the same questions: a row of accuracy_paired.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairedRow {
+    /// Model.
+    pub model: String,
+    /// How questions were put, with its version.
+    pub preset: String,
+    /// How answers were read.
+    pub extraction: String,
+    /// One order.
+    pub order_a: String,
+    /// The other.
+    pub order_b: String,
+    /// Questions that both have answered and whose gold answer could be read.
+    pub n: u64,
+    /// Rightly answered by the first only.
+    pub only_a: u64,
+    /// By the second only.
+    pub only_b: u64,
+    /// Accuracy of the second minus that of the first; `None` without questions.
+    pub difference: Option<f64>,
+    /// Lower end of its 95 % interval.
+    pub lo: Option<f64>,
+    /// Upper end.
+    pub hi: Option<f64>,
+    /// Exact McNemar test, two-sided.
+    pub p_value: Option<f64>,
+    /// Whether it is whole.
+    pub status: Status,
+}
