@@ -4,6 +4,7 @@
 //! moments; a value that does not exist is `None`, never 0 or NaN.
 
 pub mod corruption;
+pub mod dynamics;
 pub mod ev;
 pub mod fidelity;
 pub mod grid;
