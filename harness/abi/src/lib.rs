@@ -39,7 +39,7 @@ pub use model::{
     ModelAdapter, ModelAdapter_TO, ModelBox, ModelInfo, Objective,
 };
 pub use module::{PluginMod, PluginModRef};
-pub use remask::{RemaskNeeds, Remasker, Remasker_TO, RemaskerBox, StepView};
+pub use remask::{FeatureView, RemaskNeeds, Remasker, Remasker_TO, RemaskerBox, StepView};
 pub use sae::{
     Sae, Sae_TO, SaeArchitecture, SaeArchitecture_TO, SaeArchitectureBox, SaeBox, SaeInfo,
     SaeTrainer, SaeTrainer_TO, SaeTrainerBox,
@@ -51,4 +51,4 @@ pub use tensor::{DType, Device, TensorMut, TensorRef};
 ///
 /// A host takes plugins of its own major version: older minors always, newer minors when every
 /// change was an appended one.
-pub const ABI_VERSION: (u16, u16) = (1, 0);
+pub const ABI_VERSION: (u16, u16) = (1, 1);

@@ -18,6 +18,9 @@ impl RemaskNeeds {
     pub const NEG_ENTROPY: Self = Self(4);
     /// `uniform`.
     pub const UNIFORM: Self = Self(8);
+    /// Statistics of SAE features: [`Remasker::features`] before every [`Remasker::select`]. Since 1.1; an
+    /// older host does not know the bit and never calls that method.
+    pub const FEATURES: Self = Self(16);
 }
 
 /// What a remasker sees of one denoising step. Every tensor is `[b, t]` on the CPU; statistics not
@@ -45,6 +48,25 @@ pub struct StepView<'a> {
     pub uniform: TensorRef<'a>,
 }
 
+/// How SAE features changed from the pass before to this one. Tensors are on the CPU; `[l]` counts the blocks
+/// whose outputs are encoded, `[b, t]` is that of the step. Since 1.1.
+///
+/// Both statistics are NaN where there is no value: in the first pass of a run, and at positions the host does
+/// not track (the prompt, padding).
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct FeatureView<'a> {
+    /// The `step` of the [`StepView`] that follows.
+    pub step: u64,
+    /// `[l]` i64, blocks whose outputs are encoded, counted from 0 and ascending.
+    pub layers: TensorRef<'a>,
+    /// `[l, b, t]` f32 in [0, 1], Jaccard index of the position's `k_set` most active latents in this pass and
+    /// in the pass before (Eq. 20).
+    pub jaccard: TensorRef<'a>,
+    /// `[l, b, t]` f32, 1 where the position's most active latent is that of the pass before, else 0.
+    pub top1_same: TensorRef<'a>,
+}
+
 /// Decides which masked positions are revealed at each denoising step (Eq. 8).
 ///
 /// Rows are independent: what is revealed in one must not depend on another, so that batching
@@ -61,6 +83,12 @@ pub trait Remasker: Send {
     /// and after the last step none may be left.
     #[sabi(last_prefix_field)]
     fn select(&mut self, step: StepView<'_>, reveal: TensorMut<'_>) -> AbiResult<()>;
+
+    /// Statistics of SAE features in this pass; called before `select` of the same step when `needs` has
+    /// [`RemaskNeeds::FEATURES`]. Since 1.1.
+    fn features(&mut self, _view: FeatureView<'_>) -> AbiResult<()> {
+        AbiResult::ROk(())
+    }
 }
 
 /// Owned remasker.

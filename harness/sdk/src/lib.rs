@@ -60,7 +60,7 @@ pub use harness_abi::{
 pub use judge::{Judge, JudgeIdentity, JudgeReply, JudgeRequest, Message};
 pub use metric::{Inputs, Metric, MetricSpec, MetricValue};
 pub use model::{Forward, LoadRequest, ModelAdapter, ModelInfo};
-pub use remask::{Remasker, Step};
+pub use remask::{Features, Remasker, Step};
 pub use sae::{Sae, SaeArchitecture, SaeInfo, SaeTrainer};
 pub use serde_json::Value;
 pub use steer::{SteerStep, SteeringPolicy};

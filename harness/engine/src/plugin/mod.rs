@@ -23,7 +23,7 @@ pub use metric::{Metric, MetricSpec, MetricValue};
 pub use model::{Attention, LoadOptions, Model, ModelInfo, Objective, Pass};
 
 pub use registry::{Component, ComponentError, LoadedPlugin, Registry, TORCH_VERSION};
-pub use remask::{Remasker, StepTensors};
+pub use remask::{FeatureTensors, Remasker, StepTensors};
 pub use sae::{Encoded, Sae, SaeArchitecture, SaeInfo, SaeTrainer};
 pub use steer::{SteerTensors, SteeringPolicy};
 

@@ -1,4 +1,4 @@
-use harness_abi::{RemaskNeeds, RemaskerBox, StepView};
+use harness_abi::{FeatureView, RemaskNeeds, RemaskerBox, StepView};
 use tch::{Kind, Tensor};
 
 use super::{PluginFailure, failure::Origin, tensors::Lent};
@@ -24,6 +24,21 @@ pub struct StepTensors<'a> {
     pub neg_entropy: Option<&'a Tensor>,
     /// Draws in [0, 1); `None` where not needed.
     pub uniform: Option<&'a Tensor>,
+}
+
+/// Statistics of SAE features in one pass; tensors are moved to the CPU and to f32 where they are not. Both hold
+/// NaN where there is no value: in the first pass of a run, at the prompt and at padding.
+#[derive(Debug)]
+pub struct FeatureTensors<'a> {
+    /// The `step` of the [`StepTensors`] that follows.
+    pub step: usize,
+    /// Blocks whose outputs are encoded, counted from 0 and ascending. `[l]`
+    pub layers: &'a [i64],
+    /// Jaccard index of a position's `k_set` most active latents in this pass and the pass before (Eq. 20).
+    /// `[l, b, t]`
+    pub jaccard: &'a Tensor,
+    /// 1 where the most active latent is that of the pass before, else 0. `[l, b, t]`
+    pub top1_same: &'a Tensor,
 }
 
 /// A remasker: decides which masked positions are revealed.
@@ -56,6 +71,39 @@ impl Remasker {
     pub fn begin(&mut self, n_steps: usize, batch: usize) -> Result<(), PluginFailure> {
         let result = self.inner.begin(n_steps as u64, batch as u64);
         self.origin.check("begin", result)
+    }
+
+    /// Hands over the statistics of SAE features, before [`Remasker::select`] of the same step; to be called when
+    /// the remasker reads [`RemaskNeeds::FEATURES`].
+    ///
+    /// # Errors
+    /// The plugin's own, among them features that do not fit the run; tensors of another shape.
+    pub fn features(&mut self, features: &FeatureTensors<'_>) -> Result<(), PluginFailure> {
+        let host = |error: tch::TchError| self.origin.host("features", error);
+        let to = |tensor: &Tensor| {
+            tensor
+                .f_to_device(tch::Device::Cpu)
+                .and_then(|tensor| tensor.f_to_kind(Kind::Float))
+                .map_err(host)
+        };
+        let held = [
+            Tensor::f_from_slice(features.layers).map_err(host)?,
+            to(features.jaccard)?,
+            to(features.top1_same)?,
+        ];
+        let lent = held
+            .iter()
+            .map(Lent::read)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| self.origin.host("features", error))?;
+        let view = FeatureView {
+            step: features.step as u64,
+            layers: lent[0].view(),
+            jaccard: lent[1].view(),
+            top1_same: lent[2].view(),
+        };
+        let result = self.inner.features(view);
+        self.origin.check("features", result)
     }
 
     /// `[b, t] u8` on the CPU, 1 at positions to fill with their candidate.
