@@ -1,5 +1,6 @@
 //! Integration tests: the built programs from outside.
 
+mod answers;
 mod bench;
 mod cli;
 mod compare;

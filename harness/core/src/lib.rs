@@ -17,4 +17,5 @@ pub mod sets;
 pub mod stats;
 pub mod steering;
 pub mod suggest;
+pub mod task;
 pub mod units;
