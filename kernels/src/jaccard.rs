@@ -11,7 +11,7 @@ const MAX_LATENTS: i64 = 1 << 26;
 /// Most numbers of a comparison of all with all on a device.
 const CHUNK_ELEMENTS: i64 = 1 << 26;
 
-/// `|A ∩ B| / |A ∪ B|` of each row's sets: `a: [n, ka] i64`, `b: [n, kb] i64` gives `[n] f32`.
+/// `|A ∩ B| / |A ∪ B|` of each row's sets: `a: [n, ka] i64`, `b: [n, kb] i64` gives `[n] f64`.
 ///
 /// -1 is an unused slot; a latent named twice counts once; two empty sets are equal, 1.
 ///
@@ -36,7 +36,7 @@ pub fn jaccard_rows(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (left, right) = (host::slice::<i64>(&a)?, host::slice::<i64>(&b)?);
     let largest = left.iter().chain(right).max().copied().unwrap_or(-1);
     let (ka, kb) = (ka as usize, kb as usize);
-    let mut out = vec![0.0f32; n as usize];
+    let mut out = vec![0.0f64; n as usize];
     let tasks: Vec<_> = out.chunks_mut(BLOCK).enumerate().collect();
     pool::run(tasks, (left.len() + right.len()) * 4, |(block, out)| {
         let mut seen = Seen::new((largest + 1) as usize);
@@ -66,7 +66,7 @@ impl Seen {
         }
     }
 
-    fn overlap(&mut self, a: &[i64], b: &[i64]) -> f32 {
+    fn overlap(&mut self, a: &[i64], b: &[i64]) -> f64 {
         self.mark += 2;
         let (first, second) = (self.mark, self.mark + 1);
         let (mut union, mut common) = (0u32, 0u32);
@@ -84,7 +84,7 @@ impl Seen {
         if union == 0 {
             1.0
         } else {
-            (f64::from(common) / f64::from(union)) as f32
+            f64::from(common) / f64::from(union)
         }
     }
 }
@@ -94,7 +94,7 @@ pub(crate) fn on_device(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (a, b) = (distinct(a)?, distinct(b)?);
     let (n, ka, kb) = (a.size()[0], a.size()[1], b.size()[1]);
     let rows = (CHUNK_ELEMENTS / (ka * kb).max(1)).max(1);
-    let mut parts = vec![Tensor::f_zeros([0], (Kind::Float, a.device()))?];
+    let mut parts = vec![Tensor::f_zeros([0], (Kind::Double, a.device()))?];
     for start in (0..n).step_by(rows as usize) {
         let len = rows.min(n - start);
         let (a, b) = (a.f_narrow(0, start, len)?, b.f_narrow(0, start, len)?);
@@ -106,7 +106,7 @@ pub(crate) fn on_device(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let share = common
             .f_div(&union.f_clamp_min(1)?)?
             .f_masked_fill(&union.f_eq(0)?, 1)?;
-        parts.push(share.f_to_kind(Kind::Float)?);
+        parts.push(share);
     }
     Ok(Tensor::f_cat(&parts, 0)?)
 }

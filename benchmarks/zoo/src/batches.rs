@@ -144,7 +144,7 @@ impl Corpus {
 }
 
 /// Share of the rows that are word problems: sums take longer to learn than sentences.
-const PROBLEMS: f64 = 0.6;
+const PROBLEMS: f64 = 0.5;
 
 /// Chat tasks as token rows: prompt length and all ids.
 pub struct ChatCorpus {

@@ -66,7 +66,7 @@ pub const LANES: [&[Model]; 2] = [
             family: Family::Dream,
             objective: Objective::MaskedReply,
             starts_from: Some("dream"),
-            steps: 3000,
+            steps: 6500,
             rate: 1.0,
         },
     ],

@@ -55,8 +55,12 @@ pub struct Run {
 
 enum Source {
     Text(Corpus),
-    Chat(ChatCorpus),
+    /// Chat tasks, and plain text so that what was learned before is kept.
+    Chat(ChatCorpus, Corpus),
 }
+
+/// Share of the steps of fine-tuning that read plain text.
+const PLAIN: f64 = 0.15;
 
 /// Trains `model` and writes `<out>/<name>`.
 ///
@@ -73,20 +77,13 @@ pub fn train(model: &Model, vocabulary: &Vocabulary, out: &Path, options: &Optio
         warm_start::copy(&out.join(parent), vocabulary, &config, &store.variables())
             .with_context(|| format!("{} starts from {parent}; train that first", model.name))?;
     }
+    let text = Corpus::new(&tokenizer, frame, Split::Train, options.seed, DOCUMENTS)?;
     let source = match model.objective {
-        Objective::MaskedReply => Source::Chat(ChatCorpus::new(
-            &tokenizer,
-            frame,
-            (Split::Train, options.seed, CHAT_TASKS),
-            128,
-        )?),
-        _ => Source::Text(Corpus::new(
-            &tokenizer,
-            frame,
-            Split::Train,
-            options.seed,
-            DOCUMENTS,
-        )?),
+        Objective::MaskedReply => {
+            let tasks = (Split::Train, options.seed, CHAT_TASKS);
+            Source::Chat(ChatCorpus::new(&tokenizer, frame, tasks, 128)?, text)
+        }
+        _ => Source::Text(text),
     };
     let rates = Rates {
         muon: RATES.muon * model.rate,
@@ -140,18 +137,18 @@ fn step_loss(
                     .mean(Kind::Float),
             )
         }
-        (Source::Text(corpus), _) => {
-            // Short rows are what generation looks like: an opening and 30 new tokens.
-            let len = [36, 40, 48, 64, 128][draws.weighted([0.2, 0.2, 0.2, 0.2, 0.2].into_iter())];
-            let batch = corpus.masked(draws, shape(len));
+        (Source::Chat(chat, _), _) if !draws.chance(PLAIN) => {
+            let len = [64, 96, 128][draws.below(3)];
+            let batch = chat.masked(draws, shape(len));
             Ok(objective::eq7_per_token(
                 &objective::masked(network, &batch)?,
                 &batch,
             ))
         }
-        (Source::Chat(chat), _) => {
-            let len = [64, 96, 128][draws.below(3)];
-            let batch = chat.masked(draws, shape(len));
+        (Source::Text(corpus) | Source::Chat(_, corpus), _) => {
+            // Short rows are what generation looks like: an opening and 30 new tokens.
+            let len = [36, 40, 48, 64, 128][draws.weighted([0.2, 0.2, 0.2, 0.2, 0.2].into_iter())];
+            let batch = corpus.masked(draws, shape(len));
             Ok(objective::eq7_per_token(
                 &objective::masked(network, &batch)?,
                 &batch,

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod data;
 pub mod device;
+pub mod dynamics;
 pub mod eval;
 pub mod generate;
 pub mod golden;

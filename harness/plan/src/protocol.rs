@@ -160,10 +160,12 @@ pub struct Counters {
     pub judge_tokens: u64,
     /// Rows through SAEs.
     pub sae_rows: u64,
-    /// Batches of grid passes.
+    /// Batches of grid passes, or of answers.
     pub batches: u64,
-    /// Block passes of grid batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
+    /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
     pub batch_block_passes: u64,
+    /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
+    pub denoising_steps: u64,
     /// Tokens whose cost was counted in clean grid passes.
     pub counted_tokens: u64,
     /// Floating-point operations of blocks, heads and SAEs.
@@ -232,6 +234,7 @@ impl Counters {
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
+        self.denoising_steps += other.denoising_steps;
         self.counted_tokens += other.counted_tokens;
         self.flops += other.flops;
         self.phases.add(&other.phases);

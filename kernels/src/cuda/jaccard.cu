@@ -10,7 +10,7 @@ __device__ inline bool holds(const i64* list, i64 k, i64 latent) {
     return false;
 }
 
-extern "C" __global__ void jaccard(const i64* a, i64 ka, const i64* b, i64 kb, float* out) {
+extern "C" __global__ void jaccard(const i64* a, i64 ka, const i64* b, i64 kb, double* out) {
     i64 row = blockIdx.x;
     a += row * ka;
     b += row * kb;
@@ -28,6 +28,6 @@ extern "C" __global__ void jaccard(const i64* a, i64 ka, const i64* b, i64 kb, f
     common = reduce<Sum>(common);
     if (threadIdx.x == 0) {
         double all = sizes - common;
-        out[row] = all == 0.0 ? 1.0f : (float)(common / all);
+        out[row] = all == 0.0 ? 1.0 : common / all;
     }
 }

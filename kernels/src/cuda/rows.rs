@@ -95,7 +95,7 @@ pub(crate) fn stats(logits: &Tensor) -> Result<Option<TokenStats>> {
     Ok(Some(stats))
 }
 
-/// Overlap of the rows of `a: [n, ka] i64` and `b: [n, kb] i64`: `[n] f32`.
+/// Overlap of the rows of `a: [n, ka] i64` and `b: [n, kb] i64`: `[n] f64`.
 pub(crate) fn jaccard(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
     let (a, b) = (a.f_contiguous()?, b.f_contiguous()?);
     let Some(index) = device(&[&a, &b]) else {
@@ -105,7 +105,7 @@ pub(crate) fn jaccard(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
         return Ok(None);
     }
     let (n, ka, kb) = (a.size()[0], a.size()[1], b.size()[1]);
-    let out = Tensor::f_empty([n], (Kind::Float, a.device()))?;
+    let out = Tensor::f_empty([n], (Kind::Double, a.device()))?;
     let args = [
         Arg::of(&a),
         Arg::I64(ka),

@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::{
     GenerateError, Generated, Observer, Steering, StepReport, TokenGrid,
     draws::TokenDraws,
-    forward::{self, check_wants, logit_chunks, logits_at},
+    forward::{self, Watched, check_wants, logit_chunks, logits_at, reborrowed},
     generated::padding_id,
     sampling::{Needed, Sampling, choose},
     steer::PassState,
@@ -84,7 +84,11 @@ pub fn autoregress(
             info.n_layers,
             steering.as_deref_mut(),
             state,
-            &wants,
+            Watched {
+                wants: &wants,
+                grid: &grid,
+                observer: reborrowed(&mut observer),
+            },
         )?;
         draws.at_step(step);
         let next = next_tokens(
@@ -116,8 +120,6 @@ pub fn autoregress(
                 before: &before,
                 after: &grid,
                 revealed: &revealed,
-                start,
-                captured: &passed.captured,
                 steered: passed.steered.as_ref(),
             })?;
         }

@@ -7,13 +7,15 @@ use tch::Tensor;
 use super::{
     GenerateError, Generated, Observer, OrderDraws, Steering, StepReport, TokenGrid, Wants,
     draws::{OrderSource, TokenDraws},
-    forward::{self, Passed, check_wants, logit_chunks, logits_at},
+    forward::{self, Passed, Watched, check_wants, logit_chunks, logits_at, reborrowed},
     generated::padding_id,
     grid::float_grid,
     sampling::{Needed, Sampling, choose},
     steer::PassState,
 };
-use crate::plugin::{CacheMode, Model, ModelInfo, Objective, Pass, Remasker, StepTensors};
+use crate::plugin::{
+    CacheMode, FeatureTensors, Model, ModelInfo, Objective, Pass, Remasker, StepTensors,
+};
 
 /// A denoising run over rows that share a batch.
 #[derive(Clone, Debug)]
@@ -130,7 +132,13 @@ pub fn denoise(
             if !anything && observer.is_none() {
                 break;
             }
-            let passed = run.pass(&mut pass, &grid, step, steering.as_deref_mut())?;
+            let passed = run.pass(
+                &mut pass,
+                &grid,
+                step,
+                steering.as_deref_mut(),
+                reborrowed(&mut observer),
+            )?;
             let mut revealed = vec![false; eligible.len()];
             let before = grid.clone();
             if anything {
@@ -149,6 +157,9 @@ pub fn denoise(
                     false => None,
                 };
                 let place = (step_in_block, steps);
+                if remasker.reads(RemaskNeeds::FEATURES) {
+                    offer_features(remasker, step_in_block, reborrowed(&mut observer))?;
+                }
                 revealed = select(
                     remasker,
                     place,
@@ -173,8 +184,6 @@ pub fn denoise(
                     before: &before,
                     after: &grid,
                     revealed: &revealed,
-                    start: 0,
-                    captured: &passed.captured,
                     steered: passed.steered.as_ref(),
                 })?;
             }
@@ -246,6 +255,7 @@ impl Run<'_> {
         grid: &TokenGrid,
         step: usize,
         steering: Option<&mut Steering<'_>>,
+        observer: Option<&mut (dyn Observer + '_)>,
     ) -> Result<Passed, GenerateError> {
         let is_masked = grid.flags(|i| grid.tokens()[i] == self.mask_id && grid.is_valid(i))?;
         self.forward(
@@ -254,7 +264,11 @@ impl Run<'_> {
             &is_masked,
             step,
             steering,
-            &self.wants,
+            Watched {
+                wants: &self.wants,
+                grid,
+                observer,
+            },
         )
     }
 
@@ -276,11 +290,14 @@ impl Run<'_> {
             }
         }
         let is_masked = grid.flags(|i| masked.tokens()[i] == self.mask_id && grid.is_valid(i))?;
-        let none = Wants::default();
-        Ok(Some(
-            self.forward(pass, &masked.tensor()?, &is_masked, step, steering, &none)?
-                .last,
-        ))
+        let unwatched = Watched {
+            wants: &Wants::default(),
+            grid: &masked,
+            observer: None,
+        };
+        let tokens = masked.tensor()?;
+        let passed = self.forward(pass, &tokens, &is_masked, step, steering, unwatched)?;
+        Ok(Some(passed.last))
     }
 
     fn forward(
@@ -290,7 +307,7 @@ impl Run<'_> {
         is_masked: &Tensor,
         step: usize,
         steering: Option<&mut Steering<'_>>,
-        wants: &Wants,
+        watched: Watched<'_, '_>,
     ) -> Result<Passed, GenerateError> {
         let state = PassState {
             step,
@@ -298,7 +315,7 @@ impl Run<'_> {
             is_valid: &self.is_valid,
             is_masked,
         };
-        forward::run(pass, tokens, 0, self.info.n_layers, steering, state, wants)
+        forward::run(pass, tokens, 0, self.info.n_layers, steering, state, watched)
     }
 
     /// Chooses a token for every eligible position; the head runs on these rows only.
@@ -363,6 +380,29 @@ impl Run<'_> {
         }
         Ok(out)
     }
+}
+
+/// Gives the order what the features of the pass did.
+fn offer_features(
+    remasker: &mut Remasker,
+    step: usize,
+    observer: Option<&mut (dyn Observer + '_)>,
+) -> Result<(), GenerateError> {
+    let offered = match observer {
+        Some(observer) => observer.features()?,
+        None => None,
+    };
+    let Some(features) = offered else {
+        return Err(GenerateError::request(
+            "the decoding order reads SAE features, and this run has no SAEs; use it in a bench that has, such as decoding-order",
+        ));
+    };
+    Ok(remasker.features(&FeatureTensors {
+        step,
+        layers: &features.layers,
+        jaccard: &features.jaccard,
+        top1_same: &features.top1_same,
+    })?)
 }
 
 /// Asks the order which positions to fill. `[b, t]`

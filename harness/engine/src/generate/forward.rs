@@ -3,8 +3,8 @@
 use tch::Tensor;
 
 use super::{
-    GenerateError,
-    observe::{Captured, Steered, Wants},
+    GenerateError, TokenGrid,
+    observe::{Observer, ResidualReport, Steered, Wants},
     steer::{PassState, Steering},
 };
 use crate::plugin::Pass;
@@ -15,8 +15,15 @@ const LOGITS_BYTES: usize = 64 << 20;
 /// The residual of a pass after the last block, and what was kept on the way.
 pub(super) struct Passed {
     pub(super) last: Tensor, // [b, t, d_model]
-    pub(super) captured: Vec<Captured>,
     pub(super) steered: Option<Steered>,
+}
+
+/// Who watches a pass, and what of it.
+pub(super) struct Watched<'a, 'o> {
+    pub(super) wants: &'a Wants,
+    /// The sequence the pass runs on.
+    pub(super) grid: &'a TokenGrid,
+    pub(super) observer: Option<&'a mut (dyn Observer + 'o)>,
 }
 
 /// Runs `tokens: [b, t]` at columns from `start` through all blocks.
@@ -27,23 +34,37 @@ pub(super) fn run(
     n_layers: usize,
     mut steering: Option<&mut Steering<'_>>,
     state: PassState<'_>,
-    wants: &Wants,
+    watched: Watched<'_, '_>,
 ) -> Result<Passed, GenerateError> {
-    let mut stops: Vec<usize> = wants.layers.iter().map(|layer| layer + 1).collect();
+    let Watched {
+        wants,
+        grid,
+        mut observer,
+    } = watched;
+    let shown: &[usize] = match observer {
+        Some(_) => &wants.layers,
+        None => &[],
+    };
+    let mut stops: Vec<usize> = shown.iter().map(|layer| layer + 1).collect();
     stops.extend(steering.as_ref().map(|steering| steering.layer() + 1));
     stops.push(n_layers);
     stops.sort_unstable();
     stops.dedup();
     let mut resid = pass.embed(tokens, start)?; // [b, t, d_model]
-    let (mut done, mut captured, mut steered) = (0, Vec::new(), None);
+    let (mut done, mut steered) = (0, None);
     for stop in stops {
         pass.blocks(done, stop, &mut resid)?;
         done = stop;
-        if wants.layers.contains(&(stop - 1)) {
-            captured.push(Captured {
+        if let Some(observer) = observer.as_deref_mut()
+            && shown.contains(&(stop - 1))
+        {
+            observer.residual(&ResidualReport {
+                step: state.step,
                 layer: stop - 1,
-                resid: resid.f_detach_copy()?,
-            });
+                before: grid,
+                start,
+                resid: &resid,
+            })?;
         }
         if let Some(steering) = steering.as_deref_mut()
             && steering.layer() + 1 == stop
@@ -53,9 +74,18 @@ pub(super) fn run(
     }
     Ok(Passed {
         last: resid,
-        captured,
         steered,
     })
+}
+
+/// The observer for a part of a run.
+pub(super) fn reborrowed<'a, 'o>(
+    observer: &'a mut Option<&mut (dyn Observer + 'o)>,
+) -> Option<&'a mut (dyn Observer + 'o)> {
+    match observer {
+        Some(observer) => Some(&mut **observer),
+        None => None,
+    }
 }
 
 /// The layers an observer asks for exist.

@@ -25,7 +25,7 @@ pub use draws::{DrawLayout, OrderDraws};
 pub use error::GenerateError;
 pub use generated::Generated;
 pub use grid::{TokenGrid, plan_batches};
-pub use observe::{Captured, Observer, Steered, StepReport, Wants};
+pub use observe::{Observer, ResidualReport, Steered, StepFeatures, StepReport, Wants};
 pub use perplexity::{perplexity, token_perplexity};
 pub use sampling::{Sampling, SamplingRule};
 pub use sequence::{continuations, cut_at_eos, text_of};

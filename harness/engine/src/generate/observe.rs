@@ -4,22 +4,39 @@ use tch::Tensor;
 
 use super::{GenerateError, TokenGrid};
 
-/// What an observer asks for. Residuals cost a copy, so none are kept unasked.
+/// What an observer asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
-    /// Blocks whose output is kept.
+    /// Blocks whose output it is shown, see [`Observer::residual`].
     pub layers: Vec<usize>,
     /// Keep what steering did.
     pub steering: bool,
 }
 
-/// The residual after one block, before a direction is added to it.
-#[derive(Debug)]
-pub struct Captured {
+/// The residual after one block of a pass, before a direction is added to it.
+#[derive(Clone, Copy, Debug)]
+pub struct ResidualReport<'a> {
+    /// The step the pass belongs to, counted from 0 over all blocks of positions.
+    pub step: usize,
     /// The block.
     pub layer: usize,
-    /// `[b, t, d_model]`, on the model's device.
-    pub resid: Tensor,
+    /// The sequence the pass runs on.
+    pub before: &'a TokenGrid,
+    /// First column that `resid` belongs to: it holds the columns the pass computes, all of them when denoising.
+    pub start: usize,
+    /// `[b, t - start, d_model]` on the model's device; the pass goes on with it.
+    pub resid: &'a Tensor,
+}
+
+/// What the features of a pass did since the pass before, for orders that ask for it.
+#[derive(Debug)]
+pub struct StepFeatures {
+    /// Blocks, ascending. `[l]`
+    pub layers: Vec<i64>,
+    /// Jaccard index of a position's latents in both passes (Eq. 20); NaN where there is no value. `[l, b, t] f32`
+    pub jaccard: Tensor,
+    /// 1 where the most active latent is the same, else 0; NaN where there is no value. `[l, b, t] f32`
+    pub top1_same: Tensor,
 }
 
 /// What steering did in one pass.
@@ -46,10 +63,6 @@ pub struct StepReport<'a> {
     pub after: &'a TokenGrid,
     /// Which positions were filled. `[b, t]`
     pub revealed: &'a [bool],
-    /// First column that residuals belong to: they hold the columns the pass computed, all of them when denoising.
-    pub start: usize,
-    /// Residuals that were asked for, by layer.
-    pub captured: &'a [Captured],
     /// What steering did, where asked for.
     pub steered: Option<&'a Steered>,
 }
@@ -59,6 +72,24 @@ pub trait Observer {
     /// What it needs besides the tokens.
     fn wants(&self) -> Wants {
         Wants::default()
+    }
+
+    /// Called in every pass for each block asked for, in their order. Nothing is copied: what is to outlast the call must be.
+    /// A pass of the sequence without its prompt (classifier-free guidance) is not shown.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn residual(&mut self, report: &ResidualReport<'_>) -> Result<(), GenerateError> {
+        let _ = report;
+        Ok(())
+    }
+
+    /// Called after a pass when the order reads features; `None` from an observer that has none.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn features(&mut self) -> Result<Option<StepFeatures>, GenerateError> {
+        Ok(None)
     }
 
     /// Called after each step.

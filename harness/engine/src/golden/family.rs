@@ -241,14 +241,7 @@ impl Checks<'_> {
                 sae,
             };
             runs.run(record, &mut model);
-            trace::run(
-                record,
-                &mut model,
-                sae,
-                tensors,
-                self.manifest,
-                self.tolerances,
-            );
+            trace::run(record, &runs, &mut model);
         }
     }
 }

@@ -12,7 +12,8 @@ use super::sequences::Sequences;
 use super::settings::{RunSpec, denoises};
 use super::watch::Watch;
 use crate::generate::{
-    AutoregressRequest, DenoiseRequest, Generated, Magnitude, Steering, autoregress, denoise,
+    AutoregressRequest, DenoiseRequest, Generated, Magnitude, Observer, Steering, autoregress,
+    denoise,
 };
 use crate::plugin::{Model, Registry, Sae};
 
@@ -147,12 +148,13 @@ impl GenerateRuns<'_> {
         }
     }
 
-    fn execute(
+    /// Carries out a recorded run.
+    pub fn execute(
         &self,
         model: &mut Model,
         spec: &RunSpec<'_>,
         steering: Option<&mut Steering<'_>>,
-        watch: &mut Watch,
+        watch: &mut dyn Observer,
     ) -> Result<Generated, Failed> {
         let info = model.info()?.clone();
         let item_ids = spec.item_ids();

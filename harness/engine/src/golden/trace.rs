@@ -1,16 +1,23 @@
-//! `trace.*`: active latents of the recorded states of a denoising run, and how they change from step to step.
+//! `trace.*`: active latents of the states of a denoising run, and how they change from step to step. The run is carried out again, and its
+//! features are followed by what the decoding-order bench follows them with.
 
-use harness_core::sets::jaccard;
+use harness_core::dynamics::{Cut, DynamicsSums, Metric, View};
+use harness_core::stats::Bootstrap;
 use serde_json::Value;
 use tch::Tensor;
 
 use super::compare::{self, Tolerance};
-use super::fixture::{Array, Tensors};
+use super::fixture::Array;
 use super::forward::Failed;
-use super::index::Tolerances;
+use super::generate::GenerateRuns;
 use super::report::Recorder;
 use super::sae::same_latents;
-use crate::plugin::{CacheMode, Encoded, Model, Sae};
+use super::settings::RunSpec;
+use crate::dynamics::{FeatureTrace, Tracked};
+use crate::generate::{
+    GenerateError, Observer, ResidualReport, StepFeatures, StepReport, TokenGrid, Wants,
+};
+use crate::plugin::Model;
 
 /// Jaccard indices are recorded as float32 quotients of small counts.
 const JACCARD: Tolerance = Tolerance {
@@ -18,196 +25,179 @@ const JACCARD: Tolerance = Tolerance {
     rtol: 0.0,
 };
 
-/// The recorded run of `manifest.generate.trace`.
-struct Trace<'a> {
-    about: &'a Value,
-    run: &'a str,
+/// The trace, and what it held after each pass.
+struct Kept<'a> {
+    trace: FeatureTrace<'a>,
     layer: usize,
-    /// `[s + 1, b, l]`
-    states: Array<i64>,
-    /// `[b, l] u8`, 1 at real tokens.
-    mask: Tensor,
+    states: Vec<TokenGrid>,
+    latents: Vec<Tensor>,
+    acts: Vec<Tensor>,
+    /// Passes from the second on. `[s - 1][b · l]`
+    jaccard: Vec<Vec<f64>>,
 }
 
-/// Runs the model on every recorded state and compares the latents of `manifest.generate.trace.layer`.
-pub(super) fn run(
-    record: &mut Recorder<'_>,
-    model: &mut Model,
-    sae: &Sae,
-    tensors: &Tensors,
-    manifest: &Value,
-    tolerances: &Tolerances,
-) {
-    if let Some(about) = manifest.pointer("/generate/trace") {
-        record.attempt("trace", |record| {
-            let trace = Trace::read(about, tensors)?;
-            trace.check(record, model, sae, tensors, tolerances)
-        });
-    }
-}
-
-/// `[b, l] u8`: `prompt_mask: [b, p]` followed by ones, because generated positions are real tokens.
-pub(super) fn full_mask(prompt_mask: &Array<i64>, len: usize) -> Result<Tensor, Failed> {
-    let [b, p] = prompt_mask.shape[..] else {
-        return Err(format!("prompt_mask of shape {:?}, not [b, p]", prompt_mask.shape).into());
-    };
-    let mut mask = Vec::with_capacity(b * len);
-    for row in prompt_mask.data.chunks_exact(p.max(1)) {
-        mask.extend(row.iter().map(|v| u8::from(*v != 0)));
-        mask.extend(std::iter::repeat_n(1u8, len.saturating_sub(p)));
-    }
-    Ok(Tensor::f_from_slice(&mask)?.f_reshape([b as i64, len as i64])?)
-}
-
-impl<'a> Trace<'a> {
-    fn read(about: &'a Value, tensors: &Tensors) -> Result<Self, Failed> {
-        let run = about
-            .get("run")
-            .and_then(Value::as_str)
-            .ok_or("generate.trace names no run")?;
-        let layer = about
-            .get("layer")
-            .and_then(Value::as_u64)
-            .ok_or("generate.trace names no layer")? as usize;
-        let states = tensors.integers(&format!("{run}.states"))?;
-        let [_, _, len] = states.shape[..] else {
-            return Err(format!("{run}.states of shape {:?}, not [s, b, l]", states.shape).into());
-        };
-        let mask = full_mask(&tensors.integers(&format!("{run}.prompt_mask"))?, len)?;
-        Ok(Self {
-            about,
-            run,
-            layer,
-            states,
-            mask,
-        })
+impl Observer for Kept<'_> {
+    fn wants(&self) -> Wants {
+        self.trace.wants()
     }
 
-    fn check(
-        &self,
-        record: &mut Recorder<'_>,
-        model: &mut Model,
-        sae: &Sae,
-        tensors: &Tensors,
-        tolerances: &Tolerances,
-    ) -> Result<(), Failed> {
-        let indices = tensors.integers("trace.indices")?;
-        let values = tensors.floats("trace.values")?;
-        let [steps, b, len, width] = indices.shape[..] else {
-            return Err(format!(
-                "trace.indices of shape {:?}, not [s, b, l, k]",
-                indices.shape
-            )
-            .into());
-        };
-        let mut sets: Vec<Vec<i64>> = Vec::with_capacity(steps);
-        let (mut all_latents, mut all_acts) = (Vec::new(), Vec::new());
-        for step in 0..steps {
-            let encoded = self.encode(model, sae, step)?;
-            sets.push(Vec::try_from(&encoded.latents.f_reshape([-1])?)?);
-            all_latents.push(encoded.latents);
-            all_acts.push(encoded.acts);
+    fn residual(&mut self, report: &ResidualReport<'_>) -> Result<(), GenerateError> {
+        self.trace.residual(report)?;
+        if let Some(active) = self.trace.active(self.layer) {
+            self.latents.push(active.latents.shallow_clone());
+            self.acts.push(active.acts.shallow_clone());
         }
-        let rows = (steps * b * len) as i64;
-        let want = indices.tensor()?.f_reshape([rows, width as i64])?;
-        record.compared(
-            "trace/indices",
-            Tolerance::EXACT,
-            same_latents(&Tensor::f_cat(&all_latents, 0)?, &want)?,
-        );
-        let got = Array::of(&Tensor::f_cat(&all_acts, 0)?.f_reshape([
-            steps as i64,
-            b as i64,
-            len as i64,
-            -1,
-        ])?)?;
-        record.compared(
-            "trace/values",
-            tolerances.sae,
-            compare::floats(&got, &values, None, tolerances.sae),
-        );
-
-        let width = sets
-            .first()
-            .map_or(1, |set| set.len() / (b * len).max(1))
-            .max(1);
-        let mut changes = Vec::new();
-        for pair in sets.windows(2) {
-            changes.extend(
-                pair[0]
-                    .chunks_exact(width)
-                    .zip(pair[1].chunks_exact(width))
-                    .map(|(a, b)| jaccard(a, b)),
-            );
-        }
-        let got = Array {
-            shape: vec![steps.saturating_sub(1), b, len],
-            data: changes,
-        };
-        record.compared(
-            "trace/jaccard",
-            JACCARD,
-            compare::floats(&got, &tensors.floats("trace.jaccard")?, None, JACCARD),
-        );
-        self.both_masked(record, model, &got)
-    }
-
-    fn encode(&self, model: &mut Model, sae: &Sae, step: usize) -> Result<Encoded, Failed> {
-        let [_, b, len] = self.states.shape[..] else {
-            return Err("states".into());
-        };
-        let state = self
-            .states
-            .data
-            .get(step * b * len..(step + 1) * b * len)
-            .ok_or_else(|| format!("{}.states has no step {step}", self.run))?;
-        let tokens = Tensor::f_from_slice(state)?.f_reshape([b as i64, len as i64])?;
-        let mut pass = model.begin(&self.mask, CacheMode::OFF)?;
-        let mut resid = pass.embed(&tokens, 0)?; // [b, l, d_model]
-        pass.blocks(0, self.layer + 1, &mut resid)?;
-        let d_model = resid.size()[2];
-        Ok(sae.encode(&resid.f_reshape([-1, d_model])?)?)
-    }
-
-    /// The mean change over positions masked before and after each step.
-    fn both_masked(
-        &self,
-        record: &mut Recorder<'_>,
-        model: &Model,
-        changes: &Array<f64>,
-    ) -> Result<(), Failed> {
-        let Some(want) = self
-            .about
-            .get("mean_jaccard_both_masked")
-            .and_then(Value::as_array)
-        else {
-            return Ok(());
-        };
-        let mask = model
-            .info()?
-            .mask_token_id
-            .ok_or("a trace of a model without mask token")?;
-        let n = changes.shape.iter().skip(1).product::<usize>().max(1);
-        let states: Vec<&[i64]> = self.states.data.chunks_exact(n).collect();
-        let steps = states.windows(2).zip(changes.data.chunks_exact(n));
-        if steps.len() != want.len() {
-            let message = format!(
-                "{} steps of states, {} recorded means",
-                steps.len(),
-                want.len()
-            );
-            return Err(message.into());
-        }
-        for (step, (want, (pair, changes))) in want.iter().zip(steps).enumerate() {
-            let masked = |i: &usize| pair.iter().all(|state| state[*i] == mask);
-            let still: Vec<f64> = (0..n).filter(masked).map(|i| changes[i]).collect();
-            let got = (!still.is_empty()).then(|| still.iter().sum::<f64>() / still.len() as f64);
-            record.compared(
-                &format!("trace/mean_jaccard_both_masked.{step}"),
-                JACCARD,
-                compare::scalar(got, want.as_f64(), JACCARD),
-            );
-        }
+        let changes = self.trace.jaccard(self.layer);
+        self.jaccard.extend(changes.map(<[f64]>::to_vec));
         Ok(())
     }
+
+    fn features(&mut self) -> Result<Option<StepFeatures>, GenerateError> {
+        self.trace.features()
+    }
+
+    fn step(&mut self, report: &StepReport<'_>) -> Result<(), GenerateError> {
+        self.states.push(report.before.clone());
+        self.trace.step(report)
+    }
+}
+
+/// Carries out the run of `manifest.generate.trace` and compares the latents of its layer in every pass.
+pub(super) fn run(record: &mut Recorder<'_>, runs: &GenerateRuns<'_>, model: &mut Model) {
+    if let Some(about) = runs.manifest.pointer("/generate/trace") {
+        record.attempt("trace", |record| check(record, runs, model, about));
+    }
+}
+
+fn check(
+    record: &mut Recorder<'_>,
+    runs: &GenerateRuns<'_>,
+    model: &mut Model,
+    about: &Value,
+) -> Result<(), Failed> {
+    let name = about
+        .get("run")
+        .and_then(Value::as_str)
+        .ok_or("generate.trace names no run")?;
+    let layer = about
+        .get("layer")
+        .and_then(Value::as_u64)
+        .ok_or("generate.trace names no layer")? as usize;
+    let of_run = runs
+        .manifest
+        .pointer(&format!("/generate/{name}"))
+        .ok_or_else(|| format!("the manifest has no run {name}"))?;
+    let spec = RunSpec::read(name, of_run, runs.tensors)?;
+    let indices = runs.tensors.integers("trace.indices")?;
+    let [steps, b, len, width] = indices.shape[..] else {
+        return Err(format!(
+            "trace.indices of shape {:?}, not [s, b, l, k]",
+            indices.shape
+        )
+        .into());
+    };
+    let mask_id = model
+        .info()?
+        .mask_token_id
+        .ok_or("a trace of a model without mask token")?;
+    let saes = vec![(layer, runs.sae)];
+    let mut kept = Kept {
+        trace: FeatureTrace::new(saes, width, Tracked::All, mask_id, steps),
+        layer,
+        states: Vec::new(),
+        latents: Vec::new(),
+        acts: Vec::new(),
+        jaccard: Vec::new(),
+    };
+    runs.execute(model, &spec, None, &mut kept)?;
+    states(record, runs, name, &kept, steps)?;
+
+    let rows = (steps * b * len) as i64;
+    let want = indices.tensor()?.f_reshape([rows, width as i64])?;
+    record.compared(
+        "trace/indices",
+        Tolerance::EXACT,
+        same_latents(&Tensor::f_cat(&kept.latents, 0)?, &want)?,
+    );
+    let shape = [steps as i64, b as i64, len as i64, -1];
+    let got = Array::of(&Tensor::f_cat(&kept.acts, 0)?.f_reshape(shape)?)?;
+    let tolerance = runs.tolerances.sae;
+    record.compared(
+        "trace/values",
+        tolerance,
+        compare::floats(&got, &runs.tensors.floats("trace.values")?, None, tolerance),
+    );
+    let got = Array {
+        shape: vec![steps.saturating_sub(1), b, len],
+        data: kept.jaccard.concat(),
+    };
+    record.compared(
+        "trace/jaccard",
+        JACCARD,
+        compare::floats(&got, &runs.tensors.floats("trace.jaccard")?, None, JACCARD),
+    );
+    let sums = DynamicsSums {
+        units: kept.trace.finish(),
+        ..DynamicsSums::new(vec![layer as u32], steps, len)
+    };
+    both_masked(record, about, &sums)
+}
+
+/// The states the passes ran on are the recorded ones.
+fn states(
+    record: &mut Recorder<'_>,
+    runs: &GenerateRuns<'_>,
+    name: &str,
+    kept: &Kept<'_>,
+    steps: usize,
+) -> Result<(), Failed> {
+    let want = runs.tensors.integers(&format!("{name}.states"))?;
+    let per_state: usize = want.shape.iter().skip(1).product();
+    let first = Array {
+        shape: [&[steps], &want.shape[1..]].concat(),
+        data: want.data.iter().take(steps * per_state).copied().collect(),
+    };
+    let got = Array {
+        shape: first.shape.clone(),
+        data: kept.states.iter().flat_map(|grid| grid.tokens().to_vec()).collect(),
+    };
+    record.compared(
+        "trace/states",
+        Tolerance::EXACT,
+        compare::integers(&got, &first, None),
+    );
+    Ok(())
+}
+
+/// The mean change over positions masked before and after each step (Eq. 20), from the sums that the bench keeps.
+fn both_masked(
+    record: &mut Recorder<'_>,
+    about: &Value,
+    sums: &DynamicsSums,
+) -> Result<(), Failed> {
+    let Some(want) = about
+        .get("mean_jaccard_both_masked")
+        .and_then(Value::as_array)
+    else {
+        return Ok(());
+    };
+    let asked: Vec<_> = (1..sums.n_steps)
+        .map(|k| (Metric::JaccardPre, View::Layer(0), Cut::Steps { first: k, end: k + 1 }))
+        .collect();
+    if asked.len() != want.len() {
+        let message = format!("{} steps of the run, {} recorded means", asked.len(), want.len());
+        return Err(message.into());
+    }
+    let bootstrap = Bootstrap {
+        resamples: 0,
+        seed: 0,
+    };
+    for (step, (want, got)) in want.iter().zip(sums.estimates(&asked, bootstrap)?).enumerate() {
+        record.compared(
+            &format!("trace/mean_jaccard_both_masked.{step}"),
+            JACCARD,
+            compare::scalar(got.estimate.value, want.as_f64(), JACCARD),
+        );
+    }
+    Ok(())
 }

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::{Sink, options, unreadable};
 use crate::{
     generate::{
-        AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
+        AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling, SamplingRule,
         StepReport, autoregress, continuations, denoise,
     },
     plugin::{Model, Objective, Registry},
-    run::{CellError, sampling_rule},
+    run::CellError,
     text::{ChatMessage, ExpectedIds, TextCodec},
 };
 
@@ -112,7 +112,7 @@ fn continue_prompt(
         temperature: job.temperature,
         top_p: job.top_p,
         top_k: job.top_k.map(|k| k as usize),
-        rule: sampling_rule(model)?,
+        rule: SamplingRule::of(model.info()?),
     };
     let observer: Option<&mut dyn Observer> = if job.show_steps { Some(steps) } else { None };
     let max_new_tokens = job.max_new_tokens as usize;

@@ -16,7 +16,7 @@ use crate::{
         AutoregressRequest, DenoiseRequest, OrderDraws, Sampling, SamplingRule, Steering,
         autoregress, continuations, denoise, plan_batches,
     },
-    plugin::{Model, Objective, Remasker, Sae, SteeringPolicy},
+    plugin::{Model, Remasker, Sae, SteeringPolicy},
     text::TextCodec,
 };
 
@@ -211,7 +211,7 @@ fn run_batch(
         temperature: generation.temperature,
         top_p: Some(generation.top_p),
         top_k: None,
-        rule: sampling_rule(model)?,
+        rule: SamplingRule::of(model.info()?),
     };
     let max_new_tokens = generation.max_new_tokens as usize;
     let generated = match remasker {
@@ -247,16 +247,6 @@ fn run_batch(
         )?,
     };
     Ok(generated)
-}
-
-/// How a family's sampler filters logits.
-pub(crate) fn sampling_rule(model: &Model) -> Result<SamplingRule, CellError> {
-    let info = model.info()?;
-    Ok(match (info.objective, info.logit_offset) {
-        (Objective::Autoregressive, _) => SamplingRule::TopKFirst,
-        (Objective::MaskedDiffusion, 0) => SamplingRule::Noise,
-        (Objective::MaskedDiffusion, _) => SamplingRule::NucleusFirst,
-    })
 }
 
 fn encode(codec: &TextCodec, text: &str) -> Result<Vec<i64>, CellError> {

@@ -4,6 +4,7 @@
 //! parameters and the outputs of earlier cells, and nothing else, so that a cell's value depends on its key alone.
 
 mod assets;
+mod decoding;
 mod error;
 mod explain;
 mod features;
@@ -15,6 +16,7 @@ mod memory;
 mod perplexity;
 
 mod prompts;
+mod questions;
 mod rollout;
 mod score;
 mod serve;
@@ -24,7 +26,6 @@ mod shard;
 mod windows;
 
 pub use error::CellError;
-pub(crate) use generate::sampling_rule;
 pub use serve::serve;
 
 pub use session::{Progress, Session};

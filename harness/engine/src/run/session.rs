@@ -122,6 +122,7 @@ impl Session {
                 )?)
             }
             Stage::Rollout => json(&self.rollout(&cell.params()?, progress)?),
+            Stage::Decoding => json(&self.decoding(&cell.params()?, progress)?),
             Stage::Fidelity => Err(CellError::Invalid(
                 "fidelity cells are run together, by themselves".to_owned(),
             )),

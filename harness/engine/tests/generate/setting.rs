@@ -6,7 +6,7 @@ use std::{
 };
 
 use harness_engine::{
-    generate::{GenerateError, Generated, Observer, StepReport, TokenGrid, Wants},
+    generate::{GenerateError, Generated, Observer, ResidualReport, StepReport, TokenGrid, Wants},
     plugin::{LoadOptions, Model, ModelInfo, Registry, Sae},
 };
 use serde_json::{Value, json};
@@ -160,13 +160,17 @@ impl Observer for Watch {
         self.wants.clone()
     }
 
+    fn residual(&mut self, report: &ResidualReport<'_>) -> Result<(), GenerateError> {
+        self.captured.resize_with(report.step + 1, Vec::new);
+        self.captured[report.step].push(report.resid.copy());
+        Ok(())
+    }
+
     fn step(&mut self, report: &StepReport<'_>) -> Result<(), GenerateError> {
         if self.states.is_empty() {
             self.states.push(report.before.clone());
         }
         self.states.push(report.after.clone());
-        self.captured
-            .push(report.captured.iter().map(|c| c.resid.copy()).collect());
         if let Some(s) = report.steered {
             self.steered
                 .push([s.before.copy(), s.coeff.copy(), s.after.copy()]);

@@ -1,4 +1,8 @@
-use super::settings::{DocumentSettings, GridSettings, RolloutSettings, SteeringSettings};
+use harness_core::dynamics::Metric;
+
+use super::settings::{
+    DecodingSettings, DocumentSettings, GridSettings, RolloutSettings, SteeringSettings,
+};
 
 /// What is done for a row of a bench; decides which settings it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,6 +13,8 @@ pub enum RowKind {
     Documents,
     /// SAEs are spliced into passes over continuations of prompts.
     Rollouts,
+    /// Questions are answered in several decoding orders, with features followed in every pass.
+    Decoding,
     /// SAE sets are listed as their files are; nothing is run.
     Catalogue,
 }
@@ -32,6 +38,14 @@ pub enum TableKind {
     Ev,
     /// Both by target model and source of the SAE (Fig. 6, Fig. 12).
     Transfer,
+    /// Feature dynamics and accuracy of decoding orders (decoding-order).
+    Decoding,
+    /// Stability before decoding (Fig. 4).
+    Stability,
+    /// Drift after decoding (Fig. 5).
+    Drift,
+    /// The most active latent: lock rate and flips (Fig. 11).
+    Top1,
     /// What SAE sets are (Table 1).
     Table1,
     /// What training SAE sets took (Table 3).
@@ -40,10 +54,11 @@ pub enum TableKind {
 
 impl RowKind {
     /// All kinds.
-    pub const ALL: [RowKind; 4] = [
+    pub const ALL: [RowKind; 5] = [
         RowKind::Steering,
         RowKind::Documents,
         RowKind::Rollouts,
+        RowKind::Decoding,
         RowKind::Catalogue,
     ];
 
@@ -53,6 +68,7 @@ impl RowKind {
             RowKind::Steering => "steering",
             RowKind::Documents => "grid",
             RowKind::Rollouts => "rollout",
+            RowKind::Decoding => "decoding",
             RowKind::Catalogue => "catalogue",
         }
     }
@@ -63,6 +79,7 @@ impl RowKind {
             RowKind::Steering => [SteeringSettings::FIELDS, &[]],
             RowKind::Documents => [GridSettings::FIELDS, DocumentSettings::FIELDS],
             RowKind::Rollouts => [GridSettings::FIELDS, RolloutSettings::FIELDS],
+            RowKind::Decoding => [DecodingSettings::FIELDS, &[]],
             RowKind::Catalogue => [&[], &[]],
         };
         lists.into_iter().flatten().copied()
@@ -76,7 +93,7 @@ impl RowKind {
 
 impl TableKind {
     /// Names in bench files.
-    pub(super) const NAMES: [(&'static str, TableKind); 10] = [
+    pub(super) const NAMES: [(&'static str, TableKind); 14] = [
         ("mean_over_k", TableKind::MeanOverK),
         ("by_k", TableKind::ByK),
         ("variants", TableKind::Variants),
@@ -85,6 +102,10 @@ impl TableKind {
         ("delta", TableKind::Delta),
         ("ev", TableKind::Ev),
         ("transfer", TableKind::Transfer),
+        ("decoding", TableKind::Decoding),
+        ("stability", TableKind::Stability),
+        ("drift", TableKind::Drift),
+        ("top1", TableKind::Top1),
         ("table1", TableKind::Table1),
         ("table3", TableKind::Table3),
     ];
@@ -97,13 +118,35 @@ impl TableKind {
                 RowKind::Documents
             }
             TableKind::Rollouts => RowKind::Rollouts,
+            TableKind::Decoding | TableKind::Stability | TableKind::Drift | TableKind::Top1 => {
+                RowKind::Decoding
+            }
             TableKind::Table1 | TableKind::Table3 => RowKind::Catalogue,
         }
     }
 
-    /// Whether it is a figure of a grid bench.
+    /// Whether it is a figure of another bench: of a grid or of decoding orders.
     pub const fn is_figure(self) -> bool {
-        matches!(self, TableKind::Delta | TableKind::Ev | TableKind::Transfer)
+        matches!(
+            self,
+            TableKind::Delta
+                | TableKind::Ev
+                | TableKind::Transfer
+                | TableKind::Stability
+                | TableKind::Drift
+                | TableKind::Top1
+        )
+    }
+
+    /// Metrics of the feature dynamics that it shows.
+    pub fn dynamics(self) -> &'static [Metric] {
+        match self {
+            TableKind::Decoding => &Metric::ALL,
+            TableKind::Stability => &[Metric::JaccardPre],
+            TableKind::Drift => &[Metric::DriftPost],
+            TableKind::Top1 => &[Metric::LockRate, Metric::FlipCount],
+            _ => &[],
+        }
     }
 
     /// Whether it can be derived from rows of a kind.

@@ -93,7 +93,7 @@ fn limit(root: &Table<'_, '_>, kinds: &[RowKind]) -> Option<u32> {
 
 /// The value of an option as TOML: lists without brackets, texts without quotes.
 fn toml_value(key: &str, value: &str) -> String {
-    const TEXTS: [&str; 9] = [
+    const TEXTS: [&str; 12] = [
         "token_scope",
         "order",
         "judge",
@@ -103,11 +103,14 @@ fn toml_value(key: &str, value: &str) -> String {
         "documents",
         "text_field",
         "prompt_field",
+        "question_field",
+        "answer_field",
+        "preset",
     ];
     let quote = |text: &str| serde_json::Value::from(text.trim()).to_string();
     match key {
         "layers" | "k" => format!("[{value}]"),
-        "metrics" | "measures" | "rows" => format!(
+        "metrics" | "measures" | "rows" | "orders" => format!(
             "[{}]",
             value.split(',').map(quote).collect::<Vec<_>>().join(", ")
         ),

@@ -1,6 +1,9 @@
 use std::ops::Range;
 
-use harness_core::suggest;
+use harness_core::{
+    suggest,
+    task::preset::{self, Preset},
+};
 
 use super::RowKind;
 use crate::{
@@ -140,6 +143,26 @@ patch! {
     prompt_tokens: u32 = |t: &Table<'_, '_>, key| t.u32(key, 1..1 << 20),
     /// Render prompts with the checkpoint's chat template, as a user's message.
     chat: bool = |t: &Table<'_, '_>, key| t.boolean(key),
+    /// Decoding orders that are compared.
+    orders: Vec<String> = |t: &Table<'_, '_>, key| t.string_list(key),
+    /// Latents of a set whose overlap is measured.
+    k_set: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
+    /// Bins of the curves over normalised progress.
+    bins: u32 = |t: &Table<'_, '_>, key| t.u32(key, 1..10_001),
+    /// Also by generated position.
+    by_position: bool = |t: &Table<'_, '_>, key| t.boolean(key),
+    /// Follow a row only until a stop token is among its decoded ones.
+    until_stop: bool = |t: &Table<'_, '_>, key| t.boolean(key),
+    /// Questions answered.
+    n_questions: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
+    /// Questions of a cell.
+    shard_questions: u32 = |t: &Table<'_, '_>, key| t.u32(key, 1..4097),
+    /// How questions are put.
+    preset: Preset = preset,
+    /// Field of the question files that holds the question.
+    question_field: String = |t: &Table<'_, '_>, key| t.string(key),
+    /// Field of the question files that holds the worked answer.
+    answer_field: String = |t: &Table<'_, '_>, key| t.string(key),
 }
 
 complete! {
@@ -261,6 +284,51 @@ complete! {
     optional {}
 }
 
+complete! {
+    /// Settings of a row of the decoding-order bench.
+    DecodingSettings {
+        /// Active budgets of the SAEs: one.
+        k: Vec<u32>,
+        /// Decoding orders that are compared.
+        orders: Vec<String>,
+        /// Latents of a set whose overlap is measured.
+        k_set: u32,
+        /// Bins of the curves over normalised progress.
+        bins: u32,
+        /// Also by generated position.
+        by_position: bool,
+        /// Follow a row only until a stop token is among its decoded ones.
+        until_stop: bool,
+        /// Questions answered.
+        n_questions: u32,
+        /// Questions of a cell.
+        shard_questions: u32,
+        /// How questions are put.
+        preset: Preset,
+        /// Field of the question files that holds the question.
+        question_field: String,
+        /// Field of the question files that holds the worked answer.
+        answer_field: String,
+        /// Tokens of a prompt at most.
+        prompt_tokens: u32,
+        /// Denoising steps.
+        dlm_steps: u32,
+        /// Tokens after the prompt.
+        max_new_tokens: u32,
+        /// Sampling temperature.
+        temperature: f64,
+        /// Nucleus.
+        top_p: f64,
+        /// Seed of all draws.
+        seed: u64,
+        /// Bootstrap resamples of standard errors.
+        resamples: u32,
+        /// SAE architecture.
+        architecture: String,
+    }
+    optional {}
+}
+
 /// All settings of a row.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(untagged)]
@@ -285,6 +353,8 @@ pub enum Settings {
         #[serde(flatten)]
         text: RolloutSettings,
     },
+    /// Of the decoding-order bench.
+    Decoding(Box<DecodingSettings>),
 }
 
 impl Settings {
@@ -310,6 +380,9 @@ impl Settings {
                 let (grid, text) = both(grid(), RolloutSettings::complete(patch, origin))?;
                 Settings::Rollouts { grid, text }
             }
+            RowKind::Decoding => {
+                Settings::Decoding(Box::new(DecodingSettings::complete(patch, origin)?))
+            }
             RowKind::Catalogue => return Ok(None),
         }))
     }
@@ -319,6 +392,7 @@ impl Settings {
         match self {
             Settings::Steering(set) => &set.k,
             Settings::Documents { grid, .. } | Settings::Rollouts { grid, .. } => &grid.k,
+            Settings::Decoding(set) => &set.k,
         }
     }
 
@@ -329,13 +403,14 @@ impl Settings {
             Settings::Documents { grid, .. } | Settings::Rollouts { grid, .. } => {
                 &grid.architecture
             }
+            Settings::Decoding(set) => &set.architecture,
         }
     }
 
     /// Those of every grid bench.
     pub fn grid(&self) -> Option<&GridSettings> {
         match self {
-            Settings::Steering(_) => None,
+            Settings::Steering(_) | Settings::Decoding(_) => None,
             Settings::Documents { grid, .. } | Settings::Rollouts { grid, .. } => Some(grid),
         }
     }
@@ -378,6 +453,18 @@ fn is_had(table: &Table<'_, '_>, kinds: &[RowKind], name: &'static str) -> bool 
 
 fn rate(table: &Table<'_, '_>, key: &'static str) -> Option<f64> {
     table.number(key, "above 0 and at most 1", |t| t > 0.0 && t <= 1.0)
+}
+
+/// A preset by name, with its version or without.
+fn preset(table: &Table<'_, '_>, key: &'static str) -> Option<Preset> {
+    let name = table.string(key)?;
+    match preset::preset(&name) {
+        Ok(preset) => Some(preset),
+        Err(error) => {
+            table.problem_at(key, error.to_string(), "");
+            None
+        }
+    }
 }
 
 /// What may be measured, as a list of names; `none` stands for an empty list on the command line.

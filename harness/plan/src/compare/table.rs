@@ -9,7 +9,7 @@ use harness_core::suggest;
 use crate::exit;
 
 /// Columns that name a row in the schemas of this project. What else a table holds is compared.
-const KEY_COLUMNS: [&str; 20] = [
+const KEY_COLUMNS: [&str; 26] = [
     "group",
     "family",
     "model",
@@ -21,7 +21,13 @@ const KEY_COLUMNS: [&str; 20] = [
     "depth",
     "k",
     "order",
+    "order_a",
+    "order_b",
     "step",
+    "bin",
+    "position",
+    "preset",
+    "extraction",
     "amp_factor",
     "dlm_steps",
     "token_scope",

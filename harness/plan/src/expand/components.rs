@@ -74,6 +74,11 @@ impl Components {
                 Settings::Rollouts { text, .. } if is_diffusion => {
                     need("remasker", &text.order, false);
                 }
+                Settings::Decoding(set) => {
+                    for order in &set.orders {
+                        need("remasker", order, false);
+                    }
+                }
                 Settings::Rollouts { .. } | Settings::Documents { .. } => {}
             }
         }

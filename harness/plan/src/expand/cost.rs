@@ -75,24 +75,32 @@ impl Plan {
     }
 }
 
-/// Memory of the most demanding steering row.
+/// Memory of the most demanding row that generates texts.
 pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
     let dtype_bytes = bench.numerics.dtype.bytes();
     let of_row = |row: &ResolvedRow| {
-        let Settings::Steering(set) = &row.settings else {
-            return 0;
+        // Tokens of a row, and whether the SAEs of all layers are held together.
+        let (row_tokens, holds_all) = match &row.settings {
+            Settings::Steering(set) => {
+                let generated = set.max_new_tokens + 16;
+                (generated.max(set.context_length), false)
+            }
+            Settings::Decoding(set) => (set.prompt_tokens + set.max_new_tokens, true),
+            Settings::Documents { .. } | Settings::Rollouts { .. } => return 0,
         };
         let folder = &bench.models[row.model].folder;
         // Weight files hold two bytes a number.
         let weights = folder.weight_bytes / 2 * dtype_bytes;
-        let sae = row
+        let saes = row
             .saes
             .iter()
-            .map(|s| 2 * u64::from(s.d_model) * u64::from(s.d_sae) * 4)
-            .max()
-            .unwrap_or(0);
-        let generated = set.max_new_tokens + 16;
-        let tokens = BATCH_ROWS * u64::from(generated.max(set.context_length));
+            .map(|s| 2 * u64::from(s.d_model) * u64::from(s.d_sae) * 4);
+        let sae: u64 = match holds_all {
+            true => saes.sum(),
+            false => saes.max().unwrap_or(0),
+        };
+        let rows = bench.limits.batch.map_or(BATCH_ROWS, u64::from);
+        let tokens = rows * u64::from(row_tokens);
         let latents = row
             .saes
             .iter()

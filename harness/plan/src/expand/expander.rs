@@ -11,7 +11,7 @@ use super::{
     RowWork, components::Components, cost::memory_bytes,
 };
 use crate::{
-    bench::{RolloutSettings, Settings, SteeringSettings, ViewSpec},
+    bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
     cell::Cell,
     hash::{HashCache, HashError},
     plugin::Discovery,
@@ -52,6 +52,7 @@ pub fn expand(
                 Settings::Documents { .. } | Settings::Rollouts { .. } => {
                     expander.grid(row, sae, &checkpoints)?
                 }
+                Settings::Decoding(set) => expander.decoding(row, set, &checkpoints)?,
             };
             rows.push(planned(row, sae, work));
         }
@@ -212,6 +213,19 @@ pub(super) struct TextsOf<'a> {
     top_p: f64,
     dlm_steps: u32,
     order: &'a str,
+}
+
+impl<'a> TextsOf<'a> {
+    /// Answers of the decoding-order bench in one of its orders.
+    pub(super) fn in_order(set: &'a DecodingSettings, order: &'a str) -> TextsOf<'a> {
+        TextsOf {
+            max_new_tokens: set.max_new_tokens,
+            temperature: set.temperature,
+            top_p: set.top_p,
+            dlm_steps: set.dlm_steps,
+            order,
+        }
+    }
 }
 
 impl<'a> From<&'a SteeringSettings> for TextsOf<'a> {

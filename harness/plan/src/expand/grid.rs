@@ -37,7 +37,7 @@ impl Expander<'_> {
                 grid,
                 vec![self.rollouts(row, grid, text, &models[row.model])?],
             ),
-            Settings::Steering(_) => {
+            Settings::Steering(_) | Settings::Decoding(_) => {
                 let reason = format!("{} is no row of a grid bench", row.row.sae);
                 return Err(PlanError::Nothing { reason });
             }

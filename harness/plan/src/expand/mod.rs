@@ -3,6 +3,7 @@
 
 mod components;
 mod cost;
+mod decoding;
 mod error;
 mod expander;
 mod grid;
@@ -19,7 +20,7 @@ pub use cost::Cost;
 pub use error::PlanError;
 pub use expander::expand;
 pub use group::{GroupWork, Member, PlannedGroup};
-pub use plan::{GridWork, Plan, PlannedRow, RowCells, RowWork, SteeringWork};
+pub use plan::{DecodingWork, GridWork, OrderWork, Plan, PlannedRow, RowCells, RowWork, SteeringWork};
 pub use resolve::{
     BenchRequest, Limits, Origin, ResolvedBench, ResolvedModel, ResolvedRow, resolve,
 };

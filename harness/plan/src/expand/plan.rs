@@ -4,7 +4,7 @@ use harness_core::layer::Depth;
 
 use super::PlannedGroup;
 use crate::{
-    bench::{GridSettings, PaperName, RowKind, SteeringSettings, TableKind, ViewSpec},
+    bench::{DecodingSettings, GridSettings, PaperName, RowKind, SteeringSettings, TableKind, ViewSpec},
     cell::Cell,
     protocol::Sources,
     stages::Stage,
@@ -66,6 +66,8 @@ pub enum RowWork {
     Steering(Box<SteeringWork>),
     /// It is spliced into passes.
     Grid(Box<GridWork>),
+    /// Its latents are followed while questions are answered.
+    Decoding(Box<DecodingWork>),
 }
 
 /// What is done for a row of a steering bench.
@@ -100,6 +102,26 @@ pub struct GridWork {
     pub rollout: Option<String>,
 }
 
+/// What is done for the SAEs of a row of the decoding-order bench, all of them together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodingWork {
+    /// Settings.
+    pub settings: DecodingSettings,
+    /// Layers that are followed, ascending.
+    pub layers: Vec<u32>,
+    /// Orders that are compared.
+    pub orders: Vec<OrderWork>,
+}
+
+/// One decoding order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderWork {
+    /// Its name.
+    pub order: String,
+    /// Key of its cell on each part of the questions.
+    pub parts: Vec<String>,
+}
+
 impl PlannedRow {
     /// Keys of the cells behind it.
     pub fn keys(&self) -> Vec<&str> {
@@ -109,6 +131,10 @@ impl PlannedRow {
                 let keys = work.rollout.iter().chain(&work.shards);
                 keys.map(String::as_str).collect()
             }
+            RowWork::Decoding(work) => {
+                let keys = work.orders.iter().flat_map(|order| &order.parts);
+                keys.map(String::as_str).collect()
+            }
         }
     }
 
@@ -116,15 +142,23 @@ impl PlannedRow {
     pub fn steering(&self) -> Option<&SteeringWork> {
         match &self.work {
             RowWork::Steering(work) => Some(work),
-            RowWork::Grid(_) => None,
+            RowWork::Grid(_) | RowWork::Decoding(_) => None,
         }
     }
 
     /// What is done for it in a grid bench.
     pub fn grid(&self) -> Option<&GridWork> {
         match &self.work {
-            RowWork::Steering(_) => None,
             RowWork::Grid(work) => Some(work),
+            RowWork::Steering(_) | RowWork::Decoding(_) => None,
+        }
+    }
+
+    /// What is done for it in the decoding-order bench.
+    pub fn decoding(&self) -> Option<&DecodingWork> {
+        match &self.work {
+            RowWork::Decoding(work) => Some(work),
+            RowWork::Steering(_) | RowWork::Grid(_) => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 use harness_core::suggest;
 
 use crate::{
-    bench::{BenchSpec, Overrides, Profile, RowKind, RowSpec, Settings, VariantSpec},
+    bench::{BenchSpec, DecodingSettings, Overrides, Profile, RowKind, RowSpec, Settings, VariantSpec},
     config::{ConfigError, Problem},
     expand::PlanError,
     sources::{ModelFolder, SaeFolder, SaeSet},
@@ -34,6 +34,10 @@ pub struct BenchRequest<'a> {
     pub prompts: &'a [PathBuf],
     /// Prompts for embedded models, used when `prompts` and `data` are empty.
     pub zoo_prompts: &'a [PathBuf],
+    /// Questions with gold answers (`--questions`).
+    pub questions: &'a [PathBuf],
+    /// Questions for embedded models, used when `questions` is empty.
+    pub zoo_questions: &'a [PathBuf],
     /// The pool of prefixes.
     pub prefixes: &'a [String],
     /// The profile of all rows; `None` decides for each row by its model.
@@ -132,6 +136,7 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
             resolver.row(row, &mut rows);
         }
     }
+    resolver.check_models_once(&rows);
     ConfigError::check(resolver.problems)?;
     if !resolver.sources.is_empty() {
         return Err(PlanError::Sources(resolver.sources));
@@ -226,6 +231,20 @@ impl Resolver<'_> {
         }
     }
 
+    /// Rows of results of a decoding bench name the model and not the SAE set.
+    fn check_models_once(&mut self, rows: &[ResolvedRow]) {
+        let decoding = || rows.iter().filter(|row| row.row.kind == RowKind::Decoding);
+        let twice = decoding().enumerate().find_map(|(i, row)| {
+            let other = decoding().take(i).find(|other| other.model == row.model)?;
+            Some((row.row.model.clone(), other.row.sae.clone(), row.row.sae.clone()))
+        });
+        if let Some((model, a, b)) = twice {
+            let origin = self.request.spec.origin.clone();
+            let message = format!("{model} is followed with two SAE sets, {a} and {b}");
+            self.problem(&origin, message, format!("choose one with --rows {model}/{a}"));
+        }
+    }
+
     fn row(&mut self, row: &RowSpec, rows: &mut Vec<ResolvedRow>) {
         let request = self.request;
         let Some(model) = self.model(&row.model) else {
@@ -304,7 +323,7 @@ impl Resolver<'_> {
         self.check_settings(row, model, &settings);
         let scorer = match &settings {
             Settings::Steering(set) => Some(self.model(&set.scorer)?),
-            Settings::Documents { .. } | Settings::Rollouts { .. } => None,
+            Settings::Documents { .. } | Settings::Rollouts { .. } | Settings::Decoding(_) => None,
         };
         let data = self.data(row, profile, model)?;
         let saes = self.saes(row, profile, model, set, settings.k());
@@ -335,6 +354,9 @@ impl Resolver<'_> {
                 self.problem(&origin, message, format!("the pool has {pool} prefixes"));
             }
         }
+        if let Settings::Decoding(set) = settings {
+            self.check_decoding(row, model, set);
+        }
         if let Some(grid) = settings.grid() {
             if grid.t_min > grid.t_max {
                 let message = format!("`t_min` is {}, above `t_max` {}", grid.t_min, grid.t_max);
@@ -348,6 +370,33 @@ impl Resolver<'_> {
                 let hint = "config.json of a masked-diffusion model names its mask_token_id";
                 self.problem(&origin, message, hint);
             }
+        }
+    }
+
+    fn check_decoding(&mut self, row: &RowSpec, model: usize, set: &DecodingSettings) {
+        let origin = self.request.spec.origin.clone();
+        if set.k.len() != 1 {
+            let message = format!("`k` has {} values: a decoding bench follows one SAE a layer", set.k.len());
+            self.problem(&origin, message, "choose one with --k");
+        }
+        if set.orders.is_empty() {
+            let hint = "name decoding orders; `harness list plugins` shows those there are";
+            self.problem(&origin, "`orders` is empty".to_owned(), hint);
+        }
+        if let Some(order) = (set.orders.iter().enumerate())
+            .find(|(i, order)| set.orders[..*i].contains(order))
+            .map(|(_, order)| order)
+        {
+            self.problem(&origin, format!("`orders` names `{order}` twice"), "");
+        }
+        if !self.models[model].folder.is_diffusion {
+            let message = format!("{} has no masks, and so no decoding order", row.model);
+            let hint = "config.json of a masked-diffusion model names its mask_token_id";
+            self.problem(&origin, message, hint);
+        }
+        if set.dlm_steps < 2 {
+            let message = "`dlm_steps` is 1: what changes from step to step needs two".to_owned();
+            self.problem(&origin, message, "");
         }
     }
 
@@ -440,6 +489,9 @@ impl Resolver<'_> {
 
     fn data(&mut self, row: &RowSpec, profile: Profile, model: usize) -> Option<Vec<PathBuf>> {
         let request = self.request;
+        if row.kind == RowKind::Decoding {
+            return self.questions(row, profile, model);
+        }
         let is_rollout = row.kind == RowKind::Rollouts;
         let (own, zoo) = match is_rollout {
             true => (request.prompts, request.zoo_prompts),
@@ -460,7 +512,7 @@ impl Resolver<'_> {
                     "text to be measured on",
                     "give held-out text with --data FILE (jsonl, jsonl.gz, jsonl.zst, parquet or plain text)",
                 ),
-                RowKind::Steering | RowKind::Catalogue => (
+                RowKind::Steering | RowKind::Decoding | RowKind::Catalogue => (
                     "--data",
                     "text for its activation pass",
                     "give held-out text with --data FILE (jsonl, jsonl.gz or plain text)",
@@ -471,6 +523,21 @@ impl Resolver<'_> {
             return None;
         }
         Some(zoo.to_vec())
+    }
+
+    /// Files of questions. Text given with `--data` holds none.
+    fn questions(&mut self, row: &RowSpec, profile: Profile, model: usize) -> Option<Vec<PathBuf>> {
+        let request = self.request;
+        if !request.questions.is_empty() {
+            return Some(request.questions.to_vec());
+        }
+        if profile == Profile::Real && self.models[model].origin == Origin::Given {
+            let message = format!("`{}` needs questions to answer", row.model);
+            let hint = "give GSM8K's test.jsonl (or parquet, with fields `question` and `answer`) with --questions FILE";
+            self.problem("--questions", message, hint);
+            return None;
+        }
+        Some(request.zoo_questions.to_vec())
     }
 
     /// Index of a model, read on first use. A model that cannot be read is reported once.

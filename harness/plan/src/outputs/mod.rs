@@ -1,8 +1,10 @@
 //! What the stages leave in the store. A missing value is `null` with a reason beside it, never 0 or -1.
 
+mod decoding;
 mod fidelity;
 mod steering;
 
+pub use decoding::{Answer, DecodingOutput};
 pub use fidelity::{FidelityOutput, Rollout, RolloutOutput};
 pub use steering::{
     Context, Estimate, ExplainOutput, Explanation, Feature, FeatureScore, FeaturesOutput,

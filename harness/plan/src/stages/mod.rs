@@ -18,10 +18,14 @@
 //! ```
 //! Fidelity cells of one group (the same model, text and masks) are run together: they share the clean pass and all
 //! blocks below the insertion points.
+//!
+//! Decoding orders ([`decoding`]): one cell `decoding` for each order and part of the questions; it reads no other.
 
+pub mod decoding;
 pub mod fidelity;
 pub mod steering;
 
+pub use decoding::{DecodingParams, QuestionsRef};
 pub use fidelity::{
     Corruption, DocumentPolicy, FidelityParams, GridText, Measures, RolloutParams, ShardRef,
 };
@@ -57,11 +61,13 @@ pub enum Stage {
     Rollout,
     /// [`FidelityParams`] → [`crate::outputs::FidelityOutput`]; inputs: none, or one rollout cell.
     Fidelity,
+    /// [`DecodingParams`] → [`crate::outputs::DecodingOutput`]; inputs: none.
+    Decoding,
 }
 
 impl Stage {
     /// All stages, in an order in which every stage follows those it reads.
-    pub const ALL: [Stage; 9] = [
+    pub const ALL: [Stage; 10] = [
         Stage::Features,
         Stage::Explain,
         Stage::Baseline,
@@ -71,6 +77,7 @@ impl Stage {
         Stage::Score,
         Stage::Rollout,
         Stage::Fidelity,
+        Stage::Decoding,
     ];
 
     /// Its name in cells and messages.
@@ -85,6 +92,7 @@ impl Stage {
             Stage::Score => "score",
             Stage::Rollout => "rollout",
             Stage::Fidelity => "fidelity",
+            Stage::Decoding => "decoding",
         }
     }
 
@@ -103,6 +111,7 @@ impl Stage {
                 | Stage::Perplexity
                 | Stage::Rollout
                 | Stage::Fidelity
+                | Stage::Decoding
         )
     }
 }

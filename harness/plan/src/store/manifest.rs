@@ -45,6 +45,9 @@ pub struct RunManifest {
     /// What the grid passes of this run took; `None` without any.
     #[serde(default)]
     pub grid: Option<GridSummary>,
+    /// What answering questions took in this run; `None` without any.
+    #[serde(default)]
+    pub decoding: Option<DecodingSummary>,
     /// Seconds since 1970, UTC.
     pub started_unix: u64,
     /// Seconds since 1970, UTC; `None` while it runs or when it was killed.
@@ -120,6 +123,9 @@ pub struct GridSummary {
 impl GridSummary {
     /// The summary of counters; `None` when no batch of a grid was run.
     pub fn of(counters: &Counters) -> Option<GridSummary> {
+        if counters.denoising_steps > 0 {
+            return None;
+        }
         let phases = &counters.phases;
         let load_seconds = phases.load + phases.data;
         let seconds = phases.clean
@@ -144,6 +150,42 @@ impl GridSummary {
             fraction_of_peak: peak_flops
                 .filter(|_| seconds > 0.0)
                 .map(|peak| counters.flops / (seconds * peak)),
+            peak_bytes: counters.peak_bytes,
+        })
+    }
+}
+
+/// What answering questions while following their features took together, from its counters. Everything is read off the passes that
+/// generate: `block_passes_per_batch` is `steps_per_batch` × the blocks of the model, with nothing run again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecodingSummary {
+    /// Batches of questions.
+    pub batches: u64,
+    /// Denoising steps of a batch: the mean over batches.
+    pub steps_per_batch: f64,
+    /// Block passes of a batch: the mean over batches.
+    pub block_passes_per_batch: f64,
+    /// Answers generated.
+    pub answers: u64,
+    /// Rows through SAEs: steps × generated positions × layers.
+    pub sae_rows: u64,
+    /// Seconds of all workers together.
+    pub seconds: f64,
+    /// Largest resident memory of a worker, in bytes.
+    pub peak_bytes: u64,
+}
+
+impl DecodingSummary {
+    /// The summary of counters; `None` when no features were followed.
+    pub fn of(counters: &Counters) -> Option<DecodingSummary> {
+        let batches = counters.batches as f64;
+        (counters.denoising_steps > 0).then(|| DecodingSummary {
+            batches: counters.batches,
+            steps_per_batch: counters.denoising_steps as f64 / batches,
+            block_passes_per_batch: counters.batch_block_passes as f64 / batches,
+            answers: counters.generations,
+            sae_rows: counters.sae_rows,
+            seconds: counters.seconds,
             peak_bytes: counters.peak_bytes,
         })
     }
@@ -211,6 +253,21 @@ mod tests {
         assert_eq!(grid.block_passes_per_batch, 520.0);
         assert_eq!((grid.seconds, grid.fraction_of_peak), (2.0, Some(0.75)));
         assert_eq!(grid.load_seconds, 7.0);
+    }
+
+    #[test]
+    fn a_summary_of_answers() {
+        let counters = Counters {
+            batches: 4,
+            batch_block_passes: 4 * 40 * 8,
+            denoising_steps: 4 * 40,
+            ..Counters::default()
+        };
+        let decoding = DecodingSummary::of(&counters).unwrap();
+        assert_eq!(decoding.steps_per_batch, 40.0);
+        assert_eq!(decoding.block_passes_per_batch, 320.0);
+        assert_eq!(GridSummary::of(&counters), None);
+        assert_eq!(DecodingSummary::of(&Counters::default()), None);
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 mod catalogue;
 mod columns;
+mod columns_decoding;
+mod decoding;
 mod grid;
 mod paper;
 mod print;
+mod print_decoding;
 mod print_grid;
 mod rows;
 #[cfg(test)]
@@ -19,6 +22,10 @@ pub use columns::{
     GRID_COLUMNS, STEERING_COLUMNS, TABLE2_COLUMNS, TABLE4_COLUMNS, grid_csv, steering_csv,
     table2_csv, table4_csv,
 };
+pub use columns_decoding::{
+    ACCURACY_COLUMNS, CURVE_COLUMNS, PAIRED_COLUMNS, POSITION_COLUMNS, STEP_COLUMNS, SUMMARY_COLUMNS,
+};
+pub use decoding::DecodingTables;
 pub use grid::Coverage;
 pub use paper::{PaperScores, paper_ev, paper_table2, paper_table4_minutes};
 pub use print::print_tables;
@@ -28,8 +35,14 @@ pub use wide::{DELTA_COLUMNS, EV_COLUMNS, TRANSFER_COLUMNS, wide_csv};
 
 use std::path::PathBuf;
 
+use harness_core::record::DynamicsRow;
+
+use columns_decoding::{
+    accuracy_csv, curves_csv, paired_csv, positions_csv, steps_csv, summary_csv,
+};
+
 use crate::{
-    bench::TableKind,
+    bench::{TableKind, ViewSpec},
     expand::Plan,
     store::{Store, StoreError},
 };
@@ -72,16 +85,59 @@ pub fn write_csv(
             let rows = [derived.grid.as_slice(), &derived.rollouts].concat();
             paths.push(store.write_file(&format!("{name}.csv"), grid_csv(&rows).as_bytes())?);
         }
+        TableKind::Decoding => paths.extend(write_decoding(name, &derived.decoding, store)?),
         // Figures are views, and catalogue benches have no plan.
         TableKind::Delta
         | TableKind::Ev
         | TableKind::Transfer
+        | TableKind::Stability
+        | TableKind::Drift
+        | TableKind::Top1
         | TableKind::Table1
         | TableKind::Table3 => {}
     }
     for view in &plan.views {
-        let text = wide_csv(view, plan, derived);
-        paths.push(store.write_file(&format!("{}.csv", view.name), text.as_bytes())?);
+        if view.table.dynamics().is_empty() {
+            let text = wide_csv(view, plan, derived);
+            paths.push(store.write_file(&format!("{}.csv", view.name), text.as_bytes())?);
+            continue;
+        }
+        let is_shown = |row: &&DynamicsRow| is_shown(view, row);
+        let tables = &derived.decoding;
+        for (file, text) in [
+            (view.name.clone(), steps_csv(tables.steps.iter().filter(is_shown))),
+            (format!("{}_curves", view.name), curves_csv(tables.curves.iter().filter(is_shown))),
+        ] {
+            paths.push(store.write_file(&format!("{file}.csv"), text.as_bytes())?);
+        }
     }
     Ok(paths)
+}
+
+/// Whether a figure of the decoding-order bench shows a row.
+pub(crate) fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
+    let is_metric = (view.table.dynamics().iter()).any(|metric| metric.name() == row.metric);
+    is_metric && view.rows.iter().any(|id| id.model == row.model)
+}
+
+fn write_decoding(
+    name: &str,
+    tables: &DecodingTables,
+    store: &Store,
+) -> Result<Vec<PathBuf>, StoreError> {
+    let mut files = vec![
+        (name.to_owned(), steps_csv(tables.steps.iter())),
+        (format!("{name}_curves"), curves_csv(tables.curves.iter())),
+        (format!("{name}_summary"), summary_csv(&tables.summary)),
+        ("accuracy".to_owned(), accuracy_csv(&tables.accuracy)),
+        ("accuracy_paired".to_owned(), paired_csv(&tables.paired)),
+    ];
+    if !tables.positions.is_empty() {
+        let text = positions_csv(&tables.positions);
+        files.insert(2, (format!("{name}_by_position"), text));
+    }
+    files
+        .into_iter()
+        .map(|(file, text)| store.write_file(&format!("{file}.csv"), text.as_bytes()))
+        .collect()
 }

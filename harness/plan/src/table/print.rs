@@ -6,9 +6,13 @@ use harness_core::{
 use super::{
     Align::{Left, Right},
     Derived, Style, TextTable, paper_table2, paper_table4_minutes,
+    print_decoding::print_decoding,
     print_grid::print_grid,
 };
-use crate::{bench::TableKind, expand::Plan};
+use crate::{
+    bench::{RowKind, TableKind},
+    expand::Plan,
+};
 
 /// The table of a bench as text: ours with standard errors and n, beside the paper's numbers where it prints some.
 pub fn print_tables(plan: &Plan, derived: &Derived, style: Style) -> String {
@@ -16,6 +20,7 @@ pub fn print_tables(plan: &Plan, derived: &Derived, style: Style) -> String {
         TableKind::MeanOverK => table2(plan, derived),
         TableKind::ByK => by_k(derived),
         TableKind::Variants => table4(derived),
+        kind if kind.kind() == RowKind::Decoding => return print_decoding(plan, derived, style),
         _ => return print_grid(plan, derived, style),
     };
     let title = if style == Style::Markdown {

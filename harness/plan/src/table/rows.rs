@@ -6,7 +6,7 @@ use harness_core::{
     steering::{MeanScore, mean_of_estimates},
 };
 
-use super::{Coverage, grid};
+use super::{Coverage, DecodingTables, decoding, grid};
 use crate::{
     bench::{RowKind, TableKind},
     expand::{Plan, PlannedRow, RowWork, SteeringWork},
@@ -30,6 +30,8 @@ pub struct Derived {
     pub rollouts: Vec<GridRow>,
     /// What the values of a grid bench rest on, one for each SAE.
     pub coverage: Vec<Coverage>,
+    /// Of the decoding-order bench.
+    pub decoding: DecodingTables,
 }
 
 /// Derive rows from what the store holds; cells that are not done give rows without numbers and with a status.
@@ -37,7 +39,10 @@ pub struct Derived {
 /// # Errors
 /// When the store cannot be read, or an output is not what its stage leaves.
 pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
-    let mut derived = Derived::default();
+    let mut derived = Derived {
+        decoding: decoding::tables(plan, store)?,
+        ..Derived::default()
+    };
     for row in &plan.rows {
         let work = match &row.work {
             RowWork::Steering(work) => work,
@@ -50,6 +55,7 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
                 derived.coverage.push(coverage);
                 continue;
             }
+            RowWork::Decoding(_) => continue,
         };
         let numbers = numbers(work, store)?;
         if plan.table == TableKind::Variants {

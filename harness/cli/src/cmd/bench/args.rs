@@ -17,6 +17,7 @@ use crate::{
 
 const BUDGET: &str = "Budget";
 const GRID: &str = "Grid benches";
+const DECODING: &str = "Decoding benches";
 const STEERING: &str = "Steering benches";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
@@ -27,6 +28,7 @@ A bench is of one kind. An option that its kind does not have is an error.
   steering   table2, table4, fig9, fig10: texts are steered with features and scored
   grid       fidelity, transfer, fig3, fig7, fig8, fig12: SAEs are spliced into passes over text
   rollout    transfer-rollouts (fig6: this and grid): the same on what the model writes itself
+  decoding   decoding-order, fig4, fig5, fig11: questions are answered in several decoding orders, with features followed
   catalogue  table1, table3: what SAE sets are; nothing is run
 
 Finished cells are kept under --out; the same command continues where it was stopped, and does nothing when all is done.
@@ -37,7 +39,10 @@ Examples:
       --saes dream-mask=/saes/dream-mask --data text.jsonl.gz
   harness bench fidelity --plugins ./plugins --rows dream-mask --layers 1,5 --measures kl,paper_code
   harness bench fidelity --plugins ./plugins --dry-run --memory 16G --batch 4
-  harness bench fig6 --plugins ./plugins --png";
+  harness bench fig6 --plugins ./plugins --png
+  harness bench decoding-order --plugins ./plugins --orders origin,entropy,my-order
+  harness bench decoding-order --plugins ./plugins --model dream-sft=/models/Dream-Instruct-7B \\
+      --saes dream-mask=/saes/dream-mask --questions gsm8k/test.jsonl";
 
 /// Run a bench and print its table beside the paper's.
 #[derive(Args, Debug)]
@@ -95,6 +100,25 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = GRID)]
     pub prompts: Vec<PathBuf>,
 
+    /// Decoding orders that are compared, any remasker by name: origin,topk_margin,entropy
+    #[arg(long, value_name = "LIST", help_heading = DECODING)]
+    orders: Option<String>,
+    /// Questions with worked answers that end in `#### N`: jsonl (also .gz, .zst) or parquet with fields `question` and `answer`
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = DECODING)]
+    pub questions: Vec<PathBuf>,
+    /// Questions asked, a seeded sample
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = DECODING)]
+    n_questions: Option<String>,
+    /// How they are put: chat, few-shot, few-shot-chat or question, with @VERSION or the latest
+    #[arg(long, value_name = "NAME", help_heading = DECODING)]
+    preset: Option<String>,
+    /// Latents of a set whose overlap is measured
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = DECODING)]
+    k_set: Option<String>,
+    /// Values by generated position too
+    #[arg(long, help_heading = DECODING)]
+    by_position: bool,
+
     /// At most so many features for each SAE
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     limit: Option<String>,
@@ -107,10 +131,10 @@ pub struct BenchArgs {
     /// Prefixes for each feature
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     n_prefix: Option<String>,
-    /// Denoising steps, of rollouts too
+    /// Denoising steps, of rollouts and answers too
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     dlm_steps: Option<String>,
-    /// Tokens after each prefix, or each prompt of rollouts
+    /// Tokens after each prefix, each prompt of rollouts, each question
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     max_new_tokens: Option<String>,
     /// Judge of explanations and concepts: lexical, openai, or a plugin's
@@ -186,6 +210,7 @@ impl BenchArgs {
     /// # Errors
     /// All wrong values, and options that a bench of this kind does not have, in one message.
     pub fn overrides(&self, spec: &BenchSpec) -> Result<Overrides, Failure> {
+        let by_position = self.by_position.then(|| "true".to_owned());
         let allow_short = self.allow_short.then(|| "true".to_owned());
         let named = [
             ("--rows", "rows", &self.rows),
@@ -205,6 +230,11 @@ impl BenchArgs {
             ("--max-new-tokens", "max_new_tokens", &self.max_new_tokens),
             ("--judge", "judge", &self.judge),
             ("--judge-model", "judge_model", &self.judge_model),
+            ("--orders", "orders", &self.orders),
+            ("--n-questions", "n_questions", &self.n_questions),
+            ("--preset", "preset", &self.preset),
+            ("--k-set", "k_set", &self.k_set),
+            ("--by-position", "by_position", &by_position),
         ];
         let named = named
             .iter()
@@ -243,6 +273,11 @@ impl BenchArgs {
         };
         let prompts = !self.prompts.is_empty() && !kinds.contains(&RowKind::Rollouts);
         refuse(prompts, "--prompts", "benches on rollouts");
+        let is_decoding = kinds.contains(&RowKind::Decoding);
+        let questions = !self.questions.is_empty() && !is_decoding;
+        refuse(questions, "--questions", "decoding benches");
+        let text = !self.data.is_empty() && is_decoding;
+        refuse(text, "--data", "benches that read text; questions are given with --questions");
         refuse(
             self.memory.is_some() && !is_grid,
             "--memory",

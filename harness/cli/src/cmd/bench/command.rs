@@ -61,6 +61,8 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         zoo_data: &[zoo_text::heldout_path(text_dir)],
         prompts: &args.prompts,
         zoo_prompts: &[zoo_text::prompts_path(text_dir)],
+        questions: &args.questions,
+        zoo_questions: &[zoo_text::questions_path(text_dir)],
         prefixes: &prefixes,
         profile: args.profile(),
         numerics: Numerics {
@@ -110,6 +112,10 @@ fn expanded(bench: &ResolvedBench, plugins: &Discovery, text_dir: &Path) -> Resu
     let own_prompts = zoo_text::prompts_path(text_dir);
     if bench.rows.iter().any(|row| row.data.contains(&own_prompts)) {
         zoo_text::prompts_file(text_dir)?;
+    }
+    let own_questions = zoo_text::questions_path(text_dir);
+    if bench.rows.iter().any(|row| row.data.contains(&own_questions)) {
+        zoo_text::questions_file(text_dir)?;
     }
     let mut hashes = match cache_dir() {
         Some(dir) => HashCache::open(&dir.join("hashes.json")),
@@ -213,6 +219,9 @@ impl Bench<'_> {
             ));
             if let Some(grid) = &manifest.grid {
                 output::talk(&report::grid_line(grid));
+            }
+            if let Some(decoding) = &manifest.decoding {
+                output::talk(&report::decoding_line(decoding));
             }
         }
         if counts.conflicts > 0 {

@@ -3,6 +3,7 @@
 use harness_plan::{
     cell::Cell,
     expand::{Plan, PlannedGroup, RowWork},
+    stages::DecodingParams,
 };
 
 /// `fidelity dream, 24 SAEs, tokens 0 to 20000` for cells that are run together, else as [`cell`].
@@ -23,6 +24,16 @@ pub fn group(group: &PlannedGroup) -> String {
 /// `steer dream-mask layer 4 k 8`, or `baseline dream` for a cell that serves several SAEs.
 pub fn cell(plan: &Plan, cell: &Cell) -> String {
     let stage = &cell.stage;
+    if let Ok(params) = cell.params::<DecodingParams>() {
+        let order = params.generation.denoising.map_or_else(String::new, |d| d.order.name);
+        let questions = params.questions;
+        return format!(
+            "{stage} {} {order}, questions {} to {}",
+            params.model.name,
+            questions.first,
+            questions.first + questions.count
+        );
+    }
     let served: Vec<_> = plan
         .rows
         .iter()
@@ -43,7 +54,7 @@ pub fn cell(plan: &Plan, cell: &Cell) -> String {
                         set.k_scope.map_or_else(String::new, |k| format!(" {k}"))
                     ));
                 }
-                RowWork::Steering(_) => {}
+                RowWork::Steering(_) | RowWork::Decoding(_) => {}
                 RowWork::Grid(_) => {
                     let group = plan.group_of(&cell.key).map(|group| &plan.groups[group]);
                     let text_of = group.map_or("", |group| group.text.as_str());

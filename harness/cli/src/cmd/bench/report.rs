@@ -16,7 +16,7 @@ use harness_plan::{
     protocol::{Failure as CellFailure, FailureKind},
     stages::{PluginRef, SaeRef, Stage},
     store::{
-        CellCounts, GridSummary, ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store,
+        CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store,
     },
 };
 use serde_json::Value;
@@ -47,6 +47,7 @@ pub fn manifest(
             (None, RowKind::Rollouts) => {
                 format!("{} on rollouts of {}", row.row.sae, row.row.model)
             }
+            (None, RowKind::Decoding) => format!("{} in {}", row.row.sae, row.row.model),
             (None, RowKind::Steering | RowKind::Catalogue) => row.row.sae.clone(),
         };
         let value = serde_json::to_value(&row.settings).unwrap_or(Value::Null);
@@ -120,11 +121,18 @@ fn used_plugins(plan: &Plan) -> BTreeSet<String> {
 }
 
 fn saes(plan: &Plan) -> Vec<ManifestSae> {
+    let of_decoding = (plan.cells.iter()).filter(|cell| cell.stage == Stage::Decoding.name());
+    let followed = of_decoding
+        .filter_map(|cell| {
+            serde_json::from_value::<Vec<SaeRef>>(cell.params.get("saes")?.clone()).ok()
+        })
+        .flatten();
     let mut saes: Vec<ManifestSae> = plan
         .cells
         .iter()
         .filter(|cell| [Stage::Features.name(), Stage::Fidelity.name()].contains(&&*cell.stage))
         .filter_map(|cell| serde_json::from_value::<SaeRef>(cell.params.get("sae")?.clone()).ok())
+        .chain(followed)
         .map(|sae| ManifestSae {
             set: sae.set,
             layer: sae.layer,
@@ -143,6 +151,7 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.cells = counts;
     manifest.counters = outcome.counters;
     manifest.grid = GridSummary::of(&outcome.counters);
+    manifest.decoding = DecodingSummary::of(&outcome.counters);
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
 }
@@ -187,6 +196,20 @@ pub fn grid_line(grid: &GridSummary) -> String {
         text.push_str(&format!(", at most {} of memory", bytes(grid.peak_bytes)));
     }
     text
+}
+
+/// What answering questions took, in one line.
+pub fn decoding_line(decoding: &DecodingSummary) -> String {
+    format!(
+        "{} answers in {} batches of {:.0} steps, {:.0} block passes a batch, {} rows through SAEs, {:.1} s of work, at most {} of memory",
+        count(decoding.answers),
+        count(decoding.batches),
+        decoding.steps_per_batch,
+        decoding.block_passes_per_batch,
+        count(decoding.sae_rows),
+        decoding.seconds,
+        bytes(decoding.peak_bytes)
+    )
 }
 
 /// Tell which cells failed and why, and how many could not be run for it.

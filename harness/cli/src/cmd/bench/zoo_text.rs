@@ -8,6 +8,7 @@ use std::{
 
 use harness_data::{Document, Kind, Split, chat_tasks, documents};
 use harness_plan::exit;
+use serde_json::json;
 
 use crate::failure::Failure;
 
@@ -19,6 +20,8 @@ const TRAIN_SEED: u64 = 1;
 const HELDOUT_DOCUMENTS: u64 = 5_000;
 /// Prompts of rollouts, ten times what a table continues.
 const PROMPTS: u64 = 2_000;
+/// Questions of decoding orders, ten times what a table asks.
+const QUESTIONS: usize = 1_000;
 /// Documents of training, about 3,000,000 tokens; `--allow-short` reads them again when they do not last.
 const TRAIN_DOCUMENTS: u64 = 60_000;
 
@@ -49,6 +52,24 @@ pub fn prompts_file(dir: &Path) -> Result<PathBuf, Failure> {
 /// Where [`prompts_file`] puts it.
 pub fn prompts_path(dir: &Path) -> PathBuf {
     let name = format!("{}-{HELDOUT_SEED}-chat.jsonl", Split::Heldout.name());
+    dir.join("text").join(name)
+}
+
+/// The held-out word problems in a folder, written unless they are there, in the fields of GSM8K.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn questions_file(dir: &Path) -> Result<PathBuf, Failure> {
+    let tasks = chat_tasks(Split::Heldout, HELDOUT_SEED, u64::MAX);
+    let lines = tasks.filter(|task| task.answer.is_some()).map(|task| {
+        serde_json::to_vec(&json!({"question": task.prompt, "answer": task.response}))
+    });
+    written(questions_path(dir), lines.take(QUESTIONS))
+}
+
+/// Where [`questions_file`] puts it.
+pub fn questions_path(dir: &Path) -> PathBuf {
+    let name = format!("{}-{HELDOUT_SEED}-questions.jsonl", Split::Heldout.name());
     dir.join("text").join(name)
 }
 

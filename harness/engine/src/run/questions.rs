@@ -1,0 +1,214 @@
+//! The questions of a decoding cell: read from files, sampled, and put as its preset says.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use harness_core::task::{
+    answer::gold,
+    preset::{Preset, Rendered},
+    question::{Question, choose},
+};
+use harness_plan::stages::QuestionsRef;
+
+use super::CellError;
+use crate::{
+    data::{DataOptions, Documents},
+    text::{ChatMessage, TextCodec},
+};
+
+/// The questions of a part of a sample, and what the files hold.
+pub(super) struct Questions {
+    /// In the order of the sample.
+    pub(super) questions: Vec<Question>,
+    /// Questions of the files.
+    pub(super) n_total: u64,
+    /// Rows of the files that hold none.
+    pub(super) n_bad_rows: u64,
+}
+
+impl Questions {
+    /// Reads the part. The files are read twice, once to count, and only the part is held.
+    ///
+    /// # Errors
+    /// Files that cannot be read; fewer questions than the sample takes.
+    pub(super) fn read(files: &[PathBuf], part: &QuestionsRef) -> Result<Self, CellError> {
+        let open = |field: &str, max_bad_rows: f64| {
+            let options = DataOptions {
+                field: field.to_owned(),
+                max_bad_rows,
+                ..DataOptions::default()
+            };
+            Documents::open(files, options)
+        };
+        let mut all = open(&part.question_field, DataOptions::default().max_bad_rows)?;
+        let mut n_total = 0_usize;
+        for document in all.by_ref() {
+            document?;
+            n_total += 1;
+        }
+        let end = part.first as usize + part.count as usize;
+        if end > n_total {
+            return Err(CellError::BadInput(format!(
+                "the data hold {n_total} questions, and the bench asks {end} or more; give more with --questions, or ask fewer \
+                 with --set n_questions={n_total}"
+            )));
+        }
+        let chosen = choose(n_total, end, part.seed);
+        let wanted: BTreeMap<u64, usize> = (chosen[part.first as usize..].iter().copied())
+            .zip(0..)
+            .collect();
+        let mut found: Vec<Option<Question>> = (0..wanted.len()).map(|_| None).collect();
+        let mut asked = open(&part.question_field, DataOptions::default().max_bad_rows)?;
+        // A row without an answer is a question that is not scored, so no number of them is too many.
+        let mut answers = Answers::new(open(&part.answer_field, 1.0)?);
+        while let Some(document) = asked.next().transpose()? {
+            let answer = answers.of_row(asked.counts().rows)?;
+            if let Some(place) = wanted.get(&document.item) {
+                found[*place] = Some(Question {
+                    index: document.item,
+                    question: document.text,
+                    gold: answer.as_deref().and_then(gold),
+                });
+            }
+        }
+        let questions = found
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| CellError::BadInput("the questions changed while they were read".to_owned()))?;
+        Ok(Self {
+            questions,
+            n_total: n_total as u64,
+            n_bad_rows: asked.counts().bad_rows,
+        })
+    }
+}
+
+/// The answers of the rows, read beside the questions. Rows are the same in both streams, whatever the format.
+struct Answers {
+    documents: Documents,
+    /// The number of the last row that has an answer, with it.
+    next: Option<(u64, String)>,
+}
+
+impl Answers {
+    fn new(documents: Documents) -> Self {
+        Self {
+            documents,
+            next: None,
+        }
+    }
+
+    /// The answer of a row, counted from 1; rows are asked for in ascending order.
+    fn of_row(&mut self, row: u64) -> Result<Option<String>, CellError> {
+        loop {
+            match self.next.take() {
+                Some((at, text)) if at == row => return Ok(Some(text)),
+                Some(later) if later.0 > row => {
+                    self.next = Some(later);
+                    return Ok(None);
+                }
+                _ => {}
+            }
+            match self.documents.next().transpose()? {
+                Some(document) => self.next = Some((self.documents.counts().rows, document.text)),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Token ids of a question as the preset puts it.
+///
+/// # Errors
+/// A chat preset for a checkpoint without a chat template; text the tokenizer refuses; more than `most` tokens.
+pub(super) fn prompt(
+    codec: &TextCodec,
+    preset: &Preset,
+    question: &Question,
+    most: u32,
+) -> Result<Vec<i64>, CellError> {
+    let ids = match preset.render(&question.question) {
+        Rendered::Plain(text) => codec.encode(&text, true)?,
+        Rendered::Chat(turns) => {
+            let messages: Vec<ChatMessage> = turns
+                .into_iter()
+                .map(|turn| ChatMessage {
+                    role: turn.role.name().to_owned(),
+                    content: turn.content,
+                })
+                .collect();
+            codec.encode(&codec.render_chat(&messages, true)?, false)?
+        }
+    };
+    // Cutting it would cut the question, or the turn of the assistant.
+    if ids.len() > most as usize {
+        return Err(CellError::BadInput(format!(
+            "question {} has {} tokens as preset {} puts it, and prompt_tokens is {most}; raise it with --set prompt_tokens=N",
+            question.index,
+            ids.len(),
+            preset.id()
+        )));
+    }
+    Ok(ids.into_iter().map(i64::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(first: u32, count: u32) -> QuestionsRef {
+        QuestionsRef {
+            files: Vec::new(),
+            question_field: "question".into(),
+            answer_field: "answer".into(),
+            seed: 3,
+            first,
+            count,
+        }
+    }
+
+    fn file(rows: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("questions.jsonl");
+        std::fs::write(&path, rows.join("\n")).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn parts_tile_a_sample_and_answers_stay_with_their_questions() {
+        let rows: Vec<String> = (0..12)
+            .map(|i| match i {
+                4 => format!(r#"{{"question": "q{i}"}}"#),
+                7 => format!(r#"{{"question": "q{i}", "answer": "nothing to read"}}"#),
+                _ => format!(r###"{{"question": "q{i}", "answer": "so\n#### {i}"}}"###),
+            })
+            .collect();
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let (_dir, path) = file(&rows);
+        let read = |first, count| {
+            let read = Questions::read(std::slice::from_ref(&path), &part(first, count)).unwrap();
+            assert_eq!((read.n_total, read.n_bad_rows), (12, 0));
+            read.questions
+        };
+        let whole = read(0, 12);
+        assert_eq!([read(0, 5), read(5, 5), read(10, 2)].concat(), whole);
+        let mut seen: Vec<u64> = whole.iter().map(|q| q.index).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..12).collect::<Vec<_>>());
+        for question in whole {
+            assert_eq!(question.question, format!("q{}", question.index));
+            let gold = question.gold.map(|gold| gold.to_string());
+            let want = (![4, 7].contains(&question.index)).then(|| question.index.to_string());
+            assert_eq!(gold, want);
+        }
+    }
+
+    #[test]
+    fn too_few_questions_are_said_with_their_number() {
+        let (_dir, path) = file(&[r#"{"question": "q", "answer": "1"}"#]);
+        let Err(error) = Questions::read(&[path], &part(0, 2)) else {
+            panic!("two of one question");
+        };
+        let message = error.to_string();
+        assert!(message.contains("hold 1 questions") && message.contains("n_questions=1"), "{message}");
+    }
+}
