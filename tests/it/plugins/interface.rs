@@ -23,25 +23,81 @@ struct Change {
 const ABI_MODEL: &str = "harness/abi/src/model.rs";
 const ABI_LIB: &str = "harness/abi/src/lib.rs";
 const ABI_CRATE: &str = "harness/abi/Cargo.toml";
-const SDK_MODEL: &str = "harness/sdk/src/model.rs";
+const ABI_REMASK: &str = "harness/abi/src/remask.rs";
+const SDK_LIB: &str = "harness/sdk/src/lib.rs";
+const SDK_REMASK: &str = "harness/sdk/src/remask.rs";
 
-/// The interface before its last item was appended: `Forward` without `unembed_ce`.
+/// Interface 1.0: remaskers without `features`.
 const OLDER: &[Change] = &[
     Change {
-        file: ABI_MODEL,
-        from: "    /// Cross-entropy `ce: [n] f32`",
-        to: "}\n\n/// Owned forward.",
+        file: ABI_LIB,
+        from: "FeatureView, ",
+        to: "RemaskNeeds",
         put: "",
     },
     Change {
-        file: SDK_MODEL,
-        from: "    fn unembed_ce(\n        &mut self,\n        rows: TensorRef<'_>,",
+        file: ABI_LIB,
+        from: "(u16, u16) = (1, 1);",
+        to: "",
+        put: "(u16, u16) = (1, 0);\n",
+    },
+    Change {
+        file: ABI_CRATE,
+        from: "version = \"1.1.0\"",
+        to: "\n",
+        put: "version = \"1.0.0\"",
+    },
+    Change {
+        file: ABI_REMASK,
+        from: "    /// Statistics of SAE features: [",
+        to: "}\n",
+        put: "",
+    },
+    Change {
+        file: ABI_REMASK,
+        from: "/// How SAE features changed",
+        to: "/// Decides which masked",
+        put: "",
+    },
+    Change {
+        file: ABI_REMASK,
+        from: "\n    /// Statistics of SAE features in this pass",
+        to: "}\n\n/// Owned remasker.",
+        put: "",
+    },
+    Change {
+        file: SDK_LIB,
+        from: "Features, ",
+        to: "Remasker",
+        put: "",
+    },
+    Change {
+        file: SDK_REMASK,
+        from: "FeatureView, ",
+        to: "RemaskNeeds",
+        put: "",
+    },
+    Change {
+        file: SDK_REMASK,
+        from: "/// How SAE features changed",
+        to: "/// Decides which masked",
+        put: "",
+    },
+    Change {
+        file: SDK_REMASK,
+        from: "\n    /// Takes the statistics of SAE features",
+        to: "}\n\n/// Wraps an author's remasker",
+        put: "",
+    },
+    Change {
+        file: SDK_REMASK,
+        from: "\n    fn features(&mut self, view: FeatureView<'_>)",
         to: "",
         put: "}\n",
     },
 ];
 
-/// The next minor version: a method is appended with a default body.
+/// The next minor version: methods are appended with default bodies.
 const NEWER: &[Change] = &[
     Change {
         file: ABI_MODEL,
@@ -50,16 +106,22 @@ const NEWER: &[Change] = &[
         put: "\n    /// Appended in a later minor version.\n    fn appended(&self) -> u32 {\n        7\n    }\n}\n\n",
     },
     Change {
+        file: ABI_REMASK,
+        from: "}\n\n/// Owned remasker.",
+        to: "/// Owned remasker.",
+        put: "\n    /// Appended in a later minor version.\n    fn appended(&self) -> u32 {\n        7\n    }\n}\n\n",
+    },
+    Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 0);",
+        from: "(u16, u16) = (1, 1);",
         to: "",
-        put: "(u16, u16) = (1, 1);\n",
+        put: "(u16, u16) = (1, 2);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.0.0\"",
+        from: "version = \"1.1.0\"",
         to: "\n",
-        put: "version = \"1.1.0\"",
+        put: "version = \"1.2.0\"",
     },
 ];
 
@@ -67,13 +129,13 @@ const NEWER: &[Change] = &[
 const MAJOR: &[Change] = &[
     Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 0);",
+        from: "(u16, u16) = (1, 1);",
         to: "",
         put: "(u16, u16) = (2, 0);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.0.0\"",
+        from: "version = \"1.1.0\"",
         to: "\n",
         put: "version = \"2.0.0\"",
     },
@@ -81,14 +143,34 @@ const MAJOR: &[Change] = &[
 
 /// A changed type under the same version number.
 const CHANGED: &[Change] = &[Change {
-    file: "harness/abi/src/remask.rs",
+    file: ABI_REMASK,
     from: "pub struct RemaskNeeds(pub u64);",
     to: "\n",
     put: "pub struct RemaskNeeds(pub u32);",
 }];
 
+/// A plugin's source and what it offers.
+struct Source {
+    file: &'static str,
+    /// The word in quotes that names plugin and component.
+    called: &'static str,
+    kind: &'static str,
+}
+
+const METRIC: &Source = &Source {
+    file: "tests/bad_plugins/examples/good.rs",
+    called: "\"good\"",
+    kind: "metric",
+};
+
+const REMASKER: &Source = &Source {
+    file: "plugins/template/kinds/remasker.rs",
+    called: "\"template\"",
+    kind: "remasker",
+};
+
 /// Copies the interface and the SDK, changes them and builds a plugin against them. Returns its library.
-fn build(name: &str, changes: &[Change], patch: u32) -> Vec<u8> {
+fn build(name: &str, source: &Source, changes: &[Change], patch: u32) -> Vec<u8> {
     // Two cargos in one target folder would wait for each other anyway.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -125,10 +207,9 @@ fn build(name: &str, changes: &[Change], patch: u32) -> Vec<u8> {
          [dependencies]\nharness-sdk = {{ path = \"../harness/sdk\" }}\n"
     );
     fs::write(tree.join("plugin/Cargo.toml"), package).unwrap();
-    let source = root().join("tests/bad_plugins/examples/good.rs");
-    let source = fs::read_to_string(source)
+    let source = fs::read_to_string(root().join(source.file))
         .unwrap()
-        .replace("\"good\"", &format!("\"{name}\""));
+        .replace(source.called, &format!("\"{name}\""));
     fs::write(tree.join("plugin/src/lib.rs"), source).unwrap();
     succeed(
         cargo()
@@ -180,10 +261,16 @@ fn apply(tree: &Path, change: &Change) {
 }
 
 /// Lists a plugin built against another interface, whose manifest names it.
-fn list(name: &str, changes: &[Change], patch: u32, abi: &str) -> super::bench::Ran {
+fn list(
+    name: &str,
+    source: &Source,
+    changes: &[Change],
+    patch: u32,
+    abi: &str,
+) -> super::bench::Ran {
     let folder = tempfile::tempdir().unwrap();
-    let bytes = build(name, changes, patch);
-    let components = [("metric", name)];
+    let bytes = build(name, source, changes, patch);
+    let components = [(source.kind, name)];
     let manifest = Manifest {
         abi,
         ..Manifest::new(name, &components)
@@ -202,35 +289,41 @@ fn list(name: &str, changes: &[Change], patch: u32, abi: &str) -> super::bench::
     ran
 }
 
+/// Both kinds: one whose own trait has grown since, and one where it has not. [`list`] runs their checks, which call
+/// `features` of every remasker.
 #[test]
 fn an_older_plugin_loads() {
-    let ran = list("older_interface", OLDER, 1, "1.0");
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.out.contains("older_interface"), "{}", ran.out);
+    for (name, source) in [("older_interface", METRIC), ("older_remasker", REMASKER)] {
+        let ran = list(name, source, OLDER, 1, "1.0");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.out.contains(name), "{}", ran.out);
+    }
 }
 
 #[test]
 fn a_newer_compatible_plugin_loads() {
-    let ran = list("newer_interface", NEWER, 2, "1.1");
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.out.contains("newer_interface"), "{}", ran.out);
+    for (name, source) in [("newer_interface", METRIC), ("newer_remasker", REMASKER)] {
+        let ran = list(name, source, NEWER, 2, "1.2");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.out.contains(name), "{}", ran.out);
+    }
 }
 
 #[test]
 fn a_plugin_of_another_major_version_is_refused() {
-    let ran = list("major_interface", MAJOR, 3, "2.0");
+    let ran = list("major_interface", METRIC, MAJOR, 3, "2.0");
     assert_eq!(ran.code, 21, "{ran:?}");
     assert!(ran.err.contains("interface 2.0"), "{}", ran.err);
     assert!(!ran.out.contains("major_interface"), "{}", ran.out);
     // Nor does a manifest help that says otherwise.
-    let ran = list("major_interface", MAJOR, 3, "1.0");
+    let ran = list("major_interface", METRIC, MAJOR, 3, "1.0");
     assert_eq!(ran.code, 21, "{ran:?}");
     assert!(ran.err.contains("2.0"), "{}", ran.err);
 }
 
 #[test]
 fn a_changed_layout_under_the_same_version_is_refused() {
-    let ran = list("changed_interface", CHANGED, 4, "1.0");
+    let ran = list("changed_interface", METRIC, CHANGED, 4, "1.1");
     assert_eq!(ran.code, 21, "{ran:?}");
     assert!(ran.err.contains("interface differs"), "{}", ran.err);
 }

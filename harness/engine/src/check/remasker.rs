@@ -1,16 +1,23 @@
 //! The laws of remaskers. The host's handle itself refuses positions that are not eligible and masks left after the
 //! last step, so running is testing those.
+//!
+//! A remasker that reads SAE features gets made-up ones before every step: with ties, with places without a value, and
+//! none at all in the first pass, as the host gives them.
 
 use serde_json::json;
 use tch::{Kind, Tensor};
 
 use super::{
-    data::{Guarded, integers, same_bits, uniform},
+    data::{Guarded, same_bits, uniform},
     job::{Subject, unknown},
     list::Named,
     verdict::{Checked, Ended, ensure, ensure_refused, no_panic},
 };
-use crate::plugin::{Remasker, StepTensors};
+use crate::plugin::{FeatureTensors, Remasker, StepTensors};
+
+mod step;
+
+use step::{Step, masks, reads_features, select};
 
 pub(super) const TESTS: &[Named] = &[
     (
@@ -21,6 +28,10 @@ pub(super) const TESTS: &[Named] = &[
     ("deterministic", "the same run reveals the same positions"),
     ("inputs", "inputs come back as they were"),
     ("shapes", "tensors of another rank or shape are refused"),
+    (
+        "features",
+        "SAE features are asked for before they count, and missed where they do not come",
+    ),
     ("odd", "odd inputs give an error or a result, no panic"),
 ];
 
@@ -32,68 +43,10 @@ pub(super) fn run(test: &str, subject: &Subject<'_>) -> Checked {
         "deterministic" => deterministic(&mut remasker),
         "inputs" => inputs(&mut remasker),
         "shapes" => shapes(&mut remasker),
+        "features" => features(&mut remasker),
         "odd" => odd(&mut remasker),
         other => unknown(other),
     }
-}
-
-/// Statistics of one step, `[b, t]`; row `r` of a run is row `first + r` of the same endless batch.
-struct Step {
-    tokens: Tensor,
-    candidate: Tensor,
-    confidence: Tensor,
-    margin: Tensor,
-    neg_entropy: Tensor,
-    uniform: Tensor,
-}
-
-impl Step {
-    fn new(step: usize, rows: &[usize], len: i64) -> Self {
-        let each = |what: &str, make: &dyn Fn(&str) -> Tensor| {
-            let made: Vec<Tensor> = rows
-                .iter()
-                .map(|row| make(&format!("remasker/{what}/{step}/{row}")))
-                .collect();
-            Tensor::stack(&made, 0)
-        };
-        let draw = |purpose: &str| uniform(purpose, &[len]);
-        Self {
-            tokens: each("tokens", &|purpose| integers(purpose, 100, &[len])),
-            candidate: each("candidate", &|purpose| integers(purpose, 100, &[len])),
-            confidence: each("confidence", &draw),
-            margin: each("margin", &draw),
-            neg_entropy: each("neg_entropy", &draw) * -3.0,
-            uniform: each("uniform", &draw),
-        }
-    }
-
-    fn view<'a>(&'a self, step: usize, n_steps: usize, eligible: &'a Tensor) -> StepTensors<'a> {
-        StepTensors {
-            step,
-            n_steps,
-            tokens: &self.tokens,
-            eligible,
-            candidate: &self.candidate,
-            confidence: Some(&self.confidence),
-            margin: Some(&self.margin),
-            neg_entropy: Some(&self.neg_entropy),
-            uniform: Some(&self.uniform),
-        }
-    }
-}
-
-/// Masks of some rows at the start: row `r` holds them at every position from `r` on. `[b, t] u8`
-fn masks(rows: &[usize], len: i64) -> Tensor {
-    let rows: Vec<Tensor> = rows
-        .iter()
-        .map(|&row| {
-            let row = row as i64;
-            Tensor::arange(len, (Kind::Int64, tch::Device::Cpu))
-                .ge(row)
-                .to_kind(Kind::Uint8)
-        })
-        .collect();
-    Tensor::stack(&rows, 0)
 }
 
 /// Runs all steps; returns what each reveals, `[b, t] u8`.
@@ -107,7 +60,8 @@ fn denoise(
     let mut eligible = masks(rows, len);
     let mut revealed = Vec::new();
     for step in 0..n_steps {
-        let reveal = remasker.select(&Step::new(step, rows, len).view(step, n_steps, &eligible))?;
+        let data = Step::new(step, rows, len);
+        let reveal = select(remasker, &data, &data.view(step, n_steps, &eligible))?;
         eligible -= &reveal;
         revealed.push(reveal);
     }
@@ -159,7 +113,8 @@ fn deterministic(remasker: &mut Remasker) -> Checked {
 }
 
 fn inputs(remasker: &mut Remasker) -> Checked {
-    let step = Step::new(0, &[0, 4], 20);
+    // The second step's draws, whose features have values.
+    let step = Step::new(1, &[0, 4], 20);
     let eligible = masks(&[0, 4], 20);
     let names = [
         "tokens",
@@ -168,6 +123,8 @@ fn inputs(remasker: &mut Remasker) -> Checked {
         "margin",
         "neg_entropy",
         "uniform",
+        "jaccard",
+        "top1_same",
     ];
     let guarded = [
         &step.tokens,
@@ -176,6 +133,8 @@ fn inputs(remasker: &mut Remasker) -> Checked {
         &step.margin,
         &step.neg_entropy,
         &step.uniform,
+        &step.jaccard,
+        &step.top1_same,
     ]
     .map(Guarded::new);
     let views: Vec<Tensor> = guarded.iter().map(Guarded::view).collect();
@@ -191,6 +150,13 @@ fn inputs(remasker: &mut Remasker) -> Checked {
         neg_entropy: Some(&views[4]),
         uniform: Some(&views[5]),
     };
+    if reads_features(remasker) {
+        remasker.features(&FeatureTensors {
+            jaccard: &views[6],
+            top1_same: &views[7],
+            ..step.features(0)
+        })?;
+    }
     drop(remasker.select(&given)?);
     for (name, guarded) in names.iter().zip(&guarded) {
         guarded.unchanged(name)?;
@@ -209,14 +175,107 @@ fn shapes(remasker: &mut Remasker) -> Checked {
         eligible: &flags,
         ..good
     };
-    ensure_refused("a step of rank 3", remasker.select(&bad))?;
+    ensure_refused("a step of rank 3", select(remasker, &step, &bad))?;
     let wide = uniform("remasker/wide", &[2, 13]);
     remasker.begin(2, 2)?;
     let bad = StepTensors {
         confidence: Some(&wide),
         ..step.view(0, 2, &eligible)
     };
-    ensure_refused("a `confidence` wider than `tokens`", remasker.select(&bad))
+    ensure_refused(
+        "a `confidence` wider than `tokens`",
+        select(remasker, &step, &bad),
+    )
+}
+
+/// Features that were not asked for change nothing; those that were are checked and may not be left out.
+fn features(remasker: &mut Remasker) -> Checked {
+    if !reads_features(remasker) {
+        return features_unasked(remasker);
+    }
+    let (first, step) = (Step::new(0, &[0, 1], 12), Step::new(1, &[0, 1], 12));
+    let eligible = masks(&[0, 1], 12);
+
+    remasker.begin(3, 2)?;
+    ensure_refused(
+        "a step without the features it needs",
+        remasker.select(&first.view(0, 3, &eligible)),
+    )?;
+    remasker.begin(3, 2)?;
+    let reveal = select(remasker, &first, &first.view(0, 3, &eligible))?;
+    let eligible = &eligible - reveal;
+    ensure_refused(
+        "a step whose features are those of the step before",
+        remasker.select(&step.view(1, 3, &eligible)),
+    )?;
+
+    let flat = step.jaccard.reshape([3, 24]);
+    let fewer = step.jaccard.narrow(0, 0, 2);
+    let wide = Tensor::zeros([3, 2, 13], (Kind::Float, tch::Device::Cpu));
+    let more = Tensor::zeros([3, 3, 12], (Kind::Float, tch::Device::Cpu));
+    let good = || step.features(0);
+    for (what, bad) in [
+        (
+            "`jaccard` of rank 2",
+            FeatureTensors {
+                jaccard: &flat,
+                ..good()
+            },
+        ),
+        (
+            "`jaccard` of fewer layers than are named",
+            FeatureTensors {
+                jaccard: &fewer,
+                ..good()
+            },
+        ),
+        (
+            "`top1_same` wider than `jaccard`",
+            FeatureTensors {
+                top1_same: &wide,
+                ..good()
+            },
+        ),
+        (
+            "features of more rows than the step has",
+            FeatureTensors {
+                jaccard: &more,
+                top1_same: &more,
+                ..good()
+            },
+        ),
+        (
+            "features of more positions than the step has",
+            FeatureTensors {
+                jaccard: &wide,
+                top1_same: &wide,
+                ..good()
+            },
+        ),
+    ] {
+        remasker.begin(3, 2)?;
+        let taken = remasker.features(&bad);
+        let result = taken.and_then(|()| remasker.select(&step.view(0, 3, &eligible)));
+        ensure_refused(what, result)?;
+    }
+    Ok(())
+}
+
+fn features_unasked(remasker: &mut Remasker) -> Checked {
+    let (rows, len, n_steps) = ([0, 3], 16, 4);
+    let without = denoise(remasker, n_steps, &rows, len)?;
+    remasker.begin(n_steps, rows.len())?;
+    let mut eligible = masks(&rows, len);
+    for (step, alone) in without.iter().enumerate() {
+        let data = Step::new(step, &rows, len);
+        remasker.features(&data.features(step))?;
+        let reveal = remasker.select(&data.view(step, n_steps, &eligible))?;
+        ensure(same_bits(&reveal, alone), || {
+            format!("features that were not asked for change what step {step} reveals")
+        })?;
+        eligible -= &reveal;
+    }
+    Ok(())
 }
 
 fn odd(remasker: &mut Remasker) -> Checked {
@@ -224,12 +283,12 @@ fn odd(remasker: &mut Remasker) -> Checked {
     no_panic("0 rows", remasker.begin(3, 0))?;
     remasker.begin(2, 1)?;
     let nothing = masks(&[30], 12);
+    let step = Step::new(0, &[0], 12);
     no_panic(
         "a row without masks",
-        remasker.select(&Step::new(0, &[0], 12).view(0, 2, &nothing)),
+        select(remasker, &step, &step.view(0, 2, &nothing)),
     )?;
     let eligible = masks(&[0], 12);
-    let step = Step::new(0, &[0], 12);
     let nan = Tensor::full([1, 12], f64::NAN, (Kind::Float, tch::Device::Cpu));
     remasker.begin(2, 1)?;
     let strange = StepTensors {
@@ -238,11 +297,38 @@ fn odd(remasker: &mut Remasker) -> Checked {
         neg_entropy: Some(&nan),
         ..step.view(0, 2, &eligible)
     };
-    no_panic("statistics of NaN", remasker.select(&strange))?;
+    // In the first step no feature has a value either.
+    no_panic("statistics of NaN", select(remasker, &step, &strange))?;
     remasker.begin(2, 1)?;
     no_panic(
         "a step past the last",
-        remasker.select(&step.view(7, 2, &eligible)),
+        select(remasker, &step, &step.view(7, 2, &eligible)),
     )?;
+    let huge = Tensor::full([3, 1, 12], f64::INFINITY, (Kind::Float, tch::Device::Cpu));
+    let bare = Tensor::zeros([0, 1, 12], (Kind::Float, tch::Device::Cpu));
+    for (what, odd) in [
+        (
+            "infinite features",
+            FeatureTensors {
+                jaccard: &huge,
+                top1_same: &huge,
+                ..step.features(0)
+            },
+        ),
+        (
+            "features of no layer",
+            FeatureTensors {
+                layers: &[],
+                jaccard: &bare,
+                top1_same: &bare,
+                ..step.features(0)
+            },
+        ),
+    ] {
+        no_panic("a run", remasker.begin(2, 1))?;
+        no_panic(what, remasker.features(&odd))?;
+        let result = remasker.select(&step.view(0, 2, &eligible));
+        no_panic(&format!("a step after {what}"), result)?;
+    }
     no_panic("a run after all that", remasker.begin(2, 1))
 }

@@ -179,11 +179,11 @@ impl Reply<'_> {
             }
             // Without blanks: `1.2.3`, `10:30`.
             "." | ":" => gap.len() == 1,
+            // A bracket or a percent sign alone joins nothing: `18 (5 left)`.
             signs => {
-                let of_sums = |c: char| " \t\u{a0},+*\u{d7}\u{b7}\u{f7}\u{2013}/=()%".contains(c);
-                signs
-                    .chars()
-                    .all(|c| of_sums(c) || is_minus(c) || is_currency(c))
+                let joins = |c: char| is_minus(c) || ",+*\u{d7}\u{b7}\u{f7}\u{2013}/=".contains(c);
+                let may_stand = |c: char| is_currency(c) || " \t\u{a0}()%".contains(c);
+                signs.contains(joins) && signs.chars().all(|c| joins(c) || may_stand(c))
             }
         }
     }

@@ -21,7 +21,7 @@
 //! | more than 36 digits on one side of the point or in all | one number that cannot be read |
 //!
 //! Letters are those of scripts with upper and lower case: `共18个` has the number 18. A list without spaces whose groups look
-//! like thousands (`5,100`) is one number, and a mixed number (`1 3/4`) is two.
+//! like thousands (`5,100`) is one number. Blanks end a number: `118 000` is two, and so is the mixed number `1 3/4`.
 //!
 //! A calculator mark as GSM8K's worked answers hold them (`<<16-3-4=9>>9`) is dropped when its result is repeated right after
 //! it, and replaced by its result when it is not. A mark that the end of the line cuts off is dropped.
