@@ -1,9 +1,8 @@
 //! Dream's orders. Time runs from 1 to `eps`; at each step the share `1 - t[i+1] / t[i]` of a row's masks is due.
 
 use harness_sdk::{Error, RemaskNeeds, Remasker, Result, Step, Value};
+use schedule::{DreamSchedule, ScheduleError, check_eps, count, reveal_largest};
 use serde::Deserialize;
-
-use crate::rank::{count, reveal_largest};
 
 /// Configuration of Dream's orders.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,7 +41,7 @@ pub struct Dream {
     order: Order,
     eps: f32,
     alg_temp: Option<f64>,
-    p_transfer: Vec<f32>,
+    schedule: DreamSchedule,
 }
 
 impl Remasker for Dream {
@@ -61,12 +60,7 @@ impl Remasker for Dream {
         }
         let config: Config = serde_json::from_value(config.clone())
             .map_err(|error| Error::config(format!("order `{name}`: {error}")))?;
-        if !(config.eps > 0.0 && config.eps < 1.0) {
-            return Err(Error::config(format!(
-                "order `{name}`: eps {} is not between 0 and 1",
-                config.eps
-            )));
-        }
+        check_eps(config.eps).map_err(|error| Error::config(format!("order `{name}`: {error}")))?;
         if let Some(alg_temp) = config.alg_temp
             && !(alg_temp >= 0.0 && alg_temp.is_finite())
         {
@@ -83,7 +77,7 @@ impl Remasker for Dream {
             order,
             eps: config.eps,
             alg_temp: config.alg_temp.filter(|&alg_temp| alg_temp > 0.0),
-            p_transfer: Vec::new(),
+            schedule: DreamSchedule::default(),
         })
     }
 
@@ -101,23 +95,12 @@ impl Remasker for Dream {
     }
 
     fn begin(&mut self, n_steps: usize, _batch: usize) -> Result<()> {
-        if n_steps == 0 {
-            return Err(Error::invalid("a run of 0 steps reveals nothing"));
-        }
-        self.p_transfer = p_transfer(n_steps, self.eps);
+        self.schedule = DreamSchedule::new(n_steps, self.eps).map_err(invalid)?;
         Ok(())
     }
 
     fn select(&mut self, step: &Step<'_>, reveal: &mut [u8]) -> Result<()> {
-        let n_steps = self.p_transfer.len();
-        if step.step >= n_steps {
-            return Err(Error::invalid(format!(
-                "step {} of a run of {n_steps} steps",
-                step.step
-            )));
-        }
-        let p = self.p_transfer[step.step];
-        let is_last = step.step + 1 == n_steps;
+        let due = self.schedule.at(step.step).map_err(invalid)?;
         for row in 0..step.batch {
             let span = row * step.len..(row + 1) * step.len;
             let eligible = &step.eligible[span.clone()]; // [t]
@@ -131,22 +114,16 @@ impl Remasker for Dream {
             let reveal = &mut reveal[span]; // [t]
             if self.order == Order::Draw {
                 for ((out, &is), &draw) in reveal.iter_mut().zip(eligible).zip(uniform) {
-                    *out = u8::from(is == 1 && (is_last || draw < p));
+                    *out = u8::from(is == 1 && (due.is_last || draw < due.share));
                 }
                 continue;
             }
-            let masks = count(eligible);
-            // In f32 as the reference: 30 masks in 30 steps give 0 at the first step and 2 at the last.
-            let due = if is_last {
-                masks
-            } else {
-                (masks as f32 * p) as usize
-            };
-            reveal_largest(eligible, reveal, due, |i| {
+            let n = due.of(count(eligible));
+            reveal_largest(eligible, reveal, n, |i| {
                 let statistic = f64::from(statistic[i]);
                 match self.alg_temp {
-                    Some(alg_temp) => statistic / alg_temp + gumbel(uniform[i]),
-                    None => statistic,
+                    Some(alg_temp) => [statistic / alg_temp + gumbel(uniform[i])],
+                    None => [statistic],
                 }
             });
         }
@@ -154,23 +131,14 @@ impl Remasker for Dream {
     }
 }
 
+/// A step or a run that the schedule does not have, as the host is told.
+fn invalid(error: ScheduleError) -> Error {
+    Error::invalid(error.to_string())
+}
+
 /// Standard Gumbel noise from a draw in [0, 1).
 fn gumbel(uniform: f32) -> f64 {
     -(-f64::from(uniform).ln()).ln()
-}
-
-/// Share of the masks that is due at each step, `1 - t[i+1] / t[i]` in f32. `[n_steps]`
-fn p_transfer(n_steps: usize, eps: f32) -> Vec<f32> {
-    let step = (eps - 1.0) / n_steps as f32;
-    // Time points as the reference's linspace: each half counts from its own end, rounded once.
-    let time = |i: usize| {
-        if i < n_steps.div_ceil(2) {
-            step.mul_add(i as f32, 1.0)
-        } else {
-            (-step).mul_add((n_steps - i) as f32, eps)
-        }
-    };
-    (0..n_steps).map(|i| 1.0 - time(i + 1) / time(i)).collect()
 }
 
 #[cfg(test)]
@@ -245,9 +213,13 @@ mod tests {
             assert_eq!(json!(got), case["transfer"], "{case}");
         }
         for (steps, want) in all["dream_p_transfer"].as_object().unwrap() {
-            let mut got = p_transfer(steps.parse().unwrap(), 1e-3);
+            let n_steps = steps.parse().unwrap();
+            let schedule = DreamSchedule::new(n_steps, 1e-3).unwrap();
             // The reference table states the last step as 1: everything left.
-            *got.last_mut().unwrap() = 1.0;
+            let share = |due: schedule::Due| if due.is_last { 1.0 } else { due.share };
+            let got: Vec<f32> = (0..n_steps)
+                .map(|step| share(schedule.at(step).unwrap()))
+                .collect();
             let want: Vec<f32> = serde_json::from_value(want.clone()).unwrap();
             assert_eq!(got, want, "{steps} steps");
         }

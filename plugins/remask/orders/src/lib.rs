@@ -11,7 +11,6 @@
 
 mod dream;
 mod llada;
-mod rank;
 
 pub use dream::Dream;
 pub use llada::Llada;

@@ -1,9 +1,8 @@
 //! LLaDA's orders: a block's masks are shared out equally over its steps.
 
 use harness_sdk::{Error, RemaskNeeds, Remasker, Result, Step, Value};
+use schedule::{count, reveal_largest};
 use serde::Deserialize;
-
-use crate::rank::{count, reveal_largest};
 
 /// LLaDA's orders have no settings.
 #[derive(Debug, Deserialize)]
@@ -94,7 +93,7 @@ impl Remasker for Llada {
             };
             let statistic = &statistic[span.clone()]; // [t]
             reveal_largest(&step.eligible[span.clone()], &mut reveal[span], due, |i| {
-                f64::from(statistic[i])
+                [f64::from(statistic[i])]
             });
         }
         Ok(())
