@@ -13,7 +13,7 @@ use harness_plan::{
 use serde_json::json;
 
 use super::{
-    CellError, assets,
+    CellError, assets, memory,
     questions::{Questions, prompt},
     session::{Progress, Session},
 };
@@ -160,6 +160,7 @@ impl Session {
                 answers[i] = Some(answer(params, question, text, steps_of(&generated, r, steps)));
             }
         }
+        self.counters.peak_bytes = memory::peak_bytes();
         let left_out = || invalid("a question was left out of every batch");
         dynamics.units = units.into_iter().collect::<Option<_>>().ok_or_else(left_out)?;
         Ok(DecodingOutput {
