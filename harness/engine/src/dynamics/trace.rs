@@ -61,7 +61,13 @@ impl<'a> FeatureTrace<'a> {
     /// - `saes`: one for each layer that is followed, by layer
     /// - `k_set`: latents of a set (`TopIdx_K` of Eq. 20); an SAE that activates fewer has smaller sets
     #[must_use]
-    pub fn new(saes: Vec<(usize, &'a Sae)>, k_set: usize, tracked: Tracked, mask_id: i64, n_steps: usize) -> Self {
+    pub fn new(
+        saes: Vec<(usize, &'a Sae)>,
+        k_set: usize,
+        tracked: Tracked,
+        mask_id: i64,
+        n_steps: usize,
+    ) -> Self {
         let layers = saes
             .into_iter()
             .map(|(layer, sae)| Layer {
@@ -129,7 +135,10 @@ impl<'a> FeatureTrace<'a> {
     }
 
     /// A number for every position, NaN outside the columns that are followed. `[l, b, t] f32`
-    fn spread(&self, value: impl Fn(&(Vec<f64>, Vec<bool>), usize) -> f32) -> Result<Tensor, GenerateError> {
+    fn spread(
+        &self,
+        value: impl Fn(&(Vec<f64>, Vec<bool>), usize) -> f32,
+    ) -> Result<Tensor, GenerateError> {
         let (b, t) = self.shape;
         let (first, width) = self.columns(t);
         let mut all = vec![f32::NAN; self.layers.len() * b * t];
@@ -172,7 +181,10 @@ impl Observer for FeatureTrace<'_> {
 
     fn residual(&mut self, report: &ResidualReport<'_>) -> Result<(), GenerateError> {
         let [b, t, d_model] = report.resid.size()[..] else {
-            return Err(GenerateError::Request(format!("a residual of shape {:?}", report.resid.size())));
+            return Err(GenerateError::Request(format!(
+                "a residual of shape {:?}",
+                report.resid.size()
+            )));
         };
         self.shape = (b as usize, t as usize);
         let (first, width) = self.columns(t as usize);

@@ -315,7 +315,15 @@ impl Run<'_> {
             is_valid: &self.is_valid,
             is_masked,
         };
-        forward::run(pass, tokens, 0, self.info.n_layers, steering, state, watched)
+        forward::run(
+            pass,
+            tokens,
+            0,
+            self.info.n_layers,
+            steering,
+            state,
+            watched,
+        )
     }
 
     /// Chooses a token for every eligible position; the head runs on these rows only.

@@ -159,7 +159,11 @@ fn states(
     };
     let got = Array {
         shape: first.shape.clone(),
-        data: kept.states.iter().flat_map(|grid| grid.tokens().to_vec()).collect(),
+        data: kept
+            .states
+            .iter()
+            .flat_map(|grid| grid.tokens().to_vec())
+            .collect(),
     };
     record.compared(
         "trace/states",
@@ -182,17 +186,34 @@ fn both_masked(
         return Ok(());
     };
     let asked: Vec<_> = (1..sums.n_steps)
-        .map(|k| (Metric::JaccardPre, View::Layer(0), Cut::Steps { first: k, end: k + 1 }))
+        .map(|k| {
+            (
+                Metric::JaccardPre,
+                View::Layer(0),
+                Cut::Steps {
+                    first: k,
+                    end: k + 1,
+                },
+            )
+        })
         .collect();
     if asked.len() != want.len() {
-        let message = format!("{} steps of the run, {} recorded means", asked.len(), want.len());
+        let message = format!(
+            "{} steps of the run, {} recorded means",
+            asked.len(),
+            want.len()
+        );
         return Err(message.into());
     }
     let bootstrap = Bootstrap {
         resamples: 0,
         seed: 0,
     };
-    for (step, (want, got)) in want.iter().zip(sums.estimates(&asked, bootstrap)?).enumerate() {
+    for (step, (want, got)) in want
+        .iter()
+        .zip(sums.estimates(&asked, bootstrap)?)
+        .enumerate()
+    {
         record.compared(
             &format!("trace/mean_jaccard_both_masked.{step}"),
             JACCARD,

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{Sink, options, unreadable};
 use crate::{
     generate::{
-        AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling, SamplingRule,
-        StepReport, autoregress, continuations, denoise,
+        AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
+        SamplingRule, StepReport, autoregress, continuations, denoise,
     },
     plugin::{Model, Objective, Registry},
     run::CellError,

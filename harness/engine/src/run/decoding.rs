@@ -157,15 +157,26 @@ impl Session {
             for (r, ((&i, unit), text)) in batch.iter().zip(trace.finish()).zip(texts).enumerate() {
                 units[i] = Some(unit);
                 let question = &read.questions[i];
-                answers[i] = Some(answer(params, question, text, steps_of(&generated, r, steps)));
+                answers[i] = Some(answer(
+                    params,
+                    question,
+                    text,
+                    steps_of(&generated, r, steps),
+                ));
             }
         }
         self.counters.peak_bytes = memory::peak_bytes();
         let left_out = || invalid("a question was left out of every batch");
-        dynamics.units = units.into_iter().collect::<Option<_>>().ok_or_else(left_out)?;
+        dynamics.units = units
+            .into_iter()
+            .collect::<Option<_>>()
+            .ok_or_else(left_out)?;
         Ok(DecodingOutput {
             dynamics,
-            answers: answers.into_iter().collect::<Option<_>>().ok_or_else(left_out)?,
+            answers: answers
+                .into_iter()
+                .collect::<Option<_>>()
+                .ok_or_else(left_out)?,
             n_batches,
             n_questions: read.n_total,
             n_bad_rows: read.n_bad_rows,

@@ -73,7 +73,9 @@ impl Questions {
         let questions = found
             .into_iter()
             .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| CellError::BadInput("the questions changed while they were read".to_owned()))?;
+            .ok_or_else(|| {
+                CellError::BadInput("the questions changed while they were read".to_owned())
+            })?;
         Ok(Self {
             questions,
             n_total: n_total as u64,
@@ -209,6 +211,9 @@ mod tests {
             panic!("two of one question");
         };
         let message = error.to_string();
-        assert!(message.contains("hold 1 questions") && message.contains("n_questions=1"), "{message}");
+        assert!(
+            message.contains("hold 1 questions") && message.contains("n_questions=1"),
+            "{message}"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Generation with the real plugins on the shared parity fixtures.
 
+mod dynamics;
 mod fixtures;
 mod laws;
 mod perplexity;

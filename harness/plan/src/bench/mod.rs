@@ -17,6 +17,7 @@ pub use kind::{RowKind, TableKind};
 pub use overrides::Overrides;
 pub use same::{BenchFile, SameSpec};
 pub use settings::{
-    DecodingSettings, DocumentSettings, GridSettings, RolloutSettings, Settings, SettingsPatch, SteeringSettings,
+    DecodingSettings, DocumentSettings, GridSettings, RolloutSettings, Settings, SettingsPatch,
+    SteeringSettings,
 };
 pub use spec::{BenchSpec, PaperName, Profile, RowId, RowSpec, VariantSpec, ViewSpec};

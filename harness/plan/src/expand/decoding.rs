@@ -1,5 +1,6 @@
 use super::{
-    DecodingWork, OrderWork, PlanError, ResolvedRow, RowWork, cost::generation_cost,
+    DecodingWork, OrderWork, PlanError, ResolvedRow, RowWork,
+    cost::generation_cost,
     expander::{Expander, TextsOf},
 };
 use crate::{
@@ -52,7 +53,13 @@ impl Expander<'_> {
                     set.dlm_steps,
                     set.max_new_tokens,
                 );
-                parts.push(self.add(Stage::Decoding, (0, row.model, 0), &params, Vec::new(), cost)?);
+                parts.push(self.add(
+                    Stage::Decoding,
+                    (0, row.model, 0),
+                    &params,
+                    Vec::new(),
+                    cost,
+                )?);
             }
             orders.push(OrderWork {
                 order: order.clone(),

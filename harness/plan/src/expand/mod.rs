@@ -20,7 +20,9 @@ pub use cost::Cost;
 pub use error::PlanError;
 pub use expander::expand;
 pub use group::{GroupWork, Member, PlannedGroup};
-pub use plan::{DecodingWork, GridWork, OrderWork, Plan, PlannedRow, RowCells, RowWork, SteeringWork};
+pub use plan::{
+    DecodingWork, GridWork, OrderWork, Plan, PlannedRow, RowCells, RowWork, SteeringWork,
+};
 pub use resolve::{
     BenchRequest, Limits, Origin, ResolvedBench, ResolvedModel, ResolvedRow, resolve,
 };

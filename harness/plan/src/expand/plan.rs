@@ -4,7 +4,9 @@ use harness_core::layer::Depth;
 
 use super::PlannedGroup;
 use crate::{
-    bench::{DecodingSettings, GridSettings, PaperName, RowKind, SteeringSettings, TableKind, ViewSpec},
+    bench::{
+        DecodingSettings, GridSettings, PaperName, RowKind, SteeringSettings, TableKind, ViewSpec,
+    },
     cell::Cell,
     protocol::Sources,
     stages::Stage,

@@ -6,7 +6,9 @@ use std::{
 use harness_core::suggest;
 
 use crate::{
-    bench::{BenchSpec, DecodingSettings, Overrides, Profile, RowKind, RowSpec, Settings, VariantSpec},
+    bench::{
+        BenchSpec, DecodingSettings, Overrides, Profile, RowKind, RowSpec, Settings, VariantSpec,
+    },
     config::{ConfigError, Problem},
     expand::PlanError,
     sources::{ModelFolder, SaeFolder, SaeSet},
@@ -236,12 +238,20 @@ impl Resolver<'_> {
         let decoding = || rows.iter().filter(|row| row.row.kind == RowKind::Decoding);
         let twice = decoding().enumerate().find_map(|(i, row)| {
             let other = decoding().take(i).find(|other| other.model == row.model)?;
-            Some((row.row.model.clone(), other.row.sae.clone(), row.row.sae.clone()))
+            Some((
+                row.row.model.clone(),
+                other.row.sae.clone(),
+                row.row.sae.clone(),
+            ))
         });
         if let Some((model, a, b)) = twice {
             let origin = self.request.spec.origin.clone();
             let message = format!("{model} is followed with two SAE sets, {a} and {b}");
-            self.problem(&origin, message, format!("choose one with --rows {model}/{a}"));
+            self.problem(
+                &origin,
+                message,
+                format!("choose one with --rows {model}/{a}"),
+            );
         }
     }
 
@@ -376,7 +386,10 @@ impl Resolver<'_> {
     fn check_decoding(&mut self, row: &RowSpec, model: usize, set: &DecodingSettings) {
         let origin = self.request.spec.origin.clone();
         if set.k.len() != 1 {
-            let message = format!("`k` has {} values: a decoding bench follows one SAE a layer", set.k.len());
+            let message = format!(
+                "`k` has {} values: a decoding bench follows one SAE a layer",
+                set.k.len()
+            );
             self.problem(&origin, message, "choose one with --k");
         }
         if set.orders.is_empty() {

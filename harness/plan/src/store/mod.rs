@@ -19,7 +19,8 @@ mod tests;
 
 pub use cells::{Access, Lookup, Put, Store, StoreError};
 pub use manifest::{
-    CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae, RunManifest,
+    CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae,
+    RunManifest,
 };
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
 

@@ -106,18 +106,19 @@ impl DecodingTables {
                 let what: Vec<_> = asked.iter().map(|a| a.what).collect();
                 let found = (left.sums.estimates(&what, bootstrap))
                     .map_err(|error| damaged(order, &error))?;
-                let row = |(asked, found): (Asked, harness_core::dynamics::Estimates)| DynamicsRow {
-                    model: row.model.clone(),
-                    order: order.order.clone(),
-                    layer: asked.layer,
-                    at: asked.at.map(|at| at as u32),
-                    progress: asked.progress,
-                    metric: asked.what.0.name().to_owned(),
-                    value: found.estimate.value,
-                    std_err: found.estimate.std_err,
-                    n: (left.n_done > 0).then_some(found.n),
-                    status: left.status,
-                };
+                let row =
+                    |(asked, found): (Asked, harness_core::dynamics::Estimates)| DynamicsRow {
+                        model: row.model.clone(),
+                        order: order.order.clone(),
+                        layer: asked.layer,
+                        at: asked.at.map(|at| at as u32),
+                        progress: asked.progress,
+                        metric: asked.what.0.name().to_owned(),
+                        value: found.estimate.value,
+                        std_err: found.estimate.std_err,
+                        n: (left.n_done > 0).then_some(found.n),
+                        status: left.status,
+                    };
                 Ok(asked.into_iter().zip(found).map(row).collect())
             };
             self.steps.extend(rows(by_step(work))?);

@@ -23,7 +23,8 @@ pub use columns::{
     table2_csv, table4_csv,
 };
 pub use columns_decoding::{
-    ACCURACY_COLUMNS, CURVE_COLUMNS, PAIRED_COLUMNS, POSITION_COLUMNS, STEP_COLUMNS, SUMMARY_COLUMNS,
+    ACCURACY_COLUMNS, CURVE_COLUMNS, PAIRED_COLUMNS, POSITION_COLUMNS, STEP_COLUMNS,
+    SUMMARY_COLUMNS,
 };
 pub use decoding::DecodingTables;
 pub use grid::Coverage;
@@ -105,8 +106,14 @@ pub fn write_csv(
         let is_shown = |row: &&DynamicsRow| is_shown(view, row);
         let tables = &derived.decoding;
         for (file, text) in [
-            (view.name.clone(), steps_csv(tables.steps.iter().filter(is_shown))),
-            (format!("{}_curves", view.name), curves_csv(tables.curves.iter().filter(is_shown))),
+            (
+                view.name.clone(),
+                steps_csv(tables.steps.iter().filter(is_shown)),
+            ),
+            (
+                format!("{}_curves", view.name),
+                curves_csv(tables.curves.iter().filter(is_shown)),
+            ),
         ] {
             paths.push(store.write_file(&format!("{file}.csv"), text.as_bytes())?);
         }

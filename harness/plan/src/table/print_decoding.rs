@@ -28,7 +28,10 @@ pub(super) fn print_decoding(plan: &Plan, derived: &Derived, style: Style) -> St
             "\n{}\n\n{}\n{}\n\n{}",
             heading("###", &format!("{model}: right answers, preset {preset}")),
             accuracy_table(&accuracy).render(style),
-            heading("###", &format!("{model}: feature dynamics, mean over layers and steps")),
+            heading(
+                "###",
+                &format!("{model}: feature dynamics, mean over layers and steps")
+            ),
             summary_table(model, tables).render(style)
         ));
         for line in observations(model, tables) {
@@ -52,7 +55,8 @@ fn accuracy_table(rows: &[&AccuracyRow]) -> TextTable {
         ("steps", Right),
     ]);
     for row in rows {
-        let share = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{:.1} %", 100.0 * v));
+        let share =
+            |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{:.1} %", 100.0 * v));
         let right = match (row.correct, row.n) {
             (Some(correct), Some(n)) => format!("{correct}/{n}"),
             _ => row.status.to_string(),
@@ -163,8 +167,14 @@ fn observations(model: &str, tables: &DecodingTables) -> Vec<String> {
     let drift = |order: &str| value(order, Metric::DriftPost, deepest);
     type Of<'a> = &'a dyn Fn(&str) -> Option<f64>;
     let claims: [(&str, Of<'_>); 2] = [
-        ("masked positions change most early on under the confidence orders", &change),
-        ("the deepest layer drifts most after decoding under the confidence orders", &drift),
+        (
+            "masked positions change most early on under the confidence orders",
+            &change,
+        ),
+        (
+            "the deepest layer drifts most after decoding under the confidence orders",
+            &drift,
+        ),
     ];
     let mut lines = Vec::new();
     for (claim, of) in claims {
@@ -189,9 +199,12 @@ fn observations(model: &str, tables: &DecodingTables) -> Vec<String> {
             numbers.join(", ")
         ));
     }
-    let strict = |row: &&PairedRow| row.model == model && row.extraction == Extraction::Strict.name();
+    let strict =
+        |row: &&PairedRow| row.model == model && row.extraction == Extraction::Strict.name();
     for row in tables.paired.iter().filter(strict) {
-        let (Some(difference), Some(lo), Some(hi), Some(p)) = (row.difference, row.lo, row.hi, row.p_value) else {
+        let (Some(difference), Some(lo), Some(hi), Some(p)) =
+            (row.difference, row.lo, row.hi, row.p_value)
+        else {
             continue;
         };
         lines.push(format!(
@@ -224,12 +237,22 @@ fn notes(plan: &Plan, tables: &DecodingTables) -> Vec<String> {
             work.settings.max_new_tokens
         ));
     }
-    let unread = (tables.accuracy.iter()).filter_map(|row| row.n_gold_unread).max().unwrap_or(0);
+    let unread = (tables.accuracy.iter())
+        .filter_map(|row| row.n_gold_unread)
+        .max()
+        .unwrap_or(0);
     if unread > 0 {
-        notes.push(format!("{unread} questions have a gold answer that could not be read; they are not scored."));
+        notes.push(format!(
+            "{unread} questions have a gold answer that could not be read; they are not scored."
+        ));
     }
     for status in [Status::Failed, Status::Missing, Status::Partial] {
-        let n = tables.accuracy.iter().filter(|row| row.status == status).count() / 2;
+        let n = tables
+            .accuracy
+            .iter()
+            .filter(|row| row.status == status)
+            .count()
+            / 2;
         if n > 0 {
             notes.push(format!("{n} orders are {status}."));
         }

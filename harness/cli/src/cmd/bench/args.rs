@@ -277,7 +277,11 @@ impl BenchArgs {
         let questions = !self.questions.is_empty() && !is_decoding;
         refuse(questions, "--questions", "decoding benches");
         let text = !self.data.is_empty() && is_decoding;
-        refuse(text, "--data", "benches that read text; questions are given with --questions");
+        refuse(
+            text,
+            "--data",
+            "benches that read text; questions are given with --questions",
+        );
         refuse(
             self.memory.is_some() && !is_grid,
             "--memory",

@@ -114,7 +114,11 @@ fn expanded(bench: &ResolvedBench, plugins: &Discovery, text_dir: &Path) -> Resu
         zoo_text::prompts_file(text_dir)?;
     }
     let own_questions = zoo_text::questions_path(text_dir);
-    if bench.rows.iter().any(|row| row.data.contains(&own_questions)) {
+    if bench
+        .rows
+        .iter()
+        .any(|row| row.data.contains(&own_questions))
+    {
         zoo_text::questions_file(text_dir)?;
     }
     let mut hashes = match cache_dir() {

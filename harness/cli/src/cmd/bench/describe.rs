@@ -25,7 +25,10 @@ pub fn group(group: &PlannedGroup) -> String {
 pub fn cell(plan: &Plan, cell: &Cell) -> String {
     let stage = &cell.stage;
     if let Ok(params) = cell.params::<DecodingParams>() {
-        let order = params.generation.denoising.map_or_else(String::new, |d| d.order.name);
+        let order = params
+            .generation
+            .denoising
+            .map_or_else(String::new, |d| d.order.name);
         let questions = params.questions;
         return format!(
             "{stage} {} {order}, questions {} to {}",

@@ -16,7 +16,8 @@ use harness_plan::{
     protocol::{Failure as CellFailure, FailureKind},
     stages::{PluginRef, SaeRef, Stage},
     store::{
-        CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store,
+        CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae,
+        RunManifest, Store,
     },
 };
 use serde_json::Value;

@@ -61,9 +61,9 @@ pub fn prompts_path(dir: &Path) -> PathBuf {
 /// When it cannot be written.
 pub fn questions_file(dir: &Path) -> Result<PathBuf, Failure> {
     let tasks = chat_tasks(Split::Heldout, HELDOUT_SEED, u64::MAX);
-    let lines = tasks.filter(|task| task.answer.is_some()).map(|task| {
-        serde_json::to_vec(&json!({"question": task.prompt, "answer": task.response}))
-    });
+    let lines = tasks
+        .filter(|task| task.answer.is_some())
+        .map(|task| serde_json::to_vec(&json!({"question": task.prompt, "answer": task.response})));
     written(questions_path(dir), lines.take(QUESTIONS))
 }
 
