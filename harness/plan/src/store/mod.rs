@@ -39,14 +39,25 @@ enum Placing {
     IfAbsent,
 }
 
-/// Write a file so that it appears whole or not at all, and survives a power cut.
+/// Write a file so that it appears whole or not at all and survives a power cut, in place of any that is there; its folder comes
+/// into being.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_whole(path, bytes, Placing::Replace)
+}
+
+/// [`replace_file`], or not where one is there.
 fn write_whole(path: &Path, bytes: &[u8], placing: Placing) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".tmp")
-        .tempfile_in(dir)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".tmp");
+    // Results are for whoever may read the folder; the user's mask takes away what it takes from any new file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(dir)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     match placing {

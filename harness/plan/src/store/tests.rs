@@ -197,3 +197,16 @@ fn two_writers_of_one_cell_leave_one_result() {
             .all(|o| matches!(o, Put::Stored | Put::Same))
     );
 }
+
+/// Results used to be readable by their owner alone, as temporary files are.
+#[cfg(unix)]
+#[test]
+fn results_have_the_mode_of_any_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, any) = (dir.path().join("ours"), dir.path().join("any"));
+    super::replace_file(&ours, b"x").unwrap();
+    std::fs::write(&any, b"x").unwrap();
+    let mode = |path| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&ours), mode(&any));
+}

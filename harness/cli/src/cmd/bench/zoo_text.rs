@@ -2,12 +2,11 @@
 
 use std::{
     fs,
-    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use harness_data::{Document, Kind, Split, chat_tasks, documents};
-use harness_plan::exit;
+use harness_plan::{exit, store::replace_file};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -104,7 +103,6 @@ fn written(
         let message = format!("cannot write {}: {error}", path.display());
         Failure::new(exit::CANNOT_WRITE, message)
     };
-    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut bytes = Vec::new();
     for line in lines {
         bytes.extend(line.map_err(|error| fail(error.into()))?);
@@ -113,21 +111,7 @@ fn written(
     if fs::read(&path).is_ok_and(|there| there == bytes) {
         return Ok(path);
     }
-    fs::create_dir_all(&folder).map_err(fail)?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".tmp")
-        .tempfile_in(&folder)
-        .map_err(fail)?;
-    let mut out = BufWriter::new(temporary.as_file_mut());
-    out.write_all(&bytes)
-        .and_then(|()| out.flush())
-        .map_err(fail)?;
-    drop(out);
-    temporary.as_file().sync_all().map_err(fail)?;
-    temporary
-        .persist(&path)
-        .map_err(|error| fail(error.error))?;
+    replace_file(&path, &bytes).map_err(fail)?;
     Ok(path)
 }
 
