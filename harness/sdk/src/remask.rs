@@ -200,8 +200,17 @@ mod tests {
     use crate::view::Element;
     use harness_abi::{ErrorCode, Remasker as _};
 
-    /// Says of what `features` saw last what the test asks for.
-    struct Reads(Option<(usize, Vec<i64>, usize, usize, Option<f32>, Option<bool>)>);
+    /// What a test asks of the features that came last.
+    #[derive(Debug, PartialEq)]
+    struct Seen {
+        step: usize,
+        layers: Vec<i64>,
+        extent: (usize, usize),
+        /// At the second layer, the first row and the third position.
+        at_102: (Option<f32>, Option<bool>),
+    }
+
+    struct Reads(Option<Seen>);
 
     impl Remasker for Reads {
         fn new(_name: &str, _config: &Value) -> Result<Self> {
@@ -221,8 +230,12 @@ mod tests {
         }
 
         fn features(&mut self, f: &Features<'_>) -> Result<()> {
-            let (jaccard, same) = (f.jaccard_at(1, 0, 2), f.top1_same_at(1, 0, 2));
-            self.0 = Some((f.step, f.layers.to_vec(), f.batch, f.len, jaccard, same));
+            self.0 = Some(Seen {
+                step: f.step,
+                layers: f.layers.to_vec(),
+                extent: (f.batch, f.len),
+                at_102: (f.jaccard_at(1, 0, 2), f.top1_same_at(1, 0, 2)),
+            });
             Ok(())
         }
     }
@@ -256,8 +269,13 @@ mod tests {
         };
         assert!(matches!(reads.features(view), AbiResult::ROk(())));
         // Layer 1, row 0, position 2 is element (1 · 2 + 0) · 3 + 2 = 8.
-        let saw = (4, vec![3, 5], 2, 3, Some(8.0 / 12.0), Some(true));
-        assert_eq!(reads.inner.0, Some(saw));
+        let seen = Seen {
+            step: 4,
+            layers: vec![3, 5],
+            extent: (2, 3),
+            at_102: (Some(8.0 / 12.0), Some(true)),
+        };
+        assert_eq!(reads.inner.0, Some(seen));
     }
 
     #[test]

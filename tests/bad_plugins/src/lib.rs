@@ -6,5 +6,6 @@
 //! | `panics_in_constructor`, `panics_in_method` | a panic |
 //! | `wrong_length` | a judge with too few answers, a metric with too many values |
 //! | `unlawful` | a remasker that looks at other rows, a policy that steers at amp_factor 0 |
+//! | `deaf` | a remasker that asks for SAE features and does not miss them |
 //! | `aborts`, `aborts_on_open` | the process ends, in a method and while the library is opened |
 //! | `exports_nothing` | no `export_plugin!` |

@@ -86,6 +86,19 @@ fn broken_laws_are_found() {
 }
 
 #[test]
+fn a_remasker_that_does_not_miss_its_features_is_found() {
+    let ran = check("deaf", &["remasker"], "deaf");
+    assert_eq!(ran.code, 21, "{ran:?}");
+    let (features, reason) = status(&ran, "deaf:remasker/deaf:features");
+    assert_eq!(features, "failed");
+    assert!(
+        reason.contains("a step without the features it needs is accepted"),
+        "{reason}"
+    );
+    assert_eq!(status(&ran, "deaf:remasker/deaf:complete").0, "success");
+}
+
+#[test]
 fn a_plugin_that_ends_its_process_crashes_its_own_tests_only() {
     let ran = check("aborts", &["metric"], ".");
     assert_eq!(ran.code, 21, "{ran:?}");
