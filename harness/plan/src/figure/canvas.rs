@@ -11,7 +11,10 @@ use plotters::style::{
     Color, FontFamily, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle, WHITE,
 };
 
-use super::model::{Dash, FigureError};
+use super::{
+    model::{Dash, FigureError},
+    text::printable,
+};
 
 /// Drawing units a pixel.
 const UNIT: f64 = 4.0;
@@ -74,7 +77,8 @@ pub(super) struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
 }
 
-fn units(pixels: f64) -> i32 {
+/// Drawing units of a length, which are whole.
+pub(super) fn units(pixels: f64) -> i32 {
     (pixels * UNIT).round() as i32
 }
 
@@ -152,7 +156,7 @@ impl<'a> Canvas<'a> {
 
     /// One line of text. Characters that an SVG file cannot hold become spaces.
     pub fn text(&self, text: &str, at: Place, font: Font) -> Result<(), FigureError> {
-        let text = text.replace(char::is_control, " ");
+        let text = printable(text);
         let style = match font.bold {
             true => FontStyle::Bold,
             false => FontStyle::Normal,

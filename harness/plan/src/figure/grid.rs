@@ -2,7 +2,7 @@
 
 use harness_core::{layer::Depth, record::GridRow};
 
-use super::model::{Axis, Dash, Figure, Panel, Point, Scale, Series, YRange};
+use super::model::{Axis, Dash, Figure, Marks, Panel, Point, Scale, Series, YRange};
 
 /// How the rows of a grid become panels.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -92,7 +92,7 @@ pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
                 ..Axis::default()
             },
             zero_line: options.zero_line,
-            series: series.filter(|series| !series.points.is_empty()).collect(),
+            marks: Marks::Lines(series.filter(|series| !series.points.is_empty()).collect()),
             note: None,
         }
     };
@@ -106,6 +106,7 @@ pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
         columns: depths.len().max(1),
         row_titles: names,
         y_range: options.y_range,
+        ..Figure::default()
     }
 }
 

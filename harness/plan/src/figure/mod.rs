@@ -1,15 +1,23 @@
-//! Pictures of results: lines over k with error bands, as SVG.
+//! Pictures of results as SVG: lines with error bands, heat maps, bars.
 //!
 //! ```text
-//! rows of a table -> steering_figure, grid_figure, transfer_figure -> Figure (plain data) -> render_svg -> text of an SVG file
+//! rows of a table -> steering_figure, grid_figure, transfer_figure,                       Figure
+//!                    dynamics_heatmaps, dynamics_curves, accuracy_bars                -> (plain data) -> render_svg -> text of an SVG file
 //! ```
-//! Equal figures give equal bytes. A missing value leaves a gap and is never drawn as 0. Lines differ in colour, marker and
+//! Equal figures give equal bytes. A missing value leaves a gap or is hatched, and is never drawn as 0. Lines differ in colour, marker and
 //! dash, so that they can be told apart in grey print and by colour-blind readers.
 
+mod accuracy;
+mod bars;
 mod bench;
 mod canvas;
+mod cells;
+mod colour_bar;
+mod colours;
+mod dynamics;
 mod grid;
 mod layout;
+mod legend;
 mod model;
 mod panel;
 mod scale;
@@ -17,11 +25,17 @@ mod steering;
 mod svg;
 #[cfg(test)]
 mod tests;
+mod text;
 mod transfer;
 
+pub use accuracy::accuracy_bars;
 pub use bench::{WriteFigureError, bench_figures, write_figures};
+pub use dynamics::{Across, DynamicsOptions, dynamics_curves, dynamics_heatmaps};
 pub use grid::{GridOptions, Split, grid_figure, measured};
-pub use model::{Axis, Dash, Figure, FigureError, Panel, Point, Scale, Series, YRange};
+pub use model::{
+    Axis, Bar, BarGroup, Dash, Figure, FigureError, Fill, HeatMap, Marks, Panel, PanelSize, Point,
+    Scale, Series, YRange,
+};
 pub use steering::steering_figure;
 pub use svg::render_svg;
 pub use transfer::{TransferPart, transfer_figure};

@@ -15,6 +15,30 @@ pub struct Figure {
     pub row_titles: Vec<String>,
     /// Which panels have one y range.
     pub y_range: YRange,
+    /// How large the coordinate system of every panel is.
+    pub panel_size: PanelSize,
+    /// What the colours of heat maps stand for, with its unit. All heat maps of a figure have one scale of colours, from their
+    /// smallest value to their largest.
+    pub colour_label: String,
+}
+
+/// Size of the coordinate system of a panel, without its titles and labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PanelSize {
+    /// Pixels across.
+    pub width: f64,
+    /// Pixels upwards.
+    pub height: f64,
+}
+
+impl Default for PanelSize {
+    /// Three panels side by side fill half a page.
+    fn default() -> Self {
+        Self {
+            width: 178.0,
+            height: 144.0,
+        }
+    }
 }
 
 /// Which panels of a figure have the same y range.
@@ -40,10 +64,104 @@ pub struct Panel {
     pub y: Axis,
     /// Whether y = 0 is in the range and marked with a line.
     pub zero_line: bool,
-    /// Lines, drawn in this order.
-    pub series: Vec<Series>,
+    /// What is drawn in it.
+    pub marks: Marks,
     /// A remark printed in the panel.
     pub note: Option<String>,
+}
+
+impl Panel {
+    /// Its lines; none where it shows something else.
+    pub fn series(&self) -> &[Series] {
+        match &self.marks {
+            Marks::Lines(series) => series,
+            Marks::Cells(_) | Marks::Bars(_) | Marks::Nothing => &[],
+        }
+    }
+}
+
+/// What a panel shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Marks {
+    /// Lines, drawn in this order.
+    Lines(Vec<Series>),
+    /// A heat map: columns are the whole numbers from 0 of the x axis, rows those of the y axis.
+    Cells(HeatMap),
+    /// Groups of bars from left to right; the y axis begins at 0.
+    Bars(Vec<BarGroup>),
+    /// Nothing at all, not even axes: the place is left free.
+    Nothing,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Marks::Lines(Vec::new())
+    }
+}
+
+/// Values as colours.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeatMap {
+    /// `[rows][columns]`, the lowest row first; `None` is hatched and takes no part in the range of the colours. Shorter rows
+    /// end in missing values.
+    pub rows: Vec<Vec<Option<f64>>>,
+}
+
+impl HeatMap {
+    /// Columns of the longest row.
+    pub fn columns(&self) -> usize {
+        self.rows.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// The values there are.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        self.rows.iter().flatten().copied().flatten()
+    }
+
+    /// Whether a cell has no value.
+    pub fn has_gaps(&self) -> bool {
+        self.values().count() < self.rows.len() * self.columns()
+    }
+}
+
+/// Bars side by side, with a name under them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BarGroup {
+    /// Its name.
+    pub name: String,
+    /// Its place in the palette.
+    pub colour: usize,
+    /// From left to right.
+    pub bars: Vec<Bar>,
+}
+
+/// One bar.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bar {
+    /// Its name in the legend. Bars of one name are one entry, whatever group they are in.
+    pub label: String,
+    /// How its area is drawn.
+    pub fill: Fill,
+    /// Its height, not below 0; where it is missing, `no value` is printed.
+    pub value: Option<f64>,
+    /// Lower end of its whisker.
+    pub lo: Option<f64>,
+    /// Upper end of its whisker.
+    pub hi: Option<f64>,
+    /// Printed above it.
+    pub text: String,
+}
+
+/// How the area of a bar is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fill {
+    /// In the colour of its group.
+    #[default]
+    Full,
+    /// In a pale tone of it, with an edge.
+    Pale,
+    /// As an edge alone.
+    Outline,
 }
 
 /// One axis of a panel.
@@ -148,15 +266,15 @@ pub enum FigureError {
         title: String,
     },
     /// A value has no place on its axis.
-    #[error("panel {panel:?}, line {series:?}: {value} has no place on a {axis} axis")]
+    #[error("panel {panel:?}, {mark}: {value} has no place on a {axis} axis")]
     Value {
         /// Title of the panel.
         panel: String,
-        /// Name of the line.
-        series: String,
+        /// The line, cell or bar.
+        mark: String,
         /// The value.
         value: f64,
-        /// `linear` or `logarithmic`.
+        /// `linear`, `logarithmic`, `colour` or `zero-based`.
         axis: &'static str,
     },
     /// The drawing library refused.

@@ -7,6 +7,9 @@ const MARGIN: f64 = 0.06;
 /// Free places at each end of an ordinal axis.
 const ORDINAL_MARGIN: f64 = 0.4;
 
+/// Room above the highest bar for its number, as a share of the range.
+const HEADROOM: f64 = 0.16;
+
 /// An axis with its range fixed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ruler {
@@ -69,6 +72,53 @@ impl Ruler {
         ruler
     }
 
+    /// The axis of `n` rows or columns, each a whole number from 0 in the middle of its place.
+    pub fn places(axis: &Axis, n: usize, n_ticks: usize) -> Self {
+        let last = n.max(1) - 1;
+        let ticks = match axis.ticks.is_empty() {
+            true => whole_values(last, n_ticks),
+            false => axis.ticks.clone(),
+        };
+        let here = |value: &f64| (0.0..=last as f64).contains(value);
+        Self {
+            scale: Scale::Linear,
+            from: -0.5,
+            to: last as f64 + 0.5,
+            ticks: ticks.into_iter().filter(|(v, _)| here(v)).collect(),
+        }
+    }
+
+    /// The axis of bars: from 0 to the first tick that none of `values` is above, and room for a number above that.
+    pub fn from_zero(values: impl Iterator<Item = f64>, n_ticks: usize) -> Self {
+        let most = values.fold(0.0, f64::max);
+        let most = if most > 0.0 { most } else { 1.0 };
+        let step = round_step(most, n_ticks);
+        // 100 stays 100 where the whiskers end there.
+        let top = (most / step - 1e-9).ceil() * step;
+        Self {
+            scale: Scale::Linear,
+            from: 0.0,
+            to: top * (1.0 + HEADROOM),
+            ticks: round_values(0.0, top * (1.0 + 1e-9), n_ticks),
+        }
+    }
+
+    /// The axis from `lo` to `hi` without free ends; around a single value where they are equal.
+    pub fn exact(lo: f64, hi: f64, n_ticks: usize) -> Self {
+        let ruler = |from, to, ticks| Self {
+            scale: Scale::Linear,
+            from,
+            to,
+            ticks,
+        };
+        if lo < hi {
+            return ruler(lo, hi, round_values(lo, hi, n_ticks));
+        }
+        let free = (0.1 * lo.abs()).max(1e-3);
+        let tick = (lo, number(lo, 0.01 * lo.abs()));
+        ruler(lo - free, lo + free, vec![tick])
+    }
+
     /// Where `value` is: 0 at the lower end, 1 at the upper.
     pub fn place(&self, value: f64) -> f64 {
         (measure(self.scale, value) - self.from) / (self.to - self.from)
@@ -77,13 +127,7 @@ impl Ruler {
 
 /// About `n` round values between `from` and `to`.
 fn round_values(from: f64, to: f64, n: usize) -> Vec<(f64, String)> {
-    let raw = (to - from) / n.max(1) as f64;
-    let magnitude = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
-        .into_iter()
-        .map(|factor| factor * magnitude)
-        .find(|step| *step >= raw * 0.999)
-        .unwrap_or(10.0 * magnitude);
+    let step = round_step(to - from, n);
     let (first, last) = ((from / step).ceil() as i64, (to / step).floor() as i64);
     (first..=last)
         .map(|i| {
@@ -91,6 +135,31 @@ fn round_values(from: f64, to: f64, n: usize) -> Vec<(f64, String)> {
             (value, number(value, step))
         })
         .collect()
+}
+
+/// A round number that is about `n` times in `range`.
+fn round_step(range: f64, n: usize) -> f64 {
+    let raw = range / n.max(1) as f64;
+    let magnitude = 10f64.powf(raw.log10().floor());
+    [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * magnitude)
+        .find(|step| *step >= raw * 0.999)
+        .unwrap_or(10.0 * magnitude)
+}
+
+/// About `n` whole numbers from 0 to `last`, both of them included.
+fn whole_values(last: usize, n: usize) -> Vec<(f64, String)> {
+    let step = round_step(last as f64, n).max(1.0) as usize;
+    let mut values: Vec<usize> = (0..=last).step_by(step).collect();
+    if let Some(end) = values.last().copied().filter(|end| *end < last) {
+        if 2 * (last - end) < step && end > 0 {
+            values.pop();
+        }
+        values.push(last);
+    }
+    let named = values.into_iter().map(|i| (i as f64, i.to_string()));
+    named.collect()
 }
 
 /// Powers of ten between the logarithms `from` and `to`, with 2 and 5 of each where the range is short.

@@ -4,7 +4,7 @@ use harness_core::{record::SteeringRow, steering::MeanScore};
 
 use super::{
     grid::{budget_axis, styles},
-    model::{Axis, Figure, Panel, Point, Series, YRange},
+    model::{Axis, Figure, Marks, Panel, Point, Series, YRange},
 };
 
 /// The label of a score, and where a row has it.
@@ -52,7 +52,7 @@ pub fn steering_figure(rows: &[SteeringRow], title: &str) -> Figure {
                 ..Axis::default()
             },
             zero_line: true,
-            series: series.filter(|series| !series.points.is_empty()).collect(),
+            marks: Marks::Lines(series.filter(|series| !series.points.is_empty()).collect()),
             note: None,
         }
     };
@@ -66,5 +66,6 @@ pub fn steering_figure(rows: &[SteeringRow], title: &str) -> Figure {
         columns: sets.len().max(1),
         row_titles: Vec::new(),
         y_range: YRange::PerRow,
+        ..Figure::default()
     }
 }

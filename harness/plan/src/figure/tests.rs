@@ -6,6 +6,9 @@ use harness_core::{
     steering::MeanScore,
 };
 
+mod accuracy;
+mod dynamics;
+
 use super::*;
 use crate::{
     bench::{TableKind, ViewSpec},
@@ -31,7 +34,7 @@ fn line(label: &str, colour: usize, values: &[Option<f64>]) -> Series {
 fn figure(series: Vec<Series>) -> Figure {
     Figure {
         panels: vec![Panel {
-            series,
+            marks: Marks::Lines(series),
             ..Panel::default()
         }],
         columns: 1,
@@ -146,7 +149,10 @@ fn what_has_no_place_is_refused() {
         "{message}"
     );
     figure.panels[0].x.scale = Scale::Linear;
-    figure.panels[0].series[0].points[0].hi = Some(f64::NAN);
+    let Marks::Lines(series) = &mut figure.panels[0].marks else {
+        panic!()
+    };
+    series[0].points[0].hi = Some(f64::NAN);
     assert!(render_svg(&figure).is_err());
     let empty = render_svg(&Figure::default()).unwrap_err().to_string();
     assert!(empty.contains("no panels"), "{empty}");
@@ -219,9 +225,9 @@ fn the_steering_figure_has_a_column_for_each_set_and_a_row_for_each_score() {
         figure
             .panels
             .iter()
-            .all(|panel| panel.zero_line && panel.series.len() == 2)
+            .all(|panel| panel.zero_line && panel.series().len() == 2)
     );
-    let last = &figure.panels[5].series[1]; // S of `two`, layer 5
+    let last = &figure.panels[5].series()[1]; // S of `two`, layer 5
     assert_eq!(last.label, "L5");
     assert_eq!(last.points[0].y, Some(40.0));
     assert_eq!((last.points[1].x, last.points[1].y), (24.0, None));
@@ -271,8 +277,8 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
     assert_eq!(figure.row_titles, ["mask → base", "mask → tuned"]);
     assert_eq!(figure.panels[1].title, "deep");
     for panel in &figure.panels {
-        assert_eq!(panel.series.len(), 1);
-        let series = &panel.series[0];
+        assert_eq!(panel.series().len(), 1);
+        let series = &panel.series()[0];
         assert_eq!(
             series.points.iter().map(|p| p.x).collect::<Vec<_>>(),
             [50.0, 820.0]
@@ -297,7 +303,7 @@ fn a_layer_stands_in_the_third_of_its_own_model() {
     rows[0].depth = Depth::Middle;
     let rows: Vec<&GridRow> = rows.iter().collect();
     let figure = grid_figure(&measured(&rows, "m", &["v"]), &GridOptions::default());
-    let drawn: Vec<usize> = figure.panels.iter().map(|p| p.series.len()).collect();
+    let drawn: Vec<usize> = figure.panels.iter().map(|p| p.series().len()).collect();
     // Rows of panels: a, b; columns: middle, deep.
     assert_eq!((figure.columns, drawn), (2, vec![1, 0, 0, 1]));
 }
@@ -335,7 +341,7 @@ fn the_transfer_figure_lays_both_sources_over_each_other() {
     let figure = transfer_figure(&[part("on text"), part("on rollouts")], "t", "c.");
     assert_eq!((figure.panels.len(), figure.columns), (4, 2));
     assert_eq!(figure.row_titles, ["on text", "on rollouts"]);
-    let shallow = &figure.panels[0].series;
+    let shallow = figure.panels[0].series();
     assert_eq!(shallow.len(), 2);
     assert_eq!((shallow[0].colour, shallow[0].dash), (0, Dash::Solid));
     assert_eq!((shallow[1].colour, shallow[1].dash), (0, Dash::Dashed));
@@ -411,4 +417,40 @@ fn ticks_are_round_and_labels_keep_their_distance() {
     let decades = ruler(&[1.0, 100.0], &log);
     assert!((decades.place(10.0) - 0.5).abs() < 1e-12);
     assert_eq!(labels(&decades), ["1", "2", "5", "10", "20", "50", "100"]);
+}
+
+#[test]
+fn axes_of_cells_and_bars_are_exact() {
+    let labels = |ruler: &scale::Ruler| -> Vec<String> {
+        ruler.ticks.iter().map(|(_, label)| label.clone()).collect()
+    };
+    let steps = |n: usize| scale::Ruler::places(&Axis::default(), n, 5);
+    assert_eq!(labels(&steps(40)), ["0", "10", "20", "30", "39"]);
+    assert_eq!(labels(&steps(42)), ["0", "10", "20", "30", "41"]);
+    assert_eq!(labels(&steps(3)), ["0", "1", "2"]);
+    assert_eq!(labels(&steps(1)), ["0"]);
+    assert!(
+        (steps(4).place(0.0) - 0.125).abs() < 1e-12,
+        "the middle of the first of four"
+    );
+    let bars = |values: &[f64]| scale::Ruler::from_zero(values.iter().copied(), 4);
+    for (value, top) in [
+        (62.0, "80"),
+        (100.0, "100"),
+        (8.0, "8"),
+        (3.7, "4"),
+        (0.4, "0.4"),
+    ] {
+        let ruler = bars(&[1.0 / 32.0, value]);
+        assert_eq!(ruler.ticks.last().unwrap().1, top, "{value}");
+        assert_eq!((ruler.place(0.0), &*ruler.ticks[0].1), (0.0, "0"));
+        assert!(
+            ruler.place(value) < 0.9,
+            "there is room for a number above {value}"
+        );
+    }
+    assert_eq!(labels(&bars(&[0.0])).last().unwrap(), "1.00");
+    let one = scale::Ruler::exact(0.5, 0.5, 4);
+    assert_eq!(labels(&one), ["0.500"]);
+    assert!((one.place(0.5) - 0.5).abs() < 1e-9);
 }

@@ -4,7 +4,7 @@ use harness_core::record::GridRow;
 
 use super::{
     grid::{bands, budget_axis, depths, styles},
-    model::{Axis, Dash, Figure, Panel, Point, Series, YRange},
+    model::{Axis, Dash, Figure, Marks, Panel, Point, Series, YRange},
 };
 
 /// A row of panels: one value for each SAE of every source.
@@ -69,7 +69,7 @@ pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -
                     ..Axis::default()
                 },
                 zero_line: part.zero_line,
-                series,
+                marks: Marks::Lines(series),
                 note: None,
             });
         }
@@ -81,5 +81,6 @@ pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -
         columns: depths.len().max(1),
         row_titles: parts.iter().map(|part| part.title.clone()).collect(),
         y_range: YRange::PerRow,
+        ..Figure::default()
     }
 }
