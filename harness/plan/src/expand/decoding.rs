@@ -68,6 +68,7 @@ impl Expander<'_> {
         }
         Ok(RowWork::Decoding(Box::new(DecodingWork {
             settings: set.clone(),
+            profile: row.profile,
             layers: row.saes.iter().map(|sae| sae.layer).collect(),
             orders,
         })))

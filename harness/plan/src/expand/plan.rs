@@ -5,7 +5,8 @@ use harness_core::layer::Depth;
 use super::PlannedGroup;
 use crate::{
     bench::{
-        DecodingSettings, GridSettings, PaperName, RowKind, SteeringSettings, TableKind, ViewSpec,
+        DecodingSettings, GridSettings, PaperName, Profile, RowKind, SteeringSettings, TableKind,
+        ViewSpec,
     },
     cell::Cell,
     protocol::Sources,
@@ -109,6 +110,8 @@ pub struct GridWork {
 pub struct DecodingWork {
     /// Settings.
     pub settings: DecodingSettings,
+    /// The profile they come from.
+    pub profile: Profile,
     /// Layers that are followed, ascending.
     pub layers: Vec<u32>,
     /// Orders that are compared.

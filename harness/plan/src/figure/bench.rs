@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use harness_core::record::GridRow;
+use harness_core::record::{DynamicsRow, GridRow};
 
 use super::{
-    Figure, FigureError, GridOptions, Split, TransferPart, YRange, grid_figure, measured,
-    render_svg, steering_figure, transfer_figure,
+    Across, DynamicsOptions, Figure, FigureError, GridOptions, Split, TransferPart, YRange,
+    accuracy_bars, dynamics_curves, dynamics_heatmaps, grid_figure, measured, render_svg,
+    steering_figure, transfer_figure,
 };
 use crate::{
-    bench::{RowKind, TableKind, ViewSpec},
+    bench::{Profile, RowKind, TableKind, ViewSpec},
     expand::Plan,
     store::{Store, StoreError},
-    table::Derived,
+    table::{DecodingTables, Derived, is_shown},
 };
 
 /// Variants of losses on the paper's scale: weighted by 1/t where that exists.
@@ -53,6 +54,7 @@ pub fn bench_figures(plan: &Plan, derived: &Derived) -> Vec<(String, Figure)> {
         TableKind::ByK => vec![(name.to_owned(), steering_figure(&derived.by_k, title))],
         TableKind::Grid => loss_and_ev(&documents, name, title),
         TableKind::Rollouts => vec![(name.to_owned(), losses(&rollouts, title))],
+        TableKind::Decoding => orders(plan, &derived.decoding, name),
         _ => Vec::new(),
     };
     for view in &plan.views {
@@ -70,6 +72,9 @@ pub fn bench_figures(plan: &Plan, derived: &Derived) -> Vec<(String, Figure)> {
                 figures.push((view.name.clone(), figure));
             }
             TableKind::Transfer => figures.push((view.name.clone(), transfer(view, derived))),
+            kind if kind.kind() == RowKind::Decoding => {
+                figures.extend(part_of_orders(view, plan, &derived.decoding));
+            }
             _ => {}
         }
     }
@@ -112,6 +117,75 @@ fn shown<'a>(view: &ViewSpec, kind: RowKind, derived: &'a Derived) -> Vec<&'a Gr
                 .any(|id| (&id.model, &id.sae, id.kind) == (&row.model, &row.sae, kind))
         })
         .collect()
+}
+
+/// Heat maps of every metric, curves, accuracies.
+fn orders(plan: &Plan, tables: &DecodingTables, name: &str) -> Vec<(String, Figure)> {
+    let options = |across| dynamics_options(plan, &plan.title, across);
+    let maps = |rows: &[DynamicsRow], infix: &str, across| -> Vec<(String, Figure)> {
+        dynamics_heatmaps(rows, &options(across))
+            .into_iter()
+            .map(|(metric, figure)| (format!("{name}{infix}_{metric}"), figure))
+            .collect()
+    };
+    let mut figures = maps(&tables.steps, "", Across::Steps);
+    figures.extend(maps(&tables.positions, "_by_position", Across::Positions));
+    let curves = dynamics_curves(&tables.curves, &options(Across::Steps));
+    figures.push((format!("{name}_curves"), curves));
+    let bars = accuracy_bars(
+        &tables.accuracy,
+        "Right answers by decoding order",
+        &caption(plan),
+    );
+    figures.push(("accuracy".to_owned(), bars));
+    figures
+}
+
+/// The heat maps and curves that a figure shows: with one metric the figure's name is that of the heat map.
+fn part_of_orders(view: &ViewSpec, plan: &Plan, tables: &DecodingTables) -> Vec<(String, Figure)> {
+    let shown = |rows: &[DynamicsRow]| -> Vec<DynamicsRow> {
+        (rows.iter().filter(|row| is_shown(view, row)).cloned()).collect()
+    };
+    let options = dynamics_options(plan, &view.title, Across::Steps);
+    let maps = dynamics_heatmaps(&shown(&tables.steps), &options);
+    let is_one = maps.len() == 1;
+    let mut figures: Vec<(String, Figure)> = maps
+        .into_iter()
+        .map(|(metric, figure)| match is_one {
+            true => (view.name.clone(), figure),
+            false => (format!("{}_{metric}", view.name), figure),
+        })
+        .collect();
+    let curves = dynamics_curves(&shown(&tables.curves), &options);
+    figures.push((format!("{}_curves", view.name), curves));
+    figures
+}
+
+fn dynamics_options(plan: &Plan, title: &str, across: Across) -> DynamicsOptions {
+    DynamicsOptions {
+        title: title.to_owned(),
+        caption: caption(plan),
+        across,
+    }
+}
+
+/// What a reader must know of the models and questions.
+fn caption(plan: &Plan) -> String {
+    let works = plan.rows.iter().filter_map(|row| row.decoding());
+    let is_scaled = works.clone().any(|work| work.profile == Profile::Zoo);
+    let set = works.map(|work| &work.settings).next();
+    let how = set.map_or_else(String::new, |set| {
+        format!(
+            "Sets of the {} most active latents; {} steps for {} tokens.",
+            set.k_set, set.dlm_steps, set.max_new_tokens
+        )
+    });
+    match is_scaled {
+        true => format!(
+            "{how} A tiny model with questions of its own: no number here says anything about a public model."
+        ),
+        false => how,
+    }
 }
 
 /// A picture of the loss and one of explained variance.
