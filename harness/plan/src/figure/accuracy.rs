@@ -61,7 +61,7 @@ pub fn accuracy_bars(rows: &[AccuracyRow], title: &str, text: &str) -> Figure {
     };
     let partial = match partial(rows.iter().map(|row| row.status)) {
         "" => "",
-        _ => "*: of fewer questions, because others have failed.",
+        _ => "*: of fewer questions, because others failed or were not run.",
     };
     Figure {
         title: title.to_owned(),

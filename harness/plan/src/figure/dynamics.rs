@@ -148,7 +148,7 @@ fn maps(rows: &[&DynamicsRow], metric: &Metric, options: &DynamicsOptions) -> Fi
         ),
         Across::Positions => (
             "a place without such positions",
-            "place in the generated text",
+            "place in the generated text (over all steps)",
         ),
     };
     Figure {
@@ -158,7 +158,7 @@ fn maps(rows: &[&DynamicsRow], metric: &Metric, options: &DynamicsOptions) -> Fi
         },
         caption: caption(&[
             &format!(
-                "{}; mean over prompts, for each layer and {across}, both counted from 0.",
+                "{}; over all prompts, for each layer and {across}, both counted from 0.",
                 sentence(metric.meaning)
             ),
             "One scale of colours for all panels, from the smallest to the largest value.",
@@ -266,15 +266,16 @@ pub fn dynamics_curves(rows: &[DynamicsRow], options: &DynamicsOptions) -> Figur
         true => "Bands: one standard error over prompts.",
         false => "",
     };
-    let texts: Vec<String> = ["Means over prompts and layers for each decoding order.".to_owned()]
-        .into_iter()
-        .chain(meanings)
-        .chain([
-            bands.to_owned(),
-            partial(rows.iter().map(|row| row.status)).to_owned(),
-            options.caption.clone(),
-        ])
-        .collect();
+    let texts: Vec<String> =
+        ["Over all prompts, mean over the layers, for each decoding order.".to_owned()]
+            .into_iter()
+            .chain(meanings)
+            .chain([
+                bands.to_owned(),
+                partial(rows.iter().map(|row| row.status)).to_owned(),
+                options.caption.clone(),
+            ])
+            .collect();
     Figure {
         title: options.title.clone(),
         caption: caption(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
@@ -348,7 +349,7 @@ pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 /// What is to be said where rows are not whole.
 pub(super) fn partial(mut all: impl Iterator<Item = Status>) -> &'static str {
     match all.any(|status| status == Status::Partial) {
-        true => "Some values are of fewer prompts, because others have failed.",
+        true => "Some values are of fewer prompts, because others failed or were not run.",
         false => "",
     }
 }

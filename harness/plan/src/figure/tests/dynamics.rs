@@ -193,6 +193,15 @@ fn each_metric_is_a_figure_of_panels_for_each_order_and_model() {
     };
     let (_, figure) = &dynamics_heatmaps(&all, &places)[0];
     assert_eq!(figure.panels[0].x.label, "generated position");
+    assert!(
+        figure
+            .caption
+            .contains("place in the generated text (over all steps)")
+    );
+    let mut fewer = all.clone();
+    fewer[0].status = Status::Partial;
+    let (_, figure) = &dynamics_heatmaps(&fewer, &places)[0];
+    assert!(figure.caption.contains("Some values are of fewer prompts"));
     assert_eq!(heat(&rows(&orders[..4], 2, 2)[..4]).columns, 1);
 }
 
