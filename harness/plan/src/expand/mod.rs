@@ -14,6 +14,8 @@ mod steering;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
+mod tests_decoding;
+#[cfg(test)]
 mod tests_grid;
 
 pub use cost::Cost;

@@ -18,6 +18,7 @@ pub(crate) struct World {
     pub(crate) models: BTreeMap<String, PathBuf>,
     pub(crate) saes: BTreeMap<String, PathBuf>,
     pub(crate) data: Vec<PathBuf>,
+    pub(crate) questions: Vec<PathBuf>,
     prefixes: Vec<String>,
     plugins: Discovery,
     options: Vec<[String; 3]>,
@@ -92,6 +93,10 @@ impl World {
         let text = dir.path().join("text.jsonl");
         write(&text, "{\"text\":\"a b c\"}\n");
         write(&dir.path().join("prompts.jsonl"), "{\"prompt\":\"a b\"}\n");
+        write(
+            &dir.path().join("questions.jsonl"),
+            "{\"question\":\"a b\",\"answer\":\"#### 1\"}\n",
+        );
         let plugins = Discovery {
             found: vec![
                 plugin("qwen", "model", &["qwen2"], &["qwen2"]),
@@ -100,7 +105,18 @@ impl World {
                 plugin("llada", "model", &["llada"], &["llada"]),
                 plugin("gpt2", "model", &["gpt2"], &["gpt2"]),
                 plugin("topk", "sae", &["topk"], &[]),
-                plugin("orders", "remasker", &["entropy", "low_confidence"], &[]),
+                plugin(
+                    "orders",
+                    "remasker",
+                    &["origin", "topk_margin", "entropy", "low_confidence"],
+                    &[],
+                ),
+                plugin(
+                    "stability",
+                    "remasker",
+                    &["sae-stability", "sae-stability-early"],
+                    &[],
+                ),
                 plugin(
                     "scopes",
                     "steering",
@@ -127,6 +143,7 @@ impl World {
             models: BTreeMap::new(),
             saes: BTreeMap::new(),
             data: vec![],
+            questions: vec![],
             prefixes: (0..50).map(|i| format!("prefix {i}")).collect(),
             plugins,
             options: Vec::new(),
@@ -174,6 +191,8 @@ impl World {
             zoo_data: &[self.dir.path().join("text.jsonl")],
             prompts: &[],
             zoo_prompts: &[self.dir.path().join("prompts.jsonl")],
+            questions: &self.questions,
+            zoo_questions: &[self.dir.path().join("questions.jsonl")],
             prefixes: &self.prefixes,
             profile: self.profile,
             numerics: Numerics {
@@ -185,8 +204,11 @@ impl World {
     }
 
     pub(crate) fn plan(&self, bench: &str) -> Result<Plan, PlanError> {
-        let resolved = self.resolve(&spec(bench))?;
-        expand(&resolved, &self.plugins, &mut HashCache::in_memory())
+        self.expand(&self.resolve(&spec(bench))?)
+    }
+
+    pub(crate) fn expand(&self, resolved: &ResolvedBench) -> Result<Plan, PlanError> {
+        expand(resolved, &self.plugins, &mut HashCache::in_memory())
     }
 
     pub(crate) fn error(&self, bench: &str) -> String {
@@ -225,7 +247,7 @@ fn table2_on_the_zoo() {
     assert_eq!(plan.rows.len(), 72);
     let counts: Vec<usize> = plan.stage_counts().into_iter().map(|(_, n)| n).collect();
     // Baselines once for each model, their perplexity likewise; everything else once for each SAE. No cell is of a grid.
-    assert_eq!(counts, [72, 72, 4, 72, 76, 72, 72, 0, 0]);
+    assert_eq!(counts, [72, 72, 4, 72, 76, 72, 72, 0, 0, 0]);
     assert_eq!(
         plan.cells
             .iter()

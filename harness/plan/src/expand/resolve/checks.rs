@@ -97,6 +97,10 @@ impl Resolver<'_> {
             let hint = "name decoding orders; `harness list plugins` shows those there are";
             self.problem(&origin, "`orders` is empty".to_owned(), hint);
         }
+        if set.orders.iter().any(|order| order.is_empty()) {
+            let hint = "separate names with one comma: origin,entropy";
+            self.problem(&origin, "`orders` holds an empty name".to_owned(), hint);
+        }
         if let Some(order) = (set.orders.iter().enumerate())
             .find(|(i, order)| set.orders[..*i].contains(order))
             .map(|(_, order)| order)
