@@ -233,12 +233,13 @@ pub fn weightless_root(dir: &Path) {
         ("qwen", "qwen2"),
         ("dream", "Dream"),
         ("dream-sft", "Dream"),
+        ("dream-instruct", "Dream"),
         ("llama", "llama"),
         ("llada", "llada"),
         ("gpt2", "gpt2"),
     ] {
         let mask = match name {
-            "dream" | "dream-sft" | "llada" => r#","mask_token_id":3"#,
+            "dream" | "dream-sft" | "dream-instruct" | "llada" => r#","mask_token_id":3"#,
             _ => "",
         };
         let config = format!(
@@ -251,6 +252,7 @@ pub fn weightless_root(dir: &Path) {
         "dream-unmask",
         "dream-mask",
         "dream-sft-mask",
+        "dream-instruct-mask",
         "llama",
         "llada-unmask",
         "llada-mask",

@@ -72,7 +72,7 @@ fn a_cell_for_each_order_and_part_of_the_questions() {
             params
                 .saes
                 .iter()
-                .all(|sae| (&*sae.set, sae.k) == ("dream-mask", 24))
+                .all(|sae| (&*sae.set, sae.k) == ("dream-instruct-mask", 24))
         );
         assert_eq!((params.k_set, params.questions.seed), (24, 42));
         assert_eq!(params.preset.id(), "question@1");
@@ -328,10 +328,10 @@ fn an_order_without_a_name_is_refused() {
 #[test]
 fn an_autoregressive_model_has_no_decoding_order() {
     let world = World::new();
-    let config = world.dir.path().join("dream-sft/config.json");
+    let config = world.dir.path().join("dream-instruct/config.json");
     write(&config, &model_config("llama", 8));
     let error = refused(world.plan(BENCH));
-    for part in ["dream-sft has no masks", "mask_token_id"] {
+    for part in ["dream-instruct has no masks", "mask_token_id"] {
         assert!(error.contains(part), "{part} is not in\n{error}");
     }
 }
@@ -352,13 +352,19 @@ fn two_sets_on_one_model_are_refused() {
     };
     let error = refused(two(""));
     for part in [
-        "dream-sft is followed with two SAE sets, dream-mask and dream-unmask",
-        "--rows dream-sft/dream-mask",
+        "dream-instruct is followed with two SAE sets, dream-instruct-mask and dream-unmask",
+        "--rows dream-instruct/dream-instruct-mask",
     ] {
         assert!(error.contains(part), "{part} is not in\n{error}");
     }
     // What the hint says helps.
-    assert_eq!(two("dream-sft/dream-mask").unwrap().rows.len(), 6);
+    assert_eq!(
+        two("dream-instruct/dream-instruct-mask")
+            .unwrap()
+            .rows
+            .len(),
+        6
+    );
 }
 
 /// A model of the paper's size, with SAEs of the paper's layers and k.
@@ -370,8 +376,8 @@ fn large() -> World {
     );
     write(&model.join("config.json"), &model_config("Dream", 28));
     World::write_set(&saes, &[1, 5, 10, 14, 23, 27], 128);
-    world.models.insert("dream-sft".into(), model);
-    world.saes.insert("dream-mask".into(), saes);
+    world.models.insert("dream-instruct".into(), model);
+    world.saes.insert("dream-instruct-mask".into(), saes);
     world
 }
 
@@ -382,7 +388,7 @@ fn a_large_model_is_asked_what_it_is_given() {
     world.data = vec![world.dir.path().join("text.jsonl")];
     let error = refused(world.plan(BENCH));
     for part in [
-        "`dream-sft` needs questions",
+        "`dream-instruct` needs questions",
         "--questions",
         "GSM8K",
         "`answer`",

@@ -191,7 +191,7 @@ pub(super) fn row<'a>(
 
 fn value(rows: &[DynamicsRow], at: At<'_>) -> (Option<f64>, u64) {
     let row = row(rows, at);
-    assert_eq!((&*row.model, row.status), ("dream-sft", Status::Ok));
+    assert_eq!((&*row.model, row.status), ("dream-instruct", Status::Ok));
     (row.value, row.n.unwrap())
 }
 

@@ -53,7 +53,7 @@ fn accuracies_count_only_questions_whose_gold_answer_was_read() {
     assert_eq!(strict.mean_steps, Some(13.0 / 4.0));
     assert_eq!(
         (&*strict.model, &*strict.preset, strict.status),
-        ("dream-sft", "question@1", Status::Ok)
+        ("dream-instruct", "question@1", Status::Ok)
     );
     let flexible = accuracy(&rows, "origin", "flexible");
     let counts = |row: &AccuracyRow| (row.n, row.correct, row.n_no_answer, row.n_gold_unread);
@@ -66,7 +66,7 @@ fn accuracies_count_only_questions_whose_gold_answer_was_read() {
 
     let text = print_tables(&plan, &derive(&plan, &store).unwrap(), Style::Plain);
     for part in [
-        "dream-sft: right answers, preset question@1",
+        "dream-instruct: right answers, preset question@1",
         "1/3",
         "6.1 to 79.2 %",
         "1 questions have a gold answer that could not be read",
@@ -226,7 +226,7 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
         }
     }
     let steps = &empty["decoding-order.csv"];
-    let line = "dream-sft,entropy,2,3,1,drift_post,,,,failed";
+    let line = "dream-instruct,entropy,2,3,1,drift_post,,,,failed";
     assert!(steps.lines().any(|row| row == line), "{steps}");
 }
 
@@ -279,7 +279,7 @@ fn files_have_the_documented_columns_and_rows() {
         let text = &files[file];
         assert!(text.lines().any(|row| row == line), "{line} not in\n{text}");
     };
-    let no_error = |file: &str, line: &str| has(file, &format!("dream-sft,entropy,{line},ok"));
+    let no_error = |file: &str, line: &str| has(file, &format!("dream-instruct,entropy,{line},ok"));
     no_error(
         "decoding-order.csv",
         "2,1,0.3333333333333333,jaccard_pre,1,0,8",
@@ -290,12 +290,12 @@ fn files_have_the_documented_columns_and_rows() {
     // Undefined is empty, although the order is done.
     no_error("decoding-order.csv", "2,3,1,jaccard_pre,,,0");
     assert!(
-        files["accuracy.csv"].contains("dream-sft,origin,question@1,3,1,0.3333333333333333,0.06")
+        files["accuracy.csv"]
+            .contains("dream-instruct,origin,question@1,3,1,0.3333333333333333,0.06")
     );
-    assert!(
-        files["accuracy_paired.csv"]
-            .contains("dream-sft,question@1,strict,origin,entropy,3,1,2,0.3333333333333333,-0.58")
-    );
+    assert!(files["accuracy_paired.csv"].contains(
+        "dream-instruct,question@1,strict,origin,entropy,3,1,2,0.3333333333333333,-0.58"
+    ));
     // Without the option there is no file of positions.
     let options: Vec<_> = SMALL
         .into_iter()
