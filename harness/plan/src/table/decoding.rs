@@ -176,7 +176,7 @@ fn by_bin(work: &DecodingWork) -> Vec<Asked> {
         let Some(first) = steps.next() else {
             continue;
         };
-        let end = steps.last().unwrap_or(first) + 1;
+        let end = steps.next_back().unwrap_or(first) + 1;
         asked.extend(Metric::ALL.map(|metric| Asked {
             layer: None,
             at: Some(bin),
