@@ -208,8 +208,12 @@ fn observations(model: &str, tables: &DecodingTables) -> Vec<String> {
             continue;
         };
         let differ = row.only_a.unwrap_or(0) + row.only_b.unwrap_or(0);
+        let p = match p < 0.001 {
+            true => "p < 0.001".to_owned(),
+            false => format!("p = {p:.3}"),
+        };
         lines.push(format!(
-            "{} against {}: {:+.1} points ({:+.1} to {:+.1}), {} questions right in one only, p = {p:.3}",
+            "{} against {}: {:+.1} points ({:+.1} to {:+.1}), {} questions right in one only, {p}",
             row.order_b,
             row.order_a,
             100.0 * difference,
