@@ -88,7 +88,7 @@ impl Documents {
         }
         if !(0.0..=1.0).contains(&options.max_bad_rows) {
             return Err(DataError::Setting(format!(
-                "--max-bad-rows {}: a fraction of the rows, from 0 to 1",
+                "max_bad_rows {}: a fraction of the rows, from 0 to 1",
                 options.max_bad_rows
             )));
         }

@@ -67,7 +67,7 @@ pub enum DataError {
     },
     /// More rows were bad than allowed.
     #[error(
-        "{bad} of {rows} rows are bad, {allowed} allowed (--max-bad-rows {limit}); the first: {first}"
+        "{bad} of {rows} rows are bad, {allowed} allowed (a share of {limit}); the first: {first}"
     )]
     TooManyBadRows {
         /// Bad rows so far.

@@ -32,6 +32,8 @@ pub struct DecodingTables {
     pub accuracy: Vec<AccuracyRow>,
     /// Orders two by two on the same questions.
     pub paired: Vec<PairedRow>,
+    /// Lines or rows of the question files that hold no question.
+    pub n_bad_rows: u64,
 }
 
 /// What one order has left.
@@ -40,6 +42,7 @@ struct OrderSums {
     n_done: usize,
     sums: DynamicsSums,
     answers: BTreeMap<u64, Scored>,
+    n_bad_rows: u64,
 }
 
 /// What counts of one answer.
@@ -126,6 +129,8 @@ impl DecodingTables {
             if set.by_position {
                 self.positions.extend(rows(by_position(work))?);
             }
+            // Every part has read the same files.
+            self.n_bad_rows = self.n_bad_rows.max(left.n_bad_rows);
             self.summary.extend(rows(summary(work))?);
             self.accuracy.extend(accuracies(row, work, order, &left));
             orders.push((order, left));
@@ -228,7 +233,7 @@ fn order_sums(
     let (n_steps, n_positions) = (set.dlm_steps as usize, set.max_new_tokens as usize);
     let mut sums = DynamicsSums::new(work.layers.clone(), n_steps, n_positions);
     let mut answers = BTreeMap::new();
-    let (mut n_done, mut n_failed) = (0, 0);
+    let (mut n_done, mut n_failed, mut n_bad_rows) = (0, 0, 0);
     for key in &order.parts {
         match store.lookup(key)? {
             Lookup::Done(_) => {}
@@ -240,6 +245,7 @@ fn order_sums(
         }
         let part: DecodingOutput = store.output(key)?;
         n_done += 1;
+        n_bad_rows = n_bad_rows.max(part.n_bad_rows);
         sums.merge(part.dynamics, MOST_UNITS)
             .map_err(|error| damaged(order, &error))?;
         answers.extend(part.answers.iter().map(|a| (a.question, Scored::of(a))));
@@ -255,6 +261,7 @@ fn order_sums(
         n_done,
         sums,
         answers,
+        n_bad_rows,
     })
 }
 

@@ -251,6 +251,12 @@ fn notes(plan: &Plan, tables: &DecodingTables) -> Vec<String> {
             "{unread} questions have a gold answer that could not be read; they are not scored."
         ));
     }
+    if tables.n_bad_rows > 0 {
+        notes.push(format!(
+            "{} rows of the question files hold no question.",
+            tables.n_bad_rows
+        ));
+    }
     for status in [Status::Failed, Status::Missing, Status::Partial] {
         let n = tables
             .accuracy
