@@ -87,6 +87,12 @@ fn help_of_bench_shows_every_option() {
         "--reproducible",
         "--amp-factor",
         "--judge",
+        "--orders",
+        "--questions",
+        "--n-questions",
+        "--preset",
+        "--k-set",
+        "--by-position",
         "--batch",
         "--threads",
         "--rows",
@@ -315,7 +321,7 @@ fn options_of_another_kind_of_bench() {
     ----- stderr -----
     error: 3 problems
     --layers 1: a catalogue bench lists whole SAE sets and has no layers to choose; choose sets with --rows
-    --k 8: `k` is a setting of steering and grid and rollout benches, and this is a catalogue bench
+    --k 8: `k` is a setting of steering, grid, rollout and decoding benches, and this is a catalogue bench
     --batch: is for benches that run models, and this is a catalogue bench
     "###);
     let text = said(&world, &["table2", "--memory", "1G", "--documents", "pack"]);
@@ -373,10 +379,14 @@ fn list_of_tables() {
     assert_snapshot!(shown(&mut command, world.path()), @r###"
     exit code: 0
     ----- stdout -----
+    decoding-order     Decoding orders: feature dynamics and accuracy
     fidelity           Fidelity: explained variance and loss difference of every SAE
     fig10              Fig. 10: steering against k, LLaMA and LLaDA
+    fig11              Fig. 11: lock rate before decoding and flips after it, by decoding order
     fig12              Fig. 12: transfer to Dream
     fig3               Fig. 3: fidelity against k, Qwen and Dream
+    fig4               Fig. 4: feature stability before decoding, by decoding order
+    fig5               Fig. 5: feature drift after decoding, by decoding order
     fig6               Fig. 6: transfer to Dream-SFT, on text and on rollouts
     fig7               Fig. 7: loss difference against k, LLaMA and LLaDA
     fig8               Fig. 8: explained variance against k, LLaMA and LLaDA

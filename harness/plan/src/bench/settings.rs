@@ -442,13 +442,24 @@ fn is_had(table: &Table<'_, '_>, kinds: &[RowKind], name: &'static str) -> bool 
         let these: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let message = format!(
             "`{name}` is a setting of {} benches, and this is a {} bench",
-            owners.join(" and "),
-            these.join(" and ")
+            listed(&owners),
+            listed(&these)
         );
         let own: Vec<&str> = kinds.iter().flat_map(|kind| kind.settings()).collect();
         table.problem_at(name, message, suggest::hint(name, own));
     }
     false
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [first @ .., before, last] => {
+            let head: Vec<String> = first.iter().map(|name| format!("{name}, ")).collect();
+            format!("{}{before} and {last}", head.concat())
+        }
+        _ => names.concat(),
+    }
 }
 
 fn rate(table: &Table<'_, '_>, key: &'static str) -> Option<f64> {
