@@ -32,7 +32,7 @@ const SMALL: [&str; 16] = [
     "1",
 ];
 
-fn small(out: &Path) -> Command {
+pub fn small(out: &Path) -> Command {
     let mut command = harness();
     command
         .args(["bench", "table2", "--plugins", "plugins", "--out"])
@@ -58,7 +58,7 @@ fn reference() -> &'static Path {
 }
 
 /// A copy of the reference's store without its tables.
-fn copy_of_reference(dir: &Path) -> PathBuf {
+pub fn copy_of_reference(dir: &Path) -> PathBuf {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {

@@ -6,6 +6,7 @@ mod cli;
 mod compare;
 mod fidelity;
 mod golden;
+mod paid;
 mod plugins;
 mod support;
 mod topics;

@@ -9,7 +9,7 @@ use crate::{
     bench::{BenchSpec, Catalogue, Overrides, Profile, Settings},
     hash::HashCache,
     plugin::{ComponentEntry, Discovery, FoundPlugin, Manifest, RefusedPlugin},
-    stages::{Dtype, Numerics, Stage},
+    stages::{Dtype, EXPLAIN_MAX_TOKENS, JudgeParams, Numerics, PAIR_MAX_TOKENS, Stage},
 };
 
 /// A zoo of configuration files without weights, and what a plan needs besides.
@@ -47,6 +47,8 @@ fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPl
         name: (*name).into(),
         summary: String::new(),
         model_types: model_types.iter().map(|t| (*t).to_owned()).collect(),
+        online: false,
+        model: None,
     });
     FoundPlugin {
         manifest: Manifest { components: components.collect(), ..Manifest::parse(&format!(
@@ -520,6 +522,28 @@ fn missing_components_are_named_with_what_was_refused() {
     }
 }
 
+/// No plugin offers it, and whose replies it gives is part of what is asked.
+#[test]
+fn replay_needs_no_plugin() {
+    let plan = |model: &str| {
+        World::new()
+            .options(&[
+                ("--judge", "judge", "replay"),
+                ("--judge-model", "judge_model", model),
+            ])
+            .plan("fig9")
+            .unwrap()
+    };
+    let (one, other) = (plan("gpt-4o-mini"), plan("other"));
+    let judge = |plan: &Plan| {
+        let cell = plan.cells.iter().find(|c| c.stage == "judge").unwrap();
+        cell.params::<JudgeParams>().unwrap().judge
+    };
+    assert_eq!(judge(&one).component.name, "replay");
+    assert_eq!(judge(&one).model.as_deref(), Some("gpt-4o-mini"));
+    assert_ne!(judge(&one), judge(&other));
+}
+
 #[test]
 fn costs_by_hand() {
     let plan = World::new()
@@ -530,6 +554,9 @@ fn costs_by_hand() {
     // qwen and dream, three SAEs of 10 features x 3 prefixes; 50 unsteered texts of each model.
     assert_eq!(cost.generations, 3 * 30 + 2 * 50);
     assert_eq!(cost.judge_calls, 3 * (10 + 30));
+    let most_out = 3 * (10 * EXPLAIN_MAX_TOKENS + 30 * PAIR_MAX_TOKENS);
+    assert_eq!(cost.judge_tokens_out, u64::from(most_out));
+    assert!(cost.judge_tokens_in > 100 * cost.judge_calls);
     // 30 steps of 8 blocks a text either way, 8 scorer blocks a text, one block a context of layer 4 for each model.
     let contexts = 24_000 / 48;
     assert_eq!(

@@ -50,6 +50,10 @@ pub struct ComponentEntry {
     pub summary: String,
     /// `model_type`s of config.json that a model adapter reads.
     pub model_types: Vec<String>,
+    /// Whether a judge answers over the network, for money: said before it is asked.
+    pub online: bool,
+    /// Model behind an online judge when nobody names another.
+    pub model: Option<String>,
 }
 
 impl Manifest {
@@ -151,6 +155,8 @@ fn component(table: Table<'_, '_>) -> Option<ComponentEntry> {
     let entry = ComponentEntry {
         summary: table.string("summary").unwrap_or_default(),
         model_types: table.string_list("model_types").unwrap_or_default(),
+        online: table.boolean("online").unwrap_or(false),
+        model: table.string("model"),
         kind: kind?,
         name: name?,
     };
