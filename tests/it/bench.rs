@@ -5,13 +5,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     sync::OnceLock,
-    thread,
     time::{Duration, Instant},
 };
 
-use crate::support::{harness, run, succeed};
+use crate::support::{
+    cell_files, copy_folder, harness, only_child_of, run, signal, start, succeed, wait_for_cells,
+};
 
 const SMALL: [&str; 16] = [
     "--layers",
@@ -59,19 +60,8 @@ fn reference() -> &'static Path {
 
 /// A copy of the reference's store without its tables.
 pub fn copy_of_reference(dir: &Path) -> PathBuf {
-    fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let to = to.join(entry.file_name());
-            match entry.path().is_dir() {
-                true => copy(&entry.path(), &to),
-                false => drop(fs::copy(entry.path(), &to).unwrap()),
-            }
-        }
-    }
     let out = dir.join("copy");
-    copy(reference(), &out);
+    copy_folder(reference(), &out);
     fs::remove_file(out.join("table2.csv")).unwrap();
     out
 }
@@ -233,55 +223,4 @@ fn damaged_results_are_put_aside_and_computed_again() {
 
 fn started(out: &Path) -> Child {
     start(&mut small(out))
-}
-
-fn start(command: &mut Command) -> Child {
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Files of the cells of a store that hold a text.
-fn cell_files(out: &Path, text: &str) -> Vec<PathBuf> {
-    let files = |dir: &Path| {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect::<Vec<_>>()
-    };
-    let mut found: Vec<PathBuf> = files(&out.join("cells"))
-        .iter()
-        .flat_map(|folder| files(folder))
-        .filter(|file| file.extension().is_some_and(|e| e == "json"))
-        .filter(|file| fs::read_to_string(file).is_ok_and(|content| content.contains(text)))
-        .collect();
-    found.sort();
-    found
-}
-
-/// Waits until a store holds so many cells and the run is still going.
-fn wait_for_cells(out: &Path, n: usize, child: &mut Child) {
-    let started = Instant::now();
-    while cell_files(out, "").len() < n {
-        assert!(
-            started.elapsed() < Duration::from_secs(300),
-            "no {n} cells in 300 s"
-        );
-        let ended = child.try_wait().unwrap();
-        assert!(
-            ended.is_none(),
-            "the run ended with {ended:?} before {n} cells"
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn signal(name: &str, process: u32) {
-    succeed(Command::new("kill").args([name, &process.to_string()]));
-}
-
-/// The worker of a run.
-fn only_child_of(process: u32) -> u32 {
-    let path = format!("/proc/{process}/task/{process}/children");
-    fs::read_to_string(path).unwrap().trim().parse().unwrap()
 }

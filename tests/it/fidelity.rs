@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use crate::support::{harness, run, succeed};
+use crate::support::{harness, result, run, succeed};
 
 const SMALL: [&str; 8] = [
     "--layers",
@@ -25,14 +25,9 @@ fn bench(table: &str, out: &Path) -> Command {
     command
 }
 
-fn text(out: &Path, name: &str) -> String {
-    let path = out.join(name);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
 /// Values of a tidy table by model, SAE set, layer, k, metric and variant.
 fn values(out: &Path, name: &str) -> BTreeMap<String, f64> {
-    let table = text(out, name);
+    let table = result(out, name);
     let mut values = BTreeMap::new();
     for row in table.lines().skip(1) {
         let fields: Vec<&str> = row.split(',').collect();
@@ -48,7 +43,7 @@ fn values(out: &Path, name: &str) -> BTreeMap<String, f64> {
 }
 
 fn manifest(out: &Path) -> serde_json::Value {
-    serde_json::from_str(&text(out, "run.json")).unwrap()
+    serde_json::from_str(&result(out, "run.json")).unwrap()
 }
 
 #[test]
@@ -115,7 +110,7 @@ fn fidelity_of_every_model_from_one_pass_each() {
         ),
         ("fig8.csv", "model,sae,layer,k,ev,status"),
     ] {
-        let figure = text(&out, name);
+        let figure = result(&out, name);
         assert_eq!(figure.lines().next().unwrap(), header);
         assert_eq!(figure.lines().count(), 7, "{figure}");
     }
@@ -288,7 +283,7 @@ fn transfer_on_text_and_on_rollouts_meet_in_fig6() {
         "{}",
         ran.stderr
     );
-    let fig6 = text(&out, "fig6.csv");
+    let fig6 = result(&out, "fig6.csv");
     assert_eq!(fig6.lines().count(), 3, "{fig6}");
     for row in fig6.lines().skip(1) {
         let fields: Vec<&str> = row.split(',').collect();
@@ -306,6 +301,6 @@ fn tables_1_and_3_list_the_sets() {
         let mut command = harness();
         let ran = succeed(command.args(["bench", table, "--out"]).arg(dir.path()));
         assert!(ran.stdout.contains(part), "{}", ran.stdout);
-        assert!(text(dir.path(), &format!("{table}.csv")).contains(part));
+        assert!(result(dir.path(), &format!("{table}.csv")).contains(part));
     }
 }

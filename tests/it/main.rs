@@ -4,6 +4,7 @@ mod answers;
 mod bench;
 mod cli;
 mod compare;
+mod decoding;
 mod fidelity;
 mod golden;
 mod paid;

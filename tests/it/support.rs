@@ -3,7 +3,9 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Root of the repository.
@@ -98,6 +100,80 @@ pub fn succeed(command: &mut Command) -> Ran {
     ran
 }
 
+/// Starts a command whose output is kept.
+pub fn start(command: &mut Command) -> Child {
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Waits until a store holds so many cells and the run is still going.
+pub fn wait_for_cells(out: &Path, n: usize, child: &mut Child) {
+    let started = Instant::now();
+    while cell_files(out, "").len() < n {
+        assert!(
+            started.elapsed() < Duration::from_secs(300),
+            "no {n} cells in 300 s"
+        );
+        let ended = child.try_wait().expect("a child can be asked");
+        assert!(
+            ended.is_none(),
+            "the run ended with {ended:?} before {n} cells"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Files of the cells of a store that hold a text.
+pub fn cell_files(out: &Path, text: &str) -> Vec<PathBuf> {
+    let files = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut found: Vec<PathBuf> = files(&out.join("cells"))
+        .iter()
+        .flat_map(|folder| files(folder))
+        .filter(|file| file.extension().is_some_and(|e| e == "json"))
+        .filter(|file| fs::read_to_string(file).is_ok_and(|content| content.contains(text)))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Sends a signal such as `-KILL` to a process.
+pub fn signal(name: &str, process: u32) {
+    succeed(Command::new("kill").args([name, &process.to_string()]));
+}
+
+/// The worker of a run that has one.
+pub fn only_child_of(process: u32) -> u32 {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let children = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let one = children.trim().parse();
+    one.unwrap_or_else(|_| panic!("one child, not {children:?}"))
+}
+
+/// Copies a folder with what is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("a folder can be read") {
+        let entry = entry.expect("an entry can be read");
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), &to).expect("a file can be copied")),
+        }
+    }
+}
+
+/// A result file of a run.
+pub fn result(out: &Path, name: &str) -> String {
+    let path = out.join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// A whole command as text: exit code and both streams; `[ROOT]` and `[TMP]` stand for the folders, `[TIME]` for clock
 /// times.
 pub fn shown(command: &mut Command, tmp: &Path) -> String {
@@ -157,12 +233,13 @@ pub fn weightless_root(dir: &Path) {
         ("qwen", "qwen2"),
         ("dream", "Dream"),
         ("dream-sft", "Dream"),
+        ("dream-instruct", "Dream"),
         ("llama", "llama"),
         ("llada", "llada"),
         ("gpt2", "gpt2"),
     ] {
         let mask = match name {
-            "dream" | "dream-sft" | "llada" => r#","mask_token_id":3"#,
+            "dream" | "dream-sft" | "dream-instruct" | "llada" => r#","mask_token_id":3"#,
             _ => "",
         };
         let config = format!(
@@ -175,6 +252,7 @@ pub fn weightless_root(dir: &Path) {
         "dream-unmask",
         "dream-mask",
         "dream-sft-mask",
+        "dream-instruct-mask",
         "llama",
         "llada-unmask",
         "llada-mask",

@@ -143,13 +143,12 @@ impl Corpus {
     }
 }
 
-/// Share of the rows that are word problems: sums take longer to learn than sentences.
-const PROBLEMS: f64 = 0.5;
-
 /// Chat tasks as token rows: prompt length and all ids.
 pub struct ChatCorpus {
     problems: Vec<(usize, Vec<i64>)>,
     others: Vec<(usize, Vec<i64>)>,
+    /// Share of the rows that are word problems.
+    share: f64,
     frame: Frame,
 }
 
@@ -177,18 +176,26 @@ impl ChatCorpus {
                 rows.push((prompt.len(), [prompt, reply].concat()));
             }
         }
+        let share = problems.len() as f64 / (problems.len() + others.len()).max(1) as f64;
         Ok(Self {
             problems,
             others,
+            share,
             frame,
         })
+    }
+
+    /// The same with another share of word problems than the generator's.
+    #[must_use]
+    pub fn with_problems(self, share: f64) -> Self {
+        Self { share, ..self }
     }
 
     /// Rows whose replies (and the end-of-text tokens that fill them up) are masked; prompts stay.
     pub fn masked(&self, draws: &mut Draws, shape: Shape) -> MaskedBatch {
         let mut rows = Vec::with_capacity(shape.rows);
         while rows.len() < shape.rows {
-            let source = match draws.chance(PROBLEMS) {
+            let source = match draws.chance(self.share) {
                 true => &self.problems,
                 false => &self.others,
             };

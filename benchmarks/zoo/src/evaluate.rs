@@ -123,7 +123,7 @@ pub fn evaluate(
             Ok(objective::eq7_per_token(&costs, &batch).double_value(&[]))
         })?);
     }
-    if model.objective == Objective::MaskedReply {
+    if model.objective.is_reply() {
         let replies = ChatCorpus::new(
             &tokenizer,
             frame,

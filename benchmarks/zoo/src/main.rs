@@ -25,7 +25,7 @@ use crate::train::{Options, Run};
 #[derive(Parser, Debug)]
 #[command(name = "harness-zoo")]
 struct Arguments {
-    /// Only these models (repeatable): qwen, dream, dream-sft, llama, llada, gpt2. What they start from must exist.
+    /// Only these models (repeatable): qwen, dream, dream-sft, dream-instruct, llama, llada, gpt2. What they start from must exist.
     #[arg(long)]
     only: Vec<String>,
     /// Where the folders go.

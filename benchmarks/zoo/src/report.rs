@@ -67,9 +67,15 @@ fn readme(all: &BTreeMap<String, Measurements>) -> String {
     }
     for (model, m) in &models {
         if let (Some(eq7), Some((solved, asked))) = (m.reply_eq7, m.solved) {
+            let text = match model.objective {
+                Objective::MaskedReply => {
+                    " Its losses in the table are on plain text, which it was not tuned for."
+                }
+                _ => "",
+            };
             let _ = writeln!(
                 out,
-                "\n{} on held-out chat replies: Eq. 7 bound {eq7:.3} nats per token; {solved} of {asked} word problems solved in 40 steps. Its losses in the table are on plain text, which it was not tuned for.",
+                "\n{} on held-out chat replies: Eq. 7 bound {eq7:.3} nats per token; {solved} of {asked} word problems solved in 40 steps.{text}",
                 model.name
             );
         }
@@ -80,6 +86,7 @@ fn readme(all: &BTreeMap<String, Measurements>) -> String {
             Objective::NextToken => "next token",
             Objective::Masked => "masked diffusion, Eq. 7",
             Objective::MaskedReply => "masked diffusion on chat replies",
+            Objective::MaskedReplyAndText => "masked diffusion on chat replies and text",
         };
         let _ = writeln!(
             out,
@@ -96,7 +103,7 @@ fn readme(all: &BTreeMap<String, Measurements>) -> String {
         let _ = writeln!(out, "\n### {}\n", model.name);
         for (prompt, text) in &m.samples {
             let text = text.replace('\n', " / ");
-            if model.objective == Objective::MaskedReply {
+            if model.objective.is_reply() {
                 let _ = writeln!(out, "- {prompt} → {text}");
             } else {
                 let rest = text.strip_prefix(prompt.as_str()).unwrap_or(&text);

@@ -55,10 +55,12 @@ pub struct Run {
 
 enum Source {
     Text(Corpus),
-    /// Chat tasks, and plain text so that what was learned before is kept.
-    Chat(ChatCorpus, Corpus),
+    Chat(ChatCorpus),
+    ChatAndText(ChatCorpus, Corpus),
 }
 
+/// Share of word problems where the objective asks for more than the generator has: sums take longer to learn than sentences.
+const PROBLEMS: f64 = 0.5;
 /// Share of the steps of fine-tuning that read plain text.
 const PLAIN: f64 = 0.15;
 
@@ -77,13 +79,17 @@ pub fn train(model: &Model, vocabulary: &Vocabulary, out: &Path, options: &Optio
         warm_start::copy(&out.join(parent), vocabulary, &config, &store.variables())
             .with_context(|| format!("{} starts from {parent}; train that first", model.name))?;
     }
-    let text = Corpus::new(&tokenizer, frame, Split::Train, options.seed, DOCUMENTS)?;
+    let text = || Corpus::new(&tokenizer, frame, Split::Train, options.seed, DOCUMENTS);
+    let chat = || {
+        let tasks = (Split::Train, options.seed, CHAT_TASKS);
+        ChatCorpus::new(&tokenizer, frame, tasks, 128)
+    };
     let source = match model.objective {
-        Objective::MaskedReply => {
-            let tasks = (Split::Train, options.seed, CHAT_TASKS);
-            Source::Chat(ChatCorpus::new(&tokenizer, frame, tasks, 128)?, text)
+        Objective::MaskedReply => Source::Chat(chat()?),
+        Objective::MaskedReplyAndText => {
+            Source::ChatAndText(chat()?.with_problems(PROBLEMS), text()?)
         }
-        _ => Source::Text(text),
+        Objective::NextToken | Objective::Masked => Source::Text(text()?),
     };
     let rates = Rates {
         muon: RATES.muon * model.rate,
@@ -137,15 +143,11 @@ fn step_loss(
                     .mean(Kind::Float),
             )
         }
-        (Source::Chat(chat, _), _) if !draws.chance(PLAIN) => {
-            let len = [64, 96, 128][draws.below(3)];
-            let batch = chat.masked(draws, shape(len));
-            Ok(objective::eq7_per_token(
-                &objective::masked(network, &batch)?,
-                &batch,
-            ))
+        (Source::ChatAndText(chat, _), _) if !draws.chance(PLAIN) => {
+            reply_loss(network, chat, draws)
         }
-        (Source::Text(corpus) | Source::Chat(_, corpus), _) => {
+        (Source::Chat(chat), _) => reply_loss(network, chat, draws),
+        (Source::Text(corpus) | Source::ChatAndText(_, corpus), _) => {
             // Short rows are what generation looks like: an opening and 30 new tokens.
             let len = [36, 40, 48, 64, 128][draws.weighted([0.2, 0.2, 0.2, 0.2, 0.2].into_iter())];
             let batch = corpus.masked(draws, shape(len));
@@ -155,6 +157,19 @@ fn step_loss(
             ))
         }
     }
+}
+
+fn reply_loss(network: &dyn Decoder, chat: &ChatCorpus, draws: &mut Draws) -> Result<Tensor> {
+    let len = [64, 96, 128][draws.below(3)];
+    let shape = Shape {
+        rows: STEP_TOKENS / len,
+        len,
+    };
+    let batch = chat.masked(draws, shape);
+    Ok(objective::eq7_per_token(
+        &objective::masked(network, &batch)?,
+        &batch,
+    ))
 }
 
 /// The model on bfloat16 copies of its weights: twice as fast, and gradients flow back to the float32 originals.

@@ -237,12 +237,12 @@ pub struct PairedRow {
     pub order_a: String,
     /// The other.
     pub order_b: String,
-    /// Questions that both have answered and whose gold answer could be read.
-    pub n: u64,
+    /// Questions that both have answered and whose gold answer could be read; `None` where one of them has answered none.
+    pub n: Option<u64>,
     /// Rightly answered by the first only.
-    pub only_a: u64,
+    pub only_a: Option<u64>,
     /// By the second only.
-    pub only_b: u64,
+    pub only_b: Option<u64>,
     /// Accuracy of the second minus that of the first; `None` without questions.
     pub difference: Option<f64>,
     /// Lower end of its 95 % interval.

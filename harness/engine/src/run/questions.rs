@@ -29,7 +29,7 @@ impl Questions {
     /// Reads the part. The files are read twice, once to count, and only the part is held.
     ///
     /// # Errors
-    /// Files that cannot be read; fewer questions than the sample takes.
+    /// Files that cannot be read; fewer questions than the sample takes; no row with an answer, which is a wrong field.
     pub(super) fn read(files: &[PathBuf], part: &QuestionsRef) -> Result<Self, CellError> {
         let open = |field: &str, max_bad_rows: f64| {
             let options = DataOptions {
@@ -70,6 +70,7 @@ impl Questions {
                 });
             }
         }
+        answers.check_field(&part.answer_field)?;
         let questions = found
             .into_iter()
             .collect::<Option<Vec<_>>>()
@@ -89,6 +90,8 @@ struct Answers {
     documents: Documents,
     /// The number of the last row that has an answer, with it.
     next: Option<(u64, String)>,
+    /// Whether any row had one.
+    is_any: bool,
 }
 
 impl Answers {
@@ -96,7 +99,20 @@ impl Answers {
         Self {
             documents,
             next: None,
+            is_any: false,
         }
+    }
+
+    /// A row without an answer is not scored; a file without any would score nothing after all its questions were answered.
+    fn check_field(&self, field: &str) -> Result<(), CellError> {
+        if self.is_any {
+            return Ok(());
+        }
+        let first = (self.documents.counts().examples.first())
+            .map_or_else(String::new, |row| format!(": {row}"));
+        Err(CellError::BadInput(format!(
+            "no question has an answer in field `{field}`{first}; name the field with --set answer_field=NAME"
+        )))
     }
 
     /// The answer of a row, counted from 1; rows are asked for in ascending order.
@@ -111,7 +127,10 @@ impl Answers {
                 _ => {}
             }
             match self.documents.next().transpose()? {
-                Some(document) => self.next = Some((self.documents.counts().rows, document.text)),
+                Some(document) => {
+                    self.is_any = true;
+                    self.next = Some((self.documents.counts().rows, document.text));
+                }
                 None => return Ok(None),
             }
         }
@@ -201,6 +220,18 @@ mod tests {
             let gold = question.gold.map(|gold| gold.to_string());
             let want = (![4, 7].contains(&question.index)).then(|| question.index.to_string());
             assert_eq!(gold, want);
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_field_is_said_before_anything_is_answered() {
+        let (_dir, path) = file(&[r#"{"question": "q", "solution": "1"}"#; 3]);
+        let Err(error) = Questions::read(std::slice::from_ref(&path), &part(0, 2)) else {
+            panic!("answers from nowhere");
+        };
+        let message = error.to_string();
+        for part in ["field `answer`", "questions.jsonl:1", "answer_field=NAME"] {
+            assert!(message.contains(part), "{part} is not in {message}");
         }
     }
 

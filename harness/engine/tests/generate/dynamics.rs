@@ -304,3 +304,29 @@ fn a_row_may_be_followed_until_its_stop_token() {
         "pass {first}"
     );
 }
+
+/// PROTOCOL §10, 2: outside training and loss the authors encode without subtracting `b_dec`.
+#[test]
+fn the_authors_encoding_is_there_by_name() {
+    let Some(golden) = golden() else { return };
+    let registry = registry();
+    let family = Family::load(&golden, &registry, "dream");
+    let (sae, theirs) = (
+        family.sae(&registry),
+        family.sae_as(&registry, "topk-paper-code"),
+    );
+    let w = sae.info().max_active as i64;
+    let options = (tch::Kind::Float, tch::Device::Cpu);
+    let none = Tensor::full([1, w], -1, (tch::Kind::Int64, tch::Device::Cpu));
+    let b_dec = sae.decode(&Tensor::zeros([1, w], options), &none).unwrap(); // [1, d_model]
+    let n = 40 * sae.info().d_model as i64;
+    let x = (Tensor::arange(n, options) * 1.7).sin().view([40, -1]);
+    let (want, got) = (
+        sae.encode(&(&x + &b_dec)).unwrap(),
+        theirs.encode(&x).unwrap(),
+    );
+    // Subtracting what was added rounds.
+    assert!((want.acts - got.acts).abs().max().double_value(&[]) < 1e-5);
+    assert_eq!(want.latents, got.latents);
+    assert_ne!(sae.encode(&x).unwrap().latents, got.latents);
+}

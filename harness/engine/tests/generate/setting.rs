@@ -94,7 +94,11 @@ impl Family {
     }
 
     pub fn sae(&self, registry: &Registry) -> Sae {
-        let architecture = registry.sae("topk", &json!({})).unwrap();
+        self.sae_as(registry, "topk")
+    }
+
+    pub fn sae_as(&self, registry: &Registry, architecture: &str) -> Sae {
+        let architecture = registry.sae(architecture, &json!({})).unwrap();
         architecture
             .load(&self.dir.join("sae/saelens"), tch::Device::Cpu, false)
             .unwrap()

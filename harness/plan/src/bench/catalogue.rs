@@ -217,10 +217,14 @@ mod tests {
         assert_eq!(
             catalogue.names(),
             [
+                "decoding-order",
                 "fidelity",
                 "fig10",
+                "fig11",
                 "fig12",
                 "fig3",
+                "fig4",
+                "fig5",
                 "fig6",
                 "fig7",
                 "fig8",

@@ -14,7 +14,11 @@ mod steering;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
+mod tests_decoding;
+#[cfg(test)]
 mod tests_grid;
+#[cfg(test)]
+mod tests_judge;
 
 pub use cost::Cost;
 pub use error::PlanError;

@@ -152,7 +152,11 @@ fn part_of_orders(view: &ViewSpec, plan: &Plan, tables: &DecodingTables) -> Vec<
     let mut figures: Vec<(String, Figure)> = maps
         .into_iter()
         .map(|(metric, figure)| match is_one {
-            true => (view.name.clone(), figure),
+            true => {
+                // The figure's own title says which metric it is.
+                let title = view.title.clone();
+                (view.name.clone(), Figure { title, ..figure })
+            }
             false => (format!("{}_{metric}", view.name), figure),
         })
         .collect();

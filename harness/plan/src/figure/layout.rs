@@ -146,8 +146,8 @@ impl<'a> Layout<'a> {
         let width = lefts[columns - 1] + plot.width + GAP + EDGE;
 
         let mut y = EDGE;
-        let lines = |text: &str, size: f64, y: &mut f64| -> Vec<(String, f64)> {
-            wrap(text, size, width - 2.0 * EDGE)
+        let lines = |text: &str, size: f64, wider: f64, y: &mut f64| -> Vec<(String, f64)> {
+            wrap(text, wider * size, width - 2.0 * EDGE)
                 .into_iter()
                 .map(|line| {
                     let middle = *y + 0.5 * size * LEADING;
@@ -156,7 +156,7 @@ impl<'a> Layout<'a> {
                 })
                 .collect()
         };
-        let title = lines(&figure.title, TITLE, &mut y);
+        let title = lines(&figure.title, TITLE, BOLD, &mut y);
         y += if title.is_empty() { 0.0 } else { 4.0 };
         let legend = legend::place(figure, width, &mut y);
         let colours = colour_bar::place(figure, width, &mut y);
@@ -218,7 +218,7 @@ impl<'a> Layout<'a> {
             y = bottom + TICK + below + if named { LABEL * LEADING } else { 0.0 };
         }
         y += if figure.caption.is_empty() { 0.0 } else { 8.0 };
-        let caption = lines(&figure.caption, SMALL, &mut y);
+        let caption = lines(&figure.caption, SMALL, 1.0, &mut y);
         Self {
             width,
             height: y + EDGE,

@@ -176,7 +176,7 @@ fn by_bin(work: &DecodingWork) -> Vec<Asked> {
         let Some(first) = steps.next() else {
             continue;
         };
-        let end = steps.last().unwrap_or(first) + 1;
+        let end = steps.next_back().unwrap_or(first) + 1;
         asked.extend(Metric::ALL.map(|metric| Asked {
             layer: None,
             at: Some(bin),
@@ -324,9 +324,10 @@ fn paired(
         }
         let [both, only_a, only_b, neither] = counts;
         let found = accuracy::paired(both, only_a, only_b, neither);
+        let is_there = a.n_done > 0 && b.n_done > 0;
         let status = match (a.status, b.status) {
             (a, b) if a == b => a,
-            _ if counts.iter().sum::<u64>() > 0 => Status::Partial,
+            _ if is_there => Status::Partial,
             (Status::Failed, _) | (_, Status::Failed) => Status::Failed,
             _ => Status::Missing,
         };
@@ -336,9 +337,9 @@ fn paired(
             extraction: extraction.name().to_owned(),
             order_a: order_a.to_owned(),
             order_b: order_b.to_owned(),
-            n: counts.iter().sum(),
-            only_a,
-            only_b,
+            n: is_there.then(|| counts.iter().sum()),
+            only_a: is_there.then_some(only_a),
+            only_b: is_there.then_some(only_b),
             difference: found.as_ref().map(|paired| paired.difference),
             lo: found.as_ref().map(|paired| paired.lo),
             hi: found.as_ref().map(|paired| paired.hi),

@@ -13,6 +13,10 @@ mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_decoding;
+#[cfg(test)]
+mod tests_decoding_files;
+#[cfg(test)]
 mod tests_grid;
 mod text;
 mod wide;

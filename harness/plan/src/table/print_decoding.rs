@@ -207,6 +207,7 @@ fn observations(model: &str, tables: &DecodingTables) -> Vec<String> {
         else {
             continue;
         };
+        let differ = row.only_a.unwrap_or(0) + row.only_b.unwrap_or(0);
         lines.push(format!(
             "{} against {}: {:+.1} points ({:+.1} to {:+.1}), {} questions right in one only, p = {p:.3}",
             row.order_b,
@@ -214,7 +215,7 @@ fn observations(model: &str, tables: &DecodingTables) -> Vec<String> {
             100.0 * difference,
             100.0 * lo,
             100.0 * hi,
-            row.only_a + row.only_b
+            differ
         ));
     }
     lines

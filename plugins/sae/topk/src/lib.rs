@@ -21,5 +21,6 @@ harness_sdk::export_plugin! {
     torch: "2.11.0",
     components: [
         sae "topk" => TopK: "Top-K autoencoders; reads saelens, sparsify, dictionary_learning, openai; writes saelens, dictionary_learning",
+        sae "topk-paper-code" => TopK: "Top-K autoencoders encoded without subtracting b_dec, as the authors do outside training and loss",
     ]
 }

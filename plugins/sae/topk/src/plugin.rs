@@ -13,9 +13,18 @@ use crate::{
     train::{TrainConfig, Trainer},
 };
 
-/// Component `topk`.
+/// The authors' reading of their SAEs in auto-interpretation, steering and decoding-order code.
+const PAPER_CODE: &str = "topk-paper-code";
+
+/// Components `topk` and `topk-paper-code`.
+///
+/// The second reads the same files and does not subtract `b_dec` from what it encodes, as the authors' code for
+/// auto-interpretation, steering and decoding orders (their training and loss code does). It recognises no folder by itself, so that it is
+/// used only where it is named, and trains nothing.
 #[derive(Debug)]
-pub struct TopK;
+pub struct TopK {
+    is_paper_code: bool,
+}
 
 /// The class and hint of a failure.
 fn report(error: SaeError) -> Error {
@@ -55,9 +64,10 @@ fn torch_device(device: Device) -> Result<tch::Device> {
 
 impl SaeArchitecture for TopK {
     fn new(name: &str, config: &Value) -> Result<Self> {
+        let is_paper_code = name == PAPER_CODE;
         match config.as_object() {
-            Some(map) if map.is_empty() => Ok(Self),
-            None if config.is_null() => Ok(Self),
+            Some(map) if map.is_empty() => Ok(Self { is_paper_code }),
+            None if config.is_null() => Ok(Self { is_paper_code }),
             _ => Err(
                 Error::config(format!("`{name}` takes no configuration, found {config}"))
                     .hint("the active budget comes from each SAE's own files"),
@@ -66,6 +76,9 @@ impl SaeArchitecture for TopK {
     }
 
     fn detect(&self, path: &Path) -> Result<Option<String>> {
+        if self.is_paper_code {
+            return Ok(None);
+        }
         let format = crate::detect(path).map_err(report)?;
         Ok(format.map(|f| f.name().to_string()))
     }
@@ -76,12 +89,17 @@ impl SaeArchitecture for TopK {
         } else {
             NonFinite::Refuse
         };
-        let weights = crate::load(path, policy).map_err(report)?;
+        let mut weights = crate::load(path, policy).map_err(report)?;
+        weights.apply_b_dec_to_input &= !self.is_paper_code;
         let sae = TopKSae::new(&weights, torch_device(device)?).map_err(report)?;
         Ok(Box::new(Loaded(sae)))
     }
 
     fn trainer(&self, config: &Value, device: Device) -> Result<Box<dyn SaeTrainer>> {
+        if self.is_paper_code {
+            return Err(Error::unsupported(format!("`{PAPER_CODE}` trains nothing"))
+                .hint("train with `topk`"));
+        }
         let config = TrainConfig::from_json(config).map_err(report)?;
         let trainer = Trainer::new(config, torch_device(device)?).map_err(report)?;
         Ok(Box::new(Training(trainer)))

@@ -43,8 +43,8 @@ Examples:
   harness bench fidelity --plugins ./plugins --dry-run --memory 16G --batch 4
   harness bench fig6 --plugins ./plugins --png
   harness bench decoding-order --plugins ./plugins --orders origin,entropy,my-order
-  harness bench decoding-order --plugins ./plugins --model dream-sft=/models/Dream-Instruct-7B \\
-      --saes dream-mask=/saes/dream-mask --questions gsm8k/test.jsonl";
+  harness bench decoding-order --plugins ./plugins --model dream-instruct=/models/Dream-Instruct-7B \\
+      --saes dream-instruct-mask=/saes/dream-mask --questions gsm8k/test.jsonl";
 
 /// Run a bench and print its table beside the paper's.
 #[derive(Args, Debug)]

@@ -1,0 +1,120 @@
+//! What must hold of a bench before anything is made of it.
+
+use harness_core::suggest;
+
+use super::{ResolvedRow, Resolver, unknown_rows};
+use crate::bench::{DecodingSettings, RowKind, RowSpec, Settings};
+
+impl Resolver<'_> {
+    /// `--rows`, `--model` and `--saes` must name something the bench runs.
+    pub(super) fn check_names(&mut self) {
+        let request = self.request;
+        self.problems
+            .extend(unknown_rows(request.spec, request.overrides));
+        let overridden_scorer = request.overrides.settings.scorer.as_deref();
+        let models: Vec<&str> = request
+            .spec
+            .models()
+            .into_iter()
+            .chain(overridden_scorer)
+            .collect();
+        let sets = request.spec.sae_sets();
+        for (option, names, given) in [
+            ("--model", models, request.models),
+            ("--saes", sets, request.saes),
+        ] {
+            for name in given.keys().filter(|n| !names.contains(&n.as_str())) {
+                let hint = suggest::hint(name, names.iter().copied());
+                self.problem(
+                    &format!("{option} {name}"),
+                    format!("the bench runs no `{name}`"),
+                    hint,
+                );
+            }
+        }
+    }
+
+    /// Rows of results of a decoding bench name the model and not the SAE set.
+    pub(super) fn check_models_once(&mut self, rows: &[ResolvedRow]) {
+        let decoding = || rows.iter().filter(|row| row.row.kind == RowKind::Decoding);
+        let twice = decoding().enumerate().find_map(|(i, row)| {
+            let other = decoding().take(i).find(|other| other.model == row.model)?;
+            Some((
+                row.row.model.clone(),
+                other.row.sae.clone(),
+                row.row.sae.clone(),
+            ))
+        });
+        if let Some((model, a, b)) = twice {
+            let origin = self.request.spec.origin.clone();
+            let message = format!("{model} is followed with two SAE sets, {a} and {b}");
+            self.problem(
+                &origin,
+                message,
+                format!("choose one with --rows {model}/{a}"),
+            );
+        }
+    }
+
+    pub(super) fn check_settings(&mut self, row: &RowSpec, model: usize, settings: &Settings) {
+        let origin = self.request.spec.origin.clone();
+        if let Settings::Steering(set) = settings {
+            let pool = self.request.prefixes.len();
+            if set.n_prefix as usize > pool {
+                let message = format!("`n_prefix` is {} for {}", set.n_prefix, row.sae);
+                self.problem(&origin, message, format!("the pool has {pool} prefixes"));
+            }
+        }
+        if let Settings::Decoding(set) = settings {
+            self.check_decoding(row, model, set);
+        }
+        if let Some(grid) = settings.grid() {
+            if grid.t_min > grid.t_max {
+                let message = format!("`t_min` is {}, above `t_max` {}", grid.t_min, grid.t_max);
+                self.problem(&origin, message, "");
+            }
+            if row.policy != "clean" && !self.models[model].folder.is_diffusion {
+                let message = format!(
+                    "{} has no masks, and SAE set {} is of policy `{}`",
+                    row.model, row.sae, row.policy
+                );
+                let hint = "config.json of a masked-diffusion model names its mask_token_id";
+                self.problem(&origin, message, hint);
+            }
+        }
+    }
+
+    pub(super) fn check_decoding(&mut self, row: &RowSpec, model: usize, set: &DecodingSettings) {
+        let origin = self.request.spec.origin.clone();
+        if set.k.len() != 1 {
+            let message = format!(
+                "`k` has {} values: a decoding bench follows one SAE a layer",
+                set.k.len()
+            );
+            self.problem(&origin, message, "choose one with --k");
+        }
+        if set.orders.is_empty() {
+            let hint = "name decoding orders; `harness list plugins` shows those there are";
+            self.problem(&origin, "`orders` is empty".to_owned(), hint);
+        }
+        if set.orders.iter().any(|order| order.is_empty()) {
+            let hint = "separate names with one comma: origin,entropy";
+            self.problem(&origin, "`orders` holds an empty name".to_owned(), hint);
+        }
+        if let Some(order) = (set.orders.iter().enumerate())
+            .find(|(i, order)| set.orders[..*i].contains(order))
+            .map(|(_, order)| order)
+        {
+            self.problem(&origin, format!("`orders` names `{order}` twice"), "");
+        }
+        if !self.models[model].folder.is_diffusion {
+            let message = format!("{} has no masks, and so no decoding order", row.model);
+            let hint = "config.json of a masked-diffusion model names its mask_token_id";
+            self.problem(&origin, message, hint);
+        }
+        if set.dlm_steps < 2 {
+            let message = "`dlm_steps` is 1: what changes from step to step needs two".to_owned();
+            self.problem(&origin, message, "");
+        }
+    }
+}
