@@ -94,6 +94,9 @@ impl Session {
                     Ok(answer) => {
                         self.counters.judge_tokens += answer.tokens_in + answer.tokens_out;
                     }
+                    Err(failure) if failure.code == ErrorCode::AUTH => {
+                        return Err(failure.clone().into());
+                    }
                     Err(failure) => self.count_failure(failure),
                 }
             }
@@ -207,6 +210,8 @@ impl Session {
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
         let questions: Vec<Question> = batch.iter().map(|at| desk.questions[*at].clone()).collect();
+        let total = desk.questions.len() as u64;
+        let mut n_done = total - desk.open().len() as u64;
         let mut stopped = None;
         let counters = &mut self.counters;
         counters.judge_calls += batch.len() as u64;
@@ -218,8 +223,8 @@ impl Session {
                     counters.judge_usd += kept.usd.unwrap_or(0.0);
                     counters.judge_tokens += kept.tokens_in + kept.tokens_out;
                 }
-                let total = desk.questions.len() as u64;
-                progress(total - desk.open().len() as u64, total, UNIT)
+                n_done += 1;
+                progress(n_done, total, UNIT)
             });
             match taken {
                 Ok(()) => ControlFlow::Continue(()),
@@ -365,9 +370,10 @@ impl<'a> Desk<'a> {
 
     /// One answer for each question.
     fn answers(&self) -> Result<Answers, CellError> {
-        // A fault that passes must not become a missing value for good: the cell is run again, and what is kept stays.
+        // A fault that passes, or that a person can mend, must not become a missing value for good: the cell is run again,
+        // and what is kept stays.
         let passes = |failure: &PluginFailure| {
-            [ErrorCode::NETWORK, ErrorCode::RATE_LIMITED].contains(&failure.code)
+            [ErrorCode::NETWORK, ErrorCode::RATE_LIMITED, ErrorCode::AUTH].contains(&failure.code)
         };
         let mut failures = self
             .answers

@@ -220,6 +220,19 @@ model_types = ["Dream", "dream"]
     }
 
     #[test]
+    fn a_judge_says_whether_it_costs_money() {
+        let judge = GOOD.replace(
+            "model_types = [\"Dream\", \"dream\"]",
+            "online = true\nmodel = \"gpt-4o-mini\"",
+        );
+        let m = Manifest::parse(&judge).unwrap();
+        assert!(m.components[0].online && m.warnings.is_empty());
+        assert_eq!(m.components[0].model.as_deref(), Some("gpt-4o-mini"));
+        let silent = Manifest::parse(GOOD).unwrap();
+        assert!(!silent.components[0].online);
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_is_named_at_once() {
         let got =
             error("abi = \"one\"\nlibrary = \"../evil.so\"\n[[component]]\nkind = \"metric\"\n");

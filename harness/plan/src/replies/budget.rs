@@ -50,11 +50,6 @@ impl Worst {
 }
 
 impl Budget {
-    /// Whether there is any limit.
-    pub fn is_limited(&self) -> bool {
-        self.max_calls.is_some() || self.max_usd.is_some()
-    }
-
     /// How many of the next questions fit, given what each costs in the worst case in USD.
     pub fn fitting(&self, spent: Spent, worst_usd: impl IntoIterator<Item = f64>) -> usize {
         let mut after = spent;
