@@ -1,7 +1,7 @@
 //! Budgets: what does not fit is not sent, what is there is kept, and a larger budget goes on.
 
 use super::{kept, paid, server::Act, server::Server, store};
-use crate::support::{run, succeed};
+use crate::support::{harness, run, succeed};
 
 #[test]
 fn a_number_of_calls_is_not_exceeded_and_a_larger_one_goes_on() {
@@ -85,4 +85,33 @@ fn a_dry_run_says_calls_tokens_and_dollars() {
         offline.stdout
     );
     assert_eq!(server.n_asked(), 0);
+}
+
+#[test]
+fn budgets_are_for_benches_that_have_a_judge() {
+    let args = [
+        "bench",
+        "fidelity",
+        "--plugins",
+        "plugins",
+        "--max-calls",
+        "3",
+        "--dry-run",
+    ];
+    let ran = run(harness().args(args));
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("--max-calls: is for steering benches"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(harness().args([
+        "bench",
+        "table2",
+        "--plugins",
+        "plugins",
+        "--max-cost",
+        "-1",
+    ]));
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
 }
