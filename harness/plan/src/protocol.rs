@@ -41,6 +41,10 @@ pub struct Sources {
 }
 
 /// What the host says.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a worker gets one `Init` in its life, and no `ToWorker` is kept"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToWorker {
