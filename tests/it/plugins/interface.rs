@@ -254,7 +254,7 @@ fn build(name: &str, source: &Source, changes: &[Change], patch: u32) -> Vec<u8>
     let package = format!(
         "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
          [lib]\ncrate-type = [\"cdylib\"]\n\n\
-         [dependencies]\nharness-sdk = {{ path = \"../harness/sdk\" }}\n"
+         [dependencies]\nharness-sdk = {{ path = \"../harness/sdk\" }}\nserde_json = \"1.0\"\n"
     );
     fs::write(tree.join("plugin/Cargo.toml"), package).unwrap();
     let source = fs::read_to_string(root().join(source.file))
