@@ -33,7 +33,7 @@ const SMALL: [&str; 16] = [
     "1",
 ];
 
-fn small(out: &Path) -> Command {
+pub fn small(out: &Path) -> Command {
     let mut command = harness();
     command
         .args(["bench", "table2", "--plugins", "plugins", "--out"])
@@ -59,7 +59,7 @@ fn reference() -> &'static Path {
 }
 
 /// A copy of the reference's store without its tables.
-fn copy_of_reference(dir: &Path) -> PathBuf {
+pub fn copy_of_reference(dir: &Path) -> PathBuf {
     let out = dir.join("copy");
     copy_folder(reference(), &out);
     fs::remove_file(out.join("table2.csv")).unwrap();

@@ -34,6 +34,10 @@ impl ErrorCode {
     pub const INTERNAL: Self = Self(10);
     /// The method panicked; the instance must not be used again.
     pub const PANIC: Self = Self(11);
+    /// A judge's model declined to answer; asking again does not help. Since 1.1.
+    pub const REFUSED: Self = Self(12);
+    /// A judge's model answered, and not with what the task asks for. Since 1.1.
+    pub const UNUSABLE: Self = Self(13);
 }
 
 /// A failure as it crosses the boundary.

@@ -1,6 +1,6 @@
 use abi_stable::{
-    StableAbi, sabi_trait,
-    std_types::{RBox, RSlice, RString, RVec},
+    RMut, StableAbi, sabi_trait,
+    std_types::{RBox, RResult, RSlice, RString, RVec},
 };
 
 use crate::AbiResult;
@@ -45,7 +45,7 @@ pub struct JudgeRequest {
     pub payload_json: RString,
     /// The question as a prompt.
     pub messages: RVec<Message>,
-    /// Most tokens of an answer.
+    /// Most tokens of an answer. A judge that finds an answer cut or unusable may pay for one more, of at most twice as many.
     pub max_tokens: u32,
     /// Sampling temperature.
     pub temperature: f64,
@@ -59,9 +59,9 @@ pub struct JudgeReply {
     pub id: RString,
     /// The answer: JSON as the task says.
     pub text: RString,
-    /// Tokens paid for, 0 offline.
+    /// Tokens paid for, those of unusable answers before this one included; 0 offline.
     pub tokens_in: u64,
-    /// Tokens paid for, 0 offline.
+    /// As `tokens_in`, for what was answered.
     pub tokens_out: u64,
 }
 
@@ -77,6 +77,18 @@ pub struct JudgeIdentity {
     pub online: bool,
 }
 
+/// Takes replies as they come. It lives as long as the call it is given to, and is used by the thread of that call.
+#[sabi_trait]
+pub trait ReplySink {
+    /// Takes the reply to the request at `index`; each index comes once. `false` asks the judge to send nothing further and
+    /// to wait for nothing: it returns as soon as it can. Since 1.1.
+    #[sabi(last_prefix_field)]
+    fn reply(&mut self, index: u64, reply: AbiResult<JudgeReply>) -> bool;
+}
+
+/// Borrowed sink.
+pub type ReplySinkMut<'a> = ReplySink_TO<'a, RMut<'a, ()>>;
+
 /// Answers questions about texts.
 #[sabi_trait]
 pub trait Judge: Send {
@@ -90,6 +102,27 @@ pub trait Judge: Send {
         requests: RSlice<'_, JudgeRequest>,
         max_concurrency: u32,
     ) -> AbiResult<RVec<AbiResult<JudgeReply>>>;
+
+    /// As `complete`, but each reply is handed over the moment it is there, in any order, so that a judge that is ended
+    /// early has lost no reply. Since 1.1; without it `complete` answers, and the replies are handed over together.
+    fn complete_each(
+        &mut self,
+        requests: RSlice<'_, JudgeRequest>,
+        max_concurrency: u32,
+        mut sink: ReplySinkMut<'_>,
+    ) -> AbiResult<()> {
+        match self.complete(requests, max_concurrency) {
+            RResult::ROk(replies) => {
+                for (index, reply) in (0_u64..).zip(replies) {
+                    if !sink.reply(index, reply) {
+                        break;
+                    }
+                }
+                RResult::ROk(())
+            }
+            RResult::RErr(error) => RResult::RErr(error),
+        }
+    }
 }
 
 /// Owned judge.

@@ -32,6 +32,7 @@ pub use error::{AbiResult, ErrorCode, PluginError};
 pub use info::{ComponentInfo, ComponentKind, PluginInfo};
 pub use judge::{
     Judge, Judge_TO, JudgeBox, JudgeIdentity, JudgeReply, JudgeRequest, JudgeTask, Message,
+    ReplySink, ReplySink_TO, ReplySinkMut,
 };
 pub use metric::{Metric, Metric_TO, MetricBox, MetricSpec, MetricValue, NamedTensor};
 pub use model::{

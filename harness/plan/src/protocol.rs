@@ -15,10 +15,15 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{cell::Cell, exit, stages::Dtype};
+use crate::{
+    cell::Cell,
+    exit,
+    replies::{Budget, Price},
+    stages::Dtype,
+};
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -36,6 +41,10 @@ pub struct Sources {
 }
 
 /// What the host says.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a worker gets one `Init` in its life, and no `ToWorker` is kept"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToWorker {
@@ -51,7 +60,7 @@ pub enum ToWorker {
 }
 
 /// What the worker needs for every cell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Init {
     /// Folders searched for plugins.
@@ -72,6 +81,22 @@ pub struct Init {
     pub batch: Option<u32>,
     /// Bytes this worker may use; a fixed allowance beside weights when absent, as on a device.
     pub memory: Option<u64>,
+    /// How judges are asked.
+    pub judging: Judging,
+}
+
+/// How judges are asked. Results do not depend on it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judging {
+    /// Folder of kept replies.
+    pub replies: PathBuf,
+    /// Names the run: what its workers spend counts together.
+    pub run: String,
+    /// What the run may spend.
+    pub budget: Budget,
+    /// What tokens cost; that of the list when absent.
+    pub price: Option<Price>,
 }
 
 /// What the worker says.
@@ -154,10 +179,20 @@ pub struct Counters {
     pub head_rows: u64,
     /// Texts generated.
     pub generations: u64,
-    /// Questions answered by the judge, cached answers not counted.
+    /// Questions sent to the judge, kept replies not counted.
     pub judge_calls: u64,
+    /// Questions answered from kept replies.
+    pub judge_kept: u64,
+    /// Questions that the judge's model declined to answer.
+    pub judge_refused: u64,
+    /// Questions that it answered, and not with what was asked for.
+    pub judge_unusable: u64,
+    /// Questions that failed in another way.
+    pub judge_failed: u64,
     /// Tokens paid for, sent and received.
     pub judge_tokens: u64,
+    /// USD paid for them; 0 where no price is known.
+    pub judge_usd: f64,
     /// Rows through SAEs.
     pub sae_rows: u64,
     /// Batches of grid passes, or of answers.
@@ -230,7 +265,12 @@ impl Counters {
         self.head_rows += other.head_rows;
         self.generations += other.generations;
         self.judge_calls += other.judge_calls;
+        self.judge_kept += other.judge_kept;
+        self.judge_refused += other.judge_refused;
+        self.judge_unusable += other.judge_unusable;
+        self.judge_failed += other.judge_failed;
         self.judge_tokens += other.judge_tokens;
+        self.judge_usd += other.judge_usd;
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
@@ -276,6 +316,10 @@ pub enum FailureKind {
     JudgeAuth,
     /// The judge's budget is used up.
     JudgeBudget,
+    /// A recording that replay needs is missing.
+    JudgeMissing,
+    /// A setting of the run is wrong.
+    Config,
     /// Results cannot be written.
     CannotWrite,
     /// Stopped on request.
@@ -296,7 +340,8 @@ impl FailureKind {
             FailureKind::PluginRefused => exit::PLUGIN_REFUSED,
             FailureKind::BadInput => exit::BAD_INPUT,
             FailureKind::Device | FailureKind::OutOfMemory => exit::DEVICE,
-            FailureKind::JudgeAuth => exit::JUDGE_AUTH,
+            FailureKind::JudgeAuth | FailureKind::JudgeMissing => exit::JUDGE_AUTH,
+            FailureKind::Config => exit::CONFIG,
             FailureKind::JudgeBudget => exit::JUDGE_BUDGET,
             FailureKind::CannotWrite => exit::CANNOT_WRITE,
             FailureKind::Interrupted => exit::INTERRUPTED,
@@ -310,6 +355,8 @@ impl FailureKind {
             self,
             FailureKind::JudgeAuth
                 | FailureKind::JudgeBudget
+                | FailureKind::JudgeMissing
+                | FailureKind::Config
                 | FailureKind::CannotWrite
                 | FailureKind::Interrupted
                 | FailureKind::PluginRefused
@@ -414,6 +461,15 @@ mod tests {
                 reproducible: true,
                 batch: Some(16),
                 memory: None,
+                judging: Judging {
+                    replies: "out/replies".into(),
+                    run: "1-2".into(),
+                    budget: Budget {
+                        max_calls: Some(3),
+                        max_usd: Some(0.5),
+                    },
+                    price: None,
+                },
             }),
             ToWorker::Run { cells: vec![cell] },
             ToWorker::Shutdown {},
@@ -446,6 +502,8 @@ mod tests {
     #[test]
     fn failures_end_runs_with_their_code() {
         assert_eq!(FailureKind::JudgeAuth.exit_code(), 30);
+        assert_eq!(FailureKind::JudgeMissing.exit_code(), 30);
+        assert_eq!(FailureKind::JudgeBudget.exit_code(), 31);
         assert_eq!(FailureKind::Plugin.exit_code(), 5);
         assert!(FailureKind::CannotWrite.stops_run() && !FailureKind::Plugin.stops_run());
     }

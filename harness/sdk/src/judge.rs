@@ -1,5 +1,7 @@
+use std::ops::ControlFlow;
+
 use abi_stable::std_types::{RResult, RSlice, RVec};
-use harness_abi::{self as abi, AbiResult, JudgeBox, JudgeTask};
+use harness_abi::{self as abi, AbiResult, JudgeBox, JudgeTask, ReplySinkMut};
 
 use crate::{Error, Result, Value, bridge::Bridge};
 
@@ -23,7 +25,7 @@ pub struct JudgeRequest {
     pub payload: Value,
     /// The question as a prompt.
     pub messages: Vec<Message>,
-    /// Most tokens of an answer.
+    /// Most tokens of an answer. An answer that is cut or unusable may be paid for once more, with at most twice as many.
     pub max_tokens: u32,
     /// Sampling temperature.
     pub temperature: f64,
@@ -36,9 +38,9 @@ pub struct JudgeReply {
     pub id: String,
     /// The answer: JSON as the task says.
     pub text: String,
-    /// Tokens paid for, 0 offline.
+    /// Tokens paid for, those of unusable answers before this one included; 0 offline.
     pub tokens_in: u64,
-    /// Tokens paid for, 0 offline.
+    /// As `tokens_in`, for what was answered.
     pub tokens_out: u64,
 }
 
@@ -78,6 +80,43 @@ pub trait Judge: Send + 'static {
         requests: &[JudgeRequest],
         max_concurrency: usize,
     ) -> Result<Vec<Result<JudgeReply>>>;
+
+    /// As [`Judge::complete`], but each reply is handed to `on_reply` with the index of its request the moment it is there,
+    /// in any order and once. After [`ControlFlow::Break`] nothing further is sent or waited for. Judges that cost money or
+    /// time answer it themselves, so that nothing is lost when a run is ended; the default hands over what `complete`
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`Judge::complete`]; replies that were handed over stay.
+    fn complete_each(
+        &mut self,
+        requests: &[JudgeRequest],
+        max_concurrency: usize,
+        on_reply: &mut dyn FnMut(usize, Result<JudgeReply>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let replies = counted(requests, self.complete(requests, max_concurrency)?)?;
+        for (index, reply) in replies.into_iter().enumerate() {
+            if on_reply(index, reply).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replies, one for each request.
+fn counted(
+    requests: &[JudgeRequest],
+    replies: Vec<Result<JudgeReply>>,
+) -> Result<Vec<Result<JudgeReply>>> {
+    if replies.len() == requests.len() {
+        return Ok(replies);
+    }
+    Err(Error::invalid(format!(
+        "{} requests got {} replies",
+        requests.len(),
+        replies.len()
+    )))
 }
 
 /// Wraps an author's judge for the boundary.
@@ -109,14 +148,25 @@ impl<T: Judge> abi::Judge for Bridge<T> {
         self.with_mut("complete", |judge| {
             let requests = requests.iter().map(request).collect::<Result<Vec<_>>>()?;
             let replies = judge.complete(&requests, usize::try_from(max_concurrency)?)?;
-            if replies.len() != requests.len() {
-                return Err(Error::invalid(format!(
-                    "{} requests got {} replies",
-                    requests.len(),
-                    replies.len()
-                )));
-            }
+            let replies = counted(&requests, replies)?;
             Ok(replies.into_iter().map(reply).collect())
+        })
+    }
+
+    fn complete_each(
+        &mut self,
+        requests: RSlice<'_, abi::JudgeRequest>,
+        max_concurrency: u32,
+        mut sink: ReplySinkMut<'_>,
+    ) -> AbiResult<()> {
+        self.with_mut("complete_each", |judge| {
+            let requests = requests.iter().map(request).collect::<Result<Vec<_>>>()?;
+            let mut hand_over = |index: usize, result| match sink.reply(index as u64, reply(result))
+            {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            };
+            judge.complete_each(&requests, usize::try_from(max_concurrency)?, &mut hand_over)
         })
     }
 }
@@ -148,5 +198,105 @@ fn reply(reply: Result<JudgeReply>) -> AbiResult<abi::JudgeReply> {
             tokens_out: reply.tokens_out,
         }),
         Err(error) => RResult::RErr(error.into_abi()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers with the request's id, and fails on every third.
+    struct Echo {
+        drops_one: bool,
+    }
+
+    impl Judge for Echo {
+        fn new(_name: &str, config: &Value) -> Result<Self> {
+            Ok(Self {
+                drops_one: config["drops_one"] == true,
+            })
+        }
+
+        fn identity(&self) -> Result<JudgeIdentity> {
+            Err(Error::unsupported("nobody"))
+        }
+
+        fn complete(
+            &mut self,
+            requests: &[JudgeRequest],
+            _max_concurrency: usize,
+        ) -> Result<Vec<Result<JudgeReply>>> {
+            let answer = |(i, request): (usize, &JudgeRequest)| match i % 3 {
+                2 => Err(Error::invalid("no")),
+                _ => Ok(JudgeReply {
+                    id: request.id.clone(),
+                    text: "{}".to_owned(),
+                    tokens_in: 1,
+                    tokens_out: 2,
+                }),
+            };
+            let replies = requests.iter().enumerate().map(answer);
+            Ok(replies.skip(usize::from(self.drops_one)).collect())
+        }
+    }
+
+    struct Kept {
+        seen: Vec<(u64, bool)>,
+        most: usize,
+    }
+
+    impl abi::ReplySink for Kept {
+        fn reply(&mut self, index: u64, reply: AbiResult<abi::JudgeReply>) -> bool {
+            self.seen.push((index, reply.is_ok()));
+            self.seen.len() < self.most
+        }
+    }
+
+    fn ask(config: Value, n: usize, most: usize) -> (AbiResult<()>, Vec<(u64, bool)>) {
+        let requests: Vec<abi::JudgeRequest> = (0..n)
+            .map(|i| abi::JudgeRequest {
+                id: i.to_string().into(),
+                task: JudgeTask::EXPLAIN,
+                payload_json: "{}".into(),
+                messages: RVec::new(),
+                max_tokens: 1,
+                temperature: 0.0,
+            })
+            .collect();
+        let mut kept = Kept {
+            seen: Vec::new(),
+            most,
+        };
+        let sink = ReplySinkMut::from_ptr(
+            abi_stable::RMut::new(&mut kept),
+            abi_stable::sabi_trait::TD_Opaque,
+        );
+        let mut judge = boxed::<Echo>("echo", &config).unwrap();
+        let result = judge.complete_each(RSlice::from_slice(&requests), 4, sink);
+        (result, kept.seen)
+    }
+
+    #[test]
+    fn a_judge_without_a_stream_hands_its_replies_over_one_by_one() {
+        let (result, seen) = ask(Value::Object(Default::default()), 4, 9);
+        assert!(result.is_ok());
+        assert_eq!(seen, [(0, true), (1, true), (2, false), (3, true)]);
+    }
+
+    #[test]
+    fn a_sink_that_has_enough_gets_no_more() {
+        let (result, seen) = ask(Value::Object(Default::default()), 4, 2);
+        assert!(result.is_ok());
+        assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
+    fn a_missing_reply_is_an_error_and_nothing_is_handed_over() {
+        let (result, seen) = ask(serde_json::json!({"drops_one": true}), 3, 9);
+        let RResult::RErr(error) = result else {
+            panic!("two replies for three requests");
+        };
+        assert!(error.message.contains("3 requests got 2 replies"));
+        assert!(seen.is_empty());
     }
 }

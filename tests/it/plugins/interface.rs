@@ -24,10 +24,12 @@ const ABI_MODEL: &str = "harness/abi/src/model.rs";
 const ABI_LIB: &str = "harness/abi/src/lib.rs";
 const ABI_CRATE: &str = "harness/abi/Cargo.toml";
 const ABI_REMASK: &str = "harness/abi/src/remask.rs";
+const ABI_JUDGE: &str = "harness/abi/src/judge.rs";
 const SDK_LIB: &str = "harness/sdk/src/lib.rs";
 const SDK_REMASK: &str = "harness/sdk/src/remask.rs";
+const SDK_JUDGE: &str = "harness/sdk/src/judge.rs";
 
-/// Interface 1.0: remaskers without `features`.
+/// Interface 1.0: remaskers without `features`, judges without `complete_each`.
 const OLDER: &[Change] = &[
     Change {
         file: ABI_LIB,
@@ -95,6 +97,42 @@ const OLDER: &[Change] = &[
         to: "",
         put: "}\n",
     },
+    Change {
+        file: ABI_LIB,
+        from: "    ReplySink, ReplySink_TO, ReplySinkMut,\n",
+        to: "};",
+        put: "",
+    },
+    Change {
+        file: ABI_JUDGE,
+        from: "/// Takes replies as they come.",
+        to: "/// Answers questions about texts.",
+        put: "",
+    },
+    Change {
+        file: ABI_JUDGE,
+        from: "\n    /// As `complete`, but each reply",
+        to: "}\n\n/// Owned judge.",
+        put: "",
+    },
+    Change {
+        file: SDK_JUDGE,
+        from: ", ReplySinkMut};",
+        to: "\n",
+        put: "};",
+    },
+    Change {
+        file: SDK_JUDGE,
+        from: "\n    /// As [`Judge::complete`], but each reply",
+        to: "}\n\n/// Replies, one for each request.",
+        put: "",
+    },
+    Change {
+        file: SDK_JUDGE,
+        from: "\n    fn complete_each(\n        &mut self,\n        requests: RSlice",
+        to: "}\n\nfn request(raw",
+        put: "",
+    },
 ];
 
 /// The next minor version: methods are appended with default bodies.
@@ -109,6 +147,12 @@ const NEWER: &[Change] = &[
         file: ABI_REMASK,
         from: "}\n\n/// Owned remasker.",
         to: "/// Owned remasker.",
+        put: "\n    /// Appended in a later minor version.\n    fn appended(&self) -> u32 {\n        7\n    }\n}\n\n",
+    },
+    Change {
+        file: ABI_JUDGE,
+        from: "}\n\n/// Owned judge.",
+        to: "/// Owned judge.",
         put: "\n    /// Appended in a later minor version.\n    fn appended(&self) -> u32 {\n        7\n    }\n}\n\n",
     },
     Change {
@@ -169,6 +213,12 @@ const REMASKER: &Source = &Source {
     kind: "remasker",
 };
 
+const JUDGE: &Source = &Source {
+    file: "plugins/template/kinds/judge.rs",
+    called: "\"template\"",
+    kind: "judge",
+};
+
 /// Copies the interface and the SDK, changes them and builds a plugin against them. Returns its library.
 fn build(name: &str, source: &Source, changes: &[Change], patch: u32) -> Vec<u8> {
     // Two cargos in one target folder would wait for each other anyway.
@@ -204,7 +254,7 @@ fn build(name: &str, source: &Source, changes: &[Change], patch: u32) -> Vec<u8>
     let package = format!(
         "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
          [lib]\ncrate-type = [\"cdylib\"]\n\n\
-         [dependencies]\nharness-sdk = {{ path = \"../harness/sdk\" }}\n"
+         [dependencies]\nharness-sdk = {{ path = \"../harness/sdk\" }}\nserde_json = \"1.0\"\n"
     );
     fs::write(tree.join("plugin/Cargo.toml"), package).unwrap();
     let source = fs::read_to_string(root().join(source.file))
@@ -289,11 +339,15 @@ fn list(
     ran
 }
 
-/// Both kinds: one whose own trait has grown since, and one where it has not. [`list`] runs their checks, which call
-/// `features` of every remasker.
+/// Kinds whose own trait has grown since, and one where it has not. [`list`] runs their checks, which call `features` of
+/// every remasker and `complete_each` of every offline judge.
 #[test]
 fn an_older_plugin_loads() {
-    for (name, source) in [("older_interface", METRIC), ("older_remasker", REMASKER)] {
+    for (name, source) in [
+        ("older_interface", METRIC),
+        ("older_remasker", REMASKER),
+        ("older_judge", JUDGE),
+    ] {
         let ran = list(name, source, OLDER, 1, "1.0");
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(ran.out.contains(name), "{}", ran.out);
@@ -302,7 +356,11 @@ fn an_older_plugin_loads() {
 
 #[test]
 fn a_newer_compatible_plugin_loads() {
-    for (name, source) in [("newer_interface", METRIC), ("newer_remasker", REMASKER)] {
+    for (name, source) in [
+        ("newer_interface", METRIC),
+        ("newer_remasker", REMASKER),
+        ("newer_judge", JUDGE),
+    ] {
         let ran = list(name, source, NEWER, 2, "1.2");
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(ran.out.contains(name), "{}", ran.out);

@@ -17,6 +17,10 @@ use super::{Launch, Tail, end};
 use crate::failure::Failure;
 
 /// What is heard of the worker with a number.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it travels in the box of whoever is told"
+)]
 #[derive(Debug)]
 pub enum Heard {
     /// It said something.

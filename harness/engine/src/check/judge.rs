@@ -1,6 +1,8 @@
 //! The laws of judges. The host's handle itself refuses a wrong number of answers and answers in another order.
 //! An online judge is never asked anything here: it would cost money and the result would not be repeatable.
 
+use std::ops::ControlFlow;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -8,11 +10,15 @@ use super::{
     list::Named,
     verdict::{Checked, Ended, ensure, no_panic},
 };
-use crate::plugin::{ErrorCode, Judge, JudgeTask, Prompt, Question};
+use crate::plugin::{Answer, ErrorCode, Judge, JudgeTask, PluginFailure, Prompt, Question};
 
 pub(super) const TESTS: &[Named] = &[
     ("identity", "it says who answers"),
     ("order", "answers come in the order of the questions"),
+    (
+        "each",
+        "answers handed over one by one are those given together, and none comes after a stop",
+    ),
     ("isolated", "a question that fails does not fail the others"),
     ("deterministic", "an offline judge answers the same twice"),
     ("answers", "answers have the form their task asks for"),
@@ -31,6 +37,7 @@ pub(super) fn run(test: &str, subject: &Subject<'_>) -> Checked {
     }
     match test {
         "order" => order(&mut judge),
+        "each" => each(&mut judge),
         "isolated" => isolated(&mut judge),
         "deterministic" => deterministic(&mut judge),
         "answers" => answers(&mut judge),
@@ -111,6 +118,29 @@ fn order(judge: &mut Judge) -> Checked {
     }
     ensure(judge.ask(&[], 4)?.is_empty(), || {
         "no questions get answers".to_owned()
+    })
+}
+
+fn each(judge: &mut Judge) -> Checked {
+    let all = [pair("a"), explain("b"), windows("c"), broken("d")];
+    let text =
+        |answer: &Result<Answer, PluginFailure>| answer.as_ref().ok().map(|a| a.text.clone());
+    let together: Vec<Option<String>> = judge.ask(&all, 4)?.iter().map(text).collect();
+    let mut one_by_one: Vec<Option<String>> = vec![None; all.len()];
+    judge.ask_each(&all, 4, &mut |i, answer| {
+        one_by_one[i] = text(&answer);
+        ControlFlow::Continue(())
+    })?;
+    ensure(one_by_one == together, || {
+        format!("one by one the answers are {one_by_one:?}, together {together:?}")
+    })?;
+    let mut n = 0;
+    judge.ask_each(&all, 1, &mut |_, _| {
+        n += 1;
+        ControlFlow::Break(())
+    })?;
+    ensure(n == 1, || {
+        format!("{n} answers were handed over when the first should end it")
     })
 }
 

@@ -1,5 +1,13 @@
-use abi_stable::std_types::{RSlice, RVec};
-use harness_abi::{JudgeBox, JudgeRequest, JudgeTask, Message};
+use std::ops::ControlFlow;
+
+use abi_stable::{
+    RMut,
+    sabi_trait::TD_Opaque,
+    std_types::{RSlice, RVec},
+};
+use harness_abi::{
+    AbiResult, JudgeBox, JudgeReply, JudgeRequest, JudgeTask, Message, ReplySink, ReplySinkMut,
+};
 
 use super::{PluginFailure, failure::Origin};
 
@@ -84,24 +92,7 @@ impl Judge {
         questions: &[Question],
         max_concurrency: usize,
     ) -> Result<Vec<Result<Answer, PluginFailure>>, PluginFailure> {
-        let requests: Vec<JudgeRequest> = questions
-            .iter()
-            .map(|question| JudgeRequest {
-                id: question.id.as_str().into(),
-                task: question.task,
-                payload_json: question.payload.to_string().into(),
-                messages: question
-                    .messages
-                    .iter()
-                    .map(|message| Message {
-                        role: message.role.into(),
-                        content: message.content.as_str().into(),
-                    })
-                    .collect::<RVec<_>>(),
-                max_tokens: question.max_tokens,
-                temperature: question.temperature,
-            })
-            .collect();
+        let requests = requests(questions);
         let concurrency = u32::try_from(max_concurrency).unwrap_or(u32::MAX);
         let replies = self
             .inner
@@ -118,21 +109,138 @@ impl Judge {
         questions
             .iter()
             .zip(replies)
-            .map(
-                |(question, reply)| match self.origin.check("complete", reply) {
-                    Ok(reply) if reply.id == question.id.as_str() => Ok(Ok(Answer {
-                        text: reply.text.into(),
-                        tokens_in: reply.tokens_in,
-                        tokens_out: reply.tokens_out,
-                    })),
-                    Ok(reply) => {
-                        let message =
-                            format!("answer `{}` to question `{}`", reply.id, question.id);
-                        Err(self.origin.broken("complete", message))
-                    }
-                    Err(failure) => Ok(Err(failure)),
-                },
-            )
+            .map(|(question, reply)| answer(&self.origin, "complete", question, reply))
             .collect()
+    }
+
+    /// As [`Judge::ask`], but each answer is handed to `on_answer` with the index of its question the moment it is there, in any
+    /// order. After [`ControlFlow::Break`] nothing further is sent or waited for.
+    ///
+    /// # Errors
+    /// What concerns all questions; an answer to no question, to another question, or a second one; a question that got none
+    /// although nobody asked to stop. What was handed over before stays.
+    pub fn ask_each(
+        &mut self,
+        questions: &[Question],
+        max_concurrency: usize,
+        on_answer: &mut dyn FnMut(usize, Result<Answer, PluginFailure>) -> ControlFlow<()>,
+    ) -> Result<(), PluginFailure> {
+        let requests = requests(questions);
+        let concurrency = u32::try_from(max_concurrency).unwrap_or(u32::MAX);
+        let mut desk = Desk {
+            origin: &self.origin,
+            questions,
+            is_answered: vec![false; questions.len()],
+            broken: None,
+            is_stopped: false,
+            on_answer,
+        };
+        let sink = ReplySinkMut::from_ptr(RMut::new(&mut desk), TD_Opaque);
+        let returned = self
+            .inner
+            .complete_each(RSlice::from_slice(&requests), concurrency, sink);
+        let Desk {
+            broken,
+            is_stopped,
+            is_answered,
+            ..
+        } = desk;
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
+        self.origin.check(EACH, returned)?;
+        match is_answered.iter().position(|is| !is) {
+            Some(i) if !is_stopped => {
+                let message = format!("question `{}` got no answer", questions[i].id);
+                Err(self.origin.broken(EACH, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const EACH: &str = "complete_each";
+
+/// Where a judge puts its answers, one by one.
+struct Desk<'a> {
+    origin: &'a Origin,
+    questions: &'a [Question],
+    is_answered: Vec<bool>,
+    broken: Option<PluginFailure>,
+    is_stopped: bool,
+    on_answer: &'a mut dyn FnMut(usize, Result<Answer, PluginFailure>) -> ControlFlow<()>,
+}
+
+impl ReplySink for Desk<'_> {
+    fn reply(&mut self, index: u64, reply: AbiResult<JudgeReply>) -> bool {
+        if self.is_stopped || self.broken.is_some() {
+            return false;
+        }
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let taken = match (self.questions.get(at), self.is_answered.get_mut(at)) {
+            (Some(question), Some(is_answered)) if !*is_answered => {
+                *is_answered = true;
+                answer(self.origin, EACH, question, reply)
+            }
+            _ => {
+                let message = format!(
+                    "an answer to question number {index} of {}, which is not there or has one",
+                    self.questions.len()
+                );
+                Err(self.origin.broken(EACH, message))
+            }
+        };
+        match taken {
+            Ok(answer) => {
+                self.is_stopped = (self.on_answer)(at, answer).is_break();
+                !self.is_stopped
+            }
+            Err(broken) => {
+                self.broken = Some(broken);
+                false
+            }
+        }
+    }
+}
+
+fn requests(questions: &[Question]) -> Vec<JudgeRequest> {
+    questions
+        .iter()
+        .map(|question| JudgeRequest {
+            id: question.id.as_str().into(),
+            task: question.task,
+            payload_json: question.payload.to_string().into(),
+            messages: question
+                .messages
+                .iter()
+                .map(|message| Message {
+                    role: message.role.into(),
+                    content: message.content.as_str().into(),
+                })
+                .collect::<RVec<_>>(),
+            max_tokens: question.max_tokens,
+            temperature: question.temperature,
+        })
+        .collect()
+}
+
+/// The answer to a question, or its own failure; an answer to another question is the judge's.
+fn answer(
+    origin: &Origin,
+    method: &'static str,
+    question: &Question,
+    reply: AbiResult<JudgeReply>,
+) -> Result<Result<Answer, PluginFailure>, PluginFailure> {
+    match origin.check(method, reply) {
+        Ok(reply) if reply.id == question.id.as_str() => Ok(Ok(Answer {
+            text: reply.text.into(),
+            tokens_in: reply.tokens_in,
+            tokens_out: reply.tokens_out,
+        })),
+        Ok(reply) => {
+            let message = format!("answer `{}` to question `{}`", reply.id, question.id);
+            Err(origin.broken(method, message))
+        }
+        Err(failure) => Ok(Err(failure)),
     }
 }

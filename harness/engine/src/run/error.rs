@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
 use harness_abi::ErrorCode;
-use harness_plan::protocol::{Failure, FailureKind};
+use harness_plan::{
+    protocol::{Failure, FailureKind},
+    replies::RepliesError,
+};
 
 use crate::{
     data::DataError,
@@ -87,6 +90,18 @@ pub enum CellError {
     /// What this cell shares with others failed.
     #[error("{0}")]
     Together(Failure),
+    /// The judge's budget does not cover the next question.
+    #[error("{0}")]
+    JudgeBudget(String),
+    /// Replay has no reply to a question.
+    #[error("{0}")]
+    JudgeMissing(String),
+    /// A setting of the run is wrong.
+    #[error("{0}")]
+    Config(String),
+    /// Replies cannot be kept or read.
+    #[error(transparent)]
+    Replies(#[from] RepliesError),
     /// Asked to stop.
     #[error("stopped")]
     Stopped,
@@ -140,7 +155,10 @@ impl CellError {
                 FailureKind::OutOfMemory
             }
             CellError::OutOfMemory(_) => FailureKind::OutOfMemory,
-            CellError::Store(_) => FailureKind::CannotWrite,
+            CellError::Store(_) | CellError::Replies(_) => FailureKind::CannotWrite,
+            CellError::JudgeBudget(_) => FailureKind::JudgeBudget,
+            CellError::JudgeMissing(_) => FailureKind::JudgeMissing,
+            CellError::Config(_) => FailureKind::Config,
             CellError::Device(_) => FailureKind::Device,
             CellError::Stopped => FailureKind::Interrupted,
             CellError::Cell(_)

@@ -2,19 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use harness_abi::ErrorCode;
 use harness_plan::{
     outputs::{ExplainOutput, Explanation, FeaturesOutput},
-    stages::{ExplainParams, JudgeRef},
+    stages::ExplainParams,
 };
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{CellError, Session, prompts};
-use crate::plugin::{Answer, Judge, PluginFailure, Question};
-
-/// Questions under way at once.
-const CONCURRENCY: usize = 16;
+use super::{CellError, Progress, Session, prompts};
+use crate::plugin::Question;
 
 /// An answer to `EXPLAIN`.
 #[derive(Deserialize)]
@@ -28,15 +23,16 @@ impl Session {
         &mut self,
         params: &ExplainParams,
         features: &FeaturesOutput,
+        progress: Progress<'_>,
     ) -> Result<ExplainOutput, CellError> {
-        let mut judge = self.judge_of(&params.judge)?;
+        let mut judge = self.respondent(&params.judge)?;
         let background = background(features);
         let questions: Vec<Question> = features
             .features
             .iter()
             .map(|feature| prompts::explain(feature, &background))
             .collect();
-        let answers = self.ask(&mut judge, &questions)?;
+        let answers = self.ask(&mut judge, &questions, progress)?;
         let explanations = features
             .features
             .iter()
@@ -68,38 +64,8 @@ impl Session {
             .collect();
         Ok(ExplainOutput {
             explanations,
-            judge: judge.identity()?.model,
+            judge: judge.identity.model,
         })
-    }
-
-    /// The judge of a stage.
-    pub(super) fn judge_of(&self, judge: &JudgeRef) -> Result<Judge, CellError> {
-        let config = judge
-            .model
-            .as_ref()
-            .map_or_else(|| json!({}), |model| json!({ "model": model }));
-        Ok(self.registry.judge(&judge.component.name, &config)?)
-    }
-
-    /// Asks, and counts what was asked and paid. What concerns the judge as a whole (credentials, quota) ends the
-    /// cell; a question that failed alone is returned as such.
-    pub(super) fn ask(
-        &mut self,
-        judge: &mut Judge,
-        questions: &[Question],
-    ) -> Result<Vec<Result<Answer, PluginFailure>>, CellError> {
-        let answers = judge.ask(questions, CONCURRENCY)?;
-        self.counters.judge_calls += questions.len() as u64;
-        for answer in &answers {
-            match answer {
-                Ok(answer) => self.counters.judge_tokens += answer.tokens_in + answer.tokens_out,
-                Err(failure) if failure.code == ErrorCode::AUTH => {
-                    return Err(failure.clone().into());
-                }
-                Err(_) => {}
-            }
-        }
-        Ok(answers)
     }
 }
 

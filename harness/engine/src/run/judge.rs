@@ -8,7 +8,7 @@ use harness_plan::{
 };
 use serde::Deserialize;
 
-use super::{CellError, Session, explain::parse_answer, prompts};
+use super::{CellError, Progress, Session, explain::parse_answer, prompts};
 use crate::plugin::Question;
 
 /// An answer to `CONCEPT_PAIR`.
@@ -26,9 +26,9 @@ impl Session {
         explained: &ExplainOutput,
         baseline: &GenerationOutput,
         steered: &GenerationOutput,
+        progress: Progress<'_>,
     ) -> Result<JudgeOutput, CellError> {
-        let mut judge = self.judge_of(&params.judge)?;
-        let identity = judge.identity()?;
+        let mut judge = self.respondent(&params.judge)?;
         let concepts: BTreeMap<u32, Option<&str>> = explained
             .explanations
             .iter()
@@ -63,7 +63,7 @@ impl Session {
             };
             pairs.push((latent, text.prefix, number));
         }
-        let answers = self.ask(&mut judge, &questions)?;
+        let answers = self.ask(&mut judge, &questions, progress)?;
         let pairs = pairs
             .into_iter()
             .map(|(latent, prefix, number)| {
@@ -86,8 +86,8 @@ impl Session {
             .collect();
         Ok(JudgeOutput {
             pairs,
-            judge: identity.model,
-            comparable_with_paper: identity.comparable_with_paper,
+            judge: judge.identity.model,
+            comparable_with_paper: judge.identity.comparable_with_paper,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! [`serve`] speaks the worker's side of the line protocol; [`Session`] holds what stays loaded. A stage reads its
 //! parameters and the outputs of earlier cells, and nothing else, so that a cell's value depends on its key alone.
 
+mod asking;
 mod assets;
 mod decoding;
 mod error;

@@ -4,7 +4,10 @@
 //! follow nothing inside.
 
 use harness_abi::JudgeTask;
-use harness_plan::outputs::Feature;
+use harness_plan::{
+    outputs::Feature,
+    stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
+};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -55,7 +58,7 @@ pub(super) fn explain(feature: &Feature, background: &BTreeMap<String, u64>) -> 
                 content: user,
             },
         ],
-        max_tokens: 96,
+        max_tokens: EXPLAIN_MAX_TOKENS,
         temperature: 0.0,
     }
 }
@@ -84,7 +87,7 @@ pub(super) fn concept_pair(id: String, concept: &str, before: &str, after: &str)
                 content: user,
             },
         ],
-        max_tokens: 128,
+        max_tokens: PAIR_MAX_TOKENS,
         temperature: 0.0,
     }
 }

@@ -97,7 +97,7 @@ impl Session {
         };
         let output = match stage {
             Stage::Features => json(&self.features(&cell.params()?, progress)?),
-            Stage::Explain => json(&self.explain(&cell.params()?, &inputs.get(0)?)?),
+            Stage::Explain => json(&self.explain(&cell.params()?, &inputs.get(0)?, progress)?),
             Stage::Baseline => json(&self.baseline(&cell.params()?, progress)?),
             Stage::Steer => json(&self.steer(&cell.params()?, &inputs.get(0)?, progress)?),
             Stage::Perplexity => {
@@ -105,7 +105,7 @@ impl Session {
             }
             Stage::Judge => {
                 let (explain, baseline, steer) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
-                json(&self.judge(&cell.params()?, &explain, &baseline, &steer)?)
+                json(&self.judge(&cell.params()?, &explain, &baseline, &steer, progress)?)
             }
             Stage::Score => {
                 let (features, judge) = (inputs.get(0)?, inputs.get(1)?);

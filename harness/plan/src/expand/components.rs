@@ -7,6 +7,7 @@ use crate::{
     bench::Settings,
     config::{ConfigError, Problem},
     plugin::Discovery,
+    replies::REPLAY,
     stages::PluginRef,
 };
 
@@ -63,7 +64,10 @@ impl Components {
             match &row.settings {
                 Settings::Steering(set) => {
                     need("steering", &set.token_scope, false);
-                    need("judge", &set.judge, false);
+                    // Replay is the harness's own: what a plugin answered is read from files.
+                    if set.judge != REPLAY {
+                        need("judge", &set.judge, false);
+                    }
                     if is_diffusion {
                         need("remasker", &set.order, false);
                     }

@@ -7,10 +7,15 @@ use crate::{
     bench::{Settings, SteeringSettings},
     expand::ResolvedRow,
     sources::{ModelFolder, SaeFolder},
+    stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
 };
 
 /// Rows of a batch that the memory estimate assumes.
 const BATCH_ROWS: u64 = 64;
+/// Tokens of a question for an explanation, about: instructions, and texts with the tokens marked.
+const EXPLAIN_PROMPT_TOKENS: u64 = 600;
+/// Tokens of a question about two texts, about: instructions and the concept, without the texts.
+const PAIR_PROMPT_TOKENS: u64 = 200;
 /// Logits are formed in chunks of at most this many bytes.
 const LOGIT_CHUNK_BYTES: u64 = 64 << 20;
 
@@ -25,8 +30,12 @@ pub struct Cost {
     pub head_rows: u64,
     /// Texts generated.
     pub generations: u64,
-    /// Questions to the judge (fewer when replies are cached).
+    /// Questions to the judge (fewer when replies are kept).
     pub judge_calls: u64,
+    /// Tokens of these questions, about.
+    pub judge_tokens_in: u64,
+    /// Tokens of their answers, at most.
+    pub judge_tokens_out: u64,
     /// Floating-point operations of grid passes.
     pub flops: f64,
 }
@@ -38,6 +47,8 @@ impl AddAssign for Cost {
         self.head_rows += other.head_rows;
         self.generations += other.generations;
         self.judge_calls += other.judge_calls;
+        self.judge_tokens_in += other.judge_tokens_in;
+        self.judge_tokens_out += other.judge_tokens_out;
         self.flops += other.flops;
     }
 }
@@ -197,6 +208,8 @@ impl RowCosts {
             },
             explain: Cost {
                 judge_calls: u64::from(set.n_features),
+                judge_tokens_in: u64::from(set.n_features) * EXPLAIN_PROMPT_TOKENS,
+                judge_tokens_out: u64::from(set.n_features * EXPLAIN_MAX_TOKENS),
                 ..one
             },
             baseline: generate(pool),
@@ -205,6 +218,8 @@ impl RowCosts {
             steer_perplexity: score(texts),
             judge: Cost {
                 judge_calls: texts,
+                judge_tokens_in: texts * (PAIR_PROMPT_TOKENS + 2 * new_tokens),
+                judge_tokens_out: texts * u64::from(PAIR_MAX_TOKENS),
                 ..one
             },
         }

@@ -17,6 +17,8 @@ pub(crate) mod tests;
 mod tests_decoding;
 #[cfg(test)]
 mod tests_grid;
+#[cfg(test)]
+mod tests_judge;
 
 pub use cost::Cost;
 pub use error::PlanError;

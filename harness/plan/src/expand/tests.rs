@@ -48,6 +48,8 @@ fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPl
         name: (*name).into(),
         summary: String::new(),
         model_types: model_types.iter().map(|t| (*t).to_owned()).collect(),
+        online: false,
+        model: None,
     });
     FoundPlugin {
         manifest: Manifest { components: components.collect(), ..Manifest::parse(&format!(

@@ -50,6 +50,10 @@ pub struct ComponentEntry {
     pub summary: String,
     /// `model_type`s of config.json that a model adapter reads.
     pub model_types: Vec<String>,
+    /// Whether a judge answers over the network, for money: said before it is asked.
+    pub online: bool,
+    /// Model behind an online judge when nobody names another.
+    pub model: Option<String>,
 }
 
 impl Manifest {
@@ -151,6 +155,8 @@ fn component(table: Table<'_, '_>) -> Option<ComponentEntry> {
     let entry = ComponentEntry {
         summary: table.string("summary").unwrap_or_default(),
         model_types: table.string_list("model_types").unwrap_or_default(),
+        online: table.boolean("online").unwrap_or(false),
+        model: table.string("model"),
         kind: kind?,
         name: name?,
     };
@@ -211,6 +217,19 @@ model_types = ["Dream", "dream"]
         );
         assert_eq!(m.components[0].model_types, ["Dream", "dream"]);
         assert!(m.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_judge_says_whether_it_costs_money() {
+        let judge = GOOD.replace(
+            "model_types = [\"Dream\", \"dream\"]",
+            "online = true\nmodel = \"gpt-4o-mini\"",
+        );
+        let m = Manifest::parse(&judge).unwrap();
+        assert!(m.components[0].online && m.warnings.is_empty());
+        assert_eq!(m.components[0].model.as_deref(), Some("gpt-4o-mini"));
+        let silent = Manifest::parse(GOOD).unwrap();
+        assert!(!silent.components[0].online);
     }
 
     #[test]

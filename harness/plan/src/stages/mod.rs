@@ -30,8 +30,8 @@ pub use fidelity::{
     Corruption, DocumentPolicy, FidelityParams, GridText, Measures, RolloutParams, ShardRef,
 };
 pub use steering::{
-    BaselineParams, ExplainParams, FeaturesParams, JudgeParams, JudgeRef, PerplexityParams,
-    ScoreParams, SteerParams, SteeringParams,
+    BaselineParams, EXPLAIN_MAX_TOKENS, ExplainParams, FeaturesParams, JudgeParams, JudgeRef,
+    PAIR_MAX_TOKENS, PerplexityParams, ScoreParams, SteerParams, SteeringParams,
 };
 
 use std::{fmt, str::FromStr};

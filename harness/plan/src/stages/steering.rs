@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{CorpusRef, GenerationParams, ModelRef, Numerics, PluginRef, SaeRef};
 
+/// Most tokens of an explanation.
+pub const EXPLAIN_MAX_TOKENS: u32 = 96;
+/// Most tokens of a judgement of two texts.
+pub const PAIR_MAX_TOKENS: u32 = 128;
+
 /// Select features of one SAE from a held-out activation pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@
 //! OUT/quarantine/               damaged cell files, kept for inspection
 //! OUT/conflicts/                a second, different result of a finished cell
 //! OUT/run.json                  manifest of the last run
+//! OUT/replies/                  replies of judges that cost money, see [`crate::replies`]
 //! ```
 //! A file appears whole or not at all (temporary file, fsync, rename), so a run may be ended at any moment, several processes
 //! may share a store, and nothing needs a lock.
@@ -46,6 +47,14 @@ enum Placing {
 /// When it cannot be written.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_whole(path, bytes, Placing::Replace)
+}
+
+/// Write a file as [`replace_file`] does, and not where one is there.
+///
+/// # Errors
+/// `AlreadyExists` where one is there; when it cannot be written.
+pub fn write_if_absent(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_whole(path, bytes, Placing::IfAbsent)
 }
 
 /// [`replace_file`], or not where one is there.

@@ -1,6 +1,10 @@
 //! One attempt at one request.
 
-use std::{error, fmt};
+use std::{
+    error, fmt,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 use async_openai::{
     Client, config::OpenAIConfig, error::OpenAIError, middleware::HttpRequestFactory,
@@ -8,7 +12,7 @@ use async_openai::{
 use harness_sdk::{Error, ErrorCode, JudgeReply, JudgeRequest, JudgeTask, Result, Value};
 use serde_json::json;
 
-use crate::{failure::Failure, retry, settings::Settings};
+use crate::{failure::Failure, pace::Pace, retry, settings::Settings, shape::Shape};
 
 /// Longest part of a server's message that is passed on, in characters.
 const MESSAGE_CHARS: usize = 300;
@@ -25,12 +29,23 @@ impl fmt::Display for ErrorAnswer {
 
 impl error::Error for ErrorAnswer {}
 
+/// How one attempt is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Try {
+    /// Most tokens of the answer.
+    pub max_tokens: u32,
+    /// How its form is asked for.
+    pub shape: Shape,
+    /// Longest time.
+    pub timeout: Duration,
+}
+
 /// A client that sends once: the library's own tries again without regard to what the server asks for and has no
-/// time-out, so both are done here.
+/// time-out, so both are done here. `pace` learns what answers say about the rate.
 ///
 /// # Errors
 /// No TLS, or no key.
-pub fn client(settings: &Settings) -> Result<Client<OpenAIConfig>> {
+pub fn client(settings: &Settings, pace: &Arc<Mutex<Pace>>) -> Result<Client<OpenAIConfig>> {
     let mut http = reqwest::Client::builder();
     if settings.is_local() {
         http = http.no_proxy();
@@ -41,16 +56,35 @@ pub fn client(settings: &Settings) -> Result<Client<OpenAIConfig>> {
     let config = OpenAIConfig::new()
         .with_api_base(&settings.base_url)
         .with_api_key(settings.key()?);
+    let pace = Arc::clone(pace);
     let send = tower::service_fn(move |request: HttpRequestFactory| {
-        let http = http.clone();
+        let (http, pace) = (http.clone(), Arc::clone(&pace));
         async move {
             let response = http.execute(request.build().await?).await?;
             let status = response.status();
+            let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
             if status.is_success() {
+                let left = header("x-ratelimit-remaining-requests").and_then(|n| n.parse().ok());
+                if let Ok(mut pace) = pace.lock() {
+                    pace.answered(left);
+                }
                 return Ok(response);
             }
-            let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
-            let retry_after = retry::asked(header("retry-after-ms"), header("retry-after"));
+            if status.as_u16() == 429
+                && let Ok(mut pace) = pace.lock()
+            {
+                pace.slow_down();
+            }
+            let retry_after = retry::asked(
+                header("retry-after-ms"),
+                header("retry-after"),
+                SystemTime::now(),
+            );
+            let should_retry = match header("x-should-retry") {
+                Some("true") => Some(true),
+                Some("false") => Some(false),
+                _ => None,
+            };
             let body = response.text().await.unwrap_or_default();
             let said: Value = serde_json::from_str(&body).unwrap_or_default();
             let said = &said["error"];
@@ -61,13 +95,14 @@ pub fn client(settings: &Settings) -> Result<Client<OpenAIConfig>> {
                 code: code.unwrap_or_default().to_owned(),
                 message: shortened(text),
                 retry_after,
+                should_retry,
             }))))
         }
     });
     Ok(Client::with_config(config).with_http_service(send))
 }
 
-/// Sends a request once and reads its answer, allowing `max_tokens` tokens.
+/// Sends a request once and reads its answer.
 ///
 /// # Errors
 /// Every way in which there is no usable answer.
@@ -75,7 +110,7 @@ pub async fn attempt(
     client: &Client<OpenAIConfig>,
     settings: &Settings,
     request: &JudgeRequest,
-    max_tokens: u32,
+    this: Try,
 ) -> std::result::Result<JudgeReply, Failure> {
     if request.messages.is_empty() {
         return Err(Failure::Request(format!(
@@ -88,17 +123,19 @@ pub async fn attempt(
         .iter()
         .map(|message| json!({"role": message.role, "content": message.content}))
         .collect();
-    let body = json!({
+    let mut body = json!({
         "model": settings.model,
         "messages": messages,
         "temperature": request.temperature,
-        "max_completion_tokens": max_tokens,
-        "response_format": {"type": "json_object"},
+        "max_completion_tokens": this.max_tokens,
     });
+    if let Some(format) = this.shape.response_format(request.task) {
+        body["response_format"] = format;
+    }
     let chat = client.chat();
-    let answer = tokio::time::timeout(settings.timeout, chat.create_byot::<_, Value>(body));
+    let answer = tokio::time::timeout(this.timeout, chat.create_byot::<_, Value>(body));
     match answer.await {
-        Err(_) => Err(Failure::Timeout(settings.timeout)),
+        Err(_) => Err(Failure::Timeout(this.timeout)),
         Ok(Err(error)) => Err(failure(error)),
         Ok(Ok(answer)) => read(&answer, request),
     }
@@ -125,10 +162,9 @@ fn failure(error: OpenAIError) -> Failure {
                 Failure::Connection(text)
             }
         }
-        OpenAIError::JSONDeserialize(error, _) => Failure::BadAnswer {
-            reason: format!("the reply is no JSON: {error}"),
-            is_cut: false,
-        },
+        OpenAIError::JSONDeserialize(error, _) => {
+            Failure::Connection(format!("the reply is no JSON: {error}"))
+        }
         other => Failure::Request(other.to_string()),
     }
 }
@@ -139,8 +175,20 @@ fn read(answer: &Value, request: &JudgeRequest) -> std::result::Result<JudgeRepl
     if let Some(refusal) = choice["message"]["refusal"].as_str() {
         return Err(Failure::Refusal(shortened(refusal)));
     }
+    if choice["finish_reason"] == "content_filter" {
+        return Err(Failure::Refusal(
+            "stopped by the server's filter".to_owned(),
+        ));
+    }
     let is_cut = choice["finish_reason"] == "length";
-    let bad = |reason: String| Failure::BadAnswer { reason, is_cut };
+    let used = |key| answer["usage"][key].as_u64().unwrap_or(0);
+    let (tokens_in, tokens_out) = (used("prompt_tokens"), used("completion_tokens"));
+    let bad = |reason: String| Failure::BadAnswer {
+        reason,
+        is_cut,
+        tokens_in,
+        tokens_out,
+    };
     let content = choice["message"]["content"]
         .as_str()
         .ok_or_else(|| bad("the reply has no content".to_owned()))?;
@@ -153,8 +201,8 @@ fn read(answer: &Value, request: &JudgeRequest) -> std::result::Result<JudgeRepl
     Ok(JudgeReply {
         id: request.id.clone(),
         text: parsed.to_string(),
-        tokens_in: answer["usage"]["prompt_tokens"].as_u64().unwrap_or(0),
-        tokens_out: answer["usage"]["completion_tokens"].as_u64().unwrap_or(0),
+        tokens_in,
+        tokens_out,
     })
 }
 

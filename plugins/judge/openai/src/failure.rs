@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use harness_sdk::{Error, ErrorCode};
 
-use crate::settings::{API_KEY, MODEL, Settings};
+use crate::{
+    settings::{API_KEY, MODEL, Settings},
+    shape,
+};
 
 /// Why an attempt gave no answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,17 +22,23 @@ pub enum Failure {
         message: String,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
+        /// Whether it says that trying again helps (`x-should-retry`).
+        should_retry: Option<bool>,
     },
     /// No answer in time.
     Timeout(Duration),
-    /// The connection failed or broke.
+    /// The connection failed or broke, or what came is no reply of such a server.
     Connection(String),
-    /// The answer is not the JSON asked for.
+    /// The model's answer is not the JSON asked for. It was paid for.
     BadAnswer {
         /// What is wrong with it.
         reason: String,
         /// Whether it was cut at the token limit.
         is_cut: bool,
+        /// Tokens paid for, sent.
+        tokens_in: u64,
+        /// Tokens paid for, received.
+        tokens_out: u64,
     },
     /// The model declined.
     Refusal(String),
@@ -52,9 +61,16 @@ impl Failure {
     /// What follows.
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Status { status, code, .. } => match *status {
+            Self::Status {
+                status,
+                code,
+                should_retry,
+                ..
+            } => match *status {
                 401 | 403 => Verdict::Stop,
                 _ if code == "insufficient_quota" => Verdict::Stop,
+                _ if *should_retry == Some(true) => Verdict::Again,
+                _ if *should_retry == Some(false) => Verdict::Give,
                 408 | 409 | 429 | 500..=599 => Verdict::Again,
                 _ => Verdict::Give,
             },
@@ -67,6 +83,23 @@ impl Failure {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether the server refuses the form asked of the answer, and not the request.
+    pub fn is_objection(&self) -> bool {
+        matches!(self, Self::Status { status: 400 | 422, message, .. } if shape::is_objection(message))
+    }
+
+    /// Tokens paid for an answer that is of no use, sent and received.
+    pub fn paid(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::BadAnswer {
+                tokens_in,
+                tokens_out,
+                ..
+            } => Some((*tokens_in, *tokens_out)),
             _ => None,
         }
     }
@@ -89,6 +122,7 @@ impl Failure {
                 code,
                 message,
                 retry_after,
+                ..
             } => {
                 let code = if code.is_empty() {
                     code
@@ -107,11 +141,11 @@ impl Failure {
                 format!("the connection to {host} failed{tried}: {what}"),
             ),
             Self::BadAnswer { reason, .. } => Error::new(
-                ErrorCode::INTERNAL,
+                ErrorCode::UNUSABLE,
                 format!("{} gave no usable answer{tried}: {reason}", settings.model),
             ),
             Self::Refusal(text) => Error::new(
-                ErrorCode::INTERNAL,
+                ErrorCode::REFUSED,
                 format!("{} declined to answer: {text}", settings.model),
             ),
             Self::Request(what) => Error::invalid(what),
@@ -172,6 +206,7 @@ mod tests {
             code: code.to_owned(),
             message: "said sk-123 is wrong".to_owned(),
             retry_after: None,
+            should_retry: None,
         }
     }
 
@@ -187,6 +222,20 @@ mod tests {
         for code in [400, 404, 422] {
             assert_eq!(status(code, "").verdict(), Verdict::Give, "{code}");
         }
+    }
+
+    #[test]
+    fn the_server_is_believed_about_trying_again() {
+        let said = |code, should| {
+            let mut failure = status(code, "");
+            if let Failure::Status { should_retry, .. } = &mut failure {
+                *should_retry = Some(should);
+            }
+            failure.verdict()
+        };
+        assert_eq!(said(400, true), Verdict::Again);
+        assert_eq!(said(503, false), Verdict::Give);
+        assert_eq!(said(401, true), Verdict::Stop);
     }
 
     #[test]

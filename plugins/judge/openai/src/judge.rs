@@ -1,17 +1,28 @@
-use std::sync::Arc;
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_openai::{Client, config::OpenAIConfig};
 use harness_sdk::{
     Error, ErrorCode, Judge, JudgeIdentity, JudgeReply, JudgeRequest, Result, Value,
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    attempt,
+    attempt::{self, Try},
     failure::Verdict,
+    pace::Pace,
     retry::{self, LONGEST},
     settings::Settings,
+    shape::Shape,
 };
+
+/// Answers paid for one request at most; the interface promises the host no more than two.
+const PAID_ANSWERS: u32 = 2;
 
 /// A chat model behind an OpenAI-compatible server.
 pub struct OpenAi {
@@ -50,82 +61,137 @@ impl Judge for OpenAi {
         requests: &[JudgeRequest],
         max_concurrency: usize,
     ) -> Result<Vec<Result<JudgeReply>>> {
+        let mut replies: Vec<Result<JudgeReply>> = requests.iter().map(|_| Err(lost())).collect();
+        self.complete_each(requests, max_concurrency, &mut |i, reply| {
+            replies[i] = reply;
+            ControlFlow::Continue(())
+        })?;
+        Ok(replies)
+    }
+
+    fn complete_each(
+        &mut self,
+        requests: &[JudgeRequest],
+        max_concurrency: usize,
+        on_reply: OnReply<'_>,
+    ) -> Result<()> {
         if requests.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let client = attempt::client(&self.settings)?;
+        let pace = Arc::new(Mutex::new(Pace::new(max_concurrency)));
+        let client = attempt::client(&self.settings, &pace)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(run(
-            &client,
-            &self.settings,
-            requests,
-            max_concurrency.max(1),
-        ))
+        runtime.block_on(run(&client, &self.settings, requests, &pace, on_reply))
     }
 }
 
-/// Answers all requests, at most `max_concurrency` at a time; the replies are in their order.
+/// Takes a reply to the request with a number; a break ends it.
+type OnReply<'a> = &'a mut dyn FnMut(usize, Result<JudgeReply>) -> ControlFlow<()>;
+
+/// Answers all requests, as many at a time as the pace allows, and hands each reply over when it is there.
 async fn run(
     client: &Client<OpenAIConfig>,
     settings: &Arc<Settings>,
     requests: &[JudgeRequest],
-    max_concurrency: usize,
-) -> Result<Vec<Result<JudgeReply>>> {
-    let slots = Arc::new(Semaphore::new(max_concurrency.min(Semaphore::MAX_PERMITS)));
+    pace: &Mutex<Pace>,
+    on_reply: OnReply<'_>,
+) -> Result<()> {
+    let mut waiting = requests.iter().enumerate();
     let mut running = JoinSet::new();
-    for (i, request) in requests.iter().enumerate() {
-        let (client, settings) = (client.clone(), Arc::clone(settings));
-        let (slots, request) = (Arc::clone(&slots), request.clone());
-        running.spawn(async move {
-            let Ok(_slot) = slots.acquire().await else {
-                return (i, Outcome::Stop(lost()));
+    let ending = Arc::new(AtomicBool::new(false));
+    let mut why = None;
+    loop {
+        let limit = pace.lock().map_or(1, |pace| pace.limit());
+        while why.is_none() && running.len() < limit {
+            let Some((i, request)) = waiting.next() else {
+                break;
             };
-            (i, answer(&client, &settings, &request).await)
-        });
-    }
-    let mut replies: Vec<Result<JudgeReply>> = requests.iter().map(|_| Err(lost())).collect();
-    while let Some(finished) = running.join_next().await {
-        match finished? {
-            (i, Outcome::Done(reply)) => replies[i] = reply,
-            // Dropping the set ends the others: each would cost an attempt and fail alike.
-            (_, Outcome::Stop(error)) => return Err(error),
+            let (client, settings) = (client.clone(), Arc::clone(settings));
+            let (ending, request) = (Arc::clone(&ending), request.clone());
+            running.spawn(async move { (i, answer(&client, &settings, &request, &ending).await) });
+        }
+        match running.join_next().await {
+            None => return why.map_or(Ok(()), Err),
+            Some(finished) => match finished? {
+                (i, Outcome::Done(reply)) => {
+                    if on_reply(i, reply).is_break() {
+                        // Dropping the set ends the others.
+                        return Ok(());
+                    }
+                }
+                // Every further request would fail alike; those under way may be paid for, so they are waited for.
+                (_, Outcome::Stop(error)) => {
+                    ending.store(true, Ordering::Relaxed);
+                    why.get_or_insert(error);
+                }
+            },
         }
     }
-    Ok(replies)
 }
 
 fn lost() -> Error {
     Error::new(ErrorCode::INTERNAL, "the request was never sent")
 }
 
-/// Answers one request, trying again where that may help.
+/// Answers one request, trying again where that may help, and not once the batch is `ending`.
 async fn answer(
     client: &Client<OpenAIConfig>,
     settings: &Settings,
     request: &JudgeRequest,
+    ending: &AtomicBool,
 ) -> Outcome {
-    let mut max_tokens = request.max_tokens;
-    for attempt in 0.. {
-        let failure = match attempt::attempt(client, settings, request, max_tokens).await {
-            Ok(reply) => return Outcome::Done(Ok(reply)),
+    let deadline = Instant::now() + settings.total;
+    let mut this = Try {
+        max_tokens: request.max_tokens,
+        shape: Shape::of(settings),
+        timeout: settings.timeout,
+    };
+    let (mut attempts, mut answers) = (0, 0);
+    let (mut tokens_in, mut tokens_out) = (0, 0);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        this.timeout = settings.timeout.min(left);
+        let failure = match attempt::attempt(client, settings, request, this).await {
+            Ok(mut reply) => {
+                reply.tokens_in += tokens_in;
+                reply.tokens_out += tokens_out;
+                return Outcome::Done(Ok(reply));
+            }
             Err(failure) => failure,
         };
-        let verdict = failure.verdict();
+        // Not an attempt: the same request in a form that the server takes.
+        if failure.is_objection()
+            && let Some(shape) = this.shape.refused(settings)
+        {
+            this.shape = shape;
+            continue;
+        }
+        attempts += 1;
+        if let Some((sent, received)) = failure.paid() {
+            answers += 1;
+            tokens_in += sent;
+            tokens_out += received;
+        }
         let asked = failure.retry_after();
-        let is_last = attempt + 1 >= settings.attempts || asked.is_some_and(|wait| wait > LONGEST);
-        match verdict {
-            Verdict::Stop => return Outcome::Stop(failure.into_error(settings, attempt + 1)),
+        let wait = retry::wait(attempts - 1, settings.backoff, asked, retry::draw());
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_last = attempts >= settings.attempts
+            || answers >= PAID_ANSWERS
+            || asked.is_some_and(|wait| wait > LONGEST)
+            || wait >= left
+            || ending.load(Ordering::Relaxed);
+        match failure.verdict() {
+            Verdict::Stop => return Outcome::Stop(failure.into_error(settings, attempts)),
             Verdict::Again if !is_last => {}
-            _ => return Outcome::Done(Err(failure.into_error(settings, attempt + 1))),
+            _ => return Outcome::Done(Err(failure.into_error(settings, attempts))),
         }
         if failure.is_cut() {
-            max_tokens = request.max_tokens.saturating_mul(2);
+            this.max_tokens = request.max_tokens.saturating_mul(2);
         }
-        tokio::time::sleep(retry::wait(attempt, settings.backoff, asked, retry::draw())).await;
+        tokio::time::sleep(wait).await;
     }
-    Outcome::Done(Err(lost()))
 }
 
 #[cfg(test)]

@@ -5,19 +5,31 @@
 //! | `HARNESS_JUDGE_MODEL` | `model` | `gpt-4o-mini`, the paper's |
 //! | `OPENAI_BASE_URL` | `base_url` | OpenAI's |
 //! | `OPENAI_API_KEY` | - | none: an error names the variable |
-//! | - | `timeout_s` | 60, for each attempt |
+//! | `HARNESS_JUDGE_TIMEOUT` | `timeout_s` | 60, for each attempt |
+//! | - | `total_s` | 600, for a request with all its attempts and waits |
 //! | - | `attempts` | 6 |
 //! | - | `backoff_s` | 0.8: attempt i waits a uniform draw from 0 to 0.8·2^i s, or what the server asks for |
 //!
-//! Tried again: 408, 409, 429, 5xx, broken connections, time-outs, answers that are not the JSON asked for (with twice
-//! the tokens where the answer was cut). Not tried again: 401, 403 and an exhausted quota, which end the whole batch,
-//! and other client errors, which end their request. The key appears in no message.
+//! | what comes | what follows |
+//! |---|---|
+//! | 408, 409, 429, 5xx, a broken connection, a time-out, a body that is no JSON | tried again; `retry-after-ms`, `retry-after` (seconds or a date) and `x-should-retry` are believed |
+//! | an answer that is not the JSON asked for | asked for once more, with twice the tokens where it was cut; then the request fails as `UNUSABLE` |
+//! | a refusal | the request fails as `REFUSED` |
+//! | 401, 403, an exhausted quota | nothing further is sent, what is under way is waited for, and the batch ends |
+//! | 400 or 422 about the form of the answer | the next form, for all further requests: JSON schema, JSON, the prompt alone |
+//! | another client error | the request fails |
+//!
+//! The number of requests under way halves at a 429, grows back with answers and never exceeds what
+//! `x-ratelimit-remaining-requests` says is left. Each reply is handed over the moment it is there. Answers are paid for
+//! twice at most for each request, which is what the host's budget reserves. The key appears in no message.
 
 mod attempt;
 mod failure;
 mod judge;
+mod pace;
 mod retry;
 mod settings;
+mod shape;
 
 pub use judge::OpenAi;
 

@@ -3,7 +3,7 @@
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Longest wait; a server that asks for more gets no further attempt.
@@ -27,13 +27,59 @@ pub fn draw() -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// What `retry-after-ms` and `retry-after` (seconds, fractions allowed) ask for.
-pub fn asked(retry_after_ms: Option<&str>, retry_after: Option<&str>) -> Option<Duration> {
+/// What `retry-after-ms` and `retry-after` (seconds with or without a fraction, or an HTTP date) ask for at `now`.
+pub fn asked(
+    retry_after_ms: Option<&str>,
+    retry_after: Option<&str>,
+    now: SystemTime,
+) -> Option<Duration> {
     let parse = |text: Option<&str>, scale: f64| {
         let value: f64 = text?.trim().parse().ok()?;
         Duration::try_from_secs_f64(value * scale).ok()
     };
-    parse(retry_after_ms, 1e-3).or_else(|| parse(retry_after, 1.0))
+    let until = |text: Option<&str>| {
+        let then = http_date(text?.trim())?;
+        // A date that has passed asks for no wait.
+        Some(then.duration_since(now).unwrap_or_default())
+    };
+    parse(retry_after_ms, 1e-3)
+        .or_else(|| parse(retry_after, 1.0))
+        .or_else(|| until(retry_after))
+}
+
+/// A date as HTTP writes it, `Wed, 21 Oct 2026 07:28:00 GMT`; the two older forms are no longer sent by anybody.
+fn http_date(text: &str) -> Option<SystemTime> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (_, rest) = text.split_once(", ")?;
+    let [day, month, year, clock, "GMT"] = rest.split(' ').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let number = |text: &str| text.parse::<u64>().ok();
+    let [hour, minute, second] = clock.split(':').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let (hour, minute, second) = (number(hour)?, number(minute)?, number(second)?);
+    let (day, year) = (number(day)?, number(year)?);
+    let month = MONTHS.iter().position(|name| *name == month)?;
+    let is_valid = (1970..=9999).contains(&year)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    if !is_valid {
+        return None;
+    }
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][month];
+    let leap_days = (1970..year).filter(|year| is_leap(*year)).count() as u64
+        + u64::from(month > 1 && is_leap(year));
+    let days = (year - 1970) * 365 + leap_days + before + day - 1;
+    UNIX_EPOCH.checked_add(Duration::from_secs(
+        days * 86_400 + hour * 3600 + minute * 60 + second,
+    ))
 }
 
 #[cfg(test)]
@@ -52,14 +98,40 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_in_seconds_and_milliseconds() {
+    fn headers_are_read_in_seconds_milliseconds_and_as_dates() {
+        // 2026-10-21 07:27:30 UTC.
+        let now = UNIX_EPOCH + Duration::from_secs(1_792_567_650);
+        let asked = |ms, after| asked(ms, after, now);
         assert_eq!(asked(None, Some("1.5")), Some(Duration::from_millis(1500)));
         assert_eq!(
             asked(Some("250"), Some("9")),
             Some(Duration::from_millis(250))
         );
-        assert_eq!(asked(None, Some("Wed, 21 Oct 2026 07:28:00 GMT")), None);
-        assert_eq!(asked(None, Some("-3")), None);
+        let date = asked(None, Some("Wed, 21 Oct 2026 07:28:00 GMT"));
+        assert_eq!(date, Some(Duration::from_secs(30)));
+        let past = asked(None, Some("Wed, 21 Oct 2015 07:28:00 GMT"));
+        assert_eq!(past, Some(Duration::ZERO));
+        for wrong in [
+            "-3",
+            "soon",
+            "Wed, 21 Okt 2026 07:28:00 GMT",
+            "Wed, 21 Oct 2026 27:28:00 GMT",
+            "Wed, 21 Oct 2026 07:28:00",
+        ] {
+            assert_eq!(asked(None, Some(wrong)), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn dates_count_leap_days() {
+        let seconds = |text: &str| {
+            let since = http_date(text).unwrap().duration_since(UNIX_EPOCH);
+            since.unwrap().as_secs()
+        };
+        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:00 GMT"), 0);
+        assert_eq!(seconds("Tue, 29 Feb 2000 00:00:00 GMT"), 951_782_400);
+        assert_eq!(seconds("Wed, 01 Mar 2000 00:00:00 GMT"), 951_868_800);
+        assert_eq!(seconds("Fri, 01 Mar 2024 12:30:15 GMT"), 1_709_296_215);
     }
 
     #[test]

@@ -9,9 +9,13 @@ use serde::Deserialize;
 pub const MODEL: &str = "HARNESS_JUDGE_MODEL";
 /// Variable of the server's address.
 pub const BASE_URL: &str = "OPENAI_BASE_URL";
+/// Variable of the longest time of one attempt, in seconds.
+pub const TIMEOUT: &str = "HARNESS_JUDGE_TIMEOUT";
 /// Variable of the key.
 pub const API_KEY: &str = "OPENAI_API_KEY";
 
+/// Seconds an attempt may take where nobody says otherwise.
+const TIMEOUT_S: f64 = 60.0;
 const PAPERS_MODEL: &str = "gpt-4o-mini";
 const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
 
@@ -21,7 +25,8 @@ const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
 struct Config {
     model: Option<String>,
     base_url: Option<String>,
-    timeout_s: f64,
+    timeout_s: Option<f64>,
+    total_s: f64,
     attempts: u32,
     backoff_s: f64,
 }
@@ -31,7 +36,8 @@ impl Default for Config {
         Self {
             model: None,
             base_url: None,
-            timeout_s: 60.0,
+            timeout_s: None,
+            total_s: 600.0,
             attempts: 6,
             backoff_s: 0.8,
         }
@@ -49,6 +55,8 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// Longest time of one attempt.
     pub timeout: Duration,
+    /// Longest time of one request, attempts and waits together.
+    pub total: Duration,
     /// Most attempts of one request.
     pub attempts: u32,
     /// Longest first wait between attempts.
@@ -74,10 +82,21 @@ impl Settings {
                 .map(|value| value.trim().to_owned())
                 .filter(|value| !value.is_empty())
         };
-        let timeout = Duration::try_from_secs_f64(config.timeout_s)
-            .ok()
-            .filter(|timeout| !timeout.is_zero())
-            .ok_or_else(|| wrong(format!("timeout_s {} is no time above 0", config.timeout_s)))?;
+        let above_0 = |name: &str, seconds: f64| {
+            Duration::try_from_secs_f64(seconds)
+                .ok()
+                .filter(|time| !time.is_zero())
+                .ok_or_else(|| wrong(format!("{name} {seconds} is no time above 0")))
+        };
+        let timeout_s = match (config.timeout_s, env(TIMEOUT)) {
+            (Some(seconds), _) => seconds,
+            (None, Some(text)) => text
+                .parse()
+                .map_err(|_| wrong(format!("{TIMEOUT} `{text}` is no number of seconds")))?,
+            (None, None) => TIMEOUT_S,
+        };
+        let timeout = above_0("timeout_s", timeout_s)?;
+        let total = above_0("total_s", config.total_s)?;
         let backoff = Duration::try_from_secs_f64(config.backoff_s)
             .map_err(|_| wrong(format!("backoff_s {} is no time", config.backoff_s)))?;
         if !(1..=20).contains(&config.attempts) {
@@ -110,6 +129,7 @@ impl Settings {
             base_url,
             api_key: env(API_KEY),
             timeout,
+            total,
             attempts: config.attempts,
             backoff,
         })
@@ -189,6 +209,7 @@ mod tests {
         let env = |name: &str| match name {
             MODEL => Some("from-env".to_owned()),
             BASE_URL => Some("http://localhost:8000/v1/".to_owned()),
+            TIMEOUT => Some("2.5".to_owned()),
             API_KEY => Some(" secret ".to_owned()),
             _ => None,
         };
@@ -196,6 +217,7 @@ mod tests {
         assert_eq!(settings.identity(), "from-env@localhost:8000");
         assert_eq!(settings.base_url, "http://localhost:8000/v1");
         assert_eq!(settings.key().unwrap(), "secret");
+        assert_eq!(settings.timeout, Duration::from_millis(2500));
         assert!(settings.is_local() && !settings.is_papers_judge());
         let settings = Settings::resolve(&json!({"model": "mine"}), env).unwrap();
         assert_eq!(settings.model, "mine");
@@ -225,6 +247,7 @@ mod tests {
             json!(["x"]),
             json!({"timeout_s": 0}),
             json!({"timeout_s": -1}),
+            json!({"total_s": 0}),
             json!({"backoff_s": -1}),
             json!({"attempts": 0}),
             json!({"base_url": "ftp://x"}),

@@ -10,6 +10,7 @@ use harness_plan::{
     table::Style,
 };
 
+use super::judging::JudgingArgs;
 use crate::{
     args::{ComputeArgs, PluginDirs, named_dir},
     failure::Failure,
@@ -19,6 +20,7 @@ const BUDGET: &str = "Budget";
 const GRID: &str = "Grid benches";
 const DECODING: &str = "Decoding benches";
 const STEERING: &str = "Steering benches";
+const JUDGING: &str = "Judges that cost money";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
 
@@ -137,13 +139,15 @@ pub struct BenchArgs {
     /// Tokens after each prefix, each prompt of rollouts, each question
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     max_new_tokens: Option<String>,
-    /// Judge of explanations and concepts: lexical, openai, or a plugin's
+    /// Judge of explanations and concepts: lexical, openai, a plugin's, or replay of kept replies
     #[arg(long, value_name = "NAME", help_heading = STEERING)]
     judge: Option<String>,
-    /// Model behind an online judge
+    /// Model behind an online judge; for replay, the judge whose replies are given [default: the only one]
     #[arg(long, value_name = "NAME", help_heading = STEERING)]
     judge_model: Option<String>,
 
+    #[command(flatten, next_help_heading = JUDGING)]
+    pub judging: JudgingArgs,
     #[command(flatten, next_help_heading = COMPUTE)]
     pub compute: ComputeArgs,
     /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
@@ -287,6 +291,11 @@ impl BenchArgs {
             "--memory",
             "grid benches",
         );
+        if !kinds.contains(&RowKind::Steering) {
+            for option in self.judging.given() {
+                refuse(true, option, "steering benches");
+            }
+        }
         if !runs {
             let of = "benches that run models";
             refuse(!self.data.is_empty(), "--data", of);

@@ -14,13 +14,14 @@ use harness_plan::{
     hash::HashCache,
     plugin::{Discovery, discover},
     protocol::Init,
+    replies::Replies,
     stages::Numerics,
     store::{Access, CellCounts, Lookup, Store, StoreError},
     table::{derive, print_tables, write_csv},
 };
 
 use super::{
-    BenchArgs, catalogue, dry_run, memory, pictures, report,
+    BenchArgs, catalogue, dry_run, judging, memory, pictures, report,
     run::{self, Order, Outcome},
     zoo_text,
 };
@@ -51,7 +52,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         .into_iter()
         .map(str::to_owned)
         .collect();
-    let bench = resolve(&BenchRequest {
+    let mut bench = resolve(&BenchRequest {
         spec: &spec,
         models: &args.models()?,
         saes: &args.sae_sets()?,
@@ -80,13 +81,17 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         let reason = output::inert(&refused.reason);
         output::warn(&format!("refused {}: {reason}", refused.path.display()));
     }
+    args.judging.name_replayed(&mut bench, &out)?;
+    args.judging.check(&bench, &plugins)?;
     if args.dry_run {
         let plan = expanded(&bench, &plugins, text_dir)?;
         let (done, _) = match Store::open(&out, Access::Read) {
             Ok(store) => done_cells(&plan, &store)?,
             Err(_) => Default::default(),
         };
-        output::result(&dry_run::report(&plan, &bench, &done))?;
+        let cost = plan.cost(|key| !done.contains(key));
+        let judging = args.judging.estimate(&bench, &plugins, &cost);
+        output::result(&dry_run::report(&plan, &bench, &done, &judging))?;
         return Ok(exit::OK);
     }
     let store = Store::open(&out, Access::Write)?;
@@ -202,7 +207,9 @@ impl Bench<'_> {
             );
             manifest.cells = counts;
             self.store.write_manifest(&manifest)?;
-            let outcome = run::run(&self.plan, &self.store, self.order()?, done)?;
+            let order = self.order()?;
+            let judging = order.init.judging.clone();
+            let outcome = run::run(&self.plan, &self.store, order, done)?;
             counts = self.counts(counts, &outcome, conflicts);
             code = match &outcome.stop {
                 Some(stop) => stop.code,
@@ -212,6 +219,14 @@ impl Bench<'_> {
             report::finish(&mut manifest, &outcome, counts, code);
             self.store.write_manifest(&manifest)?;
             report::tell_failures(&self.plan, &outcome, &self.store);
+            match Replies::new(&judging.replies).spent(&judging.run) {
+                Ok(spent) => {
+                    if let Some(line) = judging::line(&outcome.counters, spent) {
+                        output::talk(&line);
+                    }
+                }
+                Err(error) => output::warn(&error.to_string()),
+            }
             if let Some(stop) = outcome.stop {
                 return Err(stop);
             }
@@ -300,6 +315,11 @@ impl Bench<'_> {
                 reproducible: compute.reproducible,
                 batch: self.args.batch.or(self.plan.batch()),
                 memory: self.memory().map(|all| all / u64::from(workers.max(1))),
+                judging: self.args.judging.judging(
+                    std::path::absolute(self.args.judging.replies(self.store.dir())).map_err(
+                        |error| Failure::new(exit::UNEXPECTED, format!("--replies: {error}")),
+                    )?,
+                ),
             },
             workers,
             silence: Duration::from_secs(self.args.timeout),

@@ -11,8 +11,13 @@ use harness_plan::{
 use super::describe::{bytes, count, flops};
 use crate::output::columns;
 
-/// The text of a dry run; `done` are the keys of cells that are done already.
-pub fn report(plan: &Plan, bench: &ResolvedBench, done: &BTreeSet<String>) -> String {
+/// The text of a dry run; `done` are the keys of cells that are done already, `judging` says what a paid judge takes.
+pub fn report(
+    plan: &Plan,
+    bench: &ResolvedBench,
+    done: &BTreeSet<String>,
+    judging: &str,
+) -> String {
     let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
     let is_open = |key: &str| !done.contains(key);
     let mut rows = vec![row([
@@ -54,6 +59,9 @@ pub fn report(plan: &Plan, bench: &ResolvedBench, done: &BTreeSet<String>) -> St
     let mut text = format!("{}\n\n{}", plan.title, columns(&rows));
     if !plan.groups.is_empty() {
         text.push_str(&groups(plan, is_open));
+    }
+    if !judging.is_empty() {
+        text.push_str(&format!("\n{judging}"));
     }
     text.push_str(&format!(
         "\nmemory of a worker: about {}\n",

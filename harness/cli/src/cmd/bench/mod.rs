@@ -6,6 +6,7 @@ mod command;
 mod crew;
 mod describe;
 mod dry_run;
+mod judging;
 mod memory;
 mod pictures;
 mod report;

@@ -137,7 +137,7 @@ fn an_answer_is_read_with_its_cost() {
     assert!(head.starts_with("post /v1/chat/completions"));
     assert!(head.contains(&format!("authorization: bearer {KEY}")));
     assert_eq!(body["model"], "gpt-4o-mini");
-    assert_eq!(body["response_format"]["type"], "json_object");
+    assert_eq!(body["response_format"]["type"], "json_schema");
     assert_eq!(body["max_completion_tokens"], 128);
 }
 
@@ -255,4 +255,120 @@ fn without_a_key_nothing_is_sent() {
     let error = judge.complete(&[request("r")], 1).unwrap_err();
     assert_eq!(error.code(), ErrorCode::AUTH);
     assert!(judge.complete(&[], 1).unwrap().is_empty());
+}
+
+#[test]
+fn a_server_without_schemas_is_asked_for_json_and_then_by_the_prompt_alone() {
+    let no = |what: &str| {
+        let body =
+            json!({"error": {"message": format!("response_format {what} is not supported")}});
+        Turn::Answer("400 Bad Request", body.to_string())
+    };
+    let (address, seen) = serve(vec![no("json_schema"), no("json_object"), good(), good()]);
+    let mut judge = judge(&address);
+    for _ in 0..2 {
+        let reply = judge.complete(&[request("r")], 1).unwrap().remove(0);
+        assert!(reply.is_ok());
+    }
+    let formats: Vec<Value> = seen
+        .try_iter()
+        .map(|(_, body)| body["response_format"]["type"].clone())
+        .collect();
+    assert_eq!(
+        formats,
+        [
+            json!("json_schema"),
+            json!("json_object"),
+            Value::Null,
+            Value::Null
+        ]
+    );
+}
+
+#[test]
+fn an_answer_is_paid_for_twice_at_most_and_all_of_it_is_counted() {
+    let wrong = || Turn::Answer("200 OK", chat(r#"{"wrong": 1}"#, "stop"));
+    let (result, seen) = ask(vec![wrong(), good()]);
+    let reply = result.unwrap().unwrap();
+    assert_eq!((reply.tokens_in, reply.tokens_out), (22, 14));
+    assert_eq!(seen.len(), 2);
+    let (result, seen) = ask(vec![wrong(), wrong(), good()]);
+    assert_eq!(result.unwrap().unwrap_err().code(), ErrorCode::UNUSABLE);
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn a_refusal_is_told_apart() {
+    let refusal = json!({"choices": [{"message": {"content": null, "refusal": "no"}}]});
+    let (result, _) = ask(vec![Turn::Answer("200 OK", refusal.to_string())]);
+    assert_eq!(result.unwrap().unwrap_err().code(), ErrorCode::REFUSED);
+    let filtered =
+        json!({"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]});
+    let (result, _) = ask(vec![Turn::Answer("200 OK", filtered.to_string())]);
+    assert_eq!(result.unwrap().unwrap_err().code(), ErrorCode::REFUSED);
+}
+
+#[test]
+fn a_server_that_says_not_to_try_again_is_believed() {
+    let head = "503 Service Unavailable\r\nx-should-retry: false";
+    let (result, seen) = ask(vec![Turn::Answer(head, "{}".to_owned()), good()]);
+    assert_eq!(result.unwrap().unwrap_err().code(), ErrorCode::NETWORK);
+    assert_eq!(seen.len(), 1);
+}
+
+#[test]
+fn a_request_ends_when_its_time_is_up() {
+    let (address, seen) = serve(vec![Turn::Hang, Turn::Hang, Turn::Hang]);
+    let mut judge = judge(&address);
+    let mut settings = (*judge.settings).clone();
+    settings.total = Duration::from_millis(500);
+    judge.settings = Arc::new(settings);
+    let started = Instant::now();
+    let reply = judge.complete(&[request("r")], 1).unwrap().remove(0);
+    assert_eq!(reply.unwrap_err().code(), ErrorCode::NETWORK);
+    assert!(started.elapsed() < Duration::from_millis(1100));
+    assert!(seen.try_iter().count() <= 2);
+}
+
+/// Each reply is there before the next request is answered, and a break sends nothing further.
+#[test]
+fn replies_are_handed_over_as_they_come() {
+    let (address, seen) = serve((0..4).map(|_| good()).collect());
+    let requests = ["a", "b", "c", "d"].map(request);
+    let mut sent_at_reply = Vec::new();
+    let mut n_sent = 0;
+    judge(&address)
+        .complete_each(&requests, 1, &mut |i, reply| {
+            assert!(reply.is_ok());
+            n_sent += seen.try_iter().count();
+            sent_at_reply.push((i, n_sent));
+            match i {
+                2 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })
+        .unwrap();
+    assert_eq!(sent_at_reply, [(0, 1), (1, 2), (2, 3)]);
+    assert_eq!(seen.try_iter().count(), 0);
+}
+
+/// What is under way when the account is empty may be paid for: it is waited for and handed over.
+#[test]
+fn the_end_of_the_quota_loses_no_reply() {
+    let quota =
+        json!({"error": {"message": "no credit", "code": "insufficient_quota"}}).to_string();
+    let (address, _seen) = serve(vec![
+        Turn::Answer("429 Too Many Requests", quota),
+        good(),
+        good(),
+    ]);
+    let requests = ["a", "b", "c"].map(request);
+    let mut n = 0;
+    let error = judge(&address)
+        .complete_each(&requests, 3, &mut |_, reply| {
+            n += usize::from(reply.is_ok());
+            ControlFlow::Continue(())
+        })
+        .unwrap_err();
+    assert_eq!((error.code(), n), (ErrorCode::AUTH, 2));
 }

@@ -1,0 +1,269 @@
+//! Judges that cost money: where replies are kept, what may be spent, whose replies are replayed, what was spent.
+
+use std::{
+    path::{Path, PathBuf},
+    process,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::Args;
+use harness_plan::{
+    bench::{Settings, SteeringSettings},
+    config::{ConfigError, Problem},
+    exit,
+    expand::{Cost, ResolvedBench},
+    plugin::Discovery,
+    protocol::{Counters, Judging},
+    replies::{Budget, FOLDER, PRICES_DATED, Price, REPLAY, Replies, Spent},
+};
+
+use super::describe::count;
+use crate::failure::Failure;
+
+/// Options about judges that cost money.
+#[derive(Args, Debug)]
+pub struct JudgingArgs {
+    /// Folder of kept replies; benches that share it pay once [default: OUT/replies]
+    #[arg(long, value_name = "DIR")]
+    replies: Option<PathBuf>,
+    /// Questions this run may send to an online judge; then it ends with code 31 and can go on
+    #[arg(long, value_name = "N")]
+    max_calls: Option<u64>,
+    /// USD this run may spend on an online judge, reserved at the worst case; then it ends with code 31 and can go on
+    #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true)]
+    max_cost: Option<f64>,
+    /// USD for a million tokens sent, for a judge whose price is not known
+    #[arg(long, value_name = "USD", value_parser = usd, requires = "price_out", allow_hyphen_values = true)]
+    price_in: Option<f64>,
+    /// USD for a million tokens received
+    #[arg(long, value_name = "USD", value_parser = usd, requires = "price_in", allow_hyphen_values = true)]
+    price_out: Option<f64>,
+}
+
+fn usd(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok();
+    value
+        .filter(|usd| usd.is_finite() && *usd >= 0.0)
+        .ok_or_else(|| "must be an amount of at least 0 USD".to_owned())
+}
+
+impl JudgingArgs {
+    /// The options that were given, for benches that have no use for them.
+    pub fn given(&self) -> Vec<&'static str> {
+        [
+            ("--replies", self.replies.is_some()),
+            ("--max-calls", self.max_calls.is_some()),
+            ("--max-cost", self.max_cost.is_some()),
+            ("--price-in", self.price_in.is_some()),
+            ("--price-out", self.price_out.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(option, is_given)| is_given.then_some(option))
+        .collect()
+    }
+
+    /// Folder of kept replies of a run with results in `out`.
+    pub fn replies(&self, out: &Path) -> PathBuf {
+        self.replies.clone().unwrap_or_else(|| out.join(FOLDER))
+    }
+
+    fn price(&self) -> Option<Price> {
+        Some(Price {
+            usd_per_million_in: self.price_in?,
+            usd_per_million_out: self.price_out?,
+        })
+    }
+
+    /// What workers are told; `replies` is absolute.
+    pub fn judging(&self, replies: PathBuf) -> Judging {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |time| time.as_nanos());
+        Judging {
+            replies,
+            run: format!("{now}-{}", process::id()),
+            budget: Budget {
+                max_calls: self.max_calls,
+                max_usd: self.max_cost,
+            },
+            price: self.price(),
+        }
+    }
+
+    /// Names the judge whose replies are replayed, where the bench does not: the only one there is.
+    ///
+    /// # Errors
+    /// Replies of no judge or of several; replies that cannot be read.
+    pub fn name_replayed(&self, bench: &mut ResolvedBench, out: &Path) -> Result<(), Failure> {
+        let nameless = |set: &SteeringSettings| set.judge == REPLAY && set.judge_model.is_none();
+        let mut sets: Vec<&mut Box<SteeringSettings>> = bench
+            .rows
+            .iter_mut()
+            .filter_map(|row| match &mut row.settings {
+                Settings::Steering(set) if nameless(set) => Some(set),
+                _ => None,
+            })
+            .collect();
+        if sets.is_empty() {
+            return Ok(());
+        }
+        let dir = self.replies(out);
+        let judges = Replies::new(&dir)
+            .judges()
+            .map_err(|error| Failure::new(exit::BAD_INPUT, error.to_string()))?;
+        let names: Vec<String> = judges.into_iter().collect();
+        let [only] = names.as_slice() else {
+            let (message, hint) = match names.is_empty() {
+                true => (
+                    format!("there are no replies to replay in {}", dir.display()),
+                    "name the folder that has them with --replies, or record them with the judge itself".to_owned(),
+                ),
+                false => (
+                    format!("{} has replies of several judges", dir.display()),
+                    format!("name one with --judge-model: {}", names.join(", ")),
+                ),
+            };
+            return Err(Failure::new(exit::JUDGE_AUTH, message).hint(hint));
+        };
+        for set in &mut sets {
+            set.judge_model = Some(only.clone());
+        }
+        Ok(())
+    }
+
+    /// Checks that money can be counted before anything is run.
+    ///
+    /// # Errors
+    /// A limit in USD for a judge without a known price.
+    pub fn check(&self, bench: &ResolvedBench, plugins: &Discovery) -> Result<(), Failure> {
+        if self.max_cost.is_none() || self.price().is_some() {
+            return Ok(());
+        }
+        for judge in online_judges(bench, plugins) {
+            if Price::known(&judge).is_none() {
+                let message = format!(
+                    "the price of {judge} is not on the list of {PRICES_DATED}, so no cost can be limited"
+                );
+                let hint = "give it with --price-in and --price-out, USD for a million tokens";
+                return Err(ConfigError {
+                    problems: vec![Problem::new("--max-cost", message, hint)],
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What questions to online judges would take, for a dry run; empty without any.
+    pub fn estimate(&self, bench: &ResolvedBench, plugins: &Discovery, cost: &Cost) -> String {
+        let judges = online_judges(bench, plugins);
+        if judges.is_empty() || cost.judge_calls == 0 {
+            return String::new();
+        }
+        let (tokens_in, tokens_out) = (cost.judge_tokens_in, cost.judge_tokens_out);
+        let mut text = format!(
+            "judge {}: at most {} calls, about {} tokens sent and at most {} received",
+            judges.join(", "),
+            count(cost.judge_calls),
+            count(tokens_in),
+            count(tokens_out)
+        );
+        let known = match judges.as_slice() {
+            [one] => Price::known(one),
+            _ => None,
+        };
+        match (self.price(), known) {
+            (Some(price), _) => text.push_str(&format!(
+                ": about ${:.4} at the price given",
+                price.usd(tokens_in, tokens_out)
+            )),
+            (None, Some(price)) => text.push_str(&format!(
+                ": about ${:.4} at the price of {PRICES_DATED}",
+                price.usd(tokens_in, tokens_out)
+            )),
+            (None, None) => {
+                text.push_str("; the price is not known, --price-in and --price-out give it");
+            }
+        }
+        text.push_str(
+            "; less where replies are kept, at most three times as much where answers have to be asked for again\n",
+        );
+        text
+    }
+}
+
+/// Models behind the online judges of a bench, as far as is known without asking them.
+fn online_judges(bench: &ResolvedBench, plugins: &Discovery) -> Vec<String> {
+    let mut judges = Vec::new();
+    for row in &bench.rows {
+        let Settings::Steering(set) = &row.settings else {
+            continue;
+        };
+        let component = plugins.component("judge", &set.judge).and_then(|plugin| {
+            let mut components = plugin.manifest.components.iter();
+            components.find(|c| c.kind == "judge" && c.name == set.judge)
+        });
+        let Some(component) = component.filter(|component| component.online) else {
+            continue;
+        };
+        let model = set.judge_model.as_ref().or(component.model.as_ref());
+        let name = model.unwrap_or(&set.judge).clone();
+        if !judges.contains(&name) {
+            judges.push(name);
+        }
+    }
+    judges
+}
+
+/// What was asked and paid in a run, in one line; `None` where no online judge was asked and no reply was kept.
+pub fn line(counters: &Counters, spent: Spent) -> Option<String> {
+    if spent.calls == 0 && counters.judge_kept == 0 {
+        return None;
+    }
+    let mut text = format!(
+        "judge: {} calls, {} replies were kept from before",
+        count(spent.calls),
+        count(counters.judge_kept)
+    );
+    if spent.usd > 0.0 {
+        text.push_str(&format!(", ${:.6} spent", spent.usd));
+    }
+    let failures = [
+        (counters.judge_refused, "refused"),
+        (counters.judge_unusable, "not usable"),
+        (counters.judge_failed, "failed"),
+    ];
+    for (n, what) in failures.into_iter().filter(|(n, _)| *n > 0) {
+        text.push_str(&format!(", {} {what}", count(n)));
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_finite_and_not_below_0() {
+        assert_eq!(usd("0.5"), Ok(0.5));
+        assert_eq!(usd("0"), Ok(0.0));
+        assert!(usd("-1").is_err() && usd("inf").is_err() && usd("much").is_err());
+    }
+
+    #[test]
+    fn a_run_says_what_it_paid_and_what_went_wrong() {
+        assert_eq!(line(&Counters::default(), Spent::default()), None);
+        let counters = Counters {
+            judge_kept: 1200,
+            judge_refused: 2,
+            ..Counters::default()
+        };
+        let spent = Spent {
+            calls: 3,
+            usd: 0.0125,
+        };
+        assert_eq!(
+            line(&counters, spent).unwrap(),
+            "judge: 3 calls, 1,200 replies were kept from before, $0.012500 spent, 2 refused"
+        );
+    }
+}

@@ -1,0 +1,30 @@
+//! Replies of judges that cost money: kept so that none is paid for twice, counted against a budget, and replayed.
+//!
+//! ```text
+//! REPLIES/ab/abcd….json    one request with its reply, named by the request's hash
+//! REPLIES/quarantine/      damaged files, kept for inspection
+//! REPLIES/ledger.json      what each run has spent or reserved
+//! REPLIES/lock             held by the worker that is asking
+//! ```
+//! A file appears whole or not at all the moment its reply is there. One worker asks at a time, those of other runs on
+//! the same folder included, so the same question is never under way twice; a process that is killed loses at most what
+//! was on the wire.
+
+mod budget;
+mod folder;
+mod ledger;
+mod prices;
+mod record;
+mod request;
+
+pub use budget::{Budget, Spent, Worst};
+pub use folder::{Asking, Replies, RepliesError};
+pub use ledger::Ledger;
+pub use prices::{PRICES_DATED, Price};
+pub use record::{KeptReply, REPLY_SCHEMA, ReplyDamage};
+pub use request::{ReplyMessage, ReplyRequest, task_name};
+
+/// Name of the judge that answers from kept replies alone.
+pub const REPLAY: &str = "replay";
+/// Folder of kept replies in a store, unless another is named.
+pub const FOLDER: &str = "replies";
