@@ -11,7 +11,8 @@ use std::{
 };
 
 use crate::support::{
-    Ran, copy_folder, harness, only_child_of, result, run, signal, start, succeed, wait_for_cells,
+    Ran, cell_files, copy_folder, harness, only_child_of, result, run, signal, start, succeed,
+    wait_for_cells,
 };
 
 const ORDERS: [&str; 3] = ["origin", "entropy", "sae-stability-early"];
@@ -270,7 +271,18 @@ fn batches_and_workers_change_no_byte_of_a_reproducible_run() {
         command.arg("--reproducible").arg("--questions").arg(&file);
         succeed(command.args(more));
         let batches = manifest(&out)["decoding"]["batches"].as_u64();
-        (files(&out, ".csv"), batches.unwrap())
+        let outputs: BTreeMap<_, _> = cell_files(&out, "")
+            .into_iter()
+            .map(|path| {
+                let cell: serde_json::Value =
+                    serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+                let name = path.file_name().unwrap().to_owned();
+                (name, cell["record"]["output"].clone())
+            })
+            .collect();
+        assert_eq!(outputs.len(), 3);
+        // What a cell holds, and not only what the tables show of it, follows from its key.
+        ((files(&out, ".csv"), outputs), batches.unwrap())
     };
     let (together, few) = run("together", &["--workers", "1"]);
     let (apart, many) = run("apart", &["--workers", "2", "--batch", "1"]);

@@ -13,7 +13,6 @@ pub mod loss;
 pub mod record;
 pub mod rng;
 pub mod schedule;
-pub mod sets;
 pub mod stats;
 pub mod steering;
 pub mod suggest;

@@ -89,13 +89,11 @@ impl DynamicsSums {
                 }
             }
         }
-        let count = |(metric, _, cut): &(Metric, View, Cut), total: Ratio| match (metric, cut) {
+        // Denominators of shares are counts of each layer, all of them the same.
+        let count = |(metric, view, _): &(Metric, View, Cut), below: f64| match (metric, view) {
             (Metric::FlipCount, _) => self.n_prompts(),
-            (_, _) => total.1.round() as u64,
-        };
-        let layers = |view: View| match view {
-            View::Layer(_) => 1.0,
-            View::AllLayers => self.layers.len().max(1) as f64,
+            (_, View::Layer(_)) => below.round() as u64,
+            (_, View::AllLayers) => (below / self.layers.len().max(1) as f64).round() as u64,
         };
         Ok(asked
             .iter()
@@ -106,7 +104,7 @@ impl DynamicsSums {
                     value: quotient(total),
                     std_err: moments.std_dev(),
                 },
-                n: count(what, (total.0, total.1 / layers(what.1))),
+                n: count(what, total.1),
             })
             .collect())
     }

@@ -1,12 +1,21 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::{Cut, DynamicsError, DynamicsSums, Metric, PromptSums, PromptTrace, Transition, View};
-use crate::{sets::jaccard, stats::Bootstrap};
+use crate::stats::Bootstrap;
 
 const BOOTSTRAP: Bootstrap = Bootstrap {
     resamples: 500,
     seed: 7,
 };
+
+/// Eq. 20 by its definition.
+fn jaccard(a: &[i64], b: &[i64]) -> f64 {
+    let set = |latents: &[i64]| latents.iter().copied().collect::<BTreeSet<i64>>();
+    let (a, b) = (set(a), set(b));
+    a.intersection(&b).count() as f64 / a.union(&b).count() as f64
+}
 
 /// Runs a trace over the latents of each pass, most active first. `[k][l][i]`
 fn traced(masked: &[&[bool]], latents: &[Vec<Vec<Vec<i64>>>]) -> PromptSums {

@@ -96,7 +96,7 @@ impl Session {
         let mut units: Vec<Option<_>> = prompts.iter().map(|_| None).collect();
         let mut answers: Vec<Option<Answer>> = prompts.iter().map(|_| None).collect();
         let total = (prompts.len() * steps) as u64;
-        let (mut done, mut n_batches) = (0, 0);
+        let mut done = 0;
         for batch in plan_batches(&lengths, max_rows) {
             let mut told = |rows: u64| {
                 done += rows;
@@ -152,7 +152,6 @@ impl Session {
             self.counters.denoising_steps += steps as u64;
             // Work is counted in rows × blocks; a batch's rows go through a block together.
             self.counters.batch_block_passes += passes / batch.len() as u64;
-            n_batches += 1;
             let texts = continuations(&codec, &generated, &info.eos_token_ids)?;
             for (r, ((&i, unit), text)) in batch.iter().zip(trace.finish()).zip(texts).enumerate() {
                 units[i] = Some(unit);
@@ -177,8 +176,6 @@ impl Session {
                 .into_iter()
                 .collect::<Option<_>>()
                 .ok_or_else(left_out)?,
-            n_batches,
-            n_questions: read.n_total,
             n_bad_rows: read.n_bad_rows,
         })
     }

@@ -426,7 +426,7 @@ impl Run<'_> {
         let outputs = sums
             .into_iter()
             .enumerate()
-            .map(|(i, sums)| output(i, sums, &explained, counts, counters.batches))
+            .map(|(i, sums)| output(i, sums, &explained, counts))
             .collect::<Result<_, _>>()?;
         Ok((outputs, counters))
     }
@@ -580,7 +580,6 @@ fn output(
     mut units: UnitSums,
     explained: &Explained,
     counts: ShardCounts,
-    n_batches: u64,
 ) -> Result<FidelityOutput, CellError> {
     debug_assert!(units.len() <= UNITS);
     let Variance { all, robust, .. } = explained.finish(i, &mut units)?;
@@ -590,7 +589,6 @@ fn output(
         moments_robust: robust,
         n_rows: counts.rows,
         n_tokens: counts.tokens,
-        n_batches,
         n_bad_rows: counts.bad_rows,
         n_too_short: counts.too_short,
         ended_short: counts.ended_short,

@@ -15,12 +15,10 @@ use crate::{
     text::{ChatMessage, TextCodec},
 };
 
-/// The questions of a part of a sample, and what the files hold.
+/// The questions of a part of a sample.
 pub(super) struct Questions {
     /// In the order of the sample.
     pub(super) questions: Vec<Question>,
-    /// Questions of the files.
-    pub(super) n_total: u64,
     /// Rows of the files that hold none.
     pub(super) n_bad_rows: u64,
 }
@@ -79,7 +77,6 @@ impl Questions {
             })?;
         Ok(Self {
             questions,
-            n_total: n_total as u64,
             n_bad_rows: asked.counts().bad_rows,
         })
     }
@@ -207,7 +204,7 @@ mod tests {
         let (_dir, path) = file(&rows);
         let read = |first, count| {
             let read = Questions::read(std::slice::from_ref(&path), &part(first, count)).unwrap();
-            assert_eq!((read.n_total, read.n_bad_rows), (12, 0));
+            assert_eq!(read.n_bad_rows, 0);
             read.questions
         };
         let whole = read(0, 12);

@@ -2,7 +2,6 @@
 
 use harness_core::{
     dynamics::{Cut, DynamicsSums, Metric, View},
-    sets::jaccard,
     stats::Bootstrap,
 };
 use harness_engine::{
@@ -13,6 +12,7 @@ use harness_engine::{
     },
     plugin::{CacheMode, Sae},
 };
+use harness_kernels::reference::jaccard_row as jaccard;
 use serde_json::json;
 use tch::Tensor;
 

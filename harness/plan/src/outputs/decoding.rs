@@ -5,23 +5,17 @@ use serde::{Deserialize, Serialize};
 
 /// What became of some questions in one decoding order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct DecodingOutput {
     /// How features changed; a unit for each question, in the order of `answers`.
     pub dynamics: DynamicsSums,
     /// The answers, in the order of the sample.
     pub answers: Vec<Answer>,
-    /// Batches they were generated in.
-    pub n_batches: u64,
-    /// Questions of the data.
-    pub n_questions: u64,
     /// Lines or rows of the data files that hold no question.
     pub n_bad_rows: u64,
 }
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The question's number in the data, from 0.
     pub question: u64,

@@ -16,8 +16,6 @@ pub struct FidelityOutput {
     pub n_rows: u64,
     /// Tokens of the shard, padding not counted.
     pub n_tokens: u64,
-    /// Batches the shard was read in.
-    pub n_batches: u64,
     /// Lines or rows of the data files that could not be used.
     pub n_bad_rows: u64,
     /// Rows passed over because they had nothing to predict.

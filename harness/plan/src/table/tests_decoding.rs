@@ -133,8 +133,6 @@ fn output(part: usize, told: &[Told; 2], units: Vec<PromptSums>) -> DecodingOutp
     DecodingOutput {
         dynamics: sums(units),
         answers: QUESTIONS[part].iter().zip(told).map(answer).collect(),
-        n_batches: 1,
-        n_questions: 12,
         n_bad_rows: 0,
     }
 }
@@ -400,8 +398,6 @@ fn bins_tile_the_steps() {
                 ..DynamicsSums::new(vec![2], steps, 1)
             },
             answers: Vec::new(),
-            n_batches: 1,
-            n_questions: 1,
             n_bad_rows: 0,
         };
         let cell = &plan.cells[0];

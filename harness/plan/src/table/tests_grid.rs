@@ -69,7 +69,6 @@ fn output(delta: f64, x: f32, is_diffusion: bool) -> FidelityOutput {
         moments_robust: moments,
         n_rows: 2,
         n_tokens: 20,
-        n_batches: 1,
         n_bad_rows: 1,
         n_too_short: 0,
         ended_short: false,
