@@ -3,6 +3,7 @@
 //! Everything here is a function of its arguments. Sums are accumulated in f64 and ratios are formed once, from summed
 //! moments; a value that does not exist is `None`, never 0 or NaN.
 
+pub mod autointerp;
 pub mod corruption;
 pub mod dynamics;
 pub mod ev;

@@ -93,15 +93,18 @@ impl Cell {
         self.params.get("model")?.get("checkpoint")?.as_str()
     }
 
-    /// What cells must agree in to be run together, for stages that share work between cells: everything but the SAE.
-    /// `None` for the others.
+    /// What cells must agree in to be run together, for stages that share work between cells: everything but the SAE and which of
+    /// its latents are looked at. `None` for the others.
     pub fn group(&self) -> Option<String> {
-        if self.stage != Stage::Fidelity.name() {
+        let shares = [Stage::Fidelity.name(), Stage::Windows.name()];
+        if !shares.contains(&self.stage.as_str()) {
             return None;
         }
         let mut params = self.params.clone();
-        params.as_object_mut()?.remove("sae")?;
-        hash_of(&json!({"params": params, "inputs": self.inputs})).ok()
+        let fields = params.as_object_mut()?;
+        fields.remove("sae")?;
+        fields.remove("latents");
+        hash_of(&json!({"stage": self.stage, "params": params, "inputs": self.inputs})).ok()
     }
 
     /// Short form of the key for messages: its first 12 digits.

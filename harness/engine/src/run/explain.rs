@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use harness_abi::ErrorCode;
 use harness_plan::{
-    outputs::{ExplainOutput, Explanation, FeaturesOutput},
-    stages::ExplainParams,
+    outputs::{ExplainOutput, Explanation, FeaturesOutput, Outcome},
+    stages::{ExplainParams, GivenExplanation},
 };
 use serde::Deserialize;
 
 use super::{CellError, Progress, Session, prompts};
-use crate::plugin::Question;
+use crate::plugin::{Answer, PluginFailure, Question};
 
 /// An answer to `EXPLAIN`.
 #[derive(Deserialize)]
@@ -25,7 +26,14 @@ impl Session {
         features: &FeaturesOutput,
         progress: Progress<'_>,
     ) -> Result<ExplainOutput, CellError> {
-        let mut judge = self.respondent(&params.judge)?;
+        let judge = match params {
+            ExplainParams::Asked { judge } => judge,
+            ExplainParams::Given {
+                explanations,
+                judge,
+            } => return Ok(given(explanations, judge)),
+        };
+        let mut judge = self.respondent(judge)?;
         let background = background(features);
         let questions: Vec<Question> = features
             .features
@@ -38,26 +46,14 @@ impl Session {
             .iter()
             .zip(answers)
             .map(|(feature, answer)| {
-                let read = answer
-                    .map_err(|failure| failure.to_string())
-                    .and_then(|answer| {
-                        parse_answer::<Explained>(&answer.text)
-                            .map(|explained| explained.explanation)
-                    });
-                let read = read.and_then(|text| {
-                    if text.trim().is_empty() {
-                        Err("an empty explanation".to_owned())
-                    } else {
-                        Ok(text)
-                    }
-                });
-                let (explanation, error) = match read {
-                    Ok(text) => (Some(text), None),
-                    Err(error) => (None, Some(error)),
+                let (explanation, outcome, error) = match read(answer) {
+                    Ok(text) => (Some(text), Outcome::Answered, None),
+                    Err((outcome, error)) => (None, outcome, Some(error)),
                 };
                 Explanation {
                     latent: feature.latent,
                     explanation,
+                    outcome,
                     error,
                 }
             })
@@ -66,6 +62,44 @@ impl Session {
             explanations,
             judge: judge.identity.model,
         })
+    }
+}
+
+/// Explanations of an earlier run.
+fn given(explanations: &[GivenExplanation], judge: &str) -> ExplainOutput {
+    ExplainOutput {
+        explanations: explanations
+            .iter()
+            .map(|given| Explanation {
+                latent: given.latent,
+                explanation: Some(given.explanation.clone()),
+                outcome: Outcome::Answered,
+                error: None,
+            })
+            .collect(),
+        judge: judge.to_owned(),
+    }
+}
+
+/// The explanation in an answer, or what became of the question and why.
+fn read(answer: Result<Answer, PluginFailure>) -> Result<String, (Outcome, String)> {
+    let answer = answer.map_err(|failure| (outcome_of(&failure), failure.to_string()))?;
+    let explained = parse_answer::<Explained>(&answer.text);
+    let text = explained
+        .map_err(|error| (Outcome::Unparsed, error))?
+        .explanation;
+    if text.trim().is_empty() {
+        return Err((Outcome::Unparsed, "an empty explanation".to_owned()));
+    }
+    Ok(text)
+}
+
+/// What a failed question counts as.
+pub(super) fn outcome_of(failure: &PluginFailure) -> Outcome {
+    match failure.code {
+        ErrorCode::REFUSED => Outcome::Refused,
+        ErrorCode::UNUSABLE => Outcome::Unparsed,
+        _ => Outcome::Failed,
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 
 use harness_plan::{
     outputs::{Context, Feature, FeaturesOutput},
-    stages::FeaturesParams,
+    stages::{FeatureChoice, FeaturesParams},
 };
 use tch::{Kind, Tensor};
 
@@ -240,6 +240,10 @@ impl<'a> Activity<'a> {
     }
 
     fn finish(&self, rows: &[TokenRow], params: &FeaturesParams) -> FeaturesOutput {
+        let n = match &params.choice {
+            FeatureChoice::Coherent { n } => *n as usize,
+            FeatureChoice::Listed { .. } => 0,
+        };
         let rarity = Rarity::of(rows, self.codec);
         let mut ranked: Vec<(f64, usize)> = self
             .latents
@@ -255,7 +259,7 @@ impl<'a> Activity<'a> {
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let features = ranked
             .iter()
-            .take(params.n_features as usize)
+            .take(n)
             .map(|&(_, latent)| self.feature(latent, rows))
             .collect();
         FeaturesOutput {

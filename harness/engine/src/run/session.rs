@@ -123,9 +123,10 @@ impl Session {
             }
             Stage::Rollout => json(&self.rollout(&cell.params()?, progress)?),
             Stage::Decoding => json(&self.decoding(&cell.params()?, progress)?),
-            Stage::Fidelity => Err(CellError::Invalid(
-                "fidelity cells are run together, by themselves".to_owned(),
-            )),
+            Stage::Fidelity | Stage::Windows => Err(CellError::Invalid(format!(
+                "{stage} cells are run together, by themselves"
+            ))),
+            Stage::Predict => Err(CellError::Invalid("not built".to_owned())),
         }?;
         let work = self.assets.work();
         let mut counters = self.counters;

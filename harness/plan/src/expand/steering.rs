@@ -6,8 +6,9 @@ use crate::{
     bench::SteeringSettings,
     sources::SaeFolder,
     stages::{
-        BaselineParams, CorpusRef, ExplainParams, FeaturesParams, JudgeParams, JudgeRef, ModelRef,
-        PerplexityParams, PluginRef, ScoreParams, Stage, SteerParams, SteeringParams,
+        BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, JudgeParams,
+        JudgeRef, ModelRef, PerplexityParams, PluginRef, ScoreParams, Stage, SteerParams,
+        SteeringParams,
     },
 };
 
@@ -37,8 +38,7 @@ impl Expander<'_> {
             model: models[row.model].clone(),
             sae: sae_ref.clone(),
             corpus,
-            n_features: set.n_features,
-            seed,
+            choice: FeatureChoice::Coherent { n: set.n_features },
             numerics,
         };
         let features = self.add(
@@ -52,7 +52,7 @@ impl Expander<'_> {
             component: self.components.get("judge", &set.judge),
             model: set.judge_model.clone(),
         };
-        let explain = ExplainParams {
+        let explain = ExplainParams::Asked {
             judge: judge.clone(),
         };
         let explain = self.add(

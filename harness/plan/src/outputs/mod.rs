@@ -1,9 +1,14 @@
 //! What the stages leave in the store. A missing value is `null` with a reason beside it, never 0 or -1.
 
+mod autointerp;
 mod decoding;
 mod fidelity;
 mod steering;
 
+pub use autointerp::{
+    Chosen, LabelLatent, LatentState, LatentWindows, Outcome, PredictOutput, Prediction,
+    ScoredWindow, TokenLogit, Window, WindowsOutput,
+};
 pub use decoding::{Answer, DecodingOutput};
 pub use fidelity::{FidelityOutput, Rollout, RolloutOutput};
 pub use steering::{

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Outcome;
+
 /// Features selected from an activation pass, best first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeaturesOutput {
@@ -53,6 +55,8 @@ pub struct Explanation {
     pub latent: u32,
     /// What it stands for; `None` when the judge gave no usable answer.
     pub explanation: Option<String>,
+    /// What became of the question.
+    pub outcome: Outcome,
     /// Why there is none.
     pub error: Option<String>,
 }

@@ -20,18 +20,30 @@
 //! blocks below the insertion points.
 //!
 //! Decoding orders ([`decoding`]): one cell `decoding` for each order and part of the questions; it reads no other.
+//!
+//! Auto-interpretation ([`autointerp`]):
+//!
+//! ```text
+//! windows ──► explain ──► predict      (predict reads both)
+//! ```
+//! The windows of all SAEs of a model are found in one pass over the text.
 
+pub mod autointerp;
 pub mod decoding;
 pub mod fidelity;
 pub mod steering;
 
+pub use autointerp::{
+    FixedMasks, LatentChoice, PREDICT_MAX_TOKENS, Positions, PredictParams, WindowsParams,
+};
 pub use decoding::{DecodingParams, QuestionsRef};
 pub use fidelity::{
     Corruption, DocumentPolicy, FidelityParams, GridText, Measures, RolloutParams, ShardRef,
 };
 pub use steering::{
-    BaselineParams, EXPLAIN_MAX_TOKENS, ExplainParams, FeaturesParams, JudgeParams, JudgeRef,
-    PAIR_MAX_TOKENS, PerplexityParams, ScoreParams, SteerParams, SteeringParams,
+    BaselineParams, EXPLAIN_MAX_TOKENS, ExplainParams, FeatureChoice, FeaturesParams,
+    GivenExplanation, JudgeParams, JudgeRef, PAIR_MAX_TOKENS, PerplexityParams, ScoreParams,
+    SteerParams, SteeringParams,
 };
 
 use std::{fmt, str::FromStr};
@@ -44,7 +56,7 @@ use serde::{Deserialize, Serialize};
 pub enum Stage {
     /// [`FeaturesParams`] → [`crate::outputs::FeaturesOutput`]; inputs: none.
     Features,
-    /// [`ExplainParams`] → [`crate::outputs::ExplainOutput`]; inputs: features.
+    /// [`ExplainParams`] → [`crate::outputs::ExplainOutput`]; inputs: features, or windows.
     Explain,
     /// [`BaselineParams`] → [`crate::outputs::GenerationOutput`]; inputs: none.
     Baseline,
@@ -63,13 +75,19 @@ pub enum Stage {
     Fidelity,
     /// [`DecodingParams`] → [`crate::outputs::DecodingOutput`]; inputs: none.
     Decoding,
+    /// [`WindowsParams`] → [`crate::outputs::WindowsOutput`]; inputs: none.
+    Windows,
+    /// [`PredictParams`] → [`crate::outputs::PredictOutput`]; inputs: windows, explain.
+    Predict,
 }
 
 impl Stage {
     /// All stages, in an order in which every stage follows those it reads.
-    pub const ALL: [Stage; 10] = [
+    pub const ALL: [Stage; 12] = [
         Stage::Features,
+        Stage::Windows,
         Stage::Explain,
+        Stage::Predict,
         Stage::Baseline,
         Stage::Steer,
         Stage::Perplexity,
@@ -93,6 +111,8 @@ impl Stage {
             Stage::Rollout => "rollout",
             Stage::Fidelity => "fidelity",
             Stage::Decoding => "decoding",
+            Stage::Windows => "windows",
+            Stage::Predict => "predict",
         }
     }
 
@@ -112,6 +132,7 @@ impl Stage {
                 | Stage::Rollout
                 | Stage::Fidelity
                 | Stage::Decoding
+                | Stage::Windows
         )
     }
 }

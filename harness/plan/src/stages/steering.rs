@@ -19,20 +19,54 @@ pub struct FeaturesParams {
     pub sae: SaeRef,
     /// The text; never corrupted by masks (PROTOCOL §5, Decision).
     pub corpus: CorpusRef,
-    /// Features selected at most.
-    pub n_features: u32,
-    /// Seed of the selection of contexts.
-    pub seed: u64,
+    /// Which features.
+    pub choice: FeatureChoice,
     /// How numbers are computed.
     pub numerics: Numerics,
 }
 
+/// Which latents are steered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum FeatureChoice {
+    /// Those whose strongest texts share most of their rare words.
+    Coherent {
+        /// Features at most.
+        n: u32,
+    },
+    /// These, in this order.
+    Listed {
+        /// Indices.
+        latents: Vec<u32>,
+    },
+}
+
 /// Explain the selected features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ExplainParams {
+    /// A judge is asked.
+    Asked {
+        /// Who explains.
+        judge: JudgeRef,
+    },
+    /// They were explained before, in an auto-interpretation run; there is one for each feature.
+    Given {
+        /// What was said.
+        explanations: Vec<GivenExplanation>,
+        /// Identity of the judge that said it.
+        judge: String,
+    },
+}
+
+/// An explanation of an earlier run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExplainParams {
-    /// Who explains.
-    pub judge: JudgeRef,
+pub struct GivenExplanation {
+    /// The latent.
+    pub latent: u32,
+    /// What it stands for.
+    pub explanation: String,
 }
 
 /// A judge and the model behind it.
