@@ -199,6 +199,8 @@ pub struct Counters {
     pub batches: u64,
     /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
     pub batch_block_passes: u64,
+    /// SAEs whose latents were read off passes over text.
+    pub saes_read: u64,
     /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
     pub denoising_steps: u64,
     /// Tokens whose cost was counted in clean grid passes.
@@ -231,6 +233,8 @@ pub struct Phases {
     pub splice: f64,
     /// Blocks above the splices.
     pub suffix: f64,
+    /// Keeping what is needed of activations.
+    pub collect: f64,
     /// The output head.
     pub head: f64,
     /// Costs and divergences from logits.
@@ -248,6 +252,7 @@ impl Phases {
             (&mut self.moments, other.moments),
             (&mut self.splice, other.splice),
             (&mut self.suffix, other.suffix),
+            (&mut self.collect, other.collect),
             (&mut self.head, other.head),
             (&mut self.costs, other.costs),
         ];
@@ -274,6 +279,7 @@ impl Counters {
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
+        self.saes_read += other.saes_read;
         self.denoising_steps += other.denoising_steps;
         self.counted_tokens += other.counted_tokens;
         self.flops += other.flops;

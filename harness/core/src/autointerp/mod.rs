@@ -2,5 +2,7 @@
 //! some of them tells the others apart.
 
 mod rules;
+mod score;
 
 pub use rules::{Origin, RulesError, WindowRules};
+pub use score::{RandomWindows, accuracy, n_correct};

@@ -20,8 +20,8 @@ mod tests;
 
 pub use cells::{Access, Lookup, Put, Store, StoreError};
 pub use manifest::{
-    CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae,
-    RunManifest,
+    ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
+    ManifestSae, RunManifest,
 };
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
 

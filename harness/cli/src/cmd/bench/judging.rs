@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use harness_plan::{
-    bench::{Settings, SteeringSettings},
+    bench::Settings,
     config::{ConfigError, Problem},
     exit,
     expand::{Cost, ResolvedBench},
@@ -94,15 +94,9 @@ impl JudgingArgs {
     /// # Errors
     /// Replies of no judge or of several; replies that cannot be read.
     pub fn name_replayed(&self, bench: &mut ResolvedBench, out: &Path) -> Result<(), Failure> {
-        let nameless = |set: &SteeringSettings| set.judge == REPLAY && set.judge_model.is_none();
-        let mut sets: Vec<&mut Box<SteeringSettings>> = bench
-            .rows
-            .iter_mut()
-            .filter_map(|row| match &mut row.settings {
-                Settings::Steering(set) if nameless(set) => Some(set),
-                _ => None,
-            })
-            .collect();
+        let is_nameless = |set: &&mut Settings| set.judge() == Some((REPLAY, None));
+        let settings = bench.rows.iter_mut().map(|row| &mut row.settings);
+        let mut sets: Vec<&mut Settings> = settings.filter(is_nameless).collect();
         if sets.is_empty() {
             return Ok(());
         }
@@ -125,7 +119,7 @@ impl JudgingArgs {
             return Err(Failure::new(exit::JUDGE_AUTH, message).hint(hint));
         };
         for set in &mut sets {
-            set.judge_model = Some(only.clone());
+            set.set_judge_model(only);
         }
         Ok(())
     }
@@ -195,18 +189,18 @@ impl JudgingArgs {
 fn online_judges(bench: &ResolvedBench, plugins: &Discovery) -> Vec<String> {
     let mut judges = Vec::new();
     for row in &bench.rows {
-        let Settings::Steering(set) = &row.settings else {
+        let Some((judge, model)) = row.settings.judge() else {
             continue;
         };
-        let component = plugins.component("judge", &set.judge).and_then(|plugin| {
+        let component = plugins.component("judge", judge).and_then(|plugin| {
             let mut components = plugin.manifest.components.iter();
-            components.find(|c| c.kind == "judge" && c.name == set.judge)
+            components.find(|c| c.kind == "judge" && c.name == judge)
         });
         let Some(component) = component.filter(|component| component.online) else {
             continue;
         };
-        let model = set.judge_model.as_ref().or(component.model.as_ref());
-        let name = model.unwrap_or(&set.judge).clone();
+        let model = model.or(component.model.as_deref());
+        let name = model.unwrap_or(judge).to_owned();
         if !judges.contains(&name) {
             judges.push(name);
         }
