@@ -157,6 +157,6 @@ fn windows_are_drawn_in_proportion_to_activation() {
     }
     // Five standard deviations of a share of 4000 draws are below 0.04.
     for (got, want) in drawn.into_iter().zip([0.25, 0.0, 0.125, 0.625]) {
-        assert!((got - want as f64).abs() < 0.04, "{drawn:?}");
+        assert!((got - want).abs() < 0.04, "{drawn:?}");
     }
 }
