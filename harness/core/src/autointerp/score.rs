@@ -1,12 +1,17 @@
+//! How well the windows a latent is active in were predicted.
+
 use serde::{Deserialize, Serialize};
 
-/// What counts as true of windows at positions drawn at random.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+use super::Origin;
+
+/// What random windows count as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RandomWindows {
-    /// Whether the latent is active in them.
+    /// Active where they are.
+    #[default]
     Checked,
-    /// That it is not, unchecked, as the authors' code has it (PROTOCOL §10, 6).
+    /// Inactive, whatever they are, as in the authors' code.
     PaperCode,
 }
 
@@ -18,34 +23,34 @@ impl RandomWindows {
             RandomWindows::PaperCode => "paper_code",
         }
     }
-
-    /// What counts as true of a window that is (or is not) at a random position and in which the latent is (or is not) active.
-    pub const fn label(self, is_random: bool, is_active: bool) -> bool {
-        match self {
-            RandomWindows::Checked => is_active,
-            RandomWindows::PaperCode => is_active && !is_random,
-        }
-    }
 }
 
-/// Windows that were predicted rightly: those for which being among `predicted` equals `active`. `None` when a prediction names a window
-/// that is not there.
+/// Whether a window counts as one the latent is active in.
 ///
-/// - `predicted`: places of windows, in any order
-/// - `active`: `[n]`, what is true of each window
-pub fn n_correct(predicted: &[u32], active: &[bool]) -> Option<u64> {
-    let mut named = vec![false; active.len()];
-    for place in predicted {
-        *named.get_mut(*place as usize)? = true;
-    }
-    Some(named.iter().zip(active).filter(|(a, b)| a == b).count() as u64)
+/// - `is_active`: whether it is
+pub fn is_positive(origin: Origin, is_active: bool, random: RandomWindows) -> bool {
+    let is_unchecked = origin == Origin::Random && random == RandomWindows::PaperCode;
+    is_active && !is_unchecked
 }
 
-/// Share of the windows that were predicted rightly: the score of a latent (PROTOCOL §5). `None` without windows, or when a prediction
-/// names one that is not there.
+/// Windows on which a prediction and the truth agree; `None` for a place that is none.
+///
+/// - `predicted`: places of the windows predicted to be active
+/// - `active`: `[n]`, whether they are
+pub fn n_correct(predicted: &[u32], active: &[bool]) -> Option<u64> {
+    let mut is_predicted = vec![false; active.len()];
+    for place in predicted {
+        *is_predicted.get_mut(*place as usize)? = true;
+    }
+    let agree = is_predicted.iter().zip(active).filter(|(p, a)| p == a);
+    Some(agree.count() as u64)
+}
+
+/// Share of windows on which a prediction and the truth agree: the score of a latent. `None` without windows, or for a place that is
+/// none.
 pub fn accuracy(predicted: &[u32], active: &[bool]) -> Option<f64> {
-    let correct = n_correct(predicted, active)?;
-    (!active.is_empty()).then(|| correct as f64 / active.len() as f64)
+    let agree = n_correct(predicted, active)?;
+    (!active.is_empty()).then(|| agree as f64 / active.len() as f64)
 }
 
 #[cfg(test)]
@@ -53,20 +58,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_score_is_the_share_of_windows_predicted_rightly() {
+    fn accuracy_counts_both_kinds_of_agreement() {
         let active = [true, false, true, false];
         assert_eq!(accuracy(&[0, 2], &active), Some(1.0));
-        assert_eq!(accuracy(&[2, 0, 2], &active), Some(1.0));
-        assert_eq!(accuracy(&[1, 3], &active), Some(0.0));
         assert_eq!(accuracy(&[], &active), Some(0.5));
-        assert_eq!((accuracy(&[4], &active), accuracy(&[], &[])), (None, None));
+        assert_eq!(accuracy(&[1, 3], &active), Some(0.0));
+        assert_eq!(accuracy(&[0, 0, 1], &active), Some(0.5));
+        assert_eq!(accuracy(&[4], &active), None);
+        assert_eq!(accuracy(&[], &[]), None);
     }
 
     #[test]
-    fn the_authors_code_takes_random_windows_for_inactive() {
-        assert!(RandomWindows::Checked.label(true, true));
-        assert!(!RandomWindows::PaperCode.label(true, true));
-        assert!(RandomWindows::PaperCode.label(false, true));
-        assert!(!RandomWindows::Checked.label(true, false));
+    fn the_authors_count_random_windows_as_inactive() {
+        use RandomWindows::{Checked, PaperCode};
+        assert!(is_positive(Origin::Random, true, Checked));
+        assert!(!is_positive(Origin::Random, true, PaperCode));
+        assert!(is_positive(Origin::Top, true, PaperCode));
+        assert!(!is_positive(Origin::Weighted, false, Checked));
     }
 }

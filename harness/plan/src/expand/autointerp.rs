@@ -162,6 +162,5 @@ impl Expander<'_> {
 fn ascending(latents: &[u32]) -> Vec<u32> {
     let mut latents = latents.to_vec();
     latents.sort_unstable();
-    latents.dedup();
     latents
 }

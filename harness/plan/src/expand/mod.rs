@@ -13,13 +13,17 @@ mod plan;
 mod resolve;
 mod steering;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
+#[cfg(test)]
+mod tests_autointerp;
 #[cfg(test)]
 mod tests_decoding;
 #[cfg(test)]
 mod tests_grid;
 #[cfg(test)]
 mod tests_judge;
+#[cfg(test)]
+pub(crate) mod tests_world;
 
 pub use cost::Cost;
 pub use error::PlanError;

@@ -1,7 +1,7 @@
 use std::{cmp::Ordering, collections::BTreeMap};
 
 use harness_core::{
-    autointerp::{Origin, RandomWindows, n_correct},
+    autointerp::{RandomWindows, accuracy, is_positive, n_correct},
     record::{AutointerpRow, LabelRow, LatentRow, Status},
     stats::{Bootstrap, Moments, mean_bootstrap},
 };
@@ -183,9 +183,7 @@ fn latent_row(
         latent: latent.latent,
         chosen: chosen_name(latent.chosen).to_owned(),
         explanation: explained.and_then(|e| e.explanation.clone()),
-        autointerp_score: correct
-            .filter(|_| !active.is_empty())
-            .map(|correct| correct as f64 / active.len() as f64),
+        autointerp_score: predicted.as_ref().and_then(|p| accuracy(p, &active)),
         n_windows: active.len() as u64,
         n_correct: correct,
         predicted,
@@ -204,7 +202,7 @@ fn latent_row(
 
 /// What counts as true of a window.
 pub(crate) fn is_active(scored: &ScoredWindow, random: RandomWindows) -> bool {
-    random.label(scored.window.origin == Origin::Random, scored.active)
+    is_positive(scored.window.origin, scored.active, random)
 }
 
 fn sae_row(

@@ -16,6 +16,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_autointerp;
+#[cfg(test)]
 mod tests_decoding;
 #[cfg(test)]
 mod tests_decoding_files;

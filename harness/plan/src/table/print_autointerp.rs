@@ -224,19 +224,19 @@ fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
         |n: fn(&AutointerpRow) -> Option<u64>| -> u64 { tables.saes.iter().filter_map(n).sum() };
     let lost = [
         (
+            "answers that were not what was asked for",
             sum(|r| r.n_unparsed),
-            "had answers that were not what was asked for",
         ),
-        (sum(|r| r.n_refused), "were refused"),
-        (sum(|r| r.n_failed), "failed otherwise"),
+        ("refused", sum(|r| r.n_refused)),
+        ("failed otherwise", sum(|r| r.n_failed)),
         (
+            "not asked about, dead or with too few windows",
             sum(|r| r.n_not_asked),
-            "were not asked about: dead, or with too few windows",
         ),
     ];
     let lost: Vec<String> = (lost.into_iter())
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{n} {what}"))
+        .filter(|(_, n)| *n > 0)
+        .map(|(what, n)| format!("{what} {n}"))
         .collect();
     if !lost.is_empty() {
         notes.push(format!(

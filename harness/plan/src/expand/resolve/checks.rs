@@ -110,14 +110,6 @@ impl Resolver<'_> {
             );
             self.problem(&origin, message, "raise `context_length` or lower `buffer`");
         }
-        if set.latent.as_ref().is_some_and(Vec::is_empty) {
-            let message = "`latent` names no latent".to_owned();
-            self.problem(
-                &origin,
-                message,
-                "name some, as in --latent 3,17, or leave it out",
-            );
-        }
         if set
             .label_field
             .as_ref()
