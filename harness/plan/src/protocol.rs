@@ -235,6 +235,8 @@ pub struct Phases {
     pub head: f64,
     /// Costs and divergences from logits.
     pub costs: f64,
+    /// Windows of latents from activations.
+    pub windows: f64,
 }
 
 impl Phases {
@@ -250,6 +252,7 @@ impl Phases {
             (&mut self.suffix, other.suffix),
             (&mut self.head, other.head),
             (&mut self.costs, other.costs),
+            (&mut self.windows, other.windows),
         ];
         for (sum, value) in pairs {
             *sum += value;
