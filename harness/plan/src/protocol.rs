@@ -239,6 +239,8 @@ pub struct Phases {
     pub head: f64,
     /// Costs and divergences from logits.
     pub costs: f64,
+    /// Windows of latents from activations.
+    pub windows: f64,
 }
 
 impl Phases {
@@ -255,6 +257,7 @@ impl Phases {
             (&mut self.collect, other.collect),
             (&mut self.head, other.head),
             (&mut self.costs, other.costs),
+            (&mut self.windows, other.windows),
         ];
         for (sum, value) in pairs {
             *sum += value;

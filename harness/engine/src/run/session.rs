@@ -65,10 +65,13 @@ impl Session {
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
     ) -> Vec<Result<(Value, Counters), CellError>> {
-        let is_grid = |cell: &Cell| cell.stage == Stage::Fidelity.name();
-        if cells.iter().all(|(cell, _)| is_grid(cell)) {
-            let _no_grad = tch::no_grad_guard();
+        let _no_grad = tch::no_grad_guard();
+        let all_are = |stage: Stage| cells.iter().all(|(cell, _)| cell.stage == stage.name());
+        if all_are(Stage::Fidelity) {
             return self.fidelity(cells, progress);
+        }
+        if all_are(Stage::Windows) {
+            return self.windows(cells, progress);
         }
         cells
             .iter()
@@ -126,7 +129,10 @@ impl Session {
             Stage::Fidelity | Stage::Windows => Err(CellError::Invalid(format!(
                 "{stage} cells are run together, by themselves"
             ))),
-            Stage::Predict => Err(CellError::Invalid("not built".to_owned())),
+            Stage::Predict => {
+                let (windows, explained) = (inputs.get(0)?, inputs.get(1)?);
+                json(&self.predict(&cell.params()?, &windows, &explained, progress)?)
+            }
         }?;
         let work = self.assets.work();
         let mut counters = self.counters;

@@ -137,7 +137,8 @@ impl GridSummary {
             + phases.splice
             + phases.suffix
             + phases.head
-            + phases.costs;
+            + phases.costs
+            + phases.windows;
         let peak_flops = (counters.peak_flops > 0.0).then_some(counters.peak_flops);
         (counters.batches > 0).then(|| GridSummary {
             batches: counters.batches,
