@@ -233,8 +233,6 @@ pub struct Phases {
     pub splice: f64,
     /// Blocks above the splices.
     pub suffix: f64,
-    /// Keeping what is needed of activations.
-    pub collect: f64,
     /// The output head.
     pub head: f64,
     /// Costs and divergences from logits.
@@ -254,7 +252,6 @@ impl Phases {
             (&mut self.moments, other.moments),
             (&mut self.splice, other.splice),
             (&mut self.suffix, other.suffix),
-            (&mut self.collect, other.collect),
             (&mut self.head, other.head),
             (&mut self.costs, other.costs),
             (&mut self.windows, other.windows),

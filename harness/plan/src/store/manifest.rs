@@ -137,8 +137,7 @@ impl GridSummary {
             + phases.splice
             + phases.suffix
             + phases.head
-            + phases.costs
-            + phases.windows;
+            + phases.costs;
         let peak_flops = (counters.peak_flops > 0.0).then_some(counters.peak_flops);
         (counters.batches > 0).then(|| GridSummary {
             batches: counters.batches,
@@ -221,7 +220,7 @@ impl ActivationSummary {
             batches: counters.batches,
             block_passes_per_batch: counters.batch_block_passes as f64 / counters.batches as f64,
             sae_rows: counters.sae_rows,
-            seconds: phases.data + phases.clean + phases.sae + phases.collect,
+            seconds: phases.data + phases.clean + phases.sae + phases.windows,
             peak_bytes: counters.peak_bytes,
         })
     }

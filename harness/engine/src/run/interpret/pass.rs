@@ -58,7 +58,10 @@ pub(super) fn run(
     layers.dedup();
     let info = model.info()?.clone();
     let device = model.options()?.device;
-    let mut counters = Counters::default();
+    let mut counters = Counters {
+        saes_read: followers.len() as u64,
+        ..Counters::default()
+    };
     let total = text.rows.len();
     for start in (0..total).step_by(batch_rows) {
         let clock = Instant::now();
