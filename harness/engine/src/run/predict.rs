@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn answers_name_windows_or_are_unusable() {
-        assert_eq!(read_text(r#"{"active": []}"#).unwrap(), []);
+        assert!(read_text(r#"{"active": []}"#).unwrap().is_empty());
         assert_eq!(
             read_text(r#"{"active": [13, 0, 2, 0]}"#).unwrap(),
             [0, 2, 13]
