@@ -14,6 +14,7 @@ use harness_plan::{
     expand::{Plan, ResolvedBench},
     plugin::Discovery,
     protocol::{Failure as CellFailure, FailureKind},
+    replies::JudgingSummary,
     stages::{PluginRef, SaeRef, Stage},
     store::{
         CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae,
@@ -153,6 +154,7 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.counters = outcome.counters;
     manifest.grid = GridSummary::of(&outcome.counters);
     manifest.decoding = DecodingSummary::of(&outcome.counters);
+    manifest.judging = JudgingSummary::of(&outcome.counters);
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
 }
