@@ -1,13 +1,17 @@
 //! A small OpenAI-compatible server with scripted faults. It counts requests by what they ask.
 
+mod batches;
+
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::Duration,
 };
+
+pub use batches::{Batches, Line, Silence};
 
 use serde_json::{Value, json};
 
@@ -46,7 +50,37 @@ type Script = dyn Fn(usize, usize) -> Act + Send + Sync;
 /// The server; it ends with the process.
 pub struct Server {
     address: String,
-    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
+    state: Arc<State>,
+}
+
+struct State {
+    seen: Mutex<BTreeMap<String, Seen>>,
+    /// Numbers of requests by what they ask.
+    numbers: Mutex<BTreeMap<String, usize>>,
+    batches: Mutex<Batches>,
+    script: Box<Script>,
+}
+
+impl State {
+    /// Counts a request; its number, and how often it was asked before.
+    fn asked(&self, body: &Value) -> (usize, usize) {
+        let name = body["messages"].to_string();
+        let number = {
+            let mut numbers = self.numbers.lock().unwrap();
+            let next = numbers.len();
+            *numbers.entry(name.clone()).or_insert(next)
+        };
+        let mut seen = self.seen.lock().unwrap();
+        let seen = seen.entry(name).or_default();
+        seen.asked += 1;
+        (number, seen.asked - 1)
+    }
+
+    /// Counts a right answer.
+    fn answered(&self, body: &Value) {
+        let name = body["messages"].to_string();
+        self.seen.lock().unwrap().entry(name).or_default().answered += 1;
+    }
 }
 
 impl Server {
@@ -54,19 +88,26 @@ impl Server {
     pub fn start(script: impl Fn(usize, usize) -> Act + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
-        let script: Arc<Script> = Arc::new(script);
-        let order: Arc<Mutex<Vec<String>>> = Arc::default();
-        let log = Arc::clone(&seen);
+        let state = Arc::new(State {
+            seen: Mutex::default(),
+            numbers: Mutex::default(),
+            batches: Mutex::default(),
+            script: Box::new(script),
+        });
+        let shared = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (log, order, script) =
-                    (Arc::clone(&log), Arc::clone(&order), Arc::clone(&script));
+                let state = Arc::clone(&shared);
                 // A client that has gone away is no fault of the server's.
-                thread::spawn(move || drop(serve(stream, &log, &order, &*script)));
+                thread::spawn(move || drop(serve(stream, &state)));
             }
         });
-        Server { address, seen }
+        Server { address, state }
+    }
+
+    /// Batches, and what is to be done with them.
+    pub fn batches(&self) -> MutexGuard<'_, Batches> {
+        self.state.batches.lock().unwrap()
     }
 
     /// Base URL of the server.
@@ -81,7 +122,7 @@ impl Server {
 
     /// What was seen of each request, by its messages.
     pub fn seen(&self) -> BTreeMap<String, Seen> {
-        self.seen.lock().unwrap().clone()
+        self.state.seen.lock().unwrap().clone()
     }
 
     /// Requests received, repeats included.
@@ -95,61 +136,59 @@ impl Server {
     }
 }
 
-fn serve(
-    stream: TcpStream,
-    log: &Mutex<BTreeMap<String, Seen>>,
-    order: &Mutex<Vec<String>>,
-    script: &Script,
-) -> std::io::Result<()> {
-    let body = read_body(&stream)?;
-    let name = body["messages"].to_string();
-    let number = {
-        let mut order = order.lock().unwrap();
-        match order.iter().position(|known| *known == name) {
-            Some(number) => number,
-            None => {
-                order.push(name.clone());
-                order.len() - 1
+/// Answers the requests of a connection, one after the other, until one ends it.
+fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(&stream);
+    loop {
+        let (method, path, body) = read_request(&mut reader)?;
+        if !path.starts_with("/v1/chat/completions") {
+            // Faults meant for everything meet files and batches too.
+            let fault = (state.script)(usize::MAX, 0);
+            let answer = match fault {
+                Act::Status(head, text) => Some((head, text)),
+                _ => batches::serve(state, &method, &path, &body),
+            };
+            match answer {
+                Some((head, text)) => send(&stream, head, &text)?,
+                None => return Ok(()),
             }
+            continue;
         }
-    };
-    let before = {
-        let mut log = log.lock().unwrap();
-        let seen = log.entry(name.clone()).or_default();
-        seen.asked += 1;
-        seen.asked - 1
-    };
-    let act = script(number, before);
-    if let Act::Slow(time) = act {
-        thread::sleep(time);
+        let body: Value = serde_json::from_str(&body)?;
+        let (number, before) = state.asked(&body);
+        let act = (state.script)(number, before);
+        if let Act::Slow(time) = act {
+            thread::sleep(time);
+        }
+        match act {
+            Act::Answer | Act::Slow(_) => {
+                send(&stream, "200 OK", &chat(&answer(&body)))?;
+                state.answered(&body);
+            }
+            Act::Content(content) => send(&stream, "200 OK", &chat(content))?,
+            Act::Refuse => {
+                let declined =
+                    json!({"choices": [{"message": {"content": null, "refusal": "no"}}]});
+                send(&stream, "200 OK", &declined.to_string())?;
+            }
+            Act::Status(head, text) => send(&stream, head, &text)?,
+            Act::Cut => {
+                let text = chat(&answer(&body));
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", text.len());
+                (&stream).write_all(head.as_bytes())?;
+                return (&stream).write_all(&text.as_bytes()[..text.len() / 2]);
+            }
+            Act::Close => return Ok(()),
+            Act::Hang => thread::sleep(Duration::from_secs(120)),
+        }
     }
-    match act {
-        Act::Answer | Act::Slow(_) => {
-            send(&stream, "200 OK", &chat(&answer(&body)))?;
-            log.lock().unwrap().entry(name).or_default().answered += 1;
-        }
-        Act::Content(content) => send(&stream, "200 OK", &chat(content))?,
-        Act::Refuse => {
-            let declined = json!({"choices": [{"message": {"content": null, "refusal": "no"}}]});
-            send(&stream, "200 OK", &declined.to_string())?;
-        }
-        Act::Status(head, text) => send(&stream, head, &text)?,
-        Act::Cut => {
-            let text = chat(&answer(&body));
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", text.len());
-            (&stream).write_all(head.as_bytes())?;
-            (&stream).write_all(&text.as_bytes()[..text.len() / 2])?;
-        }
-        Act::Close => {}
-        Act::Hang => thread::sleep(Duration::from_secs(120)),
-    }
-    Ok(())
 }
 
 fn send(mut stream: &TcpStream, head: &str, body: &str) -> std::io::Result<()> {
     let length = body.len();
     let text = format!(
-        "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {head}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(text.as_bytes())
 }
@@ -172,8 +211,12 @@ fn answer(body: &Value) -> String {
     }
 }
 
-fn read_body(stream: &TcpStream) -> std::io::Result<Value> {
-    let mut reader = BufReader::new(stream);
+/// Method, path and body of the next request; the end of the connection is an error.
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<(String, String, String)> {
+    let mut first = String::new();
+    if reader.read_line(&mut first)? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -187,5 +230,11 @@ fn read_body(stream: &TcpStream) -> std::io::Result<Value> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(serde_json::from_slice(&body)?)
+    let mut words = first.split_whitespace().map(str::to_owned);
+    let (method, path) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let body = String::from_utf8(body).map_err(std::io::Error::other)?;
+    Ok((method, path, body))
 }
