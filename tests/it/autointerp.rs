@@ -245,39 +245,36 @@ fn steering_takes_features_from_explanations() {
     let lines: Vec<Value> = (fs::read_to_string(&file).unwrap().lines())
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let mut command = harness();
-    command
-        .args([
-            "bench",
-            "table2",
-            "--plugins",
-            "plugins",
-            "--rows",
-            "dream-mask",
-        ])
-        .args([
-            "--layers",
-            "2,5",
-            "--k",
-            "24",
-            "--n-features",
-            "2",
-            "--n-prefix",
-            "1",
-        ])
-        .args([
-            "--dlm-steps",
-            "4",
-            "--max-new-tokens",
-            "8",
-            "--threads",
-            "1",
-        ])
-        .args(["--budget-tokens", "2000", "--explanations"])
-        .arg(&file)
-        .arg("--out")
-        .arg(&steered);
-    succeed(&mut command);
+    let steer = |k: &str| {
+        let mut command = harness();
+        command
+            .args([
+                "bench",
+                "table2",
+                "--plugins",
+                "plugins",
+                "--rows",
+                "dream-mask",
+                "--k",
+                k,
+            ])
+            .args(["--layers", "2,5", "--n-features", "2", "--n-prefix", "1"])
+            .args([
+                "--dlm-steps",
+                "4",
+                "--max-new-tokens",
+                "8",
+                "--threads",
+                "1",
+            ])
+            .args(["--budget-tokens", "2000", "--explanations"])
+            .arg(&file)
+            .arg("--out")
+            .arg(&steered);
+        run(&mut command)
+    };
+    let ran = steer("24");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
     let scores = cells(&steered, "score");
     assert_eq!(scores.len(), 2);
     for score in scores {
@@ -289,7 +286,7 @@ fn steering_takes_features_from_explanations() {
         }
         assert_eq!(score["output"]["n_features"], 2);
     }
-    let missing = run(command.args(["--k", "8"]));
+    let missing = steer("8");
     assert_eq!(missing.code, 3, "{}", missing.stderr);
     assert!(
         missing.stderr.contains("explains no latent of dream-mask"),

@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     cell::Cell,
     exit,
-    replies::{Budget, Price},
+    replies::{Budget, JudgeMode, Price},
     stages::Dtype,
 };
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -86,7 +86,7 @@ pub struct Init {
 }
 
 /// How judges are asked. Results do not depend on it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judging {
     /// Folder of kept replies.
@@ -97,6 +97,28 @@ pub struct Judging {
     pub budget: Budget,
     /// What tokens cost; that of the list when absent.
     pub price: Option<Price>,
+    /// Questions under way at once, at most: 1 to [`MOST_CONCURRENCY`].
+    pub concurrency: u32,
+    /// One by one or in batches.
+    pub mode: JudgeMode,
+}
+
+/// Questions under way at once, unless said otherwise.
+pub const DEFAULT_CONCURRENCY: u32 = 16;
+/// Questions that may be under way at once.
+pub const MOST_CONCURRENCY: u32 = 1024;
+
+impl Default for Judging {
+    fn default() -> Judging {
+        Judging {
+            replies: PathBuf::new(),
+            run: String::new(),
+            budget: Budget::default(),
+            price: None,
+            concurrency: DEFAULT_CONCURRENCY,
+            mode: JudgeMode::Live,
+        }
+    }
 }
 
 /// What the worker says.
@@ -193,6 +215,10 @@ pub struct Counters {
     pub judge_tokens: u64,
     /// USD paid for them; 0 where no price is known.
     pub judge_usd: f64,
+    /// Seconds of asking live: from the right to ask to the last reply on the disk.
+    pub judge_seconds: f64,
+    /// Of these what the harness took itself, see [`crate::replies::JudgingSummary`]; 0 where it cannot be measured.
+    pub judge_own_seconds: f64,
     /// Rows through SAEs.
     pub sae_rows: u64,
     /// Batches of grid passes, or of answers.
@@ -276,6 +302,8 @@ impl Counters {
         self.judge_failed += other.judge_failed;
         self.judge_tokens += other.judge_tokens;
         self.judge_usd += other.judge_usd;
+        self.judge_seconds += other.judge_seconds;
+        self.judge_own_seconds += other.judge_own_seconds;
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
@@ -475,6 +503,8 @@ mod tests {
                         max_usd: Some(0.5),
                     },
                     price: None,
+                    concurrency: 64,
+                    mode: JudgeMode::Batch,
                 },
             }),
             ToWorker::Run { cells: vec![cell] },

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{
     CellError,
+    asking::Judges,
     assets::{Assets, LoadedModel, Role},
     features::KeptResiduals,
     score::Scored,
@@ -19,13 +20,14 @@ use crate::plugin::{LoadOptions, Registry, Sae};
 /// Told how far a cell is: done, total, unit. An error stops the cell.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64, &str) -> Result<(), CellError>;
 
-/// What stays between cells: plugins, the models and the SAE in use.
+/// What stays between cells: plugins, the models and the SAE in use, judges.
 pub struct Session {
     pub(super) registry: Registry,
     pub(super) init: Init,
     pub(super) options: LoadOptions,
     assets: Assets,
     pub(super) kept: Option<KeptResiduals>,
+    pub(super) judges: Judges,
     pub(super) counters: Counters,
     /// Measured matrix-product peak, FLOP/s.
     pub(super) peak: Option<f64>,
@@ -48,6 +50,7 @@ impl Session {
             options,
             assets: Assets::default(),
             kept: None,
+            judges: Judges::default(),
             counters: Counters::default(),
             peak: None,
         })

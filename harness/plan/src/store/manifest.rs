@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
-use crate::protocol::{Counters, Phases};
+use crate::{
+    protocol::{Counters, Phases},
+    replies::JudgingSummary,
+};
 
 /// What a run did and with what: `OUT/run.json`. Written when the run begins and again when it ends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +54,9 @@ pub struct RunManifest {
     /// What passes that read activations took in this run; `None` without any.
     #[serde(default)]
     pub activations: Option<ActivationSummary>,
+    /// What asking an online judge took in this run; `None` where none was asked live.
+    #[serde(default)]
+    pub judging: Option<JudgingSummary>,
     /// Seconds since 1970, UTC.
     pub started_unix: u64,
     /// Seconds since 1970, UTC; `None` while it runs or when it was killed.

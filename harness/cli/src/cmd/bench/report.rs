@@ -14,6 +14,7 @@ use harness_plan::{
     expand::{Plan, ResolvedBench},
     plugin::Discovery,
     protocol::{Failure as CellFailure, FailureKind},
+    replies::JudgingSummary,
     stages::{PluginRef, SaeRef, Stage},
     store::{
         ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
@@ -157,6 +158,7 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.grid = GridSummary::of(&outcome.counters);
     manifest.decoding = DecodingSummary::of(&outcome.counters);
     manifest.activations = ActivationSummary::of(&outcome.counters);
+    manifest.judging = JudgingSummary::of(&outcome.counters);
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
 }
