@@ -8,6 +8,7 @@ mod compare;
 mod decoding;
 mod fidelity;
 mod golden;
+mod pages;
 mod paid;
 mod plugins;
 mod support;

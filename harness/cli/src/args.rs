@@ -46,6 +46,8 @@ pub enum Command {
     Inspect(cmd::inspect::InspectArgs),
     /// What a folder of results holds
     Status(cmd::status::StatusArgs),
+    /// Pages and examples made from a run
+    Report(cmd::report::ReportArgs),
     /// Compare two tables of results
     Compare(cmd::compare::CompareArgs),
     /// Continue a text

@@ -7,6 +7,7 @@ pub mod golden;
 pub mod inspect;
 pub mod list;
 pub mod plugins;
+pub mod report;
 pub mod status;
 pub mod train;
 pub mod zoo;
@@ -23,6 +24,7 @@ pub fn run(command: Command) -> Result<u8, Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::List(args) => list::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Train(args) => train::run(&args),

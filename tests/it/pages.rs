@@ -1,0 +1,6 @@
+//! Feature pages: the command that makes them, and the pages themselves in a headless Chromium.
+
+mod browser;
+mod command;
+mod fixture;
+mod look;
