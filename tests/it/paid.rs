@@ -9,6 +9,7 @@ mod faults;
 mod killed;
 mod replay;
 mod server;
+mod speed;
 
 use std::{
     fs,

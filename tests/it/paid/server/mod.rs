@@ -6,9 +6,12 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub use batches::{Batches, Line, Silence};
@@ -43,6 +46,8 @@ pub struct Seen {
     pub asked: usize,
     /// Times a right answer was sent whole.
     pub answered: usize,
+    /// When it was asked.
+    pub at: Vec<Instant>,
 }
 
 type Script = dyn Fn(usize, usize) -> Act + Send + Sync;
@@ -59,6 +64,9 @@ struct State {
     numbers: Mutex<BTreeMap<String, usize>>,
     batches: Mutex<Batches>,
     script: Box<Script>,
+    n_connections: AtomicUsize,
+    n_now: AtomicUsize,
+    n_most: AtomicUsize,
 }
 
 impl State {
@@ -73,6 +81,7 @@ impl State {
         let mut seen = self.seen.lock().unwrap();
         let seen = seen.entry(name).or_default();
         seen.asked += 1;
+        seen.at.push(Instant::now());
         (number, seen.asked - 1)
     }
 
@@ -93,6 +102,9 @@ impl Server {
             numbers: Mutex::default(),
             batches: Mutex::default(),
             script: Box::new(script),
+            n_connections: AtomicUsize::new(0),
+            n_now: AtomicUsize::new(0),
+            n_most: AtomicUsize::new(0),
         });
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -125,9 +137,26 @@ impl Server {
         self.state.seen.lock().unwrap().clone()
     }
 
+    /// What was seen of the request with a number.
+    pub fn asked_as(&self, number: usize) -> Seen {
+        let numbers = self.state.numbers.lock().unwrap();
+        let (name, _) = numbers.iter().find(|(_, n)| **n == number).unwrap();
+        self.seen()[name].clone()
+    }
+
     /// Requests received, repeats included.
     pub fn n_asked(&self) -> usize {
         self.seen().values().map(|seen| seen.asked).sum()
+    }
+
+    /// Connections that clients have made.
+    pub fn n_connections(&self) -> usize {
+        self.state.n_connections.load(Relaxed)
+    }
+
+    /// Questions that were under way at once, at most.
+    pub fn n_most(&self) -> usize {
+        self.state.n_most.load(Relaxed)
     }
 
     /// Right answers sent.
@@ -139,6 +168,7 @@ impl Server {
 /// Answers the requests of a connection, one after the other, until one ends it.
 fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    state.n_connections.fetch_add(1, Relaxed);
     let mut reader = BufReader::new(&stream);
     loop {
         let (method, path, body) = read_request(&mut reader)?;
@@ -156,33 +186,48 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
             continue;
         }
         let body: Value = serde_json::from_str(&body)?;
-        let (number, before) = state.asked(&body);
-        let act = (state.script)(number, before);
-        if let Act::Slow(time) = act {
-            thread::sleep(time);
-        }
-        match act {
-            Act::Answer | Act::Slow(_) => {
-                send(&stream, "200 OK", &chat(&answer(&body)))?;
-                state.answered(&body);
-            }
-            Act::Content(content) => send(&stream, "200 OK", &chat(content))?,
-            Act::Refuse => {
-                let declined =
-                    json!({"choices": [{"message": {"content": null, "refusal": "no"}}]});
-                send(&stream, "200 OK", &declined.to_string())?;
-            }
-            Act::Status(head, text) => send(&stream, head, &text)?,
-            Act::Cut => {
-                let text = chat(&answer(&body));
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", text.len());
-                (&stream).write_all(head.as_bytes())?;
-                return (&stream).write_all(&text.as_bytes()[..text.len() / 2]);
-            }
-            Act::Close => return Ok(()),
-            Act::Hang => thread::sleep(Duration::from_secs(120)),
+        let now = state.n_now.fetch_add(1, Relaxed) + 1;
+        state.n_most.fetch_max(now, Relaxed);
+        let goes_on = act(&stream, &body, state);
+        state.n_now.fetch_sub(1, Relaxed);
+        if !goes_on? {
+            return Ok(());
         }
     }
+}
+
+/// Does with a question what the script says; whether the connection goes on.
+fn act(mut stream: &TcpStream, body: &Value, state: &State) -> std::io::Result<bool> {
+    let (number, before) = state.asked(body);
+    let act = (state.script)(number, before);
+    if let Act::Slow(time) = act {
+        thread::sleep(time);
+    }
+    match act {
+        Act::Answer | Act::Slow(_) => {
+            send(stream, "200 OK", &chat(&answer(body)))?;
+            state.answered(body);
+        }
+        Act::Content(content) => send(stream, "200 OK", &chat(content))?,
+        Act::Refuse => {
+            let declined = json!({"choices": [{"message": {"content": null, "refusal": "no"}}]});
+            send(stream, "200 OK", &declined.to_string())?;
+        }
+        Act::Status(head, text) => send(stream, head, &text)?,
+        Act::Cut => {
+            let text = chat(&answer(body));
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", text.len());
+            stream.write_all(head.as_bytes())?;
+            stream.write_all(&text.as_bytes()[..text.len() / 2])?;
+            return Ok(false);
+        }
+        Act::Close => return Ok(false),
+        Act::Hang => {
+            thread::sleep(Duration::from_secs(120));
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn send(mut stream: &TcpStream, head: &str, body: &str) -> std::io::Result<()> {
