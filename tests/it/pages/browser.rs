@@ -254,10 +254,13 @@ impl Browser {
             "Log.entryAdded",
             "Runtime.consoleAPICalled",
             "Runtime.exceptionThrown",
-            "Audits.issueAdded",
             "Page.javascriptDialogOpening",
         ];
-        let is_complaint = |event: &&Value| kinds.iter().any(|kind| event["method"] == *kind);
+        let is_violation =
+            |event: &Value| event["params"]["issue"]["code"] == "ContentSecurityPolicyIssue";
+        let is_complaint = |event: &&Value| {
+            kinds.iter().any(|kind| event["method"] == *kind) || is_violation(event)
+        };
         self.events
             .iter()
             .filter(is_complaint)

@@ -387,7 +387,9 @@ impl Text {
             )
         };
         let logit = |i: usize, sign: f32| TokenLogit {
-            token: self.words[(draw(0) + i) % self.words.len()].0.clone(),
+            token: self.words[(draw(0) + i + if sign < 0.0 { 40 } else { 0 }) % self.words.len()]
+                .0
+                .clone(),
             logit: sign * (3.2 - i as f32 / 4.0),
         };
         LatentWindows {
@@ -406,7 +408,7 @@ impl Text {
             scored: (0..if is_dead { 0 } else { 14 }).map(scored).collect(),
             histogram: (0..if is_dead { 0 } else { 26 }).map(bin).collect(),
             promoted: (0..8).map(|i| logit(i, 1.0)).collect(),
-            suppressed: (0..8).map(|i| logit(i + 9, -1.0)).collect(),
+            suppressed: (0..8).map(|i| logit(i, -1.0)).collect(),
         }
     }
 }

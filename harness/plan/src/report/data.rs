@@ -11,7 +11,7 @@ use super::{
     ReportError, SteeredLatent, Steering,
     sae::{Latent, Sae},
 };
-use crate::outputs::{LatentState, Outcome, TokenLogit, Window};
+use crate::outputs::{Chosen, LabelLatent, LatentState, Outcome, TokenLogit, Window};
 
 /// Tokens shown for a latent in the list.
 const LIST_TOKENS: usize = 8;
@@ -21,11 +21,12 @@ pub(super) struct SaeData {
     /// What is said of the SAE itself.
     pub head: Value,
     /// Its latents in the list, without the place of the SAE: `[latent, score, density, note, explanation, tokens, steered]`.
-    pub rows: Vec<Value>,
+    pub rows: Value,
     /// Its block of details, JSON escaped for a script element.
     pub details: String,
     pub layer: u32,
     pub k: u32,
+    pub n_latents: u64,
     pub n_explained: u64,
     pub n_scored: u64,
     pub n_steered: u64,
@@ -51,8 +52,12 @@ impl SaeData {
         let n_counted = n_counted as u64;
         Ok(SaeData {
             head: head(sae, mean, n_counted),
-            rows,
-            details: for_script(&json!({"tokens": tokens.list, "latents": latents}))?,
+            n_latents: rows.len() as u64,
+            rows: Value::Array(rows),
+            details: for_script(&Block {
+                tokens: &tokens.list,
+                latents: &latents,
+            })?,
             layer: params.sae.layer,
             k: params.sae.k,
             n_explained: count(|latent| latent.text().is_some()),
@@ -67,16 +72,16 @@ impl SaeData {
 pub(super) fn for_script(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let json = serde_json::to_string(value)?;
     let mut out = String::with_capacity(json.len() + json.len() / 64);
-    for c in json.chars() {
-        match c {
-            '<' => out.push_str("\\u003c"),
-            '>' => out.push_str("\\u003e"),
-            '&' => out.push_str("\\u0026"),
-            '\u{2028}' => out.push_str("\\u2028"),
-            '\u{2029}' => out.push_str("\\u2029"),
-            c => out.push(c),
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        out.push_str(&rest[..at]);
+        let mut after = rest[at..].chars();
+        if let Some(c) = after.next() {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
         }
+        rest = after.as_str();
     }
+    out.push_str(rest);
     Ok(out)
 }
 
@@ -176,35 +181,69 @@ fn activating(latent: &Latent) -> Vec<&str> {
     tokens
 }
 
-fn details<'a>(latent: &'a Latent, steered: &[SteeredLatent], tokens: &mut Interner<'a>) -> Value {
+/// The details of an SAE.
+#[derive(Serialize)]
+struct Block<'a> {
+    tokens: &'a [&'a str],
+    latents: &'a [Details<'a>],
+}
+
+/// What the page shows of an opened latent.
+#[derive(Serialize)]
+struct Details<'a> {
+    latent: u32,
+    chosen: Chosen,
+    n_active: u64,
+    max_act: f64,
+    threshold: f64,
+    error: Option<&'a str>,
+    prediction_error: Option<&'a str>,
+    n_right: Option<usize>,
+    shown: Vec<WindowData<'a>>,
+    scored: Vec<WindowData<'a>>,
+    active: Vec<usize>,
+    predicted: Option<&'a [u32]>,
+    histogram: &'a [(f32, u64)],
+    promoted: Vec<(&'a str, f64)>,
+    suppressed: Vec<(&'a str, f64)>,
+    labels: &'a [LabelLatent],
+    steering: &'a [SteeredLatent],
+}
+
+/// Origin, row, position, tokens by their place in the SAE's list, place and activation of what is above 0, masked places.
+type WindowData<'a> = (Origin, u64, u32, Vec<usize>, Vec<(usize, f64)>, &'a [u32]);
+
+fn details<'a>(
+    latent: &'a Latent,
+    steering: &'a [SteeredLatent],
+    tokens: &mut Interner<'a>,
+) -> Details<'a> {
     let found = &latent.windows;
-    let shown: Vec<Value> = found.shown.iter().map(|w| window(w, tokens)).collect();
-    let scored: Vec<Value> = found
-        .scored
-        .iter()
-        .map(|scored| window(&scored.window, tokens))
-        .collect();
     let explanation = latent.explanation.as_ref();
     let prediction = latent.prediction.as_ref();
-    json!({
-        "latent": found.latent,
-        "chosen": found.chosen,
-        "n_active": found.n_active,
-        "max_act": digits(f64::from(found.max_act)),
-        "threshold": digits(f64::from(found.threshold)),
-        "error": explanation.and_then(|e| e.error.as_deref()),
-        "prediction_error": prediction.and_then(|p| p.error.as_deref()),
-        "n_right": latent.score.map(|score| score.n_right),
-        "shown": shown,
-        "scored": scored,
-        "active": places(&latent.active()),
-        "predicted": latent.predicted(),
-        "histogram": found.histogram,
-        "promoted": logits(&found.promoted),
-        "suppressed": logits(&found.suppressed),
-        "labels": latent.labels,
-        "steering": steered,
-    })
+    Details {
+        latent: found.latent,
+        chosen: found.chosen,
+        n_active: found.n_active,
+        max_act: digits(f64::from(found.max_act)),
+        threshold: digits(f64::from(found.threshold)),
+        error: explanation.and_then(|e| e.error.as_deref()),
+        prediction_error: prediction.and_then(|p| p.error.as_deref()),
+        n_right: latent.score.map(|score| score.n_right),
+        shown: found.shown.iter().map(|w| window(w, tokens)).collect(),
+        scored: found
+            .scored
+            .iter()
+            .map(|w| window(&w.window, tokens))
+            .collect(),
+        active: places(&latent.active()),
+        predicted: latent.predicted(),
+        histogram: &found.histogram,
+        promoted: logits(&found.promoted),
+        suppressed: logits(&found.suppressed),
+        labels: &latent.labels,
+        steering,
+    }
 }
 
 /// Places of what is true.
@@ -213,30 +252,24 @@ fn places(flags: &[bool]) -> Vec<usize> {
     marked.map(|(i, _)| i).collect()
 }
 
-/// `[origin, row, position, tokens, place and activation of what is above 0, masked places]`.
-fn window<'a>(window: &'a Window, tokens: &mut Interner<'a>) -> Value {
-    let origin = match window.origin {
-        Origin::Top => "top",
-        Origin::Weighted => "weighted",
-        Origin::Random => "random",
-    };
-    let ids: Vec<usize> = window.tokens.iter().map(|t| tokens.place(t)).collect();
+fn window<'a>(window: &'a Window, tokens: &mut Interner<'a>) -> WindowData<'a> {
+    let ids = window.tokens.iter().map(|t| tokens.place(t)).collect();
     let active = window
         .acts
         .iter()
         .enumerate()
         .filter(|(_, act)| **act > 0.0);
-    let acts: Vec<Value> = active
-        .flat_map(|(i, act)| [json!(i), json!(digits(f64::from(*act)))])
+    let acts = active
+        .map(|(i, act)| (i, digits(f64::from(*act))))
         .collect();
-    json!([
-        origin,
+    (
+        window.origin,
         window.row,
         window.position,
         ids,
         acts,
-        window.masked
-    ])
+        &window.masked,
+    )
 }
 
 fn logits(tokens: &[TokenLogit]) -> Vec<(&str, f64)> {

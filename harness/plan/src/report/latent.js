@@ -20,6 +20,11 @@ function facts(pairs) {
       el("dd", {}, value, more ? el("span", { className: "quiet", textContent: " " + more }) : null))));
 }
 
+// Activations of one latent with as many decimals as its largest needs.
+function level(act, max) {
+  return act === 0 ? "0" : act.toFixed(max >= 100 ? 0 : max >= 10 ? 1 : max >= 0.1 ? 2 : 4);
+}
+
 function shade(act, max) {
   return act > 0 && max > 0 ? "a" + Math.max(1, Math.min(SHADES, Math.ceil((SHADES * act) / max))) : "";
 }
@@ -28,16 +33,16 @@ function legend(max) {
   const steps = [];
   for (let i = 1; i <= SHADES; i++) steps.push(el("span", { className: "step a" + i, "aria-hidden": "true" }));
   return el("p", { className: "legend quiet" },
-    "activation 0 ", el("span", { className: "scale" }, steps), " " + short(max),
+    "activation 0 ", el("span", { className: "scale" }, steps), " " + level(max, max),
     el("span", { className: "masked sample", textContent: "token" }), " masked",
     el("span", { className: "peak sample", textContent: "token" }), " middle of the window");
 }
 
-// A window of text; `[origin, row, position, tokens, place and activation…, masked]`.
+// A window of text; `[origin, row, position, tokens, places with their activation, masked places]`.
 function windowLine(found, tokens, detail, before) {
   const [origin, row, position, ids, sparse, masked] = found;
   const acts = new Array(ids.length).fill(0);
-  for (let i = 0; i < sparse.length; i += 2) acts[sparse[i]] = sparse[i + 1];
+  for (const [place, act] of sparse) acts[place] = act;
   const hidden = new Set(masked);
   const max = Math.max(...acts);
   const middle = (ids.length - 1) / 2;
@@ -47,11 +52,13 @@ function windowLine(found, tokens, detail, before) {
   const line = el("p", { className: "context", tabIndex: 0, role: "group", dir: "auto", "aria-label": place });
   ids.forEach((id, i) => {
     const text = visible(tokens[id]);
-    const name = "\u201c" + text + "\u201d " + short(acts[i]) + (hidden.has(i) ? ", masked" : "");
+    const name = "\u201c" + text + "\u201d " + level(acts[i], detail.max_act) + (hidden.has(i) ? ", masked" : "");
     const names = [shade(acts[i], detail.max_act), hidden.has(i) ? "masked" : "", i === middle ? "peak" : ""];
-    const token = el("bdi", { textContent: text, className: names.filter(Boolean).join(" "), title: name, tabIndex: -1 });
+    // A space before a word stays outside its shade, which would otherwise hang from the end of a line.
+    const space = text.length > text.trimStart().length && text.trim() ? text.slice(0, text.length - text.trimStart().length) : "";
+    const token = el("bdi", { textContent: text.slice(space.length), className: names.filter(Boolean).join(" "), title: name, tabIndex: -1 });
     token.dataset.name = name;
-    line.append(token);
+    line.append(space, token);
   });
   const tell = (event) => {
     const token = event.target.closest("[data-name]");
@@ -69,7 +76,7 @@ function windowLine(found, tokens, detail, before) {
     list[next].focus();
     event.preventDefault();
   });
-  return el("li", { className: "window" }, before, el("span", { className: "act", textContent: max > 0 ? short(max) : "0" }),
+  return el("li", { className: "window" }, before, el("span", { className: "act", textContent: level(max, detail.max_act) }),
     el("div", {}, line, readout));
 }
 
@@ -175,10 +182,10 @@ function steeredText(text, score) {
     el("span", { className: "quiet n", textContent: " " + (score === null ? "not judged" : short(score)) }));
 }
 
-function chosenText(detail) {
+function chosenFact(detail) {
   const labels = detail.labels.map((l) => l.label + " (F1 " + l.f1.toFixed(2) + ", precision " + l.precision.toFixed(2) + ", recall " + l.recall.toFixed(2) + ")");
-  const why = { sample: "drawn", list: "asked for", label: "goes best with a label" }[detail.chosen] || detail.chosen;
-  return labels.length ? why + "; best with " + labels.map(visible).join(", ") : why;
+  const why = { sample: "drawn", list: "asked for", label: "for a label" }[detail.chosen] || detail.chosen;
+  return ["Chosen", why, labels.length ? "best with " + labels.map(visible).join(", ") : ""];
 }
 
 // The pane of an opened latent.
@@ -189,7 +196,7 @@ function latentView(item, sae, link) {
   const top = [...detail.shown];
   const explanation = item.explanation
     ? el("h2", { textContent: visible(item.explanation), dir: "auto" })
-    : el("h2", { className: "note", textContent: item.note || "no explanation" });
+    : el("h2", { className: "note", textContent: item.note });
   const errors = [detail.error, detail.prediction_error].filter(Boolean);
   const scored = detail.n_right === null ? "" : detail.n_right + " of " + n;
   return [
@@ -204,8 +211,8 @@ function latentView(item, sae, link) {
     errors.map((error) => el("p", { className: "note", textContent: visible(error) })),
     facts([
       ["Score", fixed(item.score, 3), scored], ["Density", percent(item.density) + " %", detail.n_active.toLocaleString("en") + " positions"],
-      ["Largest activation", short(detail.max_act)], ["Active above", short(detail.threshold)], ["Judge", visible(sae.judge || "\u2013")],
-      ["Chosen", chosenText(detail)],
+      ["Largest activation", level(detail.max_act, detail.max_act)], ["Active above", short(detail.threshold)], ["Judge", visible(sae.judge || "\u2013")],
+      chosenFact(detail),
     ]),
     el("div", { className: "columns" },
       section("Activations", histogram(detail.histogram, detail.threshold)),

@@ -1,6 +1,6 @@
 //! The files of a report: a page for each SAE set, and their index.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, panic::resume_unwind, thread};
 
 use serde_json::json;
 
@@ -75,11 +75,7 @@ pub fn pages<'a>(run: &'a Run, steering: Option<&'a Steering>, max_bytes: usize)
 
 impl Pages<'_> {
     fn of_set(&mut self, cells: &[SaeCells]) -> Result<Vec<Page>, ReportError> {
-        let mut saes = Vec::with_capacity(cells.len());
-        for cells in cells {
-            let sae = Sae::read(&self.run.dir, cells)?;
-            saes.push(SaeData::new(&sae, self.steering)?);
-        }
+        let saes = self.read(cells)?;
         let mut pages = Vec::new();
         for (part, saes) in parts(saes, self.max_bytes) {
             let first = &cells[0].params;
@@ -92,6 +88,26 @@ impl Pages<'_> {
             pages.push(page(file_name, &cells[0], &saes)?);
         }
         Ok(pages)
+    }
+
+    /// The SAEs of a set, a part of them by each core.
+    fn read(&self, cells: &[SaeCells]) -> Result<Vec<SaeData>, ReportError> {
+        let (dir, steering) = (&self.run.dir, self.steering);
+        let read = |cells: &SaeCells| SaeData::new(&Sae::read(dir, cells)?, steering);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let parts = cells.chunks(cells.len().div_ceil(cores).max(1));
+        thread::scope(|scope| {
+            let started: Vec<_> = parts
+                .map(|part| scope.spawn(move || part.iter().map(read).collect()))
+                .collect();
+            let mut saes = Vec::with_capacity(cells.len());
+            for thread in started {
+                let part: Result<Vec<SaeData>, ReportError> =
+                    thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+                saes.extend(part?);
+            }
+            Ok(saes)
+        })
     }
 
     /// A name no other page has, whatever the case of its letters.
@@ -194,7 +210,7 @@ fn page(file_name: String, cells: &SaeCells, saes: &[SaeData]) -> Result<Page, R
         set: set.clone(),
         layers: unique(|sae| sae.layer),
         ks: unique(|sae| sae.k),
-        n_latents: sum(|sae| sae.rows.len() as u64),
+        n_latents: sum(|sae| sae.n_latents),
         n_explained: sum(|sae| sae.n_explained),
         n_scored: sum(|sae| sae.n_scored),
         n_steered: sum(|sae| sae.n_steered),

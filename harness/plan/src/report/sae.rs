@@ -38,12 +38,14 @@ pub(super) struct Score {
 }
 
 impl Score {
-    /// Share of the scored windows on which prediction and activity agree.
+    /// The scored windows on which prediction and activity agree; `None` without windows, or for a place that is none.
     ///
     /// `predicted`: places in `active`.
     pub fn of(active: &[bool], predicted: &[u32]) -> Option<Score> {
+        let is_place = |place: &u32| (*place as usize) < active.len();
         let is_right = |(i, active): (usize, &bool)| predicted.contains(&(i as u32)) == *active;
-        (!active.is_empty()).then(|| Score {
+        let is_scored = !active.is_empty() && predicted.iter().all(is_place);
+        is_scored.then(|| Score {
             n_right: active.iter().enumerate().filter(|x| is_right(*x)).count(),
             n: active.len(),
         })
