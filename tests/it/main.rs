@@ -1,6 +1,7 @@
 //! Integration tests: the built programs from outside.
 
 mod answers;
+mod autointerp;
 mod bench;
 mod cli;
 mod compare;

@@ -3,11 +3,13 @@
 //!
 //! The texts come from the store of the other tests of benches; what is left to do is to ask.
 
+mod batch;
 mod budget;
 mod faults;
 mod killed;
 mod replay;
 mod server;
+mod speed;
 
 use std::{
     fs,

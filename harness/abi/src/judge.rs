@@ -1,9 +1,9 @@
 use abi_stable::{
     RMut, StableAbi, sabi_trait,
-    std_types::{RBox, RResult, RSlice, RString, RVec},
+    std_types::{RBox, ROption, RResult, RSlice, RStr, RString, RVec},
 };
 
-use crate::AbiResult;
+use crate::{AbiResult, ErrorCode, PluginError};
 
 /// What a request asks for. An offline judge answers from `payload_json`, an LLM from `messages`.
 #[repr(transparent)]
@@ -89,6 +89,40 @@ pub trait ReplySink {
 /// Borrowed sink.
 pub type ReplySinkMut<'a> = ReplySink_TO<'a, RMut<'a, ()>>;
 
+/// Whether a batch is still worked on; a state that is not known here means that it is. Since 1.2.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchState(pub u32);
+
+impl BatchState {
+    /// Answers may still come.
+    pub const RUNNING: Self = Self(1);
+    /// Nothing more will come, for whatever reason: each question has its reply or its error.
+    pub const ENDED: Self = Self(2);
+}
+
+/// How far a batch is. Since 1.2.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchProgress {
+    /// Whether it has ended.
+    pub state: BatchState,
+    /// Questions with an answer or an error, as far as the server says.
+    pub done: u64,
+    /// Questions in all.
+    pub total: u64,
+}
+
+/// What a judge without batches answers.
+fn no_batches<T>() -> AbiResult<T> {
+    RResult::RErr(PluginError {
+        code: ErrorCode::UNSUPPORTED,
+        message: "this judge has no batches".into(),
+        hint: "ask it one question at a time".into(),
+        retry_after_ms: 0,
+    })
+}
+
 /// Answers questions about texts.
 #[sabi_trait]
 pub trait Judge: Send {
@@ -122,6 +156,35 @@ pub trait Judge: Send {
             }
             RResult::RErr(error) => RResult::RErr(error),
         }
+    }
+
+    /// Hands questions over as one batch that is answered later, and returns the ticket it is asked for with. The ids of the
+    /// requests differ, and they carry messages and no payload. `tag` is the caller's own name of the batch, kept with it; no
+    /// batch with this tag exists before. An error other than `NETWORK` says that the server has not taken it. Since 1.2; without it `UNSUPPORTED`.
+    fn submit(
+        &mut self,
+        _requests: RSlice<'_, JudgeRequest>,
+        _tag: RStr<'_>,
+    ) -> AbiResult<RString> {
+        no_batches()
+    }
+
+    /// The ticket of the batch with this tag, where the server has one: for a caller that ended before it could keep the
+    /// ticket. Since 1.2; without it `UNSUPPORTED`.
+    fn find(&mut self, _tag: RStr<'_>) -> AbiResult<ROption<RString>> {
+        no_batches()
+    }
+
+    /// How far a batch is. Once it has ended, however it ended, this hands over one reply or error for each of its requests,
+    /// which are given as they were submitted; before that it hands over nothing. An error that may pass leaves the batch as it
+    /// is. It does not wait. Since 1.2; without it `UNSUPPORTED`.
+    fn poll(
+        &mut self,
+        _ticket: RStr<'_>,
+        _requests: RSlice<'_, JudgeRequest>,
+        _sink: ReplySinkMut<'_>,
+    ) -> AbiResult<BatchProgress> {
+        no_batches()
     }
 }
 

@@ -31,8 +31,8 @@ mod tensor;
 pub use error::{AbiResult, ErrorCode, PluginError};
 pub use info::{ComponentInfo, ComponentKind, PluginInfo};
 pub use judge::{
-    Judge, Judge_TO, JudgeBox, JudgeIdentity, JudgeReply, JudgeRequest, JudgeTask, Message,
-    ReplySink, ReplySink_TO, ReplySinkMut,
+    BatchProgress, BatchState, Judge, Judge_TO, JudgeBox, JudgeIdentity, JudgeReply, JudgeRequest,
+    JudgeTask, Message, ReplySink, ReplySink_TO, ReplySinkMut,
 };
 pub use metric::{Metric, Metric_TO, MetricBox, MetricSpec, MetricValue, NamedTensor};
 pub use model::{
@@ -52,4 +52,4 @@ pub use tensor::{DType, Device, TensorMut, TensorRef};
 ///
 /// A host takes plugins of its own major version: older minors always, newer minors when every
 /// change was an appended one.
-pub const ABI_VERSION: (u16, u16) = (1, 1);
+pub const ABI_VERSION: (u16, u16) = (1, 2);

@@ -19,13 +19,24 @@ pub struct RowMask {
 pub fn mask_row(seed: u64, row: u64, t_min: f64, t_max: f64, may_mask: &[bool]) -> RowMask {
     let draws = Stream::new(seed, "fidelity").item(row);
     let rate = t_min + (t_max - t_min) * draws.label("rate").uniform_at(0);
-    let masks = draws.label("mask");
-    let is_masked = may_mask
-        .iter()
-        .enumerate()
-        .map(|(i, may)| i > 0 && *may && masks.uniform_at(i as u64) < rate)
-        .collect();
-    RowMask { rate, is_masked }
+    let may = |i: usize| may_mask[i];
+    RowMask {
+        rate,
+        is_masked: masked(draws, rate, may_mask.len(), may),
+    }
+}
+
+/// `[len]`: masked tokens of a row in which each but the first is masked with probability `rate`. They depend on the seed, the row's
+/// place in its stream and the position alone.
+pub fn mask_row_at(seed: u64, row: u64, rate: f64, len: usize) -> Vec<bool> {
+    masked(Stream::new(seed, "windows").item(row), rate, len, |_| true)
+}
+
+fn masked(row: Stream, rate: f64, len: usize, may_mask: impl Fn(usize) -> bool) -> Vec<bool> {
+    let masks = row.label("mask");
+    (0..len)
+        .map(|i| i > 0 && may_mask(i) && masks.uniform_at(i as u64) < rate)
+        .collect()
 }
 
 #[cfg(test)]
@@ -58,5 +69,13 @@ mod tests {
         let b = mask_row(1, 7, 0.2, 0.4, &long);
         assert_eq!((a.rate, &a.is_masked[..]), (b.rate, &b.is_masked[..10]));
         assert_ne!(a, mask_row(2, 7, 0.2, 0.4, &short));
+
+        let long = mask_row_at(1, 7, 0.3, 4000);
+        assert_eq!(mask_row_at(1, 7, 0.3, 10), long[..10]);
+        assert_ne!(mask_row_at(1, 8, 0.3, 4000), long);
+        let share = long.iter().filter(|m| **m).count() as f64 / 4000.0;
+        // Five standard deviations of a share of 4000 draws are below 0.04.
+        assert!((share - 0.3).abs() < 0.04, "{share}");
+        assert!((0..200).all(|row| !mask_row_at(1, row, 0.9, 2)[0]));
     }
 }

@@ -224,6 +224,121 @@ pub struct AccuracyRow {
     pub status: Status,
 }
 
+/// One SAE: a row of autointerp.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AutointerpRow {
+    /// Model, e.g. `dream`.
+    pub model: String,
+    /// SAE set, e.g. `dream-mask`.
+    pub sae: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Active budget of the SAE.
+    pub k: u32,
+    /// Mean score of the latents whose windows were predicted.
+    pub autointerp_score: Option<f64>,
+    /// Standard deviation of the score over these latents.
+    pub std_dev: Option<f64>,
+    /// Standard error of the mean, by bootstrap over latents.
+    pub std_err: Option<f64>,
+    /// Latents whose windows were predicted.
+    pub n_latents: Option<u64>,
+    /// Latents of the SAE that fired less often than the threshold.
+    pub n_dead: Option<u64>,
+    /// Asked latents without a score because an answer was not what was asked for.
+    pub n_unparsed: Option<u64>,
+    /// Asked latents without a score because the judge's model declined.
+    pub n_refused: Option<u64>,
+    /// Asked latents without a score because a question failed in another way.
+    pub n_failed: Option<u64>,
+    /// Identity of the judge; empty when nothing was asked.
+    pub judge: String,
+    /// Mean over all asked latents, those without a score counted as 0.
+    pub score_unanswered_counted: Option<f64>,
+    /// Latents the judge was asked about.
+    pub n_asked: Option<u64>,
+    /// Chosen latents that were not asked about: dead, or with too few windows.
+    pub n_not_asked: Option<u64>,
+    /// What counts as true of random windows: `checked` or `paper_code`.
+    pub random_windows: String,
+    /// Whether the judge may be compared with the paper's; `None` when nothing was asked.
+    pub comparable_with_paper: Option<bool>,
+    /// Whether the numbers are whole.
+    pub status: Status,
+}
+
+/// One latent: a row of latents.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatentRow {
+    /// Model.
+    pub model: String,
+    /// SAE set.
+    pub sae: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Active budget of the SAE.
+    pub k: u32,
+    /// Index of the latent.
+    pub latent: u32,
+    /// Why it was looked at: `sample`, `list` or `label`.
+    pub chosen: String,
+    /// What it stands for; `None` without a usable answer.
+    pub explanation: Option<String>,
+    /// Share of windows predicted rightly.
+    pub autointerp_score: Option<f64>,
+    /// Windows that were to be predicted.
+    pub n_windows: u64,
+    /// Of them, predicted rightly.
+    pub n_correct: Option<u64>,
+    /// Places of the windows it was predicted to be active in, from 0.
+    pub predicted: Option<Vec<u32>>,
+    /// Places of the windows it is active in.
+    pub active: Vec<u32>,
+    /// Positions on which it is active.
+    pub n_active: u64,
+    /// Their share of the positions that counted.
+    pub density: f64,
+    /// Largest activation.
+    pub max_act: f64,
+    /// What became of it: `scored`, `dead`, `few_windows`, `unparsed`, `refused`, `failed`, or `missing` while questions are open.
+    pub outcome: String,
+    /// Why it has no score.
+    pub error: Option<String>,
+    /// Identity of the judge.
+    pub judge: String,
+}
+
+/// The latent of an SAE that goes best with a label of the text: a row of autointerp_labels.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelRow {
+    /// Model.
+    pub model: String,
+    /// SAE set.
+    pub sae: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Active budget of the SAE.
+    pub k: u32,
+    /// The label.
+    pub label: String,
+    /// Documents that have it.
+    pub n_documents: u64,
+    /// The latent.
+    pub latent: u32,
+    /// Share of the documents it fires in that have the label.
+    pub precision: f64,
+    /// Share of the label's documents it fires in.
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
+    /// What it stands for.
+    pub explanation: Option<String>,
+    /// Share of windows predicted rightly.
+    pub autointerp_score: Option<f64>,
+    /// What predicting none to be active would have scored.
+    pub none_score: Option<f64>,
+}
+
 /// Two decoding orders on the same questions: a row of accuracy_paired.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairedRow {

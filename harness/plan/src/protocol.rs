@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     cell::Cell,
     exit,
-    replies::{Budget, Price},
+    replies::{Budget, JudgeMode, Price},
     stages::Dtype,
 };
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -86,7 +86,7 @@ pub struct Init {
 }
 
 /// How judges are asked. Results do not depend on it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judging {
     /// Folder of kept replies.
@@ -97,6 +97,28 @@ pub struct Judging {
     pub budget: Budget,
     /// What tokens cost; that of the list when absent.
     pub price: Option<Price>,
+    /// Questions under way at once, at most: 1 to [`MOST_CONCURRENCY`].
+    pub concurrency: u32,
+    /// One by one or in batches.
+    pub mode: JudgeMode,
+}
+
+/// Questions under way at once, unless said otherwise.
+pub const DEFAULT_CONCURRENCY: u32 = 16;
+/// Questions that may be under way at once.
+pub const MOST_CONCURRENCY: u32 = 1024;
+
+impl Default for Judging {
+    fn default() -> Judging {
+        Judging {
+            replies: PathBuf::new(),
+            run: String::new(),
+            budget: Budget::default(),
+            price: None,
+            concurrency: DEFAULT_CONCURRENCY,
+            mode: JudgeMode::Live,
+        }
+    }
 }
 
 /// What the worker says.
@@ -193,12 +215,18 @@ pub struct Counters {
     pub judge_tokens: u64,
     /// USD paid for them; 0 where no price is known.
     pub judge_usd: f64,
+    /// Seconds of asking live: from the right to ask to the last reply on the disk.
+    pub judge_seconds: f64,
+    /// Of these what the harness took itself, see [`crate::replies::JudgingSummary`]; 0 where it cannot be measured.
+    pub judge_own_seconds: f64,
     /// Rows through SAEs.
     pub sae_rows: u64,
     /// Batches of grid passes, or of answers.
     pub batches: u64,
     /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
     pub batch_block_passes: u64,
+    /// SAEs whose latents were read off passes over text.
+    pub saes_read: u64,
     /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
     pub denoising_steps: u64,
     /// Tokens whose cost was counted in clean grid passes.
@@ -235,6 +263,8 @@ pub struct Phases {
     pub head: f64,
     /// Costs and divergences from logits.
     pub costs: f64,
+    /// Windows of latents from activations.
+    pub windows: f64,
 }
 
 impl Phases {
@@ -250,6 +280,7 @@ impl Phases {
             (&mut self.suffix, other.suffix),
             (&mut self.head, other.head),
             (&mut self.costs, other.costs),
+            (&mut self.windows, other.windows),
         ];
         for (sum, value) in pairs {
             *sum += value;
@@ -271,9 +302,12 @@ impl Counters {
         self.judge_failed += other.judge_failed;
         self.judge_tokens += other.judge_tokens;
         self.judge_usd += other.judge_usd;
+        self.judge_seconds += other.judge_seconds;
+        self.judge_own_seconds += other.judge_own_seconds;
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
+        self.saes_read += other.saes_read;
         self.denoising_steps += other.denoising_steps;
         self.counted_tokens += other.counted_tokens;
         self.flops += other.flops;
@@ -469,6 +503,8 @@ mod tests {
                         max_usd: Some(0.5),
                     },
                     price: None,
+                    concurrency: 64,
+                    mode: JudgeMode::Batch,
                 },
             }),
             ToWorker::Run { cells: vec![cell] },

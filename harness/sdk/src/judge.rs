@@ -1,6 +1,6 @@
 use std::ops::ControlFlow;
 
-use abi_stable::std_types::{RResult, RSlice, RVec};
+use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec};
 use harness_abi::{self as abi, AbiResult, JudgeBox, JudgeTask, ReplySinkMut};
 
 use crate::{Error, Result, Value, bridge::Bridge};
@@ -55,6 +55,17 @@ pub struct JudgeIdentity {
     pub online: bool,
 }
 
+/// How far a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchProgress {
+    /// Nothing more will come, for whatever reason.
+    pub is_ended: bool,
+    /// Questions with an answer or an error, as far as the server says.
+    pub done: u64,
+    /// Questions in all.
+    pub total: u64,
+}
+
 /// Answers questions about texts.
 pub trait Judge: Send + 'static {
     /// A component of this name with its configuration.
@@ -102,6 +113,43 @@ pub trait Judge: Send + 'static {
         }
         Ok(())
     }
+
+    /// Hands questions over as one batch that is answered later, and returns the ticket to [`Judge::poll`] with. The ids of
+    /// the requests differ, and they carry messages and no payload. `tag` is the host's own name of the batch: keep it with the batch where the server can, so that
+    /// [`Judge::find`] finds it; the host asks only for batches it cannot find.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED` from a judge without batches, which is the default; `NETWORK` where the server may have taken the batch all
+    /// the same; anything else says that it has not.
+    fn submit(&mut self, requests: &[JudgeRequest], tag: &str) -> Result<String> {
+        let _ = (requests, tag);
+        Err(no_batches())
+    }
+
+    /// The ticket of the batch with this tag, where the server has one: the host may have ended before it could keep the
+    /// ticket, and must not pay for a second batch.
+    ///
+    /// # Errors
+    /// As [`Judge::submit`].
+    fn find(&mut self, tag: &str) -> Result<Option<String>> {
+        let _ = tag;
+        Err(no_batches())
+    }
+
+    /// How far a batch is, without waiting. Once it has ended, however it ended, `on_reply` gets one reply or error for each
+    /// of the requests, which are given as they were submitted; before that it gets nothing.
+    ///
+    /// # Errors
+    /// As [`Judge::submit`]; the batch stays as it is.
+    fn poll(
+        &mut self,
+        ticket: &str,
+        requests: &[JudgeRequest],
+        on_reply: &mut dyn FnMut(usize, Result<JudgeReply>) -> ControlFlow<()>,
+    ) -> Result<BatchProgress> {
+        let _ = (ticket, requests, on_reply);
+        Err(no_batches())
+    }
 }
 
 /// Replies, one for each request.
@@ -117,6 +165,10 @@ fn counted(
         requests.len(),
         replies.len()
     )))
+}
+
+fn no_batches() -> Error {
+    Error::unsupported("this judge has no batches").hint("ask it one question at a time")
 }
 
 /// Wraps an author's judge for the boundary.
@@ -167,6 +219,49 @@ impl<T: Judge> abi::Judge for Bridge<T> {
                 false => ControlFlow::Break(()),
             };
             judge.complete_each(&requests, usize::try_from(max_concurrency)?, &mut hand_over)
+        })
+    }
+
+    fn submit(
+        &mut self,
+        requests: RSlice<'_, abi::JudgeRequest>,
+        tag: RStr<'_>,
+    ) -> AbiResult<RString> {
+        self.with_mut("submit", |judge| {
+            let requests = requests.iter().map(request).collect::<Result<Vec<_>>>()?;
+            Ok(judge.submit(&requests, tag.as_str())?.into())
+        })
+    }
+
+    fn find(&mut self, tag: RStr<'_>) -> AbiResult<ROption<RString>> {
+        self.with_mut("find", |judge| {
+            let ticket = judge.find(tag.as_str())?;
+            Ok(ticket.map(RString::from).into())
+        })
+    }
+
+    fn poll(
+        &mut self,
+        ticket: RStr<'_>,
+        requests: RSlice<'_, abi::JudgeRequest>,
+        mut sink: ReplySinkMut<'_>,
+    ) -> AbiResult<abi::BatchProgress> {
+        self.with_mut("poll", |judge| {
+            let requests = requests.iter().map(request).collect::<Result<Vec<_>>>()?;
+            let mut hand_over = |index: usize, result| match sink.reply(index as u64, reply(result))
+            {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            };
+            let progress = judge.poll(ticket.as_str(), &requests, &mut hand_over)?;
+            Ok(abi::BatchProgress {
+                state: match progress.is_ended {
+                    true => abi::BatchState::ENDED,
+                    false => abi::BatchState::RUNNING,
+                },
+                done: progress.done,
+                total: progress.total,
+            })
         })
     }
 }
@@ -288,6 +383,16 @@ mod tests {
         let (result, seen) = ask(Value::Object(Default::default()), 4, 2);
         assert!(result.is_ok());
         assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
+    fn a_judge_without_batches_says_so() {
+        let mut judge = boxed::<Echo>("echo", &Value::Object(Default::default())).unwrap();
+        let RResult::RErr(error) = judge.submit(RSlice::from_slice(&[]), "tag".into()) else {
+            panic!("a batch of a judge that has none");
+        };
+        assert_eq!(error.code, abi::ErrorCode::UNSUPPORTED);
+        assert!(judge.find("tag".into()).is_err());
     }
 
     #[test]

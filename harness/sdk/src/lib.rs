@@ -57,7 +57,7 @@ pub use harness_abi::{
     ABI_VERSION, Attention, CacheMode, DType, Device, ErrorCode, JudgeTask, Objective, RemaskNeeds,
     SteerNeeds,
 };
-pub use judge::{Judge, JudgeIdentity, JudgeReply, JudgeRequest, Message};
+pub use judge::{BatchProgress, Judge, JudgeIdentity, JudgeReply, JudgeRequest, Message};
 pub use metric::{Inputs, Metric, MetricSpec, MetricValue};
 pub use model::{Forward, LoadRequest, ModelAdapter, ModelInfo};
 pub use remask::{Features, Remasker, Step};

@@ -1,5 +1,7 @@
 //! Budgets: what does not fit is not sent, what is there is kept, and a larger budget goes on.
 
+use std::process::Command;
+
 use super::{kept, paid, server::Act, server::Server, store};
 use crate::support::{harness, run, succeed};
 
@@ -66,18 +68,51 @@ fn a_cost_without_a_price_is_refused() {
     assert_eq!(server.n_asked(), 0);
 }
 
+/// The line of a dry run about the judge.
+fn judge_line(command: &mut Command) -> String {
+    let ran = succeed(command.arg("--dry-run"));
+    let is_line = |line: &&str| line.starts_with("judge ") && line.contains(" calls, ");
+    let line = ran.stdout.lines().find(is_line);
+    line.unwrap_or_else(|| panic!("no line about the judge in\n{}", ran.stdout))
+        .to_owned()
+}
+
 #[test]
 fn a_dry_run_says_calls_tokens_and_dollars() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("none");
     let server = Server::start(|_, _| Act::Answer);
-    let ran = succeed(paid(&out, &server).arg("--dry-run"));
-    let is_line = |line: &&str| line.starts_with("judge gpt-4o-mini: ");
-    let line = ran.stdout.lines().find(is_line);
-    let line = line.unwrap_or_else(|| panic!("no line about the judge in\n{}", ran.stdout));
-    for part in ["36 calls", "tokens", "about $0.00"] {
-        assert!(line.contains(part), "{part} is not in {line}");
+    let own = || {
+        let mut command = paid(&out, &server);
+        command.env_remove("OPENAI_BASE_URL");
+        command
+    };
+    let dollars = |line: &str| -> f64 {
+        let (_, rest) = line.split_once("about $").unwrap();
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let live = judge_line(&mut own());
+    for part in [
+        "judge gpt-4o-mini: ",
+        "36 calls",
+        "tokens",
+        "about $0.00",
+        "on the list of 20",
+    ] {
+        assert!(live.contains(part), "{part} is not in {live}");
     }
+    let batch = judge_line(own().args(["--judge-mode", "batch"]));
+    assert!(batch.contains("at half the price"), "{batch}");
+    assert!(
+        (dollars(&live) - 2.0 * dollars(&batch)).abs() <= 1.5e-4,
+        "{live}{batch}"
+    );
+    // The judge is the one that the plugin would ask.
+    let named = judge_line(own().env("HARNESS_JUDGE_MODEL", "gpt-4o"));
+    assert!(named.starts_with("judge gpt-4o: "), "{named}");
+    let elsewhere = judge_line(&mut paid(&out, &server));
+    assert!(elsewhere.contains(&server.judge()), "{elsewhere}");
+    assert!(elsewhere.contains("--price-in"), "{elsewhere}");
     let offline = succeed(crate::bench::small(&out).arg("--dry-run"));
     assert!(
         !offline.stdout.contains("tokens sent"),
@@ -85,6 +120,16 @@ fn a_dry_run_says_calls_tokens_and_dollars() {
         offline.stdout
     );
     assert_eq!(server.n_asked(), 0);
+}
+
+#[test]
+fn concurrency_out_of_bounds_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for wrong in ["0", "1025", "-1", "some"] {
+        let ran = run(crate::bench::small(dir.path()).args(["--judge-concurrency", wrong]));
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains("from 1 to 1024"), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -120,3 +120,152 @@ fn a_wrong_key_and_an_empty_account_end_the_run_at_once() {
         assert_no_key(&out, &[&ran.stdout, &ran.stderr]);
     }
 }
+
+/// What comes of one question that meets one fault.
+enum Fate {
+    /// It is answered at the second asking, no sooner than after these milliseconds.
+    Answered(u64),
+    /// It is a missing value of a finished cell, counted here, after so many askings.
+    Counted(&'static str, usize),
+    /// The run ends with code 30.
+    Ends,
+}
+
+/// Each fault alone, met by one question of an otherwise good server.
+#[test]
+fn every_fault_has_its_documented_end() {
+    use Fate::{Answered, Counted, Ends};
+    let status = |head, text: &str| Act::Status(head, text.to_owned());
+    let quota = r#"{"error": {"message": "no credit", "code": "insufficient_quota"}}"#;
+    let key = r#"{"error": {"message": "wrong key", "code": "invalid_api_key"}}"#;
+    let slow = "<html>slow down</html>";
+    let wrong = r#"{"score_without": "high", "score_after": 3}"#;
+    // Name, what the server does first, whether it goes on doing it, what follows.
+    let table = [
+        ("hang", Act::Hang, false, Answered(3000)),
+        (
+            "429, seconds",
+            status("429 Too Many Requests\r\nretry-after: 0.7", "{}"),
+            false,
+            Answered(700),
+        ),
+        (
+            "429, milliseconds",
+            status("429 Too Many Requests\r\nretry-after-ms: 450", "{}"),
+            false,
+            Answered(450),
+        ),
+        (
+            "429, HTML",
+            status("429 Too Many Requests", slow),
+            false,
+            Answered(0),
+        ),
+        (
+            "500",
+            status("500 Internal Server Error", "oops"),
+            false,
+            Answered(0),
+        ),
+        ("cut body", Act::Cut, false, Answered(0)),
+        ("closed connection", Act::Close, false, Answered(0)),
+        (
+            "no JSON at all",
+            status("200 OK", "<html>"),
+            false,
+            Answered(0),
+        ),
+        ("bad JSON once", Act::Content("no JSON"), false, Answered(0)),
+        (
+            "bad JSON always",
+            Act::Content("no JSON"),
+            true,
+            Counted("judge_unusable", 2),
+        ),
+        ("wrong schema once", Act::Content(wrong), false, Answered(0)),
+        (
+            "wrong schema always",
+            Act::Content(wrong),
+            true,
+            Counted("judge_unusable", 2),
+        ),
+        ("refusal", Act::Refuse, true, Counted("judge_refused", 1)),
+        (
+            "400",
+            status("400 Bad Request", "{}"),
+            true,
+            Counted("judge_failed", 1),
+        ),
+        (
+            "insufficient quota",
+            status("429 Too Many Requests", quota),
+            true,
+            Ends,
+        ),
+        ("401", status("401 Unauthorized", key), true, Ends),
+    ];
+    for (name, fault, is_lasting, fate) in table {
+        let dir = tempfile::tempdir().unwrap();
+        let out = store(dir.path());
+        // A pair of texts: all explanations have come before it.
+        const STRUCK: usize = 13;
+        let server = Server::start(move |number, before| match number {
+            STRUCK if before == 0 || is_lasting => fault.clone(),
+            _ => Act::Answer,
+        });
+        let ran = run(&mut paid(&out, &server));
+        let seen = server.seen();
+        let struck = server.asked_as(STRUCK);
+        let n_others = seen.values().filter(|seen| seen.answered == 1).count();
+        let n_kept = kept(&out.join("replies")).len();
+        assert!(
+            seen.values().all(|seen| seen.answered <= 1),
+            "{name}: {seen:?}"
+        );
+        assert_eq!(n_kept, n_others, "{name}: each answer is kept");
+        match fate {
+            Answered(milliseconds) => {
+                assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
+                assert_eq!((struck.asked, struck.answered), (2, 1), "{name}");
+                let waited = struck.at[1] - struck.at[0];
+                assert!(
+                    waited >= Duration::from_millis(milliseconds),
+                    "{name}: {waited:?}"
+                );
+                assert_eq!(n_others, seen.len(), "{name}");
+            }
+            Counted(counted, n_asked) => {
+                assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
+                assert_eq!((struck.asked, struck.answered), (n_asked, 0), "{name}");
+                assert_eq!(counter(&out, counted), 1, "{name}");
+                assert_eq!(n_others, seen.len() - 1, "{name}");
+            }
+            Ends => {
+                assert_eq!(ran.code, 30, "{name}: {}", ran.stderr);
+                assert_eq!((struck.asked, struck.answered), (1, 0), "{name}");
+                assert!(
+                    ran.stderr.contains("OPENAI_API_KEY"),
+                    "{name}: {}",
+                    ran.stderr
+                );
+            }
+        }
+        assert_no_key(&out, &[&ran.stdout, &ran.stderr]);
+    }
+}
+
+/// The judge stays between the cells of a worker, with its connections.
+#[test]
+fn no_more_questions_are_under_way_than_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = store(dir.path());
+    let server = Server::start(|_, _| Act::Slow(Duration::from_millis(5)));
+    succeed(paid(&out, &server).args(["--judge-concurrency", "1", "--workers", "1"]));
+    assert_eq!(server.n_most(), 1);
+    assert!(server.n_asked() > 20);
+    assert!(
+        server.n_connections() <= 2,
+        "{} connections",
+        server.n_connections()
+    );
+}

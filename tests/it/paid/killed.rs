@@ -34,9 +34,7 @@ fn a_killed_run_pays_again_for_what_was_on_the_wire_alone() {
         let title = fs::read(format!("/proc/{process}/cmdline")).unwrap();
         assert!(!String::from_utf8_lossy(&title).contains(CANARY));
     }
-    let pids = [child.id().to_string(), worker.to_string()];
-    succeed(Command::new("kill").arg("-KILL").args(&pids));
-    child.wait().unwrap();
+    kill(&mut child);
     // What the killed worker had sent still arrives at the server and is answered into nothing.
     thread::sleep(Duration::from_millis(600));
     let n_kept = kept(&replies).len();
@@ -106,7 +104,7 @@ fn two_runs_at_once_do_not_pay_twice() {
     assert!(server.seen().values().all(|seen| seen.asked == 1));
 }
 
-fn wait(child: &mut Child, is_so: impl Fn() -> bool) {
+pub fn wait(child: &mut Child, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(
@@ -117,6 +115,16 @@ fn wait(child: &mut Child, is_so: impl Fn() -> bool) {
         assert!(ended.is_none(), "the run ended with {ended:?}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Kills a run: host and worker.
+pub fn kill(child: &mut Child) {
+    let pids = [
+        child.id().to_string(),
+        only_child_of(child.id()).to_string(),
+    ];
+    succeed(Command::new("kill").arg("-KILL").args(&pids));
+    child.wait().unwrap();
 }
 
 /// The worker of a run.

@@ -29,7 +29,7 @@ const SDK_LIB: &str = "harness/sdk/src/lib.rs";
 const SDK_REMASK: &str = "harness/sdk/src/remask.rs";
 const SDK_JUDGE: &str = "harness/sdk/src/judge.rs";
 
-/// Interface 1.0: remaskers without `features`, judges without `complete_each`.
+/// Interface 1.0: remaskers without `features`, judges without `complete_each` and batches.
 const OLDER: &[Change] = &[
     Change {
         file: ABI_LIB,
@@ -39,13 +39,13 @@ const OLDER: &[Change] = &[
     },
     Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 1);",
+        from: "(u16, u16) = (1, 2);",
         to: "",
         put: "(u16, u16) = (1, 0);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.1.0\"",
+        from: "version = \"1.2.0\"",
         to: "\n",
         put: "version = \"1.0.0\"",
     },
@@ -99,9 +99,15 @@ const OLDER: &[Change] = &[
     },
     Change {
         file: ABI_LIB,
-        from: "    ReplySink, ReplySink_TO, ReplySinkMut,\n",
-        to: "};",
+        from: "BatchProgress, BatchState, ",
+        to: "Judge, Judge_TO",
         put: "",
+    },
+    Change {
+        file: ABI_LIB,
+        from: ", ReplySink, ReplySink_TO, ReplySinkMut,\n",
+        to: "};",
+        put: ",\n",
     },
     Change {
         file: ABI_JUDGE,
@@ -114,6 +120,12 @@ const OLDER: &[Change] = &[
         from: "\n    /// As `complete`, but each reply",
         to: "}\n\n/// Owned judge.",
         put: "",
+    },
+    Change {
+        file: SDK_LIB,
+        from: "BatchProgress, Judge, ",
+        to: "JudgeIdentity",
+        put: "Judge, ",
     },
     Change {
         file: SDK_JUDGE,
@@ -130,6 +142,58 @@ const OLDER: &[Change] = &[
     Change {
         file: SDK_JUDGE,
         from: "\n    fn complete_each(\n        &mut self,\n        requests: RSlice",
+        to: "}\n\nfn request(raw",
+        put: "",
+    },
+];
+
+/// Interface 1.1: judges without batches.
+const WITHOUT_BATCHES: &[Change] = &[
+    Change {
+        file: ABI_LIB,
+        from: "BatchProgress, BatchState, ",
+        to: "Judge, Judge_TO",
+        put: "",
+    },
+    Change {
+        file: ABI_LIB,
+        from: "(u16, u16) = (1, 2);",
+        to: "",
+        put: "(u16, u16) = (1, 1);\n",
+    },
+    Change {
+        file: ABI_CRATE,
+        from: "version = \"1.2.0\"",
+        to: "\n",
+        put: "version = \"1.1.0\"",
+    },
+    Change {
+        file: ABI_JUDGE,
+        from: "/// Whether a batch is still worked on",
+        to: "/// Answers questions about texts.",
+        put: "",
+    },
+    Change {
+        file: ABI_JUDGE,
+        from: "\n    /// Hands questions over as one batch",
+        to: "}\n\n/// Owned judge.",
+        put: "",
+    },
+    Change {
+        file: SDK_LIB,
+        from: "BatchProgress, Judge, ",
+        to: "JudgeIdentity",
+        put: "Judge, ",
+    },
+    Change {
+        file: SDK_JUDGE,
+        from: "\n    /// Hands questions over as one batch",
+        to: "}\n\n/// Replies, one for each request.",
+        put: "",
+    },
+    Change {
+        file: SDK_JUDGE,
+        from: "\n    fn submit(\n        &mut self,\n        requests: RSlice",
         to: "}\n\nfn request(raw",
         put: "",
     },
@@ -157,15 +221,15 @@ const NEWER: &[Change] = &[
     },
     Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 1);",
+        from: "(u16, u16) = (1, 2);",
         to: "",
-        put: "(u16, u16) = (1, 2);\n",
+        put: "(u16, u16) = (1, 3);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.1.0\"",
+        from: "version = \"1.2.0\"",
         to: "\n",
-        put: "version = \"1.2.0\"",
+        put: "version = \"1.3.0\"",
     },
 ];
 
@@ -173,13 +237,13 @@ const NEWER: &[Change] = &[
 const MAJOR: &[Change] = &[
     Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 1);",
+        from: "(u16, u16) = (1, 2);",
         to: "",
         put: "(u16, u16) = (2, 0);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.1.0\"",
+        from: "version = \"1.2.0\"",
         to: "\n",
         put: "version = \"2.0.0\"",
     },
@@ -340,15 +404,16 @@ fn list(
 }
 
 /// Kinds whose own trait has grown since, and one where it has not. [`list`] runs their checks, which call `features` of
-/// every remasker and `complete_each` of every offline judge.
+/// every remasker, and `complete_each`, `find` and `submit` of every offline judge.
 #[test]
 fn an_older_plugin_loads() {
-    for (name, source) in [
-        ("older_interface", METRIC),
-        ("older_remasker", REMASKER),
-        ("older_judge", JUDGE),
+    for (name, source, changes, patch, abi) in [
+        ("older_interface", METRIC, OLDER, 1, "1.0"),
+        ("older_remasker", REMASKER, OLDER, 1, "1.0"),
+        ("older_judge", JUDGE, OLDER, 1, "1.0"),
+        ("judge_without_batches", JUDGE, WITHOUT_BATCHES, 5, "1.1"),
     ] {
-        let ran = list(name, source, OLDER, 1, "1.0");
+        let ran = list(name, source, changes, patch, abi);
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(ran.out.contains(name), "{}", ran.out);
     }
@@ -361,7 +426,7 @@ fn a_newer_compatible_plugin_loads() {
         ("newer_remasker", REMASKER),
         ("newer_judge", JUDGE),
     ] {
-        let ran = list(name, source, NEWER, 2, "1.2");
+        let ran = list(name, source, NEWER, 2, "1.3");
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(ran.out.contains(name), "{}", ran.out);
     }
@@ -381,7 +446,7 @@ fn a_plugin_of_another_major_version_is_refused() {
 
 #[test]
 fn a_changed_layout_under_the_same_version_is_refused() {
-    let ran = list("changed_interface", METRIC, CHANGED, 4, "1.1");
+    let ran = list("changed_interface", METRIC, CHANGED, 4, "1.2");
     assert_eq!(ran.code, 21, "{ran:?}");
     assert!(ran.err.contains("interface differs"), "{}", ran.err);
 }

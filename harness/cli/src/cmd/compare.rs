@@ -4,16 +4,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 use harness_plan::{
-    compare::{CompareOptions, CsvTable, compare, report_markdown, report_text},
+    bench::Catalogue,
+    compare::{
+        CompareError, CompareOptions, CsvTable, PaperNames, compare, report_markdown, report_text,
+    },
     exit,
 };
 
-use crate::{failure::Failure, output};
+use crate::{failure::Failure, output, root::Root};
 
 /// Compare two tables of results; exit code 10 when they differ.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  harness compare results/golden/table2.csv results/runs/table2/table2.csv --rtol 1e-6"
+    after_help = "Examples:\n  harness compare results/golden/table2.csv results/runs/table2/table2.csv --rtol 1e-6\n  \
+        harness compare results/runs/autointerp/autointerp.csv results/paper/official_repo_autointerp.csv \\\n      \
+        --paper autointerp --columns autointerp_score=autointerp_score_mean --common --atol 0.05"
 )]
 pub struct CompareArgs {
     /// The first CSV file
@@ -32,6 +37,15 @@ pub struct CompareArgs {
     /// Columns that are not compared, such as times
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     ignore: Vec<String>,
+    /// The second file names models and SAE sets as the paper does: those of this bench are translated
+    #[arg(long, value_name = "BENCH")]
+    paper: Option<String>,
+    /// Columns that the second file names otherwise
+    #[arg(long, value_name = "FIRST=SECOND,…", value_delimiter = ',', value_parser = renamed)]
+    columns: Vec<(String, String)>,
+    /// Compare the columns and rows that are in both files; what is left out is told
+    #[arg(long)]
+    common: bool,
     /// Report as Markdown
     #[arg(long)]
     md: bool,
@@ -44,6 +58,14 @@ fn tolerance(text: &str) -> Result<f64, String> {
     }
 }
 
+fn renamed(text: &str) -> Result<(String, String), String> {
+    let pair = text
+        .split_once('=')
+        .filter(|(a, b)| !a.is_empty() && !b.is_empty());
+    let (ours, theirs) = pair.ok_or("must be FIRST=SECOND")?;
+    Ok((ours.to_owned(), theirs.to_owned()))
+}
+
 pub fn run(args: &CompareArgs) -> Result<u8, Failure> {
     let read = |path: &PathBuf| {
         CsvTable::read(path).map_err(|error| Failure::new(error.exit_code(), error.to_string()))
@@ -54,8 +76,36 @@ pub fn run(args: &CompareArgs) -> Result<u8, Failure> {
         key: args.key.clone(),
         ignore: args.ignore.clone(),
     };
-    let comparison = compare(&read(&args.left)?, &read(&args.right)?, &options)
-        .map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
+    let failure = |error: CompareError| Failure::new(error.exit_code(), error.to_string());
+    let (mut left, mut right) = (read(&args.left)?, read(&args.right)?);
+    for (ours, theirs) in &args.columns {
+        left.rename(ours, theirs).map_err(failure)?;
+    }
+    if let Some(bench) = &args.paper {
+        let spec = Catalogue::open(&Root::find()?.tables())?.load(bench)?;
+        left.use_names(&PaperNames::of(&spec)).map_err(failure)?;
+    }
+    if args.common {
+        let dropped = [left.keep_columns_of(&right), right.keep_columns_of(&left)].concat();
+        if !dropped.is_empty() {
+            output::talk(&format!(
+                "columns of one file alone: {}",
+                dropped.join(", ")
+            ));
+        }
+    }
+    let mut comparison = compare(&left, &right, &options).map_err(failure)?;
+    if args.common {
+        let n = comparison.keep_common_rows();
+        if comparison.rows == 0 {
+            let message = "the files have no row in common".to_owned();
+            let hint = format!("rows are named by {}", comparison.key.join(", "));
+            return Err(Failure::new(exit::NOTHING, message).hint(hint));
+        }
+        if n > 0 {
+            output::talk(&format!("rows of one file alone: {n}"));
+        }
+    }
     output::result(&if args.md {
         report_markdown(&comparison)
     } else {

@@ -19,6 +19,10 @@ pub(super) const TESTS: &[Named] = &[
         "each",
         "answers handed over one by one are those given together, and none comes after a stop",
     ),
+    (
+        "batch",
+        "without batches it says so, and with them an unknown tag finds none",
+    ),
     ("isolated", "a question that fails does not fail the others"),
     ("deterministic", "an offline judge answers the same twice"),
     ("answers", "answers have the form their task asks for"),
@@ -38,6 +42,7 @@ pub(super) fn run(test: &str, subject: &Subject<'_>) -> Checked {
     match test {
         "order" => order(&mut judge),
         "each" => each(&mut judge),
+        "batch" => batch(&mut judge),
         "isolated" => isolated(&mut judge),
         "deterministic" => deterministic(&mut judge),
         "answers" => answers(&mut judge),
@@ -142,6 +147,25 @@ fn each(judge: &mut Judge) -> Checked {
     ensure(n == 1, || {
         format!("{n} answers were handed over when the first should end it")
     })
+}
+
+fn batch(judge: &mut Judge) -> Checked {
+    match judge.find("a tag that nobody has given") {
+        Ok(None) => Ok(()),
+        Ok(Some(ticket)) => Err(Ended::failed(format!(
+            "a tag that nobody has given finds `{ticket}`"
+        ))),
+        Err(failure) if failure.code == ErrorCode::UNSUPPORTED => {
+            match judge.submit(&[pair("a")], "tag") {
+                Err(failure) if failure.code == ErrorCode::UNSUPPORTED => Ok(()),
+                Err(other) => Err(other.into()),
+                Ok(_) => Err(Ended::failed(
+                    "it takes batches and cannot find them: what is lost would be paid for twice",
+                )),
+            }
+        }
+        Err(other) => Err(other.into()),
+    }
 }
 
 fn isolated(judge: &mut Judge) -> Checked {

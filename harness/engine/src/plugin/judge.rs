@@ -6,7 +6,8 @@ use abi_stable::{
     std_types::{RSlice, RVec},
 };
 use harness_abi::{
-    AbiResult, JudgeBox, JudgeReply, JudgeRequest, JudgeTask, Message, ReplySink, ReplySinkMut,
+    AbiResult, BatchState, JudgeBox, JudgeReply, JudgeRequest, JudgeTask, Message, ReplySink,
+    ReplySinkMut,
 };
 
 use super::{PluginFailure, failure::Origin};
@@ -57,6 +58,17 @@ pub struct Answer {
     pub tokens_in: u64,
     /// Tokens paid for.
     pub tokens_out: u64,
+}
+
+/// How far a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchProgress {
+    /// Whether every question has its answer or failure.
+    pub is_ended: bool,
+    /// Questions done, as far as the server says.
+    pub done: u64,
+    /// Questions in all.
+    pub total: u64,
 }
 
 /// A judge.
@@ -127,48 +139,129 @@ impl Judge {
     ) -> Result<(), PluginFailure> {
         let requests = requests(questions);
         let concurrency = u32::try_from(max_concurrency).unwrap_or(u32::MAX);
-        let mut desk = Desk {
-            origin: &self.origin,
-            questions,
-            is_answered: vec![false; questions.len()],
-            broken: None,
-            is_stopped: false,
-            on_answer,
-        };
+        let mut desk = Desk::new(&self.origin, EACH, questions, on_answer);
         let sink = ReplySinkMut::from_ptr(RMut::new(&mut desk), TD_Opaque);
         let returned = self
             .inner
             .complete_each(RSlice::from_slice(&requests), concurrency, sink);
-        let Desk {
-            broken,
-            is_stopped,
-            is_answered,
-            ..
-        } = desk;
-        if let Some(broken) = broken {
-            return Err(broken);
+        desk.end(returned)?.all_answered()
+    }
+
+    /// Submits questions with different ids as a batch that the server knows by `tag`; returns its ticket.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED` from a judge without batches; what keeps the batch from being taken.
+    pub fn submit(&mut self, questions: &[Question], tag: &str) -> Result<String, PluginFailure> {
+        let requests = requests(questions);
+        let returned = (self.inner).submit(RSlice::from_slice(&requests), tag.into());
+        let ticket: String = self.origin.check("submit", returned)?.into();
+        match ticket.trim().is_empty() || ticket.contains(char::is_whitespace) {
+            true => Err(self
+                .origin
+                .broken("submit", format!("`{ticket}` is no ticket"))),
+            false => Ok(ticket),
         }
-        self.origin.check(EACH, returned)?;
-        match is_answered.iter().position(|is| !is) {
-            Some(i) if !is_stopped => {
-                let message = format!("question `{}` got no answer", questions[i].id);
-                Err(self.origin.broken(EACH, message))
-            }
-            _ => Ok(()),
+    }
+
+    /// The ticket of the batch that the server knows by `tag`.
+    ///
+    /// # Errors
+    /// As [`Judge::submit`].
+    pub fn find(&mut self, tag: &str) -> Result<Option<String>, PluginFailure> {
+        let found = self.origin.check("find", self.inner.find(tag.into()))?;
+        Ok(found.into_option().map(String::from))
+    }
+
+    /// How far a batch is; once it has ended, `on_answer` gets one answer or failure for each of its questions.
+    ///
+    /// # Errors
+    /// As [`Judge::ask_each`]; an answer to a batch that has not ended.
+    pub fn poll(
+        &mut self,
+        ticket: &str,
+        questions: &[Question],
+        on_answer: &mut dyn FnMut(usize, Result<Answer, PluginFailure>) -> ControlFlow<()>,
+    ) -> Result<BatchProgress, PluginFailure> {
+        let requests = requests(questions);
+        let mut desk = Desk::new(&self.origin, POLL, questions, on_answer);
+        let sink = ReplySinkMut::from_ptr(RMut::new(&mut desk), TD_Opaque);
+        let returned = (self.inner).poll(ticket.into(), RSlice::from_slice(&requests), sink);
+        let mut progress = None;
+        let returned = returned.map(|said| progress = Some(said));
+        let desk = desk.end(returned)?;
+        let is_ended = progress.is_some_and(|said| said.state == BatchState::ENDED);
+        match is_ended {
+            true => desk.all_answered()?,
+            false => desk.none_answered()?,
         }
+        Ok(BatchProgress {
+            is_ended,
+            done: progress.map_or(0, |said| said.done),
+            total: progress.map_or(0, |said| said.total),
+        })
     }
 }
 
 const EACH: &str = "complete_each";
+const POLL: &str = "poll";
 
 /// Where a judge puts its answers, one by one.
 struct Desk<'a> {
     origin: &'a Origin,
+    method: &'static str,
     questions: &'a [Question],
     is_answered: Vec<bool>,
     broken: Option<PluginFailure>,
     is_stopped: bool,
     on_answer: &'a mut dyn FnMut(usize, Result<Answer, PluginFailure>) -> ControlFlow<()>,
+}
+
+impl<'a> Desk<'a> {
+    fn new(
+        origin: &'a Origin,
+        method: &'static str,
+        questions: &'a [Question],
+        on_answer: &'a mut dyn FnMut(usize, Result<Answer, PluginFailure>) -> ControlFlow<()>,
+    ) -> Self {
+        Self {
+            origin,
+            method,
+            questions,
+            is_answered: vec![false; questions.len()],
+            broken: None,
+            is_stopped: false,
+            on_answer,
+        }
+    }
+
+    /// What the plugin broke goes before what it returned.
+    fn end(mut self, returned: AbiResult<()>) -> Result<Self, PluginFailure> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
+        self.origin.check(self.method, returned)?;
+        Ok(self)
+    }
+
+    fn all_answered(&self) -> Result<(), PluginFailure> {
+        match self.is_answered.iter().position(|is| !is) {
+            Some(i) if !self.is_stopped => {
+                let message = format!("question `{}` got no answer", self.questions[i].id);
+                Err(self.origin.broken(self.method, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn none_answered(&self) -> Result<(), PluginFailure> {
+        match self.is_answered.contains(&true) {
+            true => {
+                let message = "answers of a batch that has not ended".to_owned();
+                Err(self.origin.broken(self.method, message))
+            }
+            false => Ok(()),
+        }
+    }
 }
 
 impl ReplySink for Desk<'_> {
@@ -180,14 +273,14 @@ impl ReplySink for Desk<'_> {
         let taken = match (self.questions.get(at), self.is_answered.get_mut(at)) {
             (Some(question), Some(is_answered)) if !*is_answered => {
                 *is_answered = true;
-                answer(self.origin, EACH, question, reply)
+                answer(self.origin, self.method, question, reply)
             }
             _ => {
                 let message = format!(
                     "an answer to question number {index} of {}, which is not there or has one",
                     self.questions.len()
                 );
-                Err(self.origin.broken(EACH, message))
+                Err(self.origin.broken(self.method, message))
             }
         };
         match taken {

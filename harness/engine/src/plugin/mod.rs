@@ -18,7 +18,7 @@ mod tensors;
 
 pub use failure::PluginFailure;
 pub use harness_abi::{CacheMode, ErrorCode, JudgeTask, RemaskNeeds, SteerNeeds};
-pub use judge::{Answer, Judge, JudgeIdentity, Prompt, Question};
+pub use judge::{Answer, BatchProgress, Judge, JudgeIdentity, Prompt, Question};
 pub use metric::{Metric, MetricSpec, MetricValue};
 pub use model::{Attention, LoadOptions, Model, ModelInfo, Objective, Pass};
 

@@ -1,10 +1,12 @@
-//! Stage `explain`: the judge says what each selected feature stands for.
+//! Stage `explain`: the judge says what each selected feature, or each latent with windows, stands for.
 
 use std::collections::BTreeMap;
 
 use harness_abi::ErrorCode;
 use harness_plan::{
-    outputs::{ExplainOutput, Explanation, FeaturesOutput, Outcome},
+    outputs::{
+        Context, ExplainOutput, Explanation, FeaturesOutput, LatentState, Outcome, WindowsOutput,
+    },
     stages::{ExplainParams, GivenExplanation},
 };
 use serde::Deserialize;
@@ -18,12 +20,31 @@ struct Explained {
     explanation: String,
 }
 
+/// What is explained: the features a steering bench has chosen, or the latents whose windows were found.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Explainable {
+    Features(FeaturesOutput),
+    Windows(WindowsOutput),
+}
+
+/// One latent with what it is explained by.
+struct Subject {
+    latent: u32,
+    /// Strongest first.
+    contexts: Vec<Context>,
+    /// Activation above which a token is marked.
+    threshold: f64,
+    /// Why there is nothing to ask.
+    not_asked: Option<&'static str>,
+}
+
 impl Session {
-    /// Explains the selected features.
+    /// Explains features or latents.
     pub(super) fn explain(
         &mut self,
         params: &ExplainParams,
-        features: &FeaturesOutput,
+        explained: &Explainable,
         progress: Progress<'_>,
     ) -> Result<ExplainOutput, CellError> {
         let judge = match params {
@@ -34,24 +55,35 @@ impl Session {
             } => return Ok(given(explanations, judge)),
         };
         let mut judge = self.respondent(judge)?;
-        let background = background(features);
-        let questions: Vec<Question> = features
-            .features
+        let subjects = subjects(explained);
+        let background = background(&subjects);
+        let questions: Vec<Question> = subjects
             .iter()
-            .map(|feature| prompts::explain(feature, &background))
+            .filter(|subject| subject.not_asked.is_none())
+            .map(|subject| {
+                let Subject {
+                    latent,
+                    contexts,
+                    threshold,
+                    ..
+                } = subject;
+                prompts::explain(*latent, contexts, *threshold, &background)
+            })
             .collect();
-        let answers = self.ask(&mut judge, &questions, progress)?;
-        let explanations = features
-            .features
+        let mut answers = self.ask(&mut judge, &questions, progress)?.into_iter();
+        let explanations = subjects
             .iter()
-            .zip(answers)
-            .map(|(feature, answer)| {
-                let (explanation, outcome, error) = match read(answer) {
+            .map(|subject| {
+                let said = match subject.not_asked {
+                    Some(why) => Err((Outcome::NotAsked, why.to_owned())),
+                    None => next_of(&mut answers).and_then(read),
+                };
+                let (explanation, outcome, error) = match said {
                     Ok(text) => (Some(text), Outcome::Answered, None),
                     Err((outcome, error)) => (None, outcome, Some(error)),
                 };
                 Explanation {
-                    latent: feature.latent,
+                    latent: subject.latent,
                     explanation,
                     outcome,
                     error,
@@ -62,6 +94,54 @@ impl Session {
             explanations,
             judge: judge.identity.model,
         })
+    }
+}
+
+fn subjects(explained: &Explainable) -> Vec<Subject> {
+    match explained {
+        Explainable::Features(features) => (features.features.iter())
+            .map(|feature| Subject {
+                latent: feature.latent,
+                contexts: feature.contexts.clone(),
+                threshold: 0.01 * feature.max_act,
+                not_asked: feature
+                    .contexts
+                    .is_empty()
+                    .then_some("the latent is active nowhere in the text"),
+            })
+            .collect(),
+        Explainable::Windows(windows) => (windows.latents.iter())
+            .map(|latent| Subject {
+                latent: latent.latent,
+                contexts: (latent.shown.iter())
+                    .map(|window| Context {
+                        tokens: window.tokens.clone(),
+                        acts: window.acts.iter().map(|act| f64::from(*act)).collect(),
+                    })
+                    .collect(),
+                threshold: f64::from(latent.threshold),
+                not_asked: without_windows(latent.state),
+            })
+            .collect(),
+    }
+}
+
+/// Why a latent has no windows; `None` when it has.
+pub(super) fn without_windows(state: LatentState) -> Option<&'static str> {
+    match state {
+        LatentState::Alive => None,
+        LatentState::Dead => Some("the latent is dead"),
+        LatentState::FewWindows => Some("the latent has too few windows"),
+    }
+}
+
+/// The next answer of those that were asked for, or what became of its question and why.
+pub(super) fn next_of(
+    answers: &mut impl Iterator<Item = Result<Answer, PluginFailure>>,
+) -> Result<Answer, (Outcome, String)> {
+    match answers.next() {
+        Some(answer) => answer.map_err(|failure| (outcome_of(&failure), failure.to_string())),
+        None => Err((Outcome::Failed, "the question got no answer".to_owned())),
     }
 }
 
@@ -82,8 +162,7 @@ fn given(explanations: &[GivenExplanation], judge: &str) -> ExplainOutput {
 }
 
 /// The explanation in an answer, or what became of the question and why.
-fn read(answer: Result<Answer, PluginFailure>) -> Result<String, (Outcome, String)> {
-    let answer = answer.map_err(|failure| (outcome_of(&failure), failure.to_string()))?;
+fn read(answer: Answer) -> Result<String, (Outcome, String)> {
     let explained = parse_answer::<Explained>(&answer.text);
     let text = explained
         .map_err(|error| (Outcome::Unparsed, error))?
@@ -104,13 +183,9 @@ pub(super) fn outcome_of(failure: &PluginFailure) -> Outcome {
 }
 
 /// Words of all contexts, in lower case, with their counts.
-fn background(features: &FeaturesOutput) -> BTreeMap<String, u64> {
+fn background(subjects: &[Subject]) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
-    for context in features
-        .features
-        .iter()
-        .flat_map(|feature| &feature.contexts)
-    {
+    for context in subjects.iter().flat_map(|subject| &subject.contexts) {
         let text = context.tokens.concat().to_lowercase();
         for word in text
             .split(|c: char| !c.is_alphanumeric())

@@ -70,6 +70,7 @@ impl Session {
             (loaded.info.clone(), Rc::clone(&loaded.codec))
         };
         let sae = self.sae(&params.sae, info.d_model)?;
+        check_listed(&params.choice, sae.info().d_sae)?;
         let mut pass = Activity::new(sae.info().d_sae, &codec);
 
         if let Some(kept) = self.kept.take_if(|kept| kept.key == key) {
@@ -162,6 +163,20 @@ impl Session {
     }
 }
 
+/// Listed latents are those of the SAE.
+fn check_listed(choice: &FeatureChoice, d_sae: usize) -> Result<(), CellError> {
+    let FeatureChoice::Listed { latents } = choice else {
+        return Ok(());
+    };
+    match latents.iter().find(|latent| **latent as usize >= d_sae) {
+        Some(out) => Err(CellError::Config(format!(
+            "latent {out} out of range: the SAE has {d_sae} latents, 0 to {}",
+            d_sae - 1
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Activity of every latent over a pass.
 struct Activity<'a> {
     codec: &'a TextCodec,
@@ -240,10 +255,27 @@ impl<'a> Activity<'a> {
     }
 
     fn finish(&self, rows: &[TokenRow], params: &FeaturesParams) -> FeaturesOutput {
-        let n = match &params.choice {
-            FeatureChoice::Coherent { n } => *n as usize,
-            FeatureChoice::Listed { .. } => 0,
+        let features = match &params.choice {
+            FeatureChoice::Coherent { n } => self.coherent(rows, *n as usize),
+            FeatureChoice::Listed { latents } => latents
+                .iter()
+                .map(|latent| self.feature(*latent as usize, rows))
+                .collect(),
         };
+        FeaturesOutput {
+            features,
+            tokens: self.tokens,
+            documents: rows.iter().map(|row| row.documents).sum(),
+            n_dead: self
+                .latents
+                .iter()
+                .filter(|activity| activity.n_active == 0)
+                .count() as u64,
+        }
+    }
+
+    /// The `n` most coherent, best first.
+    fn coherent(&self, rows: &[TokenRow], n: usize) -> Vec<Feature> {
         let rarity = Rarity::of(rows, self.codec);
         let mut ranked: Vec<(f64, usize)> = self
             .latents
@@ -257,21 +289,11 @@ impl<'a> Activity<'a> {
             })
             .collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let features = ranked
+        ranked
             .iter()
             .take(n)
             .map(|&(_, latent)| self.feature(latent, rows))
-            .collect();
-        FeaturesOutput {
-            features,
-            tokens: self.tokens,
-            documents: rows.iter().map(|row| row.documents).sum(),
-            n_dead: self
-                .latents
-                .iter()
-                .filter(|activity| activity.n_active == 0)
-                .count() as u64,
-        }
+            .collect()
     }
 
     fn density(&self, activity: &LatentActivity) -> f64 {

@@ -21,8 +21,9 @@ use tch::{Kind, Tensor};
 
 use super::{
     CellError, assets, memory,
-    session::{Progress, Session, json},
+    session::{Progress, Session},
     shard::{FileRows, GridBatch, GridRow, GridRows, RolloutRows, ShardCounts},
+    together::CellResult,
 };
 use crate::{
     eval::{
@@ -36,8 +37,6 @@ use crate::{
 const BATCH_ROWS: u64 = 8;
 /// Seconds the matrix-product peak is measured for, once a worker.
 const PEAK_SECONDS: f64 = 0.5;
-
-type CellResult = Result<(Value, Counters), CellError>;
 
 /// One cell of the group with its SAE.
 struct Member {
@@ -53,60 +52,16 @@ impl Session {
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
     ) -> Vec<CellResult> {
-        let started = Instant::now();
-        let mut results: Vec<Option<CellResult>> = cells.iter().map(|_| None).collect();
-        let mut members = Vec::new();
-        let mut places = Vec::new();
         let wanted: Vec<String> = cells
             .iter()
             .filter_map(|(cell, _)| cell.params::<FidelityParams>().ok())
             .map(|params| params.sae.hash)
             .collect();
         self.keep_saes(&wanted);
-        for (i, (cell, _)) in cells.iter().enumerate() {
-            match self.member(cell) {
-                Ok(member) => {
-                    members.push(member);
-                    places.push(i);
-                }
-                Err(error) => results[i] = Some(Err(error)),
-            }
-        }
-        if !members.is_empty() {
-            let load = started.elapsed().as_secs_f64();
-            let rollouts = cells[places[0]].1.first();
-            match self.grid(&members, rollouts, progress) {
-                Ok((outputs, mut counters)) => {
-                    counters.phases.load += load;
-                    counters.seconds = started.elapsed().as_secs_f64();
-                    for (n, (place, output)) in places.iter().zip(outputs).enumerate() {
-                        // What is shared is counted once, with the first cell.
-                        let counters = if n == 0 {
-                            counters
-                        } else {
-                            Counters::default()
-                        };
-                        results[*place] = Some(json(&output).map(|value| (value, counters)));
-                    }
-                }
-                Err(error) => {
-                    let shared = error.failure(None);
-                    for place in places {
-                        results[place] = Some(Err(CellError::Together(shared.clone())));
-                    }
-                }
-            }
-        }
-        results
-            .into_iter()
-            .map(|result| {
-                result.unwrap_or_else(|| {
-                    Err(CellError::Invalid(
-                        "a cell of the group was left out".to_owned(),
-                    ))
-                })
-            })
-            .collect()
+        let prepare = |session: &mut Session, cell: &Cell| session.member(cell);
+        self.together(cells, prepare, |session, members, inputs| {
+            session.grid(members, inputs.first(), progress)
+        })
     }
 
     fn member(&mut self, cell: &Cell) -> Result<Member, CellError> {

@@ -11,11 +11,11 @@ mod explain;
 mod features;
 mod fidelity;
 mod generate;
-
+mod interpret;
 mod judge;
 mod memory;
 mod perplexity;
-
+mod predict;
 mod prompts;
 mod questions;
 mod rollout;
@@ -24,6 +24,7 @@ mod serve;
 
 mod session;
 mod shard;
+mod together;
 mod windows;
 
 pub use error::CellError;

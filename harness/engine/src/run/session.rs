@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{
     CellError,
+    asking::Judges,
     assets::{Assets, LoadedModel, Role},
     features::KeptResiduals,
     score::Scored,
@@ -19,13 +20,14 @@ use crate::plugin::{LoadOptions, Registry, Sae};
 /// Told how far a cell is: done, total, unit. An error stops the cell.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64, &str) -> Result<(), CellError>;
 
-/// What stays between cells: plugins, the models and the SAE in use.
+/// What stays between cells: plugins, the models and the SAE in use, judges.
 pub struct Session {
     pub(super) registry: Registry,
     pub(super) init: Init,
     pub(super) options: LoadOptions,
     assets: Assets,
     pub(super) kept: Option<KeptResiduals>,
+    pub(super) judges: Judges,
     pub(super) counters: Counters,
     /// Measured matrix-product peak, FLOP/s.
     pub(super) peak: Option<f64>,
@@ -48,6 +50,7 @@ impl Session {
             options,
             assets: Assets::default(),
             kept: None,
+            judges: Judges::default(),
             counters: Counters::default(),
             peak: None,
         })
@@ -65,10 +68,13 @@ impl Session {
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
     ) -> Vec<Result<(Value, Counters), CellError>> {
-        let is_grid = |cell: &Cell| cell.stage == Stage::Fidelity.name();
-        if cells.iter().all(|(cell, _)| is_grid(cell)) {
-            let _no_grad = tch::no_grad_guard();
+        let _no_grad = tch::no_grad_guard();
+        let all_are = |stage: Stage| cells.iter().all(|(cell, _)| cell.stage == stage.name());
+        if all_are(Stage::Fidelity) {
             return self.fidelity(cells, progress);
+        }
+        if all_are(Stage::Windows) {
+            return self.windows(cells, progress);
         }
         cells
             .iter()
@@ -126,7 +132,10 @@ impl Session {
             Stage::Fidelity | Stage::Windows => Err(CellError::Invalid(format!(
                 "{stage} cells are run together, by themselves"
             ))),
-            Stage::Predict => Err(CellError::Invalid("not built".to_owned())),
+            Stage::Predict => {
+                let (windows, explained) = (inputs.get(0)?, inputs.get(1)?);
+                json(&self.predict(&cell.params()?, &windows, &explained, progress)?)
+            }
         }?;
         let work = self.assets.work();
         let mut counters = self.counters;

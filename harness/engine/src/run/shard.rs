@@ -10,7 +10,7 @@ use harness_plan::{
 
 use super::CellError;
 use crate::{
-    data::{DataOptions, Documents, PackPolicy, Packer, TokenRow},
+    data::{DataOptions, Documents, LabelledDocuments, PackPolicy, Packer, TokenRow},
     eval::Batch,
     text::TextCodec,
 };
@@ -47,7 +47,7 @@ pub(super) trait GridRows {
 
 /// Rows of a shard of files.
 pub(super) struct FileRows<'a> {
-    packer: Packer<'a, Documents>,
+    packer: Packer<'a, LabelledDocuments>,
     shard: &'a ShardRef,
     /// Tokens of the stream before the next row.
     before: u64,
@@ -60,6 +60,22 @@ impl<'a> FileRows<'a> {
         codec: &'a TextCodec,
         shard: &'a ShardRef,
     ) -> Result<Self, CellError> {
+        Self::labelled(files, codec, shard, None)
+    }
+
+    /// As [`FileRows::open`], with the labels of each row's document at a JSON pointer.
+    pub(super) fn labelled(
+        files: &[PathBuf],
+        codec: &'a TextCodec,
+        shard: &'a ShardRef,
+        label_field: Option<&str>,
+    ) -> Result<Self, CellError> {
+        if label_field.is_some() && shard.documents == DocumentPolicy::Pack {
+            return Err(CellError::Config(
+                "labels belong to documents, and packed rows hold several; read one document a row with --set documents=truncate"
+                    .to_owned(),
+            ));
+        }
         let options = DataOptions {
             field: shard.text_field.clone(),
             ..DataOptions::default()
@@ -68,7 +84,7 @@ impl<'a> FileRows<'a> {
             DocumentPolicy::Truncate => PackPolicy::Truncate,
             DocumentPolicy::Pack => PackPolicy::Pack,
         };
-        let documents = Documents::open(files, options)?;
+        let documents = LabelledDocuments::new(Documents::open(files, options)?, label_field)?;
         Ok(Self {
             packer: Packer::new(documents, codec, policy, shard.context_length as usize)?,
             shard,
@@ -77,9 +93,15 @@ impl<'a> FileRows<'a> {
         })
     }
 
+    /// Labels of the document of the last row.
+    pub(super) fn labels(&self) -> &[String] {
+        self.packer.documents().labels()
+    }
+
     fn ended(&mut self, early: bool) -> Result<Option<GridRow>, CellError> {
-        self.packer.documents().check_bad_rows()?;
-        self.counts.bad_rows = self.packer.documents().counts().bad_rows;
+        let documents = self.packer.documents().documents();
+        documents.check_bad_rows()?;
+        self.counts.bad_rows = documents.counts().bad_rows;
         self.counts.too_short = self.packer.too_short();
         self.counts.ended_short = early;
         if early && !self.shard.allow_short {

@@ -217,6 +217,7 @@ mod tests {
         assert_eq!(
             catalogue.names(),
             [
+                "autointerp",
                 "decoding-order",
                 "fidelity",
                 "fig10",

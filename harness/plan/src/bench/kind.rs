@@ -1,7 +1,8 @@
 use harness_core::dynamics::Metric;
 
 use super::settings::{
-    DecodingSettings, DocumentSettings, GridSettings, RolloutSettings, SteeringSettings,
+    AutointerpSettings, DecodingSettings, DocumentSettings, GridSettings, RolloutSettings,
+    SteeringSettings,
 };
 
 /// What is done for a row of a bench; decides which settings it has.
@@ -15,6 +16,8 @@ pub enum RowKind {
     Rollouts,
     /// Questions are answered in several decoding orders, with features followed in every pass.
     Decoding,
+    /// Latents are explained, and windows predicted from the explanations.
+    Autointerp,
     /// SAE sets are listed as their files are; nothing is run.
     Catalogue,
 }
@@ -46,6 +49,8 @@ pub enum TableKind {
     Drift,
     /// The most active latent: lock rate and flips (Fig. 11).
     Top1,
+    /// Scores of explanations (autointerp).
+    Autointerp,
     /// What SAE sets are (Table 1).
     Table1,
     /// What training SAE sets took (Table 3).
@@ -54,11 +59,12 @@ pub enum TableKind {
 
 impl RowKind {
     /// All kinds.
-    pub const ALL: [RowKind; 5] = [
+    pub const ALL: [RowKind; 6] = [
         RowKind::Steering,
         RowKind::Documents,
         RowKind::Rollouts,
         RowKind::Decoding,
+        RowKind::Autointerp,
         RowKind::Catalogue,
     ];
 
@@ -69,6 +75,7 @@ impl RowKind {
             RowKind::Documents => "grid",
             RowKind::Rollouts => "rollout",
             RowKind::Decoding => "decoding",
+            RowKind::Autointerp => "autointerp",
             RowKind::Catalogue => "catalogue",
         }
     }
@@ -80,6 +87,7 @@ impl RowKind {
             RowKind::Documents => [GridSettings::FIELDS, DocumentSettings::FIELDS],
             RowKind::Rollouts => [GridSettings::FIELDS, RolloutSettings::FIELDS],
             RowKind::Decoding => [DecodingSettings::FIELDS, &[]],
+            RowKind::Autointerp => [AutointerpSettings::FIELDS, &[]],
             RowKind::Catalogue => [&[], &[]],
         };
         lists.into_iter().flatten().copied()
@@ -93,7 +101,7 @@ impl RowKind {
 
 impl TableKind {
     /// Names in bench files.
-    pub(super) const NAMES: [(&'static str, TableKind); 14] = [
+    pub(super) const NAMES: [(&'static str, TableKind); 15] = [
         ("mean_over_k", TableKind::MeanOverK),
         ("by_k", TableKind::ByK),
         ("variants", TableKind::Variants),
@@ -106,6 +114,7 @@ impl TableKind {
         ("stability", TableKind::Stability),
         ("drift", TableKind::Drift),
         ("top1", TableKind::Top1),
+        ("autointerp", TableKind::Autointerp),
         ("table1", TableKind::Table1),
         ("table3", TableKind::Table3),
     ];
@@ -121,6 +130,7 @@ impl TableKind {
             TableKind::Decoding | TableKind::Stability | TableKind::Drift | TableKind::Top1 => {
                 RowKind::Decoding
             }
+            TableKind::Autointerp => RowKind::Autointerp,
             TableKind::Table1 | TableKind::Table3 => RowKind::Catalogue,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A bench is of one of these kinds, which its `table` decides: steering (texts are steered and scored), grid (SAEs are
 //! spliced into passes over documents, or over continuations of prompts), decoding (questions are answered in several orders,
-//! with features followed in every pass), catalogue (SAE sets are listed). A file that says
+//! with features followed in every pass), autointerp (latents are explained, and windows predicted), catalogue (SAE sets are listed). A file that says
 //! `same_as` takes rows, settings and results from other benches.
 
 mod catalogue;
@@ -17,7 +17,7 @@ pub use kind::{RowKind, TableKind};
 pub use overrides::Overrides;
 pub use same::{BenchFile, SameSpec};
 pub use settings::{
-    DecodingSettings, DocumentSettings, GridSettings, RolloutSettings, Settings, SettingsPatch,
-    SteeringSettings,
+    AutointerpSettings, DecodingSettings, DocumentSettings, GridSettings, RolloutSettings,
+    Settings, SettingsPatch, SteeringSettings,
 };
 pub use spec::{BenchSpec, PaperName, Profile, RowId, RowSpec, VariantSpec, ViewSpec};

@@ -93,7 +93,7 @@ fn limit(root: &Table<'_, '_>, kinds: &[RowKind]) -> Option<u32> {
 
 /// The value of an option as TOML: lists without brackets, texts without quotes.
 fn toml_value(key: &str, value: &str) -> String {
-    const TEXTS: [&str; 12] = [
+    const TEXTS: [&str; 16] = [
         "token_scope",
         "order",
         "judge",
@@ -106,10 +106,14 @@ fn toml_value(key: &str, value: &str) -> String {
         "question_field",
         "answer_field",
         "preset",
+        "positions",
+        "random_windows",
+        "label_field",
+        "explanations",
     ];
     let quote = |text: &str| serde_json::Value::from(text.trim()).to_string();
     match key {
-        "layers" | "k" => format!("[{value}]"),
+        "layers" | "k" | "latent" => format!("[{value}]"),
         "metrics" | "measures" | "rows" | "orders" => format!(
             "[{}]",
             value.split(',').map(quote).collect::<Vec<_>>().join(", ")

@@ -66,6 +66,14 @@ impl Comparison {
     pub fn is_equal(&self) -> bool {
         self.differences.is_empty()
     }
+
+    /// Takes out rows that are in one file alone, and says how many.
+    pub fn keep_common_rows(&mut self) -> usize {
+        let before = self.differences.len();
+        self.differences
+            .retain(|difference| matches!(difference.finding, Finding::Value { .. }));
+        before - self.differences.len()
+    }
 }
 
 /// Compare two tables. The order of rows and of columns does not matter.

@@ -9,7 +9,7 @@ use harness_core::suggest;
 use crate::exit;
 
 /// Columns that name a row in the schemas of this project. What else a table holds is compared.
-const KEY_COLUMNS: [&str; 26] = [
+const KEY_COLUMNS: [&str; 29] = [
     "group",
     "family",
     "model",
@@ -33,6 +33,9 @@ const KEY_COLUMNS: [&str; 26] = [
     "token_scope",
     "k_scope",
     "metric",
+    "latent",
+    "label",
+    "random_windows",
     "variant",
     "n_prefix",
     "max_new_tokens",

@@ -83,7 +83,12 @@ impl Components {
                         need("remasker", order, false);
                     }
                 }
-                Settings::Rollouts { .. } | Settings::Documents { .. } => {}
+                Settings::Autointerp(set) if set.judge != REPLAY => {
+                    need("judge", &set.judge, false);
+                }
+                Settings::Rollouts { .. }
+                | Settings::Documents { .. }
+                | Settings::Autointerp(_) => {}
             }
         }
         match problems.is_empty() {

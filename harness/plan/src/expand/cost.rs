@@ -97,7 +97,10 @@ pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
                 (generated.max(set.context_length), false)
             }
             Settings::Decoding(set) => (set.prompt_tokens + set.max_new_tokens, true),
-            Settings::Documents { .. } | Settings::Rollouts { .. } => return 0,
+            // Groups say what they take.
+            Settings::Documents { .. } | Settings::Rollouts { .. } | Settings::Autointerp(_) => {
+                return 0;
+            }
         };
         let folder = &bench.models[row.model].folder;
         // Weight files hold two bytes a number.

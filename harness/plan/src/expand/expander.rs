@@ -16,7 +16,7 @@ use crate::{
     hash::{HashCache, HashError},
     plugin::Discovery,
     protocol::Sources,
-    sources::{SaeFolder, SourceError},
+    sources::{Explanations, SaeFolder, SourceError},
     stages::{DenoisingParams, GenerationParams, ModelRef, SaeRef, Stage},
 };
 
@@ -42,6 +42,7 @@ pub fn expand(
         group_of: BTreeMap::new(),
         group_names: BTreeMap::new(),
         numbers: BTreeMap::new(),
+        explanations: BTreeMap::new(),
     };
     let checkpoints = expander.checkpoints()?;
     let mut rows = Vec::new();
@@ -53,6 +54,7 @@ pub fn expand(
                     expander.grid(row, sae, &checkpoints)?
                 }
                 Settings::Decoding(set) => expander.decoding(row, set, &checkpoints)?,
+                Settings::Autointerp(set) => expander.autointerp(row, set, sae, &checkpoints)?,
             };
             rows.push(planned(row, sae, work));
         }
@@ -121,6 +123,8 @@ pub(super) struct Expander<'a> {
     pub(super) group_names: BTreeMap<String, usize>,
     /// Numbers in the weights of models, by index.
     pub(super) numbers: BTreeMap<usize, u64>,
+    /// Explanations of earlier runs by path.
+    pub(super) explanations: BTreeMap<String, Explanations>,
 }
 
 impl Expander<'_> {

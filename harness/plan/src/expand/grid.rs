@@ -1,6 +1,6 @@
 use super::{
-    Cost, GridWork, Member, PlanError, PlannedGroup, ResolvedModel, ResolvedRow, RowWork,
-    cost::generation_cost, expander::Expander,
+    Cost, GridWork, GroupKind, Member, PlanError, PlannedGroup, ResolvedModel, ResolvedRow,
+    RowWork, cost::generation_cost, expander::Expander,
 };
 use crate::{
     bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
@@ -37,7 +37,7 @@ impl Expander<'_> {
                 grid,
                 vec![self.rollouts(row, grid, text, &models[row.model])?],
             ),
-            Settings::Steering(_) | Settings::Decoding(_) => {
+            Settings::Steering(_) | Settings::Decoding(_) | Settings::Autointerp(_) => {
                 let reason = format!("{} is no row of a grid bench", row.row.sae);
                 return Err(PlanError::Nothing { reason });
             }
@@ -175,6 +175,7 @@ impl Expander<'_> {
             None => {
                 let bytes = bench.numerics.dtype.bytes();
                 let group = PlannedGroup {
+                    kind: GroupKind::Splices,
                     model: model.name.clone(),
                     text: part.name.clone(),
                     n_tokens: part.n_tokens,

@@ -1,13 +1,25 @@
 use std::collections::BTreeMap;
 
-use harness_core::grid::{GridShape, ModelShape, Site, TooLarge, counted_share, sae_flops};
+use harness_core::grid::{
+    GridShape, ModelShape, PROCESS_BYTES, SAE_CHUNK_BYTES, Site, TooLarge, counted_share, sae_flops,
+};
 
 use crate::stages::Measures;
 
-/// Cells that are run together: all SAEs of a model on one shard of text. The clean pass and the blocks below each layer are
-/// shared.
+/// What a group of cells shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKind {
+    /// The clean pass and the blocks below each layer, where SAEs are spliced in.
+    Splices,
+    /// One pass up to the deepest layer, where SAEs are read.
+    Activations,
+}
+
+/// Cells that are run together: all SAEs of a model on one shard of text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedGroup {
+    /// What they share.
+    pub kind: GroupKind,
     /// Model, by name.
     pub model: String,
     /// The text: `tokens 0 to 20,000` or `rollouts`.
@@ -111,6 +123,9 @@ impl PlannedGroup {
         counts: impl Fn(&str) -> bool,
         memory: u64,
     ) -> Option<Result<GroupWork, TooLarge>> {
+        if self.kind == GroupKind::Activations {
+            return Some(Ok(self.activations(&counts)?));
+        }
         let shape = self.shape(&counts)?;
         let budget = if memory == 0 { u64::MAX } else { memory };
         let plan = match shape.plan(u64::from(self.batch), budget) {
@@ -143,5 +158,37 @@ impl PlannedGroup {
             flops: blocks + self.shape.head_flops(head_rows) + sae,
             memory_bytes: plan.memory_bytes,
         }))
+    }
+
+    /// What one pass takes that reads the SAEs of the cells for which `counts` is true; `None` when there are none.
+    fn activations(&self, counts: impl Fn(&str) -> bool) -> Option<GroupWork> {
+        let open: Vec<&Member> = self.members.iter().filter(|m| counts(&m.key)).collect();
+        let block_passes = u64::from(open.iter().map(|m| m.layer).max()?) + 1;
+        let n_rows = self.n_tokens.div_ceil(self.row_tokens.max(1));
+        let (d_model, batch) = (self.shape.d_model, u64::from(self.batch));
+        let batch_tokens = batch * self.row_tokens;
+        // The encoder alone: nothing is decoded.
+        let saes: f64 = open
+            .iter()
+            .map(|m| sae_flops(self.n_tokens, d_model, u64::from(m.d_sae), 0))
+            .sum();
+        let weights = |m: &&Member| 2 * d_model * u64::from(m.d_sae) * 4;
+        let widest = open.iter().map(|m| u64::from(m.d_sae)).max()?;
+        Some(GroupWork {
+            n_saes: open.len() as u64,
+            batch,
+            stack: 1,
+            block_passes,
+            head_rows_per_token: 0,
+            n_rows,
+            counted_tokens: self.n_tokens,
+            head_rows: 0,
+            flops: block_passes as f64 * self.shape.block_flops(n_rows, self.row_tokens) + saes,
+            memory_bytes: PROCESS_BYTES
+                + self.weight_bytes
+                + open.iter().map(weights).sum::<u64>()
+                + 3 * SAE_CHUNK_BYTES.min(batch_tokens * widest * 4)
+                + batch_tokens * d_model * (12 * self.shape.dtype_bytes + 4),
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! From a bench to cells: [`resolve`] checks a bench against what is on disk, [`expand`] makes the cells, and
-//! [`Plan::cost`] says what they will take. Cells of grid benches come in groups that are run together ([`PlannedGroup`]).
+//! [`Plan::cost`] says what they will take. Cells that share passes come in groups that are run together ([`PlannedGroup`]).
 
+mod autointerp;
 mod components;
 mod cost;
 mod decoding;
@@ -12,20 +13,25 @@ mod plan;
 mod resolve;
 mod steering;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
+#[cfg(test)]
+mod tests_autointerp;
 #[cfg(test)]
 mod tests_decoding;
 #[cfg(test)]
 mod tests_grid;
 #[cfg(test)]
 mod tests_judge;
+#[cfg(test)]
+pub(crate) mod tests_world;
 
 pub use cost::Cost;
 pub use error::PlanError;
 pub use expander::expand;
-pub use group::{GroupWork, Member, PlannedGroup};
+pub use group::{GroupKind, GroupWork, Member, PlannedGroup};
 pub use plan::{
-    DecodingWork, GridWork, OrderWork, Plan, PlannedRow, RowCells, RowWork, SteeringWork,
+    AutointerpWork, DecodingWork, GridWork, OrderWork, Plan, PlannedRow, RowCells, RowWork,
+    SteeringWork,
 };
 pub use resolve::{
     BenchRequest, Limits, Origin, ResolvedBench, ResolvedModel, ResolvedRow, resolve,

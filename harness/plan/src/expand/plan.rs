@@ -5,8 +5,8 @@ use harness_core::layer::Depth;
 use super::PlannedGroup;
 use crate::{
     bench::{
-        DecodingSettings, GridSettings, PaperName, Profile, RowKind, SteeringSettings, TableKind,
-        ViewSpec,
+        AutointerpSettings, DecodingSettings, GridSettings, PaperName, Profile, RowKind,
+        SteeringSettings, TableKind, ViewSpec,
     },
     cell::Cell,
     protocol::Sources,
@@ -71,6 +71,8 @@ pub enum RowWork {
     Grid(Box<GridWork>),
     /// Its latents are followed while questions are answered.
     Decoding(Box<DecodingWork>),
+    /// Its latents are explained, and windows predicted.
+    Autointerp(Box<AutointerpWork>),
 }
 
 /// What is done for a row of a steering bench.
@@ -118,6 +120,21 @@ pub struct DecodingWork {
     pub orders: Vec<OrderWork>,
 }
 
+/// What is done for a row of the autointerp bench.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AutointerpWork {
+    /// Settings.
+    pub settings: AutointerpSettings,
+    /// Content hash of the SAE.
+    pub sae_hash: String,
+    /// Key of the cell with its windows.
+    pub windows: String,
+    /// Key of the cell with its explanations.
+    pub explain: String,
+    /// Key of the cell with its predictions.
+    pub predict: String,
+}
+
 /// One decoding order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderWork {
@@ -140,6 +157,7 @@ impl PlannedRow {
                 let keys = work.orders.iter().flat_map(|order| &order.parts);
                 keys.map(String::as_str).collect()
             }
+            RowWork::Autointerp(work) => vec![&work.windows, &work.explain, &work.predict],
         }
     }
 
@@ -147,7 +165,7 @@ impl PlannedRow {
     pub fn steering(&self) -> Option<&SteeringWork> {
         match &self.work {
             RowWork::Steering(work) => Some(work),
-            RowWork::Grid(_) | RowWork::Decoding(_) => None,
+            _ => None,
         }
     }
 
@@ -155,7 +173,7 @@ impl PlannedRow {
     pub fn grid(&self) -> Option<&GridWork> {
         match &self.work {
             RowWork::Grid(work) => Some(work),
-            RowWork::Steering(_) | RowWork::Decoding(_) => None,
+            _ => None,
         }
     }
 
@@ -163,7 +181,15 @@ impl PlannedRow {
     pub fn decoding(&self) -> Option<&DecodingWork> {
         match &self.work {
             RowWork::Decoding(work) => Some(work),
-            RowWork::Steering(_) | RowWork::Grid(_) => None,
+            _ => None,
+        }
+    }
+
+    /// What is done for it in the autointerp bench.
+    pub fn autointerp(&self) -> Option<&AutointerpWork> {
+        match &self.work {
+            RowWork::Autointerp(work) => Some(work),
+            _ => None,
         }
     }
 }

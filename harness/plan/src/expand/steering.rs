@@ -1,14 +1,17 @@
+use std::path::Path;
+
 use super::{
     Cost, PlanError, ResolvedRow, RowCells, RowWork, SteeringWork, cost::RowCosts,
     expander::Expander,
 };
 use crate::{
     bench::SteeringSettings,
-    sources::SaeFolder,
+    config::{ConfigError, Problem},
+    sources::{Explanations, SaeFolder},
     stages::{
-        BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, JudgeParams,
-        JudgeRef, ModelRef, PerplexityParams, PluginRef, ScoreParams, Stage, SteerParams,
-        SteeringParams,
+        BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, GivenExplanation,
+        JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, SaeRef, ScoreParams, Stage,
+        SteerParams, SteeringParams,
     },
 };
 
@@ -34,11 +37,18 @@ impl Expander<'_> {
         };
         let costs = RowCosts::of(bench, row, set, sae);
 
+        let given = self.given(set, &sae_ref)?;
+        let choice = match &given {
+            Some((explanations, _)) => FeatureChoice::Listed {
+                latents: explanations.iter().map(|given| given.latent).collect(),
+            },
+            None => FeatureChoice::Coherent { n: set.n_features },
+        };
         let features = FeaturesParams {
             model: models[row.model].clone(),
             sae: sae_ref.clone(),
             corpus,
-            choice: FeatureChoice::Coherent { n: set.n_features },
+            choice,
             numerics,
         };
         let features = self.add(
@@ -52,15 +62,30 @@ impl Expander<'_> {
             component: self.components.get("judge", &set.judge),
             model: set.judge_model.clone(),
         };
-        let explain = ExplainParams::Asked {
-            judge: judge.clone(),
+        let (explain, explain_cost) = match given {
+            Some((explanations, judge)) => (
+                ExplainParams::Given {
+                    explanations,
+                    judge,
+                },
+                Cost {
+                    cells: 1,
+                    ..Cost::default()
+                },
+            ),
+            None => (
+                ExplainParams::Asked {
+                    judge: judge.clone(),
+                },
+                costs.explain,
+            ),
         };
         let explain = self.add(
             Stage::Explain,
             (2, 0, 0),
             &explain,
             vec![features.clone()],
-            costs.explain,
+            explain_cost,
         )?;
 
         let generation = self.generation(model, set.into(), seed);
@@ -173,5 +198,47 @@ impl Expander<'_> {
                 score,
             },
         })))
+    }
+
+    /// The explanations that stand for an SAE's features, best score first, and the judge they are from; `None` where features are
+    /// selected and explained anew.
+    fn given(
+        &mut self,
+        set: &SteeringSettings,
+        sae: &SaeRef,
+    ) -> Result<Option<(Vec<GivenExplanation>, String)>, PlanError> {
+        let Some(path) = &set.explanations else {
+            return Ok(None);
+        };
+        let explanations = match self.explanations.get(path) {
+            Some(known) => known,
+            None => {
+                let read = Explanations::read(Path::new(path))?;
+                self.explanations.entry(path.clone()).or_insert(read)
+            }
+        };
+        let lines = explanations.of(&sae.hash);
+        let Some(first) = lines.first() else {
+            let message = format!(
+                "{path} explains no latent of {} layer {} k {} (SAE {})",
+                sae.set,
+                sae.layer,
+                sae.k,
+                &sae.hash[..12.min(sae.hash.len())]
+            );
+            let hint = "run the autointerp bench with the same --saes, --layers and --k, or choose those it explains";
+            let problems = vec![Problem::new("--explanations", message, hint)];
+            return Err(PlanError::Config(ConfigError { problems }));
+        };
+        let judge = first.judge.clone();
+        let given = lines
+            .iter()
+            .take(set.n_features as usize)
+            .map(|line| GivenExplanation {
+                latent: line.latent,
+                explanation: line.explanation.clone(),
+            })
+            .collect();
+        Ok(Some((given, judge)))
     }
 }

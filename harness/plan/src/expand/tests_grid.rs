@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    tests::{World, keys, model_config, spec, write},
+    tests_world::{World, keys, model_config, spec, write},
     *,
 };
 use crate::{

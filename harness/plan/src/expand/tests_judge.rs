@@ -1,6 +1,6 @@
 //! Judges in plans: replay, and what questions to a paid judge take.
 
-use super::{Plan, tests::World};
+use super::{Plan, tests_world::World};
 use crate::stages::{EXPLAIN_MAX_TOKENS, JudgeParams, PAIR_MAX_TOKENS};
 
 fn plan(options: &[(&str, &str, &str)]) -> Plan {

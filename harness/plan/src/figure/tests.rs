@@ -12,7 +12,7 @@ mod dynamics;
 use super::*;
 use crate::{
     bench::{TableKind, ViewSpec},
-    expand::tests::World,
+    expand::tests_world::World,
     store::{Access, Store},
     table::derive,
 };

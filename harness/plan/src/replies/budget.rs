@@ -43,6 +43,14 @@ impl Worst {
         }
     }
 
+    /// The worst case of a request in a batch, which is answered once.
+    pub fn in_batch(request: &ReplyRequest) -> Worst {
+        Worst {
+            tokens_in: request.most_tokens_in(),
+            tokens_out: u64::from(request.max_tokens),
+        }
+    }
+
     /// In USD; 0 where no price is known.
     pub fn usd(&self, price: Option<Price>) -> f64 {
         price.map_or(0.0, |price| price.usd(self.tokens_in, self.tokens_out))

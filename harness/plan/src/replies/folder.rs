@@ -144,6 +144,25 @@ impl Replies {
         (ledger.write(&path)).map_err(|source| RepliesError::CannotWrite { path, source })
     }
 
+    /// Change what a run has spent by so many calls and USD, with the right to ask; it never falls below 0.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub fn adjust(
+        &self,
+        asking: &Asking,
+        run: &str,
+        calls: i64,
+        usd: f64,
+    ) -> Result<(), RepliesError> {
+        let spent = self.spent(run)?;
+        let after = Spent {
+            calls: spent.calls.saturating_add_signed(calls),
+            usd: (spent.usd + usd).max(0.0),
+        };
+        self.enter(asking, run, after)
+    }
+
     fn ledger(&self) -> PathBuf {
         self.dir.join("ledger.json")
     }

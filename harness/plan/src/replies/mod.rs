@@ -4,25 +4,32 @@
 //! REPLIES/ab/abcd….json    one request with its reply, named by the request's hash
 //! REPLIES/quarantine/      damaged files, kept for inspection
 //! REPLIES/ledger.json      what each run has spent or reserved
+//! REPLIES/batches/         batches that are under way
 //! REPLIES/lock             held by the worker that is asking
 //! ```
 //! A file appears whole or not at all the moment its reply is there. One worker asks at a time, those of other runs on
 //! the same folder included, so the same question is never under way twice; a process that is killed loses at most what
 //! was on the wire.
 
+mod batch;
 mod budget;
 mod folder;
+mod keeper;
 mod ledger;
 mod prices;
 mod record;
 mod request;
+mod summary;
 
+pub use batch::{BATCH_SCHEMA, Batch, JudgeMode, batches_of};
 pub use budget::{Budget, Spent, Worst};
 pub use folder::{Asking, Replies, RepliesError};
+pub use keeper::Keeper;
 pub use ledger::Ledger;
 pub use prices::{PRICES_DATED, Price};
 pub use record::{KeptReply, REPLY_SCHEMA, ReplyDamage};
-pub use request::{ReplyMessage, ReplyRequest, task_name};
+pub use request::{ReplyMessage, ReplyRequest, task_name, task_number};
+pub use summary::JudgingSummary;
 
 /// Name of the judge that answers from kept replies alone.
 pub const REPLAY: &str = "replay";

@@ -34,6 +34,14 @@ impl Price {
         })
     }
 
+    /// The price of the same tokens in a batch that is answered later: half of it.
+    pub fn in_batch(self) -> Price {
+        Price {
+            usd_per_million_in: self.usd_per_million_in / 2.0,
+            usd_per_million_out: self.usd_per_million_out / 2.0,
+        }
+    }
+
     /// What so many tokens cost, in USD.
     pub fn usd(&self, tokens_in: u64, tokens_out: u64) -> f64 {
         (tokens_in as f64 * self.usd_per_million_in + tokens_out as f64 * self.usd_per_million_out)
@@ -51,5 +59,6 @@ mod tests {
         assert!((price.usd(2_000_000, 1_000_000) - 0.9).abs() < 1e-12);
         assert_eq!(Price::known("gpt-4o-mini@localhost:8000"), None);
         assert_eq!(Price::known("gpt-5"), None);
+        assert!((price.in_batch().usd(2_000_000, 1_000_000) - 0.45).abs() < 1e-12);
     }
 }

@@ -70,6 +70,12 @@ pub fn task_name(task: u32) -> String {
     }
 }
 
+/// The number of a task's name, as [`task_name`] gives it.
+pub fn task_number(name: &str) -> Option<u32> {
+    let other = || name.strip_prefix("task-")?.parse().ok();
+    (1..=3).find(|task| task_name(*task) == name).or_else(other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +112,14 @@ mod tests {
         ];
         assert!(others.iter().all(|other| *other != base));
         assert_eq!(base.len(), 64);
+    }
+
+    #[test]
+    fn tasks_are_found_by_their_names() {
+        for task in [1, 2, 3, 4, 77] {
+            assert_eq!(task_number(&task_name(task)), Some(task));
+        }
+        assert_eq!(task_number("unheard of"), None);
     }
 
     #[test]

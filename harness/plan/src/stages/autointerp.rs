@@ -34,7 +34,8 @@ pub enum Positions {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LatentChoice {
-    /// The first `n` that are alive and have all windows, in the order of a seeded shuffle of all latents.
+    /// The first `n` that are alive and have all windows, in the order of a seeded shuffle of all latents. Of the shuffle the first
+    /// 1024 are looked at, or 4 · `n` when that is more; when fewer than `n` of them are found, the output has fewer.
     Sample {
         /// Latents.
         n: u32,

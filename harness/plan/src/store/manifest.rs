@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
-use crate::protocol::{Counters, Phases};
+use crate::{
+    protocol::{Counters, Phases},
+    replies::JudgingSummary,
+};
 
 /// What a run did and with what: `OUT/run.json`. Written when the run begins and again when it ends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +51,12 @@ pub struct RunManifest {
     /// What answering questions took in this run; `None` without any.
     #[serde(default)]
     pub decoding: Option<DecodingSummary>,
+    /// What passes that read activations took in this run; `None` without any.
+    #[serde(default)]
+    pub activations: Option<ActivationSummary>,
+    /// What asking an online judge took in this run; `None` where none was asked live.
+    #[serde(default)]
+    pub judging: Option<JudgingSummary>,
     /// Seconds since 1970, UTC.
     pub started_unix: u64,
     /// Seconds since 1970, UTC; `None` while it runs or when it was killed.
@@ -123,7 +132,7 @@ pub struct GridSummary {
 impl GridSummary {
     /// The summary of counters; `None` when no batch of a grid was run.
     pub fn of(counters: &Counters) -> Option<GridSummary> {
-        if counters.denoising_steps > 0 {
+        if counters.denoising_steps > 0 || counters.saes_read > 0 {
             return None;
         }
         let phases = &counters.phases;
@@ -186,6 +195,38 @@ impl DecodingSummary {
             answers: counters.generations,
             sae_rows: counters.sae_rows,
             seconds: counters.seconds,
+            peak_bytes: counters.peak_bytes,
+        })
+    }
+}
+
+/// What passes that read activations took together, from their counters: one pass over a text serves all SAEs of a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ActivationSummary {
+    /// SAEs whose latents were read.
+    pub saes: u64,
+    /// Batches of text.
+    pub batches: u64,
+    /// Block passes of a batch: the mean over batches. It is the deepest layer that is read, plus 1, whatever the number of SAEs.
+    pub block_passes_per_batch: f64,
+    /// Rows through SAEs.
+    pub sae_rows: u64,
+    /// Seconds of the passes of all workers together.
+    pub seconds: f64,
+    /// Largest resident memory of a worker, in bytes.
+    pub peak_bytes: u64,
+}
+
+impl ActivationSummary {
+    /// The summary of counters; `None` when no activations were read.
+    pub fn of(counters: &Counters) -> Option<ActivationSummary> {
+        let phases = &counters.phases;
+        (counters.saes_read > 0 && counters.batches > 0).then(|| ActivationSummary {
+            saes: counters.saes_read,
+            batches: counters.batches,
+            block_passes_per_batch: counters.batch_block_passes as f64 / counters.batches as f64,
+            sae_rows: counters.sae_rows,
+            seconds: phases.data + phases.clean + phases.sae + phases.windows,
             peak_bytes: counters.peak_bytes,
         })
     }
@@ -268,6 +309,20 @@ mod tests {
         assert_eq!(decoding.block_passes_per_batch, 320.0);
         assert_eq!(GridSummary::of(&counters), None);
         assert_eq!(DecodingSummary::of(&Counters::default()), None);
+    }
+
+    #[test]
+    fn a_summary_of_activations() {
+        let counters = Counters {
+            saes_read: 36,
+            batches: 4,
+            batch_block_passes: 4 * 28,
+            ..Counters::default()
+        };
+        let passes = ActivationSummary::of(&counters).unwrap();
+        assert_eq!((passes.saes, passes.block_passes_per_batch), (36, 28.0));
+        assert_eq!(GridSummary::of(&counters), None);
+        assert_eq!(ActivationSummary::of(&Counters::default()), None);
     }
 
     #[test]

@@ -20,8 +20,8 @@ mod tests;
 
 pub use cells::{Access, Lookup, Put, Store, StoreError};
 pub use manifest::{
-    CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae,
-    RunManifest,
+    ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
+    ManifestSae, RunManifest,
 };
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
 
@@ -59,6 +59,27 @@ pub fn write_if_absent(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// [`replace_file`], or not where one is there.
 fn write_whole(path: &Path, bytes: &[u8], placing: Placing) -> io::Result<()> {
+    let file = temporary(path, bytes)?;
+    file.as_file().sync_all()?;
+    match placing {
+        Placing::Replace => file.persist(path)?,
+        Placing::IfAbsent => file.persist_noclobber(path)?,
+    };
+    sync_folder(path);
+    Ok(())
+}
+
+/// Put a file in place, whole for every other process from its first moment, and not where one is there. What was written
+/// survives the end of this process; a power cut only once the file and its folder are synced.
+///
+/// # Errors
+/// `AlreadyExists` where one is there; when it cannot be written.
+pub(crate) fn place_if_absent(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    Ok(temporary(path, bytes)?.persist_noclobber(path)?)
+}
+
+/// The content under another name in the same folder.
+fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let mut builder = tempfile::Builder::new();
@@ -68,14 +89,13 @@ fn write_whole(path: &Path, bytes: &[u8], placing: Placing) -> io::Result<()> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(dir)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    match placing {
-        Placing::Replace => file.persist(path)?,
-        Placing::IfAbsent => file.persist_noclobber(path)?,
-    };
-    // The rename itself is only safe once the folder is on disk. Some file systems cannot sync a folder.
-    if let Ok(dir) = File::open(dir) {
+    Ok(file)
+}
+
+/// Make names in the folder of a file last: a rename is only safe once its folder is on disk. Some file systems cannot
+/// sync a folder.
+pub(crate) fn sync_folder(path: &Path) {
+    if let Some(Ok(dir)) = path.parent().map(File::open) {
         let _ = dir.sync_all();
     }
-    Ok(())
 }

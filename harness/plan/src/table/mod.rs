@@ -1,17 +1,22 @@
 //! Tables of results: rows derived from stored cells, as CSV and as text beside the paper's numbers.
 
+mod autointerp;
 mod catalogue;
 mod columns;
+mod columns_autointerp;
 mod columns_decoding;
 mod decoding;
 mod grid;
 mod paper;
 mod print;
+mod print_autointerp;
 mod print_decoding;
 mod print_grid;
 mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_autointerp;
 #[cfg(test)]
 mod tests_decoding;
 #[cfg(test)]
@@ -21,18 +26,20 @@ mod tests_grid;
 mod text;
 mod wide;
 
+pub use autointerp::{AutointerpTables, ExplanationLine};
 pub use catalogue::{Listed, list_sets};
 pub use columns::{
     GRID_COLUMNS, STEERING_COLUMNS, TABLE2_COLUMNS, TABLE4_COLUMNS, grid_csv, steering_csv,
     table2_csv, table4_csv,
 };
+pub use columns_autointerp::{AUTOINTERP_COLUMNS, LABEL_COLUMNS, LATENT_COLUMNS};
 pub use columns_decoding::{
     ACCURACY_COLUMNS, CURVE_COLUMNS, PAIRED_COLUMNS, POSITION_COLUMNS, STEP_COLUMNS,
     SUMMARY_COLUMNS,
 };
 pub use decoding::DecodingTables;
 pub use grid::Coverage;
-pub use paper::{PaperScores, paper_ev, paper_table2, paper_table4_minutes};
+pub use paper::{PaperScores, paper_autointerp, paper_ev, paper_table2, paper_table4_minutes};
 pub use print::print_tables;
 pub use rows::{Derived, derive};
 pub use text::{Align, Style, TextTable};
@@ -42,6 +49,7 @@ use std::path::PathBuf;
 
 use harness_core::record::DynamicsRow;
 
+use columns_autointerp::{autointerp_csv, explanations_jsonl, labels_csv, latents_csv};
 use columns_decoding::{
     accuracy_csv, curves_csv, paired_csv, positions_csv, steps_csv, summary_csv,
 };
@@ -91,6 +99,7 @@ pub fn write_csv(
             paths.push(store.write_file(&format!("{name}.csv"), grid_csv(&rows).as_bytes())?);
         }
         TableKind::Decoding => paths.extend(write_decoding(name, &derived.decoding, store)?),
+        TableKind::Autointerp => paths.extend(write_autointerp(name, &derived.autointerp, store)?),
         // Figures are views, and catalogue benches have no plan.
         TableKind::Delta
         | TableKind::Ev
@@ -129,6 +138,31 @@ pub fn write_csv(
 pub(crate) fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
     let is_metric = (view.table.dynamics().iter()).any(|metric| metric.name() == row.metric);
     is_metric && view.rows.iter().any(|id| id.model == row.model)
+}
+
+fn write_autointerp(
+    name: &str,
+    tables: &AutointerpTables,
+    store: &Store,
+) -> Result<Vec<PathBuf>, StoreError> {
+    let mut files = vec![
+        (format!("{name}.csv"), autointerp_csv(&tables.saes)),
+        ("latents.csv".to_owned(), latents_csv(&tables.latents)),
+        (
+            "explanations.jsonl".to_owned(),
+            explanations_jsonl(&tables.explanations),
+        ),
+    ];
+    if !tables.labels.is_empty() {
+        files.insert(
+            2,
+            (format!("{name}_labels.csv"), labels_csv(&tables.labels)),
+        );
+    }
+    files
+        .into_iter()
+        .map(|(file, text)| store.write_file(&file, text.as_bytes()))
+        .collect()
 }
 
 fn write_decoding(

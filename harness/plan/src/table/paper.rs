@@ -15,6 +15,7 @@ pub struct PaperScores {
 
 const TABLE2: &str = include_str!("../../../../results/paper/table2.csv");
 const TRAINING: &str = include_str!("../../../../results/paper/official_repo_sae_training.csv");
+const AUTOINTERP: &str = include_str!("../../../../results/paper/official_repo_autointerp.csv");
 const TABLE4: &str = include_str!("../../../../results/paper/table4.csv");
 
 /// The paper's Table 2 by SAE set and layer, in the paper's names.
@@ -50,6 +51,19 @@ pub fn paper_ev() -> BTreeMap<(String, u32), (f64, f64)> {
             Some((key, (sweep.first()?.1, sweep.last()?.1)))
         })
         .collect()
+}
+
+/// The authors' mean score of each SAE by SAE set, layer and k, in the paper's names.
+pub fn paper_autointerp() -> BTreeMap<(String, u32, u32), f64> {
+    let row = |get: &dyn Fn(&str) -> String| {
+        let key = (
+            get("sae"),
+            get("layer").parse().ok()?,
+            get("k").parse().ok()?,
+        );
+        Some((key, get("autointerp_score_mean").parse::<f64>().ok()?))
+    };
+    rows(AUTOINTERP, row).into_iter().collect()
 }
 
 /// Minutes for one SAE of the paper's Table 4, by group, strength, steps and steered positions (`all`, `top-5`; empty for
@@ -124,6 +138,26 @@ mod tests {
             ev.values()
                 .all(|(small, large)| 0.0 < *small && *large <= 1.0)
         );
+    }
+
+    /// Means over 36 SAEs that the authors' notebook reports (PROTOCOL §5).
+    #[test]
+    fn the_authors_scores_are_there_for_every_sae() {
+        let scores = paper_autointerp();
+        assert_eq!(scores.len(), 108);
+        for (sae, reported) in [
+            ("Qwen-SAE", 0.756),
+            ("Dream-Mask", 0.733),
+            ("Dream-Unmask", 0.760),
+        ] {
+            let of: Vec<f64> = (scores.iter())
+                .filter(|((name, ..), _)| name == sae)
+                .map(|(_, score)| *score)
+                .collect();
+            assert_eq!(of.len(), 36);
+            let mean = of.iter().sum::<f64>() / 36.0;
+            assert!((mean - reported).abs() < 0.0006, "{sae}: {mean}");
+        }
     }
 
     #[test]

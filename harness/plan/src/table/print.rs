@@ -6,6 +6,7 @@ use harness_core::{
 use super::{
     Align::{Left, Right},
     Derived, Style, TextTable, paper_table2, paper_table4_minutes,
+    print_autointerp::print_autointerp,
     print_decoding::print_decoding,
     print_grid::print_grid,
 };
@@ -20,6 +21,7 @@ pub fn print_tables(plan: &Plan, derived: &Derived, style: Style) -> String {
         TableKind::MeanOverK => table2(plan, derived),
         TableKind::ByK => by_k(derived),
         TableKind::Variants => table4(derived),
+        TableKind::Autointerp => return print_autointerp(plan, derived, style),
         kind if kind.kind() == RowKind::Decoding => return print_decoding(plan, derived, style),
         _ => return print_grid(plan, derived, style),
     };

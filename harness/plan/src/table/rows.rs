@@ -6,7 +6,7 @@ use harness_core::{
     steering::{MeanScore, mean_of_estimates},
 };
 
-use super::{Coverage, DecodingTables, decoding, grid};
+use super::{AutointerpTables, Coverage, DecodingTables, autointerp, decoding, grid};
 use crate::{
     bench::{RowKind, TableKind},
     expand::{Plan, PlannedRow, RowWork, SteeringWork},
@@ -32,6 +32,8 @@ pub struct Derived {
     pub coverage: Vec<Coverage>,
     /// Of the decoding-order bench.
     pub decoding: DecodingTables,
+    /// Of the autointerp bench.
+    pub autointerp: AutointerpTables,
 }
 
 /// Derive rows from what the store holds; cells that are not done give rows without numbers and with a status.
@@ -41,6 +43,7 @@ pub struct Derived {
 pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
     let mut derived = Derived {
         decoding: decoding::tables(plan, store)?,
+        autointerp: autointerp::tables(plan, store)?,
         ..Derived::default()
     };
     for row in &plan.rows {
@@ -55,7 +58,7 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
                 derived.coverage.push(coverage);
                 continue;
             }
-            RowWork::Decoding(_) => continue,
+            RowWork::Decoding(_) | RowWork::Autointerp(_) => continue,
         };
         let numbers = numbers(work, store)?;
         if plan.table == TableKind::Variants {

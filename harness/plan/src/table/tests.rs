@@ -2,7 +2,7 @@ use harness_core::record::Status;
 
 use super::*;
 use crate::{
-    expand::{PlannedRow, tests::World},
+    expand::{PlannedRow, tests_world::World},
     outputs::{Estimate, ScoreOutput},
     protocol::{Counters, Failure, FailureKind},
     stages::Stage,

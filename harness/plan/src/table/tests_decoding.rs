@@ -7,7 +7,7 @@ use harness_core::{
 
 use super::*;
 use crate::{
-    expand::{DecodingWork, tests::World},
+    expand::{DecodingWork, tests_world::World},
     outputs::{Answer, DecodingOutput},
     protocol::{Failure, FailureKind},
     store::{Access, Provenance, Store},

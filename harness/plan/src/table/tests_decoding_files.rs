@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     compare::{CompareOptions, CsvTable, compare},
-    expand::tests::World,
+    expand::tests_world::World,
     store::{Provenance, Store},
 };
 

@@ -9,7 +9,7 @@ use harness_core::{
 
 use super::*;
 use crate::{
-    expand::{GridWork, PlannedRow, tests::World},
+    expand::{GridWork, PlannedRow, tests_world::World},
     outputs::{FidelityOutput, RolloutOutput},
     protocol::{Failure, FailureKind},
     store::{Access, Provenance, Store},

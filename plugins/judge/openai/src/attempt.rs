@@ -16,6 +16,8 @@ use crate::{failure::Failure, pace::Pace, retry, settings::Settings, shape::Shap
 
 /// Longest part of a server's message that is passed on, in characters.
 const MESSAGE_CHARS: usize = 300;
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(20);
 
 /// An error answer, carried through the client with its headers.
 #[derive(Debug)]
@@ -40,31 +42,41 @@ pub struct Try {
     pub timeout: Duration,
 }
 
+/// Connections to the server.
+///
+/// # Errors
+/// No TLS.
+pub fn connections(settings: &Settings) -> Result<reqwest::Client> {
+    let mut http = reqwest::Client::builder().pool_idle_timeout(IDLE);
+    if settings.is_local() {
+        http = http.no_proxy();
+    }
+    http.build()
+        .map_err(|error| Error::new(ErrorCode::NETWORK, format!("no HTTP client: {error}")))
+}
+
 /// A client that sends once: the library's own tries again without regard to what the server asks for and has no
 /// time-out, so both are done here. `pace` learns what answers say about the rate.
 ///
 /// # Errors
-/// No TLS, or no key.
-pub fn client(settings: &Settings, pace: &Arc<Mutex<Pace>>) -> Result<Client<OpenAIConfig>> {
-    let mut http = reqwest::Client::builder();
-    if settings.is_local() {
-        http = http.no_proxy();
-    }
-    let http = http
-        .build()
-        .map_err(|error| Error::new(ErrorCode::NETWORK, format!("no HTTP client: {error}")))?;
+/// No key.
+pub fn client(
+    settings: &Settings,
+    http: &reqwest::Client,
+    pace: &Arc<Mutex<Pace>>,
+) -> Result<Client<OpenAIConfig>> {
     let config = OpenAIConfig::new()
         .with_api_base(&settings.base_url)
         .with_api_key(settings.key()?);
-    let pace = Arc::clone(pace);
+    let (http, pace) = (http.clone(), Arc::clone(pace));
     let send = tower::service_fn(move |request: HttpRequestFactory| {
         let (http, pace) = (http.clone(), Arc::clone(&pace));
         async move {
             let response = http.execute(request.build().await?).await?;
             let status = response.status();
-            let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
             if status.is_success() {
-                let left = header("x-ratelimit-remaining-requests").and_then(|n| n.parse().ok());
+                let left = header(&response, "x-ratelimit-remaining-requests");
+                let left = left.and_then(|n| n.parse().ok());
                 if let Ok(mut pace) = pace.lock() {
                     pace.answered(left);
                 }
@@ -75,31 +87,50 @@ pub fn client(settings: &Settings, pace: &Arc<Mutex<Pace>>) -> Result<Client<Ope
             {
                 pace.slow_down();
             }
-            let retry_after = retry::asked(
-                header("retry-after-ms"),
-                header("retry-after"),
-                SystemTime::now(),
-            );
-            let should_retry = match header("x-should-retry") {
-                Some("true") => Some(true),
-                Some("false") => Some(false),
-                _ => None,
-            };
-            let body = response.text().await.unwrap_or_default();
-            let said: Value = serde_json::from_str(&body).unwrap_or_default();
-            let said = &said["error"];
-            let text = said["message"].as_str().unwrap_or(&body);
-            let code = said["code"].as_str().or(said["type"].as_str());
-            Err(OpenAIError::Boxed(Box::new(ErrorAnswer(Failure::Status {
-                status: status.as_u16(),
-                code: code.unwrap_or_default().to_owned(),
-                message: shortened(text),
-                retry_after,
-                should_retry,
-            }))))
+            let failure = refused(response).await;
+            Err(OpenAIError::Boxed(Box::new(ErrorAnswer(failure))))
         }
     });
     Ok(Client::with_config(config).with_http_service(send))
+}
+
+fn header<'a>(response: &'a reqwest::Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name).and_then(|v| v.to_str().ok())
+}
+
+/// What an error answer says.
+pub async fn refused(response: reqwest::Response) -> Failure {
+    let status = response.status().as_u16();
+    let retry_after = retry::asked(
+        header(&response, "retry-after-ms"),
+        header(&response, "retry-after"),
+        SystemTime::now(),
+    );
+    let should_retry = match header(&response, "x-should-retry") {
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        _ => None,
+    };
+    let body = response.text().await.unwrap_or_default();
+    let said: Value = serde_json::from_str(&body).unwrap_or_default();
+    let (code, message) = said_of(&said["error"]);
+    Failure::Status {
+        status,
+        code,
+        message: match message.is_empty() {
+            true => shortened(&body),
+            false => message,
+        },
+        retry_after,
+        should_retry,
+    }
+}
+
+/// Code and message of an error as servers write it.
+pub fn said_of(error: &Value) -> (String, String) {
+    let code = error["code"].as_str().or(error["type"].as_str());
+    let message = error["message"].as_str().unwrap_or_default();
+    (code.unwrap_or_default().to_owned(), shortened(message))
 }
 
 /// Sends a request once and reads its answer.
@@ -112,6 +143,26 @@ pub async fn attempt(
     request: &JudgeRequest,
     this: Try,
 ) -> std::result::Result<JudgeReply, Failure> {
+    let body = body(settings, request, this.max_tokens, this.shape)?;
+    let chat = client.chat();
+    let answer = tokio::time::timeout(this.timeout, chat.create_byot::<_, Value>(body));
+    match answer.await {
+        Err(_) => Err(Failure::Timeout(this.timeout)),
+        Ok(Err(error)) => Err(failure(error)),
+        Ok(Ok(answer)) => read(&answer, request),
+    }
+}
+
+/// What is sent of a request.
+///
+/// # Errors
+/// A request without messages.
+pub fn body(
+    settings: &Settings,
+    request: &JudgeRequest,
+    max_tokens: u32,
+    shape: Shape,
+) -> std::result::Result<Value, Failure> {
     if request.messages.is_empty() {
         return Err(Failure::Request(format!(
             "request `{}` has no messages",
@@ -127,18 +178,12 @@ pub async fn attempt(
         "model": settings.model,
         "messages": messages,
         "temperature": request.temperature,
-        "max_completion_tokens": this.max_tokens,
+        "max_completion_tokens": max_tokens,
     });
-    if let Some(format) = this.shape.response_format(request.task) {
+    if let Some(format) = shape.response_format(request.task) {
         body["response_format"] = format;
     }
-    let chat = client.chat();
-    let answer = tokio::time::timeout(this.timeout, chat.create_byot::<_, Value>(body));
-    match answer.await {
-        Err(_) => Err(Failure::Timeout(this.timeout)),
-        Ok(Err(error)) => Err(failure(error)),
-        Ok(Ok(answer)) => read(&answer, request),
-    }
+    Ok(body)
 }
 
 fn failure(error: OpenAIError) -> Failure {
@@ -147,21 +192,7 @@ fn failure(error: OpenAIError) -> Failure {
             Ok(answer) => answer.0,
             Err(other) => Failure::Connection(other.to_string()),
         },
-        OpenAIError::Reqwest(error) => {
-            // The address may be private; what went wrong is in the causes.
-            let error = error.without_url();
-            let mut text = error.to_string();
-            let mut cause = error::Error::source(&error);
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
-            if error.is_builder() {
-                Failure::Request(text)
-            } else {
-                Failure::Connection(text)
-            }
-        }
+        OpenAIError::Reqwest(error) => unsent(error),
         OpenAIError::JSONDeserialize(error, _) => {
             Failure::Connection(format!("the reply is no JSON: {error}"))
         }
@@ -169,8 +200,28 @@ fn failure(error: OpenAIError) -> Failure {
     }
 }
 
+/// Why a request did not come through.
+pub fn unsent(error: reqwest::Error) -> Failure {
+    // The address may be private; what went wrong is in the causes.
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    if error.is_builder() {
+        Failure::Request(text)
+    } else {
+        Failure::Connection(text)
+    }
+}
+
 /// The answer out of a chat completion.
-fn read(answer: &Value, request: &JudgeRequest) -> std::result::Result<JudgeReply, Failure> {
+///
+/// # Errors
+/// A refusal, or an answer that is not the one asked for.
+pub fn read(answer: &Value, request: &JudgeRequest) -> std::result::Result<JudgeReply, Failure> {
     let choice = &answer["choices"][0];
     if let Some(refusal) = choice["message"]["refusal"].as_str() {
         return Err(Failure::Refusal(shortened(refusal)));

@@ -8,12 +8,13 @@ use std::{
 
 use async_openai::{Client, config::OpenAIConfig};
 use harness_sdk::{
-    Error, ErrorCode, Judge, JudgeIdentity, JudgeReply, JudgeRequest, Result, Value,
+    BatchProgress, Error, ErrorCode, Judge, JudgeIdentity, JudgeReply, JudgeRequest, Result, Value,
 };
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{runtime::Runtime, task::JoinSet, time::Instant};
 
 use crate::{
     attempt::{self, Try},
+    batch::Batches,
     failure::Verdict,
     pace::Pace,
     retry::{self, LONGEST},
@@ -27,6 +28,16 @@ const PAID_ANSWERS: u32 = 2;
 /// A chat model behind an OpenAI-compatible server.
 pub struct OpenAi {
     settings: Arc<Settings>,
+    /// From the first request on.
+    line: Option<Line>,
+}
+
+/// What stays between calls: connections, and what was learnt of the server's pace.
+struct Line {
+    runtime: Runtime,
+    http: reqwest::Client,
+    client: Client<OpenAIConfig>,
+    pace: Arc<Mutex<Pace>>,
 }
 
 /// What became of one request: its reply, its own error, or an error that every request would get.
@@ -39,7 +50,31 @@ impl OpenAi {
     fn with_env(config: &Value, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
         Ok(Self {
             settings: Arc::new(Settings::resolve(config, env)?),
+            line: None,
         })
+    }
+
+    /// The line to the server, with so many requests under way at most.
+    fn line(&mut self, most: usize) -> Result<&Line> {
+        let line = match self.line.take() {
+            Some(line) => line,
+            None => {
+                let pace = Arc::new(Mutex::new(Pace::new(most)));
+                let http = attempt::connections(&self.settings)?;
+                Line {
+                    client: attempt::client(&self.settings, &http, &pace)?,
+                    runtime: tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build()?,
+                    http,
+                    pace,
+                }
+            }
+        };
+        if let Ok(mut pace) = line.pace.lock() {
+            pace.allow(most);
+        }
+        Ok(self.line.insert(line))
     }
 }
 
@@ -78,17 +113,42 @@ impl Judge for OpenAi {
         if requests.is_empty() {
             return Ok(());
         }
-        let pace = Arc::new(Mutex::new(Pace::new(max_concurrency)));
-        let client = attempt::client(&self.settings, &pace)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(run(&client, &self.settings, requests, &pace, on_reply))
+        let settings = Arc::clone(&self.settings);
+        let line = self.line(max_concurrency)?;
+        let run = run(&line.client, &settings, requests, &line.pace, on_reply);
+        line.runtime.block_on(run)
+    }
+
+    fn submit(&mut self, requests: &[JudgeRequest], tag: &str) -> Result<String> {
+        let settings = Arc::clone(&self.settings);
+        let line = self.line(1)?;
+        let batches = Batches::new(&line.http, &settings);
+        line.runtime.block_on(batches.submit(requests, tag))
+    }
+
+    fn find(&mut self, tag: &str) -> Result<Option<String>> {
+        let settings = Arc::clone(&self.settings);
+        let line = self.line(1)?;
+        let batches = Batches::new(&line.http, &settings);
+        line.runtime.block_on(batches.find(tag))
+    }
+
+    fn poll(
+        &mut self,
+        ticket: &str,
+        requests: &[JudgeRequest],
+        on_reply: OnReply<'_>,
+    ) -> Result<BatchProgress> {
+        let settings = Arc::clone(&self.settings);
+        let line = self.line(1)?;
+        let batches = Batches::new(&line.http, &settings);
+        line.runtime
+            .block_on(batches.poll(ticket, requests, on_reply))
     }
 }
 
 /// Takes a reply to the request with a number; a break ends it.
-type OnReply<'a> = &'a mut dyn FnMut(usize, Result<JudgeReply>) -> ControlFlow<()>;
+pub type OnReply<'a> = &'a mut dyn FnMut(usize, Result<JudgeReply>) -> ControlFlow<()>;
 
 /// Answers all requests, as many at a time as the pace allows, and hands each reply over when it is there.
 async fn run(
@@ -196,3 +256,5 @@ async fn answer(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_batch;

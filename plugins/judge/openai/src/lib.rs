@@ -24,6 +24,7 @@
 //! twice at most for each request, which is what the host's budget reserves. The key appears in no message.
 
 mod attempt;
+mod batch;
 mod failure;
 mod judge;
 mod pace;

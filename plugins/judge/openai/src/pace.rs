@@ -22,6 +22,16 @@ impl Pace {
         }
     }
 
+    /// At most `most` at a time from now on. What was learnt of the server stays.
+    pub fn allow(&mut self, most: usize) {
+        let most = most.max(1) as f64;
+        if self.now >= self.most {
+            self.now = most;
+        }
+        self.most = most;
+        self.now = self.now.min(most);
+    }
+
     /// Requests that may be under way now: at least one.
     pub fn limit(&self) -> usize {
         let now = self.now as usize;
@@ -65,6 +75,18 @@ mod tests {
         assert!((100..200).contains(&n), "{n} answers");
         pace.answered(None);
         assert_eq!(pace.limit(), 16);
+    }
+
+    #[test]
+    fn what_was_learnt_holds_for_another_limit() {
+        let mut pace = Pace::new(16);
+        pace.slow_down();
+        pace.allow(64);
+        assert_eq!(pace.limit(), 8);
+        pace.allow(4);
+        assert_eq!(pace.limit(), 4);
+        pace.allow(32);
+        assert_eq!(pace.limit(), 32);
     }
 
     #[test]

@@ -20,6 +20,8 @@ const BUDGET: &str = "Budget";
 const GRID: &str = "Grid benches";
 const DECODING: &str = "Decoding benches";
 const STEERING: &str = "Steering benches";
+const AUTOINTERP: &str = "Autointerp benches";
+const JUDGES: &str = "Judges, of steering and autointerp benches";
 const JUDGING: &str = "Judges that cost money";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
@@ -31,6 +33,7 @@ A bench is of one kind. An option that its kind does not have is an error.
   grid       fidelity, transfer, fig3, fig7, fig8, fig12: SAEs are spliced into passes over text
   rollout    transfer-rollouts (fig6: this and grid): the same on what the model writes itself
   decoding   decoding-order, fig4, fig5, fig11: questions are answered in several decoding orders, with features followed
+  autointerp autointerp: latents are explained, and the explanations tested on windows of text
   catalogue  table1, table3: what SAE sets are; nothing is run
 
 Finished cells are kept under --out; the same command continues where it was stopped, and does nothing when all is done.
@@ -44,7 +47,10 @@ Examples:
   harness bench fig6 --plugins ./plugins --png
   harness bench decoding-order --plugins ./plugins --orders origin,entropy,my-order
   harness bench decoding-order --plugins ./plugins --model dream-instruct=/models/Dream-Instruct-7B \\
-      --saes dream-instruct-mask=/saes/dream-mask --questions gsm8k/test.jsonl";
+      --saes dream-instruct-mask=/saes/dream-mask --questions gsm8k/test.jsonl
+  harness bench autointerp --plugins ./plugins --rows dream-mask --latents 50
+  harness bench autointerp --plugins ./plugins --judge openai --max-cost 2.50 --dry-run
+  harness bench table2 --plugins ./plugins --explanations results/runs/autointerp/explanations.jsonl";
 
 /// Run a bench and print its table beside the paper's.
 #[derive(Args, Debug)]
@@ -139,11 +145,31 @@ pub struct BenchArgs {
     /// Tokens after each prefix, each prompt of rollouts, each question
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     max_new_tokens: Option<String>,
+    /// Features and their explanations from explanations.jsonl of an autointerp run, best score first, instead of own ones
+    #[arg(long, value_name = "FILE", help_heading = STEERING)]
+    explanations: Option<String>,
+
+    /// Latents of each SAE that are explained, a seeded sample of those that are alive
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = AUTOINTERP)]
+    latents: Option<String>,
+    /// These latents instead of a sample, such as 3,17
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = AUTOINTERP)]
+    latent: Option<String>,
+    /// Mask tokens of the text with this probability, for masked-diffusion models [default: clean text]
+    #[arg(long, value_name = "T", allow_hyphen_values = true, help_heading = AUTOINTERP)]
+    mask_rate: Option<String>,
+    /// Where activations count: all positions, or those of the SAE's policy (masked or visible ones)
+    #[arg(long, value_name = "WHICH", help_heading = AUTOINTERP)]
+    positions: Option<String>,
+    /// What counts as true of random windows: checked, or paper_code (that they are inactive)
+    #[arg(long, value_name = "HOW", help_heading = AUTOINTERP)]
+    random_windows: Option<String>,
+
     /// Judge of explanations and concepts: lexical, openai, a plugin's, or replay of kept replies
-    #[arg(long, value_name = "NAME", help_heading = STEERING)]
+    #[arg(long, value_name = "NAME", help_heading = JUDGES)]
     judge: Option<String>,
     /// Model behind an online judge; for replay, the judge whose replies are given [default: the only one]
-    #[arg(long, value_name = "NAME", help_heading = STEERING)]
+    #[arg(long, value_name = "NAME", help_heading = JUDGES)]
     judge_model: Option<String>,
 
     #[command(flatten, next_help_heading = JUDGING)]
@@ -239,6 +265,12 @@ impl BenchArgs {
             ("--preset", "preset", &self.preset),
             ("--k-set", "k_set", &self.k_set),
             ("--by-position", "by_position", &by_position),
+            ("--explanations", "explanations", &self.explanations),
+            ("--latents", "n_latents", &self.latents),
+            ("--latent", "latent", &self.latent),
+            ("--mask-rate", "mask_rate", &self.mask_rate),
+            ("--positions", "positions", &self.positions),
+            ("--random-windows", "random_windows", &self.random_windows),
         ];
         let named = named
             .iter()
@@ -291,9 +323,12 @@ impl BenchArgs {
             "--memory",
             "grid benches",
         );
-        if !kinds.contains(&RowKind::Steering) {
+        let is_judged = kinds
+            .iter()
+            .any(|kind| matches!(kind, RowKind::Steering | RowKind::Autointerp));
+        if !is_judged {
             for option in self.judging.given() {
-                refuse(true, option, "steering benches");
+                refuse(true, option, "steering and autointerp benches");
             }
         }
         if !runs {

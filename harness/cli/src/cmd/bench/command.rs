@@ -242,6 +242,9 @@ impl Bench<'_> {
             if let Some(decoding) = &manifest.decoding {
                 output::talk(&report::decoding_line(decoding));
             }
+            if let Some(passes) = &manifest.activations {
+                output::talk(&report::activations_line(passes));
+            }
         }
         if counts.conflicts > 0 {
             output::warn(&format!(

@@ -2,7 +2,7 @@
 
 use harness_plan::{
     cell::Cell,
-    expand::{Plan, PlannedGroup, RowWork},
+    expand::{GroupKind, Plan, PlannedGroup, RowWork},
     stages::DecodingParams,
 };
 
@@ -18,7 +18,11 @@ pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
 pub fn group(group: &PlannedGroup) -> String {
     let n = group.members.len();
     let s = if n == 1 { "" } else { "s" };
-    format!("fidelity {}, {n} SAE{s}, {}", group.model, group.text)
+    let what = match group.kind {
+        GroupKind::Splices => "fidelity",
+        GroupKind::Activations => "activations",
+    };
+    format!("{what} {}, {n} SAE{s}, {}", group.model, group.text)
 }
 
 /// `steer dream-mask layer 4 k 8`, or `baseline dream` for a cell that serves several SAEs.
@@ -57,7 +61,7 @@ pub fn cell(plan: &Plan, cell: &Cell) -> String {
                         set.k_scope.map_or_else(String::new, |k| format!(" {k}"))
                     ));
                 }
-                RowWork::Steering(_) | RowWork::Decoding(_) => {}
+                RowWork::Steering(_) | RowWork::Decoding(_) | RowWork::Autointerp(_) => {}
                 RowWork::Grid(_) => {
                     let group = plan.group_of(&cell.key).map(|group| &plan.groups[group]);
                     let text_of = group.map_or("", |group| group.text.as_str());

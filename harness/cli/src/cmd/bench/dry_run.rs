@@ -91,7 +91,7 @@ pub fn report(
             row.row.sae,
             match row.row.kind {
                 RowKind::Steering | RowKind::Catalogue => String::new(),
-                RowKind::Decoding => format!(" in {}", row.row.model),
+                RowKind::Decoding | RowKind::Autointerp => format!(" in {}", row.row.model),
                 RowKind::Documents => format!(" on {}", row.row.model),
                 RowKind::Rollouts => format!(" on rollouts of {}", row.row.model),
             },

@@ -1,20 +1,23 @@
 //! Judges that cost money: where replies are kept, what may be spent, whose replies are replayed, what was spent.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     process,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use harness_plan::{
-    bench::{Settings, SteeringSettings},
+    bench::Settings,
     config::{ConfigError, Problem},
     exit,
     expand::{Cost, ResolvedBench},
     plugin::Discovery,
-    protocol::{Counters, Judging},
-    replies::{Budget, FOLDER, PRICES_DATED, Price, REPLAY, Replies, Spent},
+    protocol::{Counters, DEFAULT_CONCURRENCY, Judging, MOST_CONCURRENCY},
+    replies::{
+        Budget, FOLDER, JudgeMode, JudgingSummary, PRICES_DATED, Price, REPLAY, Replies, Spent,
+    },
 };
 
 use super::describe::count;
@@ -38,6 +41,26 @@ pub struct JudgingArgs {
     /// USD for a million tokens received
     #[arg(long, value_name = "USD", value_parser = usd, requires = "price_in", allow_hyphen_values = true)]
     price_out: Option<f64>,
+    /// Questions under way at once, 1 to 1024; fewer while the server asks for fewer [default: 16]
+    #[arg(long, value_name = "N", value_parser = concurrency, allow_hyphen_values = true)]
+    judge_concurrency: Option<u32>,
+    /// live asks question by question; batch hands questions over in batches, which take up to a day and half the money
+    #[arg(long, value_name = "MODE")]
+    judge_mode: Option<Mode>,
+}
+
+/// How an online judge is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Live,
+    Batch,
+}
+
+fn concurrency(text: &str) -> Result<u32, String> {
+    let number = text.parse::<u32>().ok();
+    number
+        .filter(|n| (1..=MOST_CONCURRENCY).contains(n))
+        .ok_or_else(|| format!("must be a number of questions from 1 to {MOST_CONCURRENCY}"))
 }
 
 fn usd(text: &str) -> Result<f64, String> {
@@ -56,6 +79,8 @@ impl JudgingArgs {
             ("--max-cost", self.max_cost.is_some()),
             ("--price-in", self.price_in.is_some()),
             ("--price-out", self.price_out.is_some()),
+            ("--judge-concurrency", self.judge_concurrency.is_some()),
+            ("--judge-mode", self.judge_mode.is_some()),
         ]
         .into_iter()
         .filter_map(|(option, is_given)| is_given.then_some(option))
@@ -74,6 +99,13 @@ impl JudgingArgs {
         })
     }
 
+    fn mode(&self) -> JudgeMode {
+        match self.judge_mode {
+            Some(Mode::Batch) => JudgeMode::Batch,
+            Some(Mode::Live) | None => JudgeMode::Live,
+        }
+    }
+
     /// What workers are told; `replies` is absolute.
     pub fn judging(&self, replies: PathBuf) -> Judging {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -86,6 +118,8 @@ impl JudgingArgs {
                 max_usd: self.max_cost,
             },
             price: self.price(),
+            concurrency: self.judge_concurrency.unwrap_or(DEFAULT_CONCURRENCY),
+            mode: self.mode(),
         }
     }
 
@@ -94,15 +128,9 @@ impl JudgingArgs {
     /// # Errors
     /// Replies of no judge or of several; replies that cannot be read.
     pub fn name_replayed(&self, bench: &mut ResolvedBench, out: &Path) -> Result<(), Failure> {
-        let nameless = |set: &SteeringSettings| set.judge == REPLAY && set.judge_model.is_none();
-        let mut sets: Vec<&mut Box<SteeringSettings>> = bench
-            .rows
-            .iter_mut()
-            .filter_map(|row| match &mut row.settings {
-                Settings::Steering(set) if nameless(set) => Some(set),
-                _ => None,
-            })
-            .collect();
+        let is_nameless = |set: &&mut Settings| set.judge() == Some((REPLAY, None));
+        let settings = bench.rows.iter_mut().map(|row| &mut row.settings);
+        let mut sets: Vec<&mut Settings> = settings.filter(is_nameless).collect();
         if sets.is_empty() {
             return Ok(());
         }
@@ -125,7 +153,7 @@ impl JudgingArgs {
             return Err(Failure::new(exit::JUDGE_AUTH, message).hint(hint));
         };
         for set in &mut sets {
-            set.judge_model = Some(only.clone());
+            set.set_judge_model(only);
         }
         Ok(())
     }
@@ -171,22 +199,31 @@ impl JudgingArgs {
             [one] => Price::known(one),
             _ => None,
         };
+        let is_batch = self.mode() == JudgeMode::Batch;
+        let cost = |price: Price| match is_batch {
+            true => price.in_batch().usd(tokens_in, tokens_out),
+            false => price.usd(tokens_in, tokens_out),
+        };
+        let half = if is_batch { "half " } else { "" };
         match (self.price(), known) {
             (Some(price), _) => text.push_str(&format!(
-                ": about ${:.4} at the price given",
-                price.usd(tokens_in, tokens_out)
+                ": about ${:.4} at {half}the price given",
+                cost(price)
             )),
             (None, Some(price)) => text.push_str(&format!(
-                ": about ${:.4} at the price of {PRICES_DATED}",
-                price.usd(tokens_in, tokens_out)
+                ": about ${:.4} at {half}the price on the list of {PRICES_DATED}",
+                cost(price)
             )),
-            (None, None) => {
-                text.push_str("; the price is not known, --price-in and --price-out give it");
-            }
+            (None, None) => text.push_str(&format!(
+                "; the price is not on the list of {PRICES_DATED}, --price-in and --price-out give it"
+            )),
         }
-        text.push_str(
-            "; less where replies are kept, at most three times as much where answers have to be asked for again\n",
-        );
+        text.push_str(match is_batch {
+            true => "; less where replies are kept\n",
+            false => {
+                "; less where replies are kept, at most three times as much where answers have to be asked for again\n"
+            }
+        });
         text
     }
 }
@@ -195,18 +232,25 @@ impl JudgingArgs {
 fn online_judges(bench: &ResolvedBench, plugins: &Discovery) -> Vec<String> {
     let mut judges = Vec::new();
     for row in &bench.rows {
-        let Settings::Steering(set) = &row.settings else {
+        let Some((judge, model)) = row.settings.judge() else {
             continue;
         };
-        let component = plugins.component("judge", &set.judge).and_then(|plugin| {
+        let component = plugins.component("judge", judge).and_then(|plugin| {
             let mut components = plugin.manifest.components.iter();
-            components.find(|c| c.kind == "judge" && c.name == set.judge)
+            components.find(|c| c.kind == "judge" && c.name == judge)
         });
         let Some(component) = component.filter(|component| component.online) else {
             continue;
         };
-        let model = set.judge_model.as_ref().or(component.model.as_ref());
-        let name = model.unwrap_or(&set.judge).clone();
+        let name = match component.name == OPENAI {
+            true => openai_identity(model, component.model.as_deref(), |name| {
+                env::var(name).ok()
+            }),
+            false => model
+                .or(component.model.as_deref())
+                .unwrap_or(judge)
+                .to_owned(),
+        };
         if !judges.contains(&name) {
             judges.push(name);
         }
@@ -214,16 +258,50 @@ fn online_judges(bench: &ResolvedBench, plugins: &Discovery) -> Vec<String> {
     judges
 }
 
+/// Our judge of OpenAI-compatible servers.
+const OPENAI: &str = "openai";
+/// The server whose models go by their bare names.
+const OPENAI_URL: &str = "https://api.openai.com/v1";
+
+/// Who answers for the judge `openai`, from the variables that it reads itself: another server's model of the same name is
+/// another judge.
+fn openai_identity(
+    named: Option<&str>,
+    usual: Option<&str>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> String {
+    let set = |name: &str| {
+        variable(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    };
+    let model = named.map(str::to_owned);
+    let model = model.or_else(|| set("HARNESS_JUDGE_MODEL"));
+    let model = model.unwrap_or_else(|| usual.unwrap_or(OPENAI).to_owned());
+    let url = set("OPENAI_BASE_URL").unwrap_or_else(|| OPENAI_URL.to_owned());
+    match url.trim_end_matches('/') {
+        OPENAI_URL => model,
+        other => {
+            let rest = other.split_once("//").map_or("", |(_, rest)| rest);
+            let host = rest.split('/').next().unwrap_or_default();
+            format!("{model}@{host}")
+        }
+    }
+}
+
 /// What was asked and paid in a run, in one line; `None` where no online judge was asked and no reply was kept.
 pub fn line(counters: &Counters, spent: Spent) -> Option<String> {
     if spent.calls == 0 && counters.judge_kept == 0 {
         return None;
     }
-    let mut text = format!(
-        "judge: {} calls, {} replies were kept from before",
-        count(spent.calls),
+    let mut text = format!("judge: {} calls", count(spent.calls));
+    if let Some(summary) = JudgingSummary::of(counters) {
+        text.push_str(&format!(" {}", summary.words()));
+    }
+    text.push_str(&format!(
+        ", {} replies were kept from before",
         count(counters.judge_kept)
-    );
+    ));
     if spent.usd > 0.0 {
         text.push_str(&format!(", ${:.6} spent", spent.usd));
     }
@@ -264,6 +342,48 @@ mod tests {
         assert_eq!(
             line(&counters, spent).unwrap(),
             "judge: 3 calls, 1,200 replies were kept from before, $0.012500 spent, 2 refused"
+        );
+        let counters = Counters {
+            judge_calls: 3,
+            judge_seconds: 2.0,
+            judge_own_seconds: 0.5,
+            ..Counters::default()
+        };
+        assert_eq!(
+            line(&counters, spent).unwrap(),
+            "judge: 3 calls in 2.0 s (2/s, own share 25 %), 0 replies were kept from before, $0.012500 spent"
+        );
+    }
+
+    #[test]
+    fn concurrency_has_its_bounds() {
+        assert_eq!((concurrency("1"), concurrency("1024")), (Ok(1), Ok(1024)));
+        for wrong in ["0", "1025", "-3", "many"] {
+            assert!(concurrency(wrong).unwrap_err().contains("1 to 1024"));
+        }
+    }
+
+    #[test]
+    fn the_judge_behind_another_server_is_another_judge() {
+        let identity = |named, model: &str, url: &str| {
+            openai_identity(named, Some("gpt-4o-mini"), |name| {
+                let value = if name == "OPENAI_BASE_URL" {
+                    url
+                } else {
+                    model
+                };
+                Some(value.to_owned())
+            })
+        };
+        assert_eq!(identity(None, "", ""), "gpt-4o-mini");
+        assert_eq!(identity(None, " mine ", ""), "mine");
+        assert_eq!(
+            identity(Some("named"), "mine", "https://api.openai.com/v1/"),
+            "named"
+        );
+        assert_eq!(
+            identity(None, "", "http://localhost:8000/v1/"),
+            "gpt-4o-mini@localhost:8000"
         );
     }
 }

@@ -14,10 +14,11 @@ use harness_plan::{
     expand::{Plan, ResolvedBench},
     plugin::Discovery,
     protocol::{Failure as CellFailure, FailureKind},
+    replies::JudgingSummary,
     stages::{PluginRef, SaeRef, Stage},
     store::{
-        CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin, ManifestSae,
-        RunManifest, Store,
+        ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
+        ManifestSae, RunManifest, Store,
     },
 };
 use serde_json::Value;
@@ -48,7 +49,9 @@ pub fn manifest(
             (None, RowKind::Rollouts) => {
                 format!("{} on rollouts of {}", row.row.sae, row.row.model)
             }
-            (None, RowKind::Decoding) => format!("{} in {}", row.row.sae, row.row.model),
+            (None, RowKind::Decoding | RowKind::Autointerp) => {
+                format!("{} in {}", row.row.sae, row.row.model)
+            }
             (None, RowKind::Steering | RowKind::Catalogue) => row.row.sae.clone(),
         };
         let value = serde_json::to_value(&row.settings).unwrap_or(Value::Null);
@@ -128,10 +131,11 @@ fn saes(plan: &Plan) -> Vec<ManifestSae> {
             serde_json::from_value::<Vec<SaeRef>>(cell.params.get("saes")?.clone()).ok()
         })
         .flatten();
+    let with_sae = [Stage::Features, Stage::Fidelity, Stage::Windows].map(Stage::name);
     let mut saes: Vec<ManifestSae> = plan
         .cells
         .iter()
-        .filter(|cell| [Stage::Features.name(), Stage::Fidelity.name()].contains(&&*cell.stage))
+        .filter(|cell| with_sae.contains(&&*cell.stage))
         .filter_map(|cell| serde_json::from_value::<SaeRef>(cell.params.get("sae")?.clone()).ok())
         .chain(followed)
         .map(|sae| ManifestSae {
@@ -153,6 +157,8 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.counters = outcome.counters;
     manifest.grid = GridSummary::of(&outcome.counters);
     manifest.decoding = DecodingSummary::of(&outcome.counters);
+    manifest.activations = ActivationSummary::of(&outcome.counters);
+    manifest.judging = JudgingSummary::of(&outcome.counters);
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
 }
@@ -210,6 +216,19 @@ pub fn decoding_line(decoding: &DecodingSummary) -> String {
         count(decoding.sae_rows),
         decoding.seconds,
         bytes(decoding.peak_bytes)
+    )
+}
+
+/// What passes that read activations took, in one line.
+pub fn activations_line(passes: &ActivationSummary) -> String {
+    format!(
+        "{} SAEs read in {} batches of text, {:.0} block passes a batch, {} rows through SAEs, {:.1} s of work, at most {} of memory",
+        count(passes.saes),
+        count(passes.batches),
+        passes.block_passes_per_batch,
+        count(passes.sae_rows),
+        passes.seconds,
+        bytes(passes.peak_bytes)
     )
 }
 

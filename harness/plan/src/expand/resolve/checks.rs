@@ -3,7 +3,11 @@
 use harness_core::suggest;
 
 use super::{ResolvedRow, Resolver, unknown_rows};
-use crate::bench::{DecodingSettings, RowKind, RowSpec, Settings};
+use crate::{
+    bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings},
+    sources::SaeFolder,
+    stages::DocumentPolicy,
+};
 
 impl Resolver<'_> {
     /// `--rows`, `--model` and `--saes` must name something the bench runs.
@@ -68,6 +72,9 @@ impl Resolver<'_> {
         if let Settings::Decoding(set) = settings {
             self.check_decoding(row, model, set);
         }
+        if let Settings::Autointerp(set) = settings {
+            self.check_autointerp(row, set);
+        }
         if let Some(grid) = settings.grid() {
             if grid.t_min > grid.t_max {
                 let message = format!("`t_min` is {}, above `t_max` {}", grid.t_min, grid.t_max);
@@ -82,6 +89,67 @@ impl Resolver<'_> {
                 self.problem(&origin, message, hint);
             }
         }
+    }
+
+    fn check_autointerp(&mut self, row: &RowSpec, set: &AutointerpSettings) {
+        let origin = self.request.spec.origin.clone();
+        if let Err(error) = set.rules().checked() {
+            let hint = "`n_top_shown` and `n_weighted_shown` say how many explain a latent; the others are predicted";
+            self.problem(&origin, format!("{error}, of {}", row.sae), hint);
+        }
+        if set.rules().n_scored() == 0 {
+            let message = "no window is left to be predicted".to_owned();
+            let hint = "`n_top` above `n_top_shown`, `n_weighted` above `n_weighted_shown`, or `n_random` above 0";
+            self.problem(&origin, message, hint);
+        }
+        if set.context_length <= 2 * set.buffer {
+            let message = format!(
+                "rows of {} tokens hold no window of {}",
+                set.context_length,
+                set.rules().width()
+            );
+            self.problem(&origin, message, "raise `context_length` or lower `buffer`");
+        }
+        if set
+            .label_field
+            .as_ref()
+            .is_some_and(|at| !at.starts_with('/'))
+        {
+            let message = "`label_field` does not begin with a slash".to_owned();
+            self.problem(
+                &origin,
+                message,
+                "it is a JSON pointer such as /labels/topics",
+            );
+        }
+        if set.label_field.is_some() && set.documents == DocumentPolicy::Pack {
+            let message = "packed rows hold several documents, and labels are of one".to_owned();
+            self.problem(
+                &origin,
+                message,
+                "`documents` of `truncate` puts one into each row",
+            );
+        }
+    }
+
+    /// Latents asked for by number must be in every SAE.
+    pub(super) fn check_latents(&mut self, settings: &Settings, saes: &[SaeFolder]) {
+        let Settings::Autointerp(set) = settings else {
+            return;
+        };
+        let Some(largest) = set.latent.iter().flatten().max() else {
+            return;
+        };
+        let Some(sae) = saes.iter().find(|sae| *largest >= sae.d_sae) else {
+            return;
+        };
+        let message = format!(
+            "latent {largest} out of range: the SAE in {} has {} latents, 0 to {}",
+            sae.dir.display(),
+            sae.d_sae,
+            sae.d_sae.saturating_sub(1)
+        );
+        self.problem("--latent", message, "");
     }
 
     pub(super) fn check_decoding(&mut self, row: &RowSpec, model: usize, set: &DecodingSettings) {

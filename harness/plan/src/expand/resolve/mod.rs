@@ -286,10 +286,11 @@ impl Resolver<'_> {
         self.check_settings(row, model, &settings);
         let scorer = match &settings {
             Settings::Steering(set) => Some(self.model(&set.scorer)?),
-            Settings::Documents { .. } | Settings::Rollouts { .. } | Settings::Decoding(_) => None,
+            _ => None,
         };
         let data = self.data(row, profile, model)?;
         let saes = self.saes(row, profile, model, set, settings.k());
+        self.check_latents(&settings, &saes);
         let depth_layers = if row.layers(profile).iter().all(|l| set.layers().contains(l)) {
             row.layers(profile).to_vec()
         } else {

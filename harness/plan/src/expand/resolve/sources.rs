@@ -126,7 +126,10 @@ impl Resolver<'_> {
                     "text to be measured on",
                     "give held-out text with --data FILE (jsonl, jsonl.gz, jsonl.zst, parquet or plain text)",
                 ),
-                RowKind::Steering | RowKind::Decoding | RowKind::Catalogue => (
+                RowKind::Steering
+                | RowKind::Autointerp
+                | RowKind::Decoding
+                | RowKind::Catalogue => (
                     "--data",
                     "text for its activation pass",
                     "give held-out text with --data FILE (jsonl, jsonl.gz or plain text)",

@@ -17,7 +17,7 @@ use crate::settings::{API_KEY, BASE_URL};
 const KEY: &str = "sk-test-0123456789";
 
 /// What the server does with one connection.
-enum Turn {
+pub enum Turn {
     /// Status line and further headers, body.
     Answer(&'static str, String),
     /// Reads the request and never answers.
@@ -27,7 +27,7 @@ enum Turn {
 }
 
 /// Serves one connection a turn and hands out the requests' bodies.
-fn serve(turns: Vec<Turn>) -> (String, Receiver<(String, Value)>) {
+pub fn serve(turns: Vec<Turn>) -> (String, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
     let (seen, requests) = channel();
@@ -60,7 +60,7 @@ fn serve(turns: Vec<Turn>) -> (String, Receiver<(String, Value)>) {
     (address, requests)
 }
 
-/// The request's head and its JSON body.
+/// The request's head and its body: JSON, or a text where it is none.
 fn read_request(stream: &TcpStream) -> (String, Value) {
     let mut reader = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), 0);
@@ -78,10 +78,12 @@ fn read_request(stream: &TcpStream) -> (String, Value) {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    (head, serde_json::from_slice(&body).unwrap())
+    let text = String::from_utf8(body).unwrap();
+    let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    (head, json)
 }
 
-fn chat(content: &str, finish_reason: &str) -> String {
+pub fn chat(content: &str, finish_reason: &str) -> String {
     json!({
         "choices": [{"message": {"content": content}, "finish_reason": finish_reason}],
         "usage": {"prompt_tokens": 11, "completion_tokens": 7},
@@ -89,11 +91,11 @@ fn chat(content: &str, finish_reason: &str) -> String {
     .to_string()
 }
 
-fn good() -> Turn {
+pub fn good() -> Turn {
     Turn::Answer("200 OK", chat(r#"{"explanation": "boats"}"#, "stop"))
 }
 
-fn judge(base_url: &str) -> OpenAi {
+pub fn judge(base_url: &str) -> OpenAi {
     let config = json!({"timeout_s": 0.4, "backoff_s": 0.01, "attempts": 3});
     let env = |name: &str| match name {
         API_KEY => Some(KEY.to_owned()),
@@ -103,7 +105,7 @@ fn judge(base_url: &str) -> OpenAi {
     OpenAi::with_env(&config, env).unwrap()
 }
 
-fn request(id: &str) -> JudgeRequest {
+pub fn request(id: &str) -> JudgeRequest {
     JudgeRequest {
         id: id.to_owned(),
         task: JudgeTask::EXPLAIN,

@@ -1,0 +1,373 @@
+//! Questions in batches that are answered later, at half the price.
+//!
+//! A batch is written down before it is submitted, under a tag that the server gets too, and its ticket after. Whoever needs
+//! one of its questions waits for it, in this process or the next, so that nothing is submitted twice; whoever sees its end
+//! keeps all its replies. The right to ask is held while batches are submitted or closed and not while they are waited for.
+
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    thread,
+    time::{Duration, Instant},
+};
+
+use harness_abi::{ErrorCode, JudgeTask};
+use harness_plan::replies::{
+    Asking, BATCH_SCHEMA, Batch, JudgeMode, Price, ReplyRequest, Worst, batches_of, task_number,
+};
+use serde_json::json;
+
+use super::{
+    desk::{Desk, Till},
+    key, now, used_up,
+};
+use crate::{
+    plugin::{Answer, Judge, PluginFailure, Prompt, Question},
+    run::{CellError, Progress, Session},
+};
+
+/// What progress counts.
+const UNIT: &str = "questions of batches";
+/// First and longest time between two looks at a batch.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How often it is said that a batch is waited for.
+const SAY: Duration = Duration::from_millis(500);
+/// Looks that may fail one after the other; the judge has tried several times in each.
+const FAILED_LOOKS: u32 = 5;
+/// Seconds after which a batch that its process did not live to keep the ticket of is known to the server, or never will be.
+const SETTLED_S: u64 = 5;
+
+/// A batch that the server has.
+struct UnderWay {
+    batch: Batch,
+    ticket: String,
+}
+
+impl Session {
+    /// Waits for batches with open questions; in the mode of batches, submits what is in none first.
+    pub(super) fn ask_in_batches(
+        &mut self,
+        judge: &mut Judge,
+        desk: &mut Desk<'_>,
+        progress: Progress<'_>,
+    ) -> Result<(), CellError> {
+        let is_live = self.init.judging.mode == JudgeMode::Live;
+        loop {
+            let asking = desk.wait_to_ask(progress)?;
+            desk.take_kept()?;
+            if desk.open().is_empty() {
+                return Ok(());
+            }
+            let mut under_way = self.joined(judge, desk, &asking, progress)?;
+            if is_live && under_way.is_empty() {
+                return Ok(());
+            }
+            let mut stopped = None;
+            if !is_live {
+                stopped = self.submit(judge, desk, &asking, &mut under_way).err();
+            }
+            drop(asking);
+            // What is under way is paid for, so it is waited for even when nothing more can be submitted.
+            for batch in &under_way {
+                self.wait_for(judge, batch, desk, progress)?;
+            }
+            if let Some(error) = stopped {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Batches of others, or of an earlier process, that have open questions.
+    fn joined(
+        &mut self,
+        judge: &mut Judge,
+        desk: &Desk<'_>,
+        asking: &Asking,
+        progress: Progress<'_>,
+    ) -> Result<Vec<UnderWay>, CellError> {
+        let open: Vec<&str> = desk
+            .open()
+            .iter()
+            .map(|at| desk.keys[*at].as_str())
+            .collect();
+        let mut joined = Vec::new();
+        for batch in desk.replies.batches()? {
+            let keys = batch
+                .requests
+                .iter()
+                .map(key)
+                .collect::<Result<Vec<_>, _>>()?;
+            if !keys.iter().any(|key| open.contains(&key.as_str())) {
+                continue;
+            }
+            let ticket = match desk.replies.ticket(&batch.tag)? {
+                Some(ticket) => Some(ticket),
+                // Whoever announced it has died: it would hold the right to ask otherwise.
+                None => found(judge, &batch, progress)?,
+            };
+            match ticket {
+                Some(ticket) => {
+                    desk.replies.keep_ticket(&batch.tag, &ticket)?;
+                    joined.push(UnderWay { batch, ticket });
+                }
+                None => desk.replies.withdraw(asking, &batch)?,
+            }
+        }
+        Ok(joined)
+    }
+
+    /// Submits the open questions that are in no batch, as far as the budget goes.
+    fn submit(
+        &mut self,
+        judge: &mut Judge,
+        desk: &Desk<'_>,
+        asking: &Asking,
+        under_way: &mut Vec<UnderWay>,
+    ) -> Result<(), CellError> {
+        let price = self.price(desk.identity)?.map(Price::in_batch);
+        let mut in_batches = Vec::new();
+        for one in under_way.iter() {
+            for request in &one.batch.requests {
+                in_batches.push(key(request)?);
+            }
+        }
+        let requests: Vec<ReplyRequest> = (desk.open().iter())
+            .filter(|at| !in_batches.contains(&desk.keys[**at]))
+            .map(|at| desk.requests[*at].clone())
+            .collect();
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let judging = self.init.judging.clone();
+        let worst_usd = |request: &ReplyRequest| Worst::in_batch(request).usd(price);
+        let before = desk.replies.spent(&judging.run)?;
+        let n = (judging.budget).fitting(before, requests.iter().map(worst_usd));
+        let (fitting, rest) = requests.split_at(n);
+        for range in batches_of(fitting) {
+            let batch = Batch {
+                schema: BATCH_SCHEMA,
+                tag: tag(&judging.run, under_way.len()),
+                run: judging.run.clone(),
+                price,
+                created_unix: now(),
+                requests: fitting[range].to_vec(),
+            };
+            desk.replies.announce(asking, &batch)?;
+            let ticket = match judge.submit(&questions(&batch)?, &batch.tag) {
+                Ok(ticket) => ticket,
+                Err(failure) => return Err(self.not_taken(desk, asking, &batch, failure)),
+            };
+            desk.replies.keep_ticket(&batch.tag, &ticket)?;
+            self.counters.judge_calls += batch.requests.len() as u64;
+            under_way.push(UnderWay { batch, ticket });
+        }
+        match rest.first() {
+            None => Ok(()),
+            Some(next) => {
+                let spent = desk.replies.spent(&judging.run)?;
+                let why = judging.budget.exceeded(spent, worst_usd(next));
+                Err(used_up(&why, desk.replies))
+            }
+        }
+    }
+
+    /// A batch that could not be submitted. Unless the server has said no, it may have come there: then it stays announced,
+    /// and is looked for by its tag.
+    fn not_taken(
+        &self,
+        desk: &Desk<'_>,
+        asking: &Asking,
+        batch: &Batch,
+        failure: PluginFailure,
+    ) -> CellError {
+        let has_said_no = [
+            ErrorCode::AUTH,
+            ErrorCode::CONFIG,
+            ErrorCode::INVALID_ARGUMENT,
+            ErrorCode::RATE_LIMITED,
+            ErrorCode::UNSUPPORTED,
+        ]
+        .contains(&failure.code);
+        if has_said_no && let Err(error) = desk.replies.withdraw(asking, batch) {
+            return error.into();
+        }
+        match failure.code {
+            ErrorCode::UNSUPPORTED => CellError::Config(format!(
+                "the judge {} has no batches ({failure}); ask it with --judge-mode live",
+                desk.identity.model
+            )),
+            _ => failure.into(),
+        }
+    }
+
+    /// Waits for the end of a batch, keeps its replies and closes it.
+    fn wait_for(
+        &mut self,
+        judge: &mut Judge,
+        under_way: &UnderWay,
+        desk: &mut Desk<'_>,
+        progress: Progress<'_>,
+    ) -> Result<(), CellError> {
+        let UnderWay { batch, ticket } = under_way;
+        let questions = questions(batch)?;
+        let mut wait = FIRST_WAIT;
+        let mut failed = 0;
+        loop {
+            if !desk.replies.is_open(&batch.tag) {
+                // Another process has closed it: its replies are kept.
+                return Ok(());
+            }
+            let mut answers = Vec::new();
+            let looked = judge.poll(ticket, &questions, &mut |i, answer| {
+                answers.push((i, answer));
+                ControlFlow::Continue(())
+            });
+            match looked {
+                Ok(progress_of_batch) if progress_of_batch.is_ended => {
+                    return self.collect(batch, answers, desk, progress);
+                }
+                Ok(so_far) => {
+                    failed = 0;
+                    pause(wait, so_far.done, so_far.total, progress)?;
+                }
+                Err(failure) => {
+                    let may_pass =
+                        [ErrorCode::NETWORK, ErrorCode::RATE_LIMITED].contains(&failure.code);
+                    failed += 1;
+                    if !may_pass || failed >= FAILED_LOOKS {
+                        return Err(failure.into());
+                    }
+                    pause(wait, 0, questions.len() as u64, progress)?;
+                }
+            }
+            wait = wait.mul_f64(1.5).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Keeps the replies of a batch that has ended, those to the questions of others included, and closes it.
+    fn collect(
+        &mut self,
+        batch: &Batch,
+        answers: Vec<(usize, Result<Answer, PluginFailure>)>,
+        desk: &mut Desk<'_>,
+        progress: Progress<'_>,
+    ) -> Result<(), CellError> {
+        let asking = desk.wait_to_ask(progress)?;
+        if !desk.replies.is_open(&batch.tag) {
+            return Ok(());
+        }
+        let own: BTreeMap<&str, usize> = desk
+            .open()
+            .into_iter()
+            .map(|at| (desk.keys[at].as_str(), at))
+            .collect();
+        let keys = batch
+            .requests
+            .iter()
+            .map(key)
+            .collect::<Result<Vec<_>, _>>()?;
+        let at: Vec<Option<usize>> = keys
+            .iter()
+            .map(|key| own.get(key.as_str()).copied())
+            .collect();
+        let mut till = Till::open(desk.replies, desk.identity, batch.price, answers.len());
+        let mut unsettled = 0.0;
+        for (i, answer) in answers {
+            match answer {
+                Ok(answer) => till.put(i, &keys[i], &batch.requests[i], answer)?,
+                Err(failure) => {
+                    // What was answered is billed, usable or not; its tokens are not told.
+                    if [ErrorCode::REFUSED, ErrorCode::UNUSABLE].contains(&failure.code) {
+                        unsettled += Worst::in_batch(&batch.requests[i]).usd(batch.price);
+                    }
+                    if let Some(at) = at[i] {
+                        self.count_failure(&failure);
+                        desk.answers[at] = Some(Err(failure));
+                    }
+                }
+            }
+        }
+        let (kept, paid) = till.close(&mut self.counters)?;
+        for (i, answer) in kept {
+            if let Some(at) = at[i] {
+                desk.answers[at] = Some(Ok(answer));
+            }
+        }
+        Ok(desk.replies.close(&asking, batch, paid + unsettled)?)
+    }
+}
+
+/// The ticket of a batch that was announced by a process that has died; `None` where the server never got it.
+fn found(
+    judge: &mut Judge,
+    batch: &Batch,
+    progress: Progress<'_>,
+) -> Result<Option<String>, CellError> {
+    loop {
+        if let Some(ticket) = judge.find(&batch.tag)? {
+            return Ok(Some(ticket));
+        }
+        let age = now().saturating_sub(batch.created_unix);
+        if age > SETTLED_S {
+            return Ok(None);
+        }
+        // What its process sent last may be on its way.
+        pause(
+            Duration::from_millis(500),
+            0,
+            batch.requests.len() as u64,
+            progress,
+        )?;
+    }
+}
+
+/// Waits, and says so.
+fn pause(wait: Duration, done: u64, total: u64, progress: Progress<'_>) -> Result<(), CellError> {
+    let until = Instant::now() + wait;
+    loop {
+        progress(done, total, UNIT)?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(SAY));
+    }
+}
+
+/// The questions of a batch, each under its key.
+fn questions(batch: &Batch) -> Result<Vec<Question>, CellError> {
+    let role = |role: &str| match role {
+        "system" => "system",
+        "assistant" => "assistant",
+        _ => "user",
+    };
+    (batch.requests.iter())
+        .map(|request| {
+            let task = task_number(&request.task).ok_or_else(|| {
+                CellError::Invalid(format!("`{}` is no task of a judge", request.task))
+            })?;
+            Ok(Question {
+                id: key(request)?,
+                task: JudgeTask(task),
+                payload: json!({}),
+                messages: (request.messages.iter())
+                    .map(|message| Prompt {
+                        role: role(&message.role),
+                        content: message.content.clone(),
+                    })
+                    .collect(),
+                max_tokens: request.max_tokens,
+                temperature: request.temperature,
+            })
+        })
+        .collect()
+}
+
+/// A name that no other batch has: the run's, the moment and the place in it.
+fn tag(run: &str, number: usize) -> String {
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_nanos());
+    format!("{run}-{nanos:x}-{}-{number}", std::process::id())
+}

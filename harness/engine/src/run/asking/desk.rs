@@ -1,0 +1,229 @@
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+use harness_abi::ErrorCode;
+use harness_plan::{
+    protocol::Counters,
+    replies::{Asking, Keeper, KeptReply, Price, REPLY_SCHEMA, Replies, ReplyRequest},
+};
+
+use super::{Answers, UNIT, answer, key, now, request};
+use crate::{
+    plugin::{Answer, JudgeIdentity, PluginFailure, Question},
+    run::{CellError, Progress},
+};
+
+/// How often the right to ask is asked for while another worker has it.
+const WAIT: Duration = Duration::from_millis(20);
+/// How often it is said that this one is waiting.
+const SAY: Duration = Duration::from_millis(500);
+/// Threads that wait for the disk.
+const KEEPERS: usize = 8;
+
+/// Questions to a paid judge, and what is known of their answers.
+pub(super) struct Desk<'a> {
+    pub(super) identity: &'a JudgeIdentity,
+    pub(super) questions: &'a [Question],
+    pub(super) replies: &'a Replies,
+    pub(super) requests: Vec<ReplyRequest>,
+    pub(super) keys: Vec<String>,
+    /// The first question that asks the same.
+    first: Vec<usize>,
+    pub(super) answers: Vec<Option<Result<Answer, PluginFailure>>>,
+    /// Questions that were not sent: their reply was kept, or they repeat another.
+    pub(super) n_kept: u64,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(
+        identity: &'a JudgeIdentity,
+        questions: &'a [Question],
+        replies: &'a Replies,
+    ) -> Result<Self, CellError> {
+        let requests: Vec<ReplyRequest> = questions
+            .iter()
+            .map(|question| request(identity, question))
+            .collect();
+        let keys = requests.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let mut of_key = BTreeMap::new();
+        let first: Vec<usize> = (keys.iter().enumerate())
+            .map(|(i, key)| *of_key.entry(key.as_str()).or_insert(i))
+            .collect();
+        let n_repeats = (0..first.len()).filter(|&i| first[i] != i).count() as u64;
+        Ok(Self {
+            identity,
+            questions,
+            replies,
+            answers: vec![None; questions.len()],
+            requests,
+            first,
+            keys,
+            n_kept: n_repeats,
+        })
+    }
+
+    /// Questions without an answer, those that repeat another left out.
+    pub(super) fn open(&self) -> Vec<usize> {
+        (0..self.questions.len())
+            .filter(|&i| self.first[i] == i && self.answers[i].is_none())
+            .collect()
+    }
+
+    /// Takes what is kept.
+    pub(super) fn take_kept(&mut self) -> Result<(), CellError> {
+        for i in self.open() {
+            if let Some(kept) = self.replies.get(&self.keys[i])? {
+                self.answers[i] = Some(Ok(answer(kept)));
+                self.n_kept += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no other worker, of this run or another, asks in the same folder.
+    pub(super) fn wait_to_ask(&self, progress: Progress<'_>) -> Result<Asking, CellError> {
+        let mut said = None;
+        loop {
+            if let Some(asking) = self.replies.try_asking()? {
+                return Ok(asking);
+            }
+            if said.is_none_or(|at: Instant| at.elapsed() >= SAY) {
+                progress(0, self.questions.len() as u64, UNIT)?;
+                said = Some(Instant::now());
+            }
+            thread::sleep(WAIT);
+        }
+    }
+
+    /// Whether a question that was sent has no reply and may be billed: one the server turned away is not.
+    pub(super) fn may_be_billed(&self, at: usize) -> bool {
+        match &self.answers[at] {
+            None => true,
+            Some(Ok(_)) => false,
+            Some(Err(failure)) => ![
+                ErrorCode::RATE_LIMITED,
+                ErrorCode::INVALID_ARGUMENT,
+                ErrorCode::CONFIG,
+                ErrorCode::AUTH,
+            ]
+            .contains(&failure.code),
+        }
+    }
+
+    /// One answer for each question.
+    pub(super) fn answers(&self) -> Result<Answers, CellError> {
+        // A fault that passes, or that a person can mend, must not become a missing value for good: the cell is run again,
+        // and what is kept stays.
+        let passes = |failure: &PluginFailure| {
+            [ErrorCode::NETWORK, ErrorCode::RATE_LIMITED, ErrorCode::AUTH].contains(&failure.code)
+        };
+        let mut failures = self
+            .answers
+            .iter()
+            .flatten()
+            .filter_map(|a| a.as_ref().err());
+        if let Some(failure) = failures.find(|failure| passes(failure)) {
+            return Err(failure.clone().into());
+        }
+        (self.first.iter().zip(self.questions))
+            .map(|(&first, question)| {
+                self.answers[first].clone().ok_or_else(|| {
+                    CellError::Invalid(format!("question `{}` got no answer", question.id))
+                })
+            })
+            .collect()
+    }
+}
+
+/// Keeps the replies of paid questions. One counts when it is on the disk.
+pub(super) struct Till {
+    keeper: Keeper,
+    price: Option<Price>,
+    comparable_with_paper: bool,
+    /// Replies that are written and not yet safe, by the number they were taken under.
+    written: BTreeMap<usize, (Answer, f64)>,
+    /// What the safe ones cost, USD.
+    paid: f64,
+}
+
+impl Till {
+    pub(super) fn open(
+        replies: &Replies,
+        identity: &JudgeIdentity,
+        price: Option<Price>,
+        n: usize,
+    ) -> Self {
+        Self {
+            keeper: Keeper::new(replies, n.min(KEEPERS)),
+            price,
+            comparable_with_paper: identity.comparable_with_paper,
+            written: BTreeMap::new(),
+            paid: 0.0,
+        }
+    }
+
+    /// Writes a reply under a number.
+    pub(super) fn put(
+        &mut self,
+        number: usize,
+        key: &str,
+        request: &ReplyRequest,
+        answer: Answer,
+    ) -> Result<(), CellError> {
+        let usd = (self.price).map(|price| price.usd(answer.tokens_in, answer.tokens_out));
+        let kept = KeptReply {
+            schema: REPLY_SCHEMA,
+            request: request.clone(),
+            text: answer.text.clone(),
+            tokens_in: answer.tokens_in,
+            tokens_out: answer.tokens_out,
+            usd,
+            comparable_with_paper: self.comparable_with_paper,
+            received_unix: now(),
+        };
+        self.keeper.put(number, key, &kept)?;
+        self.written.insert(number, (answer, usd.unwrap_or(0.0)));
+        Ok(())
+    }
+
+    /// Replies that have become safe, by their numbers.
+    pub(super) fn kept(
+        &mut self,
+        counters: &mut Counters,
+    ) -> Result<Vec<(usize, Answer)>, CellError> {
+        let numbers = self.keeper.kept()?;
+        Ok(count(&mut self.written, &mut self.paid, numbers, counters))
+    }
+
+    /// Waits for all of them: those that [`Till::kept`] has not told, and what all cost in USD.
+    pub(super) fn close(
+        mut self,
+        counters: &mut Counters,
+    ) -> Result<(Vec<(usize, Answer)>, f64), CellError> {
+        let numbers = self.keeper.finish()?;
+        let answers = count(&mut self.written, &mut self.paid, numbers, counters);
+        Ok((answers, self.paid))
+    }
+}
+
+fn count(
+    written: &mut BTreeMap<usize, (Answer, f64)>,
+    paid: &mut f64,
+    numbers: Vec<usize>,
+    counters: &mut Counters,
+) -> Vec<(usize, Answer)> {
+    let mut answers = Vec::new();
+    for number in numbers {
+        let Some((answer, usd)) = written.remove(&number) else {
+            continue;
+        };
+        *paid += usd;
+        counters.judge_usd += usd;
+        counters.judge_tokens += answer.tokens_in + answer.tokens_out;
+        answers.push((number, answer));
+    }
+    answers
+}

@@ -1,0 +1,153 @@
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use harness_plan::replies::{Asking, Price, Spent, Worst};
+
+use super::{
+    UNIT,
+    clock::Clock,
+    desk::{Desk, Till},
+    used_up,
+};
+use crate::{
+    plugin::{Answer, Judge, PluginFailure, Question},
+    run::{CellError, Progress, Session},
+};
+
+/// How often it is said how many answers there are.
+const SAY: Duration = Duration::from_millis(50);
+
+impl Session {
+    /// Sends the open questions as far as the budget goes, and keeps their replies.
+    pub(super) fn ask_live(
+        &mut self,
+        judge: &mut Judge,
+        desk: &mut Desk<'_>,
+        asking: &Asking,
+        progress: Progress<'_>,
+    ) -> Result<(), CellError> {
+        let mut clock = Clock::start();
+        let asked = self.pay_for(judge, desk, asking, &mut clock, progress);
+        let (seconds, own_seconds) = clock.stop();
+        self.counters.judge_seconds += seconds;
+        self.counters.judge_own_seconds += own_seconds;
+        asked
+    }
+
+    fn pay_for(
+        &mut self,
+        judge: &mut Judge,
+        desk: &mut Desk<'_>,
+        asking: &Asking,
+        clock: &mut Clock,
+        progress: Progress<'_>,
+    ) -> Result<(), CellError> {
+        let price = self.price(desk.identity)?;
+        let judging = self.init.judging.clone();
+        loop {
+            let open = desk.open();
+            let Some(&next) = open.first() else {
+                return Ok(());
+            };
+            let worst_usd = |at: &usize| Worst::of(&desk.requests[*at]).usd(price);
+            let before = desk.replies.spent(&judging.run)?;
+            let n = judging.budget.fitting(before, open.iter().map(worst_usd));
+            if n == 0 {
+                let why = judging.budget.exceeded(before, worst_usd(&next));
+                return Err(used_up(&why, desk.replies));
+            }
+            let batch = &open[..n];
+            let reserved: f64 = batch.iter().map(worst_usd).sum();
+            let mut after = Spent {
+                calls: before.calls + n as u64,
+                usd: before.usd + reserved,
+            };
+            desk.replies.enter(asking, &judging.run, after)?;
+            let mut paid = 0.0;
+            let sent = self.send(judge, desk, batch, price, &mut paid, clock, progress);
+            // Questions that failed may have been billed all the same: they keep what was reserved for them.
+            let unsettled = batch.iter().filter(|at| desk.may_be_billed(**at));
+            paid += unsettled
+                .map(|at| Worst::of(&desk.requests[*at]).usd(price))
+                .sum::<f64>();
+            after.usd = before.usd + paid;
+            desk.replies.enter(asking, &judging.run, after)?;
+            sent?;
+        }
+    }
+
+    /// Sends questions; `paid` is what their replies cost in USD.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of `pay_for`, which owns them all"
+    )]
+    fn send(
+        &mut self,
+        judge: &mut Judge,
+        desk: &mut Desk<'_>,
+        batch: &[usize],
+        price: Option<Price>,
+        paid: &mut f64,
+        clock: &mut Clock,
+        progress: Progress<'_>,
+    ) -> Result<(), CellError> {
+        let questions: Vec<Question> = batch.iter().map(|at| desk.questions[*at].clone()).collect();
+        let total = desk.questions.len() as u64;
+        let mut n_done = total - desk.open().len() as u64;
+        let mut said = Instant::now();
+        let mut stopped = None;
+        let concurrency = self.concurrency();
+        let counters = &mut self.counters;
+        counters.judge_calls += batch.len() as u64;
+        let mut till = Till::open(desk.replies, desk.identity, price, batch.len());
+        let mut on_answer = |i: usize, answer: Result<Answer, PluginFailure>| {
+            let at = batch[i];
+            match answer {
+                Ok(answer) => till.put(at, &desk.keys[at], &desk.requests[at], answer)?,
+                Err(failure) => {
+                    desk.answers[at] = Some(Err(failure));
+                    n_done += 1;
+                }
+            }
+            for (at, answer) in till.kept(counters)? {
+                desk.answers[at] = Some(Ok(answer));
+                n_done += 1;
+            }
+            if said.elapsed() >= SAY {
+                said = Instant::now();
+                progress(n_done, total, UNIT)?;
+            }
+            Ok(())
+        };
+        let asked = clock.under_way(|| {
+            judge.ask_each(
+                &questions,
+                concurrency,
+                &mut |i, answer| match on_answer(i, answer) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        stopped = Some(error);
+                        ControlFlow::Break(())
+                    }
+                },
+            )
+        });
+        let (answers, cost) = till.close(counters)?;
+        *paid += cost;
+        for (at, answer) in answers {
+            desk.answers[at] = Some(Ok(answer));
+        }
+        for at in batch {
+            if let Some(Err(failure)) = &desk.answers[*at] {
+                self.count_failure(failure);
+            }
+        }
+        if let Some(error) = stopped {
+            return Err(error);
+        }
+        progress(total - desk.open().len() as u64, total, UNIT)?;
+        Ok(asked?)
+    }
+}

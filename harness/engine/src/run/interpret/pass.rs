@@ -1,0 +1,189 @@
+//! The pass: every SAE sees every row once, and the blocks run once for all of them.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use harness_core::grid::{ModelShape, SAE_CHUNK_BYTES, sae_flops};
+use harness_plan::protocol::Counters;
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    activity::{Activity, BadCode, Codes},
+    text::{BatchRows, Text},
+};
+use crate::{
+    plugin::{CacheMode, Model, Sae},
+    run::{CellError, Progress},
+    text::TextCodec,
+};
+
+/// An SAE that follows the text.
+pub(super) struct Follower<'a> {
+    pub(super) layer: usize,
+    pub(super) sae: &'a Sae,
+    /// For messages: its set, layer and k.
+    pub(super) name: String,
+    pub(super) activity: Activity,
+}
+
+/// How the text is read.
+pub(super) struct Reading<'a> {
+    pub(super) text: &'a Text,
+    pub(super) codec: &'a TextCodec,
+    /// Rows of a batch.
+    pub(super) batch_rows: usize,
+    /// Threads that follow.
+    pub(super) threads: usize,
+    /// Sizes of the model, for what the pass takes.
+    pub(super) shape: ModelShape,
+}
+
+/// Takes the whole text through the model's blocks up to the deepest SAE.
+///
+/// # Errors
+/// Failures of plugins and tensors; activations that cannot be; a stop that was asked for.
+pub(super) fn run(
+    model: &mut Model,
+    reading: &Reading<'_>,
+    followers: &mut [Follower<'_>],
+    progress: Progress<'_>,
+) -> Result<Counters, CellError> {
+    let Reading { text, codec, .. } = *reading;
+    let batch_rows = reading.batch_rows.max(1);
+    let mut layers: Vec<usize> = followers.iter().map(|f| f.layer).collect();
+    layers.sort_unstable();
+    layers.dedup();
+    let info = model.info()?.clone();
+    let device = model.options()?.device;
+    let mut counters = Counters {
+        saes_read: followers.len() as u64,
+        ..Counters::default()
+    };
+    let total = text.rows.len();
+    for start in (0..total).step_by(batch_rows) {
+        let clock = Instant::now();
+        let range = start..(start + batch_rows).min(total);
+        let (batch, rows) = text.batch(range.clone(), &info, codec)?;
+        let labels: Vec<&[u32]> = (text.rows[range.clone()].iter())
+            .map(|row| row.labels.as_slice())
+            .collect();
+        let valid: Vec<i64> = (0_i64..)
+            .zip(&batch.is_valid)
+            .filter_map(|(i, is_valid)| is_valid.then_some(i))
+            .collect();
+        let valid = Tensor::f_from_slice(&valid)?.f_to_device(device)?;
+        counters.phases.data += clock.elapsed().as_secs_f64();
+
+        let mut pass = model.begin(&batch.mask_tensor()?, CacheMode::OFF)?;
+        let clock = Instant::now();
+        let mut resid = pass.embed(&batch.input_tensor()?, 0)?; // [b, t, d]
+        counters.phases.clean += clock.elapsed().as_secs_f64();
+        let mut from = 0;
+        for &layer in &layers {
+            let clock = Instant::now();
+            pass.blocks(from, layer + 1, &mut resid)?;
+            let (b, t, n_blocks) = (batch.b as u64, batch.t as u64, (layer + 1 - from) as u64);
+            counters.batch_block_passes += n_blocks;
+            counters.block_passes += b * n_blocks;
+            counters.flops += n_blocks as f64 * reading.shape.block_flops(b, t);
+            from = layer + 1;
+            counters.phases.clean += clock.elapsed().as_secs_f64();
+
+            let clock = Instant::now();
+            let x = resid
+                .f_reshape([-1, info.d_model as i64])?
+                .f_index_select(0, &valid)?
+                .f_to_kind(Kind::Float)?; // [n_valid, d]
+            let mut work = Vec::new();
+            for follower in followers.iter_mut().filter(|f| f.layer == layer) {
+                let sae = follower.sae.info();
+                let n = rows.tokens.len() as u64;
+                counters.sae_rows += n;
+                let (d_model, d_sae) = (sae.d_model as u64, sae.d_sae as u64);
+                counters.flops += sae_flops(n, d_model, d_sae, 0);
+                let codes = encode(follower.sae, &x)?;
+                work.push((&mut *follower, codes));
+            }
+            counters.phases.sae += clock.elapsed().as_secs_f64();
+
+            let clock = Instant::now();
+            take(work, &rows, &labels, reading.threads)?;
+            counters.phases.windows += clock.elapsed().as_secs_f64();
+        }
+        counters.batches += 1;
+        progress(range.end as u64, total as u64, "rows")?;
+    }
+    Ok(counters)
+}
+
+/// Codes of `x: [n, d_model] f32`, in chunks of rows that bound the memory of the latents.
+fn encode(sae: &Sae, x: &Tensor) -> Result<Codes, CellError> {
+    let n = x.size()[0];
+    let w = sae.info().max_active;
+    let chunk = (SAE_CHUNK_BYTES / (4 * sae.info().d_sae as u64)).max(1) as i64;
+    let mut codes = Codes {
+        w,
+        acts: Vec::with_capacity(n as usize * w),
+        latents: Vec::with_capacity(n as usize * w),
+    };
+    for start in (0..n).step_by(chunk as usize) {
+        let encoded = sae.encode(&x.f_narrow(0, start, chunk.min(n - start))?)?;
+        let host = |tensor: &Tensor| tensor.f_to_device(Device::Cpu)?.f_reshape([-1]);
+        codes
+            .acts
+            .extend(Vec::<f32>::try_from(&host(&encoded.acts)?)?);
+        codes
+            .latents
+            .extend(Vec::<i64>::try_from(&host(&encoded.latents)?)?);
+    }
+    Ok(codes)
+}
+
+/// Hands the codes of a batch to their SAEs' activities, several at a time.
+fn take(
+    work: Vec<(&mut Follower<'_>, Codes)>,
+    rows: &BatchRows,
+    labels: &[&[u32]],
+    threads: usize,
+) -> Result<(), CellError> {
+    let threads = threads.clamp(1, work.len().max(1));
+    let bad = |(name, error): (String, BadCode)| CellError::BadInput(format!("{name}: {error}"));
+    // An SAE stays on this thread; what it found may go to another.
+    let work = work.into_iter().map(|(follower, codes)| {
+        let Follower { name, activity, .. } = follower;
+        (name.as_str(), activity, codes)
+    });
+    let take_one = |(name, activity, codes): (&str, &mut Activity, Codes)| {
+        let taken = activity.take(rows, labels, &codes);
+        taken.map_err(|error| (name.to_owned(), error))
+    };
+    if threads == 1 {
+        for one in work {
+            take_one(one).map_err(bad)?;
+        }
+        return Ok(());
+    }
+    let queue = Mutex::new(work.collect::<Vec<_>>());
+    let drain = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match next {
+                Some(one) => take_one(one)?,
+                None => return Ok(()),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(drain)).collect();
+        for one in running {
+            let ended = one
+                .join()
+                .map_err(|_| CellError::Invalid("finding windows ended in a panic".to_owned()))?;
+            ended.map_err(bad)?;
+        }
+        Ok(())
+    })
+}

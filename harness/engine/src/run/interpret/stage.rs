@@ -1,0 +1,228 @@
+//! The cells of a group, and the pass they share.
+
+use std::{path::Path, rc::Rc, time::Instant};
+
+use harness_core::rng::Stream;
+use harness_plan::{
+    cell::Cell,
+    outputs::WindowsOutput,
+    protocol::Counters,
+    sources::ModelFolder,
+    stages::{LatentChoice, Positions, SaeRef, WindowsParams},
+};
+use serde_json::Value;
+
+use super::{
+    activity::Activity,
+    logits::extremes,
+    output::Outputs,
+    pass::{self, Follower, Reading},
+    text::Text,
+};
+use crate::{
+    eval::{Policy, Scope},
+    plugin::Sae,
+    run::{CellError, Progress, Session, assets, memory, together::CellResult},
+};
+
+/// Tokens of a batch when the run names no number of rows, padding included.
+const BATCH_TOKENS: usize = 8192;
+/// Latents followed at least, so that enough of them are alive.
+const FOLLOWED: usize = 1024;
+/// Latents followed for each that is wanted.
+const FOLLOWED_EACH: usize = 4;
+
+/// One cell of the group with its SAE.
+struct Member {
+    params: WindowsParams,
+    sae: Rc<Sae>,
+    scope: Scope,
+    /// Latents in the order they are looked at.
+    candidates: Vec<u32>,
+}
+
+impl Session {
+    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own cell only.
+    pub(in crate::run) fn windows(
+        &mut self,
+        cells: &[(&Cell, Vec<Value>)],
+        progress: Progress<'_>,
+    ) -> Vec<CellResult> {
+        let wanted: Vec<String> = cells
+            .iter()
+            .filter_map(|(cell, _)| cell.params::<WindowsParams>().ok())
+            .map(|params| params.sae.hash)
+            .collect();
+        self.keep_saes(&wanted);
+        let prepare = |session: &mut Session, cell: &Cell| session.follow(cell.params()?);
+        self.together(cells, prepare, |session, members, _| {
+            session.find(members, progress)
+        })
+    }
+
+    fn follow(&mut self, params: WindowsParams) -> Result<Member, CellError> {
+        let config = |error: String| CellError::Config(error);
+        params
+            .rules
+            .checked()
+            .map_err(|error| config(error.to_string()))?;
+        let info = self.studied(&params.model)?.info.clone();
+        let layer = params.sae.layer as usize;
+        if layer >= info.n_layers {
+            return Err(CellError::Invalid(format!(
+                "layer {layer} out of range: {} has {} blocks, 0 to {}",
+                params.model.name,
+                info.n_layers,
+                info.n_layers - 1
+            )));
+        }
+        let scope = scope(&params)?;
+        let sae = self.grid_sae(&params.sae, info.d_model)?;
+        let candidates = candidates(&params.latents, params.seed, sae.info().d_sae)?;
+        Ok(Member {
+            params,
+            sae,
+            scope,
+            candidates,
+        })
+    }
+
+    fn find(
+        &mut self,
+        members: &[Member],
+        progress: Progress<'_>,
+    ) -> Result<(Vec<WindowsOutput>, Counters), CellError> {
+        let clock = Instant::now();
+        let shared = &members[0].params;
+        let files = shared
+            .text
+            .files
+            .iter()
+            .map(|hash| assets::source(&self.init.sources.files, "data file", hash))
+            .map(|path| path.map(Path::to_path_buf))
+            .collect::<Result<Vec<_>, _>>()?;
+        let dir = assets::source(&self.init.sources.models, "model", &shared.model.checkpoint)?;
+        let folder = ModelFolder::read(&shared.model.name, dir)
+            .map_err(|error| CellError::BadInput(error.to_string()))?;
+        let loaded = self.studied(&shared.model)?;
+        let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
+        let labels = shared.label_field.as_deref();
+        let text = Text::read(&files, &shared.text, labels, shared.masks, &info, &codec)?;
+        let places = text.places(shared.rules.buffer);
+        let mut followers: Vec<Follower<'_>> = members
+            .iter()
+            .map(|member| {
+                let d_sae = member.sae.info().d_sae;
+                let all: Vec<u32>;
+                let followed = match labels {
+                    // Any latent may be the best one of a label.
+                    Some(_) => {
+                        all = (0..d_sae as u32).collect();
+                        &all
+                    }
+                    None => &member.candidates,
+                };
+                let n_labels = labels.map(|_| text.labels.len());
+                Follower {
+                    layer: member.params.sae.layer as usize,
+                    sae: &member.sae,
+                    name: name(&member.params.sae),
+                    activity: Activity::new(
+                        d_sae,
+                        followed,
+                        member.scope,
+                        shared.rules,
+                        shared.seed,
+                        &places,
+                        n_labels,
+                    ),
+                }
+            })
+            .collect();
+        let data = clock.elapsed().as_secs_f64();
+
+        let context = shared.text.context_length.max(1) as usize;
+        let batch_rows = match self.init.batch {
+            Some(rows) => rows as usize,
+            None => BATCH_TOKENS / context,
+        };
+        let reading = Reading {
+            text: &text,
+            codec: &codec,
+            batch_rows,
+            threads: self.init.threads as usize,
+            shape: folder.shape(shared.numerics.dtype.bytes()),
+        };
+        let model = &mut self.studied(&shared.model)?.model;
+        let mut counters = pass::run(model, &reading, &mut followers, progress)?;
+        counters.phases.data += data;
+
+        let mut outputs = Outputs::new(&text, &codec);
+        let mut out = Vec::new();
+        for (member, follower) in members.iter().zip(followers) {
+            let clock = Instant::now();
+            let mut found =
+                outputs.output(&member.params, &member.candidates, &follower.activity)?;
+            counters.phases.windows += clock.elapsed().as_secs_f64();
+            let clock = Instant::now();
+            let latents: Vec<u32> = found.latents.iter().map(|latent| latent.latent).collect();
+            let n = shared.n_logits as usize;
+            let logits = extremes(model, &member.sae, &codec, &latents, n)?;
+            for (latent, [promoted, suppressed]) in found.latents.iter_mut().zip(logits) {
+                (latent.promoted, latent.suppressed) = (promoted, suppressed);
+            }
+            counters.head_rows += if n == 0 { 0 } else { latents.len() as u64 };
+            counters.phases.head += clock.elapsed().as_secs_f64();
+            out.push(found);
+        }
+        counters.peak_bytes = memory::peak_bytes();
+        Ok((out, counters))
+    }
+}
+
+/// Positions at which activations of a cell's SAE count.
+fn scope(params: &WindowsParams) -> Result<Scope, CellError> {
+    let policy = Policy::named(&params.sae.policy).ok_or_else(|| {
+        CellError::Invalid(format!(
+            "policy `{}`: clean, mask and unmask are known",
+            params.sae.policy
+        ))
+    })?;
+    match params.positions {
+        Positions::All => Ok(Scope::All),
+        Positions::Policy if policy == Policy::Mask && params.masks.is_none() => {
+            Err(CellError::Config(format!(
+                "{} is looked at where tokens are masked, and none are: mask some, or look at all positions",
+                name(&params.sae)
+            )))
+        }
+        Positions::Policy => Ok(policy.scope()),
+    }
+}
+
+/// Latents in the order they are looked at. Which of them are alive is known after the pass only, so more are followed than are wanted.
+fn candidates(choice: &LatentChoice, seed: u64, d_sae: usize) -> Result<Vec<u32>, CellError> {
+    match choice {
+        LatentChoice::Sample { n } => {
+            let followed = FOLLOWED.max(FOLLOWED_EACH * *n as usize);
+            let order = Stream::new(seed, "latents").sample_indices(d_sae, followed);
+            Ok(order.into_iter().map(|latent| latent as u32).collect())
+        }
+        LatentChoice::Listed { latents } => {
+            if let Some(out) = latents.iter().find(|latent| **latent as usize >= d_sae) {
+                return Err(CellError::Config(format!(
+                    "latent {out} out of range: the SAE has {d_sae} latents, 0 to {}",
+                    d_sae - 1
+                )));
+            }
+            let mut latents = latents.clone();
+            latents.sort_unstable();
+            latents.dedup();
+            Ok(latents)
+        }
+    }
+}
+
+fn name(sae: &SaeRef) -> String {
+    format!("{} layer {} k {}", sae.set, sae.layer, sae.k)
+}

@@ -1,0 +1,70 @@
+//! Cells of one group, run together.
+
+use std::time::Instant;
+
+use harness_plan::{cell::Cell, protocol::Counters};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    CellError,
+    session::{Session, json},
+};
+
+/// What becomes of a cell.
+pub(super) type CellResult = Result<(Value, Counters), CellError>;
+
+impl Session {
+    /// Prepares each cell by itself, then runs all that could be prepared; one result for each cell. What cannot be prepared fails its own
+    /// cell, what fails in the run fails all of its cells. Shared work is counted once, with the first cell.
+    ///
+    /// - `prepare`: a member from its cell
+    /// - `run`: outputs of the members in their order, from the members and the inputs of the first
+    pub(super) fn together<M, O: Serialize>(
+        &mut self,
+        cells: &[(&Cell, Vec<Value>)],
+        prepare: impl Fn(&mut Session, &Cell) -> Result<M, CellError>,
+        run: impl FnOnce(&mut Session, &[M], &[Value]) -> Result<(Vec<O>, Counters), CellError>,
+    ) -> Vec<CellResult> {
+        let started = Instant::now();
+        let mut results: Vec<Option<CellResult>> = cells.iter().map(|_| None).collect();
+        let (mut members, mut places) = (Vec::new(), Vec::new());
+        for (i, (cell, _)) in cells.iter().enumerate() {
+            match prepare(self, cell) {
+                Ok(member) => {
+                    members.push(member);
+                    places.push(i);
+                }
+                Err(error) => results[i] = Some(Err(error)),
+            }
+        }
+        if let Some(first) = places.first() {
+            let load = started.elapsed().as_secs_f64();
+            match run(self, &members, &cells[*first].1) {
+                Ok((outputs, mut counters)) => {
+                    counters.phases.load += load;
+                    counters.seconds = started.elapsed().as_secs_f64();
+                    for (n, (place, output)) in places.iter().zip(outputs).enumerate() {
+                        let own = if n == 0 {
+                            counters
+                        } else {
+                            Counters::default()
+                        };
+                        results[*place] = Some(json(&output).map(|value| (value, own)));
+                    }
+                }
+                Err(error) => {
+                    let shared = error.failure(None);
+                    for place in places {
+                        results[place] = Some(Err(CellError::Together(shared.clone())));
+                    }
+                }
+            }
+        }
+        let left_out = || CellError::Invalid("a cell of the group was left out".to_owned());
+        results
+            .into_iter()
+            .map(|result| result.unwrap_or_else(|| Err(left_out())))
+            .collect()
+    }
+}

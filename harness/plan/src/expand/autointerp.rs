@@ -1,0 +1,166 @@
+use super::{
+    AutointerpWork, Cost, GroupKind, Member, PlanError, PlannedGroup, ResolvedRow, RowWork,
+    expander::Expander,
+};
+use crate::{
+    bench::AutointerpSettings,
+    cell::Cell,
+    sources::SaeFolder,
+    stages::{
+        EXPLAIN_MAX_TOKENS, ExplainParams, FixedMasks, JudgeRef, LatentChoice, Measures, ModelRef,
+        PREDICT_MAX_TOKENS, PredictParams, ShardRef, Stage, WindowsParams,
+    },
+};
+
+/// Tokens of the instructions of a question about a latent, about.
+const INSTRUCTION_TOKENS: u64 = 200;
+/// Tokens of a window in a question for each of its tokens: marks and other tokenizers make some more.
+const TOKENS_A_TOKEN: f64 = 1.4;
+
+impl Expander<'_> {
+    /// The cells behind the score of one SAE's explanations.
+    pub(super) fn autointerp(
+        &mut self,
+        row: &ResolvedRow,
+        set: &AutointerpSettings,
+        sae: &SaeFolder,
+        models: &[ModelRef],
+    ) -> Result<RowWork, PlanError> {
+        let bench = self.bench;
+        let model = &bench.models[row.model];
+        let sae_ref = self.sae_ref(row, sae)?;
+        let sae_hash = sae_ref.hash.clone();
+        let rules = set.rules();
+        let masks = set.mask_rate.filter(|_| model.folder.is_diffusion);
+        let params = WindowsParams {
+            model: models[row.model].clone(),
+            sae: sae_ref,
+            text: ShardRef {
+                files: self.files(row)?,
+                text_field: set.text_field.clone(),
+                documents: set.documents,
+                context_length: set.context_length,
+                first_token: 0,
+                tokens: set.budget_tokens,
+                allow_short: set.allow_short,
+            },
+            masks: masks.map(|rate| FixedMasks {
+                rate,
+                seed: set.seed,
+            }),
+            positions: set.positions,
+            latents: match &set.latent {
+                Some(latents) => LatentChoice::Listed {
+                    latents: ascending(latents),
+                },
+                None => LatentChoice::Sample { n: set.n_latents },
+            },
+            dead_threshold: set.dead_threshold,
+            rules,
+            n_logits: set.n_logits,
+            label_field: set.label_field.clone(),
+            seed: set.seed,
+            numerics: bench.numerics,
+        };
+        let one = Cost {
+            cells: 1,
+            ..Cost::default()
+        };
+        let windows = self.add(Stage::Windows, (0, row.model, 0), &params, Vec::new(), one)?;
+        if !self.group_of.contains_key(&windows) {
+            let cell = Cell::new(Stage::Windows, &params, Vec::new())?;
+            self.join_pass(cell, row, set, sae);
+        }
+
+        let judge = JudgeRef {
+            component: self.components.get("judge", &set.judge),
+            model: set.judge_model.clone(),
+        };
+        let n_asked = match &set.latent {
+            Some(latents) => latents.len() as u64,
+            None => u64::from(set.n_latents.min(sae.d_sae)),
+        };
+        let asked = |n_windows: u32, most_tokens: u32| {
+            let shown = f64::from(n_windows) * rules.width() as f64 * TOKENS_A_TOKEN;
+            Cost {
+                judge_calls: n_asked,
+                judge_tokens_in: n_asked * (INSTRUCTION_TOKENS + shown.ceil() as u64),
+                judge_tokens_out: n_asked * u64::from(most_tokens),
+                ..one
+            }
+        };
+        let explain = self.add(
+            Stage::Explain,
+            (2, 0, 0),
+            &ExplainParams::Asked {
+                judge: judge.clone(),
+            },
+            vec![windows.clone()],
+            asked(set.n_top_shown + set.n_weighted_shown, EXPLAIN_MAX_TOKENS),
+        )?;
+        let predict = self.add(
+            Stage::Predict,
+            (3, 0, 0),
+            &PredictParams { judge },
+            vec![windows.clone(), explain.clone()],
+            asked(rules.n_scored(), PREDICT_MAX_TOKENS),
+        )?;
+        Ok(RowWork::Autointerp(Box::new(AutointerpWork {
+            settings: set.clone(),
+            sae_hash,
+            windows,
+            explain,
+            predict,
+        })))
+    }
+
+    /// Puts a cell into the pass it shares, which comes into being with its first.
+    fn join_pass(
+        &mut self,
+        cell: Cell,
+        row: &ResolvedRow,
+        set: &AutointerpSettings,
+        sae: &SaeFolder,
+    ) {
+        let bench = self.bench;
+        let model = &bench.models[row.model];
+        let name = cell.group().unwrap_or_else(|| cell.key.clone());
+        let index = match self.group_names.get(&name) {
+            Some(index) => *index,
+            None => {
+                let bytes = bench.numerics.dtype.bytes();
+                self.groups.push(PlannedGroup {
+                    kind: GroupKind::Activations,
+                    model: model.name.clone(),
+                    text: format!("{} tokens", set.budget_tokens),
+                    n_tokens: set.budget_tokens,
+                    row_tokens: u64::from(set.context_length),
+                    row_targets: 0,
+                    batch: bench.limits.batch.unwrap_or(set.batch),
+                    rates: None,
+                    n_logit_sets: 0,
+                    measures: Measures::default(),
+                    shape: model.folder.shape(bytes),
+                    weight_bytes: model.folder.weight_bytes / 2 * bytes,
+                    members: Vec::new(),
+                });
+                self.group_names.insert(name, self.groups.len() - 1);
+                self.groups.len() - 1
+            }
+        };
+        self.groups[index].members.push(Member {
+            key: cell.key.clone(),
+            layer: sae.layer,
+            k: sae.k,
+            d_sae: sae.d_sae,
+            n_splices: 0,
+        });
+        self.group_of.insert(cell.key, index);
+    }
+}
+
+fn ascending(latents: &[u32]) -> Vec<u32> {
+    let mut latents = latents.to_vec();
+    latents.sort_unstable();
+    latents
+}
