@@ -45,6 +45,7 @@ fn help() {
       list      What there is: tables, models, SAE sets, plugin components
       inspect   What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
       status    What a folder of results holds
+      report    Pages and examples made from a run
       compare   Compare two tables of results
       generate  Continue a text
       train     Train SAEs for a grid of layers, k and policies from one stream of model passes

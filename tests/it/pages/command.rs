@@ -47,19 +47,47 @@ fn a_set_is_a_page_and_the_pages_have_an_index() {
 fn what_is_not_there_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    insta::assert_snapshot!(shown(&mut report(&run), dir.path()), @"");
+    insta::assert_snapshot!(shown(&mut report(&run), dir.path()), @r###"
+    exit code: 20
+    ----- stderr -----
+    error: [TMP]/run: there is no such folder of results
+    hint: give the folder that a bench wrote to (`--out`), e.g. results/runs/autointerp
+    "###);
     Store::open(&run, Access::Write).unwrap();
-    insta::assert_snapshot!(shown(&mut report(&run), dir.path()), @"");
+    insta::assert_snapshot!(shown(&mut report(&run), dir.path()), @r###"
+    exit code: 4
+    ----- stderr -----
+    error: [TMP]/run holds no auto-interpretation: it has no cells at all
+    hint: run `harness bench autointerp --plugins ./plugins` first and give its folder
+    "###);
     let steered = dir.path().join("steered");
     fixture::write_steering(&steered, &Spec::small(), 2, 8, 0, "x");
-    insta::assert_snapshot!(shown(&mut report(&steered), dir.path()), @"");
+    insta::assert_snapshot!(shown(&mut report(&steered), dir.path()), @r###"
+    exit code: 4
+    ----- stderr -----
+    error: [TMP]/steered holds no auto-interpretation: its cells are of the stages baseline, judge, score, steer
+    hint: run `harness bench autointerp --plugins ./plugins` first and give its folder
+    "###);
     fixture::write(&run, &Spec::small());
     let mut command = report(&run);
-    insta::assert_snapshot!(shown(command.args(["--set", "qwen"]), dir.path()), @"");
+    insta::assert_snapshot!(shown(command.args(["--set", "qwen"]), dir.path()), @r###"
+    exit code: 4
+    ----- stderr -----
+    error: no SAE set `qwen` in this run; there are dream-mask
+    "###);
     let mut command = report(&run);
-    insta::assert_snapshot!(shown(command.args(["--judge", "gpt"]), dir.path()), @"");
+    insta::assert_snapshot!(shown(command.args(["--judge", "gpt"]), dir.path()), @r###"
+    exit code: 4
+    ----- stderr -----
+    error: no judge `gpt` in this run; there are lexical-1
+    "###);
     let mut command = report(&run);
-    insta::assert_snapshot!(shown(command.args(["--out", "-"]), dir.path()), @"");
+    insta::assert_snapshot!(shown(command.args(["--out", "-"]), dir.path()), @r###"
+    exit code: 2
+    ----- stderr -----
+    error: --out -: pages are files, only examples can be printed
+    hint: add --examples, or name a folder
+    "###);
 }
 
 #[test]
@@ -105,7 +133,35 @@ fn examples_have_the_appendix_form() {
     ];
     fixture::put_sae(&store, &spec, 2, 8, latents, "lexical-1");
     let ran = succeed(report(&path).args(["--examples", "2", "--out", "-"]));
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout, @r###"
+    # Latents of dream-mask on dream
+
+    The 2 best of 2 scored latents, judged by lexical-1: best first, those of equal accuracy by layer, k and index. Windows are counted from 1; `<<` and `>>` enclose the tokens on which a latent is active.
+
+    ## Latent 4, layer 2, k 8
+
+    * Explanation: words: \`\`\`↵\# not a heading
+    * Predicted active: 1, 2, 3, 4
+    * Active: 1, 2, 3, 4
+    * Accuracy: 1.000 (4 of 4)
+    * Strongest context, activation 2.500:
+
+    ````text
+    ↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵<<```↵# not a heading↵>>↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵
+    ````
+
+    ## Latent 3, layer 2, k 8
+
+    * Explanation: words: river
+    * Predicted active: 1
+    * Active: 1, 2, 3, 4
+    * Accuracy: 0.250 (1 of 4)
+    * Strongest context, activation 2.500:
+
+    ```text
+     river river river river river river river river river river <<river>> river river river river river river river river river river
+    ```
+    "###);
     succeed(report(&path).arg("--examples"));
     let file = fs::read_to_string(path.join("pages/dream_dream-mask.md")).unwrap();
     assert_eq!(file, ran.stdout);

@@ -14,8 +14,7 @@ use serde_json::Value;
 use super::ReportError;
 use crate::{
     canonical::sha256_hex,
-    protocol::Failure,
-    store::{CellRecord, Damage, Provenance, STORE_SCHEMA},
+    store::{CellRecord, Damage, STORE_SCHEMA},
 };
 
 /// A cell file; `O` is its output.
@@ -34,8 +33,14 @@ pub(super) struct Record<O> {
     pub params: Value,
     pub inputs: Vec<String>,
     pub output: Option<O>,
-    pub failure: Option<Failure>,
-    pub provenance: Provenance,
+    pub failure: Option<IgnoredAny>,
+    pub provenance: Finished,
+}
+
+/// What is read of a cell's provenance: the rest may differ from version to version.
+#[derive(Deserialize)]
+pub(super) struct Finished {
+    pub finished_unix: u64,
 }
 
 /// A cell without its output.
@@ -107,9 +112,10 @@ impl Scan {
         let mut stages: Vec<&str> = self.heads.iter().map(|head| head.stage.as_str()).collect();
         stages.sort_unstable();
         stages.dedup();
-        match stages.is_empty() {
-            true => "it has no cells at all".to_owned(),
-            false => format!("its cells are of the stages {}", stages.join(", ")),
+        match (stages.is_empty(), self.n_damaged) {
+            (true, 0) => "it has no cells at all".to_owned(),
+            (true, n) => format!("{n} cell files are damaged, and there are no others"),
+            (false, _) => format!("its cells are of the stages {}", stages.join(", ")),
         }
     }
 }
