@@ -10,6 +10,7 @@ use std::{
 use harness_core::stats::{Moments, student_interval};
 use serde_json::Value;
 
+use crate::cells::records;
 use crate::support::{harness, result, root, run, succeed};
 
 /// At its smallest: two layers, one k, some thousand tokens.
@@ -61,18 +62,10 @@ fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
         .unwrap_or_else(|_| panic!("{column} of {row:?}"))
 }
 
-/// Cells by stage: parameters and output.
+/// Finished cells of a stage.
 fn cells(out: &Path, stage: &str) -> Vec<Value> {
-    let mut cells = Vec::new();
-    for folder in fs::read_dir(out.join("cells")).unwrap() {
-        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
-            let text = fs::read_to_string(file.unwrap().path()).unwrap();
-            let cell = serde_json::from_str::<Value>(&text).unwrap()["record"].take();
-            if cell["stage"] == stage {
-                cells.push(cell);
-            }
-        }
-    }
+    let mut cells = records(out);
+    cells.retain(|cell| cell["stage"] == stage);
     cells
 }
 

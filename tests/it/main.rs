@@ -3,6 +3,7 @@
 mod answers;
 mod autointerp;
 mod bench;
+mod cells;
 mod cli;
 mod compare;
 mod decoding;

@@ -35,7 +35,11 @@ fn store(dir: &Path) -> PathBuf {
 
 /// The bench with the judge behind a server.
 fn paid(out: &Path, server: &Server) -> Command {
-    let mut command = small(out);
+    judged_by(small(out), server)
+}
+
+/// A bench with the judge behind a server.
+fn judged_by(mut command: Command, server: &Server) -> Command {
     command
         .args(["--judge", "openai"])
         .env("OPENAI_BASE_URL", server.url())

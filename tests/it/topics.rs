@@ -5,12 +5,13 @@
 //! the share of their topics' words in the texts, counted with the lexicon, rises with it. The best of a few sets and
 //! layers is looked at, so the interval is not one of a choice made beforehand.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use harness_core::stats::{Moments, student_interval};
 use harness_data::topic_of_word;
 use serde_json::Value;
 
+use crate::cells::records;
 use crate::support::{harness, succeed};
 
 /// Features of planted topics an SAE needs before their mean is looked at.
@@ -134,15 +135,9 @@ fn features_by_topic(out: &Path) -> ByModel {
 
 /// Finished cells by key.
 fn cells(out: &Path) -> BTreeMap<String, Value> {
-    let mut cells = BTreeMap::new();
-    for folder in fs::read_dir(out.join("cells")).unwrap() {
-        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
-            let text = fs::read_to_string(file.unwrap().path()).unwrap();
-            let cell: Value = serde_json::from_str::<Value>(&text).unwrap()["record"].take();
-            cells.insert(cell["key"].as_str().unwrap().to_owned(), cell);
-        }
-    }
-    cells
+    let key = |cell: &Value| cell["key"].as_str().unwrap().to_owned();
+    let cells = records(out).into_iter();
+    cells.map(|cell| (key(&cell), cell)).collect()
 }
 
 /// Latent, prefix and text of each generation.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use super::{
-    CANARY, assert_no_key, counter, kept,
+    assert_no_key, counter, judged_by, kept,
     server::{Act, Server},
 };
 use crate::support::{harness, result, run, succeed};
@@ -38,14 +38,7 @@ fn bench(out: &Path) -> Command {
 }
 
 fn paid(out: &Path, server: &Server) -> Command {
-    let mut command = bench(out);
-    command
-        .args(["--judge", "openai"])
-        .env("OPENAI_BASE_URL", server.url())
-        .env("OPENAI_API_KEY", CANARY)
-        .env("HARNESS_JUDGE_TIMEOUT", "3")
-        .env_remove("HARNESS_JUDGE_MODEL");
-    command
+    judged_by(bench(out), server)
 }
 
 #[test]
