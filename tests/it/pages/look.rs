@@ -267,8 +267,7 @@ fn an_address_says_what_is_seen() {
         browser.text("document.querySelector('#count').textContent"),
         "40 of 160 latents"
     );
-    let numbers =
-        "[...document.querySelectorAll('#rows .row .latent')].map(e => Number(e.firstChild.textContent))";
+    let numbers = "[...document.querySelectorAll('#rows .row .latent')].map(e => Number(e.firstChild.textContent))";
     let numbers: Vec<u64> = serde_json::from_value(browser.eval(numbers)).unwrap();
     assert!(numbers.len() > 5 && numbers.is_sorted(), "{numbers:?}");
     // Sorted by its button, largest first at the second press.
