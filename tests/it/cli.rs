@@ -327,12 +327,12 @@ fn options_of_another_kind_of_bench() {
     ----- stderr -----
     error: 3 problems
     --layers 1: a catalogue bench lists whole SAE sets and has no layers to choose; choose sets with --rows
-    --k 8: `k` is a setting of steering, grid, rollout and decoding benches, and this is a catalogue bench
+    --k 8: `k` is a setting of steering, grid, rollout, decoding and autointerp benches, and this is a catalogue bench
     --batch: is for benches that run models, and this is a catalogue bench
     "###);
     let text = said(&world, &["table2", "--memory", "1G", "--documents", "pack"]);
     for part in [
-        "--documents pack: `documents` is a setting of grid benches, and this is a steering bench",
+        "--documents pack: `documents` is a setting of grid and autointerp benches, and this is a steering bench",
         "--memory: is for grid benches, and this is a steering bench",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
@@ -385,6 +385,7 @@ fn list_of_tables() {
     assert_snapshot!(shown(&mut command, world.path()), @r###"
     exit code: 0
     ----- stdout -----
+    autointerp         Auto-interpretation: scores of explained latents
     decoding-order     Decoding orders: feature dynamics and accuracy
     fidelity           Fidelity: explained variance and loss difference of every SAE
     fig10              Fig. 10: steering against k, LLaMA and LLaDA

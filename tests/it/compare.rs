@@ -77,3 +77,37 @@ fn missing_file() {
     command.args(["compare", "no/such.csv", "no/such.csv"]);
     assert!(shown(&mut command, Path::new("/nowhere")).starts_with("exit code: 20\n"));
 }
+
+/// Scores in our names against the authors' in theirs: rows meet on model, SAE set, layer and k.
+#[test]
+fn our_scores_meet_the_authors_on_their_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let ours = dir.path().join("autointerp.csv");
+    let rows = "dream,dream-mask,1,50,0.9,lexical-1,ok\nqwen,qwen,1,50,0.905,lexical-1,ok\nllama,llama,1,50,0.5,lexical-1,ok\n";
+    write(
+        &ours,
+        &format!("model,sae,layer,k,autointerp_score,judge,status\n{rows}"),
+    );
+    let compared = |more: &[&str]| {
+        let mut command = harness();
+        command
+            .arg("compare")
+            .arg(&ours)
+            .arg("results/paper/official_repo_autointerp.csv")
+            .args(["--paper", "autointerp", "--common"])
+            .args(more);
+        shown(&mut command, dir.path())
+    };
+    let renamed = ["--columns", "autointerp_score=autointerp_score_mean"];
+    assert_snapshot!(compared(&renamed), @r###"
+    exit code: 10
+    ----- stdout -----
+    1 difference in 2 rows, 2 values
+      model=Dream-7B sae=Dream-Mask layer=1 k=50: autointerp_score_mean 0.9 against 0.820714 (by 7.929e-2)
+    ----- stderr -----
+    columns of one file alone: judge, status, std_dev_over_latents, n_latents, complete_run, source
+    rows of one file alone: 107
+    "###);
+    let none = compared(&["--key", "layer,k,judge", "--columns", "autointerp_score=s"]);
+    assert!(none.starts_with("exit code: 3\n"), "{none}");
+}

@@ -3,6 +3,7 @@
 //!
 //! The texts come from the store of the other tests of benches; what is left to do is to ask.
 
+mod autointerp;
 mod batch;
 mod budget;
 mod faults;

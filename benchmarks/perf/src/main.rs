@@ -6,6 +6,7 @@ mod grid;
 mod kernels;
 mod sae_set;
 mod train;
+mod windows;
 
 use anyhow::{Result, bail};
 
@@ -37,6 +38,11 @@ const BENCHES: &[Bench] = &[
         "train",
         "36 SAEs from one stream against layer by layer with dense gradients",
         train::run,
+    ),
+    (
+        "windows",
+        "following the latents of an SAE, for each of its activations",
+        windows::run,
     ),
 ];
 

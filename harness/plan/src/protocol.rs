@@ -215,7 +215,7 @@ pub struct Counters {
     pub judge_tokens: u64,
     /// USD paid for them; 0 where no price is known.
     pub judge_usd: f64,
-    /// Seconds of asking live: from the right to ask to the last reply on the disk.
+    /// Seconds of asking live, up to the last reply on the disk.
     pub judge_seconds: f64,
     /// Of these what the harness took itself, see [`crate::replies::JudgingSummary`]; 0 where it cannot be measured.
     pub judge_own_seconds: f64,

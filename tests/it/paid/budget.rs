@@ -146,7 +146,8 @@ fn budgets_are_for_benches_that_have_a_judge() {
     let ran = run(harness().args(args));
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("--max-calls: is for steering benches"),
+        ran.stderr
+            .contains("--max-calls: is for steering and autointerp benches"),
         "{}",
         ran.stderr
     );

@@ -2,8 +2,10 @@
 //! some of them tells the others apart.
 //!
 //! [`LatentTracker`] sees the activations of one latent row by row and keeps what the windows need and no more; [`reference`] finds
-//! the same windows by keeping everything, and is what the tracker is tested against.
+//! the same windows by keeping everything, and is what the tracker is tested against. [`Activity`] hands what an SAE gives to the
+//! trackers of its latents.
 
+mod activity;
 mod draw;
 mod histogram;
 mod label;
@@ -17,6 +19,7 @@ mod tests;
 mod tracker;
 mod window;
 
+pub use activity::{Activity, BadCode, Codes, LabelCounts};
 pub use histogram::Histogram;
 pub use label::{Agreement, best_latent};
 pub use places::Places;

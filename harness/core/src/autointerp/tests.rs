@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    LatentTracker, Origin, Places, Split, WindowRules,
+    Activity, Codes, LatentTracker, Origin, Places, Split, WindowRules,
     reference::{self, ActRow},
 };
 
@@ -72,6 +72,109 @@ proptest! {
             let end = bins.get(i + 1).map_or(f32::INFINITY, |(next, _)| *next);
             prop_assert_eq!(acts().filter(|act| (*edge..end).contains(act)).count() as u64, *count);
         }
+    }
+}
+
+/// Codes of rows of up to 12 positions of which most count: for each, up to 3 of 6 latents with their activations, descending.
+type CodedRow = Vec<(bool, Vec<(usize, u32)>)>;
+
+fn coded_rows() -> impl Strategy<Value = Vec<CodedRow>> {
+    let latents = prop::sample::subsequence((0..6).collect::<Vec<usize>>(), 0..=3).prop_shuffle();
+    let codes = (latents, prop::collection::vec(1u32..9, 3)).prop_map(|(latents, mut acts)| {
+        acts.sort_unstable_by(|a, b| b.cmp(a));
+        latents.into_iter().zip(acts).collect()
+    });
+    prop::collection::vec(
+        prop::collection::vec((prop::bool::weighted(0.8), codes), 0..12),
+        0..20,
+    )
+}
+
+proptest! {
+    #[test]
+    fn each_latent_is_tracked_as_if_alone(
+        rows in coded_rows(),
+        followed in prop::sample::subsequence(vec![0u32, 1, 2, 3, 4, 5], 0..=6).prop_shuffle(),
+        seed: u64,
+    ) {
+        let rules = WindowRules { buffer: 1, n_top: 2, n_top_shown: 1, n_weighted: 1, n_weighted_shown: 0, ..WindowRules::default() };
+        let places = Places::new(rows.iter().map(Vec::len), rules.buffer);
+        let mut activity = Activity::new(6, &followed, rules, seed, &places, Some(2));
+        for (row, positions) in (0..).zip(&rows) {
+            let (mut acts, mut latents) = (vec![0.0; 3 * positions.len()], vec![-1; 3 * positions.len()]);
+            for (at, (_, codes)) in positions.iter().enumerate() {
+                for (slot, (latent, act)) in codes.iter().enumerate() {
+                    (acts[3 * at + slot], latents[3 * at + slot]) = (*act as f32, *latent as i64);
+                }
+            }
+            let counts: Vec<bool> = positions.iter().map(|(counts, _)| *counts).collect();
+            let codes = Codes { w: 3, acts: &acts, latents: &latents };
+            // Every third document has label 1.
+            let labels: &[u32] = if row % 3 == 0 { &[1] } else { &[] };
+            activity.push_row(row, &counts, codes, labels).unwrap();
+        }
+        let alone: Vec<Vec<ActRow>> = (0..6)
+            .map(|latent| {
+                let of = |positions: &CodedRow| ActRow {
+                    len: positions.len(),
+                    acts: (0..)
+                        .zip(positions)
+                        .filter(|(_, (counts, _))| *counts)
+                        .filter_map(|(at, (_, codes))| {
+                            let (_, act) = codes.iter().find(|(own, _)| *own == latent)?;
+                            Some((at, *act as f32))
+                        })
+                        .collect(),
+                };
+                rows.iter().map(of).collect()
+            })
+            .collect();
+        let n_tokens = rows.iter().flatten().filter(|(counts, _)| *counts).count();
+        prop_assert_eq!(activity.n_tokens(), n_tokens as u64);
+        for (latent, rows) in (0..6).zip(&alone) {
+            let n: usize = rows.iter().map(|row| row.acts.len()).sum();
+            prop_assert_eq!(activity.n_active()[latent as usize], n as u64);
+            match activity.tracker(latent) {
+                None => prop_assert!(!followed.contains(&latent)),
+                Some(tracker) => {
+                    prop_assert_eq!(tracker.latent(), latent);
+                    let want = reference::windows(latent, seed, &rules, rows);
+                    prop_assert_eq!(tracker.windows(), want);
+                }
+            }
+        }
+        let labels = activity.labels().unwrap();
+        prop_assert_eq!(&labels.labelled, &vec![0, rows.len().div_ceil(3) as u64]);
+        for (slot, tracker) in activity.trackers().iter().enumerate() {
+            let fires: Vec<bool> = (alone[tracker.latent() as usize].iter())
+                .map(|row| !row.acts.is_empty())
+                .collect();
+            let both = fires.iter().step_by(3).filter(|fires| **fires).count();
+            prop_assert_eq!(labels.fired[slot], fires.iter().filter(|fires| **fires).count() as u64);
+            prop_assert_eq!((labels.both[0][slot], labels.both[1][slot]), (0, both as u64));
+        }
+    }
+}
+
+#[test]
+fn codes_that_cannot_be_are_refused() {
+    let places = Places::new([1], 0);
+    for (act, latent) in [(1.0, 4), (1.0, -1), (f32::INFINITY, 2), (f32::NAN, 2)] {
+        let mut activity = Activity::new(4, &[2], WindowRules::default(), 0, &places, None);
+        let codes = Codes {
+            w: 1,
+            acts: &[act],
+            latents: &[latent],
+        };
+        let error = activity
+            .push_row(9, &[true], codes, &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&format!("latent {latent} at position 0 of row 9")),
+            "{error}"
+        );
+        assert!(activity.push_row(9, &[false], codes, &[]).is_ok());
     }
 }
 

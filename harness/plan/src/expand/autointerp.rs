@@ -58,7 +58,7 @@ impl Expander<'_> {
             dead_threshold: set.dead_threshold,
             rules,
             n_logits: set.n_logits,
-            label_field: set.label_field.clone(),
+            label_field: set.labels().map(str::to_owned),
             seed: set.seed,
             numerics: bench.numerics,
         };

@@ -6,8 +6,8 @@ use harness_core::record::{DynamicsRow, GridRow};
 
 use super::{
     Across, DynamicsOptions, Figure, FigureError, GridOptions, Split, TransferPart, YRange,
-    accuracy_bars, dynamics_curves, dynamics_heatmaps, grid_figure, measured, render_svg,
-    steering_figure, transfer_figure,
+    accuracy_bars, autointerp_figure, dynamics_curves, dynamics_heatmaps, grid_figure, measured,
+    render_svg, steering_figure, transfer_figure,
 };
 use crate::{
     bench::{Profile, RowKind, TableKind, ViewSpec},
@@ -55,6 +55,11 @@ pub fn bench_figures(plan: &Plan, derived: &Derived) -> Vec<(String, Figure)> {
         TableKind::Grid => loss_and_ev(&documents, name, title),
         TableKind::Rollouts => vec![(name.to_owned(), losses(&rollouts, title))],
         TableKind::Decoding => orders(plan, &derived.decoding, name),
+        TableKind::Autointerp => {
+            let depths = plan.rows.iter().map(|row| row.depth);
+            let rows: Vec<_> = derived.autointerp.saes.iter().zip(depths).collect();
+            vec![(name.to_owned(), autointerp_figure(&rows, title))]
+        }
         _ => Vec::new(),
     };
     for view in &plan.views {

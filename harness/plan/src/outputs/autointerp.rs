@@ -115,7 +115,7 @@ pub struct ScoredWindow {
 pub struct TokenLogit {
     /// Its text.
     pub token: String,
-    /// Logit of the decoder row through the final norm and the head.
+    /// Logit of the decoder row through the final norm and the head, above the mean over the vocabulary.
     pub logit: f32,
 }
 

@@ -208,7 +208,8 @@ impl Replies {
         Ok(())
     }
 
-    fn batch_path(&self, tag: &str) -> PathBuf {
+    /// Where an announced batch lies.
+    pub fn batch_path(&self, tag: &str) -> PathBuf {
         self.dir().join(FOLDER).join(format!("{tag}.json"))
     }
 

@@ -11,7 +11,8 @@ use crate::protocol::Counters;
 pub struct JudgingSummary {
     /// Questions sent.
     pub calls: u64,
-    /// Seconds from the first question of each cell to its last reply on the disk; one worker asks at a time.
+    /// Seconds in each cell from the first key to the last reply on the disk, the wait for another worker left out: one asks at
+    /// a time.
     pub seconds: f64,
     /// Questions a second.
     pub calls_per_second: f64,

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     compare::{CompareOptions, CsvTable, compare},
     expand::tests_world::World,
+    figure::{Marks, bench_figures, render_svg},
     outputs::{
         Chosen, ExplainOutput, Explanation, LabelLatent, LatentState, LatentWindows, Outcome,
         PredictOutput, Prediction, ScoredWindow, Window, WindowsOutput,
@@ -294,6 +295,25 @@ fn the_report_names_what_is_missing() {
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
+}
+
+#[test]
+fn the_picture_has_a_panel_for_each_set_and_gaps_for_what_is_missing() {
+    let plan = World::new().plan("autointerp").unwrap();
+    let (_dir, empty) = store();
+    let figures = bench_figures(&plan, &derive(&plan, &empty).unwrap());
+    let [(name, figure)] = figures.as_slice() else {
+        panic!("{} figures", figures.len());
+    };
+    assert_eq!((name.as_str(), figure.panels.len()), ("autointerp", 6));
+    render_svg(figure).unwrap();
+    let plan = self::plan(&[]);
+    let (_dir, whole) = whole(&plan);
+    let figure = &bench_figures(&plan, &derive(&plan, &whole).unwrap())[0].1;
+    let Marks::Lines(lines) = &figure.panels[0].marks else {
+        panic!("lines");
+    };
+    assert_eq!(lines[0].points[0].y, Some(0.875));
 }
 
 #[test]

@@ -149,9 +149,18 @@ impl<'a> Batches<'a> {
         on_reply: OnReply<'_>,
     ) -> Result<BatchProgress> {
         let ticket = checked(ticket)?;
+        let unknown = |error: Error| match error.code() {
+            ErrorCode::CONFIG => Error::config(format!(
+                "{} knows no batch {ticket} of the account of this key ({})",
+                self.settings.host(),
+                error.message()
+            )),
+            _ => error,
+        };
         let batch = self
             .again(0, || self.get(&format!("batches/{ticket}")))
-            .await?;
+            .await
+            .map_err(unknown)?;
         let counts = |key: &str| batch["request_counts"][key].as_u64().unwrap_or(0);
         let mut progress = BatchProgress {
             is_ended: false,

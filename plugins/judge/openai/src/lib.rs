@@ -19,6 +19,10 @@
 //! | 400 or 422 about the form of the answer | the next form, for all further requests: JSON schema, JSON, the prompt alone |
 //! | another client error | the request fails |
 //!
+//! Batches (`submit`, `find`, `poll`) are those of the Batch API; their tag is kept in the batch's metadata, and an answer is paid for
+//! once. A line with an error is read as the same error live; a line that is missing or was left out (`batch_expired`) may be asked
+//! for again.
+//!
 //! The number of requests under way halves at a 429, grows back with answers and never exceeds what
 //! `x-ratelimit-remaining-requests` says is left. Each reply is handed over the moment it is there. Answers are paid for
 //! twice at most for each request, which is what the host's budget reserves. The key appears in no message.

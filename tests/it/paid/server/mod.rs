@@ -250,10 +250,14 @@ fn chat(content: &str) -> String {
 fn answer(body: &Value) -> String {
     let asked = body["messages"].to_string();
     let sum: usize = asked.bytes().map(usize::from).sum();
-    match asked.contains("score_without") {
-        true => json!({"score_without": sum % 50, "score_after": sum % 97}).to_string(),
-        false => json!({"explanation": format!("things of kind {}", sum % 1000)}).to_string(),
-    }
+    let answer = if asked.contains("score_without") {
+        json!({"score_without": sum % 50, "score_after": sum % 97})
+    } else if asked.contains("Pieces:") {
+        json!({"active": [sum % 14]})
+    } else {
+        json!({"explanation": format!("things of kind {}", sum % 1000)})
+    };
+    answer.to_string()
 }
 
 /// Method, path and body of the next request; the end of the connection is an error.

@@ -291,7 +291,8 @@ fn openai_identity(
 
 /// What was asked and paid in a run, in one line; `None` where no online judge was asked and no reply was kept.
 pub fn line(counters: &Counters, spent: Spent) -> Option<String> {
-    if spent.calls == 0 && counters.judge_kept == 0 {
+    // Replies of a batch that an earlier run has submitted are neither sent nor kept from before.
+    if spent.calls == 0 && counters.judge_kept == 0 && counters.judge_tokens == 0 {
         return None;
     }
     let mut text = format!("judge: {} calls", count(spent.calls));

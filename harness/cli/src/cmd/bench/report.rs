@@ -222,7 +222,7 @@ pub fn decoding_line(decoding: &DecodingSummary) -> String {
 /// What passes that read activations took, in one line.
 pub fn activations_line(passes: &ActivationSummary) -> String {
     format!(
-        "{} SAEs read in {} batches of text, {:.0} block passes a batch, {} rows through SAEs, {:.1} s of work, at most {} of memory",
+        "{} SAEs read in {} batches of text, {:.1} block passes a batch, {} rows through SAEs, {:.1} s of work, at most {} of memory",
         count(passes.saes),
         count(passes.batches),
         passes.block_passes_per_batch,

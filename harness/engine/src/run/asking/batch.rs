@@ -235,6 +235,12 @@ impl Session {
                     let may_pass =
                         [ErrorCode::NETWORK, ErrorCode::RATE_LIMITED].contains(&failure.code);
                     failed += 1;
+                    if failure.code == ErrorCode::CONFIG {
+                        return Err(CellError::Config(format!(
+                            "{failure}; its questions are in {}: without that file they are asked anew, and paid for anew",
+                            desk.replies.batch_path(&batch.tag).display()
+                        )));
+                    }
                     if !may_pass || failed >= FAILED_LOOKS {
                         return Err(failure.into());
                     }

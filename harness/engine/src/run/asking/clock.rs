@@ -6,15 +6,19 @@ use std::{
 /// Measures asking: its time, and what of it the harness took itself.
 pub(super) struct Clock {
     started: Instant,
+    /// Own time before, which was not spent waiting for the right to ask.
+    prepared: Duration,
     inside: Duration,
     /// Processor time of this thread while requests were under way; `None` where it cannot be measured.
     busy: Option<Duration>,
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
+    /// Starts, after so much time of preparation.
+    pub(super) fn start(prepared: Duration) -> Self {
         Self {
             started: Instant::now(),
+            prepared,
             inside: Duration::ZERO,
             busy: Some(Duration::ZERO),
         }
@@ -35,7 +39,7 @@ impl Clock {
 
     /// Seconds in all, and of these what the harness took itself; 0 where that is not known.
     pub(super) fn stop(self) -> (f64, f64) {
-        let all = self.started.elapsed();
+        let all = self.prepared + self.started.elapsed();
         let own = (self.busy).map(|busy| all.saturating_sub(self.inside) + busy.min(self.inside));
         (all.as_secs_f64(), own.map_or(0.0, |own| own.as_secs_f64()))
     }
@@ -55,7 +59,7 @@ mod tests {
 
     #[test]
     fn waiting_is_not_the_harness_s_own() {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(Duration::ZERO);
         clock.under_way(|| thread::sleep(Duration::from_millis(200)));
         thread::sleep(Duration::from_millis(50));
         let (all, own) = clock.stop();

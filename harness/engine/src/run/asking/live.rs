@@ -20,15 +20,17 @@ use crate::{
 const SAY: Duration = Duration::from_millis(50);
 
 impl Session {
-    /// Sends the open questions as far as the budget goes, and keeps their replies.
+    /// Sends the open questions as far as the budget goes, and keeps their replies; `prepared` is the time that keys and a look
+    /// at kept replies took.
     pub(super) fn ask_live(
         &mut self,
         judge: &mut Judge,
         desk: &mut Desk<'_>,
         asking: &Asking,
+        prepared: Duration,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(prepared);
         let asked = self.pay_for(judge, desk, asking, &mut clock, progress);
         let (seconds, own_seconds) = clock.stop();
         self.counters.judge_seconds += seconds;

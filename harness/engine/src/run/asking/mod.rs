@@ -9,7 +9,7 @@ mod live;
 use std::{
     cell::RefCell,
     rc::Rc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use harness_abi::ErrorCode;
@@ -160,8 +160,10 @@ impl Session {
         replies: &Replies,
         progress: Progress<'_>,
     ) -> Result<Answers, CellError> {
+        let started = Instant::now();
         let mut desk = Desk::new(identity, questions, replies)?;
         desk.take_kept()?;
+        let prepared = started.elapsed();
         if !desk.open().is_empty() {
             // What is under way in a batch is not paid for once more, whatever the mode.
             self.ask_in_batches(judge, &mut desk, progress)?;
@@ -170,7 +172,7 @@ impl Session {
             let asking = desk.wait_to_ask(progress)?;
             // Another worker may have asked the same in the meantime.
             desk.take_kept()?;
-            self.ask_live(judge, &mut desk, &asking, progress)?;
+            self.ask_live(judge, &mut desk, &asking, prepared, progress)?;
         }
         self.counters.judge_kept += desk.n_kept;
         desk.answers()

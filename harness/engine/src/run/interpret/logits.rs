@@ -50,7 +50,10 @@ pub(super) fn extremes(
             .f_to_kind(Kind::Float)?; // [m, v]
         for row in 0..chunk.len() as i64 {
             let logits = Vec::<f32>::try_from(&logits.f_get(row)?)?;
-            let of = |id: u32| logits[id as usize];
+            // A softmax does not see what all logits have in common.
+            let sum: f64 = known.iter().map(|id| f64::from(logits[*id as usize])).sum();
+            let mean = sum / known.len().max(1) as f64;
+            let of = |id: u32| (f64::from(logits[id as usize]) - mean) as f32;
             let largest = |sign: f32| {
                 let mut ids = known.clone();
                 let by_size =

@@ -2,12 +2,11 @@
 //!
 //! ```text
 //! files -> Text (rows of ids, masks, labels) -> batches -> blocks up to the deepest SAE, layer by layer
-//!                                                            └-> each SAE of a layer: encode -> Activity (its latents' trackers)
+//!                                                            └-> each SAE of a layer: encode -> its Activity
 //! ```
 //! The rows are read before the pass, because random windows are drawn among all places of the text. What is kept beside them is what
 //! the trackers remember.
 
-mod activity;
 mod logits;
 mod output;
 mod pass;

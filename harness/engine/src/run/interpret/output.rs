@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use harness_core::autointerp::{ActWindow, best_latent};
+use harness_core::autointerp::{ActWindow, Activity, LabelCounts, best_latent};
 use harness_plan::{
     outputs::{
         Chosen, LabelLatent, LatentState, LatentWindows, ScoredWindow, Window, WindowsOutput,
@@ -10,10 +10,7 @@ use harness_plan::{
     stages::{LatentChoice, WindowsParams},
 };
 
-use super::{
-    activity::{Activity, LabelCounts},
-    text::Text,
-};
+use super::text::Text;
 use crate::{run::CellError, text::TextCodec};
 
 /// Forms outputs; keeps the texts of tokens it has met.
@@ -35,6 +32,7 @@ impl<'a> Outputs<'a> {
     /// The output of one SAE; `promoted` and `suppressed` are left empty.
     ///
     /// - `candidates`: latents in the order they are looked at
+    /// - `n_masked`: positions that counted and were masked
     ///
     /// # Errors
     /// A token that cannot be decoded.
@@ -43,6 +41,7 @@ impl<'a> Outputs<'a> {
         params: &WindowsParams,
         candidates: &[u32],
         activity: &Activity,
+        n_masked: u64,
     ) -> Result<WindowsOutput, CellError> {
         let dead = u64::from(params.dead_threshold);
         let (mut chosen, mut n_few) = (Vec::new(), 0);
@@ -63,7 +62,7 @@ impl<'a> Outputs<'a> {
                 chosen.extend(candidates.iter().map(|latent| (*latent, Chosen::List)));
             }
         }
-        let labels = match &activity.labels {
+        let labels = match activity.labels() {
             Some(counts) => self.labels(activity, counts, dead),
             None => Vec::new(),
         };
@@ -81,12 +80,12 @@ impl<'a> Outputs<'a> {
         Ok(WindowsOutput {
             latents,
             labels,
-            d_sae: activity.n_active.len() as u64,
-            n_dead: activity.n_active.iter().filter(|n| **n < dead).count() as u64,
+            d_sae: activity.n_active().len() as u64,
+            n_dead: activity.n_active().iter().filter(|n| **n < dead).count() as u64,
             n_few,
             n_rows: counts.rows,
-            n_tokens: activity.n_tokens,
-            n_masked: activity.n_masked,
+            n_tokens: activity.n_tokens(),
+            n_masked,
             n_bad_rows: counts.bad_rows,
             ended_short: counts.ended_short,
         })
@@ -108,7 +107,7 @@ impl<'a> Outputs<'a> {
             chosen,
             state,
             n_active: tracker.n_active(),
-            density: tracker.n_active() as f64 / activity.n_tokens.max(1) as f64,
+            density: tracker.n_active() as f64 / activity.n_tokens().max(1) as f64,
             max_act: tracker.max_act(),
             threshold: 0.0,
             shown: Vec::new(),
@@ -171,7 +170,7 @@ impl<'a> Outputs<'a> {
     /// The latent that goes best with each label, by name.
     fn labels(&self, activity: &Activity, counts: &LabelCounts, dead: u64) -> Vec<LabelLatent> {
         let alive: Vec<(usize, u32)> = activity
-            .trackers
+            .trackers()
             .iter()
             .enumerate()
             .map(|(slot, tracker)| (slot, tracker.latent()))

@@ -6,15 +6,16 @@ use std::{
     time::Instant,
 };
 
-use harness_core::grid::{ModelShape, SAE_CHUNK_BYTES, sae_flops};
+use harness_core::{
+    autointerp::{Activity, BadCode, Codes},
+    grid::{ModelShape, SAE_CHUNK_BYTES, sae_flops},
+};
 use harness_plan::protocol::Counters;
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    activity::{Activity, BadCode, Codes},
-    text::{BatchRows, Text},
-};
+use super::text::{BatchRows, Text};
 use crate::{
+    eval::Scope,
     plugin::{CacheMode, Model, Sae},
     run::{CellError, Progress},
     text::TextCodec,
@@ -26,7 +27,20 @@ pub(super) struct Follower<'a> {
     pub(super) sae: &'a Sae,
     /// For messages: its set, layer and k.
     pub(super) name: String,
+    /// Positions at which its activations count.
+    pub(super) scope: Scope,
+    /// Of those that counted, masked ones.
+    pub(super) n_masked: u64,
     pub(super) activity: Activity,
+}
+
+/// Active latents of the real rows of a batch, on the host.
+struct BatchCodes {
+    w: usize,
+    /// `[n_valid, w]`.
+    acts: Vec<f32>,
+    /// `[n_valid, w]`.
+    latents: Vec<i64>,
 }
 
 /// How the text is read.
@@ -120,11 +134,11 @@ pub(super) fn run(
 }
 
 /// Codes of `x: [n, d_model] f32`, in chunks of rows that bound the memory of the latents.
-fn encode(sae: &Sae, x: &Tensor) -> Result<Codes, CellError> {
+fn encode(sae: &Sae, x: &Tensor) -> Result<BatchCodes, CellError> {
     let n = x.size()[0];
     let w = sae.info().max_active;
     let chunk = (SAE_CHUNK_BYTES / (4 * sae.info().d_sae as u64)).max(1) as i64;
-    let mut codes = Codes {
+    let mut codes = BatchCodes {
         w,
         acts: Vec::with_capacity(n as usize * w),
         latents: Vec::with_capacity(n as usize * w),
@@ -142,27 +156,57 @@ fn encode(sae: &Sae, x: &Tensor) -> Result<Codes, CellError> {
     Ok(codes)
 }
 
+/// What an SAE found in a batch, without the SAE, which stays on its thread.
+struct Found<'a> {
+    name: &'a str,
+    activity: &'a mut Activity,
+    /// `[n_valid]`.
+    counts: Vec<bool>,
+    codes: BatchCodes,
+}
+
+impl Found<'_> {
+    fn take(self, rows: &BatchRows, labels: &[&[u32]]) -> Result<(), (String, BadCode)> {
+        let BatchCodes { w, acts, latents } = &self.codes;
+        let mut start = 0;
+        for ((row, len), labels) in (rows.first..).zip(&rows.lens).zip(labels) {
+            let slots = start * w..(start + len) * w;
+            let codes = Codes {
+                w: *w,
+                acts: &acts[slots.clone()],
+                latents: &latents[slots],
+            };
+            let counts = &self.counts[start..start + len];
+            let taken = self.activity.push_row(row, counts, codes, labels);
+            taken.map_err(|error| (self.name.to_owned(), error))?;
+            start += len;
+        }
+        Ok(())
+    }
+}
+
 /// Hands the codes of a batch to their SAEs' activities, several at a time.
 fn take(
-    work: Vec<(&mut Follower<'_>, Codes)>,
+    work: Vec<(&mut Follower<'_>, BatchCodes)>,
     rows: &BatchRows,
     labels: &[&[u32]],
     threads: usize,
 ) -> Result<(), CellError> {
     let threads = threads.clamp(1, work.len().max(1));
     let bad = |(name, error): (String, BadCode)| CellError::BadInput(format!("{name}: {error}"));
-    // An SAE stays on this thread; what it found may go to another.
     let work = work.into_iter().map(|(follower, codes)| {
-        let Follower { name, activity, .. } = follower;
-        (name.as_str(), activity, codes)
+        let (counts, n_masked) = rows.counted(follower.scope);
+        follower.n_masked += n_masked;
+        Found {
+            name: &follower.name,
+            activity: &mut follower.activity,
+            counts,
+            codes,
+        }
     });
-    let take_one = |(name, activity, codes): (&str, &mut Activity, Codes)| {
-        let taken = activity.take(rows, labels, &codes);
-        taken.map_err(|error| (name.to_owned(), error))
-    };
     if threads == 1 {
-        for one in work {
-            take_one(one).map_err(bad)?;
+        for found in work {
+            found.take(rows, labels).map_err(bad)?;
         }
         return Ok(());
     }
@@ -171,7 +215,7 @@ fn take(
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match next {
-                Some(one) => take_one(one)?,
+                Some(found) => found.take(rows, labels)?,
                 None => return Ok(()),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, rc::Rc, time::Instant};
 
-use harness_core::rng::Stream;
+use harness_core::{autointerp::Activity, rng::Stream};
 use harness_plan::{
     cell::Cell,
     outputs::WindowsOutput,
@@ -13,7 +13,6 @@ use harness_plan::{
 use serde_json::Value;
 
 use super::{
-    activity::Activity,
     logits::extremes,
     output::Outputs,
     pass::{self, Follower, Reading},
@@ -126,11 +125,12 @@ impl Session {
                 Follower {
                     layer: member.params.sae.layer as usize,
                     sae: &member.sae,
+                    scope: member.scope,
                     name: name(&member.params.sae),
+                    n_masked: 0,
                     activity: Activity::new(
                         d_sae,
                         followed,
-                        member.scope,
                         shared.rules,
                         shared.seed,
                         &places,
@@ -161,8 +161,11 @@ impl Session {
         let mut out = Vec::new();
         for (member, follower) in members.iter().zip(followers) {
             let clock = Instant::now();
+            let Follower {
+                activity, n_masked, ..
+            } = &follower;
             let mut found =
-                outputs.output(&member.params, &member.candidates, &follower.activity)?;
+                outputs.output(&member.params, &member.candidates, activity, *n_masked)?;
             counters.phases.windows += clock.elapsed().as_secs_f64();
             let clock = Instant::now();
             let latents: Vec<u32> = found.latents.iter().map(|latent| latent.latent).collect();

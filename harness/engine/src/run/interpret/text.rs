@@ -49,7 +49,7 @@ pub(super) enum Token {
 
 impl Token {
     /// Whether activations on it count.
-    pub(super) fn counts(self, scope: Scope) -> bool {
+    fn counts(self, scope: Scope) -> bool {
         match scope {
             Scope::All => self != Token::Special,
             Scope::Masked => self == Token::Masked,
@@ -66,6 +66,21 @@ pub(super) struct BatchRows {
     pub(super) lens: Vec<usize>,
     /// `[n_valid]`: row after row.
     pub(super) tokens: Vec<Token>,
+}
+
+impl BatchRows {
+    /// `[n_valid]`: tokens whose activations count, and how many of these are masked.
+    pub(super) fn counted(&self, scope: Scope) -> (Vec<bool>, u64) {
+        let counts: Vec<bool> = self
+            .tokens
+            .iter()
+            .map(|token| token.counts(scope))
+            .collect();
+        let both = self.tokens.iter().zip(&counts);
+        let n_masked = both.filter(|(token, counts)| **counts && **token == Token::Masked);
+        let n_masked = n_masked.count() as u64;
+        (counts, n_masked)
+    }
 }
 
 impl Text {

@@ -265,7 +265,7 @@ complete! {
         latent: Vec<u32>,
         /// Probability with which tokens are masked; clean text without.
         mask_rate: f64,
-        /// JSON pointer to the labels of a document.
+        /// JSON pointer to the labels of a document, or `none`.
         label_field: String,
         /// Model behind an online judge.
         judge_model: String,
@@ -273,6 +273,11 @@ complete! {
 }
 
 impl AutointerpSettings {
+    /// Where the labels of a document are; `None` without labels, which `none` says where a lower level names some.
+    pub fn labels(&self) -> Option<&str> {
+        self.label_field.as_deref().filter(|at| *at != "none")
+    }
+
     /// Which windows stand for a latent.
     pub fn rules(&self) -> WindowRules {
         WindowRules {

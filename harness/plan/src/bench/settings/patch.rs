@@ -167,7 +167,7 @@ patch! {
     random_windows: RandomWindows = |t: &Table<'_, '_>, key| t.choice(key, &[("checked", RandomWindows::Checked), ("paper_code", RandomWindows::PaperCode)]),
     /// Tokens that a latent promotes and suppresses most, of each.
     n_logits: u32 = |t: &Table<'_, '_>, key| t.u32(key, 0..1001),
-    /// JSON pointer to the labels of a document.
+    /// JSON pointer to the labels of a document, or `none`.
     label_field: String = |t: &Table<'_, '_>, key| t.string(key),
 }
 

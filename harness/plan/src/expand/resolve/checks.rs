@@ -110,11 +110,7 @@ impl Resolver<'_> {
             );
             self.problem(&origin, message, "raise `context_length` or lower `buffer`");
         }
-        if set
-            .label_field
-            .as_ref()
-            .is_some_and(|at| !at.starts_with('/'))
-        {
+        if set.labels().is_some_and(|at| !at.starts_with('/')) {
             let message = "`label_field` does not begin with a slash".to_owned();
             self.problem(
                 &origin,
@@ -122,12 +118,12 @@ impl Resolver<'_> {
                 "it is a JSON pointer such as /labels/topics",
             );
         }
-        if set.label_field.is_some() && set.documents == DocumentPolicy::Pack {
+        if set.labels().is_some() && set.documents == DocumentPolicy::Pack {
             let message = "packed rows hold several documents, and labels are of one".to_owned();
             self.problem(
                 &origin,
                 message,
-                "`documents` of `truncate` puts one into each row",
+                "`documents` of `truncate` puts one into each row; --set label_field=none goes without labels",
             );
         }
     }

@@ -188,7 +188,9 @@ fn odd_ids_are_refused_and_an_unknown_batch_is_an_error() {
     let polled = judge(&address).poll("batch_1", &[request("a")], &mut |_, _| {
         panic!("nothing to hand over")
     });
-    assert_eq!(polled.unwrap_err().code(), ErrorCode::CONFIG);
+    let error = polled.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::CONFIG);
+    assert!(error.message().contains("knows no batch batch_1"));
 }
 
 /// What one call has learnt of the server's pace holds in the next.

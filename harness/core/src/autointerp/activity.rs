@@ -1,27 +1,29 @@
-//! What one pass remembers of one SAE.
+//! The active latents of one SAE, handed to the trackers of those that are followed.
 
-use harness_core::autointerp::{LatentTracker, Places, WindowRules};
-
-use super::text::{BatchRows, Token};
-use crate::eval::Scope;
+use super::{LatentTracker, Places, WindowRules};
 
 /// Not followed.
 const NONE: u32 = u32::MAX;
 
-/// Active latents of the real rows of a batch, on the host.
-pub(super) struct Codes {
-    /// Width of a row.
-    pub(super) w: usize,
-    /// `[n_valid, w]`, descending in each row, 0 after the last.
-    pub(super) acts: Vec<f32>,
-    /// `[n_valid, w]`.
-    pub(super) latents: Vec<i64>,
+/// Active latents of one row of text, as an SAE gives them.
+#[derive(Clone, Copy, Debug)]
+pub struct Codes<'a> {
+    /// Width: latents of a position at most.
+    pub w: usize,
+    /// `[t, w]`: descending at each position, 0 after the last.
+    pub acts: &'a [f32],
+    /// `[t, w]`.
+    pub latents: &'a [i64],
 }
 
-/// Activations that cannot be: of no latent, or not finite.
-#[derive(Debug, PartialEq, thiserror::Error)]
-#[error("activation {act} of latent {latent} at position {position} of row {row}; the SAE has {d_sae} latents, 0 to {}", d_sae - 1)]
-pub(super) struct BadCode {
+/// An activation that cannot be: of no latent, or not finite.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "activation {act} of latent {latent} at position {position} of row {row}; the SAE has {d_sae} latents, 0 to {}, and \
+     activations are finite",
+    d_sae - 1
+)]
+pub struct BadCode {
     act: f32,
     latent: i64,
     row: u64,
@@ -30,32 +32,30 @@ pub(super) struct BadCode {
 }
 
 /// Documents by label: what is needed to tell which latent goes with which.
-pub(super) struct LabelCounts {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelCounts {
     /// `[n_labels]`: documents with the label.
-    pub(super) labelled: Vec<u64>,
+    pub labelled: Vec<u64>,
     /// `[n_followed]`: documents the latent fires in.
-    pub(super) fired: Vec<u64>,
+    pub fired: Vec<u64>,
     /// `[n_labels][n_followed]`: documents with both.
-    pub(super) both: Vec<Vec<u64>>,
+    pub both: Vec<Vec<u64>>,
 }
 
-/// Activity of one SAE's latents over a text.
-pub(super) struct Activity {
-    scope: Scope,
+/// Activity of one SAE's latents over a text: how often each is active, and a tracker for each that is followed.
+#[derive(Clone, Debug)]
+pub struct Activity {
     /// `[d_sae]`: place of its tracker, or [`NONE`].
     slot_of: Vec<u32>,
-    pub(super) trackers: Vec<LatentTracker>,
-    /// `[d_sae]`: positions on which each is active.
-    pub(super) n_active: Vec<u64>,
-    /// Positions that counted, and those of them that were masked.
-    pub(super) n_tokens: u64,
-    pub(super) n_masked: u64,
-    pub(super) labels: Option<LabelCounts>,
+    trackers: Vec<LatentTracker>,
+    n_active: Vec<u64>,
+    n_tokens: u64,
+    labels: Option<LabelCounts>,
     row: RowCodes,
 }
 
 /// The activations of one row, by follower. Kept for its memory.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct RowCodes {
     /// `[n_followed]`: activations of each; while they are put in order, where its next one goes.
     ends: Vec<u32>,
@@ -70,32 +70,30 @@ struct RowCodes {
 impl Activity {
     /// Nothing seen yet.
     ///
-    /// - `followed`: latents that get a tracker, below `d_sae`, each once
+    /// - `followed`: latents that get a tracker, each once; those at and after `d_sae` get none
     /// - `n_labels`: labels of the text; `None` counts none
-    pub(super) fn new(
+    pub fn new(
         d_sae: usize,
         followed: &[u32],
-        scope: Scope,
         rules: WindowRules,
         seed: u64,
         places: &Places,
         n_labels: Option<usize>,
     ) -> Activity {
         let mut slot_of = vec![NONE; d_sae];
-        for (slot, latent) in (0..).zip(followed) {
-            slot_of[*latent as usize] = slot;
+        let mut trackers = Vec::with_capacity(followed.len());
+        for &latent in followed {
+            if let Some(slot) = slot_of.get_mut(latent as usize) {
+                *slot = trackers.len() as u32;
+                trackers.push(LatentTracker::new(latent, seed, rules, places));
+            }
         }
-        let n = followed.len();
+        let n = trackers.len();
         Activity {
-            scope,
             slot_of,
-            trackers: followed
-                .iter()
-                .map(|latent| LatentTracker::new(*latent, seed, rules, places))
-                .collect(),
+            trackers,
             n_active: vec![0; d_sae],
             n_tokens: 0,
-            n_masked: 0,
             labels: n_labels.map(|n_labels| LabelCounts {
                 labelled: vec![0; n_labels],
                 fired: vec![0; n],
@@ -108,62 +106,67 @@ impl Activity {
         }
     }
 
+    /// Trackers of the latents that are followed, in their order.
+    pub fn trackers(&self) -> &[LatentTracker] {
+        &self.trackers
+    }
+
     /// The tracker of a latent that is followed.
-    pub(super) fn tracker(&self, latent: u32) -> Option<&LatentTracker> {
+    pub fn tracker(&self, latent: u32) -> Option<&LatentTracker> {
         let slot = *self.slot_of.get(latent as usize)?;
         self.trackers.get(slot as usize)
     }
 
-    /// Takes in the rows of a batch. Batches come in the order of the text.
+    /// `[d_sae]`: positions on which each latent is active.
+    pub fn n_active(&self) -> &[u64] {
+        &self.n_active
+    }
+
+    /// Positions that counted.
+    pub fn n_tokens(&self) -> u64 {
+        self.n_tokens
+    }
+
+    /// Documents by label, where they were asked for.
+    pub fn labels(&self) -> Option<&LabelCounts> {
+        self.labels.as_ref()
+    }
+
+    /// Takes in a row. Rows come in ascending order.
     ///
-    /// - `labels`: of each row's document
+    /// - `counts`: `[t]`, positions whose activations count
+    /// - `labels`: of the row's document, each once and below `n_labels`
     ///
     /// # Errors
     /// Latents that are none, activations that are not finite.
-    pub(super) fn take(
+    pub fn push_row(
         &mut self,
-        rows: &BatchRows,
-        labels: &[&[u32]],
-        codes: &Codes,
+        row: u64,
+        counts: &[bool],
+        codes: Codes<'_>,
+        labels: &[u32],
     ) -> Result<(), BadCode> {
-        let mut start = 0;
-        for (r, &len) in rows.lens.iter().enumerate() {
-            let row = rows.first + r as u64;
-            let tokens = &rows.tokens[start..start + len];
-            let slots = start * codes.w..(start + len) * codes.w;
-            self.find(
-                row,
-                tokens,
-                codes.w,
-                &codes.acts[slots.clone()],
-                &codes.latents[slots],
-            )?;
-            self.hand_out(row, len, labels.get(r).copied().unwrap_or(&[]));
-            start += len;
-        }
+        self.find(row, counts, codes)?;
+        self.hand_out(row, counts.len(), labels);
         Ok(())
     }
 
     /// Counts the activations of a row and gathers those of followed latents.
-    fn find(
-        &mut self,
-        row: u64,
-        tokens: &[Token],
-        w: usize,
-        acts: &[f32],
-        latents: &[i64],
-    ) -> Result<(), BadCode> {
+    fn find(&mut self, row: u64, counts: &[bool], codes: Codes<'_>) -> Result<(), BadCode> {
         let d_sae = self.n_active.len();
         let own = &mut self.row;
         own.found.clear();
         own.touched.clear();
-        let codes = acts.chunks_exact(w).zip(latents.chunks_exact(w));
-        for (position, (token, (acts, latents))) in tokens.iter().zip(codes).enumerate() {
-            if !token.counts(self.scope) {
+        let w = codes.w.max(1);
+        let by_position = codes
+            .acts
+            .chunks_exact(w)
+            .zip(codes.latents.chunks_exact(w));
+        for (position, (counts, (acts, latents))) in counts.iter().zip(by_position).enumerate() {
+            if !counts {
                 continue;
             }
             self.n_tokens += 1;
-            self.n_masked += u64::from(*token == Token::Masked);
             for (&act, &latent) in acts.iter().zip(latents) {
                 if act <= 0.0 {
                     break;
@@ -225,8 +228,11 @@ impl Activity {
                 counts.fired[*slot as usize] += 1;
             }
             for label in labels {
-                counts.labelled[*label as usize] += 1;
-                let both = &mut counts.both[*label as usize];
+                let known = counts.labelled.get_mut(*label as usize);
+                let Some((labelled, both)) = known.zip(counts.both.get_mut(*label as usize)) else {
+                    continue;
+                };
+                *labelled += 1;
                 for slot in touched.iter() {
                     both[*slot as usize] += 1;
                 }
