@@ -198,7 +198,7 @@ struct Details<'a> {
     threshold: f64,
     error: Option<&'a str>,
     prediction_error: Option<&'a str>,
-    n_right: Option<usize>,
+    n_right: Option<u64>,
     shown: Vec<WindowData<'a>>,
     scored: Vec<WindowData<'a>>,
     active: Vec<usize>,

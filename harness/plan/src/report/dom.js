@@ -45,12 +45,17 @@ function visible(text) {
   });
 }
 
+// A token on its own: one of spaces alone is seen too.
+function named(token) {
+  return visible(token.trim() ? token : token.replaceAll(" ", "\u2423"));
+}
+
 function plural(n, one, many) {
   return n.toLocaleString("en") + " " + (n === 1 ? one : many);
 }
 
 function fixed(x, n) {
-  return x === null || x === undefined ? "\u2013" : x.toFixed(n);
+  return x === null || x === undefined ? "\u2013" : x.toFixed(n).replace("-", "\u2212");
 }
 
 // Three significant digits, small and large alike.

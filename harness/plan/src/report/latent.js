@@ -106,6 +106,16 @@ function outcomes(detail) {
         el("td", { className: right(i) ? "right" : "wrong", textContent: right(i) ? "\u2713" : "\u2717", "aria-label": right(i) ? "right" : "wrong" }))))));
 }
 
+// Ticks between two powers of 2: edges of bins, as many as there is room for.
+function ticks(low, high) {
+  const octaves = high - low;
+  const parts = octaves <= 1.5 ? [1, 1.25, 1.5, 1.75] : octaves <= 3 ? [1, 1.5] : [1];
+  const step = Math.max(1, Math.ceil(octaves / 6));
+  const values = [];
+  for (let power = Math.floor(low); power <= high; power += step) values.push(...parts.map((part) => part * 2 ** power));
+  return values.filter((value) => Math.log2(value) >= low - 1e-9 && Math.log2(value) <= high + 1e-9);
+}
+
 // Activations by size on a logarithmic axis; bins are quarters of octaves.
 function histogram(bins, threshold) {
   if (bins.length === 0) return el("p", { className: "quiet", textContent: "It was never active." });
@@ -135,11 +145,10 @@ function histogram(bins, threshold) {
     chart.append(svg("rect", { x: from, y: y(count), width: Math.max(0.6, to - from - 0.6), height: height - bottom - y(count), class: "bin" }));
   }
   chart.append(svg("line", { x1: left, x2: width - right, y1: height - bottom, y2: height - bottom, class: "axis" }));
-  const step = Math.max(1, Math.ceil((high - low) / 6));
-  for (let power = Math.ceil(low); power <= high; power += step) {
-    const at = x(2 ** power);
+  for (const value of ticks(low, high)) {
+    const at = x(value);
     chart.append(svg("line", { x1: at, x2: at, y1: height - bottom, y2: height - bottom + 4, class: "axis" }),
-      text([at, height - bottom + 15], short(2 ** power), "middle"));
+      text([at, height - bottom + 15], short(value), "middle"));
   }
   for (const count of [0, most]) chart.append(text([left - 6, y(count) + 4], count.toLocaleString("en"), "end"));
   if (threshold > 2 ** low && threshold < 2 ** high) {
@@ -157,7 +166,7 @@ function logits(title, pairs) {
     el("tbody", {}, pairs.map(([token, logit]) => {
       const bar = svg("svg", { class: "bar", viewBox: "0 0 40 8", "aria-hidden": "true" },
         svg("rect", { width: (40 * Math.abs(logit)) / most, height: 8 }));
-      return el("tr", {}, el("td", { className: "token" }, el("bdi", { textContent: visible(token) })),
+      return el("tr", {}, el("td", { className: "token" }, el("bdi", { textContent: named(token) })),
         el("td", {}, bar), el("td", { className: "n", textContent: (logit < 0 ? "\u2212" : "+") + Math.abs(logit).toFixed(2) }));
     })));
 }
@@ -168,7 +177,7 @@ function steeringPart(all) {
     const scope = token_scope + (k_scope === null ? "" : " " + k_scope);
     const settings = ["strength " + amp_factor, scope, dlm_steps === null ? null : dlm_steps + " steps", "judged by " + judge];
     return el("div", { className: "steered" },
-      el("p", {}, facts([["C", fixed(one.concept_improvement, 3)], ["P", fixed(one.perplexity_reduction, 3)], ["S", fixed(one.steering_score, 3)]]),
+      el("div", {}, facts([["C", fixed(one.concept_improvement, 3)], ["P", fixed(one.perplexity_reduction, 3)], ["S", fixed(one.steering_score, 3)]]),
         el("span", { className: "quiet", textContent: settings.filter(Boolean).join(" \u00b7 ") })),
       el("table", { className: "pairs" },
         el("thead", {}, el("tr", {}, ["Prefix", "Unsteered", "Steered"].map((name) => el("th", { scope: "col", textContent: name })))),

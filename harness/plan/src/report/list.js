@@ -145,7 +145,7 @@ class List {
         className: "row" + (at === this.current ? " current" : "") + (isOpen ? " opened" : ""),
         role: "row", id: "row-" + at, "aria-rowindex": at + 2, "aria-selected": String(isOpen),
       },
-      cell("latent", String(item.latent), el("span", { className: "at quiet", textContent: item.layer + "\u00b7" + item.k, title: "layer and k" })),
+      cell("latent", String(item.latent), el("span", { className: "at quiet", textContent: "L" + item.layer + " k" + item.k, title: "layer " + item.layer + ", k " + item.k })),
       cell("layer", String(item.layer)),
       cell("k", String(item.k)),
       cell("explanation", first, tokens),

@@ -163,6 +163,7 @@ function fillSelect(select, values, name) {
 
 fillSelect(inputs.layer, data.saes.map((sae) => sae.layer), "Layer");
 fillSelect(inputs.k, data.saes.map((sae) => sae.k), "k");
+if (!list.all.some((item) => item.steered)) inputs.state.querySelector("[value=steered]").remove();
 byId("about").textContent = plural(data.saes.length, "SAE", "SAEs") + ", " + plural(list.all.length, "latent", "latents");
 setTheme(THEMES.includes(keptTheme()) ? keptTheme() : "system");
 readAddress();

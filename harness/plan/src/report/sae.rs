@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use harness_core::autointerp::n_correct;
+
 use super::{ReportError, SaeCells, cells::output};
 use crate::outputs::{
     Chosen, ExplainOutput, Explanation, LabelLatent, LatentWindows, PredictOutput, Prediction,
@@ -33,8 +35,8 @@ pub(super) struct Latent {
 /// How many windows were predicted right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Score {
-    pub n_right: usize,
-    pub n: usize,
+    pub n_right: u64,
+    pub n: u64,
 }
 
 impl Score {
@@ -42,12 +44,10 @@ impl Score {
     ///
     /// `predicted`: places in `active`.
     pub fn of(active: &[bool], predicted: &[u32]) -> Option<Score> {
-        let is_place = |place: &u32| (*place as usize) < active.len();
-        let is_right = |(i, active): (usize, &bool)| predicted.contains(&(i as u32)) == *active;
-        let is_scored = !active.is_empty() && predicted.iter().all(is_place);
-        is_scored.then(|| Score {
-            n_right: active.iter().enumerate().filter(|x| is_right(*x)).count(),
-            n: active.len(),
+        let n_right = n_correct(predicted, active)?;
+        (!active.is_empty()).then_some(Score {
+            n_right,
+            n: active.len() as u64,
         })
     }
 
