@@ -157,7 +157,7 @@ fn best(run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
 }
 
 /// Seconds this thread has run, by Linux' account.
-fn own_seconds() -> Option<f64> {
+pub fn own_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds: f64 = stat.split_whitespace().next()?.parse().ok()?;
     Some(nanoseconds * 1e-9)
