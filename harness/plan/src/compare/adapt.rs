@@ -65,7 +65,8 @@ impl CsvTable {
             fields.retain(|_| keep.next().unwrap_or(false));
         };
         let dropped = (self.columns.iter().zip(&keeps))
-            .filter_map(|(column, keep)| (!keep).then(|| column.clone()))
+            .filter(|(_, keep)| !**keep)
+            .map(|(column, _)| column.clone())
             .collect();
         self.rows.iter_mut().for_each(kept);
         kept(&mut self.columns);

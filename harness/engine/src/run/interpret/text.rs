@@ -102,7 +102,7 @@ impl Text {
                 .map_err(|_| CellError::Invalid(format!("the mask token has id {id}")))?,
             (Some(_), None) => {
                 return Err(CellError::Config(
-                    "the bench masks tokens, and the model has no mask token; read clean text with --set corruption=none"
+                    "the bench masks tokens, and the model has no mask token; read clean text, without --mask-rate"
                         .to_owned(),
                 ));
             }
@@ -134,7 +134,7 @@ impl Text {
         }
         if let Some(field) = label_field.filter(|_| labels.is_empty()) {
             return Err(CellError::BadInput(format!(
-                "no document has a label at {field}; name the field with --set label_field=/NAME, or leave it out"
+                "no document has a label at {field}; name the field with --set label_field=/NAME, or go without labels with --set label_field=none"
             )));
         }
         Ok(Text {

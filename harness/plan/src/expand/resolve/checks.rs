@@ -6,7 +6,7 @@ use super::{ResolvedRow, Resolver, unknown_rows};
 use crate::{
     bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings},
     sources::SaeFolder,
-    stages::DocumentPolicy,
+    stages::{DocumentPolicy, Positions},
 };
 
 impl Resolver<'_> {
@@ -109,6 +109,14 @@ impl Resolver<'_> {
                 set.rules().width()
             );
             self.problem(&origin, message, "raise `context_length` or lower `buffer`");
+        }
+        if set.positions == Positions::Policy && row.policy == "mask" && set.mask_rate.is_none() {
+            let message = format!(
+                "{} was trained on masked positions, and clean text has none",
+                row.sae
+            );
+            let hint = "mask text with --mask-rate, or count all positions with --positions all";
+            self.problem(&origin, message, hint);
         }
         if set.labels().is_some_and(|at| !at.starts_with('/')) {
             let message = "`label_field` does not begin with a slash".to_owned();
