@@ -80,6 +80,15 @@ impl RowKind {
         }
     }
 
+    /// Its name with an article: `a grid`, `an autointerp`.
+    pub fn a_name(self) -> String {
+        let article = match self {
+            RowKind::Autointerp => "an",
+            _ => "a",
+        };
+        format!("{article} {}", self.name())
+    }
+
     /// Names of its settings.
     pub fn settings(self) -> impl Iterator<Item = &'static str> {
         let lists: [&[&str]; 2] = match self {

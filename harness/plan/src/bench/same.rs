@@ -94,8 +94,8 @@ impl SameSpec {
         let kinds = spec.kinds();
         if let Some(kind) = kinds.iter().find(|kind| !table.fits(**kind)) {
             let message = format!(
-                "its table cannot be derived from rows of a {} bench",
-                kind.name()
+                "its table cannot be derived from rows of {} bench",
+                kind.a_name()
             );
             return Err(fail(message, String::new()));
         }

@@ -299,11 +299,11 @@ impl BenchArgs {
             .iter()
             .any(|kind| matches!(kind, RowKind::Documents | RowKind::Rollouts));
         let runs = kinds != [RowKind::Catalogue];
-        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let names: Vec<String> = kinds.iter().map(|kind| kind.a_name()).collect();
         let mut problems = Vec::new();
         let mut refuse = |is_given: bool, option: &str, of: &str| {
             if is_given {
-                let message = format!("is for {of}, and this is a {} bench", names.join(" and "));
+                let message = format!("is for {of}, and this is {} bench", names.join(" and "));
                 problems.push(Problem::new(option, message, ""));
             }
         };

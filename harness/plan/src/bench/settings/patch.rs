@@ -182,9 +182,13 @@ fn is_had(table: &Table<'_, '_>, kinds: &[RowKind], name: &'static str) -> bool 
             .filter(|kind| kind.has(name))
             .map(RowKind::name)
             .collect();
-        let these: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let mut kinds_named = kinds.iter();
+        let first = kinds_named.next().map(|kind| kind.a_name());
+        let others = kinds_named.map(|kind| kind.name().to_owned());
+        let these: Vec<String> = first.into_iter().chain(others).collect();
+        let these: Vec<&str> = these.iter().map(String::as_str).collect();
         let message = format!(
-            "`{name}` is a setting of {} benches, and this is a {} bench",
+            "`{name}` is a setting of {} benches, and this is {} bench",
             listed(&owners),
             listed(&these)
         );

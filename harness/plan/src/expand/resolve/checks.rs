@@ -137,7 +137,7 @@ impl Resolver<'_> {
     }
 
     /// Latents asked for by number must be in every SAE.
-    pub(super) fn check_latents(&mut self, settings: &Settings, saes: &[SaeFolder]) {
+    pub(super) fn check_latents(&mut self, row: &RowSpec, settings: &Settings, saes: &[SaeFolder]) {
         let Settings::Autointerp(set) = settings else {
             return;
         };
@@ -148,8 +148,8 @@ impl Resolver<'_> {
             return;
         };
         let message = format!(
-            "latent {largest} out of range: the SAE in {} has {} latents, 0 to {}",
-            sae.dir.display(),
+            "latent {largest} out of range: SAEs of {} have {} latents, 0 to {}",
+            row.sae,
             sae.d_sae,
             sae.d_sae.saturating_sub(1)
         );

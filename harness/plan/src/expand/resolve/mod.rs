@@ -290,7 +290,7 @@ impl Resolver<'_> {
         };
         let data = self.data(row, profile, model)?;
         let saes = self.saes(row, profile, model, set, settings.k());
-        self.check_latents(&settings, &saes);
+        self.check_latents(row, &settings, &saes);
         let depth_layers = if row.layers(profile).iter().all(|l| set.layers().contains(l)) {
             row.layers(profile).to_vec()
         } else {
