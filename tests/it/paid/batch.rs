@@ -301,7 +301,11 @@ fn runs_killed_at_any_moment_pay_once() {
         "{seen:?}"
     );
     assert_eq!(kept(&replies).len(), seen.len());
-    assert!(is_settled(&replies));
+    assert!(
+        is_settled(&replies),
+        "{:?}",
+        files(&replies.join("batches"))
+    );
 }
 
 #[test]

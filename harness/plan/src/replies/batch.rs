@@ -195,11 +195,24 @@ impl Replies {
         self.adjust(asking, &batch.run, -calls, -batch.worst_usd())
     }
 
-    /// Closes batches whose replies are all kept: their process ended before it could.
+    /// Closes batches whose replies are all kept, and removes half-written files: their process ended before it could.
     ///
     /// # Errors
     /// When a file cannot be read or removed or the ledger not be written.
     pub fn sweep(&self, asking: &Asking) -> Result<(), RepliesError> {
+        // Files of batches are written with the right to ask, so nobody is writing these.
+        for entry in fs::read_dir(self.dir().join(FOLDER))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') && name.ends_with(".tmp") {
+                let path = entry.path();
+                fs::remove_file(&path)
+                    .map_err(|source| RepliesError::CannotWrite { path, source })?;
+            }
+        }
         for batch in self.batches()? {
             let mut paid = 0.0;
             let mut is_whole = true;
@@ -333,8 +346,10 @@ mod tests {
         let batch = batch("one");
         assert!(!replies.has_batches());
         replies.announce(&asking, &batch).unwrap();
+        fs::write(dir.path().join("batches/.x.tmp"), "half").unwrap();
         for request in &batch.requests {
             replies.sweep(&asking).unwrap();
+            assert!(!dir.path().join("batches/.x.tmp").exists());
             assert!(replies.is_open("one") && replies.has_batches());
             let kept = KeptReply {
                 schema: REPLY_SCHEMA,
