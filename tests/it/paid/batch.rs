@@ -5,6 +5,8 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 
 use super::{
@@ -264,4 +266,52 @@ fn a_wrong_key_and_an_empty_account_end_batches_too() {
         assert_eq!(ledger(&replies).0, 0.0);
         assert_no_key(&out, &[&ran.stdout, &ran.stderr]);
     }
+}
+
+/// Killed again and again, each time a little later after it has come further.
+#[test]
+fn runs_killed_at_any_moment_pay_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = store(dir.path());
+    let replies = dir.path().join("replies");
+    let server = Server::start(|_, _| Act::Answer);
+    for delay in [0, 15, 40, 90, 170] {
+        let state = || {
+            (
+                server.batches().n_files,
+                server.n_answered(),
+                kept(&replies).len(),
+            )
+        };
+        let before = state();
+        let mut child = batched(&out, &server, &replies)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait(&mut child, || state() != before);
+        thread::sleep(Duration::from_millis(delay));
+        kill(&mut child);
+    }
+    succeed(&mut batched(&out, &server, &replies));
+    let seen = server.seen();
+    assert!(
+        seen.values()
+            .all(|seen| (seen.asked, seen.answered) == (1, 1)),
+        "{seen:?}"
+    );
+    assert_eq!(kept(&replies).len(), seen.len());
+    assert!(
+        is_settled(&replies),
+        "{:?}",
+        files(&replies.join("batches"))
+    );
+}
+
+#[test]
+fn batches_are_for_online_judges() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = run(crate::bench::small(dir.path()).args(["--judge-mode", "batch", "--dry-run"]));
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("--judge-mode"), "{}", ran.stderr);
 }

@@ -195,9 +195,56 @@ impl Replies {
         self.adjust(asking, &batch.run, -calls, -batch.worst_usd())
     }
 
-    /// Files go before money is given back: a process that ends in between must not give it back twice.
+    /// Closes batches whose replies are all kept, and removes half-written files: their process ended before it could.
+    ///
+    /// # Errors
+    /// When a file cannot be read or removed or the ledger not be written.
+    pub fn sweep(&self, asking: &Asking) -> Result<(), RepliesError> {
+        // Files of batches are written with the right to ask, so nobody is writing these.
+        for entry in fs::read_dir(self.dir().join(FOLDER))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') && name.ends_with(".tmp") {
+                let path = entry.path();
+                fs::remove_file(&path)
+                    .map_err(|source| RepliesError::CannotWrite { path, source })?;
+            }
+        }
+        for batch in self.batches()? {
+            let mut paid = 0.0;
+            let mut is_whole = true;
+            for request in &batch.requests {
+                let key = request.key().map_err(|error| RepliesError::CannotRead {
+                    path: self.batch_path(&batch.tag),
+                    source: io::Error::other(error),
+                })?;
+                match self.get(&key)? {
+                    Some(kept) => paid += kept.usd.unwrap_or(0.0),
+                    None => {
+                        is_whole = false;
+                        break;
+                    }
+                }
+            }
+            if is_whole {
+                self.close(asking, &batch, paid)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there may be batches under way.
+    pub fn has_batches(&self) -> bool {
+        fs::read_dir(self.dir().join(FOLDER)).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    /// Files go before money is given back: a process that ends in between must not give it back twice. The ticket goes first,
+    /// so that no ticket stays without its batch.
     fn remove(&self, batch: &Batch) -> Result<(), RepliesError> {
-        for path in [self.batch_path(&batch.tag), self.ticket_path(&batch.tag)] {
+        for path in [self.ticket_path(&batch.tag), self.batch_path(&batch.tag)] {
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(RepliesError::CannotWrite { path, source });
@@ -221,7 +268,7 @@ impl Replies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replies::{ReplyMessage, Spent};
+    use crate::replies::{KeptReply, REPLY_SCHEMA, ReplyMessage, Spent};
 
     fn batch(tag: &str) -> Batch {
         let request = |words: &str| ReplyRequest {
@@ -289,6 +336,37 @@ mod tests {
         assert!(!replies.is_open("one") && replies.batches().unwrap().is_empty());
         let Spent { calls, usd } = replies.spent("r").unwrap();
         assert!(calls == 2 && (usd - 1e-6).abs() < 1e-12, "{calls} {usd}");
+    }
+
+    #[test]
+    fn a_batch_with_all_its_replies_is_closed_at_what_they_cost() {
+        let dir = tempfile::tempdir().unwrap();
+        let replies = Replies::new(dir.path());
+        let asking = replies.try_asking().unwrap().unwrap();
+        let batch = batch("one");
+        assert!(!replies.has_batches());
+        replies.announce(&asking, &batch).unwrap();
+        fs::write(dir.path().join("batches/.x.tmp"), "half").unwrap();
+        for request in &batch.requests {
+            replies.sweep(&asking).unwrap();
+            assert!(!dir.path().join("batches/.x.tmp").exists());
+            assert!(replies.is_open("one") && replies.has_batches());
+            let kept = KeptReply {
+                schema: REPLY_SCHEMA,
+                request: request.clone(),
+                text: "{}".into(),
+                tokens_in: 1,
+                tokens_out: 1,
+                usd: Some(2e-6),
+                comparable_with_paper: false,
+                received_unix: 0,
+            };
+            replies.put(&request.key().unwrap(), &kept).unwrap();
+        }
+        replies.sweep(&asking).unwrap();
+        assert!(!replies.is_open("one") && !replies.has_batches());
+        let Spent { calls, usd } = replies.spent("r").unwrap();
+        assert!(calls == 2 && (usd - 4e-6).abs() < 1e-12, "{calls} {usd}");
     }
 
     #[test]

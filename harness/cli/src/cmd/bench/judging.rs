@@ -161,8 +161,16 @@ impl JudgingArgs {
     /// Checks that money can be counted before anything is run.
     ///
     /// # Errors
-    /// A limit in USD for a judge without a known price.
+    /// A limit in USD for a judge without a known price; batches without a judge that could take them.
     pub fn check(&self, bench: &ResolvedBench, plugins: &Discovery) -> Result<(), Failure> {
+        if self.mode() == JudgeMode::Batch && online_judges(bench, plugins).is_empty() {
+            let message = "no judge of this bench is asked over the network, so none takes batches";
+            let hint = "name an online judge with --judge, or leave this out";
+            return Err(ConfigError {
+                problems: vec![Problem::new("--judge-mode", message, hint)],
+            }
+            .into());
+        }
         if self.max_cost.is_none() || self.price().is_some() {
             return Ok(());
         }

@@ -56,6 +56,7 @@ impl Session {
         loop {
             let asking = desk.wait_to_ask(progress)?;
             desk.take_kept()?;
+            desk.replies.sweep(&asking)?;
             if desk.open().is_empty() {
                 return Ok(());
             }

@@ -167,6 +167,10 @@ impl Session {
         if !desk.open().is_empty() {
             // What is under way in a batch is not paid for once more, whatever the mode.
             self.ask_in_batches(judge, &mut desk, progress)?;
+        } else if replies.has_batches()
+            && let Some(asking) = replies.try_asking()?
+        {
+            replies.sweep(&asking)?;
         }
         if self.init.judging.mode == JudgeMode::Live && !desk.open().is_empty() {
             let asking = desk.wait_to_ask(progress)?;
