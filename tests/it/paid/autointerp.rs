@@ -126,3 +126,20 @@ fn answers_that_are_none_are_counted_by_kind() {
     assert!((counted - score * (LATENTS - 2) as f64 / LATENTS as f64).abs() < 1e-12);
     assert_eq!(counter(dir.path(), "judge_refused"), 1);
 }
+
+/// A batch takes up to a day, so the cells of a stage ask in one.
+#[test]
+fn all_saes_share_a_batch_for_each_stage() {
+    let dir = tempfile::tempdir().unwrap();
+    let [live, batched] = ["live", "batched"].map(|name| dir.path().join(name));
+    let server = Server::start(|_, _| Act::Answer);
+    succeed(&mut paid(&live, &server));
+    let n = server.n_asked();
+    let ran = succeed(paid(&batched, &server).args(["--judge-mode", "batch", "--workers", "2"]));
+    assert_eq!(server.batches().n_made(), 2, "{}", ran.stderr);
+    assert_eq!(server.n_asked(), 2 * n);
+    assert_eq!(counter(&batched, "judge_calls"), n as u64);
+    for file in ["autointerp.csv", "latents.csv"] {
+        assert_eq!(result(&live, file), result(&batched, file), "{file}");
+    }
+}

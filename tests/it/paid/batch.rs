@@ -79,7 +79,10 @@ fn batches_cost_half_and_end_in_the_same_table() {
     );
     assert_eq!(counter(first, "judge_calls"), calls);
     let n_made = server.batches().n_made();
-    assert!((2..=12).contains(&n_made), "{n_made} batches of 12 cells");
+    assert_eq!(
+        n_made, 2,
+        "the explanations of all SAEs, then the judgements"
+    );
     assert_no_key(dir.path(), &[&ran.stdout, &ran.stderr]);
 
     let again = succeed(&mut batched(second, &server, &replies));
@@ -173,9 +176,12 @@ fn what_an_expired_batch_left_open_is_asked_again() {
     let n_lines = AtomicUsize::new(0);
     server.batches().ending = |number| if number == 0 { "expired" } else { "completed" };
     server.batches().line = Box::new(move |number, _| match number {
-        // One answered, one told to be late.
-        0 if n_lines.fetch_add(1, Ordering::Relaxed) > 0 => Line::Expired,
-        1 if n_lines.fetch_add(1, Ordering::Relaxed) == 2 => Line::Missing,
+        // One answered, one of which nothing is said, the others told to be late.
+        0 => match n_lines.fetch_add(1, Ordering::Relaxed) {
+            0 => Line::Answer,
+            1 => Line::Missing,
+            _ => Line::Expired,
+        },
         _ => Line::Answer,
     });
     let ran = run(&mut batched(&out, &server, &replies));
@@ -184,11 +190,19 @@ fn what_an_expired_batch_left_open_is_asked_again() {
     assert!(is_settled(&replies));
     let answered = server.n_answered();
     assert_eq!(kept(&replies).len(), answered);
-    assert!(server.seen().values().any(|seen| seen.answered == 0));
+    let n_lost = server
+        .seen()
+        .values()
+        .filter(|seen| seen.answered == 0)
+        .count();
+    assert!(
+        answered >= 1 && n_lost >= 2,
+        "{answered} answered, {n_lost} lost"
+    );
     succeed(&mut batched(&out, &server, &replies));
     let seen = server.seen();
     assert!(seen.values().all(|seen| seen.answered == 1), "{seen:?}");
-    assert_eq!(seen.values().filter(|seen| seen.asked == 2).count(), 2);
+    assert_eq!(seen.values().filter(|seen| seen.asked == 2).count(), n_lost);
     assert_eq!(kept(&replies).len(), seen.len());
 }
 
@@ -275,7 +289,8 @@ fn runs_killed_at_any_moment_pay_once() {
     let out = store(dir.path());
     let replies = dir.path().join("replies");
     let server = Server::start(|_, _| Act::Answer);
-    for delay in [0, 15, 40, 90, 170] {
+    let mut n_killed = 0;
+    for delay in [0, 2, 5, 10, 20, 40] {
         let state = || {
             (
                 server.batches().n_files,
@@ -289,10 +304,19 @@ fn runs_killed_at_any_moment_pay_once() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        wait(&mut child, || state() != before);
+        // The last steps take milliseconds: a run that was quicker than its end is through.
+        let mut is_through = || child.try_wait().unwrap().is_some();
+        while state() == before && !is_through() {
+            thread::sleep(Duration::from_millis(1));
+        }
         thread::sleep(Duration::from_millis(delay));
+        if is_through() {
+            break;
+        }
         kill(&mut child);
+        n_killed += 1;
     }
+    assert!(n_killed >= 2, "{n_killed} kills before the run was through");
     succeed(&mut batched(&out, &server, &replies));
     let seen = server.seen();
     assert!(

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     CellError,
-    asking::Judges,
+    asking::{Joint, Judges},
     assets::{Assets, LoadedModel, Role},
     features::KeptResiduals,
     score::Scored,
@@ -28,6 +28,8 @@ pub struct Session {
     assets: Assets,
     pub(super) kept: Option<KeptResiduals>,
     pub(super) judges: Judges,
+    /// Cells that ask together; `None` where each asks by itself.
+    pub(super) joint: Option<Joint>,
     pub(super) counters: Counters,
     /// Measured matrix-product peak, FLOP/s.
     pub(super) peak: Option<f64>,
@@ -51,6 +53,7 @@ impl Session {
             assets: Assets::default(),
             kept: None,
             judges: Judges::default(),
+            joint: None,
             counters: Counters::default(),
             peak: None,
         })
@@ -75,6 +78,9 @@ impl Session {
         }
         if all_are(Stage::Windows) {
             return self.windows(cells, progress);
+        }
+        if cells.len() > 1 && Stage::ALL.into_iter().any(|s| s.asks_judge() && all_are(s)) {
+            return self.ask_together(cells, progress);
         }
         cells
             .iter()

@@ -121,6 +121,11 @@ impl Stage {
         1
     }
 
+    /// Whether it asks a judge.
+    pub const fn asks_judge(self) -> bool {
+        matches!(self, Stage::Explain | Stage::Predict | Stage::Judge)
+    }
+
     /// Whether it runs a model (and so belongs on the device).
     pub const fn runs_model(self) -> bool {
         matches!(

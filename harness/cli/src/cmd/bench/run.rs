@@ -10,6 +10,8 @@ use harness_plan::{
     exit,
     expand::Plan,
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
+    replies::JudgeMode,
+    stages::Stage,
     store::{Provenance, Store},
 };
 
@@ -67,11 +69,16 @@ pub fn run(
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         ..Provenance::default()
     };
+    let batched = match order.init.judging.mode {
+        JudgeMode::Batch => batched(plan),
+        JudgeMode::Live => BTreeMap::new(),
+    };
     let crew = Crew::start(order.launch, order.init, workers, order.silence)?;
     let mut run = Run {
         plan,
         store,
         crew,
+        batched,
         progress: Progress::start(total, "cells"),
         total,
         provenance,
@@ -89,10 +96,26 @@ pub fn run(
     Ok(run.outcome)
 }
 
+/// Groups of the cells that ask a judge, a stage each; their numbers are not those of the plan's groups.
+fn batched(plan: &Plan) -> BTreeMap<&str, usize> {
+    let stages = Stage::ALL.into_iter().filter(|stage| stage.asks_judge());
+    let group_of = |cell: &Cell| {
+        let place = stages
+            .clone()
+            .position(|stage| cell.stage == stage.name())?;
+        Some(plan.groups.len() + place)
+    };
+    (plan.cells.iter())
+        .filter_map(|cell| Some((cell.key.as_str(), group_of(cell)?)))
+        .collect()
+}
+
 struct Run<'a> {
     plan: &'a Plan,
     store: &'a Store,
     crew: Crew,
+    /// Groups of the cells that ask a judge in batches, by key: all of a stage ask together.
+    batched: BTreeMap<&'a str, usize>,
     progress: Progress,
     total: u64,
     provenance: Provenance,
@@ -117,7 +140,9 @@ impl<'a> Run<'a> {
             return false;
         } else {
             let plan = self.plan;
-            match self.crew.assign(ready, |key| plan.group_of(key)) {
+            let batched = &self.batched;
+            let group_of = |key: &str| plan.group_of(key).or_else(|| batched.get(key).copied());
+            match self.crew.assign(ready, group_of) {
                 Ok(given) => {
                     if let Some(cell) = given.last() {
                         let what = describe::cell_or_group(plan, cell);
@@ -174,10 +199,17 @@ impl<'a> Run<'a> {
         let is_open = |key: &str| {
             !done.contains(key) && !self.outcome.failed.contains_key(key) && !busy.contains(key)
         };
-        plan.cells
+        let mut ready: Vec<&'a Cell> = plan
+            .cells
             .iter()
             .filter(|cell| is_open(&cell.key) && cell.inputs.iter().all(|key| done.contains(key)))
-            .collect()
+            .collect();
+        // A batch takes up to a day: it is made when nothing is under way or can be done that could add to it.
+        let asks = |cell: &&Cell| self.batched.contains_key(cell.key.as_str());
+        if !busy.is_empty() || !ready.iter().all(asks) {
+            ready.retain(|cell| !asks(cell));
+        }
+        ready
     }
 
     fn done(&mut self, key: String, counters: Counters) {

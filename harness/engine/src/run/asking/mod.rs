@@ -4,6 +4,7 @@
 mod batch;
 mod clock;
 mod desk;
+mod joint;
 mod live;
 
 use std::{
@@ -25,6 +26,7 @@ use serde_json::json;
 use super::{CellError, Progress, Session};
 use crate::plugin::{Answer, Judge, JudgeIdentity, PluginFailure, Question};
 use desk::Desk;
+pub(super) use joint::Joint;
 
 /// What progress counts.
 const UNIT: &str = "questions";
@@ -46,10 +48,22 @@ impl Judges {
 }
 
 /// Who answers the questions of a cell.
+#[derive(Clone)]
 pub(super) struct Respondent {
     pub(super) identity: JudgeIdentity,
     /// `None` answers from kept replies alone.
     judge: Option<Shared>,
+}
+
+impl Respondent {
+    /// Whether both are one instance of a judge.
+    fn is_same(&self, other: &Respondent) -> bool {
+        match (&self.judge, &other.judge) {
+            (Some(a), Some(b)) => Rc::ptr_eq(a, b),
+            (None, None) => self.identity == other.identity,
+            _ => false,
+        }
+    }
 }
 
 /// Answers to questions, in their order.
@@ -112,6 +126,11 @@ impl Session {
         let Some(shared) = who.judge.clone() else {
             return self.replay(&mut who.identity, questions, &replies);
         };
+        if who.identity.online
+            && let Some(asked) = self.jointly(who, questions, &replies)
+        {
+            return asked;
+        }
         let asked = {
             let mut judge = shared.borrow_mut();
             match who.identity.online {
