@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use harness_plan::{cell::Cell, protocol::Failure, replies::Replies};
 use serde_json::Value;
 
-use super::{Answers, Desk, Respondent};
+use super::{Answers, Desk, Respondent, sweep};
 use crate::{
     plugin::{Answer, PluginFailure, Question},
     run::{CellError, Progress, Session, together::CellResult},
@@ -102,7 +102,7 @@ impl Session {
         let mut desk = Desk::new(&who.identity, questions, &replies)?;
         desk.take_kept()?;
         let asked = match desk.open().is_empty() {
-            true => Ok(()),
+            true => sweep(&replies),
             false => self.ask_in_batches(&mut shared.borrow_mut(), &mut desk, progress),
         };
         self.counters.judge_kept += desk.n_kept;

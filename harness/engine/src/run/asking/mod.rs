@@ -186,10 +186,8 @@ impl Session {
         if !desk.open().is_empty() {
             // What is under way in a batch is not paid for once more, whatever the mode.
             self.ask_in_batches(judge, &mut desk, progress)?;
-        } else if replies.has_batches()
-            && let Some(asking) = replies.try_asking()?
-        {
-            replies.sweep(&asking)?;
+        } else {
+            sweep(replies)?;
         }
         if self.init.judging.mode == JudgeMode::Live && !desk.open().is_empty() {
             let asking = desk.wait_to_ask(progress)?;
@@ -261,6 +259,16 @@ impl Session {
             _ => self.counters.judge_failed += 1,
         }
     }
+}
+
+/// Closes batches whose replies are all kept, which a run that was killed has left open.
+fn sweep(replies: &Replies) -> Result<(), CellError> {
+    if replies.has_batches()
+        && let Some(asking) = replies.try_asking()?
+    {
+        replies.sweep(&asking)?;
+    }
+    Ok(())
 }
 
 /// The budget does not cover the next question.
