@@ -12,7 +12,6 @@ use super::{
     CellError,
     asking::Judges,
     assets::{Assets, LoadedModel, Role},
-    features::KeptResiduals,
     score::Scored,
 };
 use crate::plugin::{LoadOptions, Registry, Sae};
@@ -26,7 +25,6 @@ pub struct Session {
     pub(super) init: Init,
     pub(super) options: LoadOptions,
     assets: Assets,
-    pub(super) kept: Option<KeptResiduals>,
     pub(super) judges: Judges,
     pub(super) counters: Counters,
     /// Measured matrix-product peak, FLOP/s.
@@ -49,7 +47,6 @@ impl Session {
             init,
             options,
             assets: Assets::default(),
-            kept: None,
             judges: Judges::default(),
             counters: Counters::default(),
             peak: None,
@@ -75,6 +72,9 @@ impl Session {
         }
         if all_are(Stage::Windows) {
             return self.windows(cells, progress);
+        }
+        if all_are(Stage::Features) {
+            return self.features(cells, progress);
         }
         cells
             .iter()
@@ -102,7 +102,6 @@ impl Session {
             values: inputs,
         };
         let output = match stage {
-            Stage::Features => json(&self.features(&cell.params()?, progress)?),
             Stage::Explain => json(&self.explain(&cell.params()?, &inputs.get(0)?, progress)?),
             Stage::Baseline => json(&self.baseline(&cell.params()?, progress)?),
             Stage::Steer => json(&self.steer(&cell.params()?, &inputs.get(0)?, progress)?),
@@ -129,7 +128,7 @@ impl Session {
             }
             Stage::Rollout => json(&self.rollout(&cell.params()?, progress)?),
             Stage::Decoding => json(&self.decoding(&cell.params()?, progress)?),
-            Stage::Fidelity | Stage::Windows => Err(CellError::Invalid(format!(
+            Stage::Fidelity | Stage::Windows | Stage::Features => Err(CellError::Invalid(format!(
                 "{stage} cells are run together, by themselves"
             ))),
             Stage::Predict => {
