@@ -96,7 +96,7 @@ impl Cell {
     /// What cells must agree in to be run together, for stages that share work between cells: everything but the SAE and which of
     /// its latents are looked at. `None` for the others.
     pub fn group(&self) -> Option<String> {
-        let shares = [Stage::Fidelity.name(), Stage::Windows.name()];
+        let shares = [Stage::Fidelity, Stage::Windows, Stage::Features].map(Stage::name);
         if !shares.contains(&self.stage.as_str()) {
             return None;
         }
@@ -104,6 +104,7 @@ impl Cell {
         let fields = params.as_object_mut()?;
         fields.remove("sae")?;
         fields.remove("latents");
+        fields.remove("choice");
         hash_of(&json!({"stage": self.stage, "params": params, "inputs": self.inputs})).ok()
     }
 
@@ -125,6 +126,13 @@ mod tests {
         };
         assert_eq!(cell("a", 1).group(), cell("b", 1).group());
         assert_ne!(cell("a", 1).group(), cell("a", 2).group());
+        let features = |sae: &str, n: u32, corpus: &str| {
+            let params = json!({"sae": sae, "choice": {"coherent": {"n": n}}, "corpus": corpus});
+            Cell::new(Stage::Features, &params, vec![]).unwrap().group()
+        };
+        assert_eq!(features("a", 1, "c"), features("b", 2, "c"));
+        assert_ne!(features("a", 1, "c"), features("a", 1, "d"));
+        assert!(features("a", 1, "c").is_some());
         let other = Cell::new(Stage::Steer, &json!({"sae": "a"}), vec![]).unwrap();
         assert!(cell("a", 1).group().is_some() && other.group().is_none());
     }

@@ -63,6 +63,19 @@ impl Default for WindowRules {
 }
 
 impl WindowRules {
+    /// Windows around the `n_top` largest activations, all shown, and no others.
+    pub fn peaks(buffer: u32, n_top: u32) -> WindowRules {
+        WindowRules {
+            buffer,
+            n_top,
+            n_top_shown: n_top,
+            n_weighted: 0,
+            n_weighted_shown: 0,
+            n_random: 0,
+            ..WindowRules::default()
+        }
+    }
+
     /// The rules, when no more windows are shown than there are.
     ///
     /// # Errors

@@ -108,6 +108,11 @@ impl LatentTracker {
         )
     }
 
+    /// Windows around its largest activations, largest first: `n_top` of them, or as many as there are.
+    pub fn peaks(&self) -> Vec<ActWindow> {
+        self.peaks.windows()
+    }
+
     /// Candidates of the weighted sample that are held.
     #[cfg(test)]
     pub(super) fn n_held(&self) -> usize {
@@ -169,5 +174,30 @@ impl RandomDraw {
         let mut windows = self.windows.clone();
         windows.sort_by_key(|(draw, _)| *draw);
         windows.into_iter().map(|(_, window)| window).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peaks_are_read_before_there_are_enough_and_draw_nothing() {
+        let places = Places::new([9, 9], 2);
+        let mut tracker = LatentTracker::new(3, 1, WindowRules::peaks(2, 3), &places);
+        let middles = |tracker: &LatentTracker| -> Vec<(u64, u32)> {
+            let peaks = tracker.peaks();
+            peaks.iter().map(|p| (p.row, p.position)).collect()
+        };
+        // Position 4 is within the buffer of 3; position 0 has no window.
+        tracker.push_row(0, 9, &[(0, 9.0), (3, 2.0), (4, 1.5), (6, 1.0)]);
+        assert_eq!(middles(&tracker), [(0, 3), (0, 6)]);
+        assert!(!tracker.has_windows());
+        tracker.push_row(1, 9, &[(2, 3.0), (5, 1.2)]);
+        assert_eq!(middles(&tracker), [(1, 2), (0, 3), (1, 5)]);
+        assert!(tracker.has_windows());
+        assert_eq!((tracker.n_active(), tracker.max_act()), (6, 9.0));
+        assert_eq!(tracker.peaks()[1].acts, [0.0, 0.0, 2.0, 1.5, 0.0]);
+        assert_eq!(tracker.n_held(), 0);
     }
 }

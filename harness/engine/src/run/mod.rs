@@ -8,7 +8,6 @@ mod assets;
 mod decoding;
 mod error;
 mod explain;
-mod features;
 mod fidelity;
 mod generate;
 mod interpret;
@@ -25,7 +24,6 @@ mod serve;
 mod session;
 mod shard;
 mod together;
-mod windows;
 
 pub use error::CellError;
 pub use serve::serve;

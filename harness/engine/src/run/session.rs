@@ -12,7 +12,6 @@ use super::{
     CellError,
     asking::{Joint, Judges},
     assets::{Assets, LoadedModel, Role},
-    features::KeptResiduals,
     score::Scored,
 };
 use crate::plugin::{LoadOptions, Registry, Sae};
@@ -26,7 +25,6 @@ pub struct Session {
     pub(super) init: Init,
     pub(super) options: LoadOptions,
     assets: Assets,
-    pub(super) kept: Option<KeptResiduals>,
     pub(super) judges: Judges,
     /// Cells that ask together; `None` where each asks by itself.
     pub(super) joint: Option<Joint>,
@@ -51,7 +49,6 @@ impl Session {
             init,
             options,
             assets: Assets::default(),
-            kept: None,
             judges: Judges::default(),
             joint: None,
             counters: Counters::default(),
@@ -82,6 +79,9 @@ impl Session {
         if cells.len() > 1 && Stage::ALL.into_iter().any(|s| s.asks_judge() && all_are(s)) {
             return self.ask_together(cells, progress);
         }
+        if all_are(Stage::Features) {
+            return self.features(cells, progress);
+        }
         cells
             .iter()
             .map(|(cell, inputs)| self.run(cell, inputs, progress))
@@ -108,7 +108,6 @@ impl Session {
             values: inputs,
         };
         let output = match stage {
-            Stage::Features => json(&self.features(&cell.params()?, progress)?),
             Stage::Explain => json(&self.explain(&cell.params()?, &inputs.get(0)?, progress)?),
             Stage::Baseline => json(&self.baseline(&cell.params()?, progress)?),
             Stage::Steer => json(&self.steer(&cell.params()?, &inputs.get(0)?, progress)?),
@@ -135,7 +134,7 @@ impl Session {
             }
             Stage::Rollout => json(&self.rollout(&cell.params()?, progress)?),
             Stage::Decoding => json(&self.decoding(&cell.params()?, progress)?),
-            Stage::Fidelity | Stage::Windows => Err(CellError::Invalid(format!(
+            Stage::Fidelity | Stage::Windows | Stage::Features => Err(CellError::Invalid(format!(
                 "{stage} cells are run together, by themselves"
             ))),
             Stage::Predict => {

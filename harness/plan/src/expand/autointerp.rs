@@ -1,13 +1,12 @@
 use super::{
-    AutointerpWork, Cost, GroupKind, Member, PlanError, PlannedGroup, ResolvedRow, RowWork,
-    expander::Expander,
+    AutointerpWork, Cost, PlanError, ResolvedRow, RowWork, expander::Expander, pass::PassText,
 };
 use crate::{
     bench::AutointerpSettings,
     cell::Cell,
     sources::SaeFolder,
     stages::{
-        EXPLAIN_MAX_TOKENS, ExplainParams, FixedMasks, JudgeRef, LatentChoice, Measures, ModelRef,
+        EXPLAIN_MAX_TOKENS, ExplainParams, FixedMasks, JudgeRef, LatentChoice, ModelRef,
         PREDICT_MAX_TOKENS, PredictParams, ShardRef, Stage, WindowsParams,
     },
 };
@@ -69,7 +68,12 @@ impl Expander<'_> {
         let windows = self.add(Stage::Windows, (0, row.model, 0), &params, Vec::new(), one)?;
         if !self.group_of.contains_key(&windows) {
             let cell = Cell::new(Stage::Windows, &params, Vec::new())?;
-            self.join_pass(cell, row, set, sae);
+            let text = PassText {
+                tokens: set.budget_tokens,
+                row_tokens: set.context_length,
+                batch: set.batch,
+            };
+            self.join_pass(cell, row, text, sae);
         }
 
         let judge = JudgeRef {
@@ -112,50 +116,6 @@ impl Expander<'_> {
             explain,
             predict,
         })))
-    }
-
-    /// Puts a cell into the pass it shares, which comes into being with its first.
-    fn join_pass(
-        &mut self,
-        cell: Cell,
-        row: &ResolvedRow,
-        set: &AutointerpSettings,
-        sae: &SaeFolder,
-    ) {
-        let bench = self.bench;
-        let model = &bench.models[row.model];
-        let name = cell.group().unwrap_or_else(|| cell.key.clone());
-        let index = match self.group_names.get(&name) {
-            Some(index) => *index,
-            None => {
-                let bytes = bench.numerics.dtype.bytes();
-                self.groups.push(PlannedGroup {
-                    kind: GroupKind::Activations,
-                    model: model.name.clone(),
-                    text: format!("{} tokens", set.budget_tokens),
-                    n_tokens: set.budget_tokens,
-                    row_tokens: u64::from(set.context_length),
-                    row_targets: 0,
-                    batch: bench.limits.batch.unwrap_or(set.batch),
-                    rates: None,
-                    n_logit_sets: 0,
-                    measures: Measures::default(),
-                    shape: model.folder.shape(bytes),
-                    weight_bytes: model.folder.weight_bytes / 2 * bytes,
-                    members: Vec::new(),
-                });
-                self.group_names.insert(name, self.groups.len() - 1);
-                self.groups.len() - 1
-            }
-        };
-        self.groups[index].members.push(Member {
-            key: cell.key.clone(),
-            layer: sae.layer,
-            k: sae.k,
-            d_sae: sae.d_sae,
-            n_splices: 0,
-        });
-        self.group_of.insert(cell.key, index);
     }
 }
 

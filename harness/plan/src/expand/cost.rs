@@ -6,7 +6,7 @@ use super::{Plan, ResolvedBench};
 use crate::{
     bench::{Settings, SteeringSettings},
     expand::ResolvedRow,
-    sources::{ModelFolder, SaeFolder},
+    sources::ModelFolder,
     stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
 };
 
@@ -93,8 +93,8 @@ pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
         // Tokens of a row, and whether the SAEs of all layers are held together.
         let (row_tokens, holds_all) = match &row.settings {
             Settings::Steering(set) => {
-                let generated = set.max_new_tokens + 16;
-                (generated.max(set.context_length), false)
+                // The pass that finds features is a group.
+                (set.max_new_tokens + 16, false)
             }
             Settings::Decoding(set) => (set.prompt_tokens + set.max_new_tokens, true),
             // Groups say what they take.
@@ -156,9 +156,8 @@ pub(super) fn generation_cost(
     }
 }
 
-/// Costs of the cells of one SAE.
+/// Costs of the cells of one SAE, but for its features, whose group says what they take.
 pub(super) struct RowCosts {
-    pub(super) features: Cost,
     pub(super) explain: Cost,
     pub(super) baseline: Cost,
     pub(super) steer: Cost,
@@ -168,17 +167,11 @@ pub(super) struct RowCosts {
 }
 
 impl RowCosts {
-    pub(super) fn of(
-        bench: &ResolvedBench,
-        row: &ResolvedRow,
-        set: &SteeringSettings,
-        sae: &SaeFolder,
-    ) -> RowCosts {
+    pub(super) fn of(bench: &ResolvedBench, row: &ResolvedRow, set: &SteeringSettings) -> RowCosts {
         let model = &bench.models[row.model].folder;
         let scorer = row.scorer.unwrap_or(row.model);
         let scorer_layers = u64::from(bench.models[scorer].folder.n_layers);
         let new_tokens = u64::from(set.max_new_tokens);
-        let contexts = set.budget_tokens.div_ceil(u64::from(set.context_length));
         let pool = bench.prefixes.len() as u64;
         let texts = u64::from(set.n_features) * u64::from(set.n_prefix);
         let one = Cost {
@@ -191,24 +184,7 @@ impl RowCosts {
             head_rows: texts * new_tokens,
             ..one
         };
-        // The pass is shared by the SAEs of a model that read the same text: each is charged its share of the blocks below.
-        let sharing = bench
-            .rows
-            .iter()
-            .filter(|r| {
-                let same_budget = matches!(&r.settings,
-                    Settings::Steering(other) if other.budget_tokens == set.budget_tokens);
-                r.model == row.model && r.data == row.data && same_budget
-            })
-            .flat_map(|r| &r.saes)
-            .filter(|s| s.layer == sae.layer)
-            .count()
-            .max(1) as u64;
         RowCosts {
-            features: Cost {
-                block_passes: contexts.div_ceil(sharing),
-                ..one
-            },
             explain: Cost {
                 judge_calls: u64::from(set.n_features),
                 judge_tokens_in: u64::from(set.n_features) * EXPLAIN_PROMPT_TOKENS,

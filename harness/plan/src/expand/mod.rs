@@ -9,6 +9,7 @@ mod error;
 mod expander;
 mod grid;
 mod group;
+mod pass;
 mod plan;
 mod resolve;
 mod steering;

@@ -2,10 +2,11 @@ use std::path::Path;
 
 use super::{
     Cost, PlanError, ResolvedRow, RowCells, RowWork, SteeringWork, cost::RowCosts,
-    expander::Expander,
+    expander::Expander, pass::PassText,
 };
 use crate::{
     bench::SteeringSettings,
+    cell::Cell,
     config::{ConfigError, Problem},
     sources::{Explanations, SaeFolder},
     stages::{
@@ -14,6 +15,9 @@ use crate::{
         SteerParams, SteeringParams,
     },
 };
+
+/// Tokens of a batch of the pass that finds features, padding included.
+const PASS_TOKENS: u32 = 8192;
 
 impl Expander<'_> {
     /// The cells behind the steering score of one SAE.
@@ -35,7 +39,7 @@ impl Expander<'_> {
             budget_tokens: set.budget_tokens,
             context_length: set.context_length,
         };
-        let costs = RowCosts::of(bench, row, set, sae);
+        let costs = RowCosts::of(bench, row, set);
 
         let given = self.given(set, &sae_ref)?;
         let choice = match &given {
@@ -51,13 +55,7 @@ impl Expander<'_> {
             choice,
             numerics,
         };
-        let features = self.add(
-            Stage::Features,
-            (0, row.model, 0),
-            &features,
-            vec![],
-            costs.features,
-        )?;
+        let features = self.features(&features, row, set, sae)?;
         let judge = JudgeRef {
             component: self.components.get("judge", &set.judge),
             model: set.judge_model.clone(),
@@ -198,6 +196,31 @@ impl Expander<'_> {
                 score,
             },
         })))
+    }
+
+    /// The cell that finds the features of one SAE, in the pass it shares.
+    fn features(
+        &mut self,
+        params: &FeaturesParams,
+        row: &ResolvedRow,
+        set: &SteeringSettings,
+        sae: &SaeFolder,
+    ) -> Result<String, PlanError> {
+        let one = Cost {
+            cells: 1,
+            ..Cost::default()
+        };
+        let key = self.add(Stage::Features, (0, row.model, 0), params, vec![], one)?;
+        if !self.group_of.contains_key(&key) {
+            let cell = Cell::new(Stage::Features, params, vec![])?;
+            let text = PassText {
+                tokens: set.budget_tokens,
+                row_tokens: set.context_length,
+                batch: (PASS_TOKENS / set.context_length.max(1)).max(1),
+            };
+            self.join_pass(cell, row, text, sae);
+        }
+        Ok(key)
     }
 
     /// The explanations that stand for an SAE's features, best score first, and the judge they are from; `None` where features are

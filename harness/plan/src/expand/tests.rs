@@ -47,6 +47,34 @@ fn table2_on_the_zoo() {
 }
 
 #[test]
+fn the_features_of_a_models_saes_share_one_pass() {
+    let world = World::new();
+    let plan = world.plan("table2").unwrap();
+    let sizes: Vec<usize> = plan.groups.iter().map(|g| g.members.len()).collect();
+    assert_eq!(sizes, [12, 24, 12, 24]);
+    let of_features = |c: &&crate::cell::Cell| c.stage == Stage::Features.name();
+    for cell in plan.cells.iter().filter(of_features) {
+        let group = &plan.groups[plan.group_of(&cell.key).unwrap()];
+        assert_eq!(group.kind, GroupKind::Activations);
+        let is_member = |m: &Member| m.key == cell.key;
+        assert!(group.members.iter().any(is_member));
+    }
+    let is_features = |key: &str| plan.cell(key).is_some_and(|c| of_features(&c));
+    // Blocks up to the deepest SAE of each model, once for each row of text.
+    let blocks: u64 = (plan.groups.iter())
+        .map(|group| {
+            let deepest = group.members.iter().map(|m| m.layer).max().unwrap();
+            (u64::from(deepest) + 1) * group.n_tokens.div_ceil(group.row_tokens)
+        })
+        .sum();
+    assert_eq!(plan.cost(is_features).block_passes, blocks);
+    // The variants of the ablation choose among the same latents of two SAEs, each of a text of its own model.
+    let ablation = world.plan("table4").unwrap();
+    let members: usize = ablation.groups.iter().map(|g| g.members.len()).sum();
+    assert_eq!(members, 2);
+}
+
+#[test]
 fn every_cell_follows_those_it_reads_and_models_stand_together() {
     let plan = World::new().plan("table2").unwrap();
     let mut seen = BTreeSet::new();
@@ -336,12 +364,9 @@ fn costs_by_hand() {
     // qwen and dream, three SAEs of 10 features x 3 prefixes; 50 unsteered texts of each model.
     assert_eq!(cost.generations, 3 * 30 + 2 * 50);
     assert_eq!(cost.judge_calls, 3 * (10 + 30));
-    // 30 steps of 8 blocks a text either way, 8 scorer blocks a text, one block a context of layer 4 for each model.
-    let contexts = 24_000 / 48;
-    assert_eq!(
-        cost.block_passes,
-        190 * 30 * 8 + 190 * 8 + contexts + 2 * (contexts / 2)
-    );
+    // 30 steps of 8 blocks a text either way, 8 scorer blocks a text, 5 blocks up to layer 4 a row of text for each model.
+    let rows = 24_000_u64.div_ceil(128);
+    assert_eq!(cost.block_passes, 190 * 30 * 8 + 190 * 8 + 2 * 5 * rows);
     assert_eq!(cost.cells, plan.cells.len() as u64);
     assert_eq!(plan.cost(|_| false), Cost::default());
     assert!(plan.memory_bytes() > 64 << 20);

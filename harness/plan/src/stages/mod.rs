@@ -9,7 +9,7 @@
 //!                └─────► judge ─────┘      (judge reads explain, baseline and steer)
 //! ```
 //! Explanations are apart from the selection of features, and judgements apart from generation: another judge never
-//! generates again.
+//! generates again. The features of all SAEs of a model are found in one pass over the text.
 //!
 //! Fidelity ([`fidelity`]):
 //!
@@ -118,7 +118,11 @@ impl Stage {
 
     /// Version of what it computes.
     pub const fn version(self) -> u32 {
-        1
+        match self {
+            // 2: peaks have whole windows and are apart as those of stage windows; rows are not cut at the budget.
+            Stage::Features => 2,
+            _ => 1,
+        }
     }
 
     /// Whether it asks a judge.
@@ -259,7 +263,7 @@ pub struct SaeRef {
 pub struct CorpusRef {
     /// Content hashes of its files in reading order, keys into [`crate::protocol::Sources::files`].
     pub files: Vec<String>,
-    /// Tokens read at most, padding not counted.
+    /// Tokens after which no further row is read, padding not counted.
     pub budget_tokens: u64,
     /// Tokens of a row.
     pub context_length: u32,

@@ -134,7 +134,11 @@ impl<'a> Outputs<'a> {
         Ok(out)
     }
 
-    fn window(&mut self, window: &ActWindow) -> Result<Window, CellError> {
+    /// A window with the texts of its tokens as the model reads them.
+    ///
+    /// # Errors
+    /// A token that cannot be decoded.
+    pub(super) fn window(&mut self, window: &ActWindow) -> Result<Window, CellError> {
         let row = &self.text.rows[window.row as usize];
         let is_masked = self.text.is_masked(row);
         let ids = self.text.input_ids(row, &is_masked);

@@ -1,31 +1,28 @@
 //! The cells of a group, and the pass they share.
 
-use std::{path::Path, rc::Rc, time::Instant};
+use std::{rc::Rc, time::Instant};
 
 use harness_core::{autointerp::Activity, rng::Stream};
 use harness_plan::{
     cell::Cell,
     outputs::WindowsOutput,
     protocol::Counters,
-    sources::ModelFolder,
-    stages::{LatentChoice, Positions, SaeRef, WindowsParams},
+    stages::{LatentChoice, Positions, WindowsParams},
 };
 use serde_json::Value;
 
 use super::{
     logits::extremes,
     output::Outputs,
-    pass::{self, Follower, Reading},
-    text::Text,
+    pass::Follower,
+    reading::{TextOf, checked_latents, name},
 };
 use crate::{
     eval::{Policy, Scope},
     plugin::Sae,
-    run::{CellError, Progress, Session, assets, memory, together::CellResult},
+    run::{CellError, Progress, Session, memory, together::CellResult},
 };
 
-/// Tokens of a batch when the run names no number of rows, padding included.
-const BATCH_TOKENS: usize = 8192;
 /// Latents followed at least, so that enough of them are alive.
 const FOLLOWED: usize = 1024;
 /// Latents followed for each that is wanted.
@@ -65,18 +62,8 @@ impl Session {
             .rules
             .checked()
             .map_err(|error| config(error.to_string()))?;
-        let info = self.studied(&params.model)?.info.clone();
-        let layer = params.sae.layer as usize;
-        if layer >= info.n_layers {
-            return Err(CellError::Invalid(format!(
-                "layer {layer} out of range: {} has {} blocks, 0 to {}",
-                params.model.name,
-                info.n_layers,
-                info.n_layers - 1
-            )));
-        }
         let scope = scope(&params)?;
-        let sae = self.grid_sae(&params.sae, info.d_model)?;
+        let sae = self.sae_of_pass(&params.model, &params.sae)?;
         let candidates = candidates(&params.latents, params.seed, sae.info().d_sae)?;
         Ok(Member {
             params,
@@ -91,22 +78,10 @@ impl Session {
         members: &[Member],
         progress: Progress<'_>,
     ) -> Result<(Vec<WindowsOutput>, Counters), CellError> {
-        let clock = Instant::now();
         let shared = &members[0].params;
-        let files = shared
-            .text
-            .files
-            .iter()
-            .map(|hash| assets::source(&self.init.sources.files, "data file", hash))
-            .map(|path| path.map(Path::to_path_buf))
-            .collect::<Result<Vec<_>, _>>()?;
-        let dir = assets::source(&self.init.sources.models, "model", &shared.model.checkpoint)?;
-        let folder = ModelFolder::read(&shared.model.name, dir)
-            .map_err(|error| CellError::BadInput(error.to_string()))?;
-        let loaded = self.studied(&shared.model)?;
-        let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
         let labels = shared.label_field.as_deref();
-        let text = Text::read(&files, &shared.text, labels, shared.masks, &info, &codec)?;
+        let read = self.read_text(&shared.model, &shared.text, labels, shared.masks)?;
+        let TextOf { text, codec, .. } = &read;
         let places = text.places(shared.rules.buffer);
         let mut followers: Vec<Follower<'_>> = members
             .iter()
@@ -139,25 +114,12 @@ impl Session {
                 }
             })
             .collect();
-        let data = clock.elapsed().as_secs_f64();
+        let (model, dtype) = (&shared.model, shared.numerics.dtype);
+        let mut counters =
+            self.pass(model, dtype, &shared.text, &read, &mut followers, progress)?;
 
-        let context = shared.text.context_length.max(1) as usize;
-        let batch_rows = match self.init.batch {
-            Some(rows) => rows as usize,
-            None => BATCH_TOKENS / context,
-        };
-        let reading = Reading {
-            text: &text,
-            codec: &codec,
-            batch_rows,
-            threads: self.init.threads as usize,
-            shape: folder.shape(shared.numerics.dtype.bytes()),
-        };
         let model = &mut self.studied(&shared.model)?.model;
-        let mut counters = pass::run(model, &reading, &mut followers, progress)?;
-        counters.phases.data += data;
-
-        let mut outputs = Outputs::new(&text, &codec);
+        let mut outputs = Outputs::new(text, codec);
         let mut out = Vec::new();
         for (member, follower) in members.iter().zip(followers) {
             let clock = Instant::now();
@@ -170,7 +132,7 @@ impl Session {
             let clock = Instant::now();
             let latents: Vec<u32> = found.latents.iter().map(|latent| latent.latent).collect();
             let n = shared.n_logits as usize;
-            let logits = extremes(model, &member.sae, &codec, &latents, n)?;
+            let logits = extremes(model, &member.sae, codec, &latents, n)?;
             for (latent, [promoted, suppressed]) in found.latents.iter_mut().zip(logits) {
                 (latent.promoted, latent.suppressed) = (promoted, suppressed);
             }
@@ -212,20 +174,11 @@ fn candidates(choice: &LatentChoice, seed: u64, d_sae: usize) -> Result<Vec<u32>
             Ok(order.into_iter().map(|latent| latent as u32).collect())
         }
         LatentChoice::Listed { latents } => {
-            if let Some(out) = latents.iter().find(|latent| **latent as usize >= d_sae) {
-                return Err(CellError::Config(format!(
-                    "latent {out} out of range: the SAE has {d_sae} latents, 0 to {}",
-                    d_sae - 1
-                )));
-            }
+            checked_latents(latents, d_sae)?;
             let mut latents = latents.clone();
             latents.sort_unstable();
             latents.dedup();
             Ok(latents)
         }
     }
-}
-
-fn name(sae: &SaeRef) -> String {
-    format!("{} layer {} k {}", sae.set, sae.layer, sae.k)
 }

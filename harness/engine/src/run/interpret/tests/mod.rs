@@ -1,6 +1,7 @@
 //! The pass on an embedded model and its SAEs, against keeping every activation.
 
 mod everything;
+mod features;
 mod setting;
 
 use std::{

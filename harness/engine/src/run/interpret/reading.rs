@@ -1,0 +1,134 @@
+//! What the stages that share a pass have in common: the text, the SAEs, and the pass itself.
+
+use std::{path::Path, rc::Rc, time::Instant};
+
+use harness_plan::{
+    protocol::Counters,
+    sources::ModelFolder,
+    stages::{Dtype, FixedMasks, ModelRef, SaeRef, ShardRef},
+};
+
+use super::{
+    pass::{self, Follower, Reading},
+    text::Text,
+};
+use crate::{
+    plugin::Sae,
+    run::{CellError, Progress, Session, assets},
+    text::TextCodec,
+};
+
+/// Tokens of a batch when the run names no number of rows, padding included.
+const BATCH_TOKENS: usize = 8192;
+
+/// A text as a model reads it.
+pub(super) struct TextOf {
+    pub(super) text: Text,
+    pub(super) codec: Rc<TextCodec>,
+    /// Seconds of reading it.
+    pub(super) seconds: f64,
+}
+
+impl Session {
+    /// The SAE of a cell that shares a pass.
+    ///
+    /// # Errors
+    /// A layer the model does not have; an SAE that cannot be loaded or does not fit the model.
+    pub(super) fn sae_of_pass(
+        &mut self,
+        model: &ModelRef,
+        sae: &SaeRef,
+    ) -> Result<Rc<Sae>, CellError> {
+        let info = self.studied(model)?.info.clone();
+        if sae.layer as usize >= info.n_layers {
+            return Err(CellError::Invalid(format!(
+                "layer {} out of range: {} has {} blocks, 0 to {}",
+                sae.layer,
+                model.name,
+                info.n_layers,
+                info.n_layers - 1
+            )));
+        }
+        self.grid_sae(sae, info.d_model)
+    }
+
+    /// Reads the text of a pass.
+    ///
+    /// # Errors
+    /// As [`Text::read`].
+    pub(super) fn read_text(
+        &mut self,
+        model: &ModelRef,
+        shard: &ShardRef,
+        label_field: Option<&str>,
+        masks: Option<FixedMasks>,
+    ) -> Result<TextOf, CellError> {
+        let started = Instant::now();
+        let files = shard
+            .files
+            .iter()
+            .map(|hash| assets::source(&self.init.sources.files, "data file", hash))
+            .map(|path| path.map(Path::to_path_buf))
+            .collect::<Result<Vec<_>, _>>()?;
+        let loaded = self.studied(model)?;
+        let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
+        let text = Text::read(&files, shard, label_field, masks, &info, &codec)?;
+        Ok(TextOf {
+            text,
+            codec,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Takes a text through the model, past its followers.
+    ///
+    /// # Errors
+    /// As [`pass::run`].
+    pub(super) fn pass(
+        &mut self,
+        model: &ModelRef,
+        dtype: Dtype,
+        shard: &ShardRef,
+        read: &TextOf,
+        followers: &mut [Follower<'_>],
+        progress: Progress<'_>,
+    ) -> Result<Counters, CellError> {
+        let dir = assets::source(&self.init.sources.models, "model", &model.checkpoint)?;
+        let folder = ModelFolder::read(&model.name, dir)
+            .map_err(|error| CellError::BadInput(error.to_string()))?;
+        let batch_rows = match self.init.batch {
+            Some(rows) => rows as usize,
+            None => BATCH_TOKENS / shard.context_length.max(1) as usize,
+        };
+        let reading = Reading {
+            text: &read.text,
+            codec: &read.codec,
+            batch_rows,
+            threads: self.init.threads as usize,
+            shape: folder.shape(dtype.bytes()),
+        };
+        let model = &mut self.studied(model)?.model;
+        let mut counters = pass::run(model, &reading, followers, progress)?;
+        counters.phases.data += read.seconds;
+        Ok(counters)
+    }
+}
+
+/// Refuses latents the SAE does not have.
+///
+/// # Errors
+/// The first of them.
+pub(super) fn checked_latents(latents: &[u32], d_sae: usize) -> Result<(), CellError> {
+    match latents.iter().find(|latent| **latent as usize >= d_sae) {
+        Some(out) => Err(CellError::Config(format!(
+            "latent {out} out of range: the SAE has {d_sae} latents, 0 to {}",
+            d_sae - 1
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// An SAE in messages.
+pub(super) fn name(sae: &SaeRef) -> String {
+    format!("{} layer {} k {}", sae.set, sae.layer, sae.k)
+}
