@@ -45,6 +45,9 @@ fn help() {
       list      What there is: tables, models, SAE sets, plugin components
       inspect   What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
       status    What a folder of results holds
+      verify    Check every file of a folder of results
+      gc        Remove what no result needs from a folder of results
+      merge     Copy the cells of other folders of results into one
       report    Pages and examples made from a run
       compare   Compare two tables of results
       generate  Continue a text

@@ -12,6 +12,7 @@ mod golden;
 mod pages;
 mod paid;
 mod plugins;
+mod store;
 mod support;
 mod topics;
 mod train;

@@ -46,6 +46,12 @@ pub enum Command {
     Inspect(cmd::inspect::InspectArgs),
     /// What a folder of results holds
     Status(cmd::status::StatusArgs),
+    /// Check every file of a folder of results
+    Verify(cmd::verify::VerifyArgs),
+    /// Remove what no result needs from a folder of results
+    Gc(cmd::gc::GcArgs),
+    /// Copy the cells of other folders of results into one
+    Merge(cmd::merge::MergeArgs),
     /// Pages and examples made from a run
     Report(cmd::report::ReportArgs),
     /// Compare two tables of results

@@ -2,15 +2,25 @@
 
 pub mod bench;
 pub mod compare;
+pub mod gc;
 pub mod generate;
 pub mod golden;
 pub mod inspect;
 pub mod list;
+pub mod merge;
 pub mod plugins;
 pub mod report;
 pub mod status;
 pub mod train;
+pub mod verify;
 pub mod zoo;
+
+use std::path::Path;
+
+use harness_plan::{
+    exit,
+    store::{Access, Store},
+};
 
 use crate::{args::Command, failure::Failure};
 
@@ -24,6 +34,9 @@ pub fn run(command: Command) -> Result<u8, Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::List(args) => list::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Gc(args) => gc::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Generate(args) => generate::run(&args),
@@ -31,5 +44,19 @@ pub fn run(command: Command) -> Result<u8, Failure> {
         Command::Golden(args) => golden::run(&args),
         Command::Plugins(args) => plugins::run(&args),
         Command::Zoo(args) => zoo::run(&args),
+    }
+}
+
+/// A folder that holds results; another is neither made nor touched.
+fn existing_store(dir: &Path, access: Access) -> Result<Store, Failure> {
+    let store = Store::open(dir, Access::Read)?;
+    if !store.is_store() {
+        let message = format!("{} holds no results", dir.display());
+        return Err(Failure::new(exit::NOTHING, message)
+            .hint("give the folder that a bench wrote to, e.g. results/runs/table2"));
+    }
+    match access {
+        Access::Read => Ok(store),
+        Access::Write => Ok(Store::open(dir, Access::Write)?),
     }
 }

@@ -1,6 +1,6 @@
 //! `harness status`: what a folder of results holds.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use harness_plan::{
@@ -29,7 +29,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
     let store = Store::open(&args.out, Access::Read)?;
     let mut stages: BTreeMap<String, Counts> = BTreeMap::new();
     let mut failures = Vec::new();
-    for key in keys(&args.out) {
+    for key in store.keys()? {
         match store.lookup(&key)? {
             Lookup::Missing => {}
             Lookup::Done(record) => stages.entry(record.stage).or_default().done += 1,
@@ -82,19 +82,4 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
         output::talk(&failure);
     }
     Ok(exit::OK)
-}
-
-/// Keys of the cells in a store, by the names of their files.
-fn keys(out: &std::path::Path) -> Vec<String> {
-    let entries = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut keys: Vec<String> = entries(out.join("cells"))
-        .flat_map(|folder| entries(folder.path()))
-        .filter_map(|file| {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let key = name.strip_suffix(".json")?;
-            (key.len() == 64 && key.is_ascii()).then(|| key.to_owned())
-        })
-        .collect();
-    keys.sort();
-    keys
 }

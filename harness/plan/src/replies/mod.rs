@@ -3,6 +3,7 @@
 //! ```text
 //! REPLIES/ab/abcd….json    one request with its reply, named by the request's hash
 //! REPLIES/quarantine/      damaged files, kept for inspection
+//! REPLIES/conflicts/       second replies that a merged store brought, see [`crate::store::Store::merge`]
 //! REPLIES/ledger.json      what each run has spent or reserved
 //! REPLIES/batches/         batches that are under way
 //! REPLIES/lock             held by the worker that is asking

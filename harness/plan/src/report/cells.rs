@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::ReportError;
 use crate::{
     canonical::sha256_hex,
-    store::{CellRecord, Damage, STORE_SCHEMA},
+    store::{Access, CellRecord, Damage, STORE_SCHEMA, Store},
 };
 
 /// A cell file; `O` is its output.
@@ -77,19 +77,13 @@ impl Scan {
             heads: Vec::new(),
             n_damaged: 0,
         };
-        for folder in entries(&dir.join("cells"))? {
-            for path in entries(&folder)? {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let Some(key) = name.strip_suffix(".json").filter(|key| key.len() == 64) else {
-                    continue;
-                };
-                match parse::<IgnoredAny>(key, &read(&path)?) {
-                    Ok(head) => scan.heads.push(head),
-                    Err(_) => scan.n_damaged += 1,
-                }
+        let store = Store::open(dir, Access::Read)?;
+        for key in store.keys()? {
+            match parse::<IgnoredAny>(&key, &read(&store.cell_path(&key))?) {
+                Ok(head) => scan.heads.push(head),
+                Err(_) => scan.n_damaged += 1,
             }
         }
-        scan.heads.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(scan)
     }
 
@@ -159,23 +153,6 @@ fn parse<O: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<Record<O>, Dama
 
 fn read(path: &Path) -> Result<Vec<u8>, ReportError> {
     fs::read(path).map_err(|error| cannot_read(path, &error))
-}
-
-/// Paths in a folder; none where it does not exist.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
-    let fail = |error: io::Error| cannot_read(dir, &error);
-    let mut paths = Vec::new();
-    match fs::read_dir(dir) {
-        Ok(entries) => {
-            for entry in entries {
-                paths.push(entry.map_err(fail)?.path());
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
-        Err(error) => return Err(fail(error)),
-    }
-    Ok(paths)
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> ReportError {

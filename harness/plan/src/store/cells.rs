@@ -248,25 +248,54 @@ impl Store {
         let output = serde_json::to_value(output).map_err(encode)?;
         let record = CellRecord::new(cell, version_of(cell), Ok(output), provenance);
         let bytes = record.to_bytes().map_err(encode)?;
-        let path = self.cell_path(&cell.key);
-        match self.write(&path, &bytes, Placing::IfAbsent) {
+        self.put_record(&record, &bytes)
+    }
+
+    /// Put the record of a done cell in place; `bytes` is its file.
+    pub(super) fn put_record(&self, record: &CellRecord, bytes: &[u8]) -> Result<Put, StoreError> {
+        let path = self.cell_path(&record.key);
+        match self.write(&path, bytes, Placing::IfAbsent) {
             Ok(()) => return Ok(Put::Stored),
             Err(StoreError::CannotWrite { source, .. })
                 if source.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        match self.lookup(&cell.key)? {
+        match self.lookup(&record.key)? {
             Lookup::Done(first) if first.output == record.output => Ok(Put::Same),
             Lookup::Done(_) => {
-                let path = self.free_path("conflicts", &cell.key);
-                self.write(&path, &bytes, Placing::Replace)?;
+                let path = self.keep_conflict(record, bytes)?;
                 Ok(Put::Conflict { path })
             }
             Lookup::Missing | Lookup::Failed(_) | Lookup::Damaged { .. } => {
-                self.write(&path, &bytes, Placing::Replace)?;
+                self.write(&path, bytes, Placing::Replace)?;
                 Ok(Put::Stored)
             }
         }
+    }
+
+    /// Keep a second result of a done cell, once however often it comes.
+    pub(super) fn keep_conflict(
+        &self,
+        record: &CellRecord,
+        bytes: &[u8],
+    ) -> Result<PathBuf, StoreError> {
+        let free = self.free_path("conflicts", &record.key);
+        let holds_it = |path: &PathBuf| {
+            fs::read(path)
+                .ok()
+                .and_then(|bytes| CellRecord::from_bytes(&record.key, &bytes).ok())
+                .is_some_and(|kept| kept.output == record.output)
+        };
+        let dir = self.dir.join("conflicts");
+        let kept = (0..)
+            .map(|i| dir.join(format!("{}.{i}.json", record.key)))
+            .take_while(|path| *path != free)
+            .find(holds_it);
+        if let Some(path) = kept {
+            return Ok(path);
+        }
+        self.write(&free, bytes, Placing::Replace)?;
+        Ok(free)
     }
 
     /// Store the failure of a cell; a result that is there stays.
@@ -300,7 +329,12 @@ impl Store {
         Ok(path)
     }
 
-    fn write(&self, path: &Path, bytes: &[u8], placing: Placing) -> Result<(), StoreError> {
+    pub(super) fn write(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        placing: Placing,
+    ) -> Result<(), StoreError> {
         write_whole(path, bytes, placing).map_err(|source| StoreError::CannotWrite {
             path: path.to_owned(),
             source,

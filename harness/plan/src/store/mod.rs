@@ -12,18 +12,28 @@
 //! may share a store, and nothing needs a lock.
 
 mod cells;
+mod findings;
 mod gc;
+mod keys;
 mod manifest;
+mod merge;
 mod record;
 #[cfg(test)]
 mod tests;
+mod verify;
+#[cfg(test)]
+mod verify_tests;
 
 pub use cells::{Access, Lookup, Put, Store, StoreError};
+pub use findings::{Finding, Problem};
+pub use gc::{Removable, Rubbish};
 pub use manifest::{
     ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
     ManifestSae, RunManifest,
 };
+pub use merge::Merged;
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
+pub use verify::Verified;
 
 use std::{
     fs::{self, File},
