@@ -6,6 +6,9 @@ use harness_core::grid::{
 
 use crate::stages::Measures;
 
+/// What is kept of a latent while a text is read: twelve windows of 21 activations with their places.
+const LATENT_BYTES: u64 = 2 << 10;
+
 /// What a group of cells shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupKind {
@@ -187,6 +190,10 @@ impl PlannedGroup {
             memory_bytes: PROCESS_BYTES
                 + self.weight_bytes
                 + open.iter().map(weights).sum::<u64>()
+                + open
+                    .iter()
+                    .map(|m| u64::from(m.d_sae) * LATENT_BYTES)
+                    .sum::<u64>()
                 + 3 * SAE_CHUNK_BYTES.min(batch_tokens * widest * 4)
                 + batch_tokens * d_model * (12 * self.shape.dtype_bytes + 4),
         })
