@@ -13,6 +13,8 @@ use super::Finding;
 /// The file that holds the record.
 pub const RECORD: &str = "harness/abi/ABI.md";
 const SOURCE: &str = "harness/abi/src";
+/// What manifests of new plugins are made of.
+const NEW: &str = "plugins/template/kinds/plugin.toml.txt";
 const KEY: &str = "abi-src-sha256:";
 
 /// Compares record and source.
@@ -36,6 +38,33 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
         place: RECORD.to_owned(),
         what,
         cure,
+    }])
+}
+
+/// The text that `harness plugins new` makes manifests of, which no compiler reads, says the version of the interface.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn check_new(root: &Path) -> Result<Vec<Finding>> {
+    let (Ok(record), Ok(made)) = (
+        fs::read_to_string(root.join(RECORD)),
+        fs::read_to_string(root.join(NEW)),
+    ) else {
+        return Ok(Vec::new());
+    };
+    let version = record.lines().find_map(|line| {
+        line.split_once("version ")
+            .map(|(_, version)| version.trim())
+    });
+    let wanted = format!("abi = \"{}\"", version.unwrap_or_default());
+    if made.lines().any(|line| line.trim() == wanted) {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Finding {
+        place: NEW.to_owned(),
+        what: format!("no line `{wanted}`, the version of {RECORD}"),
+        cure: "new plugins are made of this text: raise its version with the interface's"
+            .to_owned(),
     }])
 }
 
@@ -152,6 +181,23 @@ mod tests {
         let text = fs::read_to_string(dir.path().join(RECORD)).unwrap();
         assert_eq!(text.matches(KEY).count(), 1);
         assert!(text.starts_with("# The interface\n\nVersion 1.0.\n"));
+    }
+
+    #[test]
+    fn manifests_of_new_plugins_say_the_version() {
+        let dir = tree();
+        let file = dir.path().join(NEW);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(
+            dir.path().join(RECORD),
+            "# The plugin interface, version 1.2\n",
+        )
+        .unwrap();
+        fs::write(&file, "id = \"x\"\nabi = \"1.1\"\n").unwrap();
+        let finding = check_new(dir.path()).unwrap().remove(0);
+        assert!(finding.what.contains("abi = \"1.2\""), "{finding}");
+        fs::write(&file, "abi = \"1.2\"\n").unwrap();
+        assert_eq!(check_new(dir.path()).unwrap(), []);
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
     findings.extend(manifests::check(&ws.root, &members)?);
     findings.extend(text::check(&ws.root, &files)?);
     findings.extend(interface::check(&ws.root)?);
+    findings.extend(interface::check_new(&ws.root)?);
     findings.sort();
     for finding in &findings {
         println!("{finding}");
