@@ -84,21 +84,7 @@ impl Store {
         }
     }
 
-    /// Remove temporary files that a process left behind, older than `age`, and return their paths. Younger ones may belong
-    /// to a process that is still writing.
-    ///
-    /// # Errors
-    /// When a folder cannot be read or a file not be removed.
-    pub fn remove_stray_files(&self, age: Duration) -> Result<Vec<PathBuf>, StoreError> {
-        let mut removed = Vec::new();
-        for file in self.removable(Rubbish::Temporary, age)? {
-            if self.remove(&file)? {
-                removed.push(file.path);
-            }
-        }
-        Ok(removed)
-    }
-
+    /// Temporary files that a process left behind, older than `age`: younger ones may belong to a process that is still writing.
     fn stray_files(&self, age: Duration) -> Result<Vec<PathBuf>, StoreError> {
         let mut found = Vec::new();
         sweep(self.dir(), age, 0, &mut found)?;
@@ -196,10 +182,10 @@ mod tests {
                 .unwrap();
             file.set_modified(SystemTime::now() - 2 * DAY).unwrap();
         }
-        assert_eq!(
-            store.remove_stray_files(DAY).unwrap(),
-            [folder.join(".old.tmp")]
-        );
+        let old = store.removable(Rubbish::Temporary, DAY).unwrap();
+        let paths: Vec<&Path> = old.iter().map(|file| file.path.as_path()).collect();
+        assert_eq!(paths, [folder.join(".old.tmp")]);
+        assert!(store.remove(&old[0]).unwrap() && !old[0].path.exists());
         for name in [".new.tmp", "kept.json", "mine.tmp"] {
             assert!(folder.join(name).is_file(), "{name}");
         }
