@@ -241,6 +241,9 @@ pub struct CellCounts {
     pub reused: u64,
     /// Done in this run.
     pub done: u64,
+    /// Done by other processes on the same store during this run.
+    #[serde(default)]
+    pub elsewhere: u64,
     /// Failed in this run.
     pub failed: u64,
     /// Not run because a cell they read failed.

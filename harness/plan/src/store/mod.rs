@@ -6,6 +6,7 @@
 //! OUT/quarantine/               damaged cell files, kept for inspection
 //! OUT/conflicts/                a second, different result of a finished cell
 //! OUT/run.json                  manifest of the last run
+//! OUT/claims/                   who computes what just now, see [`crate::claims`]
 //! OUT/replies/                  replies of judges that cost money, see [`crate::replies`]
 //! ```
 //! A file appears whole or not at all (temporary file, fsync, rename), so a run may be ended at any moment, several processes
@@ -65,6 +66,15 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// `AlreadyExists` where one is there; when it cannot be written.
 pub fn write_if_absent(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_whole(path, bytes, Placing::IfAbsent)
+}
+
+/// Put a file in place, whole for every other process, in place of any that is there. It need not survive a power cut.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn replace_soon(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    temporary(path, bytes)?.persist(path)?;
+    Ok(())
 }
 
 /// [`replace_file`], or not where one is there.

@@ -11,17 +11,19 @@ use super::{
     merge::of_replies,
 };
 use crate::{
+    claims::FOLDER as CLAIMS,
     replies::{FOLDER as REPLIES, KeptReply, Replies, RepliesError},
     stages::Stage,
 };
 
 /// Entries of a store's folder that the store itself writes.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "store.json",
     "run.json",
     "cells",
     "quarantine",
     "conflicts",
+    CLAIMS,
     REPLIES,
     "pages",
 ];

@@ -230,8 +230,12 @@ impl Bench<'_> {
             if let Some(stop) = outcome.stop {
                 return Err(stop);
             }
+            let elsewhere = match counts.elsewhere {
+                0 => String::new(),
+                n => format!(", {n} by other processes"),
+            };
             output::talk(&format!(
-                "{}: {} cells done in {}",
+                "{}: {} cells done in {}{elsewhere}",
                 self.plan.bench,
                 counts.done,
                 clock(started.elapsed())
@@ -342,6 +346,7 @@ impl Bench<'_> {
         let is_failed = |key: &str| outcome.failed.contains_key(key);
         CellCounts {
             done: outcome.n_done,
+            elsewhere: outcome.n_elsewhere,
             failed: outcome.failed.len() as u64,
             blocked: self.plan.blocked(is_failed).len() as u64,
             conflicts: self.n_conflicts().saturating_sub(conflicts),

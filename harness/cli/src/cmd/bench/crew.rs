@@ -135,14 +135,16 @@ impl Crew {
 
     /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
     /// other worker has. With a cell of a group go all that can be run of it. `ready` are the cells that can be run, in the
-    /// order of the plan; `group_of` tells the group of a cell.
+    /// order of the plan; `group_of` tells the group of a cell; `claim` returns those of the cells it is given that no other
+    /// process computes.
     ///
     /// # Errors
-    /// When a worker that has died cannot be replaced.
+    /// When a worker that has died cannot be replaced, or `claim` fails.
     pub fn assign<'c>(
         &mut self,
         mut ready: Vec<&'c Cell>,
         group_of: impl Fn(&str) -> Option<usize>,
+        mut claim: impl FnMut(Vec<&'c Cell>) -> Result<Vec<&'c Cell>, Failure>,
     ) -> Result<Vec<&'c Cell>, Failure> {
         let mut given = Vec::new();
         for i in 0..self.slots.len() {
@@ -165,20 +167,26 @@ impl Crew {
                 Some(checkpoint) if elsewhere.contains(&checkpoint) => 2,
                 _ => 1,
             };
-            let Some(best) = (0..ready.len()).min_by_key(|&j| (rank(ready[j]), j)) else {
-                break;
+            let together = loop {
+                let Some(best) = (0..ready.len()).min_by_key(|&j| (rank(ready[j]), j)) else {
+                    return Ok(given);
+                };
+                let cell = ready.remove(best);
+                let mut together = vec![cell];
+                if let Some(group) = group_of(&cell.key) {
+                    let is_of = |other: &&Cell| group_of(&other.key) == Some(group);
+                    together.extend(ready.iter().copied().filter(is_of));
+                    ready.retain(|other| group_of(&other.key) != Some(group));
+                }
+                let ours = claim(together)?;
+                if !ours.is_empty() {
+                    break ours;
+                }
             };
-            let cell = ready.remove(best);
-            let mut together = vec![cell];
-            if let Some(group) = group_of(&cell.key) {
-                let is_of = |other: &&Cell| group_of(&other.key) == Some(group);
-                together.extend(ready.iter().copied().filter(is_of));
-                ready.retain(|other| group_of(&other.key) != Some(group));
-            }
             let slot = &mut self.slots[i];
             slot.worker.run(&together);
             slot.busy = together.iter().map(|cell| cell.key.clone()).collect();
-            if let Some(checkpoint) = cell.checkpoint() {
+            if let Some(checkpoint) = together.first().and_then(|cell| cell.checkpoint()) {
                 slot.checkpoint = Some(checkpoint.to_owned());
             }
             slot.heard = Instant::now();

@@ -11,6 +11,7 @@ mod memory;
 mod pictures;
 mod report;
 mod run;
+mod sharing;
 pub mod zoo_text;
 
 pub use args::BenchArgs;

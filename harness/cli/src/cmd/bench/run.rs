@@ -7,6 +7,7 @@ use std::{
 
 use harness_plan::{
     cell::Cell,
+    claims::{Claims, Pace},
     exit,
     expand::Plan,
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
@@ -18,6 +19,7 @@ use harness_plan::{
 use super::{
     crew::{Crew, News},
     describe, report,
+    sharing::Sharing,
 };
 use crate::{failure::Failure, output, progress::Progress, signals::Request, worker::Launch};
 
@@ -41,6 +43,8 @@ pub struct Outcome {
     pub done: BTreeSet<String>,
     /// Cells done in this run.
     pub n_done: u64,
+    /// Cells that other processes did meanwhile.
+    pub n_elsewhere: u64,
     /// Cells that failed in this run.
     pub failed: BTreeMap<String, CellFailure>,
     /// What the cells of this run took together.
@@ -73,11 +77,13 @@ pub fn run(
         JudgeMode::Batch => batched(plan),
         JudgeMode::Live => BTreeMap::new(),
     };
+    let sharing = Sharing::new(Claims::begin(store, Pace::default())?);
     let crew = Crew::start(order.launch, order.init, workers, order.silence)?;
     let mut run = Run {
         plan,
         store,
         crew,
+        sharing,
         batched,
         progress: Progress::start(total, "cells"),
         total,
@@ -114,6 +120,8 @@ struct Run<'a> {
     plan: &'a Plan,
     store: &'a Store,
     crew: Crew,
+    /// Which cells other processes on the same store have.
+    sharing: Sharing,
     /// Groups of the cells that ask a judge in batches, by key: all of a stage ask together.
     batched: BTreeMap<&'a str, usize>,
     progress: Progress,
@@ -129,30 +137,12 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// Give out cells and take one piece of news; false when nothing is left.
     fn step(&mut self) -> bool {
-        let ready = self.ready();
-        let nothing_left = ready.is_empty() && self.crew.busy().is_empty();
-        if let Some(at) = self.asked {
-            if self.crew.busy().is_empty() || at.elapsed() > GRACE {
-                self.outcome.stop = Some(self.interrupted());
+        match self.give_out() {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(failure) => {
+                self.outcome.stop = Some(failure);
                 return false;
-            }
-        } else if nothing_left {
-            return false;
-        } else {
-            let plan = self.plan;
-            let batched = &self.batched;
-            let group_of = |key: &str| plan.group_of(key).or_else(|| batched.get(key).copied());
-            match self.crew.assign(ready, group_of) {
-                Ok(given) => {
-                    if let Some(cell) = given.last() {
-                        let what = describe::cell_or_group(plan, cell);
-                        self.progress.describe(&what);
-                    }
-                }
-                Err(failure) => {
-                    self.outcome.stop = Some(failure);
-                    return false;
-                }
             }
         }
         match self.crew.listen() {
@@ -192,12 +182,47 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// Cells that can be run now, in the order of the plan.
+    /// Give out what can be run; false when nothing is left, or time is up.
+    fn give_out(&mut self) -> Result<bool, Failure> {
+        if let Some(at) = self.asked {
+            if self.crew.busy().is_empty() || at.elapsed() > GRACE {
+                return Err(self.interrupted());
+            }
+            return Ok(true);
+        }
+        for key in self.sharing.arrived(self.store)? {
+            self.outcome.n_elsewhere += 1;
+            self.outcome.done.insert(key);
+            self.advance();
+        }
+        let ready = self.ready();
+        if ready.is_empty() && self.crew.busy().is_empty() && self.sharing.is_alone() {
+            return Ok(false);
+        }
+        let (plan, store, batched) = (self.plan, self.store, &self.batched);
+        let group_of = |key: &str| plan.group_of(key).or_else(|| batched.get(key).copied());
+        let sharing = &mut self.sharing;
+        let given = (self.crew).assign(ready, group_of, |cells| sharing.claim(store, cells))?;
+        if let Some(cell) = given.last() {
+            let what = describe::cell_or_group(plan, cell);
+            self.progress.describe(&what);
+        } else if self.crew.busy().is_empty()
+            && let Some(what) = self.sharing.waits_for()
+        {
+            self.progress.describe(&what);
+        }
+        Ok(true)
+    }
+
+    /// Cells that can be run now and that no other process has, in the order of the plan.
     fn ready(&self) -> Vec<&'a Cell> {
         let (plan, done): (&'a Plan, _) = (self.plan, &self.outcome.done);
         let busy: BTreeSet<&str> = self.crew.busy().into_iter().collect();
         let is_open = |key: &str| {
-            !done.contains(key) && !self.outcome.failed.contains_key(key) && !busy.contains(key)
+            !done.contains(key)
+                && !self.outcome.failed.contains_key(key)
+                && !busy.contains(key)
+                && !self.sharing.is_elsewhere(key)
         };
         let mut ready: Vec<&'a Cell> = plan
             .cells
@@ -213,6 +238,7 @@ impl<'a> Run<'a> {
     }
 
     fn done(&mut self, key: String, counters: Counters) {
+        self.sharing.release(&key);
         match self.store.is_done(&key) {
             Ok(true) => {}
             Ok(false) => {
@@ -231,6 +257,7 @@ impl<'a> Run<'a> {
     }
 
     fn failed(&mut self, key: String, failure: CellFailure) {
+        self.sharing.release(&key);
         if failure.kind == FailureKind::Interrupted {
             self.asked.get_or_insert_with(Instant::now);
             return;
@@ -271,7 +298,8 @@ impl<'a> Run<'a> {
     fn advance(&mut self) {
         let failed = &self.outcome.failed;
         let blocked = self.plan.blocked(|key| failed.contains_key(key)).len() as u64;
-        let settled = self.outcome.n_done + failed.len() as u64 + blocked;
+        let settled =
+            self.outcome.n_done + self.outcome.n_elsewhere + failed.len() as u64 + blocked;
         self.progress.set(settled.min(self.total), self.total);
     }
 
