@@ -1,5 +1,7 @@
 //! `harness-worker`: the engine behind a line protocol. `harness` starts it; a person has no need to.
 
+mod orphan;
+
 use std::{
     io::{self, BufRead, Write},
     process::ExitCode,
@@ -13,6 +15,7 @@ use harness_plan::{
 };
 
 fn main() -> ExitCode {
+    orphan::watch();
     let mode = std::env::args().nth(1);
     match mode.as_deref() {
         Some("serve") => ExitCode::from(run::serve()),

@@ -8,4 +8,4 @@ mod session;
 pub use end::Tail;
 pub use job::{Ended, run_job};
 pub use launch::Launch;
-pub use session::{Heard, Worker};
+pub use session::{Heard, NeverReady, Worker};

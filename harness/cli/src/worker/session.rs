@@ -2,6 +2,7 @@
 
 use std::{
     io::BufReader,
+    os::unix::process::ExitStatusExt,
     process::{Child, ChildStdin, ExitStatus},
     sync::mpsc::Sender,
     thread,
@@ -29,6 +30,14 @@ pub enum Heard {
     Silent,
     /// It says something that is not of the protocol.
     Garbled(ProtocolError),
+}
+
+/// Why a worker was never ready.
+pub enum NeverReady {
+    /// A signal that nobody here has sent; what is known about it.
+    Killed(String),
+    /// It was asked to end, or cannot be used.
+    Ended(Failure),
 }
 
 /// A worker process.
@@ -123,15 +132,20 @@ impl Worker {
         }
     }
 
-    /// The failure of a worker that died before it could be used.
-    pub fn never_ready(&mut self) -> Failure {
+    /// How a worker ended that died before it could be used.
+    pub fn never_ready(&mut self) -> NeverReady {
         match self.autopsy() {
-            (Some(status), _) if end::was_asked(status) => {
+            (Some(status), _) if end::was_asked(status) => NeverReady::Ended(
                 Failure::new(exit::INTERRUPTED, "interrupted while starting")
-                    .hint("the same command goes on")
+                    .hint("the same command goes on"),
+            ),
+            (Some(status), words) if status.signal().is_some() => {
+                NeverReady::Killed(end::death(status, &words))
             }
-            (Some(status), words) => end::never_spoke(status, &words),
-            (None, _) => Failure::new(exit::UNEXPECTED, "the worker was lost"),
+            (Some(status), words) => NeverReady::Ended(end::never_spoke(status, &words)),
+            (None, _) => {
+                NeverReady::Ended(Failure::new(exit::UNEXPECTED, "the worker was lost"))
+            }
         }
     }
 }

@@ -17,11 +17,13 @@ use harness_plan::{
 use crate::{
     failure::Failure,
     signals::{self, Request},
-    worker::{Heard, Launch, Worker},
+    worker::{Heard, Launch, NeverReady, Worker},
 };
 
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Workers that may be killed in a run before they are ready.
+const FALSE_STARTS: u32 = 8;
 
 /// Anything that happens to a run.
 enum Happened {
@@ -68,6 +70,7 @@ pub struct Crew {
     silence: Duration,
     slots: Vec<Slot>,
     next_number: u64,
+    false_starts: u32,
     tell: Sender<Happened>,
     happened: Receiver<Happened>,
 }
@@ -101,6 +104,7 @@ impl Crew {
             silence,
             slots: Vec::new(),
             next_number: 0,
+            false_starts: 0,
             tell,
             happened,
         };
@@ -279,7 +283,19 @@ impl Crew {
     fn died(&mut self, i: usize, kind: FailureKind, why: Option<String>) -> News {
         let slot = &mut self.slots[i];
         if !slot.is_ready {
-            return News::Stop(slot.worker.never_ready());
+            return match slot.worker.never_ready() {
+                // Something outside has ended it, and may not do so again.
+                NeverReady::Killed(message) if self.false_starts < FALSE_STARTS => {
+                    self.false_starts += 1;
+                    slot.is_dead = true;
+                    News::Log(LogLevel::Warn, format!("{message}; another is started"))
+                }
+                NeverReady::Killed(message) => News::Stop(
+                    Failure::new(exit::UNEXPECTED, message)
+                        .hint("no worker gets ready; is there memory enough?"),
+                ),
+                NeverReady::Ended(failure) => News::Stop(failure),
+            };
         }
         let (message, kind) = match why {
             Some(why) => {

@@ -14,7 +14,7 @@ use harness_plan::{
 use crate::failure::Failure;
 
 /// How often a cell that another process has is looked for in the store.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What this process and others have of the cells of a run.
 pub struct Sharing {
