@@ -14,6 +14,7 @@ use harness_plan::{
     },
 };
 
+use super::schedule::asks_judge;
 use crate::{
     failure::Failure,
     signals::{self, Request},
@@ -45,7 +46,12 @@ pub enum News {
     /// A worker can take cells; it did not load these plugins.
     Ready(Vec<Refused>),
     /// How far a cell is.
-    Progress { key: String, text: String },
+    Progress {
+        key: String,
+        done: u64,
+        total: u64,
+        unit: String,
+    },
     /// A cell is done.
     Done { key: String, counters: Counters },
     /// Cells failed, for one reason.
@@ -86,6 +92,8 @@ struct Slot {
     is_dead: bool,
     /// Keys of the cells under way: one, or the open cells of a group.
     busy: Vec<String>,
+    /// Whether these ask a judge.
+    is_asking: bool,
     /// Checkpoint of the last cell that ran a model: it is loaded.
     checkpoint: Option<String>,
     heard: Instant,
@@ -138,6 +146,7 @@ impl Crew {
             is_ready: false,
             is_dead: false,
             busy: Vec::new(),
+            is_asking: false,
             checkpoint: None,
             heard: Instant::now(),
         })
@@ -152,9 +161,10 @@ impl Crew {
     }
 
     /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
-    /// other worker has. With a cell of a group go all that can be run of it. `ready` are the cells that can be run, in the
-    /// order of the plan; `group_of` tells the group of a cell; `claim` returns those of the cells it is given that no other
-    /// process computes.
+    /// other worker has, and of these the most urgent. A cell that asks a judge comes before all while none is being asked, so that
+    /// devices do not wait for a network, and after all while one is. With a cell of a group go all that can be run of it.
+    /// `ready` are the cells that can be run, in the order of the plan; `group_of` tells the group of a cell, `urgency` how much must
+    /// follow it; `claim` returns those of the cells it is given that no other process computes.
     ///
     /// # Errors
     /// When a worker that has died cannot be replaced, or `claim` fails.
@@ -162,6 +172,7 @@ impl Crew {
         &mut self,
         mut ready: Vec<&'c Cell>,
         group_of: impl Fn(&str) -> Option<usize>,
+        urgency: impl Fn(&Cell) -> f64,
         mut claim: impl FnMut(Vec<&'c Cell>) -> Result<Vec<&'c Cell>, Failure>,
     ) -> Result<Vec<&'c Cell>, Failure> {
         let mut given = Vec::new();
@@ -186,8 +197,20 @@ impl Crew {
                 Some(checkpoint) if elsewhere.contains(&checkpoint) => 2,
                 _ => 1,
             };
+            let is_asking = self.slots.iter().any(|slot| slot.is_asking);
+            let turn = |cell: &Cell| match (asks_judge(cell), is_asking) {
+                (true, false) => 0,
+                (false, _) => 1,
+                (true, true) => 2,
+            };
+            let comes_first = |a: &Cell, b: &Cell| {
+                let key = |cell| (turn(cell), rank(cell));
+                key(a).cmp(&key(b)).then(urgency(b).total_cmp(&urgency(a)))
+            };
             let together = loop {
-                let Some(best) = (0..ready.len()).min_by_key(|&j| (rank(ready[j]), j)) else {
+                // Of equals the first is taken, in the order of the plan.
+                let Some(best) = (0..ready.len()).min_by(|&i, &j| comes_first(ready[i], ready[j]))
+                else {
                     return Ok(given);
                 };
                 let cell = ready.remove(best);
@@ -208,6 +231,7 @@ impl Crew {
             if let Some(checkpoint) = together.first().and_then(|cell| cell.checkpoint()) {
                 slot.checkpoint = Some(checkpoint.to_owned());
             }
+            slot.is_asking = together.iter().any(|cell| asks_judge(cell));
             slot.heard = Instant::now();
             given.extend(together);
         }
@@ -264,10 +288,14 @@ impl Crew {
                 unit,
             } => News::Progress {
                 key,
-                text: format!("{done}/{total} {unit}"),
+                done,
+                total,
+                unit,
             },
             FromWorker::Done { key, counters } => {
-                self.slots[i].busy.retain(|busy| *busy != key);
+                let slot = &mut self.slots[i];
+                slot.busy.retain(|busy| *busy != key);
+                slot.is_asking &= !slot.busy.is_empty();
                 News::Done { key, counters }
             }
             FromWorker::Failed(failure) => self.failed(i, failure),
@@ -287,6 +315,8 @@ impl Crew {
             Some(at) => vec![busy.remove(at)],
             None => std::mem::take(busy),
         };
+        let slot = &mut self.slots[i];
+        slot.is_asking &= !slot.busy.is_empty();
         match keys.is_empty() {
             true => News::Stop(failure.into()),
             false => News::Failed { keys, failure },

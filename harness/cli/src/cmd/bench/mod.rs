@@ -11,6 +11,7 @@ mod memory;
 mod pictures;
 mod report;
 mod run;
+mod schedule;
 mod sharing;
 pub mod zoo_text;
 

@@ -19,6 +19,7 @@ use harness_plan::{
 use super::{
     crew::{Crew, News},
     describe, report,
+    schedule::Schedule,
     sharing::Sharing,
 };
 use crate::{failure::Failure, output, progress::Progress, signals::Request, worker::Launch};
@@ -95,6 +96,8 @@ pub fn run(
         crew,
         sharing,
         batched,
+        schedule: Schedule::new(plan, &done, |_| 1.0),
+        under_way: BTreeMap::new(),
         progress: Progress::start(total, "cells"),
         total,
         provenance,
@@ -134,6 +137,9 @@ struct Run<'a> {
     sharing: Sharing,
     /// Groups of the cells that ask a judge in batches, by key: all of a stage ask together.
     batched: BTreeMap<&'a str, usize>,
+    schedule: Schedule,
+    /// Cells under way that have said how far they are, with that share.
+    under_way: BTreeMap<String, f64>,
     progress: Progress,
     total: u64,
     provenance: Provenance,
@@ -166,11 +172,18 @@ impl<'a> Run<'a> {
                     self.warn(&format!("refused {}: {reason}", plugin.path.display()));
                 }
             }
-            News::Progress { key, text } => {
+            News::Progress {
+                key,
+                done,
+                total,
+                unit,
+            } => {
+                self.partly(&key, done as f64 / total.max(1) as f64);
                 if let Some(cell) = self.plan.cell(&key) {
                     let what = describe::cell_or_group(self.plan, cell);
+                    let unit = output::inert(&unit);
                     self.progress
-                        .describe(&format!("{what}: {}", output::inert(&text)));
+                        .describe(&format!("{what}: {done}/{total} {unit}"));
                 }
             }
             News::Done { key, counters } => self.done(key, counters),
@@ -202,6 +215,7 @@ impl<'a> Run<'a> {
         }
         for key in self.sharing.arrived(self.store)? {
             self.outcome.n_elsewhere += 1;
+            self.settle(&key);
             self.outcome.done.insert(key);
             self.advance();
         }
@@ -211,8 +225,13 @@ impl<'a> Run<'a> {
         }
         let (plan, store, batched) = (self.plan, self.store, &self.batched);
         let group_of = |key: &str| plan.group_of(key).or_else(|| batched.get(key).copied());
-        let sharing = &mut self.sharing;
-        let given = (self.crew).assign(ready, group_of, |cells| sharing.claim(store, cells))?;
+        let (schedule, sharing) = (&self.schedule, &mut self.sharing);
+        let given = self.crew.assign(
+            ready,
+            group_of,
+            |cell| schedule.urgency(cell),
+            |cells| sharing.claim(store, cells),
+        )?;
         if let Some(cell) = given.last() {
             let what = describe::cell_or_group(plan, cell);
             self.progress.describe(&what);
@@ -262,6 +281,7 @@ impl<'a> Run<'a> {
         }
         self.outcome.counters.add(&counters);
         self.outcome.n_done += 1;
+        self.settle(&key);
         self.outcome.done.insert(key);
         self.advance();
     }
@@ -301,8 +321,34 @@ impl<'a> Run<'a> {
         {
             self.outcome.stop = Some(Failure::new(error.exit_code(), error.to_string()));
         }
+        self.settle(&key);
         self.outcome.failed.insert(key, failure);
+        for cell in self
+            .plan
+            .blocked(|key| self.outcome.failed.contains_key(key))
+        {
+            self.schedule.settle(&cell.key);
+        }
         self.advance();
+    }
+
+    /// A cell needs no more time.
+    fn settle(&mut self, key: &str) {
+        self.schedule.settle(key);
+        self.under_way.remove(key);
+    }
+
+    /// A cell, with those that are run together with it, is done to this share.
+    fn partly(&mut self, key: &str, share: f64) {
+        let group = self.plan.group_of(key);
+        let is_of =
+            |other: &str| other == key || (group.is_some() && self.plan.group_of(other) == group);
+        let busy = self.crew.busy();
+        let together = busy.into_iter().filter(|other| is_of(other));
+        let together: Vec<String> = together.map(str::to_owned).collect();
+        self.under_way
+            .extend(together.into_iter().map(|key| (key, share)));
+        self.progress.weigh(self.schedule.share(&self.under_way));
     }
 
     fn advance(&mut self) {
@@ -311,6 +357,7 @@ impl<'a> Run<'a> {
         let settled =
             self.outcome.n_done + self.outcome.n_elsewhere + failed.len() as u64 + blocked;
         self.progress.set(settled.min(self.total), self.total);
+        self.progress.weigh(self.schedule.share(&self.under_way));
     }
 
     fn be_asked(&mut self, request: Request) {
