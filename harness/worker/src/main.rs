@@ -11,7 +11,7 @@ use harness_engine::{jobs, run};
 use harness_plan::{
     exit,
     jobs::{Event, Job},
-    protocol::FailureKind,
+    protocol::{Failure, FailureKind},
 };
 
 fn main() -> ExitCode {
@@ -49,7 +49,7 @@ fn job() -> u8 {
         Ok(job) => jobs::run(job, &mut sink),
         Err(error) => {
             let message = format!("the request cannot be read: {error}");
-            sink(Event::Failed(jobs::failure(FailureKind::Internal, message)));
+            sink(Event::Failed(Failure::new(FailureKind::Internal, message)));
             exit::UNEXPECTED
         }
     }

@@ -143,9 +143,7 @@ impl Worker {
                 NeverReady::Killed(end::death(status, &words))
             }
             (Some(status), words) => NeverReady::Ended(end::never_spoke(status, &words)),
-            (None, _) => {
-                NeverReady::Ended(Failure::new(exit::UNEXPECTED, "the worker was lost"))
-            }
+            (None, _) => NeverReady::Ended(Failure::new(exit::UNEXPECTED, "the worker was lost")),
         }
     }
 }

@@ -52,8 +52,8 @@ impl Metric {
     /// What it computes and needs.
     #[must_use]
     pub fn spec(&self) -> Vec<MetricSpec> {
-        self.inner
-            .spec()
+        self.origin
+            .follow("spec", || self.inner.spec())
             .into_iter()
             .map(|spec| MetricSpec {
                 name: spec.name.into(),
@@ -86,8 +86,8 @@ impl Metric {
                 },
             })
             .collect();
-        let result = self.inner.update(RSlice::from_slice(&named));
-        self.origin.check("update", result)
+        self.origin
+            .call("update", || self.inner.update(RSlice::from_slice(&named)))
     }
 
     /// Its state.
@@ -95,7 +95,7 @@ impl Metric {
     /// # Errors
     /// The plugin's own.
     pub fn save(&self) -> Result<Vec<u8>, PluginFailure> {
-        Ok(self.origin.check("save", self.inner.save())?.into())
+        Ok(self.origin.call("save", || self.inner.save())?.into())
     }
 
     /// Takes in the state of another instance.
@@ -103,8 +103,8 @@ impl Metric {
     /// # Errors
     /// A state of another metric.
     pub fn merge(&mut self, state: &[u8]) -> Result<(), PluginFailure> {
-        let result = self.inner.merge(RSlice::from_slice(state));
-        self.origin.check("merge", result)
+        self.origin
+            .call("merge", || self.inner.merge(RSlice::from_slice(state)))
     }
 
     /// The values so far, in the order of the specification.
@@ -114,7 +114,7 @@ impl Metric {
     pub fn finish(&self) -> Result<Vec<MetricValue>, PluginFailure> {
         let values: Vec<MetricValue> = self
             .origin
-            .check("finish", self.inner.finish())?
+            .call("finish", || self.inner.finish())?
             .into_iter()
             .map(host_value)
             .collect();

@@ -111,12 +111,20 @@ impl CellError {
     /// The failure as the protocol says it.
     #[must_use]
     pub fn failure(&self, key: Option<&str>) -> Failure {
-        let plugin = self.plugin_failure().map(|failure| failure.plugin.clone());
+        if let CellError::Together(failure) = self {
+            let key = key.map(str::to_owned);
+            return Failure {
+                key,
+                ..failure.clone()
+            };
+        }
+        let plugin = self.plugin_failure();
         Failure {
             key: key.map(str::to_owned),
-            plugin,
-            message: self.to_string(),
-            kind: self.kind(),
+            plugin: plugin.map(|failure| failure.plugin.clone()),
+            component: plugin.map(|failure| failure.component.clone()),
+            method: plugin.map(|failure| failure.method.to_owned()),
+            ..Failure::new(self.kind(), self.to_string())
         }
     }
 

@@ -328,10 +328,5 @@ impl<'a> Run<'a> {
 }
 
 fn internal(message: String) -> CellFailure {
-    CellFailure {
-        key: None,
-        plugin: None,
-        message,
-        kind: FailureKind::Internal,
-    }
+    CellFailure::new(FailureKind::Internal, message)
 }
