@@ -23,7 +23,7 @@ pub struct RunManifest {
     pub bench: String,
     /// Settings of the bench by SAE set and variant, as resolved.
     pub settings: BTreeMap<String, serde_json::Value>,
-    /// `cpu` or `cuda:N`.
+    /// `cpu` or `cuda:N`; several with a comma between them.
     pub device: String,
     /// `f32` or `bf16`.
     pub dtype: String,

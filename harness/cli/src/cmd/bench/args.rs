@@ -1,6 +1,9 @@
 //! Options of `harness bench`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
 use harness_plan::{
@@ -12,7 +15,7 @@ use harness_plan::{
 
 use super::judging::JudgingArgs;
 use crate::{
-    args::{ComputeArgs, PluginDirs, named_dir},
+    args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
 };
 
@@ -176,18 +179,25 @@ pub struct BenchArgs {
     pub judging: JudgingArgs,
     #[command(flatten, next_help_heading = COMPUTE)]
     pub compute: ComputeArgs,
+    /// Devices that share the cells, such as cuda:0,cuda:1: a worker for each, of one kind [default: --device]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = device, conflicts_with = "device", help_heading = COMPUTE)]
+    devices: Vec<String>,
     /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..), help_heading = COMPUTE)]
     pub batch: Option<u32>,
     /// Memory of all workers of a grid bench together, such as 16G [default: most of what is free]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
     pub memory: Option<u64>,
-    /// Worker processes; changes speed, not results [default: one a core for small models, else 1]
+    /// Worker processes, spread over the devices; changes speed, not results [default: one a device; on the CPU one a core for small models, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = COMPUTE)]
     pub workers: Option<u32>,
     /// Seconds of silence after which a worker counts as hanging and its cells as failed
     #[arg(long, default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
     pub timeout: u64,
+
+    /// Seconds without a sign of life after which a process on another machine that shares the store counts as dead, and its cells as nobody's
+    #[arg(long, default_value_t = 90, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..), help_heading = COMPUTE)]
+    pub claim_timeout: u64,
 
     /// Folder of results [default: results/runs/TABLE, for figures that of their table]
     #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
@@ -337,6 +347,7 @@ impl BenchArgs {
             refuse(!self.model.is_empty(), "--model", of);
             refuse(self.batch.is_some(), "--batch", of);
             refuse(self.workers.is_some(), "--workers", of);
+            refuse(!self.devices.is_empty(), "--devices", of);
             refuse(self.profile.is_some(), "--profile", of);
             refuse(self.png, "--png", "figures");
         }
@@ -357,6 +368,40 @@ impl BenchArgs {
     /// When one name is given twice.
     pub fn sae_sets(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
         unique("--saes", &self.saes)
+    }
+
+    /// Devices that share the cells, at least one.
+    ///
+    /// # Errors
+    /// When one is named twice, they are of two kinds, or there are fewer workers than devices.
+    pub fn devices(&self) -> Result<Vec<String>, Failure> {
+        if self.devices.is_empty() {
+            return Ok(vec![self.compute.device.clone()]);
+        }
+        let refuse = |message: String, hint: &str| {
+            let message = format!("--devices {}: {message}", self.devices.join(","));
+            Err(Failure::new(exit::USAGE, message).hint(hint))
+        };
+        let is_cpu = |device: &&String| *device == "cpu";
+        let n_cpu = self.devices.iter().filter(is_cpu).count();
+        if n_cpu > 0 && n_cpu < self.devices.len() {
+            return refuse(
+                "a CPU and a GPU round differently".to_owned(),
+                "which cell was computed where would show in the results: name devices of one kind",
+            );
+        }
+        let distinct: BTreeSet<&String> = self.devices.iter().collect();
+        if distinct.len() < self.devices.len() {
+            let hint = "--workers N starts several workers, spread over the devices";
+            return refuse("one is named twice".to_owned(), hint);
+        }
+        match self.workers {
+            Some(n) if (n as usize) < self.devices.len() => {
+                let hint = "name fewer devices, or more workers";
+                refuse(format!("{n} workers cannot use them all"), hint)
+            }
+            _ => Ok(self.devices.clone()),
+        }
     }
 
     /// The profile asked for.

@@ -9,6 +9,7 @@ use std::{
 
 use harness_plan::{
     bench::{Catalogue, RowKind},
+    claims::Pace,
     exit,
     expand::{BenchRequest, Limits, Plan, ResolvedBench, expand, resolve},
     hash::HashCache,
@@ -42,6 +43,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         return catalogue::run(args, &root, &spec, &overrides, &out);
     }
     let plugin_dirs = args.plugins.get()?;
+    let devices = args.devices()?;
     // A dry run leaves nothing behind, so the text it hashes lies elsewhere.
     let scratch = match args.dry_run {
         true => Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?),
@@ -102,6 +104,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         bench,
         plugins,
         plugin_dirs,
+        devices,
         plan,
         store,
     }
@@ -172,6 +175,8 @@ struct Bench<'a> {
     bench: ResolvedBench,
     plugins: Discovery,
     plugin_dirs: Vec<PathBuf>,
+    /// Where cells are computed, at least one.
+    devices: Vec<String>,
     plan: Plan,
     store: Store,
 }
@@ -203,6 +208,7 @@ impl Bench<'_> {
                 &self.plugins,
                 &self.root,
                 &self.args.compute,
+                &self.devices,
                 workers,
             );
             manifest.cells = counts;
@@ -282,19 +288,27 @@ impl Bench<'_> {
     }
 
     fn workers(&self) -> u32 {
-        self.args.workers.unwrap_or_else(|| {
-            let bytes = self.plan.memory_bytes();
-            let workers = match bytes < SMALL_BYTES {
-                true => self.args.compute.small_workers(),
-                false => 1,
-            };
-            // Named memory is for all of them together.
-            let most = self.args.memory.map(|memory| memory / bytes.max(1));
-            match most.and_then(|most| u32::try_from(most).ok()) {
-                Some(most) => workers.min(most).max(1),
-                None => workers,
-            }
-        })
+        if let Some(workers) = self.args.workers {
+            return workers;
+        }
+        if !self.is_on_cpu() {
+            return u32::try_from(self.devices.len()).unwrap_or(u32::MAX);
+        }
+        let bytes = self.plan.memory_bytes();
+        let workers = match bytes < SMALL_BYTES {
+            true => self.args.compute.small_workers(),
+            false => 1,
+        };
+        // Named memory is for all of them together.
+        let most = self.args.memory.map(|memory| memory / bytes.max(1));
+        match most.and_then(|most| u32::try_from(most).ok()) {
+            Some(most) => workers.min(most).max(1),
+            None => workers,
+        }
+    }
+
+    fn is_on_cpu(&self) -> bool {
+        self.devices.iter().all(|device| device == "cpu")
     }
 
     fn order(&self) -> Result<Order, Failure> {
@@ -316,7 +330,7 @@ impl Bench<'_> {
                     .collect::<Result<_, _>>()?,
                 sources: self.plan.sources.clone(),
                 store: absolute(self.store.dir())?,
-                device: compute.device.clone(),
+                device: self.devices.first().cloned().unwrap_or_default(),
                 dtype: compute.dtype,
                 threads,
                 reproducible: compute.reproducible,
@@ -329,16 +343,19 @@ impl Bench<'_> {
                 ),
             },
             workers,
+            devices: self.devices.clone(),
             silence: Duration::from_secs(self.args.timeout),
+            pace: Pace {
+                patience: Duration::from_secs(self.args.claim_timeout),
+                ..Pace::default()
+            },
         })
     }
 
     /// Memory of all workers together: what was named, else most of what is free. `None` where nobody knows, as on a device.
     fn memory(&self) -> Option<u64> {
-        let usual = || {
-            Some(self.plan.memory_budget())
-                .filter(|bytes| *bytes > 0 && self.args.compute.device == "cpu")
-        };
+        let usual =
+            || Some(self.plan.memory_budget()).filter(|bytes| *bytes > 0 && self.is_on_cpu());
         self.args.memory.or_else(usual)
     }
 

@@ -66,6 +66,7 @@ pub enum News {
 /// The workers of a run.
 pub struct Crew {
     launch: Launch,
+    /// What every worker is told, but for its device.
     init: Init,
     silence: Duration,
     slots: Vec<Slot>,
@@ -78,6 +79,8 @@ pub struct Crew {
 struct Slot {
     number: u64,
     worker: Worker,
+    /// Where it computes; one that takes its place does so there.
+    device: String,
     is_ready: bool,
     /// It has ended; another takes its place when there is work.
     is_dead: bool,
@@ -89,11 +92,17 @@ struct Slot {
 }
 
 impl Crew {
-    /// Start `n` workers; cells during which their worker says nothing for `silence` fail.
+    /// Start `n` workers, around over `devices`; cells during which their worker says nothing for `silence` fail.
     ///
     /// # Errors
     /// When one cannot be started.
-    pub fn start(launch: Launch, init: Init, n: u32, silence: Duration) -> Result<Crew, Failure> {
+    pub fn start(
+        launch: Launch,
+        init: Init,
+        n: u32,
+        devices: Vec<String>,
+        silence: Duration,
+    ) -> Result<Crew, Failure> {
         let (tell, happened) = mpsc::channel();
         let tell_signals = tell.clone();
         // The receiver is gone when the run is over.
@@ -108,19 +117,24 @@ impl Crew {
             tell,
             happened,
         };
-        for _ in 0..n {
-            let slot = crew.new_slot()?;
+        for device in devices.iter().cycle().take(n as usize) {
+            let slot = crew.new_slot(device)?;
             crew.slots.push(slot);
         }
         Ok(crew)
     }
 
-    fn new_slot(&mut self) -> Result<Slot, Failure> {
+    fn new_slot(&mut self, device: &str) -> Result<Slot, Failure> {
         self.next_number += 1;
         let number = self.next_number;
+        let init = Init {
+            device: device.to_owned(),
+            ..self.init.clone()
+        };
         Ok(Slot {
             number,
-            worker: Worker::start(&self.launch, &self.init, number, self.tell.clone())?,
+            worker: Worker::start(&self.launch, &init, number, self.tell.clone())?,
+            device: init.device,
             is_ready: false,
             is_dead: false,
             busy: Vec::new(),
@@ -153,7 +167,8 @@ impl Crew {
         let mut given = Vec::new();
         for i in 0..self.slots.len() {
             if self.slots[i].is_dead && !ready.is_empty() {
-                self.slots[i] = self.new_slot()?;
+                let device = self.slots[i].device.clone();
+                self.slots[i] = self.new_slot(&device)?;
             }
             if !self.slots[i].is_ready || !self.slots[i].busy.is_empty() || self.slots[i].is_dead {
                 continue;

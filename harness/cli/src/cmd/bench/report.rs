@@ -39,6 +39,7 @@ pub fn manifest(
     plugins: &Discovery,
     root: &Root,
     compute: &ComputeArgs,
+    devices: &[String],
     workers: u32,
 ) -> RunManifest {
     let mut settings = BTreeMap::new();
@@ -88,7 +89,7 @@ pub fn manifest(
         git_revision: git_revision(&root.dir),
         bench: plan.bench.clone(),
         settings,
-        device: compute.device.clone(),
+        device: devices.join(","),
         dtype: compute.dtype.name().to_owned(),
         reproducible: compute.reproducible,
         workers,

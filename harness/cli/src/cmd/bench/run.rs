@@ -33,7 +33,11 @@ pub struct Order {
     pub launch: Launch,
     pub init: Init,
     pub workers: u32,
+    /// Where workers compute: the first on the first, and so on around.
+    pub devices: Vec<String>,
     pub silence: Duration,
+    /// How claims on cells are kept alive and given up.
+    pub pace: Pace,
 }
 
 /// What became of a run.
@@ -68,7 +72,7 @@ pub fn run(
     let total = plan.cells.len() as u64 - done.len() as u64;
     let workers = order.workers.min(u32::try_from(total).unwrap_or(u32::MAX));
     let provenance = Provenance {
-        device: order.init.device.clone(),
+        device: order.devices.join(","),
         threads: order.init.threads,
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         ..Provenance::default()
@@ -77,8 +81,14 @@ pub fn run(
         JudgeMode::Batch => batched(plan),
         JudgeMode::Live => BTreeMap::new(),
     };
-    let sharing = Sharing::new(Claims::begin(store, Pace::default())?);
-    let crew = Crew::start(order.launch, order.init, workers, order.silence)?;
+    let sharing = Sharing::new(Claims::begin(store, order.pace)?);
+    let crew = Crew::start(
+        order.launch,
+        order.init,
+        workers,
+        order.devices,
+        order.silence,
+    )?;
     let mut run = Run {
         plan,
         store,

@@ -1,0 +1,4 @@
+//! What users get for input that is wrong and surroundings that fail: one test for each row of the table in `README.md`, through
+//! the real binaries.
+
+mod runs;
