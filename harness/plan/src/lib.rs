@@ -19,6 +19,7 @@ pub mod hash;
 pub mod inspect;
 pub mod jobs;
 pub mod outputs;
+pub mod parts;
 pub mod plugin;
 pub mod protocol;
 pub mod replies;

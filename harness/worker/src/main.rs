@@ -1,6 +1,7 @@
 //! `harness-worker`: the engine behind a line protocol. `harness` starts it; a person has no need to.
 
 mod orphan;
+mod victim;
 
 use std::{
     io::{self, BufRead, Write},
@@ -16,6 +17,7 @@ use harness_plan::{
 
 fn main() -> ExitCode {
     orphan::watch();
+    victim::volunteer();
     let mode = std::env::args().nth(1);
     match mode.as_deref() {
         Some("serve") => ExitCode::from(run::serve()),

@@ -110,7 +110,7 @@ impl Metric {
     /// The values so far, in the order of the specification.
     ///
     /// # Errors
-    /// The plugin's own; other names than specified; a value that is not finite.
+    /// The plugin's own; other names than specified; a value or standard error that is none.
     pub fn finish(&self) -> Result<Vec<MetricValue>, PluginFailure> {
         let values: Vec<MetricValue> = self
             .origin
@@ -124,11 +124,21 @@ impl Metric {
             let message = format!("it returns {got:?}, its specification names {expected:?}");
             return Err(self.origin.broken("finish", message));
         }
-        if let Some(bad) = values
-            .iter()
-            .find(|value| value.value.is_some_and(|v| !v.is_finite()))
-        {
-            let message = format!("`{}` is {:?}; a missing value is none", bad.name, bad.value);
+        let is_bad = |value: &&MetricValue| {
+            let is_error = |e: f64| e.is_finite() && e >= 0.0;
+            value.value.is_some_and(|v| !v.is_finite())
+                || value.std_err.is_some_and(|e| !is_error(e))
+        };
+        if let Some(bad) = values.iter().find(is_bad) {
+            let MetricValue {
+                name,
+                value,
+                std_err,
+                ..
+            } = bad;
+            let message = format!(
+                "`{name}` is {value:?} with standard error {std_err:?}; what is missing is none"
+            );
             return Err(self.origin.broken("finish", message));
         }
         Ok(values)

@@ -13,6 +13,7 @@ mod registry;
 
 mod remask;
 mod sae;
+mod sound;
 mod steer;
 mod tensors;
 mod trail;

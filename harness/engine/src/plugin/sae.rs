@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use super::{
     MetricValue, PluginFailure,
     failure::Origin,
-    metric,
+    metric, sound,
     tensors::{self, Lent},
 };
 
@@ -157,7 +157,7 @@ impl Sae {
     /// `x: [n, d_model]` → active latents.
     ///
     /// # Errors
-    /// Another width; a latent or count out of range (checked on the CPU only).
+    /// Another width; an activation that is not finite, a latent or count out of range (checked on the CPU only).
     pub fn encode(&self, x: &Tensor) -> Result<Encoded, PluginFailure> {
         self.check_width("encode", x)?;
         let n = x.size()[0];
@@ -168,39 +168,41 @@ impl Sae {
             n_active: self.zeros("encode", &[n], Kind::Int64)?,
         };
         {
-            let x = self.lend("encode", x)?;
+            let lent = self.lend("encode", x)?;
             let mut acts = self.lend_mut("encode", &encoded.acts)?;
             let mut latents = self.lend_mut("encode", &encoded.latents)?;
             let mut n_active = self.lend_mut("encode", &encoded.n_active)?;
             self.origin.call("encode", || {
                 self.inner.encode(
-                    x.view(),
+                    lent.view(),
                     acts.view_mut(),
                     latents.view_mut(),
                     n_active.view_mut(),
                 )
             })?;
         }
+        sound::encoded(&self.origin, &self.info, x, &encoded)?;
         Ok(encoded)
     }
 
     /// `acts: [n, w] f32`, `latents: [n, w] i64` → `x_hat: [n, d_model] f32`.
     ///
     /// # Errors
-    /// A latent out of range.
+    /// A latent out of range; a reconstruction that is not finite (checked on the CPU only).
     pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor, PluginFailure> {
         let x_hat = self.zeros(
             "decode",
             &[acts.size()[0], self.info.d_model as i64],
             Kind::Float,
         )?;
-        let acts = self.lend("decode", acts)?;
+        let lent = self.lend("decode", acts)?;
         let latents = self.lend("decode", latents)?;
         let mut out = self.lend_mut("decode", &x_hat)?;
         self.origin.call("decode", || {
             self.inner
-                .decode(acts.view(), latents.view(), out.view_mut())
+                .decode(lent.view(), latents.view(), out.view_mut())
         })?;
+        sound::decoded(&self.origin, acts, &x_hat)?;
         Ok(x_hat)
     }
 

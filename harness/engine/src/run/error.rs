@@ -8,6 +8,7 @@ use harness_plan::{
 
 use crate::{
     data::DataError,
+    eval::EvalError,
     generate::GenerateError,
     plugin::{ComponentError, PluginFailure},
     text::TextError,
@@ -83,7 +84,7 @@ pub enum CellError {
     Device(String),
     /// A measurement failed.
     #[error(transparent)]
-    Eval(#[from] crate::eval::EvalError),
+    Eval(#[from] EvalError),
     /// The budget of memory is too small.
     #[error("{0}")]
     OutOfMemory(String),
@@ -134,7 +135,17 @@ impl CellError {
             CellError::Plugin(failure)
             | CellError::Component(ComponentError::Failed(failure))
             | CellError::Generate(GenerateError::Plugin(failure)) => Some(failure),
+            CellError::Eval(EvalError::Plugin(failure)) => Some(failure),
             _ => None,
+        }
+    }
+
+    /// Whether one of several cells that are run together may have caused this alone, so that the others are worth trying without
+    /// it. What they share, such as the model and the text, is no fault of any of them.
+    pub(super) fn may_be_of_one(&self) -> bool {
+        match self.plugin_failure() {
+            Some(failure) => !failure.component.starts_with("model "),
+            None => self.kind() == FailureKind::OutOfMemory,
         }
     }
 

@@ -18,7 +18,9 @@ use harness_plan::{
 
 use super::{
     crew::{Crew, News},
-    describe, report,
+    describe,
+    parts::Parts,
+    report,
     sharing::Sharing,
 };
 use crate::{failure::Failure, output, progress::Progress, signals::Request, worker::Launch};
@@ -95,6 +97,7 @@ pub fn run(
         crew,
         sharing,
         batched,
+        parts: Parts::default(),
         progress: Progress::start(total, "cells"),
         total,
         provenance,
@@ -134,6 +137,8 @@ struct Run<'a> {
     sharing: Sharing,
     /// Groups of the cells that ask a judge in batches, by key: all of a stage ask together.
     batched: BTreeMap<&'a str, usize>,
+    /// Cells that are not run with all of their group any more.
+    parts: Parts,
     progress: Progress,
     total: u64,
     provenance: Provenance,
@@ -174,15 +179,8 @@ impl<'a> Run<'a> {
                 }
             }
             News::Done { key, counters } => self.done(key, counters),
-            News::Failed { keys, failure } => {
-                for key in keys {
-                    let failure = CellFailure {
-                        key: Some(key.clone()),
-                        ..failure.clone()
-                    };
-                    self.failed(key, failure);
-                }
-            }
+            News::Failed { keys, failure } => self.all_failed(keys, &failure),
+            News::Died { keys, failure } => self.died(keys, &failure),
             News::Log(LogLevel::Debug, _) | News::Quiet => {}
             News::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
             News::Log(LogLevel::Warn, message) => self.warn(&output::inert(&message)),
@@ -209,8 +207,12 @@ impl<'a> Run<'a> {
         if ready.is_empty() && self.crew.busy().is_empty() && self.sharing.is_alone() {
             return Ok(false);
         }
-        let (plan, store, batched) = (self.plan, self.store, &self.batched);
-        let group_of = |key: &str| plan.group_of(key).or_else(|| batched.get(key).copied());
+        let (plan, store) = (self.plan, self.store);
+        let (batched, parts) = (&self.batched, &self.parts);
+        let group_of = |key: &str| {
+            let whole = || plan.group_of(key).or_else(|| batched.get(key).copied());
+            parts.number(key).or_else(whole)
+        };
         let sharing = &mut self.sharing;
         let given = (self.crew).assign(ready, group_of, |cells| sharing.claim(store, cells))?;
         if let Some(cell) = given.last() {
@@ -303,6 +305,29 @@ impl<'a> Run<'a> {
         }
         self.outcome.failed.insert(key, failure);
         self.advance();
+    }
+
+    fn all_failed(&mut self, keys: Vec<String>, failure: &CellFailure) {
+        for key in keys {
+            let failure = failure.clone().of_cell(&key);
+            self.failed(key, failure);
+        }
+    }
+
+    /// The worker of these cells is dead: one cell fails, several are tried again in smaller parts.
+    fn died(&mut self, keys: Vec<String>, failure: &CellFailure) {
+        if failure.kind == FailureKind::Interrupted || !self.parts.cut(&keys) {
+            return self.all_failed(keys, failure);
+        }
+        // They are nobody's until they are given out anew.
+        for key in &keys {
+            self.sharing.release(key);
+        }
+        let message = output::inert(failure.message.lines().next().unwrap_or_default());
+        self.warn(&format!(
+            "{message}; its {} cells are tried again in smaller parts",
+            keys.len()
+        ));
     }
 
     fn advance(&mut self) {
