@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     CellRecord, Finding, Problem, STORE_SCHEMA, Store, StoreError,
     keys::{Shards, entries, is_temporary, read_file},
+    manifest::MANIFESTS,
     merge::of_replies,
 };
 use crate::{
@@ -25,6 +26,7 @@ const OWN: [&str; 9] = [
     "quarantine",
     "conflicts",
     CLAIMS,
+    MANIFESTS,
     REPLIES,
     "pages",
     SLURM,

@@ -12,6 +12,7 @@ use harness_plan::{
         Counters, Failure as CellFailure, FailureKind, FromWorker, Hello, Init, LogLevel,
         PROTOCOL_VERSION, Refused,
     },
+    store::Supervision,
 };
 
 use super::schedule::asks_judge;
@@ -78,6 +79,7 @@ pub struct Crew {
     slots: Vec<Slot>,
     next_number: u64,
     false_starts: u32,
+    times: Supervision,
     tell: Sender<Happened>,
     happened: Receiver<Happened>,
 }
@@ -97,6 +99,28 @@ struct Slot {
     /// Checkpoint of the last cell that ran a model: it is loaded.
     checkpoint: Option<String>,
     heard: Instant,
+    started: Instant,
+    /// When it was ready.
+    ready: Option<Instant>,
+    /// Since when it has had nothing to do.
+    idle: Option<Instant>,
+}
+
+impl Slot {
+    /// It has fewer cells, perhaps none.
+    fn has_less(&mut self) {
+        if self.busy.is_empty() {
+            self.is_asking = false;
+            self.idle.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Its time is over: enter it into the account.
+    fn account(&mut self, times: &mut Supervision) {
+        let seconds = |since: Option<Instant>| since.map_or(0.0, |at| at.elapsed().as_secs_f64());
+        times.ready_seconds += seconds(self.ready.take());
+        times.idle_seconds += seconds(self.idle.take());
+    }
 }
 
 impl Crew {
@@ -122,6 +146,7 @@ impl Crew {
             slots: Vec::new(),
             next_number: 0,
             false_starts: 0,
+            times: Supervision::default(),
             tell,
             happened,
         };
@@ -134,6 +159,7 @@ impl Crew {
 
     fn new_slot(&mut self, device: &str) -> Result<Slot, Failure> {
         self.next_number += 1;
+        self.times.workers_started += 1;
         let number = self.next_number;
         let init = Init {
             device: device.to_owned(),
@@ -149,6 +175,9 @@ impl Crew {
             is_asking: false,
             checkpoint: None,
             heard: Instant::now(),
+            started: Instant::now(),
+            ready: None,
+            idle: None,
         })
     }
 
@@ -233,6 +262,9 @@ impl Crew {
             }
             slot.is_asking = together.iter().any(|cell| asks_judge(cell));
             slot.heard = Instant::now();
+            if let Some(idle) = slot.idle.take() {
+                self.times.idle_seconds += idle.elapsed().as_secs_f64();
+            }
             given.extend(together);
         }
         Ok(given)
@@ -278,7 +310,11 @@ impl Crew {
             }
             FromWorker::Hello(hello) => News::Hello(hello),
             FromWorker::Ready { refused } => {
-                self.slots[i].is_ready = true;
+                let slot = &mut self.slots[i];
+                self.times.start_seconds += slot.started.elapsed().as_secs_f64();
+                slot.is_ready = true;
+                slot.ready = Some(Instant::now());
+                slot.idle = slot.ready;
                 News::Ready(refused)
             }
             FromWorker::Progress {
@@ -295,7 +331,7 @@ impl Crew {
             FromWorker::Done { key, counters } => {
                 let slot = &mut self.slots[i];
                 slot.busy.retain(|busy| *busy != key);
-                slot.is_asking &= !slot.busy.is_empty();
+                slot.has_less();
                 News::Done { key, counters }
             }
             FromWorker::Failed(failure) => self.failed(i, failure),
@@ -315,8 +351,7 @@ impl Crew {
             Some(at) => vec![busy.remove(at)],
             None => std::mem::take(busy),
         };
-        let slot = &mut self.slots[i];
-        slot.is_asking &= !slot.busy.is_empty();
+        self.slots[i].has_less();
         match keys.is_empty() {
             true => News::Stop(failure.into()),
             false => News::Failed { keys, failure },
@@ -353,6 +388,8 @@ impl Crew {
             },
         };
         slot.is_dead = true;
+        slot.is_asking = false;
+        slot.account(&mut self.times);
         let keys = std::mem::take(&mut slot.busy);
         if keys.is_empty() {
             // It had nothing to do, so nothing is lost.
@@ -382,14 +419,16 @@ impl Crew {
         Some(self.died(i, FailureKind::TimedOut, Some(why)))
     }
 
-    /// End all workers: idle ones in their own time, busy ones at once.
-    pub fn end(self) {
+    /// End all workers: idle ones in their own time, busy ones at once. Returns what supervising them took.
+    pub fn end(mut self) -> Supervision {
         for mut slot in self.slots {
+            slot.account(&mut self.times);
             if !slot.busy.is_empty() || !slot.is_ready || slot.is_dead {
                 slot.worker.kill();
             } else {
                 slot.worker.shut_down();
             }
         }
+        self.times
     }
 }

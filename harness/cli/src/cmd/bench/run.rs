@@ -13,7 +13,7 @@ use harness_plan::{
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
     replies::JudgeMode,
     stages::Stage,
-    store::{Provenance, Store},
+    store::{Provenance, Store, Supervision},
 };
 
 use super::{
@@ -54,6 +54,8 @@ pub struct Outcome {
     pub failed: BTreeMap<String, CellFailure>,
     /// What the cells of this run took together.
     pub counters: Counters,
+    /// What supervising workers took.
+    pub supervision: Supervision,
     /// Version of libtorch.
     pub torch: String,
     /// Why the run ended before its cells.
@@ -111,7 +113,7 @@ pub fn run(
     run.progress.describe("starting");
     while run.outcome.stop.is_none() && run.step() {}
     run.progress.finish();
-    run.crew.end();
+    run.outcome.supervision = run.crew.end();
     Ok(run.outcome)
 }
 
