@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use super::Plan;
 
 impl Plan {
-    /// The plan of some cells and of what they need: cells that are done need nothing, any other everything it reads. A group
-    /// counts for those of its cells that are left.
+    /// The plan of some cells and of what they need: cells that are done need nothing, any other everything it reads. Groups and rows
+    /// are those of the cells that are left; of a row some may be missing, so no table can be made of it.
     pub fn part(&self, wanted: &BTreeSet<String>, is_done: impl Fn(&str) -> bool) -> Plan {
         let mut kept = wanted.clone();
         // Every cell stands after those it reads, so that backwards it is known whether it is needed.
@@ -18,6 +18,7 @@ impl Plan {
         for group in &mut part.groups {
             group.members.retain(|member| kept.contains(&member.key));
         }
+        (part.rows).retain(|row| row.keys().into_iter().any(|key| kept.contains(key)));
         part
     }
 }

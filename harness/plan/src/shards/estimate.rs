@@ -61,7 +61,7 @@ impl Estimate {
     }
 
     /// Before anything was measured.
-    pub(super) fn assumed(is_on_cpu: bool) -> Estimate {
+    pub fn assumed(is_on_cpu: bool) -> Estimate {
         Estimate {
             assumed: if is_on_cpu {
                 ASSUMED_CPU

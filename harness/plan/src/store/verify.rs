@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Entries of a store's folder that the store itself writes.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "store.json",
     "run.json",
     "cells",
