@@ -14,7 +14,7 @@ use crate::support::{
     cell_files, copy_folder, harness, only_child_of, run, signal, start, succeed, wait_for_cells,
 };
 
-const SMALL: [&str; 16] = [
+pub const SMALL: [&str; 16] = [
     "--layers",
     "2",
     "--k",
@@ -47,7 +47,7 @@ fn csv(out: &Path) -> String {
 }
 
 /// Results of an uninterrupted run, computed once for all tests.
-pub fn reference() -> &'static Path {
+pub pub fn reference() -> &'static Path {
     static REFERENCE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, out) = REFERENCE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ mod error;
 mod expander;
 mod grid;
 mod group;
+mod part;
 mod pass;
 mod plan;
 mod resolve;
