@@ -1,6 +1,7 @@
-use std::path::Path;
+use std::{cell::Cell, path::Path};
 
 use harness_abi::{DType, SaeArchitectureBox, SaeBox, SaeTrainerBox};
+use harness_core::grid::sae_flops;
 use tch::{Kind, Tensor};
 
 use super::{
@@ -54,6 +55,8 @@ pub struct Sae {
     origin: Origin,
     info: SaeInfo,
     device: tch::Device,
+    /// Floating-point operations so far.
+    flops: Cell<f64>,
 }
 
 /// A trainer of one SAE.
@@ -122,6 +125,7 @@ impl SaeArchitecture {
             origin: self.origin.clone(),
             info,
             device,
+            flops: Cell::new(0.0),
         })
     }
 
@@ -154,6 +158,18 @@ impl Sae {
         &self.info
     }
 
+    /// Floating-point operations of encoding and decoding so far.
+    #[must_use]
+    pub fn flops(&self) -> f64 {
+        self.flops.get()
+    }
+
+    /// Counts `n` rows against `d_sae` latents, and decoding from `k`.
+    fn count(&self, n: i64, d_sae: u64, k: u64) {
+        let more = sae_flops(n.unsigned_abs(), self.info.d_model as u64, d_sae, k);
+        self.flops.set(self.flops.get() + more);
+    }
+
     /// `x: [n, d_model]` → active latents.
     ///
     /// # Errors
@@ -182,6 +198,7 @@ impl Sae {
             })?;
         }
         sound::encoded(&self.origin, &self.info, x, &encoded)?;
+        self.count(n, self.info.d_sae as u64, 0);
         Ok(encoded)
     }
 
@@ -203,6 +220,8 @@ impl Sae {
                 .decode(lent.view(), latents.view(), out.view_mut())
         })?;
         sound::decoded(&self.origin, acts, &x_hat)?;
+        let slots = acts.size();
+        self.count(slots[0], 0, slots[1].unsigned_abs());
         Ok(x_hat)
     }
 
@@ -234,6 +253,8 @@ impl Sae {
             self.inner
                 .latent_acts(x.view(), latents.view(), out.view_mut())
         })?;
+        let shape = acts.size();
+        self.count(shape[0], shape[1].unsigned_abs(), 0);
         Ok(acts)
     }
 

@@ -26,6 +26,7 @@ pub(crate) struct World {
     options: Vec<[String; 3]>,
     pub(crate) limits: Limits,
     pub(crate) profile: Option<Profile>,
+    pub(crate) is_forecast: bool,
 }
 
 pub(crate) fn write(path: &Path, text: &str) {
@@ -155,6 +156,7 @@ impl World {
             options: Vec::new(),
             limits: Limits::default(),
             profile: None,
+            is_forecast: false,
         }
     }
 
@@ -206,6 +208,7 @@ impl World {
                 reproducible: false,
             },
             limits: self.limits,
+            is_forecast: self.is_forecast,
         })
     }
 
