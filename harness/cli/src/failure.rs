@@ -50,9 +50,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", output::red("error:"), self.message)?;
+        // Messages name tensors, keys and paths from outside.
+        let inert = output::inert;
+        write!(f, "{} {}", output::red("error:"), inert(&self.message))?;
         if !self.hint.is_empty() {
-            write!(f, "\n{} {}", output::bold("hint:"), self.hint)?;
+            write!(f, "\n{} {}", output::bold("hint:"), inert(&self.hint))?;
         }
         Ok(())
     }
@@ -96,7 +98,7 @@ impl From<protocol::Failure> for Failure {
             }
             _ => failure.message.clone(),
         };
-        Failure::new(failure.kind.exit_code(), output::inert(&message))
+        Failure::new(failure.kind.exit_code(), message)
     }
 }
 

@@ -26,3 +26,4 @@ pub mod sources;
 pub mod stages;
 pub mod store;
 pub mod table;
+pub mod weights;

@@ -6,6 +6,7 @@ use clap::Args;
 use harness_plan::{
     exit,
     jobs::{Event, GenerateJob, Job},
+    weights::check_checkpoint,
 };
 use serde_json::{Map, Value, json};
 
@@ -115,12 +116,13 @@ pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     }
 }
 
-/// A folder, or the folder of an embedded model by name.
+/// A folder, or the folder of an embedded model by name. Its weight files are whole, as far as their headers tell.
 ///
 /// # Errors
-/// When there is neither.
+/// When there is neither, or a weight file is damaged: that is found here before a worker is started.
 pub fn model_dir(named: &std::path::Path) -> Result<PathBuf, Failure> {
     if named.is_dir() {
+        check_checkpoint(named)?;
         return Ok(named.to_path_buf());
     }
     let message = format!("--model {}: there is no such folder", named.display());

@@ -1,10 +1,9 @@
 //! `harness generate`: continues one text, and shows how.
 
-use std::path::Path;
-
 use harness_plan::{
     exit,
     jobs::{Event, GenerateJob},
+    sources::ModelFolder,
 };
 use serde_json::{Value, json};
 
@@ -66,7 +65,9 @@ impl Observer for Steps<'_> {
 pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
     let compute = options(&job.compute)?;
     let registry = Registry::load(&job.plugins).map_err(|error| unreadable(&error))?;
-    let mut model = registry.model_for_type(&model_type(&job.model)?)?;
+    let folder = ModelFolder::read("model", &job.model)
+        .map_err(|error| CellError::BadInput(error.to_string()))?;
+    let mut model = registry.model_for_type(&folder.model_type)?;
     let info = model.load(&job.model, compute)?;
     let codec = TextCodec::load(&job.model)?;
     codec.check_model(&ExpectedIds {
@@ -147,20 +148,4 @@ fn continue_prompt(
         order_draws: &OrderDraws::Counter,
     };
     Ok(denoise(model, &mut remasker, &request, None, observer)?)
-}
-
-/// `model_type` of a checkpoint's `config.json`.
-fn model_type(dir: &Path) -> Result<String, CellError> {
-    let path = dir.join("config.json");
-    let unfit = |reason: String| CellError::Unfit {
-        path: path.clone(),
-        reason,
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| unfit(error.to_string()))?;
-    let config: Value = serde_json::from_str(&text).map_err(|error| unfit(error.to_string()))?;
-    config
-        .get("model_type")
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        .ok_or_else(|| unfit("it names no `model_type`".to_owned()))
 }

@@ -147,6 +147,7 @@ impl CellError {
             CellError::Generate(GenerateError::Text(_)) => FailureKind::BadInput,
             CellError::Component(ComponentError::Unknown { .. }) => FailureKind::PluginRefused,
             CellError::Text(_)
+            | CellError::Component(ComponentError::NoAdapter { .. })
             | CellError::Data(_)
             | CellError::NoSource { .. }
             | CellError::BadInput(_)
