@@ -74,6 +74,9 @@ pub struct GenerateArgs {
     json: bool,
     #[command(flatten)]
     compute: ComputeArgs,
+    /// Go on with weights that hold NaN or infinity
+    #[arg(long)]
+    allow_nan: bool,
 }
 
 pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
@@ -96,6 +99,7 @@ pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
         cfg_scale: args.cfg_scale,
         seed: args.seed,
         show_steps: args.show_steps,
+        allow_nan: args.allow_nan,
         compute: args.compute.compute(),
     });
     let mut failure = None;

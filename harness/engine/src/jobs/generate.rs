@@ -13,8 +13,11 @@ use crate::{
         AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
         SamplingRule, StepReport, autoregress, continuations, denoise,
     },
-    plugin::{Model, Objective, Registry},
-    run::CellError,
+    plugin::{LoadOptions, Model, Objective, Registry},
+    run::{
+        CellError,
+        prompt::{check_length, has_text},
+    },
     text::{ChatMessage, ExpectedIds, TextCodec},
 };
 
@@ -63,7 +66,10 @@ impl Observer for Steps<'_> {
 
 /// Result: `{"text", "tokens", "prompt_tokens", "steps"}`.
 pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
-    let compute = options(&job.compute)?;
+    let compute = LoadOptions {
+        allow_nan: job.allow_nan,
+        ..options(&job.compute)?
+    };
     let registry = Registry::load(&job.plugins).map_err(|error| unreadable(&error))?;
     let folder = ModelFolder::read("model", &job.model)
         .map_err(|error| CellError::BadInput(error.to_string()))?;
@@ -81,6 +87,13 @@ pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
     } else {
         codec.encode(&job.prompt, true)?
     };
+    if !has_text(&codec, &info, &ids) {
+        return Err(CellError::BadInput(
+            "the prompt holds no text (it is empty, or special tokens alone); give some with --prompt"
+                .to_owned(),
+        ));
+    }
+    check_length(&info, ids.len(), job.max_new_tokens as usize)?;
     let prompt: Vec<i64> = ids.into_iter().map(i64::from).collect();
     let mut steps = Steps {
         codec: &codec,
