@@ -2,6 +2,7 @@
 
 mod answers;
 mod autointerp;
+mod bad_inputs;
 mod bench;
 mod cells;
 mod cli;

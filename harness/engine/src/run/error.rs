@@ -84,6 +84,11 @@ pub enum CellError {
     /// A measurement failed.
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
+    /// What was computed is not a number.
+    #[error(
+        "the result holds NaN or infinity and is not kept (hint: look for them in the weights; with --dtype bf16 try f32)"
+    )]
+    NotFinite,
     /// The budget of memory is too small.
     #[error("{0}")]
     OutOfMemory(String),
@@ -151,6 +156,7 @@ impl CellError {
             | CellError::Data(_)
             | CellError::NoSource { .. }
             | CellError::BadInput(_)
+            | CellError::NotFinite
             | CellError::Unfit { .. } => FailureKind::BadInput,
             CellError::Torch(error) if error.to_string().contains("out of memory") => {
                 FailureKind::OutOfMemory

@@ -232,7 +232,12 @@ impl Inputs<'_> {
     }
 }
 
-pub(super) fn json<T: Serialize>(output: &T) -> Result<Value, CellError> {
-    serde_json::to_value(output)
-        .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))
+/// An output as it is stored. JSON has no NaN and no infinity: what would not read back is no result.
+pub(super) fn json<T: Serialize + DeserializeOwned>(output: &T) -> Result<Value, CellError> {
+    let value = serde_json::to_value(output)
+        .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))?;
+    match T::deserialize(&value) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(CellError::NotFinite),
+    }
 }
