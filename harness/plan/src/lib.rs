@@ -29,3 +29,4 @@ pub mod stages;
 pub mod store;
 pub mod table;
 pub mod trail;
+pub mod weights;

@@ -77,6 +77,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         numerics: Numerics {
             dtype: args.compute.dtype,
             reproducible: args.compute.reproducible,
+            allow_nan: args.allow_nan,
         },
         limits: expand::Limits {
             batch: args.batch,
@@ -229,6 +230,7 @@ impl Bench<'_> {
                 None => report::exit_code(&outcome),
             };
             report::finish(&mut manifest, &outcome, counts, code);
+            manifest.bad_rows = self.store.bad_rows(&self.plan.cells)?;
             self.store.write_manifest(&manifest)?;
             report::tell_failures(&self.plan, &outcome, &self.store);
             match Replies::new(&judging.replies).spent(&judging.run) {
@@ -343,6 +345,7 @@ impl Bench<'_> {
                 dtype: compute.dtype,
                 threads,
                 reproducible: compute.reproducible,
+                allow_nan: self.args.allow_nan,
                 batch: self.args.batch.or(self.plan.batch()),
                 memory: self.memory().map(|all| all / u64::from(workers.max(1))),
                 judging: self.args.judging.judging(
