@@ -147,12 +147,22 @@ pub fn signal(name: &str, process: u32) {
     succeed(Command::new("kill").args([name, &process.to_string()]));
 }
 
-/// The worker of a run that has one.
-pub fn only_child_of(process: u32) -> u32 {
+/// Processes that a process has started and that are still there.
+pub fn children_of(process: u32) -> Vec<u32> {
     let path = format!("/proc/{process}/task/{process}/children");
     let children = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let one = children.trim().parse();
-    one.unwrap_or_else(|_| panic!("one child, not {children:?}"))
+    let numbers = children.split_whitespace().map(str::parse);
+    numbers
+        .collect::<Result<_, _>>()
+        .expect("numbers of processes")
+}
+
+/// The worker of a run that has one.
+pub fn only_child_of(process: u32) -> u32 {
+    match children_of(process)[..] {
+        [one] => one,
+        ref children => panic!("one child, not {children:?}"),
+    }
 }
 
 /// Copies a folder with what is in it.

@@ -168,7 +168,7 @@ fn cores() -> u32 {
 }
 
 /// `cpu` or `cuda:N`; `cuda` is `cuda:0`.
-fn device(text: &str) -> Result<String, String> {
+pub fn device(text: &str) -> Result<String, String> {
     match text {
         "cpu" => Ok(text.to_owned()),
         "cuda" => Ok("cuda:0".to_owned()),

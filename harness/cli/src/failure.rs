@@ -92,13 +92,7 @@ impl From<StoreError> for Failure {
 
 impl From<protocol::Failure> for Failure {
     fn from(failure: protocol::Failure) -> Failure {
-        let message = match &failure.plugin {
-            Some(plugin) if !failure.message.contains(plugin.as_str()) => {
-                format!("plugin `{plugin}`: {}", failure.message)
-            }
-            _ => failure.message.clone(),
-        };
-        Failure::new(failure.kind.exit_code(), message)
+        Failure::new(failure.kind.exit_code(), failure.told())
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{CANARY, assert_no_key, kept, paid, server::Act, server::Server, store};
-use crate::support::succeed;
+use crate::support::{only_child_of, succeed};
 
 /// Questions the harness has under way at most.
 const ON_THE_WIRE: usize = 16;
@@ -125,10 +125,4 @@ pub fn kill(child: &mut Child) {
     ];
     succeed(Command::new("kill").arg("-KILL").args(&pids));
     child.wait().unwrap();
-}
-
-/// The worker of a run.
-fn only_child_of(process: u32) -> u32 {
-    let path = format!("/proc/{process}/task/{process}/children");
-    fs::read_to_string(path).unwrap().trim().parse().unwrap()
 }

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use harness_plan::{
-    exit,
+    claims, exit,
     store::{Access, Lookup, Store},
 };
 
 use crate::{failure::Failure, output};
 
-/// What a folder of results holds: cells done and failed, and how the last run ended.
+/// What a folder of results holds: cells done and failed, how the last run ended, and who is at work.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Folder of results
@@ -39,7 +39,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
                         "{} {}: {}",
                         record.stage,
                         &key[..12],
-                        output::inert(&failure.message)
+                        output::inert(&failure.told()).replace('\n', "\n  ")
                     ));
                 }
                 stages.entry(record.stage).or_default().failed += 1;
@@ -76,6 +76,12 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
         output::result(&format!(
             "\nlast run of {}: {} of {} cells done before, {} in it; it {ended}",
             manifest.bench, manifest.cells.reused, manifest.cells.planned, manifest.cells.done
+        ))?;
+    }
+    for (holder, cells) in claims::at_work(&args.out)? {
+        output::result(&format!(
+            "at work: {} with {cells} cells",
+            output::inert(&holder.to_string())
         ))?;
     }
     for failure in failures {

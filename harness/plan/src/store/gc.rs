@@ -8,11 +8,12 @@ use super::{
     CellRecord, Store, StoreError,
     keys::{entries, is_temporary, read_file},
 };
+use crate::claims;
 
 /// What may be taken out of a store without losing a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rubbish {
-    /// Temporary files of processes that were killed.
+    /// Temporary files, and claims, of processes that were killed.
     Temporary,
     /// Damaged files that were put aside, of cells and of replies.
     Quarantine,
@@ -88,6 +89,7 @@ impl Store {
     fn stray_files(&self, age: Duration) -> Result<Vec<PathBuf>, StoreError> {
         let mut found = Vec::new();
         sweep(self.dir(), age, 0, &mut found)?;
+        found.extend(claims::left_behind(self.dir(), age)?);
         Ok(found)
     }
 
@@ -196,12 +198,7 @@ mod tests {
     }
 
     fn fail(store: &Store, i: u32) {
-        let failure = Failure {
-            key: None,
-            plugin: None,
-            message: "it panicked".into(),
-            kind: FailureKind::Plugin,
-        };
+        let failure = Failure::new(FailureKind::Plugin, "it panicked");
         store
             .put_failed(&cell(i), failure, Provenance::default())
             .unwrap();

@@ -8,20 +8,24 @@ use serde_json::Value;
 use super::{
     CellRecord, Finding, Problem, STORE_SCHEMA, Store, StoreError,
     keys::{Shards, entries, is_temporary, read_file},
+    manifest::MANIFESTS,
     merge::of_replies,
 };
 use crate::{
+    claims::FOLDER as CLAIMS,
     replies::{FOLDER as REPLIES, KeptReply, Replies, RepliesError},
     stages::Stage,
 };
 
 /// Entries of a store's folder that the store itself writes.
-const OWN: [&str; 7] = [
+const OWN: [&str; 9] = [
     "store.json",
     "run.json",
     "cells",
     "quarantine",
     "conflicts",
+    CLAIMS,
+    MANIFESTS,
     REPLIES,
     "pages",
 ];

@@ -1,6 +1,9 @@
 //! Options of `harness bench`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
 use harness_plan::{
@@ -10,9 +13,9 @@ use harness_plan::{
     table::Style,
 };
 
-use super::judging::JudgingArgs;
+use super::{judging::JudgingArgs, memory};
 use crate::{
-    args::{ComputeArgs, PluginDirs, named_dir},
+    args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
 };
 
@@ -180,6 +183,9 @@ pub struct BenchArgs {
     pub judging: JudgingArgs,
     #[command(flatten, next_help_heading = COMPUTE)]
     pub compute: ComputeArgs,
+    /// Devices that share the cells, such as cuda:0,cuda:1: a worker for each, of one kind [default: --device]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = device, conflicts_with = "device", help_heading = COMPUTE)]
+    devices: Vec<String>,
     /// Go on with weights that hold NaN or infinity; their cells are kept apart from others
     #[arg(long, help_heading = COMPUTE)]
     pub allow_nan: bool,
@@ -189,12 +195,18 @@ pub struct BenchArgs {
     /// Memory of all workers of a grid bench together, such as 16G [default: most of what is free]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
     pub memory: Option<u64>,
-    /// Worker processes; changes speed, not results [default: one a core for small models, else 1]
+    /// Worker processes, spread over the devices; changes speed, not results [default: one a device; on the CPU one a core for small models, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = COMPUTE)]
     pub workers: Option<u32>,
-    /// Seconds of silence after which a worker counts as hanging and its cells as failed
-    #[arg(long, default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
-    pub timeout: u64,
+    /// Seconds without a sign of life, be it a step or the call of a plugin's method, after which a cell counts as hanging and fails
+    #[arg(long, alias = "timeout", default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
+    pub cell_timeout: u64,
+    /// Memory of one worker, such as 16G, over which its cell fails; files it has mapped do not count [default: its share of what is free]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
+    worker_memory: Option<u64>,
+    /// Seconds without a sign of life after which a process on another machine that shares the store counts as dead, and its cells as nobody's
+    #[arg(long, default_value_t = 90, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..), help_heading = COMPUTE)]
+    pub claim_timeout: u64,
 
     /// Folder of results [default: results/runs/TABLE, for figures that of their table]
     #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
@@ -345,10 +357,22 @@ impl BenchArgs {
             refuse(!self.model.is_empty(), "--model", of);
             refuse(self.batch.is_some(), "--batch", of);
             refuse(self.workers.is_some(), "--workers", of);
+            refuse(self.worker_memory.is_some(), "--worker-memory", of);
+            refuse(!self.devices.is_empty(), "--devices", of);
             refuse(self.profile.is_some(), "--profile", of);
             refuse(self.png, "--png", "figures");
         }
         problems
+    }
+
+    /// Memory over which one of so many workers is ended; `None` where nobody knows what is free.
+    pub fn worker_memory(&self, workers: u32) -> Option<u64> {
+        let share = |bytes: u64| bytes / u64::from(workers.max(1));
+        self.worker_memory.or_else(|| {
+            // Who names the memory of all may have it.
+            let usual = memory::most().max(self.memory.unwrap_or(0));
+            Some(share(usual)).filter(|bytes| *bytes > 0)
+        })
     }
 
     /// Model folders by name.
@@ -365,6 +389,40 @@ impl BenchArgs {
     /// When one name is given twice.
     pub fn sae_sets(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
         unique("--saes", &self.saes)
+    }
+
+    /// Devices that share the cells, at least one.
+    ///
+    /// # Errors
+    /// When one is named twice, they are of two kinds, or there are fewer workers than devices.
+    pub fn devices(&self) -> Result<Vec<String>, Failure> {
+        if self.devices.is_empty() {
+            return Ok(vec![self.compute.device.clone()]);
+        }
+        let refuse = |message: String, hint: &str| {
+            let message = format!("--devices {}: {message}", self.devices.join(","));
+            Err(Failure::new(exit::USAGE, message).hint(hint))
+        };
+        let is_cpu = |device: &&String| *device == "cpu";
+        let n_cpu = self.devices.iter().filter(is_cpu).count();
+        if n_cpu > 0 && n_cpu < self.devices.len() {
+            return refuse(
+                "a CPU and a GPU round differently".to_owned(),
+                "which cell was computed where would show in the results: name devices of one kind",
+            );
+        }
+        let distinct: BTreeSet<&String> = self.devices.iter().collect();
+        if distinct.len() < self.devices.len() {
+            let hint = "--workers N starts several workers, spread over the devices";
+            return refuse("one is named twice".to_owned(), hint);
+        }
+        match self.workers {
+            Some(n) if (n as usize) < self.devices.len() => {
+                let hint = "name fewer devices, or more workers";
+                refuse(format!("{n} workers cannot use them all"), hint)
+            }
+            _ => Ok(self.devices.clone()),
+        }
     }
 
     /// The profile asked for.

@@ -9,8 +9,9 @@ use std::{
 
 use harness_plan::{
     bench::{Catalogue, RowKind},
+    claims::Pace,
     exit,
-    expand::{BenchRequest, Limits, Plan, ResolvedBench, expand, resolve},
+    expand::{self, BenchRequest, Plan, ResolvedBench, expand, resolve},
     hash::HashCache,
     plugin::{Discovery, discover},
     protocol::Init,
@@ -25,7 +26,13 @@ use super::{
     run::{self, Order, Outcome},
     zoo_text,
 };
-use crate::{failure::Failure, output, progress::clock, root::Root, worker::Launch};
+use crate::{
+    failure::Failure,
+    output,
+    progress::clock,
+    root::Root,
+    worker::{Launch, Limits},
+};
 
 /// A worker below this size is small: several of them are no burden.
 const SMALL_BYTES: u64 = 512 << 20;
@@ -42,6 +49,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         return catalogue::run(args, &root, &spec, &overrides, &out);
     }
     let plugin_dirs = args.plugins.get()?;
+    let devices = args.devices()?;
     // A dry run leaves nothing behind, so the text it hashes lies elsewhere.
     let scratch = match args.dry_run {
         true => Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?),
@@ -71,7 +79,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
             reproducible: args.compute.reproducible,
             allow_nan: args.allow_nan,
         },
-        limits: Limits {
+        limits: expand::Limits {
             batch: args.batch,
             memory: args.memory.unwrap_or_else(memory::usual_budget),
         },
@@ -103,6 +111,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         bench,
         plugins,
         plugin_dirs,
+        devices,
         plan,
         store,
     }
@@ -173,6 +182,8 @@ struct Bench<'a> {
     bench: ResolvedBench,
     plugins: Discovery,
     plugin_dirs: Vec<PathBuf>,
+    /// Where cells are computed, at least one.
+    devices: Vec<String>,
     plan: Plan,
     store: Store,
 }
@@ -204,6 +215,7 @@ impl Bench<'_> {
                 &self.plugins,
                 &self.root,
                 &self.args.compute,
+                &self.devices,
                 workers,
             );
             manifest.cells = counts;
@@ -232,8 +244,12 @@ impl Bench<'_> {
             if let Some(stop) = outcome.stop {
                 return Err(stop);
             }
+            let elsewhere = match counts.elsewhere {
+                0 => String::new(),
+                n => format!(", {n} by other processes"),
+            };
             output::talk(&format!(
-                "{}: {} cells done in {}",
+                "{}: {} cells done in {}{elsewhere}",
                 self.plan.bench,
                 counts.done,
                 clock(started.elapsed())
@@ -280,19 +296,27 @@ impl Bench<'_> {
     }
 
     fn workers(&self) -> u32 {
-        self.args.workers.unwrap_or_else(|| {
-            let bytes = self.plan.memory_bytes();
-            let workers = match bytes < SMALL_BYTES {
-                true => self.args.compute.small_workers(),
-                false => 1,
-            };
-            // Named memory is for all of them together.
-            let most = self.args.memory.map(|memory| memory / bytes.max(1));
-            match most.and_then(|most| u32::try_from(most).ok()) {
-                Some(most) => workers.min(most).max(1),
-                None => workers,
-            }
-        })
+        if let Some(workers) = self.args.workers {
+            return workers;
+        }
+        if !self.is_on_cpu() {
+            return u32::try_from(self.devices.len()).unwrap_or(u32::MAX);
+        }
+        let bytes = self.plan.memory_bytes();
+        let workers = match bytes < SMALL_BYTES {
+            true => self.args.compute.small_workers(),
+            false => 1,
+        };
+        // Named memory is for all of them together.
+        let most = self.args.memory.map(|memory| memory / bytes.max(1));
+        match most.and_then(|most| u32::try_from(most).ok()) {
+            Some(most) => workers.min(most).max(1),
+            None => workers,
+        }
+    }
+
+    fn is_on_cpu(&self) -> bool {
+        self.devices.iter().all(|device| device == "cpu")
     }
 
     fn order(&self) -> Result<Order, Failure> {
@@ -305,7 +329,10 @@ impl Bench<'_> {
             })
         };
         Ok(Order {
-            launch: Launch::new(threads, compute.reproducible)?,
+            launch: Launch::new(threads, compute.reproducible)?.limited(Limits {
+                memory: self.args.worker_memory(workers),
+                time: None,
+            }),
             init: Init {
                 plugins: self
                     .plugin_dirs
@@ -314,7 +341,7 @@ impl Bench<'_> {
                     .collect::<Result<_, _>>()?,
                 sources: self.plan.sources.clone(),
                 store: absolute(self.store.dir())?,
-                device: compute.device.clone(),
+                device: self.devices.first().cloned().unwrap_or_default(),
                 dtype: compute.dtype,
                 threads,
                 reproducible: compute.reproducible,
@@ -326,18 +353,22 @@ impl Bench<'_> {
                         |error| Failure::new(exit::UNEXPECTED, format!("--replies: {error}")),
                     )?,
                 ),
+                trail: None,
             },
             workers,
-            silence: Duration::from_secs(self.args.timeout),
+            devices: self.devices.clone(),
+            silence: Duration::from_secs(self.args.cell_timeout),
+            pace: Pace {
+                patience: Duration::from_secs(self.args.claim_timeout),
+                ..Pace::default()
+            },
         })
     }
 
     /// Memory of all workers together: what was named, else most of what is free. `None` where nobody knows, as on a device.
     fn memory(&self) -> Option<u64> {
-        let usual = || {
-            Some(self.plan.memory_budget())
-                .filter(|bytes| *bytes > 0 && self.args.compute.device == "cpu")
-        };
+        let usual =
+            || Some(self.plan.memory_budget()).filter(|bytes| *bytes > 0 && self.is_on_cpu());
         self.args.memory.or_else(usual)
     }
 
@@ -345,6 +376,7 @@ impl Bench<'_> {
         let is_failed = |key: &str| outcome.failed.contains_key(key);
         CellCounts {
             done: outcome.n_done,
+            elsewhere: outcome.n_elsewhere,
             failed: outcome.failed.len() as u64,
             blocked: self.plan.blocked(is_failed).len() as u64,
             conflicts: self.n_conflicts().saturating_sub(conflicts),

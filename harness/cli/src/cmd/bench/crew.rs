@@ -9,19 +9,25 @@ use harness_plan::{
     cell::Cell,
     exit,
     protocol::{
-        Counters, Failure as CellFailure, FailureKind, FromWorker, Hello, Init, LogLevel,
-        PROTOCOL_VERSION, Refused,
+        Counters, Failure as CellFailure, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION,
+        Refused,
     },
+    store::Supervision,
 };
 
+use super::schedule::asks_judge;
 use crate::{
     failure::Failure,
     signals::{self, Request},
-    worker::{Heard, Launch, Worker},
+    worker::{Cause, Heard, Launch, NeverReady, Worker},
 };
 
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Time between two looks that says that this process did not run.
+const AWAY: Duration = Duration::from_secs(10);
+/// Workers that may be killed in a run before they are ready.
+const FALSE_STARTS: u32 = 8;
 
 /// Anything that happens to a run.
 enum Happened {
@@ -43,11 +49,21 @@ pub enum News {
     /// A worker can take cells; it did not load these plugins.
     Ready(Vec<Refused>),
     /// How far a cell is.
-    Progress { key: String, text: String },
+    Progress {
+        key: String,
+        done: u64,
+        total: u64,
+        unit: String,
+    },
     /// A cell is done.
     Done { key: String, counters: Counters },
     /// Cells failed, for one reason.
     Failed {
+        keys: Vec<String>,
+        failure: CellFailure,
+    },
+    /// The worker of these cells has died, or was ended.
+    Died {
         keys: Vec<String>,
         failure: CellFailure,
     },
@@ -64,10 +80,15 @@ pub enum News {
 /// The workers of a run.
 pub struct Crew {
     launch: Launch,
+    /// What every worker is told, but for its device.
     init: Init,
     silence: Duration,
     slots: Vec<Slot>,
     next_number: u64,
+    false_starts: u32,
+    times: Supervision,
+    /// When signs of life were last looked for.
+    looked: Instant,
     tell: Sender<Happened>,
     happened: Receiver<Happened>,
 }
@@ -75,22 +96,57 @@ pub struct Crew {
 struct Slot {
     number: u64,
     worker: Worker,
+    /// Where it computes; one that takes its place does so there.
+    device: String,
     is_ready: bool,
     /// It has ended; another takes its place when there is work.
     is_dead: bool,
     /// Keys of the cells under way: one, or the open cells of a group.
     busy: Vec<String>,
+    /// Whether these ask a judge.
+    is_asking: bool,
     /// Checkpoint of the last cell that ran a model: it is loaded.
     checkpoint: Option<String>,
+    /// When it last gave a sign of life.
     heard: Instant,
+    /// Calls of plugins' methods until then.
+    calls: u64,
+    started: Instant,
+    /// When it was ready.
+    ready: Option<Instant>,
+    /// Since when it has had nothing to do.
+    idle: Option<Instant>,
+}
+
+impl Slot {
+    /// It has fewer cells, perhaps none.
+    fn has_less(&mut self) {
+        if self.busy.is_empty() {
+            self.is_asking = false;
+            self.idle.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Its time is over: enter it into the account.
+    fn account(&mut self, times: &mut Supervision) {
+        let seconds = |since: Option<Instant>| since.map_or(0.0, |at| at.elapsed().as_secs_f64());
+        times.ready_seconds += seconds(self.ready.take());
+        times.idle_seconds += seconds(self.idle.take());
+    }
 }
 
 impl Crew {
-    /// Start `n` workers; cells during which their worker says nothing for `silence` fail.
+    /// Start `n` workers, around over `devices`; cells during which their worker gives no sign of life for `silence` fail.
     ///
     /// # Errors
     /// When one cannot be started.
-    pub fn start(launch: Launch, init: Init, n: u32, silence: Duration) -> Result<Crew, Failure> {
+    pub fn start(
+        launch: Launch,
+        init: Init,
+        n: u32,
+        devices: Vec<String>,
+        silence: Duration,
+    ) -> Result<Crew, Failure> {
         let (tell, happened) = mpsc::channel();
         let tell_signals = tell.clone();
         // The receiver is gone when the run is over.
@@ -101,27 +157,41 @@ impl Crew {
             silence,
             slots: Vec::new(),
             next_number: 0,
+            false_starts: 0,
+            times: Supervision::default(),
+            looked: Instant::now(),
             tell,
             happened,
         };
-        for _ in 0..n {
-            let slot = crew.new_slot()?;
+        for device in devices.iter().cycle().take(n as usize) {
+            let slot = crew.new_slot(device)?;
             crew.slots.push(slot);
         }
         Ok(crew)
     }
 
-    fn new_slot(&mut self) -> Result<Slot, Failure> {
+    fn new_slot(&mut self, device: &str) -> Result<Slot, Failure> {
         self.next_number += 1;
+        self.times.workers_started += 1;
         let number = self.next_number;
+        let init = Init {
+            device: device.to_owned(),
+            ..self.init.clone()
+        };
         Ok(Slot {
             number,
-            worker: Worker::start(&self.launch, &self.init, number, self.tell.clone())?,
+            worker: Worker::start(&self.launch, &init, number, self.tell.clone())?,
+            device: init.device,
             is_ready: false,
             is_dead: false,
             busy: Vec::new(),
+            is_asking: false,
             checkpoint: None,
             heard: Instant::now(),
+            started: Instant::now(),
+            ready: None,
+            idle: None,
+            calls: 0,
         })
     }
 
@@ -133,21 +203,33 @@ impl Crew {
             .collect()
     }
 
+    /// Keys of the cells under way that are run together with one, itself included.
+    pub fn together(&self, key: &str) -> &[String] {
+        let has_it = |slot: &&Slot| slot.busy.iter().any(|busy| busy == key);
+        let slot = self.slots.iter().find(has_it);
+        slot.map_or(&[], |slot| &slot.busy)
+    }
+
     /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
-    /// other worker has. With a cell of a group go all that can be run of it. `ready` are the cells that can be run, in the
-    /// order of the plan; `group_of` tells the group of a cell.
+    /// other worker has, and of these the most urgent. A cell that asks a judge comes before all while none is being asked, so that
+    /// devices do not wait for a network, and after all while one is. With a cell of a group go all that can be run of it.
+    /// `ready` are the cells that can be run, in the order of the plan; `group_of` tells the group of a cell, `urgency` how much must
+    /// follow it; `claim` returns those of the cells it is given that no other process computes.
     ///
     /// # Errors
-    /// When a worker that has died cannot be replaced.
+    /// When a worker that has died cannot be replaced, or `claim` fails.
     pub fn assign<'c>(
         &mut self,
         mut ready: Vec<&'c Cell>,
         group_of: impl Fn(&str) -> Option<usize>,
+        urgency: impl Fn(&Cell) -> f64,
+        mut claim: impl FnMut(Vec<&'c Cell>) -> Result<Vec<&'c Cell>, Failure>,
     ) -> Result<Vec<&'c Cell>, Failure> {
         let mut given = Vec::new();
         for i in 0..self.slots.len() {
             if self.slots[i].is_dead && !ready.is_empty() {
-                self.slots[i] = self.new_slot()?;
+                let device = self.slots[i].device.clone();
+                self.slots[i] = self.new_slot(&device)?;
             }
             if !self.slots[i].is_ready || !self.slots[i].busy.is_empty() || self.slots[i].is_dead {
                 continue;
@@ -165,23 +247,45 @@ impl Crew {
                 Some(checkpoint) if elsewhere.contains(&checkpoint) => 2,
                 _ => 1,
             };
-            let Some(best) = (0..ready.len()).min_by_key(|&j| (rank(ready[j]), j)) else {
-                break;
+            let is_asking = self.slots.iter().any(|slot| slot.is_asking);
+            let turn = |cell: &Cell| match (asks_judge(cell), is_asking) {
+                (true, false) => 0,
+                (false, _) => 1,
+                (true, true) => 2,
             };
-            let cell = ready.remove(best);
-            let mut together = vec![cell];
-            if let Some(group) = group_of(&cell.key) {
-                let is_of = |other: &&Cell| group_of(&other.key) == Some(group);
-                together.extend(ready.iter().copied().filter(is_of));
-                ready.retain(|other| group_of(&other.key) != Some(group));
-            }
+            let comes_first = |a: &Cell, b: &Cell| {
+                let key = |cell| (turn(cell), rank(cell));
+                key(a).cmp(&key(b)).then(urgency(b).total_cmp(&urgency(a)))
+            };
+            let together = loop {
+                // Of equals the first is taken, in the order of the plan.
+                let Some(best) = (0..ready.len()).min_by(|&i, &j| comes_first(ready[i], ready[j]))
+                else {
+                    return Ok(given);
+                };
+                let cell = ready.remove(best);
+                let mut together = vec![cell];
+                if let Some(group) = group_of(&cell.key) {
+                    let is_of = |other: &&Cell| group_of(&other.key) == Some(group);
+                    together.extend(ready.iter().copied().filter(is_of));
+                    ready.retain(|other| group_of(&other.key) != Some(group));
+                }
+                let ours = claim(together)?;
+                if !ours.is_empty() {
+                    break ours;
+                }
+            };
             let slot = &mut self.slots[i];
             slot.worker.run(&together);
             slot.busy = together.iter().map(|cell| cell.key.clone()).collect();
-            if let Some(checkpoint) = cell.checkpoint() {
+            if let Some(checkpoint) = together.first().and_then(|cell| cell.checkpoint()) {
                 slot.checkpoint = Some(checkpoint.to_owned());
             }
+            slot.is_asking = together.iter().any(|cell| asks_judge(cell));
             slot.heard = Instant::now();
+            if let Some(idle) = slot.idle.take() {
+                self.times.idle_seconds += idle.elapsed().as_secs_f64();
+            }
             given.extend(together);
         }
         Ok(given)
@@ -206,13 +310,14 @@ impl Crew {
     }
 
     fn heard(&mut self, i: usize, heard: Heard) -> News {
+        if self.slots[i].is_dead {
+            return News::Quiet;
+        }
         self.slots[i].heard = Instant::now();
         let message = match heard {
             Heard::Said(message) => message,
-            Heard::Silent => return self.died(i, FailureKind::WorkerDied, None),
-            Heard::Garbled(error) => {
-                return self.died(i, FailureKind::WorkerDied, Some(error.to_string()));
-            }
+            Heard::Silent => return self.died(i, Cause::Ended),
+            Heard::Garbled(error) => return self.died(i, Cause::Garbled(error.to_string())),
         };
         match message {
             FromWorker::Hello(hello) if hello.protocol != PROTOCOL_VERSION => {
@@ -227,7 +332,11 @@ impl Crew {
             }
             FromWorker::Hello(hello) => News::Hello(hello),
             FromWorker::Ready { refused } => {
-                self.slots[i].is_ready = true;
+                let slot = &mut self.slots[i];
+                self.times.start_seconds += slot.started.elapsed().as_secs_f64();
+                slot.is_ready = true;
+                slot.ready = Some(Instant::now());
+                slot.idle = slot.ready;
                 News::Ready(refused)
             }
             FromWorker::Progress {
@@ -237,10 +346,14 @@ impl Crew {
                 unit,
             } => News::Progress {
                 key,
-                text: format!("{done}/{total} {unit}"),
+                done,
+                total,
+                unit,
             },
             FromWorker::Done { key, counters } => {
-                self.slots[i].busy.retain(|busy| *busy != key);
+                let slot = &mut self.slots[i];
+                slot.busy.retain(|busy| *busy != key);
+                slot.has_less();
                 News::Done { key, counters }
             }
             FromWorker::Failed(failure) => self.failed(i, failure),
@@ -260,67 +373,74 @@ impl Crew {
             Some(at) => vec![busy.remove(at)],
             None => std::mem::take(busy),
         };
+        self.slots[i].has_less();
         match keys.is_empty() {
             true => News::Stop(failure.into()),
             false => News::Failed { keys, failure },
         }
     }
 
-    /// A worker is dead, or as good as dead: its cells fail. One that was asked to end was interrupted: a terminal's Ctrl-C
-    /// reaches the workers too.
-    fn died(&mut self, i: usize, kind: FailureKind, why: Option<String>) -> News {
+    /// A worker is dead, or as good as dead. One that was asked to end was interrupted: a terminal's Ctrl-C reaches the workers
+    /// too.
+    fn died(&mut self, i: usize, cause: Cause) -> News {
         let slot = &mut self.slots[i];
         if !slot.is_ready {
-            return News::Stop(slot.worker.never_ready());
+            return match slot.worker.never_ready(cause) {
+                // Something outside has ended it, and may not do so again.
+                NeverReady::Killed(message) if self.false_starts < FALSE_STARTS => {
+                    self.false_starts += 1;
+                    slot.is_dead = true;
+                    News::Log(LogLevel::Warn, format!("{message}; another is started"))
+                }
+                NeverReady::Killed(message) => News::Stop(
+                    Failure::new(exit::UNEXPECTED, message)
+                        .hint("no worker gets ready; is there memory enough?"),
+                ),
+                NeverReady::Ended(failure) => News::Stop(failure),
+            };
         }
-        let (message, kind) = match why {
-            Some(why) => {
-                slot.worker.kill();
-                (why, kind)
-            }
-            None => match slot.worker.death() {
-                (message, true) => (message, FailureKind::Interrupted),
-                (message, false) => (message, kind),
-            },
-        };
+        let failure = slot.worker.death(cause).failure();
         slot.is_dead = true;
+        slot.is_asking = false;
+        slot.account(&mut self.times);
         let keys = std::mem::take(&mut slot.busy);
         if keys.is_empty() {
             // It had nothing to do, so nothing is lost.
-            return News::Log(LogLevel::Debug, message);
+            return News::Log(LogLevel::Debug, failure.told());
         }
-        News::Failed {
-            failure: CellFailure {
-                key: keys.first().cloned().filter(|_| keys.len() == 1),
-                plugin: None,
-                message,
-                kind,
-            },
-            keys,
-        }
+        News::Died { keys, failure }
     }
 
+    /// The end of a worker that has given no sign of life for too long, neither a message nor a call of a plugin's method.
     fn too_silent(&mut self) -> Option<News> {
+        // Nobody was heard while this process did not run either: it was stopped and let go on, with its workers.
+        let was_away = self.looked.elapsed() > AWAY;
+        self.looked = Instant::now();
+        for slot in &mut self.slots {
+            let calls = slot.worker.calls();
+            if calls != slot.calls || was_away {
+                slot.calls = calls;
+                slot.heard = Instant::now();
+            }
+        }
         let silence = self.silence;
-        let i = self
-            .slots
-            .iter()
-            .position(|slot| !slot.busy.is_empty() && slot.heard.elapsed() > silence)?;
-        let why = format!(
-            "the worker said nothing for {} s and was ended; --timeout allows longer",
-            silence.as_secs()
-        );
-        Some(self.died(i, FailureKind::TimedOut, Some(why)))
+        let is_waited_for =
+            |slot: &Slot| !slot.is_dead && (!slot.busy.is_empty() || !slot.is_ready);
+        let i = (self.slots.iter())
+            .position(|slot| is_waited_for(slot) && slot.heard.elapsed() > silence)?;
+        Some(self.died(i, Cause::Silent(silence)))
     }
 
-    /// End all workers: idle ones in their own time, busy ones at once.
-    pub fn end(self) {
+    /// End all workers: idle ones in their own time, busy ones at once. Returns what supervising them took.
+    pub fn end(mut self) -> Supervision {
         for mut slot in self.slots {
+            slot.account(&mut self.times);
             if !slot.busy.is_empty() || !slot.is_ready || slot.is_dead {
                 slot.worker.kill();
             } else {
                 slot.worker.shut_down();
             }
         }
+        self.times
     }
 }

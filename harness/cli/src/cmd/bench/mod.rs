@@ -8,9 +8,12 @@ mod describe;
 mod dry_run;
 mod judging;
 mod memory;
+mod parts;
 mod pictures;
 mod report;
 mod run;
+mod schedule;
+mod sharing;
 pub mod zoo_text;
 
 pub use args::BenchArgs;

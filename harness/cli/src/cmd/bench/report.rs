@@ -39,6 +39,7 @@ pub fn manifest(
     plugins: &Discovery,
     root: &Root,
     compute: &ComputeArgs,
+    devices: &[String],
     workers: u32,
 ) -> RunManifest {
     let mut settings = BTreeMap::new();
@@ -88,9 +89,11 @@ pub fn manifest(
         git_revision: git_revision(&root.dir),
         bench: plan.bench.clone(),
         settings,
-        device: compute.device.clone(),
+        device: devices.join(","),
         dtype: compute.dtype.name().to_owned(),
         reproducible: compute.reproducible,
+        host: host(),
+        pid: std::process::id(),
         workers,
         threads: compute.threads(workers),
         plugins,
@@ -100,6 +103,12 @@ pub fn manifest(
         started_unix: now(),
         ..RunManifest::default()
     }
+}
+
+/// This machine's name; empty where the system does not say.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.unwrap_or_default().trim().to_owned()
 }
 
 /// Hashes of the plugins that take part in any cell.
@@ -159,6 +168,7 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.decoding = DecodingSummary::of(&outcome.counters);
     manifest.activations = ActivationSummary::of(&outcome.counters);
     manifest.judging = JudgingSummary::of(&outcome.counters);
+    manifest.supervision = outcome.supervision;
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
 }
@@ -285,13 +295,9 @@ fn causes(plan: &Plan, outcome: &Outcome) -> Vec<(String, Vec<String>)> {
     causes
 }
 
-/// What happened, with the plugin that caused it unless the message names it.
+/// All that is known of a failure, inert.
 pub fn message(failure: &CellFailure) -> String {
-    let text = output::inert(&failure.message);
-    match &failure.plugin {
-        Some(plugin) if !text.contains(plugin.as_str()) => format!("plugin `{plugin}`: {text}"),
-        _ => text,
-    }
+    output::inert(&failure.told())
 }
 
 /// The exit code of a run that went through all its cells. When nothing could be done for one and the same reason, it is

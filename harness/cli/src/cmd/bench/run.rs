@@ -7,17 +7,22 @@ use std::{
 
 use harness_plan::{
     cell::Cell,
+    claims::{Claims, Pace},
     exit,
     expand::Plan,
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
     replies::JudgeMode,
     stages::Stage,
-    store::{Provenance, Store},
+    store::{Provenance, Store, Supervision},
 };
 
 use super::{
     crew::{Crew, News},
-    describe, report,
+    describe,
+    parts::Parts,
+    report,
+    schedule::Schedule,
+    sharing::Sharing,
 };
 use crate::{failure::Failure, output, progress::Progress, signals::Request, worker::Launch};
 
@@ -31,7 +36,11 @@ pub struct Order {
     pub launch: Launch,
     pub init: Init,
     pub workers: u32,
+    /// Where workers compute: the first on the first, and so on around.
+    pub devices: Vec<String>,
     pub silence: Duration,
+    /// How claims on cells are kept alive and given up.
+    pub pace: Pace,
 }
 
 /// What became of a run.
@@ -41,10 +50,14 @@ pub struct Outcome {
     pub done: BTreeSet<String>,
     /// Cells done in this run.
     pub n_done: u64,
+    /// Cells that other processes did meanwhile.
+    pub n_elsewhere: u64,
     /// Cells that failed in this run.
     pub failed: BTreeMap<String, CellFailure>,
     /// What the cells of this run took together.
     pub counters: Counters,
+    /// What supervising workers took.
+    pub supervision: Supervision,
     /// Version of libtorch.
     pub torch: String,
     /// Why the run ended before its cells.
@@ -64,7 +77,7 @@ pub fn run(
     let total = plan.cells.len() as u64 - done.len() as u64;
     let workers = order.workers.min(u32::try_from(total).unwrap_or(u32::MAX));
     let provenance = Provenance {
-        device: order.init.device.clone(),
+        device: order.devices.join(","),
         threads: order.init.threads,
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         ..Provenance::default()
@@ -73,12 +86,23 @@ pub fn run(
         JudgeMode::Batch => batched(plan),
         JudgeMode::Live => BTreeMap::new(),
     };
-    let crew = Crew::start(order.launch, order.init, workers, order.silence)?;
+    let sharing = Sharing::new(Claims::begin(store, order.pace)?);
+    let crew = Crew::start(
+        order.launch,
+        order.init,
+        workers,
+        order.devices,
+        order.silence,
+    )?;
     let mut run = Run {
         plan,
         store,
         crew,
+        sharing,
         batched,
+        schedule: Schedule::new(plan, &done, |_| 1.0),
+        under_way: BTreeMap::new(),
+        parts: Parts::default(),
         progress: Progress::start(total, "cells"),
         total,
         provenance,
@@ -93,7 +117,7 @@ pub fn run(
     run.progress.describe("starting");
     while run.outcome.stop.is_none() && run.step() {}
     run.progress.finish();
-    run.crew.end();
+    run.outcome.supervision = run.crew.end();
     Ok(run.outcome)
 }
 
@@ -115,8 +139,15 @@ struct Run<'a> {
     plan: &'a Plan,
     store: &'a Store,
     crew: Crew,
+    /// Which cells other processes on the same store have.
+    sharing: Sharing,
     /// Groups of the cells that ask a judge in batches, by key: all of a stage ask together.
     batched: BTreeMap<&'a str, usize>,
+    schedule: Schedule,
+    /// Cells under way that have said how far they are, with that share.
+    under_way: BTreeMap<String, f64>,
+    /// Cells that are not run with all of their group any more.
+    parts: Parts,
     progress: Progress,
     total: u64,
     provenance: Provenance,
@@ -132,30 +163,12 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// Give out cells and take one piece of news; false when nothing is left.
     fn step(&mut self) -> bool {
-        let ready = self.ready();
-        let nothing_left = ready.is_empty() && self.crew.busy().is_empty();
-        if let Some(at) = self.asked {
-            if self.crew.busy().is_empty() || at.elapsed() > GRACE {
-                self.outcome.stop = Some(self.interrupted());
+        match self.give_out() {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(failure) => {
+                self.outcome.stop = Some(failure);
                 return false;
-            }
-        } else if nothing_left {
-            return false;
-        } else {
-            let plan = self.plan;
-            let batched = &self.batched;
-            let group_of = |key: &str| plan.group_of(key).or_else(|| batched.get(key).copied());
-            match self.crew.assign(ready, group_of) {
-                Ok(given) => {
-                    if let Some(cell) = given.last() {
-                        let what = describe::cell_or_group(plan, cell);
-                        self.progress.describe(&what);
-                    }
-                }
-                Err(failure) => {
-                    self.outcome.stop = Some(failure);
-                    return false;
-                }
             }
         }
         match self.crew.listen() {
@@ -169,23 +182,23 @@ impl<'a> Run<'a> {
                     self.warn(&format!("refused {}: {reason}", plugin.path.display()));
                 }
             }
-            News::Progress { key, text } => {
+            News::Progress {
+                key,
+                done,
+                total,
+                unit,
+            } => {
+                self.partly(&key, done as f64 / total.max(1) as f64);
                 if let Some(cell) = self.plan.cell(&key) {
                     let what = describe::cell_or_group(self.plan, cell);
+                    let unit = output::inert(&unit);
                     self.progress
-                        .describe(&format!("{what}: {}", output::inert(&text)));
+                        .describe(&format!("{what}: {done}/{total} {unit}"));
                 }
             }
             News::Done { key, counters } => self.done(key, counters),
-            News::Failed { keys, failure } => {
-                for key in keys {
-                    let failure = CellFailure {
-                        key: Some(key.clone()),
-                        ..failure.clone()
-                    };
-                    self.failed(key, failure);
-                }
-            }
+            News::Failed { keys, failure } => self.all_failed(keys, &failure),
+            News::Died { keys, failure } => self.died(keys, &failure),
             News::Log(LogLevel::Debug, _) | News::Quiet => {}
             News::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
             // Several workers may find the same thing.
@@ -200,12 +213,57 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// Cells that can be run now, in the order of the plan.
+    /// Give out what can be run; false when nothing is left, or time is up.
+    fn give_out(&mut self) -> Result<bool, Failure> {
+        if let Some(at) = self.asked {
+            if self.crew.busy().is_empty() || at.elapsed() > GRACE {
+                return Err(self.interrupted());
+            }
+            return Ok(true);
+        }
+        for key in self.sharing.arrived(self.store)? {
+            self.outcome.n_elsewhere += 1;
+            self.settle(&key);
+            self.outcome.done.insert(key);
+            self.advance();
+        }
+        let ready = self.ready();
+        if ready.is_empty() && self.crew.busy().is_empty() && self.sharing.is_alone() {
+            return Ok(false);
+        }
+        let (plan, store) = (self.plan, self.store);
+        let (batched, parts) = (&self.batched, &self.parts);
+        let group_of = |key: &str| {
+            let whole = || plan.group_of(key).or_else(|| batched.get(key).copied());
+            parts.number(key).or_else(whole)
+        };
+        let (schedule, sharing) = (&self.schedule, &mut self.sharing);
+        let given = self.crew.assign(
+            ready,
+            group_of,
+            |cell| schedule.urgency(cell),
+            |cells| sharing.claim(store, cells),
+        )?;
+        if let Some(cell) = given.last() {
+            let what = describe::cell_or_group(plan, cell);
+            self.progress.describe(&what);
+        } else if self.crew.busy().is_empty()
+            && let Some(what) = self.sharing.waits_for()
+        {
+            self.progress.describe(&what);
+        }
+        Ok(true)
+    }
+
+    /// Cells that can be run now and that no other process has, in the order of the plan.
     fn ready(&self) -> Vec<&'a Cell> {
         let (plan, done): (&'a Plan, _) = (self.plan, &self.outcome.done);
         let busy: BTreeSet<&str> = self.crew.busy().into_iter().collect();
         let is_open = |key: &str| {
-            !done.contains(key) && !self.outcome.failed.contains_key(key) && !busy.contains(key)
+            !done.contains(key)
+                && !self.outcome.failed.contains_key(key)
+                && !busy.contains(key)
+                && !self.sharing.is_elsewhere(key)
         };
         let mut ready: Vec<&'a Cell> = plan
             .cells
@@ -221,6 +279,7 @@ impl<'a> Run<'a> {
     }
 
     fn done(&mut self, key: String, counters: Counters) {
+        self.sharing.release(&key);
         match self.store.is_done(&key) {
             Ok(true) => {}
             Ok(false) => {
@@ -234,11 +293,13 @@ impl<'a> Run<'a> {
         }
         self.outcome.counters.add(&counters);
         self.outcome.n_done += 1;
+        self.settle(&key);
         self.outcome.done.insert(key);
         self.advance();
     }
 
     fn failed(&mut self, key: String, failure: CellFailure) {
+        self.sharing.release(&key);
         if failure.kind == FailureKind::Interrupted {
             self.asked.get_or_insert_with(Instant::now);
             return;
@@ -272,15 +333,60 @@ impl<'a> Run<'a> {
         {
             self.outcome.stop = Some(Failure::new(error.exit_code(), error.to_string()));
         }
+        self.settle(&key);
         self.outcome.failed.insert(key, failure);
+        for cell in self
+            .plan
+            .blocked(|key| self.outcome.failed.contains_key(key))
+        {
+            self.schedule.settle(&cell.key);
+        }
         self.advance();
+    }
+
+    /// A cell needs no more time.
+    fn settle(&mut self, key: &str) {
+        self.schedule.settle(key);
+        self.under_way.remove(key);
+    }
+
+    /// A cell, with those that are run together with it, is done to this share.
+    fn partly(&mut self, key: &str, share: f64) {
+        let together = self.crew.together(key).iter().cloned();
+        self.under_way.extend(together.map(|key| (key, share)));
+        self.progress.weigh(self.schedule.share(&self.under_way));
+    }
+
+    fn all_failed(&mut self, keys: Vec<String>, failure: &CellFailure) {
+        for key in keys {
+            let failure = failure.clone().of_cell(&key);
+            self.failed(key, failure);
+        }
+    }
+
+    /// The worker of these cells is dead: one cell fails, several are tried again in smaller parts.
+    fn died(&mut self, keys: Vec<String>, failure: &CellFailure) {
+        if failure.kind == FailureKind::Interrupted || !self.parts.cut(&keys) {
+            return self.all_failed(keys, failure);
+        }
+        // They are nobody's until they are given out anew.
+        for key in &keys {
+            self.sharing.release(key);
+        }
+        let message = output::inert(failure.message.lines().next().unwrap_or_default());
+        self.warn(&format!(
+            "{message}; its {} cells are tried again in smaller parts",
+            keys.len()
+        ));
     }
 
     fn advance(&mut self) {
         let failed = &self.outcome.failed;
         let blocked = self.plan.blocked(|key| failed.contains_key(key)).len() as u64;
-        let settled = self.outcome.n_done + failed.len() as u64 + blocked;
+        let settled =
+            self.outcome.n_done + self.outcome.n_elsewhere + failed.len() as u64 + blocked;
         self.progress.set(settled.min(self.total), self.total);
+        self.progress.weigh(self.schedule.share(&self.under_way));
     }
 
     fn be_asked(&mut self, request: Request) {
@@ -308,10 +414,5 @@ impl<'a> Run<'a> {
 }
 
 fn internal(message: String) -> CellFailure {
-    CellFailure {
-        key: None,
-        plugin: None,
-        message,
-        kind: FailureKind::Internal,
-    }
+    CellFailure::new(FailureKind::Internal, message)
 }
