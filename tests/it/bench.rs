@@ -47,7 +47,7 @@ fn csv(out: &Path) -> String {
 }
 
 /// Results of an uninterrupted run, computed once for all tests.
-pub pub fn reference() -> &'static Path {
+pub fn reference() -> &'static Path {
     static REFERENCE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, out) = REFERENCE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();

@@ -17,7 +17,14 @@ use crate::support::{harness, run, succeed};
 /// The longest that daemons may take to be there, or to go.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PROGRAMS: [&str; 8] = [
-    "munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel", "squeue", "setpriv",
+    "munged",
+    "slurmctld",
+    "slurmd",
+    "sbatch",
+    "scontrol",
+    "scancel",
+    "squeue",
+    "setpriv",
 ];
 
 /// A running cluster; it ends with its owner, whatever way that ends.
@@ -31,7 +38,10 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster of the nodes n1, n2, …, of one core each. `None`, said aloud, where Slurm is not there or cannot be started.
     pub fn start(n_nodes: usize) -> Option<Cluster> {
-        let missing: Vec<&str> = PROGRAMS.into_iter().filter(|name| program(name).is_none()).collect();
+        let missing: Vec<&str> = PROGRAMS
+            .into_iter()
+            .filter(|name| program(name).is_none())
+            .collect();
         if !missing.is_empty() {
             eprintln!("skipped: no Slurm here ({} not found)", missing.join(", "));
             return None;
@@ -50,7 +60,10 @@ impl Cluster {
         match cluster.bring_up(n_nodes) {
             Ok(()) => Some(cluster),
             Err(why) => {
-                eprintln!("skipped: Slurm cannot be started here: {why}\n{}", cluster.logs());
+                eprintln!(
+                    "skipped: Slurm cannot be started here: {why}\n{}",
+                    cluster.logs()
+                );
                 None
             }
         }
@@ -63,48 +76,70 @@ impl Cluster {
     fn bring_up(&mut self, n_nodes: usize) -> Result<(), String> {
         let folder = |path: &Path, mode: u32| {
             let made = fs::create_dir_all(path);
-            let made = made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
+            let made =
+                made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
             made.map_err(|error| error.to_string())
         };
         // munged insists that all may enter the folder of its socket and none but it that of its key.
         folder(self.dir.path(), 0o711)?;
-        for (name, mode) in [("socket", 0o711), ("key", 0o700), ("state", 0o700), ("log", 0o700)] {
+        for (name, mode) in [
+            ("socket", 0o711),
+            ("key", 0o700),
+            ("state", 0o700),
+            ("log", 0o700),
+        ] {
             folder(&self.path(name), mode)?;
         }
         let mut key = [0; 128];
         let random = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key));
-        random.and_then(|()| fs::write(self.path("key/key"), key)).map_err(|error| error.to_string())?;
+        random
+            .and_then(|()| fs::write(self.path("key/key"), key))
+            .map_err(|error| error.to_string())?;
         let private = fs::Permissions::from_mode(0o600);
         fs::set_permissions(self.path("key/key"), private).map_err(|error| error.to_string())?;
         self.write_configuration(n_nodes)?;
         let option = |name: &str, file: &str| format!("--{name}={}", self.path(file).display());
-        let munged = self.daemon("munged").args(["--foreground", "--force"]).args([
-            option("socket", "socket/socket"),
-            option("key-file", "key/key"),
-            option("pid-file", "key/pid"),
-            option("log-file", "key/log"),
-            option("seed-file", "key/seed"),
-        ]).spawn();
+        let munged = self
+            .daemon("munged")
+            .args(["--foreground", "--force"])
+            .args([
+                option("socket", "socket/socket"),
+                option("key-file", "key/key"),
+                option("pid-file", "key/pid"),
+                option("log-file", "key/log"),
+                option("seed-file", "key/seed"),
+            ])
+            .spawn();
         self.munged = Some(munged.map_err(|error| error.to_string())?);
-        self.wait_for("munged's socket", |cluster| cluster.path("socket/socket").exists())?;
+        self.wait_for("munged's socket", |cluster| {
+            cluster.path("socket/socket").exists()
+        })?;
         let controller = self.daemon("slurmctld").arg("-D").spawn();
         self.controller = Some(controller.map_err(|error| error.to_string())?);
         for i in 1..=n_nodes {
             self.spawn_node(&format!("n{i}"))?;
         }
         let idle = format!("{n_nodes} idle");
-        self.wait_for("idle nodes", |cluster| cluster.says("sinfo", &["-h", "-o", "%D %T"]) == idle)
+        self.wait_for("idle nodes", |cluster| {
+            cluster.says("sinfo", &["-h", "-o", "%D %T"]) == idle
+        })
     }
 
     fn write_configuration(&self, n_nodes: usize) -> Result<(), String> {
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").map_err(|error| error.to_string())?;
+        let host =
+            fs::read_to_string("/proc/sys/kernel/hostname").map_err(|error| error.to_string())?;
         let host = host.trim().split('.').next().unwrap_or_default().to_owned();
         // Ports that are free now, all held until all are known.
-        let listeners: Result<Vec<TcpListener>, _> =
-            (0..=n_nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+        let listeners: Result<Vec<TcpListener>, _> = (0..=n_nodes)
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect();
         let listeners = listeners.map_err(|error| error.to_string())?;
-        let ports = listeners.iter().map(|listener| listener.local_addr().map(|at| at.port()));
-        let ports = ports.collect::<Result<Vec<u16>, _>>().map_err(|error| error.to_string())?;
+        let ports = listeners
+            .iter()
+            .map(|listener| listener.local_addr().map(|at| at.port()));
+        let ports = ports
+            .collect::<Result<Vec<u16>, _>>()
+            .map_err(|error| error.to_string())?;
         let dir = self.dir.path().display();
         let mut text = format!(
             "ClusterName=harness-test\n\
@@ -170,7 +205,8 @@ impl Cluster {
 
     fn spawn_node(&mut self, name: &str) -> Result<(), String> {
         let daemon = self.daemon("slurmd").args(["-D", "-N", name]).spawn();
-        self.nodes.push((name.to_owned(), daemon.map_err(|error| error.to_string())?));
+        self.nodes
+            .push((name.to_owned(), daemon.map_err(|error| error.to_string())?));
         Ok(())
     }
 
@@ -188,7 +224,9 @@ impl Cluster {
     /// One of Slurm's commands, for this cluster.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(name);
-        command.env("SLURM_CONF", self.configuration()).stdin(Stdio::null());
+        command
+            .env("SLURM_CONF", self.configuration())
+            .stdin(Stdio::null());
         command
     }
 
@@ -214,24 +252,41 @@ impl Cluster {
     pub fn has_ended(&self, job: &str) -> bool {
         let state = self.says("scontrol", &["show", "job", job]);
         let words: Vec<&str> = state.split_whitespace().collect();
-        let ends = ["COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL", "TIMEOUT", "DEADLINE"];
-        ends.iter().any(|end| words.contains(&format!("JobState={end}").as_str()))
+        let ends = [
+            "COMPLETED",
+            "FAILED",
+            "CANCELLED",
+            "NODE_FAIL",
+            "TIMEOUT",
+            "DEADLINE",
+        ];
+        ends.iter()
+            .any(|end| words.contains(&format!("JobState={end}").as_str()))
     }
 
     /// What Slurm does before the time limit of a job submitted with --signal=B:USR1.
     pub fn warn(&self, job: &str) {
-        succeed(self.command("scancel").args(["--signal=USR1", "--batch", job]));
+        succeed(
+            self.command("scancel")
+                .args(["--signal=USR1", "--batch", job]),
+        );
     }
 
     /// A node is gone from one moment to the next, with all that runs on it.
     pub fn kill_node(&mut self, name: &str) {
-        let at = self.nodes.iter().position(|(node, _)| node == name).expect("a node");
+        let at = self
+            .nodes
+            .iter()
+            .position(|(node, _)| node == name)
+            .expect("a node");
         let (_, mut daemon) = self.nodes.remove(at);
         end(&mut daemon);
         // First those that would tell of the others' end.
         let of_node = self.processes(&format!("SLURMD_NODENAME={name}"));
         let parents = of_node.iter().filter_map(|pid| parent(*pid));
-        let steps: Vec<u32> = parents.filter(|pid| name_of(*pid) == "slurmstepd").collect();
+        let steps: Vec<u32> = parents
+            .filter(|pid| name_of(*pid) == "slurmstepd")
+            .collect();
         assert!(!steps.is_empty(), "nothing runs on {name}");
         kill(&steps);
         kill(&of_node);
@@ -255,7 +310,11 @@ impl Cluster {
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let is_ours = |pid: &u32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let has = |wanted: &str| environment.split(|b| *b == 0).any(|v| v == wanted.as_bytes());
+            let has = |wanted: &str| {
+                environment
+                    .split(|b| *b == 0)
+                    .any(|v| v == wanted.as_bytes())
+            };
             has(&ours) && has(variable)
         };
         pids.filter(is_ours).collect()
@@ -281,7 +340,10 @@ impl Drop for Cluster {
         for (_, daemon) in &mut self.nodes {
             end(daemon);
         }
-        for daemon in [&mut self.controller, &mut self.munged].into_iter().flatten() {
+        for daemon in [&mut self.controller, &mut self.munged]
+            .into_iter()
+            .flatten()
+        {
             end(daemon);
         }
     }
@@ -304,7 +366,11 @@ fn kill(pids: &[u32]) {
     if !pids.is_empty() {
         // Some may have ended meanwhile.
         let pids = pids.iter().map(ToString::to_string);
-        let _ = Command::new("kill").arg("-KILL").args(pids).stderr(Stdio::null()).status();
+        let _ = Command::new("kill")
+            .arg("-KILL")
+            .args(pids)
+            .stderr(Stdio::null())
+            .status();
     }
 }
 
