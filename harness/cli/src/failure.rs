@@ -96,13 +96,7 @@ impl From<StoreError> for Failure {
 
 impl From<protocol::Failure> for Failure {
     fn from(failure: protocol::Failure) -> Failure {
-        let message = match &failure.plugin {
-            Some(plugin) if !failure.message.contains(plugin.as_str()) => {
-                format!("plugin `{plugin}`: {}", failure.message)
-            }
-            _ => failure.message.clone(),
-        };
-        Failure::new(failure.kind.exit_code(), output::inert(&message))
+        Failure::new(failure.kind.exit_code(), output::inert(&failure.told()))
     }
 }
 

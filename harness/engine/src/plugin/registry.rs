@@ -1,7 +1,4 @@
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use abi_stable::std_types::RStr;
 use harness_abi::{ABI_VERSION, AbiResult, ComponentKind, PluginInfo, PluginModRef};
@@ -247,13 +244,10 @@ impl Registry {
         let Some(plugin) = self.plugins.iter().find(offers) else {
             return Err(self.unknown(kind, name));
         };
-        let origin = Origin {
-            plugin: Arc::from(plugin.info.id.as_str()),
-            component: Arc::from(format!("{} `{name}`", kind.name())),
-        };
+        let origin = Origin::new(&plugin.info.id, &format!("{} `{name}`", kind.name()));
         let config = config.to_string();
-        let built = constructor(&plugin.module)(name.into(), config.as_str().into());
-        let inner = origin.check("constructor", built)?;
+        let build = constructor(&plugin.module);
+        let inner = origin.call("constructor", || build(name.into(), config.as_str().into()))?;
         Ok(handle(inner, origin))
     }
 
@@ -298,7 +292,8 @@ fn open(found: &FoundPlugin) -> Result<(PluginModRef, PluginInfo), String> {
             "it links libtorch {torch}, this host has {TORCH_VERSION}; two versions cannot share a process"
         ));
     }
-    let (module, info) = loader::open(&found.library)?;
+    let origin = Origin::new(&manifest.id, "the library");
+    let (module, info) = origin.follow("open", || loader::open(&found.library))?;
     agree(manifest, &info)?;
     Ok((module, info))
 }

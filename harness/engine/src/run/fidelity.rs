@@ -60,7 +60,7 @@ impl Session {
         self.keep_saes(&wanted);
         let prepare = |session: &mut Session, cell: &Cell| session.member(cell);
         self.together(cells, prepare, |session, members, inputs| {
-            session.grid(members, inputs.first(), progress)
+            session.grid(members, inputs.first(), &mut *progress)
         })
     }
 

@@ -26,6 +26,7 @@ mod tests_grid;
 mod tests_judge;
 #[cfg(test)]
 pub(crate) mod tests_world;
+mod texts;
 mod urgency;
 
 pub use cost::Cost;

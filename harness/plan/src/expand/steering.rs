@@ -39,7 +39,7 @@ impl Expander<'_> {
             budget_tokens: set.budget_tokens,
             context_length: set.context_length,
         };
-        let costs = RowCosts::of(bench, row, set);
+        let costs = RowCosts::of(bench, row, set, sae);
 
         let given = self.given(set, &sae_ref)?;
         let choice = match &given {

@@ -85,12 +85,7 @@ fn put(plan: &Plan, store: &Store, key: &str, output: &FidelityOutput) {
 }
 
 fn fail(plan: &Plan, store: &Store, key: &str) {
-    let failure = Failure {
-        key: None,
-        plugin: None,
-        message: "out of memory".into(),
-        kind: FailureKind::OutOfMemory,
-    };
+    let failure = Failure::new(FailureKind::OutOfMemory, "out of memory");
     let cell = plan.cell(key).unwrap();
     store
         .put_failed(cell, failure, Provenance::default())

@@ -13,7 +13,7 @@ use harness_plan::{
     table::Style,
 };
 
-use super::{judging::JudgingArgs, shards::ShardArgs};
+use super::{judging::JudgingArgs, memory, shards::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
@@ -192,10 +192,12 @@ pub struct BenchArgs {
     /// Worker processes, spread over the devices; changes speed, not results [default: one a device; on the CPU one a core for small models, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = COMPUTE)]
     pub workers: Option<u32>,
-    /// Seconds of silence after which a worker counts as hanging and its cells as failed
-    #[arg(long, default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
-    pub timeout: u64,
-
+    /// Seconds without a sign of life, be it a step or the call of a plugin's method, after which a cell counts as hanging and fails
+    #[arg(long, alias = "timeout", default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
+    pub cell_timeout: u64,
+    /// Memory of one worker, such as 16G, over which its cell fails; files it has mapped do not count [default: its share of what is free]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
+    worker_memory: Option<u64>,
     /// Seconds without a sign of life after which a process on another machine that shares the store counts as dead, and its cells as nobody's
     #[arg(long, default_value_t = 90, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..), help_heading = COMPUTE)]
     pub claim_timeout: u64,
@@ -350,6 +352,7 @@ impl BenchArgs {
             refuse(!self.model.is_empty(), "--model", of);
             refuse(self.batch.is_some(), "--batch", of);
             refuse(self.workers.is_some(), "--workers", of);
+            refuse(self.worker_memory.is_some(), "--worker-memory", of);
             refuse(!self.devices.is_empty(), "--devices", of);
             refuse(self.profile.is_some(), "--profile", of);
             refuse(self.png, "--png", "figures");
@@ -358,6 +361,16 @@ impl BenchArgs {
             }
         }
         problems
+    }
+
+    /// Memory over which one of so many workers is ended; `None` where nobody knows what is free.
+    pub fn worker_memory(&self, workers: u32) -> Option<u64> {
+        let share = |bytes: u64| bytes / u64::from(workers.max(1));
+        self.worker_memory.or_else(|| {
+            // Who names the memory of all may have it.
+            let usual = memory::most().max(self.memory.unwrap_or(0));
+            Some(share(usual)).filter(|bytes| *bytes > 0)
+        })
     }
 
     /// Model folders by name.

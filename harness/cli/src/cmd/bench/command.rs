@@ -11,7 +11,7 @@ use harness_plan::{
     bench::{BenchSpec, Catalogue, Overrides, RowKind},
     claims::Pace,
     exit,
-    expand::{BenchRequest, Limits, Plan, ResolvedBench, expand, resolve},
+    expand::{self, BenchRequest, Plan, ResolvedBench, expand, resolve},
     hash::HashCache,
     plugin::{Discovery, discover},
     protocol::{Init, Judging},
@@ -26,7 +26,13 @@ use super::{
     run::{self, Order, Outcome},
     shards, zoo_text,
 };
-use crate::{failure::Failure, output, progress::clock, root::Root, worker::Launch};
+use crate::{
+    failure::Failure,
+    output,
+    progress::clock,
+    root::Root,
+    worker::{Launch, Limits},
+};
 
 /// A worker below this size is small: several of them are no burden.
 const SMALL_BYTES: u64 = 512 << 20;
@@ -141,7 +147,7 @@ impl<'a> Ready<'a> {
                 dtype: args.compute.dtype,
                 reproducible: args.compute.reproducible,
             },
-            limits: Limits {
+            limits: expand::Limits {
                 batch: args.batch,
                 memory: args.memory.unwrap_or_else(memory::usual_budget),
             },
@@ -443,7 +449,10 @@ impl Bench<'_> {
             })
         };
         Ok(Order {
-            launch: Launch::new(threads, compute.reproducible)?,
+            launch: Launch::new(threads, compute.reproducible)?.limited(Limits {
+                memory: self.args.worker_memory(workers),
+                time: None,
+            }),
             init: Init {
                 plugins: self
                     .plugin_dirs
@@ -462,7 +471,7 @@ impl Bench<'_> {
             },
             workers,
             devices: self.devices.clone(),
-            silence: Duration::from_secs(self.args.timeout),
+            silence: Duration::from_secs(self.args.cell_timeout),
             pace: Pace {
                 patience: Duration::from_secs(self.args.claim_timeout),
                 ..Pace::default()

@@ -65,7 +65,7 @@ impl Session {
             Ok(Member { params, sae })
         };
         self.together(cells, prepare, |session, members, _| {
-            session.find_features(members, progress)
+            session.find_features(members, &mut *progress)
         })
     }
 
