@@ -13,7 +13,7 @@ use harness_plan::{
     table::Style,
 };
 
-use super::{judging::JudgingArgs, memory};
+use super::{judging::JudgingArgs, memory, shards::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
@@ -28,6 +28,7 @@ const JUDGES: &str = "Judges, of steering and autointerp benches";
 const JUDGING: &str = "Judges that cost money";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
+const SHARDS: &str = "Several machines, see `harness run-cells --help` and `harness slurm --help`";
 
 /// What is shown below the options.
 const KINDS_AND_EXAMPLES: &str = "\
@@ -223,6 +224,8 @@ pub struct BenchArgs {
     /// Write figures as PNG too
     #[arg(long, help_heading = OUTPUT)]
     pub png: bool,
+    #[command(flatten, next_help_heading = SHARDS)]
+    pub shards: ShardArgs,
 }
 
 /// What is printed when a bench ends.
@@ -361,6 +364,9 @@ impl BenchArgs {
             refuse(!self.devices.is_empty(), "--devices", of);
             refuse(self.profile.is_some(), "--profile", of);
             refuse(self.png, "--png", "figures");
+            for option in self.shards.given() {
+                refuse(true, option, of);
+            }
         }
         problems
     }
