@@ -260,7 +260,7 @@ fn dry_run_counts_and_leaves_nothing_behind() {
     let text = said(&world, &args);
     for part in [
         "exit code: 0\n",
-        "stage       cells  to run  block passes  head rows  generations  judge calls\n",
+        "stage       cells  to run  block passes  head rows  generations  work ",
         "steer       24     24 ",
         "memory of a worker: about ",
         "model dream: 8 blocks, d_model 128, vocabulary 2048, ",

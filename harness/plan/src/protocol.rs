@@ -237,6 +237,8 @@ pub struct Counters {
     pub counted_tokens: u64,
     /// Floating-point operations of blocks, heads and SAEs.
     pub flops: f64,
+    /// Of these the ones of grid passes.
+    pub grid_flops: f64,
     /// Seconds of grid passes by what was done.
     pub phases: Phases,
     /// Measured matrix-product peak of the worker, FLOP/s; 0 where it was not measured.
@@ -315,6 +317,7 @@ impl Counters {
         self.denoising_steps += other.denoising_steps;
         self.counted_tokens += other.counted_tokens;
         self.flops += other.flops;
+        self.grid_flops += other.grid_flops;
         self.phases.add(&other.phases);
         self.peak_flops = self.peak_flops.max(other.peak_flops);
         self.peak_bytes = self.peak_bytes.max(other.peak_bytes);

@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub(crate) limits: Limits,
     pub(crate) profile: Option<Profile>,
     pub(crate) allow_nan: bool,
+    pub(crate) is_forecast: bool,
 }
 
 pub(crate) fn write(path: &Path, text: &str) {
@@ -157,6 +158,7 @@ impl World {
             limits: Limits::default(),
             profile: None,
             allow_nan: false,
+            is_forecast: false,
         }
     }
 
@@ -209,6 +211,7 @@ impl World {
                 allow_nan: self.allow_nan,
             },
             limits: self.limits,
+            is_forecast: self.is_forecast,
         })
     }
 

@@ -1,11 +1,14 @@
 //! `harness bench`: from a bench file to a table.
 
+mod all;
 mod args;
+mod assumed;
 mod catalogue;
 mod command;
 mod crew;
 mod describe;
 mod dry_run;
+mod forecast;
 mod judging;
 mod memory;
 mod parts;
