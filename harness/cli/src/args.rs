@@ -8,7 +8,7 @@ use harness_plan::{exit, jobs::Compute, stages::Dtype};
 use crate::{cmd, failure::Failure, root::Root, worker::Launch};
 
 /// Environment variable that names folders of plugins.
-const PLUGINS_VARIABLE: &str = "HARNESS_PLUGINS";
+pub const PLUGINS_VARIABLE: &str = "HARNESS_PLUGINS";
 /// Threads of a worker whose results must hold on other machines: with one, no sum depends on how it was shared.
 const REPRODUCIBLE_THREADS: u32 = 1;
 /// Worker processes that are started unasked, at most.
@@ -39,7 +39,9 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Run a bench and print its table beside the paper's
-    Bench(Box<cmd::bench::BenchArgs>),
+    Bench(Box<cmd::bench::BenchCommand>),
+    /// Which settings a bench has, and where each comes from
+    Config(cmd::config::ConfigArgs),
     /// What there is: tables, models, SAE sets, plugin components
     List(cmd::list::ListArgs),
     /// What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time

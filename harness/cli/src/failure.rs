@@ -50,9 +50,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", output::red("error:"), self.message)?;
-        if !self.hint.is_empty() {
-            write!(f, "\n{} {}", output::bold("hint:"), self.hint)?;
+        // Messages hold names and lines of files.
+        let (message, hint) = (output::inert(&self.message), output::inert(&self.hint));
+        write!(f, "{} {message}", output::red("error:"))?;
+        if !hint.is_empty() {
+            write!(f, "\n{} {hint}", output::bold("hint:"))?;
         }
         Ok(())
     }
@@ -96,7 +98,7 @@ impl From<protocol::Failure> for Failure {
             }
             _ => failure.message.clone(),
         };
-        Failure::new(failure.kind.exit_code(), output::inert(&message))
+        Failure::new(failure.kind.exit_code(), message)
     }
 }
 

@@ -25,9 +25,9 @@ pub fn talk(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Say that something is not as it should be.
+/// Say that something is not as it should be. What the text holds of files and plugins is made inert.
 pub fn warn(text: &str) {
-    talk(&format!("{} {text}", bold("warning:")));
+    talk(&format!("{} {}", bold("warning:"), inert(text)));
 }
 
 /// Text in red, on a terminal that wants colours.

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod compare;
+pub mod config;
 pub mod gc;
 pub mod generate;
 pub mod golden;
@@ -17,6 +18,7 @@ pub mod zoo;
 
 use std::path::Path;
 
+use clap::ArgMatches;
 use harness_plan::{
     exit,
     store::{Access, Store},
@@ -24,13 +26,14 @@ use harness_plan::{
 
 use crate::{args::Command, failure::Failure};
 
-/// Run a command.
+/// Run a command; `matches` is the command line it was read from.
 ///
 /// # Errors
 /// Why it could not be done, with its exit code.
-pub fn run(command: Command) -> Result<u8, Failure> {
+pub fn run(command: Command, matches: &ArgMatches) -> Result<u8, Failure> {
     match command {
         Command::Bench(args) => bench::run(&args),
+        Command::Config(args) => config::run(&args, matches),
         Command::Inspect(args) => inspect::run(&args),
         Command::List(args) => list::run(&args),
         Command::Status(args) => status::run(&args),

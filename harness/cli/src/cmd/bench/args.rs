@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
 use harness_plan::{
     bench::{BenchSpec, Overrides, Profile, RowKind},
-    config::{ConfigError, Problem},
+    config::Problem,
     exit,
     table::Style,
 };
@@ -58,6 +58,15 @@ Examples:
 /// Run a bench and print its table beside the paper's.
 #[derive(Args, Debug)]
 #[command(after_help = KINDS_AND_EXAMPLES)]
+pub struct BenchCommand {
+    #[command(flatten)]
+    pub bench: BenchArgs,
+    #[command(flatten)]
+    pub ending: EndingArgs,
+}
+
+/// What decides what a bench runs, on what and where.
+#[derive(Args, Debug)]
 pub struct BenchArgs {
     /// A table of `harness list tables`, or the path of a bench file
     pub table: String,
@@ -202,6 +211,11 @@ pub struct BenchArgs {
     /// Folder of results [default: results/runs/TABLE, for figures that of their table]
     #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
     pub out: Option<PathBuf>,
+}
+
+/// What comes of a bench.
+#[derive(Args, Debug)]
+pub struct EndingArgs {
     /// Say what would be done and what it takes; load nothing, write nothing
     #[arg(long, help_heading = OUTPUT)]
     pub dry_run: bool,
@@ -245,14 +259,29 @@ enum ProfileName {
 }
 
 impl BenchArgs {
-    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has.
-    ///
-    /// # Errors
-    /// All wrong values, and options that a bench of this kind does not have, in one message.
-    pub fn overrides(&self, spec: &BenchSpec) -> Result<Overrides, Failure> {
+    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has. Wrong values, and options
+    /// that a bench of this kind does not have, are its problems.
+    pub fn overrides(&self, spec: &BenchSpec) -> Overrides {
+        let named = self.settings();
+        let named = named
+            .iter()
+            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
+        let free = self
+            .set
+            .iter()
+            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
+        let options: Vec<(&str, &str, &str)> = named.chain(free).collect();
+        let kinds = spec.kinds();
+        let mut overrides = Overrides::from_options(&kinds, &options);
+        overrides.problems.extend(self.misplaced(&kinds));
+        overrides
+    }
+
+    /// Options that stand for settings of a bench file: option, setting, and what was given.
+    pub fn settings(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
         let by_position = self.by_position.then(|| "true".to_owned());
         let allow_short = self.allow_short.then(|| "true".to_owned());
-        let named = [
+        [
             ("--rows", "rows", &self.rows),
             ("--layers", "layers", &self.layers),
             ("--k", "k", &self.k),
@@ -281,26 +310,9 @@ impl BenchArgs {
             ("--mask-rate", "mask_rate", &self.mask_rate),
             ("--positions", "positions", &self.positions),
             ("--random-windows", "random_windows", &self.random_windows),
-        ];
-        let named = named
-            .iter()
-            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
-        let free = self
-            .set
-            .iter()
-            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
-        let options: Vec<(&str, &str, &str)> = named.chain(free).collect();
-        let kinds = spec.kinds();
-        let overrides = Overrides::from_options(&kinds, &options);
-        let mut problems = self.misplaced(&kinds);
-        match overrides {
-            Ok(overrides) if problems.is_empty() => Ok(overrides),
-            Ok(_) => Err(ConfigError { problems }.into()),
-            Err(error) => {
-                problems.splice(0..0, error.problems);
-                Err(ConfigError { problems }.into())
-            }
-        }
+        ]
+        .map(|(option, key, value)| (option, key, value.clone()))
+        .to_vec()
     }
 
     /// Options that are no settings and that rows of these kinds have no use for.
@@ -349,9 +361,14 @@ impl BenchArgs {
             refuse(self.workers.is_some(), "--workers", of);
             refuse(!self.devices.is_empty(), "--devices", of);
             refuse(self.profile.is_some(), "--profile", of);
-            refuse(self.png, "--png", "figures");
         }
         problems
+    }
+
+    /// Folder of results.
+    pub fn out(&self, spec: &BenchSpec) -> PathBuf {
+        let usual = || Path::new("results/runs").join(&spec.store);
+        self.out.clone().unwrap_or_else(usual)
     }
 
     /// Model folders by name.
@@ -410,6 +427,15 @@ impl BenchArgs {
             ProfileName::Zoo => Profile::Zoo,
             ProfileName::Real => Profile::Real,
         })
+    }
+}
+
+impl EndingArgs {
+    /// Options that rows of these kinds have no use for.
+    pub fn misplaced(&self, kinds: &[RowKind]) -> Option<Problem> {
+        let is_refused = self.png && kinds == [RowKind::Catalogue];
+        let message = "is for figures, and this is a catalogue bench";
+        is_refused.then(|| Problem::new("--png", message, ""))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use harness_plan::{
-    bench::{Catalogue, RowKind},
+    bench::{BenchSpec, Catalogue, Overrides, RowKind},
     claims::Pace,
     exit,
     expand::{BenchRequest, Limits, Plan, ResolvedBench, expand, resolve},
@@ -22,7 +22,8 @@ use harness_plan::{
 };
 
 use super::{
-    BenchArgs, catalogue, dry_run, judging, memory, pictures, report,
+    args::{BenchArgs, BenchCommand, EndingArgs},
+    catalogue, dry_run, judging, memory, pictures, report,
     run::{self, Order, Outcome},
     zoo_text,
 };
@@ -31,35 +32,81 @@ use crate::{failure::Failure, output, progress::clock, root::Root, worker::Launc
 /// A worker below this size is small: several of them are no burden.
 const SMALL_BYTES: u64 = 512 << 20;
 
-pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
+pub fn run(command: &BenchCommand) -> Result<u8, Failure> {
+    let (args, ending) = (&command.bench, &command.ending);
     let root = Root::find()?;
     let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
-    let overrides = args.overrides(&spec)?;
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => Path::new("results/runs").join(&spec.store),
-    };
+    let mut overrides = args.overrides(&spec);
+    overrides.problems.extend(ending.misplaced(&spec.kinds()));
+    let out = args.out(&spec);
     if spec.kinds() == [RowKind::Catalogue] {
-        return catalogue::run(args, &root, &spec, &overrides, &out);
+        return catalogue::run(command, &root, &spec, &overrides, &out);
     }
     let plugin_dirs = args.plugins.get()?;
     let devices = args.devices()?;
     // A dry run leaves nothing behind, so the text it hashes lies elsewhere.
-    let scratch = match args.dry_run {
+    let scratch = match ending.dry_run {
         true => Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?),
         false => None,
     };
     let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
+    let mut bench = resolved(args, &root, &spec, &overrides, text_dir)?;
+    let plugins = discover(&plugin_dirs, Some(&root.beside))
+        .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
+    for refused in &plugins.refused {
+        let reason = output::inert(&refused.reason);
+        output::warn(&format!("refused {}: {reason}", refused.path.display()));
+    }
+    args.judging.name_replayed(&mut bench, &out)?;
+    args.judging.check(&bench, &plugins)?;
+    if ending.dry_run {
+        let plan = expanded(&bench, &plugins, text_dir)?;
+        let (done, _) = match Store::open(&out, Access::Read) {
+            Ok(store) => done_cells(&plan, &store)?,
+            Err(_) => Default::default(),
+        };
+        let cost = plan.cost(|key| !done.contains(key));
+        let judging = args.judging.estimate(&bench, &plugins, &cost);
+        output::result(&dry_run::report(&plan, &bench, &done, &judging))?;
+        return Ok(exit::OK);
+    }
+    let store = Store::open(&out, Access::Write)?;
+    let plan = expanded(&bench, &plugins, text_dir)?;
+    Bench {
+        args,
+        ending,
+        root,
+        bench,
+        plugins,
+        plugin_dirs,
+        devices,
+        plan,
+        store,
+    }
+    .run()
+}
+
+/// A bench checked against what is on disk; the embedded models' text lies in `text_dir`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn resolved(
+    args: &BenchArgs,
+    root: &Root,
+    spec: &BenchSpec,
+    overrides: &Overrides,
+    text_dir: &Path,
+) -> Result<ResolvedBench, Failure> {
     let prefixes: Vec<String> = harness_data::prefixes()
         .into_iter()
         .map(str::to_owned)
         .collect();
-    let mut bench = resolve(&BenchRequest {
-        spec: &spec,
+    Ok(resolve(&BenchRequest {
+        spec,
         models: &args.models()?,
         saes: &args.sae_sets()?,
         zoo: &root.zoo(),
-        overrides: &overrides,
+        overrides,
         data: &args.data,
         zoo_data: &[zoo_text::heldout_path(text_dir)],
         prompts: &args.prompts,
@@ -76,39 +123,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
             batch: args.batch,
             memory: args.memory.unwrap_or_else(memory::usual_budget),
         },
-    })?;
-    let plugins = discover(&plugin_dirs, Some(&root.beside))
-        .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
-    for refused in &plugins.refused {
-        let reason = output::inert(&refused.reason);
-        output::warn(&format!("refused {}: {reason}", refused.path.display()));
-    }
-    args.judging.name_replayed(&mut bench, &out)?;
-    args.judging.check(&bench, &plugins)?;
-    if args.dry_run {
-        let plan = expanded(&bench, &plugins, text_dir)?;
-        let (done, _) = match Store::open(&out, Access::Read) {
-            Ok(store) => done_cells(&plan, &store)?,
-            Err(_) => Default::default(),
-        };
-        let cost = plan.cost(|key| !done.contains(key));
-        let judging = args.judging.estimate(&bench, &plugins, &cost);
-        output::result(&dry_run::report(&plan, &bench, &done, &judging))?;
-        return Ok(exit::OK);
-    }
-    let store = Store::open(&out, Access::Write)?;
-    let plan = expanded(&bench, &plugins, text_dir)?;
-    Bench {
-        args,
-        root,
-        bench,
-        plugins,
-        plugin_dirs,
-        devices,
-        plan,
-        store,
-    }
-    .run()
+    })?)
 }
 
 /// The cells of a bench; large files are hashed once and remembered in the user's cache.
@@ -171,6 +186,7 @@ fn done_cells(plan: &Plan, store: &Store) -> Result<(BTreeSet<String>, u64), Sto
 /// A bench that is ready to run.
 struct Bench<'a> {
     args: &'a BenchArgs,
+    ending: &'a EndingArgs,
     root: Root,
     bench: ResolvedBench,
     plugins: Discovery,
@@ -263,7 +279,7 @@ impl Bench<'_> {
                 self.store.dir().join("conflicts").display()
             ));
         }
-        if quarantined > 0 && self.args.strict && code == exit::OK {
+        if quarantined > 0 && self.ending.strict && code == exit::OK {
             code = exit::PARTIAL;
         }
         self.print()?;
@@ -379,7 +395,7 @@ impl Bench<'_> {
     fn print(&self) -> Result<(), Failure> {
         let derived = derive(&self.plan, &self.store)?;
         let files = write_csv(&self.plan, &derived, &self.store)?;
-        match self.args.format.style() {
+        match self.ending.format.style() {
             Some(style) => output::result(&print_tables(&self.plan, &derived, style))?,
             None => {
                 let first = files.first().cloned().unwrap_or_default();
@@ -392,7 +408,7 @@ impl Bench<'_> {
         for file in files {
             output::talk(&format!("wrote {}", file.display()));
         }
-        pictures::write(&self.plan, &derived, &self.store, self.args.png)
+        pictures::write(&self.plan, &derived, &self.store, self.ending.png)
     }
 }
 

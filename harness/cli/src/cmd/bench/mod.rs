@@ -15,5 +15,6 @@ mod schedule;
 mod sharing;
 pub mod zoo_text;
 
-pub use args::BenchArgs;
-pub use command::run;
+pub use args::{BenchArgs, BenchCommand};
+pub use command::{resolved, run};
+pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
