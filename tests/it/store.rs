@@ -32,12 +32,7 @@ fn store(dir: &Path, cells: &[(u32, f64)]) -> Store {
 }
 
 fn put_failed(store: &Store, i: u32) {
-    let failure = Failure {
-        key: None,
-        plugin: None,
-        message: "it panicked".into(),
-        kind: FailureKind::Plugin,
-    };
+    let failure = Failure::new(FailureKind::Plugin, "it panicked");
     store
         .put_failed(&cell(i), failure, Provenance::default())
         .unwrap();

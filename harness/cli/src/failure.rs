@@ -50,11 +50,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Messages hold names and lines of files.
-        let (message, hint) = (output::inert(&self.message), output::inert(&self.hint));
-        write!(f, "{} {message}", output::red("error:"))?;
-        if !hint.is_empty() {
-            write!(f, "\n{} {hint}", output::bold("hint:"))?;
+        // Messages name tensors, keys and paths from outside.
+        let inert = output::inert;
+        write!(f, "{} {}", output::red("error:"), inert(&self.message))?;
+        if !self.hint.is_empty() {
+            write!(f, "\n{} {}", output::bold("hint:"), inert(&self.hint))?;
         }
         Ok(())
     }
@@ -92,13 +92,7 @@ impl From<StoreError> for Failure {
 
 impl From<protocol::Failure> for Failure {
     fn from(failure: protocol::Failure) -> Failure {
-        let message = match &failure.plugin {
-            Some(plugin) if !failure.message.contains(plugin.as_str()) => {
-                format!("plugin `{plugin}`: {}", failure.message)
-            }
-            _ => failure.message.clone(),
-        };
-        Failure::new(failure.kind.exit_code(), message)
+        Failure::new(failure.kind.exit_code(), failure.told())
     }
 }
 

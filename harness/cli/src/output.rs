@@ -79,6 +79,15 @@ pub fn inert(text: &str) -> String {
         .collect()
 }
 
+/// Bytes in the unit that suits them.
+pub fn bytes(n: u64) -> String {
+    let n = n as f64;
+    match n {
+        n if n >= (1u64 << 30) as f64 => format!("{:.1} GiB", n / (1u64 << 30) as f64),
+        n => format!("{:.0} MiB", (n / (1u64 << 20) as f64).ceil()),
+    }
+}
+
 /// Columns of text, padded to their widest cell; the last is left ragged.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let n = rows.iter().map(Vec::len).max().unwrap_or(0);

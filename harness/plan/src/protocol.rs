@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -77,12 +77,16 @@ pub struct Init {
     pub threads: u32,
     /// Pinned instruction set and thread count.
     pub reproducible: bool,
+    /// Weights may hold NaN and infinity.
+    pub allow_nan: bool,
     /// Rows of a batch; the stage's own choice when absent. It changes results by rounding at most.
     pub batch: Option<u32>,
     /// Bytes this worker may use; a fixed allowance beside weights when absent, as on a device.
     pub memory: Option<u64>,
     /// How judges are asked.
     pub judging: Judging,
+    /// Where the worker says which plugin's method it runs, see [`crate::trail`].
+    pub trail: Option<PathBuf>,
 }
 
 /// How judges are asked. Results do not depend on it.
@@ -225,6 +229,8 @@ pub struct Counters {
     pub batches: u64,
     /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
     pub batch_block_passes: u64,
+    /// Cells that were run again in batches of half the rows, for want of memory.
+    pub halved_cells: u64,
     /// SAEs whose latents were read off passes over text.
     pub saes_read: u64,
     /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
@@ -307,6 +313,7 @@ impl Counters {
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
+        self.halved_cells += other.halved_cells;
         self.saes_read += other.saes_read;
         self.denoising_steps += other.denoising_steps;
         self.counted_tokens += other.counted_tokens;
@@ -330,6 +337,60 @@ pub struct Failure {
     pub message: String,
     /// What kind of failure it is.
     pub kind: FailureKind,
+    /// Kind and name of the plugin's component, if one was at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// Its method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The signal that ended the worker, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// The last lines of the worker's log, if it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+}
+
+impl Failure {
+    /// A failure of which no more is known.
+    #[must_use]
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure {
+            key: None,
+            plugin: None,
+            message: message.into(),
+            kind,
+            component: None,
+            method: None,
+            signal: None,
+            log: None,
+        }
+    }
+
+    /// The same, of a cell.
+    #[must_use]
+    pub fn of_cell(self, key: &str) -> Failure {
+        Failure {
+            key: Some(key.to_owned()),
+            ..self
+        }
+    }
+
+    /// All that is known, for a person: the plugin unless the message names it, what happened, the worker's last words.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = match &self.plugin {
+            Some(plugin) if !self.message.contains(plugin.as_str()) => {
+                format!("plugin `{plugin}`: {}", self.message)
+            }
+            _ => self.message.clone(),
+        };
+        if let Some(log) = &self.log {
+            text.push_str("; the worker's last words:\n  ");
+            text.push_str(&log.replace('\n', "\n  "));
+        }
+        text
+    }
 }
 
 /// Kinds of failure.
@@ -362,6 +423,8 @@ pub enum FailureKind {
     WorkerDied,
     /// Took longer than allowed.
     TimedOut,
+    /// Its worker held more memory than one may.
+    TooMuchMemory,
     /// Anything else.
     Internal,
 }
@@ -370,7 +433,10 @@ impl FailureKind {
     /// Exit code when the whole run ends for this reason.
     pub const fn exit_code(self) -> u8 {
         match self {
-            FailureKind::Plugin | FailureKind::WorkerDied | FailureKind::TimedOut => exit::PARTIAL,
+            FailureKind::Plugin
+            | FailureKind::WorkerDied
+            | FailureKind::TimedOut
+            | FailureKind::TooMuchMemory => exit::PARTIAL,
             FailureKind::PluginRefused => exit::PLUGIN_REFUSED,
             FailureKind::BadInput => exit::BAD_INPUT,
             FailureKind::Device | FailureKind::OutOfMemory => exit::DEVICE,
@@ -493,6 +559,7 @@ mod tests {
                 dtype: Dtype::F32,
                 threads: 2,
                 reproducible: true,
+                allow_nan: false,
                 batch: Some(16),
                 memory: None,
                 judging: Judging {
@@ -506,6 +573,7 @@ mod tests {
                     concurrency: 64,
                     mode: JudgeMode::Batch,
                 },
+                trail: Some("trail".into()),
             }),
             ToWorker::Run { cells: vec![cell] },
             ToWorker::Shutdown {},
@@ -541,6 +609,19 @@ mod tests {
         assert_eq!(FailureKind::JudgeMissing.exit_code(), 30);
         assert_eq!(FailureKind::JudgeBudget.exit_code(), 31);
         assert_eq!(FailureKind::Plugin.exit_code(), 5);
+        assert_eq!(FailureKind::TooMuchMemory.exit_code(), 5);
         assert!(FailureKind::CannotWrite.stops_run() && !FailureKind::Plugin.stops_run());
+        assert!(!FailureKind::TooMuchMemory.stops_run());
+    }
+
+    #[test]
+    fn failures_of_earlier_versions_are_read_and_new_fields_left_out_when_empty() {
+        let old = r#"{"key":"k","plugin":"p","message":"broke","kind":"worker_died"}"#;
+        let failure: Failure = serde_json::from_str(old).unwrap();
+        assert_eq!(serde_json::to_string(&failure).unwrap(), old);
+        assert_eq!(failure.told(), "plugin `p`: broke");
+        let log = Some("one\ntwo".to_owned());
+        let told = Failure { log, ..failure }.told();
+        assert!(told.ends_with("last words:\n  one\n  two"), "{told}");
     }
 }

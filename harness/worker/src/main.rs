@@ -1,6 +1,7 @@
 //! `harness-worker`: the engine behind a line protocol. `harness` starts it; a person has no need to.
 
 mod orphan;
+mod victim;
 
 use std::{
     io::{self, BufRead, Write},
@@ -11,11 +12,12 @@ use harness_engine::{jobs, run};
 use harness_plan::{
     exit,
     jobs::{Event, Job},
-    protocol::FailureKind,
+    protocol::{Failure, FailureKind},
 };
 
 fn main() -> ExitCode {
     orphan::watch();
+    victim::volunteer();
     let mode = std::env::args().nth(1);
     match mode.as_deref() {
         Some("serve") => ExitCode::from(run::serve()),
@@ -49,7 +51,7 @@ fn job() -> u8 {
         Ok(job) => jobs::run(job, &mut sink),
         Err(error) => {
             let message = format!("the request cannot be read: {error}");
-            sink(Event::Failed(jobs::failure(FailureKind::Internal, message)));
+            sink(Event::Failed(Failure::new(FailureKind::Internal, message)));
             exit::UNEXPECTED
         }
     }

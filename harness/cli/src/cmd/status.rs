@@ -39,7 +39,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
                         "{} {}: {}",
                         record.stage,
                         &key[..12],
-                        failure.message
+                        failure.told().replace('\n', "\n  ")
                     ));
                 }
                 stages.entry(record.stage).or_default().failed += 1;

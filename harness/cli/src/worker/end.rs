@@ -7,6 +7,7 @@ use std::{
     process::ExitStatus,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use harness_plan::exit;
@@ -15,13 +16,15 @@ use crate::{failure::Failure, output::inert};
 
 /// Lines of standard error kept.
 const KEPT_LINES: usize = 12;
+/// Time the last lines get to come once their process has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Bytes of one line kept.
 const KEPT_BYTES: u64 = 4096;
 
 /// The last lines of a worker's standard error.
 pub struct Tail {
     lines: Arc<Mutex<VecDeque<String>>>,
-    reader: Option<JoinHandle<()>>,
+    reader: JoinHandle<()>,
 }
 
 impl Tail {
@@ -48,17 +51,15 @@ impl Tail {
                 }
             }
         });
-        Tail {
-            lines,
-            reader: Some(reader),
-        }
+        Tail { lines, reader }
     }
 
     /// The lines, once the process has ended.
-    pub fn finish(mut self) -> String {
-        if let Some(reader) = self.reader.take() {
-            // A reader that panicked has kept what it had.
-            let _ = reader.join();
+    pub fn finish(self) -> String {
+        let start = Instant::now();
+        // A process that the dead one has started may hold the stream open for ever.
+        while !self.reader.is_finished() && start.elapsed() < LAST_WORDS {
+            thread::sleep(Duration::from_millis(1));
         }
         self.lines.lock().map_or_else(
             |_| String::new(),
@@ -66,6 +67,9 @@ impl Tail {
         )
     }
 }
+
+/// The signal that ends a process whatever it does.
+pub const SIGKILL: i32 = 9;
 
 /// What an exit status says, such as `was killed by signal 11 (SIGSEGV: a bad memory access)`.
 pub fn describe(status: ExitStatus) -> String {
@@ -80,7 +84,7 @@ pub fn describe(status: ExitStatus) -> String {
         6 => " (SIGABRT: it aborted)",
         7 => " (SIGBUS: a file that shrank, or a full disk, under a memory map)",
         8 => " (SIGFPE: an arithmetic fault)",
-        9 => " (SIGKILL: often the system, out of memory)",
+        SIGKILL => " (SIGKILL: often the system, out of memory)",
         11 => " (SIGSEGV: a bad memory access)",
         15 => " (SIGTERM)",
         _ => "",

@@ -1,9 +1,6 @@
 //! One request to a worker of its own, events back, an exit code.
 
-use std::{
-    io::BufReader,
-    process::{Child, ExitStatus},
-};
+use std::io::BufReader;
 
 use harness_plan::{
     exit,
@@ -11,7 +8,7 @@ use harness_plan::{
     protocol::{ProtocolError, read_message, write_message},
 };
 
-use super::{Launch, Tail, end};
+use super::{Excess, Launch, Tail, end};
 use crate::failure::Failure;
 
 /// How a job ended.
@@ -32,11 +29,11 @@ pub fn run_job(
     job: &Job,
     mut on_event: impl FnMut(Event) -> Result<(), Failure>,
 ) -> Result<Ended, Failure> {
-    let mut child = Running(launch.start("job")?);
+    let worker = launch.start("job")?;
     let lost = || Failure::new(exit::UNEXPECTED, "a worker started without pipes");
-    let mut stdin = child.0.stdin.take().ok_or_else(lost)?;
-    let stdout = child.0.stdout.take().ok_or_else(lost)?;
-    let tail = Tail::of(child.0.stderr.take().ok_or_else(lost)?);
+    let mut stdin = worker.child().stdin.take().ok_or_else(lost)?;
+    let stdout = worker.child().stdout.take().ok_or_else(lost)?;
+    let tail = Tail::of(worker.child().stderr.take().ok_or_else(lost)?);
 
     // A worker that died at once has closed the pipe; how it ended says more than this error.
     let is_asked = write_message(&mut stdin, job).is_ok();
@@ -57,30 +54,16 @@ pub fn run_job(
         }
     }
     drop(stdin);
-    let status = child.wait()?;
+    let status = worker
+        .wait()
+        .map_err(|error| Failure::new(exit::UNEXPECTED, format!("the worker was lost: {error}")))?;
     let stderr = tail.finish();
     match status.code().and_then(|code| u8::try_from(code).ok()) {
         Some(code) if has_spoken || (is_asked && code == exit::OK) => Ok(Ended::Code(code)),
         Some(_) => Err(end::never_spoke(status, &stderr)),
-        None => Ok(Ended::Died(end::death(status, &stderr))),
-    }
-}
-
-/// A process that does not outlive the interest in it.
-struct Running(Child);
-
-impl Running {
-    fn wait(&mut self) -> Result<ExitStatus, Failure> {
-        self.0.wait().map_err(|error| {
-            Failure::new(exit::UNEXPECTED, format!("the worker was lost: {error}"))
-        })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        None => Ok(Ended::Died(match worker.excess() {
+            Some(Excess::Time(time)) => format!("it did not end in {} s", time.as_secs()),
+            _ => end::death(status, &stderr),
+        })),
     }
 }

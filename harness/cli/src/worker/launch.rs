@@ -4,11 +4,12 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use harness_plan::exit;
 
+use super::{Limits, Watched};
 use crate::{failure::Failure, root};
 
 /// Settings of the numeric libraries under which results hold on any x86-64 machine with AVX2: ATen and oneDNN take
@@ -34,6 +35,7 @@ const ALLOCATOR: [(&str, &str); 3] = [
 pub struct Launch {
     program: PathBuf,
     environment: Vec<(&'static str, OsString)>,
+    limits: Limits,
 }
 
 impl Launch {
@@ -72,15 +74,22 @@ impl Launch {
         Ok(Launch {
             program,
             environment,
+            limits: Limits::default(),
         })
+    }
+
+    /// The same, for workers that may take no more than this.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Launch {
+        Launch { limits, ..self }
     }
 
     /// Start a worker in a mode (`serve` or `job`), with pipes on all its streams.
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start(&self, mode: &str) -> Result<Child, Failure> {
-        Command::new(&self.program)
+    pub fn start(&self, mode: &str) -> Result<Watched, Failure> {
+        let child = Command::new(&self.program)
             .arg(mode)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -91,7 +100,8 @@ impl Launch {
                 let message = format!("cannot start {}: {error}", self.program.display());
                 Failure::new(exit::UNEXPECTED, message)
                     .hint("build it again with `cargo xtask build`")
-            })
+            })?;
+        Ok(Watched::new(child, self.limits))
     }
 }
 

@@ -1,11 +1,15 @@
 //! `harness-worker` processes: where the program is, what environment it gets, how it is talked to, and how it ended.
 
+mod death;
 mod end;
 mod job;
 mod launch;
 mod session;
+mod watched;
 
+pub use death::{Cause, Death};
 pub use end::Tail;
 pub use job::{Ended, run_job};
 pub use launch::Launch;
 pub use session::{Heard, NeverReady, Worker};
+pub use watched::{Excess, Limits, Watched};

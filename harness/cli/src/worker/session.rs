@@ -3,19 +3,24 @@
 use std::{
     io::BufReader,
     os::unix::process::ExitStatusExt,
-    process::{Child, ChildStdin, ExitStatus},
+    process::{ChildStdin, ExitStatus},
     sync::mpsc::Sender,
     thread,
+    time::Duration,
 };
 
 use harness_plan::{
     cell::Cell,
     exit,
     protocol::{FromWorker, Init, ProtocolError, ToWorker, read_message, write_message},
+    trail::Trail,
 };
 
-use super::{Launch, Tail, end};
-use crate::failure::Failure;
+use super::{Cause, Death, Launch, Tail, Watched, end};
+use crate::{failure::Failure, output::inert};
+
+/// Time a worker with nothing to do gets to end; a plugin's destructor may hang.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What is heard of the worker with a number.
 #[expect(
@@ -42,9 +47,11 @@ pub enum NeverReady {
 
 /// A worker process.
 pub struct Worker {
-    child: Child,
+    process: Watched,
     stdin: Option<ChildStdin>,
     tail: Option<Tail>,
+    /// Where it says which plugin's method it runs.
+    trail: Option<Trail>,
 }
 
 impl Worker {
@@ -58,11 +65,11 @@ impl Worker {
         number: u64,
         tell: Sender<T>,
     ) -> Result<Worker, Failure> {
-        let mut child = launch.start("serve")?;
+        let process = launch.start("serve")?;
         let lost = || Failure::new(exit::UNEXPECTED, "a worker started without pipes");
-        let stdin = child.stdin.take().ok_or_else(lost)?;
-        let stdout = child.stdout.take().ok_or_else(lost)?;
-        let tail = Tail::of(child.stderr.take().ok_or_else(lost)?);
+        let stdin = process.child().stdin.take().ok_or_else(lost)?;
+        let stdout = process.child().stdout.take().ok_or_else(lost)?;
+        let tail = Tail::of(process.child().stderr.take().ok_or_else(lost)?);
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
             loop {
@@ -79,11 +86,16 @@ impl Worker {
             }
         });
         let mut worker = Worker {
-            child,
+            process,
             stdin: Some(stdin),
             tail: Some(tail),
+            // Without one less is known of its death, and nothing else is lost.
+            trail: Trail::create().ok(),
         };
-        worker.say(&ToWorker::Init(init.clone()));
+        worker.say(&ToWorker::Init(Init {
+            trail: worker.trail.as_ref().map(Trail::path),
+            ..init.clone()
+        }));
         Ok(worker)
     }
 
@@ -105,53 +117,59 @@ impl Worker {
     pub fn shut_down(mut self) {
         self.say(&ToWorker::Shutdown {});
         self.stdin = None;
-        // Nothing is lost when it has ended already.
-        let _ = self.child.wait();
+        self.process.wait_for(FAREWELL);
     }
 
     /// End it now.
-    pub fn kill(&mut self) {
-        let _ = self.child.kill();
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// Calls of plugins' methods so far: as long as they go on, it lives.
+    pub fn calls(&self) -> u64 {
+        self.trail.as_ref().map_or(0, Trail::calls)
     }
 
     /// How it ended, with its last words.
-    pub fn autopsy(&mut self) -> (Option<ExitStatus>, String) {
+    fn autopsy(&mut self) -> (Option<ExitStatus>, String) {
         self.stdin = None;
         // Its output is closed; should it hang all the same, nothing more will come from it.
-        let _ = self.child.kill();
-        let status = self.child.wait().ok();
+        self.process.kill();
+        let status = self.process.wait().ok();
         let words = self.tail.take().map(Tail::finish).unwrap_or_default();
         (status, words)
     }
 
-    /// The message about its death, and whether it was asked to end by a signal.
-    pub fn death(&mut self) -> (String, bool) {
-        match self.autopsy() {
-            (Some(status), words) => (end::death(status, &words), end::was_asked(status)),
-            (None, words) => (format!("the worker was lost\n{words}"), false),
+    /// End it, and say all that is known of its death.
+    pub fn death(&mut self, cause: Cause) -> Death {
+        let (status, words) = self.autopsy();
+        Death {
+            cause,
+            status,
+            words,
+            excess: self.process.excess(),
+            most_held: self.process.most_held(),
+            step: self.trail.as_ref().and_then(Trail::last),
         }
     }
 
-    /// How a worker ended that died before it could be used.
-    pub fn never_ready(&mut self) -> NeverReady {
-        match self.autopsy() {
-            (Some(status), _) if end::was_asked(status) => NeverReady::Ended(
+    /// End a worker that could not be used yet, and say how it died.
+    pub fn never_ready(&mut self, cause: Cause) -> NeverReady {
+        let death = self.death(cause);
+        let was_stopped = death.excess.is_some() || !matches!(death.cause, Cause::Ended);
+        match death.status {
+            Some(status) if status.signal().is_none() => {
+                NeverReady::Ended(end::never_spoke(status, &death.words))
+            }
+            Some(status) if !was_stopped && end::was_asked(status) => NeverReady::Ended(
                 Failure::new(exit::INTERRUPTED, "interrupted while starting")
                     .hint("the same command goes on"),
             ),
-            (Some(status), words) if status.signal().is_some() => {
-                NeverReady::Killed(end::death(status, &words))
-            }
-            (Some(status), words) => NeverReady::Ended(end::never_spoke(status, &words)),
-            (None, _) => NeverReady::Ended(Failure::new(exit::UNEXPECTED, "the worker was lost")),
+            Some(_) if !was_stopped => NeverReady::Killed(inert(&death.failure().told())),
+            _ => NeverReady::Ended(
+                Failure::new(exit::UNEXPECTED, inert(&death.failure().told()))
+                    .hint("no worker gets ready; `harness plugins list` looks at each plugin"),
+            ),
         }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // Both fail when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -7,7 +7,7 @@ mod plugins;
 use harness_plan::{
     exit,
     jobs::{Compute, Event, Job},
-    protocol::{Failure, FailureKind},
+    protocol::FailureKind,
 };
 
 use crate::{plugin::LoadOptions, run::CellError};
@@ -54,15 +54,4 @@ fn options(compute: &Compute) -> Result<LoadOptions, CellError> {
         kind: crate::device::kind(compute.dtype),
         allow_nan: false,
     })
-}
-
-/// A failure outside any cell.
-#[must_use]
-pub fn failure(kind: FailureKind, message: String) -> Failure {
-    Failure {
-        key: None,
-        plugin: None,
-        message,
-        kind,
-    }
 }

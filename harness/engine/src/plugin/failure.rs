@@ -3,6 +3,8 @@ use std::{fmt, sync::Arc};
 use abi_stable::std_types::RResult;
 use harness_abi::{AbiResult, ErrorCode};
 
+use super::trail::{self, Place};
+
 /// A plugin's method failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("plugin `{plugin}`, {component}, {method}: {message}{}", Hint(.hint))]
@@ -40,9 +42,35 @@ impl fmt::Display for Hint<'_> {
 pub(super) struct Origin {
     pub(super) plugin: Arc<str>,
     pub(super) component: Arc<str>,
+    place: Place,
 }
 
 impl Origin {
+    pub(super) fn new(plugin: &str, component: &str) -> Self {
+        Self {
+            plugin: Arc::from(plugin),
+            component: Arc::from(component),
+            place: trail::place(plugin, component),
+        }
+    }
+
+    /// Run a method of the plugin, and leave a trail of it: should it end the process, the host knows which it was.
+    #[inline]
+    pub(super) fn follow<T>(&self, method: &'static str, call: impl FnOnce() -> T) -> T {
+        trail::follow(self.place, method, call)
+    }
+
+    /// [`Origin::follow`] a method that may fail.
+    #[inline]
+    pub(super) fn call<T>(
+        &self,
+        method: &'static str,
+        call: impl FnOnce() -> AbiResult<T>,
+    ) -> Result<T, PluginFailure> {
+        let result = self.follow(method, call);
+        self.check(method, result)
+    }
+
     pub(super) fn check<T>(
         &self,
         method: &'static str,

@@ -87,7 +87,7 @@ impl Judge {
     /// # Errors
     /// Missing configuration of an online judge.
     pub fn identity(&self) -> Result<JudgeIdentity, PluginFailure> {
-        let identity = self.origin.check("identity", self.inner.identity())?;
+        let identity = self.origin.call("identity", || self.inner.identity())?;
         Ok(JudgeIdentity {
             model: identity.model.into(),
             comparable_with_paper: identity.comparable_with_paper,
@@ -106,10 +106,10 @@ impl Judge {
     ) -> Result<Vec<Result<Answer, PluginFailure>>, PluginFailure> {
         let requests = requests(questions);
         let concurrency = u32::try_from(max_concurrency).unwrap_or(u32::MAX);
-        let replies = self
-            .inner
-            .complete(RSlice::from_slice(&requests), concurrency);
-        let replies = self.origin.check("complete", replies)?;
+        let replies = self.origin.call("complete", || {
+            self.inner
+                .complete(RSlice::from_slice(&requests), concurrency)
+        })?;
         if replies.len() != questions.len() {
             let message = format!(
                 "{} questions got {} answers",
@@ -141,9 +141,10 @@ impl Judge {
         let concurrency = u32::try_from(max_concurrency).unwrap_or(u32::MAX);
         let mut desk = Desk::new(&self.origin, EACH, questions, on_answer);
         let sink = ReplySinkMut::from_ptr(RMut::new(&mut desk), TD_Opaque);
-        let returned = self
-            .inner
-            .complete_each(RSlice::from_slice(&requests), concurrency, sink);
+        let inner = &mut self.inner;
+        let returned = self.origin.follow(EACH, || {
+            inner.complete_each(RSlice::from_slice(&requests), concurrency, sink)
+        });
         desk.end(returned)?.all_answered()
     }
 
@@ -153,8 +154,11 @@ impl Judge {
     /// `UNSUPPORTED` from a judge without batches; what keeps the batch from being taken.
     pub fn submit(&mut self, questions: &[Question], tag: &str) -> Result<String, PluginFailure> {
         let requests = requests(questions);
-        let returned = (self.inner).submit(RSlice::from_slice(&requests), tag.into());
-        let ticket: String = self.origin.check("submit", returned)?.into();
+        let ticket: String = (self.origin)
+            .call("submit", || {
+                (self.inner).submit(RSlice::from_slice(&requests), tag.into())
+            })?
+            .into();
         match ticket.trim().is_empty() || ticket.contains(char::is_whitespace) {
             true => Err(self
                 .origin
@@ -168,7 +172,7 @@ impl Judge {
     /// # Errors
     /// As [`Judge::submit`].
     pub fn find(&mut self, tag: &str) -> Result<Option<String>, PluginFailure> {
-        let found = self.origin.check("find", self.inner.find(tag.into()))?;
+        let found = self.origin.call("find", || self.inner.find(tag.into()))?;
         Ok(found.into_option().map(String::from))
     }
 
@@ -185,7 +189,10 @@ impl Judge {
         let requests = requests(questions);
         let mut desk = Desk::new(&self.origin, POLL, questions, on_answer);
         let sink = ReplySinkMut::from_ptr(RMut::new(&mut desk), TD_Opaque);
-        let returned = (self.inner).poll(ticket.into(), RSlice::from_slice(&requests), sink);
+        let inner = &mut self.inner;
+        let returned = self.origin.follow(POLL, || {
+            inner.poll(ticket.into(), RSlice::from_slice(&requests), sink)
+        });
         let mut progress = None;
         let returned = returned.map(|said| progress = Some(said));
         let desk = desk.end(returned)?;

@@ -52,8 +52,8 @@ impl Metric {
     /// What it computes and needs.
     #[must_use]
     pub fn spec(&self) -> Vec<MetricSpec> {
-        self.inner
-            .spec()
+        self.origin
+            .follow("spec", || self.inner.spec())
             .into_iter()
             .map(|spec| MetricSpec {
                 name: spec.name.into(),
@@ -86,8 +86,8 @@ impl Metric {
                 },
             })
             .collect();
-        let result = self.inner.update(RSlice::from_slice(&named));
-        self.origin.check("update", result)
+        self.origin
+            .call("update", || self.inner.update(RSlice::from_slice(&named)))
     }
 
     /// Its state.
@@ -95,7 +95,7 @@ impl Metric {
     /// # Errors
     /// The plugin's own.
     pub fn save(&self) -> Result<Vec<u8>, PluginFailure> {
-        Ok(self.origin.check("save", self.inner.save())?.into())
+        Ok(self.origin.call("save", || self.inner.save())?.into())
     }
 
     /// Takes in the state of another instance.
@@ -103,18 +103,18 @@ impl Metric {
     /// # Errors
     /// A state of another metric.
     pub fn merge(&mut self, state: &[u8]) -> Result<(), PluginFailure> {
-        let result = self.inner.merge(RSlice::from_slice(state));
-        self.origin.check("merge", result)
+        self.origin
+            .call("merge", || self.inner.merge(RSlice::from_slice(state)))
     }
 
     /// The values so far, in the order of the specification.
     ///
     /// # Errors
-    /// The plugin's own; other names than specified; a value that is not finite.
+    /// The plugin's own; other names than specified; a value or standard error that is none.
     pub fn finish(&self) -> Result<Vec<MetricValue>, PluginFailure> {
         let values: Vec<MetricValue> = self
             .origin
-            .check("finish", self.inner.finish())?
+            .call("finish", || self.inner.finish())?
             .into_iter()
             .map(host_value)
             .collect();
@@ -124,11 +124,21 @@ impl Metric {
             let message = format!("it returns {got:?}, its specification names {expected:?}");
             return Err(self.origin.broken("finish", message));
         }
-        if let Some(bad) = values
-            .iter()
-            .find(|value| value.value.is_some_and(|v| !v.is_finite()))
-        {
-            let message = format!("`{}` is {:?}; a missing value is none", bad.name, bad.value);
+        let is_bad = |value: &&MetricValue| {
+            let is_error = |e: f64| e.is_finite() && e >= 0.0;
+            value.value.is_some_and(|v| !v.is_finite())
+                || value.std_err.is_some_and(|e| !is_error(e))
+        };
+        if let Some(bad) = values.iter().find(is_bad) {
+            let MetricValue {
+                name,
+                value,
+                std_err,
+                ..
+            } = bad;
+            let message = format!(
+                "`{name}` is {value:?} with standard error {std_err:?}; what is missing is none"
+            );
             return Err(self.origin.broken("finish", message));
         }
         Ok(values)

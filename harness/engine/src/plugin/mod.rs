@@ -13,8 +13,10 @@ mod registry;
 
 mod remask;
 mod sae;
+mod sound;
 mod steer;
 mod tensors;
+mod trail;
 
 pub use failure::PluginFailure;
 pub use harness_abi::{CacheMode, ErrorCode, JudgeTask, RemaskNeeds, SteerNeeds};
@@ -26,6 +28,7 @@ pub use registry::{Component, ComponentError, LoadedPlugin, Registry, TORCH_VERS
 pub use remask::{FeatureTensors, Remasker, StepTensors};
 pub use sae::{Encoded, Sae, SaeArchitecture, SaeInfo, SaeTrainer};
 pub use steer::{SteerTensors, SteeringPolicy};
+pub use trail::leave_in as leave_trail_in;
 
 /// Kinds of components and their names.
 pub use harness_abi::ComponentKind;

@@ -102,7 +102,7 @@ impl Model {
         let dir = dir.to_string_lossy();
         let info = self
             .origin
-            .check("inspect", self.adapter.inspect(dir.as_ref().into()))?;
+            .call("inspect", || self.adapter.inspect(dir.as_ref().into()))?;
         self.host_info("inspect", info)
     }
 
@@ -123,7 +123,7 @@ impl Model {
             dtype,
             allow_nan: options.allow_nan,
         };
-        let info = self.origin.check("load", self.adapter.load(request))?;
+        let info = self.origin.call("load", || self.adapter.load(request))?;
         let info = self.host_info("load", info)?;
         self.loaded = Some((info.clone(), options));
         Ok(info)
@@ -181,7 +181,7 @@ impl Model {
             attention_mask: lent.view(),
             cache,
         };
-        let forward = self.origin.check("begin", self.adapter.begin(request))?;
+        let forward = self.origin.call("begin", || self.adapter.begin(request))?;
         Ok(Pass {
             forward,
             origin: self.origin.clone(),
@@ -196,10 +196,9 @@ impl Model {
     /// # Errors
     /// Before `load`.
     pub fn memory_estimate(&self, b: usize, t: usize) -> Result<u64, PluginFailure> {
-        self.origin.check(
-            "memory_estimate",
-            self.adapter.memory_estimate(b as u64, t as u64),
-        )
+        self.origin.call("memory_estimate", || {
+            self.adapter.memory_estimate(b as u64, t as u64)
+        })
     }
 
     /// Rows × blocks run so far.
@@ -299,10 +298,10 @@ impl Pass {
         )?;
         let tokens = self.lend("embed", &tokens)?;
         let mut out = self.lend_mut("embed", &resid)?;
-        let result = self
-            .forward
-            .embed(tokens.view(), start as u64, out.view_mut());
-        self.origin.check("embed", result)?;
+        self.origin.call("embed", || {
+            self.forward
+                .embed(tokens.view(), start as u64, out.view_mut())
+        })?;
         Ok(resid)
     }
 
@@ -330,10 +329,10 @@ impl Pass {
                 .map_err(|error| self.origin.host("blocks", error))?;
         }
         let mut lent = self.lend_mut("blocks", resid)?;
-        let result = self
-            .forward
-            .blocks(first as u64, last as u64, lent.view_mut());
-        self.origin.check("blocks", result)?;
+        self.origin.call("blocks", || {
+            self.forward
+                .blocks(first as u64, last as u64, lent.view_mut())
+        })?;
         let passes = resid.size()[0].unsigned_abs() * (last - first) as u64;
         self.work
             .block_passes
@@ -349,8 +348,9 @@ impl Pass {
         let out = self.empty("final_norm", &rows.size(), self.options.kind)?;
         let rows = self.lend("final_norm", rows)?;
         let mut lent = self.lend_mut("final_norm", &out)?;
-        let result = self.forward.final_norm(rows.view(), lent.view_mut());
-        self.origin.check("final_norm", result)?;
+        self.origin.call("final_norm", || {
+            self.forward.final_norm(rows.view(), lent.view_mut())
+        })?;
         Ok(out)
     }
 
@@ -363,8 +363,9 @@ impl Pass {
         let logits = self.empty("unembed", &[n, self.info.vocab_size as i64], Kind::Float)?;
         let rows = self.lend("unembed", rows)?;
         let mut lent = self.lend_mut("unembed", &logits)?;
-        let result = self.forward.unembed(rows.view(), lent.view_mut());
-        self.origin.check("unembed", result)?;
+        self.origin.call("unembed", || {
+            self.forward.unembed(rows.view(), lent.view_mut())
+        })?;
         self.count_head(n);
         Ok(logits)
     }
@@ -383,10 +384,12 @@ impl Pass {
             let rows = self.lend("unembed_ce", rows)?;
             let targets = self.lend("unembed_ce", &targets)?;
             let mut lent = self.lend_mut("unembed_ce", &ce)?;
-            self.forward
-                .unembed_ce(rows.view(), targets.view(), lent.view_mut())
+            self.origin.call("unembed_ce", || {
+                self.forward
+                    .unembed_ce(rows.view(), targets.view(), lent.view_mut())
+            })
         };
-        match self.origin.check("unembed_ce", result) {
+        match result {
             Ok(()) => {
                 self.count_head(n);
                 Ok(ce)

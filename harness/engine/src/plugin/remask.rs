@@ -55,7 +55,7 @@ impl Remasker {
     /// Statistics the host must compute.
     #[must_use]
     pub fn needs(&self) -> RemaskNeeds {
-        self.inner.needs()
+        self.origin.follow("needs", || self.inner.needs())
     }
 
     /// Whether a statistic is needed.
@@ -69,8 +69,8 @@ impl Remasker {
     /// # Errors
     /// A number of steps it cannot do.
     pub fn begin(&mut self, n_steps: usize, batch: usize) -> Result<(), PluginFailure> {
-        let result = self.inner.begin(n_steps as u64, batch as u64);
-        self.origin.check("begin", result)
+        self.origin
+            .call("begin", || self.inner.begin(n_steps as u64, batch as u64))
     }
 
     /// Hands over the statistics of SAE features, before [`Remasker::select`] of the same step; to be called when
@@ -102,8 +102,7 @@ impl Remasker {
             jaccard: lent[1].view(),
             top1_same: lent[2].view(),
         };
-        let result = self.inner.features(view);
-        self.origin.check("features", result)
+        self.origin.call("features", || self.inner.features(view))
     }
 
     /// `[b, t] u8` on the CPU, 1 at positions to fill with their candidate.
@@ -155,8 +154,8 @@ impl Remasker {
             neg_entropy: lent[5].view(),
             uniform: lent[6].view(),
         };
-        let result = self.inner.select(view, out.view_mut());
-        self.origin.check("select", result)?;
+        self.origin
+            .call("select", || self.inner.select(view, out.view_mut()))?;
         let outside = reveal.gt_tensor(&held[1]).any();
         if bool::try_from(outside).map_err(|error| self.origin.host("select", error))? {
             return Err(self.origin.broken(

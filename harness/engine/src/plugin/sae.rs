@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use super::{
     MetricValue, PluginFailure,
     failure::Origin,
-    metric,
+    metric, sound,
     tensors::{self, Lent},
 };
 
@@ -75,7 +75,7 @@ impl SaeArchitecture {
         let path = path.to_string_lossy();
         let found = self
             .origin
-            .check("detect", self.inner.detect(path.as_ref().into()))?;
+            .call("detect", || self.inner.detect(path.as_ref().into()))?;
         Ok(found.into_option().map(Into::into))
     }
 
@@ -92,9 +92,9 @@ impl SaeArchitecture {
         let text = path.to_string_lossy();
         let place = tensors::device(device)
             .ok_or_else(|| self.origin.host("load", format!("device {device:?}")))?;
-        let loaded = self.inner.load(text.as_ref().into(), place, allow_nan);
-        let inner = self.origin.check("load", loaded)?;
-        let info = self.origin.check("info", inner.info())?;
+        let load = || self.inner.load(text.as_ref().into(), place, allow_nan);
+        let inner = self.origin.call("load", load)?;
+        let info = self.origin.call("info", || inner.info())?;
         let size = |what: &str, value: u64| {
             usize::try_from(value)
                 .ok()
@@ -137,9 +137,9 @@ impl SaeArchitecture {
         let place = tensors::device(device)
             .ok_or_else(|| self.origin.host("trainer", format!("device {device:?}")))?;
         let config = config.to_string();
-        let inner = self
-            .origin
-            .check("trainer", self.inner.trainer(config.as_str().into(), place))?;
+        let inner = self.origin.call("trainer", || {
+            self.inner.trainer(config.as_str().into(), place)
+        })?;
         Ok(SaeTrainer {
             inner,
             origin: self.origin.clone(),
@@ -157,7 +157,7 @@ impl Sae {
     /// `x: [n, d_model]` → active latents.
     ///
     /// # Errors
-    /// Another width; a latent or count out of range (checked on the CPU only).
+    /// Another width; an activation that is not finite, a latent or count out of range (checked on the CPU only).
     pub fn encode(&self, x: &Tensor) -> Result<Encoded, PluginFailure> {
         self.check_width("encode", x)?;
         let n = x.size()[0];
@@ -168,38 +168,41 @@ impl Sae {
             n_active: self.zeros("encode", &[n], Kind::Int64)?,
         };
         {
-            let x = self.lend("encode", x)?;
+            let lent = self.lend("encode", x)?;
             let mut acts = self.lend_mut("encode", &encoded.acts)?;
             let mut latents = self.lend_mut("encode", &encoded.latents)?;
             let mut n_active = self.lend_mut("encode", &encoded.n_active)?;
-            let result = self.inner.encode(
-                x.view(),
-                acts.view_mut(),
-                latents.view_mut(),
-                n_active.view_mut(),
-            );
-            self.origin.check("encode", result)?;
+            self.origin.call("encode", || {
+                self.inner.encode(
+                    lent.view(),
+                    acts.view_mut(),
+                    latents.view_mut(),
+                    n_active.view_mut(),
+                )
+            })?;
         }
+        sound::encoded(&self.origin, &self.info, x, &encoded)?;
         Ok(encoded)
     }
 
     /// `acts: [n, w] f32`, `latents: [n, w] i64` → `x_hat: [n, d_model] f32`.
     ///
     /// # Errors
-    /// A latent out of range.
+    /// A latent out of range; a reconstruction that is not finite (checked on the CPU only).
     pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor, PluginFailure> {
         let x_hat = self.zeros(
             "decode",
             &[acts.size()[0], self.info.d_model as i64],
             Kind::Float,
         )?;
-        let acts = self.lend("decode", acts)?;
+        let lent = self.lend("decode", acts)?;
         let latents = self.lend("decode", latents)?;
         let mut out = self.lend_mut("decode", &x_hat)?;
-        let result = self
-            .inner
-            .decode(acts.view(), latents.view(), out.view_mut());
-        self.origin.check("decode", result)?;
+        self.origin.call("decode", || {
+            self.inner
+                .decode(lent.view(), latents.view(), out.view_mut())
+        })?;
+        sound::decoded(&self.origin, acts, &x_hat)?;
         Ok(x_hat)
     }
 
@@ -227,10 +230,10 @@ impl Sae {
         let latents = latents.to_device(self.device);
         let latents = self.lend("latent_acts", &latents)?;
         let mut out = self.lend_mut("latent_acts", &acts)?;
-        let result = self
-            .inner
-            .latent_acts(x.view(), latents.view(), out.view_mut());
-        self.origin.check("latent_acts", result)?;
+        self.origin.call("latent_acts", || {
+            self.inner
+                .latent_acts(x.view(), latents.view(), out.view_mut())
+        })?;
         Ok(acts)
     }
 
@@ -244,8 +247,9 @@ impl Sae {
         let latents = latents.to_device(self.device);
         let latents = self.lend("decoder_rows", &latents)?;
         let mut out = self.lend_mut("decoder_rows", &rows)?;
-        let result = self.inner.decoder_rows(latents.view(), out.view_mut());
-        self.origin.check("decoder_rows", result)?;
+        self.origin.call("decoder_rows", || {
+            self.inner.decoder_rows(latents.view(), out.view_mut())
+        })?;
         Ok(rows)
     }
 
@@ -286,7 +290,7 @@ impl SaeTrainer {
     /// A loss that is not finite.
     pub fn step(&mut self, x: &Tensor) -> Result<Vec<MetricValue>, PluginFailure> {
         let lent = Lent::read(x).map_err(|error| self.origin.host("step", error))?;
-        let values = self.origin.check("step", self.inner.step(lent.view()))?;
+        let values = self.origin.call("step", || self.inner.step(lent.view()))?;
         Ok(values.into_iter().map(metric::host_value).collect())
     }
 
@@ -305,13 +309,14 @@ impl SaeTrainer {
         let provenance = provenance.to_string();
         let dtype: DType = tensors::dtype(kind)
             .ok_or_else(|| self.origin.host("save", format!("dtype {kind:?}")))?;
-        let result = self.inner.save(
-            dir.as_ref().into(),
-            format.into(),
-            dtype,
-            provenance.as_str().into(),
-        );
-        self.origin.check("save", result)
+        self.origin.call("save", || {
+            self.inner.save(
+                dir.as_ref().into(),
+                format.into(),
+                dtype,
+                provenance.as_str().into(),
+            )
+        })
     }
 
     /// Writes everything needed to go on.
@@ -321,7 +326,7 @@ impl SaeTrainer {
     pub fn save_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
         let path = path.to_string_lossy();
         self.origin
-            .check("save_state", self.inner.save_state(path.as_ref().into()))
+            .call("save_state", || self.inner.save_state(path.as_ref().into()))
     }
 
     /// Goes on from a file of [`SaeTrainer::save_state`].
@@ -331,6 +336,6 @@ impl SaeTrainer {
     pub fn load_state(&mut self, path: &Path) -> Result<(), PluginFailure> {
         let path = path.to_string_lossy();
         self.origin
-            .check("load_state", self.inner.load_state(path.as_ref().into()))
+            .call("load_state", || self.inner.load_state(path.as_ref().into()))
     }
 }

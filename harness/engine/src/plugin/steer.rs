@@ -34,7 +34,8 @@ impl SteeringPolicy {
     /// Whether the policy reads the steered latent's activation.
     #[must_use]
     pub fn reads_latent_act(&self) -> bool {
-        self.inner.needs().0 & SteerNeeds::LATENT_ACT.0 != 0
+        let needs = self.origin.follow("needs", || self.inner.needs());
+        needs.0 & SteerNeeds::LATENT_ACT.0 != 0
     }
 
     /// `coeff: [b, t] f32` on the CPU.
@@ -72,8 +73,8 @@ impl SteeringPolicy {
             is_masked: lent_masked.view(),
             latent_act: lent_acts.view(),
         };
-        let result = self.inner.plan(request, out.view_mut());
-        self.origin.check("plan", result)?;
+        self.origin
+            .call("plan", || self.inner.plan(request, out.view_mut()))?;
         let wrong = coeff
             .isfinite()
             .logical_not()

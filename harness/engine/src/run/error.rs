@@ -8,6 +8,7 @@ use harness_plan::{
 
 use crate::{
     data::DataError,
+    eval::EvalError,
     generate::GenerateError,
     plugin::{ComponentError, PluginFailure},
     text::TextError,
@@ -83,7 +84,12 @@ pub enum CellError {
     Device(String),
     /// A measurement failed.
     #[error(transparent)]
-    Eval(#[from] crate::eval::EvalError),
+    Eval(#[from] EvalError),
+    /// What was computed is not a number.
+    #[error(
+        "the result holds NaN or infinity and is not kept (hint: look for them in the weights; with --dtype bf16 try f32)"
+    )]
+    NotFinite,
     /// The budget of memory is too small.
     #[error("{0}")]
     OutOfMemory(String),
@@ -111,12 +117,20 @@ impl CellError {
     /// The failure as the protocol says it.
     #[must_use]
     pub fn failure(&self, key: Option<&str>) -> Failure {
-        let plugin = self.plugin_failure().map(|failure| failure.plugin.clone());
+        if let CellError::Together(failure) = self {
+            let key = key.map(str::to_owned);
+            return Failure {
+                key,
+                ..failure.clone()
+            };
+        }
+        let plugin = self.plugin_failure();
         Failure {
             key: key.map(str::to_owned),
-            plugin,
-            message: self.to_string(),
-            kind: self.kind(),
+            plugin: plugin.map(|failure| failure.plugin.clone()),
+            component: plugin.map(|failure| failure.component.clone()),
+            method: plugin.map(|failure| failure.method.to_owned()),
+            ..Failure::new(self.kind(), self.to_string())
         }
     }
 
@@ -126,7 +140,17 @@ impl CellError {
             CellError::Plugin(failure)
             | CellError::Component(ComponentError::Failed(failure))
             | CellError::Generate(GenerateError::Plugin(failure)) => Some(failure),
+            CellError::Eval(EvalError::Plugin(failure)) => Some(failure),
             _ => None,
+        }
+    }
+
+    /// Whether one of several cells that are run together may have caused this alone, so that the others are worth trying without
+    /// it. What they share, such as the model and the text, is no fault of any of them.
+    pub(super) fn may_be_of_one(&self) -> bool {
+        match self.plugin_failure() {
+            Some(failure) => !failure.component.starts_with("model "),
+            None => self.kind() == FailureKind::OutOfMemory,
         }
     }
 
@@ -147,11 +171,17 @@ impl CellError {
             CellError::Generate(GenerateError::Text(_)) => FailureKind::BadInput,
             CellError::Component(ComponentError::Unknown { .. }) => FailureKind::PluginRefused,
             CellError::Text(_)
+            | CellError::Component(ComponentError::NoAdapter { .. })
             | CellError::Data(_)
             | CellError::NoSource { .. }
             | CellError::BadInput(_)
+            | CellError::NotFinite
             | CellError::Unfit { .. } => FailureKind::BadInput,
-            CellError::Torch(error) if error.to_string().contains("out of memory") => {
+            CellError::Torch(error)
+            | CellError::Eval(EvalError::Tensor(error))
+            | CellError::Generate(GenerateError::Tensor(error))
+                if error.to_string().contains("out of memory") =>
+            {
                 FailureKind::OutOfMemory
             }
             CellError::OutOfMemory(_) => FailureKind::OutOfMemory,

@@ -17,7 +17,7 @@ use harness_plan::{
 use serde_json::Value;
 
 use super::{CellError, Session};
-use crate::plugin::{Registry, TORCH_VERSION};
+use crate::plugin::{Registry, TORCH_VERSION, leave_trail_in};
 
 /// Serves cells on standard input and output until it is told to end or its supervisor is gone.
 #[must_use]
@@ -74,6 +74,14 @@ impl<I: BufRead, O: Write> Server<I, O> {
             Ok(store) => store,
             Err(error) => return self.fatal(FailureKind::CannotWrite, error.to_string()),
         };
+        if let Some(trail) = &init.trail
+            && let Err(error) = leave_trail_in(trail)
+        {
+            // Without it the host only knows less of this worker's death.
+            let message = format!("{}: no trail is left: {error}", trail.display());
+            let level = LogLevel::Debug;
+            self.say(&FromWorker::Log { level, message })?;
+        }
         let mut session = self.session(init.clone())?;
         let refused = session
             .registry()
@@ -150,6 +158,10 @@ impl<I: BufRead, O: Write> Server<I, O> {
         if broken {
             return Err(Ended::Pipe);
         }
+        for message in session.take_notes() {
+            let level = LogLevel::Warn;
+            self.say(&FromWorker::Log { level, message })?;
+        }
         for ((cell, _), result) in runnable.iter().zip(results) {
             match result {
                 Ok((output, counters)) => self.done(store, init, cell, &output, counters)?,
@@ -211,12 +223,7 @@ impl<I: BufRead, O: Write> Server<I, O> {
     }
 
     fn fatal<T>(&mut self, kind: FailureKind, message: String) -> Result<T, Ended> {
-        let failure = Failure {
-            key: None,
-            plugin: None,
-            message,
-            kind,
-        };
+        let failure = Failure::new(kind, message);
         self.say(&FromWorker::Fatal(failure))?;
         Err(Ended::Fatal(kind.exit_code()))
     }
@@ -242,12 +249,7 @@ fn inputs(store: &Store, cell: &Cell) -> Result<Vec<Value>, CellError> {
 }
 
 fn cannot_write(cell: &Cell, error: &StoreError) -> Failure {
-    Failure {
-        key: Some(cell.key.clone()),
-        plugin: None,
-        message: error.to_string(),
-        kind: FailureKind::CannotWrite,
-    }
+    Failure::new(FailureKind::CannotWrite, error.to_string()).of_cell(&cell.key)
 }
 
 fn provenance(init: &Init, counters: Counters) -> Provenance {

@@ -2,8 +2,12 @@
 
 use std::time::Instant;
 
-use harness_plan::{cell::Cell, protocol::Counters};
-use serde::Serialize;
+use harness_plan::{
+    cell::Cell,
+    parts::{halves, most_failures},
+    protocol::Counters,
+};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -16,17 +20,18 @@ pub(super) type CellResult = Result<(Value, Counters), CellError>;
 
 impl Session {
     /// Prepares each cell by itself, then runs all that could be prepared; one result for each cell. What cannot be prepared fails its own
-    /// cell, what fails in the run fails all of its cells. Shared work is counted once, with the first cell.
+    /// cell. When one of them may have failed the run, it is tried again in halves, so that the others get their results; what they share
+    /// fails them all. Shared work is counted once, with the first cell of each part.
     ///
     /// - `prepare`: a member from its cell
     /// - `run`: outputs of the members in their order, from the members and the inputs of the first
-    pub(super) fn together<M, O: Serialize>(
+    pub(super) fn together<M, O: Serialize + DeserializeOwned>(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
         prepare: impl Fn(&mut Session, &Cell) -> Result<M, CellError>,
-        run: impl FnOnce(&mut Session, &[M], &[Value]) -> Result<(Vec<O>, Counters), CellError>,
+        mut run: impl FnMut(&mut Session, &[M], &[Value]) -> Result<(Vec<O>, Counters), CellError>,
     ) -> Vec<CellResult> {
-        let started = Instant::now();
+        let mut started = Instant::now();
         let mut results: Vec<Option<CellResult>> = cells.iter().map(|_| None).collect();
         let (mut members, mut places) = (Vec::new(), Vec::new());
         for (i, (cell, _)) in cells.iter().enumerate() {
@@ -38,12 +43,18 @@ impl Session {
                 Err(error) => results[i] = Some(Err(error)),
             }
         }
-        if let Some(first) = places.first() {
-            let load = started.elapsed().as_secs_f64();
-            match run(self, &members, &cells[*first].1) {
+        let mut load = started.elapsed().as_secs_f64();
+        let mut failures_left = most_failures(members.len());
+        let mut open = vec![(members.as_slice(), places.as_slice())];
+        while let Some((members, places)) = open.pop() {
+            let Some(first) = places.first() else {
+                continue;
+            };
+            match run(self, members, &cells[*first].1) {
                 Ok((outputs, mut counters)) => {
-                    counters.phases.load += load;
+                    counters.phases.load += std::mem::take(&mut load);
                     counters.seconds = started.elapsed().as_secs_f64();
+                    started = Instant::now();
                     for (n, (place, output)) in places.iter().zip(outputs).enumerate() {
                         let own = if n == 0 {
                             counters
@@ -54,9 +65,18 @@ impl Session {
                     }
                 }
                 Err(error) => {
+                    failures_left = failures_left.saturating_sub(1);
+                    let parts = halves(members).zip(halves(places));
+                    if let Some(((one, other), (here, there))) = parts
+                        && failures_left > 0
+                        && error.may_be_of_one()
+                    {
+                        open.extend([(other, there), (one, here)]);
+                        continue;
+                    }
                     let shared = error.failure(None);
                     for place in places {
-                        results[place] = Some(Err(CellError::Together(shared.clone())));
+                        results[*place] = Some(Err(CellError::Together(shared.clone())));
                     }
                 }
             }

@@ -198,12 +198,7 @@ mod tests {
     }
 
     fn fail(store: &Store, i: u32) {
-        let failure = Failure {
-            key: None,
-            plugin: None,
-            message: "it panicked".into(),
-            kind: FailureKind::Plugin,
-        };
+        let failure = Failure::new(FailureKind::Plugin, "it panicked");
         store
             .put_failed(&cell(i), failure, Provenance::default())
             .unwrap();

@@ -15,10 +15,8 @@ fn cell(i: u32) -> Cell {
 
 fn failure() -> Failure {
     Failure {
-        key: None,
         plugin: Some("bad".into()),
-        message: "it panicked".into(),
-        kind: FailureKind::Plugin,
+        ..Failure::new(FailureKind::Plugin, "it panicked")
     }
 }
 

@@ -24,12 +24,7 @@ fn put(store: &Store, cell: &Cell, value: f64) -> Put {
 }
 
 fn put_failed(store: &Store, cell: &Cell) {
-    let failure = Failure {
-        key: None,
-        plugin: None,
-        message: "it panicked\nat line 3".into(),
-        kind: FailureKind::Plugin,
-    };
+    let failure = Failure::new(FailureKind::Plugin, "it panicked\nat line 3");
     store
         .put_failed(cell, failure, Provenance::default())
         .unwrap();

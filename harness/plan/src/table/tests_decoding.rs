@@ -152,12 +152,7 @@ pub(super) fn done(plan: &Plan, store: &Store, order: usize, part: usize, proven
 }
 
 pub(super) fn fail(plan: &Plan, store: &Store, order: usize, part: usize) {
-    let failure = Failure {
-        key: None,
-        plugin: None,
-        message: "out of memory".into(),
-        kind: FailureKind::OutOfMemory,
-    };
+    let failure = Failure::new(FailureKind::OutOfMemory, "out of memory");
     let cell = plan.cell(&work(plan).orders[order].parts[part]).unwrap();
     let none = Provenance::default();
     store.put_failed(cell, failure, none).unwrap();

@@ -85,12 +85,7 @@ fn put(plan: &Plan, store: &Store, key: &str, output: &FidelityOutput) {
 }
 
 fn fail(plan: &Plan, store: &Store, key: &str) {
-    let failure = Failure {
-        key: None,
-        plugin: None,
-        message: "out of memory".into(),
-        kind: FailureKind::OutOfMemory,
-    };
+    let failure = Failure::new(FailureKind::OutOfMemory, "out of memory");
     let cell = plan.cell(key).unwrap();
     store
         .put_failed(cell, failure, Provenance::default())
@@ -275,7 +270,7 @@ fn fig6_stands_on_text_and_on_rollouts() {
     );
     let rollout = work(&plan.rows[2]).rollout.clone().unwrap();
     let cell = plan.cell(&rollout).unwrap();
-    let none = RolloutOutput { rollouts: vec![] };
+    let none = RolloutOutput::default();
     store.put_done(cell, &none, Provenance::default()).unwrap();
     for row in plan.rows.iter().filter(|r| work(r).rollout.is_some()) {
         put(&plan, &store, &work(row).shards[0], &output(4.0, 1.0, true));

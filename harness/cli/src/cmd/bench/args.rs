@@ -13,7 +13,7 @@ use harness_plan::{
     table::Style,
 };
 
-use super::judging::JudgingArgs;
+use super::{judging::JudgingArgs, memory};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
@@ -97,6 +97,10 @@ pub struct BenchArgs {
     /// Tokens of a row of text
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
     context_length: Option<String>,
+    /// Share of the rows of text, prompts or questions that may be unusable: they are passed over and counted [default: 0.001; of
+    /// questions without a gold answer none]
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, help_heading = BUDGET)]
+    max_bad_rows: Option<String>,
     /// Budgets: zoo (scaled) or real (the paper's) [default: by the size of each model]
     #[arg(long, value_name = "NAME", help_heading = BUDGET)]
     profile: Option<ProfileName>,
@@ -191,6 +195,9 @@ pub struct BenchArgs {
     /// Devices that share the cells, such as cuda:0,cuda:1: a worker for each, of one kind [default: --device]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = device, conflicts_with = "device", help_heading = COMPUTE)]
     devices: Vec<String>,
+    /// Go on with weights that hold NaN or infinity; their cells are kept apart from others
+    #[arg(long, help_heading = COMPUTE)]
+    pub allow_nan: bool,
     /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..), help_heading = COMPUTE)]
     pub batch: Option<u32>,
@@ -200,10 +207,12 @@ pub struct BenchArgs {
     /// Worker processes, spread over the devices; changes speed, not results [default: one a device; on the CPU one a core for small models, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = COMPUTE)]
     pub workers: Option<u32>,
-    /// Seconds of silence after which a worker counts as hanging and its cells as failed
-    #[arg(long, default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
-    pub timeout: u64,
-
+    /// Seconds without a sign of life, be it a step or the call of a plugin's method, after which a cell counts as hanging and fails
+    #[arg(long, alias = "timeout", default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
+    pub cell_timeout: u64,
+    /// Memory of one worker, such as 16G, over which its cell fails; files it has mapped do not count [default: its share of what is free]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
+    worker_memory: Option<u64>,
     /// Seconds without a sign of life after which a process on another machine that shares the store counts as dead, and its cells as nobody's
     #[arg(long, default_value_t = 90, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..), help_heading = COMPUTE)]
     pub claim_timeout: u64,
@@ -288,6 +297,7 @@ impl BenchArgs {
             ("--limit", "limit", &self.limit),
             ("--budget-tokens", "budget_tokens", &self.budget_tokens),
             ("--context-length", "context_length", &self.context_length),
+            ("--max-bad-rows", "max_bad_rows", &self.max_bad_rows),
             ("--seed", "seed", &self.seed),
             ("--documents", "documents", &self.documents),
             ("--measures", "measures", &self.measures),
@@ -359,6 +369,7 @@ impl BenchArgs {
             refuse(!self.model.is_empty(), "--model", of);
             refuse(self.batch.is_some(), "--batch", of);
             refuse(self.workers.is_some(), "--workers", of);
+            refuse(self.worker_memory.is_some(), "--worker-memory", of);
             refuse(!self.devices.is_empty(), "--devices", of);
             refuse(self.profile.is_some(), "--profile", of);
         }
@@ -369,6 +380,16 @@ impl BenchArgs {
     pub fn out(&self, spec: &BenchSpec) -> PathBuf {
         let usual = || Path::new("results/runs").join(&spec.store);
         self.out.clone().unwrap_or_else(usual)
+    }
+
+    /// Memory over which one of so many workers is ended; `None` where nobody knows what is free.
+    pub fn worker_memory(&self, workers: u32) -> Option<u64> {
+        let share = |bytes: u64| bytes / u64::from(workers.max(1));
+        self.worker_memory.or_else(|| {
+            // Who names the memory of all may have it.
+            let usual = memory::most().max(self.memory.unwrap_or(0));
+            Some(share(usual)).filter(|bytes| *bytes > 0)
+        })
     }
 
     /// Model folders by name.

@@ -11,7 +11,7 @@ use harness_plan::{
     bench::{BenchSpec, Catalogue, Overrides, RowKind},
     claims::Pace,
     exit,
-    expand::{BenchRequest, Limits, Plan, ResolvedBench, expand, resolve},
+    expand::{self, BenchRequest, Plan, ResolvedBench, expand, resolve},
     hash::HashCache,
     plugin::{Discovery, discover},
     protocol::Init,
@@ -27,7 +27,13 @@ use super::{
     run::{self, Order, Outcome},
     zoo_text,
 };
-use crate::{failure::Failure, output, progress::clock, root::Root, worker::Launch};
+use crate::{
+    failure::Failure,
+    output,
+    progress::clock,
+    root::Root,
+    worker::{Launch, Limits},
+};
 
 /// A worker below this size is small: several of them are no burden.
 const SMALL_BYTES: u64 = 512 << 20;
@@ -118,8 +124,9 @@ pub fn resolved(
         numerics: Numerics {
             dtype: args.compute.dtype,
             reproducible: args.compute.reproducible,
+            allow_nan: args.allow_nan,
         },
-        limits: Limits {
+        limits: expand::Limits {
             batch: args.batch,
             memory: args.memory.unwrap_or_else(memory::usual_budget),
         },
@@ -239,6 +246,7 @@ impl Bench<'_> {
                 None => report::exit_code(&outcome),
             };
             report::finish(&mut manifest, &outcome, counts, code);
+            manifest.bad_rows = self.store.bad_rows(&self.plan.cells)?;
             self.store.write_manifest(&manifest)?;
             report::tell_failures(&self.plan, &outcome, &self.store);
             match Replies::new(&judging.replies).spent(&judging.run) {
@@ -337,7 +345,10 @@ impl Bench<'_> {
             })
         };
         Ok(Order {
-            launch: Launch::new(threads, compute.reproducible)?,
+            launch: Launch::new(threads, compute.reproducible)?.limited(Limits {
+                memory: self.args.worker_memory(workers),
+                time: None,
+            }),
             init: Init {
                 plugins: self
                     .plugin_dirs
@@ -350,6 +361,7 @@ impl Bench<'_> {
                 dtype: compute.dtype,
                 threads,
                 reproducible: compute.reproducible,
+                allow_nan: self.args.allow_nan,
                 batch: self.args.batch.or(self.plan.batch()),
                 memory: self.memory().map(|all| all / u64::from(workers.max(1))),
                 judging: self.args.judging.judging(
@@ -357,10 +369,11 @@ impl Bench<'_> {
                         |error| Failure::new(exit::UNEXPECTED, format!("--replies: {error}")),
                     )?,
                 ),
+                trail: None,
             },
             workers,
             devices: self.devices.clone(),
-            silence: Duration::from_secs(self.args.timeout),
+            silence: Duration::from_secs(self.args.cell_timeout),
             pace: Pace {
                 patience: Duration::from_secs(self.args.claim_timeout),
                 ..Pace::default()

@@ -9,8 +9,8 @@ use harness_plan::{
     cell::Cell,
     exit,
     protocol::{
-        Counters, Failure as CellFailure, FailureKind, FromWorker, Hello, Init, LogLevel,
-        PROTOCOL_VERSION, Refused,
+        Counters, Failure as CellFailure, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION,
+        Refused,
     },
     store::Supervision,
 };
@@ -19,11 +19,13 @@ use super::schedule::asks_judge;
 use crate::{
     failure::Failure,
     signals::{self, Request},
-    worker::{Heard, Launch, NeverReady, Worker},
+    worker::{Cause, Heard, Launch, NeverReady, Worker},
 };
 
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Time between two looks that says that this process did not run.
+const AWAY: Duration = Duration::from_secs(10);
 /// Workers that may be killed in a run before they are ready.
 const FALSE_STARTS: u32 = 8;
 
@@ -60,6 +62,11 @@ pub enum News {
         keys: Vec<String>,
         failure: CellFailure,
     },
+    /// The worker of these cells has died, or was ended.
+    Died {
+        keys: Vec<String>,
+        failure: CellFailure,
+    },
     /// Something to show.
     Log(LogLevel, String),
     /// Somebody asks the run to stop.
@@ -80,6 +87,8 @@ pub struct Crew {
     next_number: u64,
     false_starts: u32,
     times: Supervision,
+    /// When signs of life were last looked for.
+    looked: Instant,
     tell: Sender<Happened>,
     happened: Receiver<Happened>,
 }
@@ -98,7 +107,10 @@ struct Slot {
     is_asking: bool,
     /// Checkpoint of the last cell that ran a model: it is loaded.
     checkpoint: Option<String>,
+    /// When it last gave a sign of life.
     heard: Instant,
+    /// Calls of plugins' methods until then.
+    calls: u64,
     started: Instant,
     /// When it was ready.
     ready: Option<Instant>,
@@ -124,7 +136,7 @@ impl Slot {
 }
 
 impl Crew {
-    /// Start `n` workers, around over `devices`; cells during which their worker says nothing for `silence` fail.
+    /// Start `n` workers, around over `devices`; cells during which their worker gives no sign of life for `silence` fail.
     ///
     /// # Errors
     /// When one cannot be started.
@@ -147,6 +159,7 @@ impl Crew {
             next_number: 0,
             false_starts: 0,
             times: Supervision::default(),
+            looked: Instant::now(),
             tell,
             happened,
         };
@@ -178,6 +191,7 @@ impl Crew {
             started: Instant::now(),
             ready: None,
             idle: None,
+            calls: 0,
         })
     }
 
@@ -187,6 +201,13 @@ impl Crew {
             .iter()
             .flat_map(|slot| slot.busy.iter().map(String::as_str))
             .collect()
+    }
+
+    /// Keys of the cells under way that are run together with one, itself included.
+    pub fn together(&self, key: &str) -> &[String] {
+        let has_it = |slot: &&Slot| slot.busy.iter().any(|busy| busy == key);
+        let slot = self.slots.iter().find(has_it);
+        slot.map_or(&[], |slot| &slot.busy)
     }
 
     /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
@@ -289,13 +310,14 @@ impl Crew {
     }
 
     fn heard(&mut self, i: usize, heard: Heard) -> News {
+        if self.slots[i].is_dead {
+            return News::Quiet;
+        }
         self.slots[i].heard = Instant::now();
         let message = match heard {
             Heard::Said(message) => message,
-            Heard::Silent => return self.died(i, FailureKind::WorkerDied, None),
-            Heard::Garbled(error) => {
-                return self.died(i, FailureKind::WorkerDied, Some(error.to_string()));
-            }
+            Heard::Silent => return self.died(i, Cause::Ended),
+            Heard::Garbled(error) => return self.died(i, Cause::Garbled(error.to_string())),
         };
         match message {
             FromWorker::Hello(hello) if hello.protocol != PROTOCOL_VERSION => {
@@ -358,12 +380,12 @@ impl Crew {
         }
     }
 
-    /// A worker is dead, or as good as dead: its cells fail. One that was asked to end was interrupted: a terminal's Ctrl-C
-    /// reaches the workers too.
-    fn died(&mut self, i: usize, kind: FailureKind, why: Option<String>) -> News {
+    /// A worker is dead, or as good as dead. One that was asked to end was interrupted: a terminal's Ctrl-C reaches the workers
+    /// too.
+    fn died(&mut self, i: usize, cause: Cause) -> News {
         let slot = &mut self.slots[i];
         if !slot.is_ready {
-            return match slot.worker.never_ready() {
+            return match slot.worker.never_ready(cause) {
                 // Something outside has ended it, and may not do so again.
                 NeverReady::Killed(message) if self.false_starts < FALSE_STARTS => {
                     self.false_starts += 1;
@@ -377,46 +399,36 @@ impl Crew {
                 NeverReady::Ended(failure) => News::Stop(failure),
             };
         }
-        let (message, kind) = match why {
-            Some(why) => {
-                slot.worker.kill();
-                (why, kind)
-            }
-            None => match slot.worker.death() {
-                (message, true) => (message, FailureKind::Interrupted),
-                (message, false) => (message, kind),
-            },
-        };
+        let failure = slot.worker.death(cause).failure();
         slot.is_dead = true;
         slot.is_asking = false;
         slot.account(&mut self.times);
         let keys = std::mem::take(&mut slot.busy);
         if keys.is_empty() {
             // It had nothing to do, so nothing is lost.
-            return News::Log(LogLevel::Debug, message);
+            return News::Log(LogLevel::Debug, failure.told());
         }
-        News::Failed {
-            failure: CellFailure {
-                key: keys.first().cloned().filter(|_| keys.len() == 1),
-                plugin: None,
-                message,
-                kind,
-            },
-            keys,
-        }
+        News::Died { keys, failure }
     }
 
+    /// The end of a worker that has given no sign of life for too long, neither a message nor a call of a plugin's method.
     fn too_silent(&mut self) -> Option<News> {
+        // Nobody was heard while this process did not run either: it was stopped and let go on, with its workers.
+        let was_away = self.looked.elapsed() > AWAY;
+        self.looked = Instant::now();
+        for slot in &mut self.slots {
+            let calls = slot.worker.calls();
+            if calls != slot.calls || was_away {
+                slot.calls = calls;
+                slot.heard = Instant::now();
+            }
+        }
         let silence = self.silence;
-        let i = self
-            .slots
-            .iter()
-            .position(|slot| !slot.busy.is_empty() && slot.heard.elapsed() > silence)?;
-        let why = format!(
-            "the worker said nothing for {} s and was ended; --timeout allows longer",
-            silence.as_secs()
-        );
-        Some(self.died(i, FailureKind::TimedOut, Some(why)))
+        let is_waited_for =
+            |slot: &Slot| !slot.is_dead && (!slot.busy.is_empty() || !slot.is_ready);
+        let i = (self.slots.iter())
+            .position(|slot| is_waited_for(slot) && slot.heard.elapsed() > silence)?;
+        Some(self.died(i, Cause::Silent(silence)))
     }
 
     /// End all workers: idle ones in their own time, busy ones at once. Returns what supervising them took.

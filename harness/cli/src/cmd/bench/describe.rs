@@ -1,5 +1,7 @@
 //! Cells in words.
 
+pub use crate::output::bytes;
+
 use harness_plan::{
     cell::Cell,
     expand::{GroupKind, Plan, PlannedGroup, RowWork},
@@ -92,15 +94,6 @@ pub fn count(n: u64) -> String {
         out.push(digit);
     }
     out
-}
-
-/// Bytes in the unit that suits them.
-pub fn bytes(n: u64) -> String {
-    let n = n as f64;
-    match n {
-        n if n >= (1u64 << 30) as f64 => format!("{:.1} GiB", n / (1u64 << 30) as f64),
-        n => format!("{:.0} MiB", (n / (1u64 << 20) as f64).ceil()),
-    }
 }
 
 /// Floating-point operations in the unit that suits them.

@@ -1,14 +1,34 @@
-//! Memory that grid passes may take when nobody says how much.
+//! Memory of this machine, as far as this process may have it.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// Share of the free memory that all workers together take.
-const FREE_SHARE: f64 = 0.8;
+/// Share of the free memory that all grid passes together take when nobody says how much.
+const USUAL_SHARE: f64 = 0.8;
+/// Share of the free memory that all workers together may hold before one is ended.
+const MOST_SHARE: f64 = 0.9;
 
 /// Bytes of a usual budget; 0 where the system does not say what is free.
 pub fn usual_budget() -> u64 {
+    (free() as f64 * USUAL_SHARE) as u64
+}
+
+/// Bytes that all workers together may hold; 0 where the system does not say what is free.
+pub fn most() -> u64 {
+    (free() as f64 * MOST_SHARE) as u64
+}
+
+/// What is free on the machine, or left to the groups of processes (cgroups) that this one is in, whichever is less.
+fn free() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    (available(&text).unwrap_or(0) as f64 * FREE_SHARE) as u64
+    let machine = available(&text).unwrap_or(0);
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    match left_in_groups(&groups, Path::new("/sys/fs/cgroup")) {
+        Some(left) => machine.min(left),
+        None => machine,
+    }
 }
 
 /// The value of `MemAvailable: 1234 kB`, in bytes.
@@ -20,6 +40,53 @@ fn available(meminfo: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
+/// Bytes left to the groups of `/proc/self/cgroup` and those around them; `None` where none has a limit. Both versions of groups
+/// are looked at: version 2 has lines `0::/path`, version 1 `4:memory:/path`.
+fn left_in_groups(groups: &str, mount: &Path) -> Option<u64> {
+    let mut left: Option<u64> = None;
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(kind), Some(path)) = (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let (root, files) = match kind {
+            "" => (mount.to_path_buf(), V2),
+            kinds if kinds.split(',').any(|kind| kind == "memory") => (mount.join("memory"), V1),
+            _ => continue,
+        };
+        for group in Path::new(path).ancestors() {
+            let inner = group.strip_prefix("/").unwrap_or(group);
+            if let Some(bytes) = left_in_group(&root.join(inner), files) {
+                left = Some(left.map_or(bytes, |least| least.min(bytes)));
+            }
+        }
+    }
+    left
+}
+
+/// Names of the files of a group: limit, use, and the field of `memory.stat` with what can be taken from it.
+type Files = [&'static str; 3];
+const V2: Files = ["memory.max", "memory.current", "inactive_file"];
+const V1: Files = [
+    "memory.limit_in_bytes",
+    "memory.usage_in_bytes",
+    "total_inactive_file",
+];
+
+/// Bytes left to a group that has a limit.
+fn left_in_group(group: &Path, [limit, used, cached]: Files) -> Option<u64> {
+    let read = |name: &str| fs::read_to_string(PathBuf::from(group).join(name)).ok();
+    // `max` where there is none.
+    let limit: u64 = read(limit)?.trim().parse().ok()?;
+    let used: u64 = read(used)?.trim().parse().ok()?;
+    let stat = read("memory.stat").unwrap_or_default();
+    let cached = (stat.lines())
+        .find_map(|line| line.strip_prefix(cached)?.trim().parse::<u64>().ok())
+        .unwrap_or(0);
+    Some(limit.saturating_sub(used.saturating_sub(cached)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +96,32 @@ mod tests {
         let text = "MemTotal: 9 kB\nMemAvailable:    2048 kB\n";
         assert_eq!(available(text), Some(2 << 20));
         assert_eq!(available("MemTotal: 9 kB\n"), None);
+        assert!(cfg!(not(target_os = "linux")) || most() > usual_budget());
+    }
+
+    fn group(dir: &Path, files: Files, values: [&str; 3]) {
+        fs::create_dir_all(dir).unwrap();
+        for (name, value) in [files[0], files[1]].into_iter().zip(values) {
+            fs::write(dir.join(name), format!("{value}\n")).unwrap();
+        }
+        let stat = format!("anon 5\n{} {}\n", files[2], values[2]);
+        fs::write(dir.join("memory.stat"), stat).unwrap();
+    }
+
+    #[test]
+    fn the_tightest_group_counts_and_its_cache_is_free() {
+        let mount = tempfile::tempdir().unwrap();
+        let mount = mount.path();
+        let path = "0::/job/step\n";
+        assert_eq!(left_in_groups(path, mount), None);
+        group(&mount.join("job/step"), V2, ["max", "700", "0"]);
+        assert_eq!(left_in_groups(path, mount), None);
+        group(&mount.join("job"), V2, ["1000", "800", "300"]);
+        assert_eq!(left_in_groups(path, mount), Some(500));
+        group(mount, V2, ["900", "800", "0"]);
+        assert_eq!(left_in_groups(path, mount), Some(100));
+        let old = "9:name=systemd:/\n4:cpu,memory:/box\n0::/\n";
+        group(&mount.join("memory/box"), V1, ["60", "70", "0"]);
+        assert_eq!(left_in_groups(old, mount), Some(0));
     }
 }

@@ -8,6 +8,7 @@ mod describe;
 mod dry_run;
 mod judging;
 mod memory;
+mod parts;
 mod pictures;
 mod report;
 mod run;

@@ -295,13 +295,9 @@ fn causes(plan: &Plan, outcome: &Outcome) -> Vec<(String, Vec<String>)> {
     causes
 }
 
-/// What happened, with the plugin that caused it unless the message names it.
+/// All that is known of a failure, inert.
 pub fn message(failure: &CellFailure) -> String {
-    let text = output::inert(&failure.message);
-    match &failure.plugin {
-        Some(plugin) if !text.contains(plugin.as_str()) => format!("plugin `{plugin}`: {text}"),
-        _ => text,
-    }
+    output::inert(&failure.told())
 }
 
 /// The exit code of a run that went through all its cells. When nothing could be done for one and the same reason, it is
@@ -314,6 +310,12 @@ pub fn exit_code(outcome: &Outcome) -> u8 {
         .collect();
     match kinds.first() {
         None => exit::OK,
+        // What is done stays; whoever has more memory, or takes smaller batches, can go on.
+        Some(FailureKind::OutOfMemory)
+            if kinds.iter().all(|kind| *kind == FailureKind::OutOfMemory) =>
+        {
+            exit::DEVICE
+        }
         Some(first) if outcome.n_done == 0 && kinds.iter().all(|kind| kind == first) => {
             first.exit_code()
         }

@@ -18,7 +18,9 @@ use harness_plan::{
 
 use super::{
     crew::{Crew, News},
-    describe, report,
+    describe,
+    parts::Parts,
+    report,
     schedule::Schedule,
     sharing::Sharing,
 };
@@ -100,11 +102,13 @@ pub fn run(
         batched,
         schedule: Schedule::new(plan, &done, |_| 1.0),
         under_way: BTreeMap::new(),
+        parts: Parts::default(),
         progress: Progress::start(total, "cells"),
         total,
         provenance,
         asked: None,
         requests: 0,
+        told: BTreeSet::new(),
         outcome: Outcome {
             done,
             ..Outcome::default()
@@ -142,6 +146,8 @@ struct Run<'a> {
     schedule: Schedule,
     /// Cells under way that have said how far they are, with that share.
     under_way: BTreeMap<String, f64>,
+    /// Cells that are not run with all of their group any more.
+    parts: Parts,
     progress: Progress,
     total: u64,
     provenance: Provenance,
@@ -149,6 +155,8 @@ struct Run<'a> {
     asked: Option<Instant>,
     /// Requests to stop so far; the end of a worker by Ctrl-C is none.
     requests: u32,
+    /// Warnings of workers so far.
+    told: BTreeSet<String>,
     outcome: Outcome,
 }
 
@@ -189,18 +197,16 @@ impl<'a> Run<'a> {
                 }
             }
             News::Done { key, counters } => self.done(key, counters),
-            News::Failed { keys, failure } => {
-                for key in keys {
-                    let failure = CellFailure {
-                        key: Some(key.clone()),
-                        ..failure.clone()
-                    };
-                    self.failed(key, failure);
-                }
-            }
+            News::Failed { keys, failure } => self.all_failed(keys, &failure),
+            News::Died { keys, failure } => self.died(keys, &failure),
             News::Log(LogLevel::Debug, _) | News::Quiet => {}
             News::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
-            News::Log(LogLevel::Warn, message) => self.warn(&output::inert(&message)),
+            // Several workers may find the same thing.
+            News::Log(LogLevel::Warn, message) => {
+                if self.told.insert(message.clone()) {
+                    self.warn(&output::inert(&message));
+                }
+            }
             News::Asked(request) => self.be_asked(request),
             News::Stop(failure) => self.outcome.stop = Some(failure),
         }
@@ -225,8 +231,12 @@ impl<'a> Run<'a> {
         if ready.is_empty() && self.crew.busy().is_empty() && self.sharing.is_alone() {
             return Ok(false);
         }
-        let (plan, store, batched) = (self.plan, self.store, &self.batched);
-        let group_of = |key: &str| plan.group_of(key).or_else(|| batched.get(key).copied());
+        let (plan, store) = (self.plan, self.store);
+        let (batched, parts) = (&self.batched, &self.parts);
+        let group_of = |key: &str| {
+            let whole = || plan.group_of(key).or_else(|| batched.get(key).copied());
+            parts.number(key).or_else(whole)
+        };
         let (schedule, sharing) = (&self.schedule, &mut self.sharing);
         let given = self.crew.assign(
             ready,
@@ -342,15 +352,32 @@ impl<'a> Run<'a> {
 
     /// A cell, with those that are run together with it, is done to this share.
     fn partly(&mut self, key: &str, share: f64) {
-        let group = self.plan.group_of(key);
-        let is_of =
-            |other: &str| other == key || (group.is_some() && self.plan.group_of(other) == group);
-        let busy = self.crew.busy();
-        let together = busy.into_iter().filter(|other| is_of(other));
-        let together: Vec<String> = together.map(str::to_owned).collect();
-        self.under_way
-            .extend(together.into_iter().map(|key| (key, share)));
+        let together = self.crew.together(key).iter().cloned();
+        self.under_way.extend(together.map(|key| (key, share)));
         self.progress.weigh(self.schedule.share(&self.under_way));
+    }
+
+    fn all_failed(&mut self, keys: Vec<String>, failure: &CellFailure) {
+        for key in keys {
+            let failure = failure.clone().of_cell(&key);
+            self.failed(key, failure);
+        }
+    }
+
+    /// The worker of these cells is dead: one cell fails, several are tried again in smaller parts.
+    fn died(&mut self, keys: Vec<String>, failure: &CellFailure) {
+        if failure.kind == FailureKind::Interrupted || !self.parts.cut(&keys) {
+            return self.all_failed(keys, failure);
+        }
+        // They are nobody's until they are given out anew.
+        for key in &keys {
+            self.sharing.release(key);
+        }
+        let message = output::inert(failure.message.lines().next().unwrap_or_default());
+        self.warn(&format!(
+            "{message}; its {} cells are tried again in smaller parts",
+            keys.len()
+        ));
     }
 
     fn advance(&mut self) {
@@ -387,10 +414,5 @@ impl<'a> Run<'a> {
 }
 
 fn internal(message: String) -> CellFailure {
-    CellFailure {
-        key: None,
-        plugin: None,
-        message,
-        kind: FailureKind::Internal,
-    }
+    CellFailure::new(FailureKind::Internal, message)
 }

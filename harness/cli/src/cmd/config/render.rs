@@ -78,6 +78,12 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Null => "(not set)".to_owned(),
         Value::String(text) => text.clone(),
+        // Choices that are on.
+        Value::Object(choices) => (choices.iter())
+            .filter(|(_, is_on)| **is_on == Value::Bool(true))
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+            .join(","),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }

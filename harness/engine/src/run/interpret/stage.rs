@@ -52,7 +52,7 @@ impl Session {
         self.keep_saes(&wanted);
         let prepare = |session: &mut Session, cell: &Cell| session.follow(cell.params()?);
         self.together(cells, prepare, |session, members, _| {
-            session.find(members, progress)
+            session.find(members, &mut *progress)
         })
     }
 

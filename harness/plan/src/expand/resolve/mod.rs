@@ -16,6 +16,7 @@ use crate::{
     expand::PlanError,
     sources::{ModelFolder, SaeFolder, SaeSet},
     stages::Numerics,
+    weights::check_sae,
 };
 
 /// A bench with everything that decides what it runs on.
@@ -124,7 +125,7 @@ pub struct ResolvedRow {
     pub data: Vec<PathBuf>,
 }
 
-/// Check a bench against what is on disk, reading only small JSON files.
+/// Check a bench against what is on disk, reading only small JSON files and the headers of weights.
 ///
 /// # Errors
 /// All wrong values, those of options included, in one [`PlanError::Config`]; all missing or unusable folders in one
@@ -261,11 +262,8 @@ impl Resolver<'_> {
         } else {
             &spec.real
         };
-        let own = variant
-            .map_or(&row.settings, |v| &v.settings)
-            .or(&row.settings)
-            .or(level)
-            .or(&spec.settings);
+        let own = row.settings.or(level).or(&spec.settings);
+        let own = variant.map_or_else(|| own.clone(), |v| v.settings.or(&own));
         let mut patch = request.overrides.settings.or(&own);
         let mut settings = match Settings::complete(row.kind, &patch, &spec.origin) {
             Ok(settings) => settings?,
@@ -297,6 +295,9 @@ impl Resolver<'_> {
         };
         let data = self.data(row, profile, model)?;
         let saes = self.saes(row, profile, model, set, settings.k());
+        for error in saes.iter().filter_map(|sae| check_sae(&sae.dir).err()) {
+            self.unusable(error);
+        }
         self.check_latents(row, &settings, &saes);
         let depth_layers = if row.layers(profile).iter().all(|l| set.layers().contains(l)) {
             row.layers(profile).to_vec()
