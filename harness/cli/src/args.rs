@@ -39,9 +39,13 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Run a bench and print its table beside the paper's
-    Bench(Box<cmd::bench::BenchCommand>),
-    /// Which settings a bench has, and where each comes from
+    Bench(Box<cmd::bench::BenchArgs>),
+    /// Which value each setting of a bench has, and where it comes from
     Config(cmd::config::ConfigArgs),
+    /// Run a share of the cells of a bench, for job arrays and the like
+    RunCells(cmd::run_cells::RunCellsArgs),
+    /// Run a bench on a Slurm cluster
+    Slurm(cmd::slurm::SlurmArgs),
     /// What there is: tables, models, SAE sets, plugin components
     List(cmd::list::ListArgs),
     /// What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
@@ -79,6 +83,11 @@ pub struct PluginDirs {
 }
 
 impl PluginDirs {
+    /// Whether any is named on the command line.
+    pub fn are_named(&self) -> bool {
+        !self.dirs.is_empty()
+    }
+
     /// The folders named on the command line, or else in the environment.
     ///
     /// # Errors

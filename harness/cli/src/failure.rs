@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use harness_plan::{
-    bench::BenchError, config::ConfigError, exit, expand::PlanError, protocol,
+    bench::BenchError, config::ConfigError, exit, expand::PlanError, protocol, shards::ShardsError,
     sources::SourceError, store::StoreError,
 };
 
@@ -81,6 +81,12 @@ impl From<PlanError> for Failure {
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Failure {
         Failure::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<ShardsError> for Failure {
+    fn from(error: ShardsError) -> Failure {
+        Failure::new(error.exit_code(), output::inert(&error.to_string()))
     }
 }
 

@@ -17,13 +17,11 @@ mod worker;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::Parser;
 
 fn main() -> ExitCode {
-    // What was given on the command line and what is a default is known to the matches alone.
-    let matches = args::Cli::command().get_matches();
-    let cli = args::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match cmd::run(cli.command, &matches) {
+    let cli = args::Cli::parse();
+    match cmd::run(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             failure.tell();

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;

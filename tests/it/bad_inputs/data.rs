@@ -495,17 +495,18 @@ fn row_38_prompts() {
             .arg(out);
         command
     };
-    let few = ["", "<|endoftext|>", "The baker opened"];
+    let all = ["", "<|endoftext|>", "The baker opened", &long];
+    let plain = ["--set", "chat=false"];
     says(
-        &refused(&mut rollouts(&few)),
+        &refused(rollouts(&all[..3]).args(plain)),
         &["the data hold 1 prompts", "the bench reads 2"],
     );
-    let ran = succeed(&mut rollouts(&[
-        "",
-        "<|endoftext|>",
-        "The baker opened",
-        &long,
-    ]));
+    // As a message to an assistant none is cut: that would cut the assistant's turn.
+    says(
+        &refused(&mut rollouts(&all)),
+        &["prompt 0 has", "prompt_tokens is 8"],
+    );
+    let ran = succeed(rollouts(&all).args(plain));
     says(
         &ran.stderr,
         &["1 prompts hold special tokens alone and are passed over"],

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod argv;
 pub mod bench;
 pub mod compare;
 pub mod config;
@@ -11,6 +12,8 @@ pub mod list;
 pub mod merge;
 pub mod plugins;
 pub mod report;
+pub mod run_cells;
+pub mod slurm;
 pub mod status;
 pub mod train;
 pub mod verify;
@@ -18,7 +21,6 @@ pub mod zoo;
 
 use std::path::Path;
 
-use clap::ArgMatches;
 use harness_plan::{
     exit,
     store::{Access, Store},
@@ -26,14 +28,16 @@ use harness_plan::{
 
 use crate::{args::Command, failure::Failure};
 
-/// Run a command; `matches` is the command line it was read from.
+/// Run a command.
 ///
 /// # Errors
 /// Why it could not be done, with its exit code.
-pub fn run(command: Command, matches: &ArgMatches) -> Result<u8, Failure> {
+pub fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Bench(args) => bench::run(&args),
-        Command::Config(args) => config::run(&args, matches),
+        Command::Config(args) => config::run(&args),
+        Command::RunCells(args) => run_cells::run(&args),
+        Command::Slurm(args) => slurm::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::List(args) => list::run(&args),
         Command::Status(args) => status::run(&args),

@@ -54,6 +54,8 @@ pub struct Sae {
     origin: Origin,
     info: SaeInfo,
     device: tch::Device,
+    /// Its weights may hold NaN and infinity, and so may what it makes of them.
+    allow_nan: bool,
 }
 
 /// A trainer of one SAE.
@@ -122,6 +124,7 @@ impl SaeArchitecture {
             origin: self.origin.clone(),
             info,
             device,
+            allow_nan,
         })
     }
 
@@ -181,7 +184,10 @@ impl Sae {
                 )
             })?;
         }
-        sound::encoded(&self.origin, &self.info, x, &encoded)?;
+        sound::in_range(&self.origin, &self.info, &encoded)?;
+        if !self.allow_nan {
+            sound::finite(&self.origin, "encode", "an activation", &encoded.acts, x)?;
+        }
         Ok(encoded)
     }
 
@@ -202,7 +208,9 @@ impl Sae {
             self.inner
                 .decode(lent.view(), latents.view(), out.view_mut())
         })?;
-        sound::decoded(&self.origin, acts, &x_hat)?;
+        if !self.allow_nan {
+            sound::finite(&self.origin, "decode", "a reconstruction", &x_hat, acts)?;
+        }
         Ok(x_hat)
     }
 

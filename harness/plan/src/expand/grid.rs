@@ -1,6 +1,6 @@
 use super::{
     Cost, GridWork, GroupKind, Member, PlanError, PlannedGroup, ResolvedModel, ResolvedRow,
-    RowWork, cost::generation_cost, expander::Expander,
+    RowWork, expander::Expander, texts::Written,
 };
 use crate::{
     bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
@@ -139,12 +139,14 @@ impl Expander<'_> {
             numerics: bench.numerics,
         };
         let n_prompts = u64::from(text.n_prompts);
-        let cost = generation_cost(
-            &resolved.folder,
-            n_prompts,
-            text.dlm_steps,
-            text.max_new_tokens,
-        );
+        // Prompts are at most so long: how long they are is not known before they are read.
+        let written = Written {
+            texts: n_prompts,
+            prompt: u64::from(text.prompt_tokens),
+            new: u64::from(text.max_new_tokens),
+            steps: u64::from(text.dlm_steps),
+        };
+        let cost = written.cost(&resolved.folder);
         let at = (0, row.model, 0);
         let key = self.add(Stage::Rollout, at, &params, Vec::new(), cost)?;
         let row_targets = u64::from(text.max_new_tokens);

@@ -40,7 +40,7 @@ impl Expander<'_> {
             context_length: set.context_length,
             max_bad_rows: set.max_bad_rows,
         };
-        let costs = RowCosts::of(bench, row, set);
+        let costs = RowCosts::of(bench, row, set, sae);
 
         let given = self.given(set, &sae_ref)?;
         let choice = match &given {

@@ -26,6 +26,7 @@ pub(crate) struct World {
     options: Vec<[String; 3]>,
     pub(crate) limits: Limits,
     pub(crate) profile: Option<Profile>,
+    pub(crate) allow_nan: bool,
 }
 
 pub(crate) fn write(path: &Path, text: &str) {
@@ -155,6 +156,7 @@ impl World {
             options: Vec::new(),
             limits: Limits::default(),
             profile: None,
+            allow_nan: false,
         }
     }
 
@@ -204,7 +206,7 @@ impl World {
             numerics: Numerics {
                 dtype: Dtype::F32,
                 reproducible: false,
-                allow_nan: false,
+                allow_nan: self.allow_nan,
             },
             limits: self.limits,
         })

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::{Args, ValueEnum};
@@ -13,7 +13,7 @@ use harness_plan::{
     table::Style,
 };
 
-use super::{judging::JudgingArgs, memory};
+use super::{judging::JudgingArgs, memory, shards::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
@@ -28,6 +28,7 @@ const JUDGES: &str = "Judges, of steering and autointerp benches";
 const JUDGING: &str = "Judges that cost money";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
+const SHARDS: &str = "Several machines, see `harness run-cells --help` and `harness slurm --help`";
 
 /// What is shown below the options.
 const KINDS_AND_EXAMPLES: &str = "\
@@ -58,15 +59,6 @@ Examples:
 /// Run a bench and print its table beside the paper's.
 #[derive(Args, Debug)]
 #[command(after_help = KINDS_AND_EXAMPLES)]
-pub struct BenchCommand {
-    #[command(flatten)]
-    pub bench: BenchArgs,
-    #[command(flatten)]
-    pub ending: EndingArgs,
-}
-
-/// What decides what a bench runs, on what and where.
-#[derive(Args, Debug)]
 pub struct BenchArgs {
     /// A table of `harness list tables`, or the path of a bench file
     pub table: String,
@@ -220,11 +212,6 @@ pub struct BenchArgs {
     /// Folder of results [default: results/runs/TABLE, for figures that of their table]
     #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
     pub out: Option<PathBuf>,
-}
-
-/// What comes of a bench.
-#[derive(Args, Debug)]
-pub struct EndingArgs {
     /// Say what would be done and what it takes; load nothing, write nothing
     #[arg(long, help_heading = OUTPUT)]
     pub dry_run: bool,
@@ -237,6 +224,8 @@ pub struct EndingArgs {
     /// Write figures as PNG too
     #[arg(long, help_heading = OUTPUT)]
     pub png: bool,
+    #[command(flatten, next_help_heading = SHARDS)]
+    pub shards: ShardArgs,
 }
 
 /// What is printed when a bench ends.
@@ -372,14 +361,12 @@ impl BenchArgs {
             refuse(self.worker_memory.is_some(), "--worker-memory", of);
             refuse(!self.devices.is_empty(), "--devices", of);
             refuse(self.profile.is_some(), "--profile", of);
+            refuse(self.png, "--png", "figures");
+            for option in self.shards.given() {
+                refuse(true, option, of);
+            }
         }
         problems
-    }
-
-    /// Folder of results.
-    pub fn out(&self, spec: &BenchSpec) -> PathBuf {
-        let usual = || Path::new("results/runs").join(&spec.store);
-        self.out.clone().unwrap_or_else(usual)
     }
 
     /// Memory over which one of so many workers is ended; `None` where nobody knows what is free.
@@ -448,15 +435,6 @@ impl BenchArgs {
             ProfileName::Zoo => Profile::Zoo,
             ProfileName::Real => Profile::Real,
         })
-    }
-}
-
-impl EndingArgs {
-    /// Options that rows of these kinds have no use for.
-    pub fn misplaced(&self, kinds: &[RowKind]) -> Option<Problem> {
-        let is_refused = self.png && kinds == [RowKind::Catalogue];
-        let message = "is for figures, and this is a catalogue bench";
-        is_refused.then(|| Problem::new("--png", message, ""))
     }
 }
 

@@ -9,7 +9,7 @@ use harness_plan::{
     table::list_sets,
 };
 
-use super::BenchCommand;
+use super::BenchArgs;
 use crate::{failure::Failure, output, root::Root};
 
 /// List the sets of a bench, write the table and print it.
@@ -17,15 +17,14 @@ use crate::{failure::Failure, output, root::Root};
 /// # Errors
 /// When a set cannot be read or the table not be written.
 pub fn run(
-    command: &BenchCommand,
+    args: &BenchArgs,
     root: &Root,
     spec: &BenchSpec,
     overrides: &Overrides,
     out: &Path,
 ) -> Result<u8, Failure> {
-    let ending = &command.ending;
-    let listed = list_sets(spec, &command.bench.sae_sets()?, &root.zoo(), overrides)?;
-    let file = match ending.dry_run {
+    let listed = list_sets(spec, &args.sae_sets()?, &root.zoo(), overrides)?;
+    let file = match args.dry_run {
         true => None,
         false => {
             let store = Store::open(out, Access::Write)?;
@@ -33,7 +32,7 @@ pub fn run(
             Some(store.write_file(&name, listed.csv().as_bytes())?)
         }
     };
-    match (ending.format.style(), &file) {
+    match (args.format.style(), &file) {
         (Some(style), _) => output::result(&listed.print(&spec.title, style))?,
         (None, Some(file)) => {
             let text = fs::read_to_string(file).map_err(|error| {

@@ -13,9 +13,11 @@ mod pictures;
 mod report;
 mod run;
 mod schedule;
+mod shards;
 mod sharing;
 pub mod zoo_text;
 
-pub use args::{BenchArgs, BenchCommand};
+pub use args::BenchArgs;
 pub use command::{resolved, run};
 pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
+pub use shards::{ChunkSize, Shares, run_cells, shares};

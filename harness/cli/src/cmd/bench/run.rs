@@ -100,7 +100,7 @@ pub fn run(
         crew,
         sharing,
         batched,
-        schedule: Schedule::new(plan, &done, |_| 1.0),
+        schedule: Schedule::new(plan, &done),
         under_way: BTreeMap::new(),
         parts: Parts::default(),
         progress: Progress::start(total, "cells"),

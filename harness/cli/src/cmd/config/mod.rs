@@ -3,7 +3,7 @@
 mod render;
 mod show;
 
-use clap::{ArgMatches, Args, Subcommand};
+use clap::{Args, Subcommand};
 
 use crate::failure::Failure;
 
@@ -17,17 +17,14 @@ pub struct ConfigArgs {
 #[derive(Subcommand, Debug)]
 enum ConfigCommand {
     /// Which value each setting has after bench file, profile, row, options and environment; runs nothing
-    Show(Box<show::ShowArgs>),
+    Show(show::ShowArgs),
 }
 
-/// Run a command; `matches` is the whole command line.
+/// Run a command.
 ///
 /// # Errors
 /// As the bench itself would refuse its settings.
-pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<u8, Failure> {
+pub fn run(args: &ConfigArgs) -> Result<u8, Failure> {
     let ConfigCommand::Show(show) = &args.command;
-    let own = matches
-        .subcommand_matches("config")
-        .and_then(|config| config.subcommand_matches("show"));
-    show::run(show, own)
+    show::run(show)
 }

@@ -1,8 +1,13 @@
 //! `harness config show BENCH`: every setting with its value, where it comes from, and what it stands above.
 
-use std::{collections::BTreeMap, env};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    ffi::OsString,
+    path::Path,
+};
 
-use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, ValueEnum, parser::ValueSource};
 use harness_plan::{
     bench::{BenchSpec, Catalogue, RowKind},
     config::{ConfigError, Said, Written},
@@ -31,27 +36,28 @@ const VARIABLES: [(&str, bool); 7] = [
     ("OPENAI_BASE_URL", false),
     ("OPENAI_API_KEY", false),
 ];
-/// Options of this command alone, and what names the bench.
-const OWN: [&str; 4] = ["table", "origin", "format", "help"];
-
 /// Which value each setting of a bench has. Nothing is run or loaded, no plugin is needed.
 ///
 /// From the nearest to the farthest: options (--seed, --set KEY=VALUE), the variant, the row, the profile ([zoo] or [real]), [settings];
 /// of files joined by `same_as` the first. The nearest counts; that others say something else is no error.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Takes the options of `harness bench`.\n\nExamples:\n  harness config show table2 --origin\n  \
-    harness config show fig6 --set resamples=500 --origin --format json"
-)]
+#[command(after_help = "Examples:\n  harness config show table2 --origin\n  \
+    harness config show fig6 --origin --format json --set resamples=500")]
 pub struct ShowArgs {
-    #[command(flatten)]
-    bench: BenchArgs,
     /// Also where each value comes from, and what else was said about it
     #[arg(long)]
     origin: bool,
     /// For people or for programs
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
+    /// A bench with options, as `harness bench` takes them; those above may stand among them
+    #[arg(
+        value_name = "BENCH",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    bench: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,6 +66,37 @@ enum Format {
     Table,
     /// One object
     Json,
+}
+
+impl ShowArgs {
+    /// Takes its own options from among those of the bench.
+    fn own(&self) -> (bool, Format, Vec<OsString>) {
+        let (mut origin, mut format, mut rest) = (self.origin, self.format, Vec::new());
+        let named = |word: Option<&OsString>| {
+            let word = word?.to_str()?;
+            Format::from_str(word.strip_prefix("--format=").unwrap_or(word), false).ok()
+        };
+        let mut words = self.bench.iter().peekable();
+        while let Some(word) = words.next() {
+            let text = word.to_str().unwrap_or_default();
+            let value = match text {
+                "--format" => named(words.peek().copied()),
+                _ if text.starts_with("--format=") => named(Some(word)),
+                _ => None,
+            };
+            match value {
+                Some(value) => {
+                    format = value;
+                    if text == "--format" {
+                        words.next();
+                    }
+                }
+                None if text == "--origin" => origin = true,
+                None => rest.push(word.clone()),
+            }
+        }
+        (origin, format, rest)
+    }
 }
 
 /// What a bench would run with.
@@ -105,23 +142,36 @@ pub struct Setting {
     pub instead_of: Vec<Said>,
 }
 
-/// Show the settings of a bench; `matches` is this command's own command line.
+/// Show the settings of a bench.
 ///
 /// # Errors
 /// As the bench itself would refuse its settings.
-pub fn run(args: &ShowArgs, matches: Option<&ArgMatches>) -> Result<u8, Failure> {
+pub fn run(args: &ShowArgs) -> Result<u8, Failure> {
+    let (origin, format, words) = args.own();
+    let words = ["harness", "bench"]
+        .map(OsString::from)
+        .into_iter()
+        .chain(words);
+    // What was given and what is a default is known to the matches alone.
+    let matches = Cli::command().get_matches_from(words);
+    let bench = matches.subcommand_matches("bench");
+    let Some((matches, bench)) =
+        bench.and_then(|own| Some((own, BenchArgs::from_arg_matches(own).ok()?)))
+    else {
+        return Err(Failure::new(exit::USAGE, "no bench is named"));
+    };
     let root = Root::find()?;
-    let spec = Catalogue::open(&root.tables())?.load(&args.bench.table)?;
+    let spec = Catalogue::open(&root.tables())?.load(&bench.table)?;
     let shown = Shown {
-        rows: rows(&args.bench, &root, &spec)?,
-        options: matches.map_or_else(Vec::new, |matches| options(&args.bench, matches)),
+        rows: rows(&bench, &root, &spec)?,
+        options: options(&bench, matches),
         environment: environment(),
         bench: spec.name,
         file: spec.origin,
     };
-    match args.format {
-        Format::Table => output::result(&output::inert(&render::table(&shown, args.origin)))?,
-        Format::Json => output::result(&format!("{:#}", render::json(&shown, args.origin)))?,
+    match format {
+        Format::Table => output::result(&output::inert(&render::table(&shown, origin)))?,
+        Format::Json => output::result(&format!("{:#}", render::json(&shown, origin)))?,
     }
     Ok(exit::OK)
 }
@@ -132,7 +182,7 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
         ConfigError::check(overrides.problems)?;
         return Ok(Vec::new());
     }
-    let resolved = bench::resolved(args, root, spec, &overrides, &args.out(spec))?;
+    let resolved = bench::resolved(args, root, spec, &overrides, Path::new(""))?;
     Ok(resolved
         .rows
         .iter()
@@ -149,7 +199,7 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
 /// The layers of a row, then the settings of its kind.
 fn settings(row: &ResolvedRow) -> Vec<Setting> {
     let values = serde_json::to_value(&row.settings).unwrap_or_default();
-    let layers: std::collections::BTreeSet<u32> = row.saes.iter().map(|sae| sae.layer).collect();
+    let layers: BTreeSet<u32> = row.saes.iter().map(|sae| sae.layer).collect();
     let of = |name: &str, value: Value| {
         let mut said = row.said.get(name).cloned().unwrap_or_default();
         let mut value = value;
@@ -191,9 +241,7 @@ fn judge_model_of_environment() -> Option<Said> {
 /// Options that are no settings, given or by default.
 fn options(args: &BenchArgs, matches: &ArgMatches) -> Vec<Setting> {
     let command = Cli::command();
-    let own = command
-        .find_subcommand("config")
-        .and_then(|config| config.find_subcommand("show"));
+    let own = command.find_subcommand("bench");
     let settings: Vec<&str> = args.settings().iter().map(|(option, ..)| *option).collect();
     let is_setting = |long: &str| long == "set" || settings.contains(&format!("--{long}").as_str());
     let mut options = Vec::new();
@@ -201,7 +249,8 @@ fn options(args: &BenchArgs, matches: &ArgMatches) -> Vec<Setting> {
         let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else {
             continue;
         };
-        if OWN.contains(&long) || is_setting(long) {
+        // Nothing is printed as the bench would.
+        if long == "format" || is_setting(long) {
             continue;
         }
         let given: Vec<String> = matches
