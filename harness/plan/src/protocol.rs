@@ -24,6 +24,8 @@ use crate::{
 
 /// Version of this protocol. Host and worker of different versions do not work together.
 pub const PROTOCOL_VERSION: u32 = 6;
+/// Version of libtorch that workers are built for.
+pub const TORCH_VERSION: &str = "2.11.0";
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
