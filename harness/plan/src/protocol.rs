@@ -24,6 +24,8 @@ use crate::{
 
 /// Version of this protocol. Host and worker of different versions do not work together.
 pub const PROTOCOL_VERSION: u32 = 6;
+/// Version of libtorch that workers are built for.
+pub const TORCH_VERSION: &str = "2.11.0";
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -229,6 +231,8 @@ pub struct Counters {
     pub batches: u64,
     /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
     pub batch_block_passes: u64,
+    /// Cells that were run again in batches of half the rows, for want of memory.
+    pub halved_cells: u64,
     /// SAEs whose latents were read off passes over text.
     pub saes_read: u64,
     /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
@@ -313,6 +317,7 @@ impl Counters {
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
+        self.halved_cells += other.halved_cells;
         self.saes_read += other.saes_read;
         self.denoising_steps += other.denoising_steps;
         self.counted_tokens += other.counted_tokens;

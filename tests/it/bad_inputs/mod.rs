@@ -3,7 +3,12 @@
 
 mod checkpoints;
 mod data;
+mod devices;
+mod judges;
 mod runs;
+mod settings;
+mod stores;
 mod support;
+mod tables;
 mod torch_files;
 mod weights;

@@ -91,7 +91,7 @@ impl Session {
         let flops_before = sae_flops();
         let mut remasker = (self.registry).remasker(&denoising.order.name, &json!({}))?;
 
-        let max_rows = (self.init.batch).map_or(BATCH_ROWS, |rows| rows.max(1) as usize);
+        let max_rows = self.batch_rows(BATCH_ROWS);
         let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
         let (new, steps) = (
             params.generation.max_new_tokens as usize,
@@ -104,6 +104,7 @@ impl Session {
         let total = (prompts.len() * steps) as u64;
         let mut done = 0;
         for batch in plan_batches(&lengths, max_rows) {
+            self.batch_of(batch.len());
             let mut told = |rows: u64| {
                 done += rows;
                 progress(done, total, "question steps")

@@ -12,7 +12,9 @@ use super::{
     CellError,
     asking::{Joint, Judges},
     assets::{Assets, LoadedModel, Role},
+    halving::BatchRows,
     score::Scored,
+    together::CellResult,
 };
 use crate::plugin::{LoadOptions, Registry, Sae};
 
@@ -31,6 +33,8 @@ pub struct Session {
     pub(super) counters: Counters,
     /// Measured matrix-product peak, FLOP/s.
     pub(super) peak: Option<f64>,
+    /// Rows of the batches of the cells under way.
+    pub(super) batches: BatchRows,
     notes: Notes,
 }
 
@@ -61,6 +65,7 @@ impl Session {
             joint: None,
             counters: Counters::default(),
             peak: None,
+            batches: BatchRows::default(),
             notes: Notes::default(),
         })
     }
@@ -90,8 +95,17 @@ impl Session {
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
-    ) -> Vec<Result<(Value, Counters), CellError>> {
+    ) -> Vec<CellResult> {
         let _no_grad = tch::no_grad_guard();
+        self.in_memory(cells, progress)
+    }
+
+    /// The same in batches of the size that is set.
+    pub(super) fn at_once(
+        &mut self,
+        cells: &[(&Cell, Vec<Value>)],
+        progress: Progress<'_>,
+    ) -> Vec<CellResult> {
         let all_are = |stage: Stage| cells.iter().all(|(cell, _)| cell.stage == stage.name());
         if all_are(Stage::Fidelity) {
             return self.fidelity(cells, progress);

@@ -190,7 +190,7 @@ impl World {
             .iter()
             .map(|[option, key, value]| (option.as_str(), key.as_str(), value.as_str()))
             .collect();
-        let overrides = Overrides::from_options(&spec.kinds(), &options)?;
+        let overrides = Overrides::from_options(&spec.kinds(), &options);
         resolve(&BenchRequest {
             spec,
             models: &self.models,

@@ -268,29 +268,18 @@ enum ProfileName {
 }
 
 impl BenchArgs {
-    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has.
-    ///
-    /// # Errors
-    /// All wrong values, and options that a bench of this kind does not have, in one message.
-    pub fn overrides(&self, spec: &BenchSpec) -> Result<Overrides, Failure> {
+    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has. Wrong values, and options
+    /// that a bench of this kind does not have, are its problems.
+    pub fn overrides(&self, spec: &BenchSpec) -> Overrides {
         let kinds = spec.kinds();
-        let overrides = self.read(&kinds, |_| true);
-        let mut problems = self.misplaced(&kinds);
-        match overrides {
-            Ok(overrides) if problems.is_empty() => Ok(overrides),
-            Ok(_) => Err(ConfigError { problems }.into()),
-            Err(error) => {
-                problems.splice(0..0, error.problems);
-                Err(ConfigError { problems }.into())
-            }
-        }
+        let mut overrides = self.read(&kinds, |_| true);
+        overrides.problems.extend(self.misplaced(&kinds));
+        overrides
     }
 
-    /// Of one bench of many: settings that no row of it has are left to the others, as are rows of other benches.
-    ///
-    /// # Errors
-    /// All wrong values in one message.
-    pub fn overrides_among(&self, spec: &BenchSpec) -> Result<Overrides, Failure> {
+    /// Of one bench of many: settings that no row of it has are left to the others, as are rows of other benches. Wrong values are its
+    /// problems.
+    pub fn overrides_among(&self, spec: &BenchSpec) -> Overrides {
         let kinds = spec.kinds();
         let runs = kinds != [RowKind::Catalogue];
         let applies = |key: &str| match key {
@@ -299,11 +288,11 @@ impl BenchArgs {
             "limit" => kinds.contains(&RowKind::Steering),
             _ => kinds.iter().any(|kind| kind.has(key)),
         };
-        let mut overrides = self.read(&kinds, applies)?;
+        let mut overrides = self.read(&kinds, applies);
         if let Some(rows) = &mut overrides.rows {
             rows.retain(|name| spec.rows.iter().any(|row| row.is_called(name)));
         }
-        Ok(overrides)
+        overrides
     }
 
     /// Checks what is said to many benches: each value is one that some bench takes.
@@ -311,11 +300,8 @@ impl BenchArgs {
     /// # Errors
     /// All wrong values, and names that no bench has, in one message.
     pub fn check_among(&self, specs: &[BenchSpec]) -> Result<(), Failure> {
-        let said = self.read(&RowKind::ALL, |_| true);
-        let (said, mut problems) = match said {
-            Ok(said) => (said, Vec::new()),
-            Err(error) => (Overrides::default(), error.problems),
-        };
+        let mut said = self.read(&RowKind::ALL, |_| true);
+        let mut problems = std::mem::take(&mut said.problems);
         let mut unknown = |option: &str, name: &str, known: Vec<&str>| {
             if !known.contains(&name) {
                 let hint = suggest::hint(name, known);
@@ -344,14 +330,26 @@ impl BenchArgs {
     }
 
     /// The settings whose key `applies`.
-    fn read(
-        &self,
-        kinds: &[RowKind],
-        applies: impl Fn(&str) -> bool,
-    ) -> Result<Overrides, ConfigError> {
+    fn read(&self, kinds: &[RowKind], applies: impl Fn(&str) -> bool) -> Overrides {
+        let named = self.settings();
+        let named = named
+            .iter()
+            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
+        let free = self
+            .set
+            .iter()
+            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
+        let options: Vec<(&str, &str, &str)> = (named.chain(free))
+            .filter(|(_, key, _)| applies(key))
+            .collect();
+        Overrides::from_options(kinds, &options)
+    }
+
+    /// Options that stand for settings of a bench file: option, setting, and what was given.
+    pub fn settings(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
         let by_position = self.by_position.then(|| "true".to_owned());
         let allow_short = self.allow_short.then(|| "true".to_owned());
-        let named = [
+        [
             ("--rows", "rows", &self.rows),
             ("--layers", "layers", &self.layers),
             ("--k", "k", &self.k),
@@ -381,18 +379,9 @@ impl BenchArgs {
             ("--mask-rate", "mask_rate", &self.mask_rate),
             ("--positions", "positions", &self.positions),
             ("--random-windows", "random_windows", &self.random_windows),
-        ];
-        let named = named
-            .iter()
-            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
-        let free = self
-            .set
-            .iter()
-            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
-        let options: Vec<(&str, &str, &str)> = (named.chain(free))
-            .filter(|(_, key, _)| applies(key))
-            .collect();
-        Overrides::from_options(kinds, &options)
+        ]
+        .map(|(option, key, value)| (option, key, value.clone()))
+        .to_vec()
     }
 
     /// Options that are no settings and that rows of these kinds have no use for.

@@ -78,7 +78,7 @@ impl Resolver<'_> {
                         self.problem(
                             ks_from,
                             message,
-                            format!("layer {layer} has k {}", list(&known)),
+                            format!("its SAEs have k {}", list(&known)),
                         );
                     }
                     None if ks_from == "--k" => {}
