@@ -8,7 +8,7 @@ use std::{
 
 use insta::assert_snapshot;
 
-use crate::support::{clean, harness, programs, root, run, shown, succeed, weightless_root, write};
+use crate::support::{clean, harness, programs, root, run, shown, succeed, weightless_root};
 
 /// A command on a world without weights.
 pub fn planned(world: &tempfile::TempDir, args: &[&str]) -> Command {

@@ -177,8 +177,7 @@ impl Cluster {
              PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n",
             ports[0]
         );
-        for i in 1..=n_nodes {
-            let port = ports[i];
+        for (i, port) in (1..=n_nodes).zip(&ports[1..]) {
             text.push_str(&format!(
                 "NodeName=n{i} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=1000 State=UNKNOWN\n"
             ));
