@@ -23,7 +23,9 @@ use crate::{
 };
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
+/// Version of libtorch that workers are built for.
+pub const TORCH_VERSION: &str = "2.11.0";
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -77,6 +79,8 @@ pub struct Init {
     pub threads: u32,
     /// Pinned instruction set and thread count.
     pub reproducible: bool,
+    /// Weights may hold NaN and infinity.
+    pub allow_nan: bool,
     /// Rows of a batch; the stage's own choice when absent. It changes results by rounding at most.
     pub batch: Option<u32>,
     /// Bytes this worker may use; a fixed allowance beside weights when absent, as on a device.
@@ -227,6 +231,8 @@ pub struct Counters {
     pub batches: u64,
     /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
     pub batch_block_passes: u64,
+    /// Cells that were run again in batches of half the rows, for want of memory.
+    pub halved_cells: u64,
     /// SAEs whose latents were read off passes over text.
     pub saes_read: u64,
     /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
@@ -311,6 +317,7 @@ impl Counters {
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
+        self.halved_cells += other.halved_cells;
         self.saes_read += other.saes_read;
         self.denoising_steps += other.denoising_steps;
         self.counted_tokens += other.counted_tokens;
@@ -557,6 +564,7 @@ mod tests {
                 dtype: Dtype::F32,
                 threads: 2,
                 reproducible: true,
+                allow_nan: false,
                 batch: Some(16),
                 memory: None,
                 judging: Judging {

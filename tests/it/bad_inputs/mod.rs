@@ -1,4 +1,14 @@
 //! What users get for input that is wrong and surroundings that fail: one test for each row of the table in `README.md`, through
 //! the real binaries.
 
+mod checkpoints;
+mod data;
+mod devices;
+mod judges;
 mod runs;
+mod settings;
+mod stores;
+mod support;
+mod tables;
+mod torch_files;
+mod weights;

@@ -55,6 +55,8 @@ pub struct Sae {
     origin: Origin,
     info: SaeInfo,
     device: tch::Device,
+    /// Its weights may hold NaN and infinity, and so may what it makes of them.
+    allow_nan: bool,
     /// Floating-point operations so far.
     flops: Cell<f64>,
 }
@@ -125,6 +127,7 @@ impl SaeArchitecture {
             origin: self.origin.clone(),
             info,
             device,
+            allow_nan,
             flops: Cell::new(0.0),
         })
     }
@@ -197,7 +200,10 @@ impl Sae {
                 )
             })?;
         }
-        sound::encoded(&self.origin, &self.info, x, &encoded)?;
+        sound::in_range(&self.origin, &self.info, &encoded)?;
+        if !self.allow_nan {
+            sound::finite(&self.origin, "encode", "an activation", &encoded.acts, x)?;
+        }
         self.count(n, self.info.d_sae as u64, 0);
         Ok(encoded)
     }
@@ -219,7 +225,9 @@ impl Sae {
             self.inner
                 .decode(lent.view(), latents.view(), out.view_mut())
         })?;
-        sound::decoded(&self.origin, acts, &x_hat)?;
+        if !self.allow_nan {
+            sound::finite(&self.origin, "decode", "a reconstruction", &x_hat, acts)?;
+        }
         let slots = acts.size();
         self.count(slots[0], 0, slots[1].unsigned_abs());
         Ok(x_hat)

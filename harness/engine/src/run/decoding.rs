@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{
     CellError, assets, memory,
+    prompt::check_length,
     questions::{Questions, prompt},
     session::{Progress, Session},
 };
@@ -75,9 +76,12 @@ impl Session {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let read = Questions::read(&files, &params.questions)?;
+        self.note(read.notes.clone());
         let prompts = (read.questions.iter())
             .map(|question| prompt(&codec, &params.preset, question, params.prompt_tokens))
             .collect::<Result<Vec<_>, _>>()?;
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        check_length(&info, longest, params.generation.max_new_tokens as usize)?;
         let wanted: Vec<String> = params.saes.iter().map(|sae| sae.hash.clone()).collect();
         self.keep_saes(&wanted);
         let saes = (params.saes.iter())
@@ -87,7 +91,7 @@ impl Session {
         let flops_before = sae_flops();
         let mut remasker = (self.registry).remasker(&denoising.order.name, &json!({}))?;
 
-        let max_rows = (self.init.batch).map_or(BATCH_ROWS, |rows| rows.max(1) as usize);
+        let max_rows = self.batch_rows(BATCH_ROWS);
         let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
         let (new, steps) = (
             params.generation.max_new_tokens as usize,
@@ -100,6 +104,7 @@ impl Session {
         let total = (prompts.len() * steps) as u64;
         let mut done = 0;
         for batch in plan_batches(&lengths, max_rows) {
+            self.batch_of(batch.len());
             let mut told = |rows: u64| {
                 done += rows;
                 progress(done, total, "question steps")

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Rows of a batch when the run names no number.
-const BATCH_ROWS: u64 = 8;
+const BATCH_ROWS: usize = 8;
 /// Seconds the matrix-product peak is measured for, once a worker.
 const PEAK_SECONDS: f64 = 0.5;
 
@@ -120,13 +120,14 @@ impl Session {
             sets.len() as u64,
             shared,
         );
-        let rows = self.init.batch.map_or(BATCH_ROWS, u64::from);
+        let rows = self.batch_rows(BATCH_ROWS) as u64;
         let budget = memory::budget(&self.init, &shape);
         let plan = shape.plan(rows, budget).map_err(|error| {
             CellError::OutOfMemory(format!(
                 "{error}; give more with --memory, or measure fewer SAEs at a time with --layers"
             ))
         })?;
+        self.batch_of(plan.rows as usize);
 
         let files = match &shared.text {
             GridText::Files(shard) => shard
@@ -176,6 +177,9 @@ impl Session {
             total,
             progress,
         )?;
+        let note = source.counts().note;
+        drop(source);
+        self.note(note);
         counters.peak_flops = self.peak_flops()?;
         counters.peak_bytes = memory::peak_bytes();
         Ok((outputs, counters))
@@ -381,7 +385,7 @@ impl Run<'_> {
         let outputs = sums
             .into_iter()
             .enumerate()
-            .map(|(i, sums)| output(i, sums, &explained, counts))
+            .map(|(i, sums)| output(i, sums, &explained, &counts))
             .collect::<Result<_, _>>()?;
         Ok((outputs, counters))
     }
@@ -536,7 +540,7 @@ fn output(
     i: usize,
     mut units: UnitSums,
     explained: &Explained,
-    counts: ShardCounts,
+    counts: &ShardCounts,
 ) -> Result<FidelityOutput, CellError> {
     debug_assert!(units.len() <= UNITS);
     let Variance { all, robust, .. } = explained.finish(i, &mut units)?;

@@ -130,10 +130,7 @@ impl Session {
         mut mover: Option<Mover<'_>>,
         progress: Progress<'_>,
     ) -> Result<GenerationOutput, CellError> {
-        let max_rows = self
-            .init
-            .batch
-            .map_or(BATCH_ROWS, |rows| rows.max(1) as usize);
+        let max_rows = self.batch_rows(BATCH_ROWS);
         let mut remasker = match &generation.denoising {
             Some(denoising) => Some((
                 self.registry.remasker(&denoising.order.name, &json!({}))?,
@@ -145,6 +142,7 @@ impl Session {
         let mut texts: Vec<Option<Generation>> = rows.iter().map(|_| None).collect();
         let mut done = 0;
         for batch in plan_batches(&lengths, max_rows) {
+            self.batch_of(batch.len());
             let chosen: Vec<&Row> = batch.iter().map(|&i| &rows[i]).collect();
             let mut steering = match &mut mover {
                 Some(mover) => {

@@ -1,4 +1,4 @@
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use harness_plan::{
     cell::Cell,
@@ -12,7 +12,9 @@ use super::{
     CellError,
     asking::{Joint, Judges},
     assets::{Assets, LoadedModel, Role},
+    halving::BatchRows,
     score::Scored,
+    together::CellResult,
 };
 use crate::plugin::{LoadOptions, Registry, Sae};
 
@@ -31,6 +33,16 @@ pub struct Session {
     pub(super) counters: Counters,
     /// Measured matrix-product peak, FLOP/s.
     pub(super) peak: Option<f64>,
+    /// Rows of the batches of the cells under way.
+    pub(super) batches: BatchRows,
+    notes: Notes,
+}
+
+/// What a person should know of the cells so far; each thing is said once.
+#[derive(Default)]
+struct Notes {
+    said: BTreeSet<String>,
+    unsaid: Vec<String>,
 }
 
 impl Session {
@@ -42,7 +54,7 @@ impl Session {
         let options = LoadOptions {
             device: crate::device::parse(&init.device)?,
             kind: crate::device::kind(init.dtype),
-            allow_nan: false,
+            allow_nan: init.allow_nan,
         };
         Ok(Self {
             registry,
@@ -53,6 +65,8 @@ impl Session {
             joint: None,
             counters: Counters::default(),
             peak: None,
+            batches: BatchRows::default(),
+            notes: Notes::default(),
         })
     }
 
@@ -62,13 +76,36 @@ impl Session {
         &self.registry
     }
 
+    /// Keeps something that a person should know, unless it was said before.
+    pub(super) fn note(&mut self, note: impl IntoIterator<Item = String>) {
+        for note in note {
+            if self.notes.said.insert(note.clone()) {
+                self.notes.unsaid.push(note);
+            }
+        }
+    }
+
+    /// What a person should know and has not been told.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes.unsaid)
+    }
+
     /// Runs cells of one group (see [`Cell::group`]) on the outputs of their inputs; one result for each, in their order.
     pub fn run_together(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
-    ) -> Vec<Result<(Value, Counters), CellError>> {
+    ) -> Vec<CellResult> {
         let _no_grad = tch::no_grad_guard();
+        self.in_memory(cells, progress)
+    }
+
+    /// The same in batches of the size that is set.
+    pub(super) fn at_once(
+        &mut self,
+        cells: &[(&Cell, Vec<Value>)],
+        progress: Progress<'_>,
+    ) -> Vec<CellResult> {
         let all_are = |stage: Stage| cells.iter().all(|(cell, _)| cell.stage == stage.name());
         if all_are(Stage::Fidelity) {
             return self.fidelity(cells, progress);
@@ -209,7 +246,12 @@ impl Inputs<'_> {
     }
 }
 
-pub(super) fn json<T: Serialize>(output: &T) -> Result<Value, CellError> {
-    serde_json::to_value(output)
-        .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))
+/// An output as it is stored. JSON has no NaN and no infinity: what would not read back is no result.
+pub(super) fn json<T: Serialize + DeserializeOwned>(output: &T) -> Result<Value, CellError> {
+    let value = serde_json::to_value(output)
+        .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))?;
+    match T::deserialize(&value) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(CellError::NotFinite),
+    }
 }

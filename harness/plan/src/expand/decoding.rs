@@ -38,6 +38,7 @@ impl Expander<'_> {
                         files: files.clone(),
                         question_field: set.question_field.clone(),
                         answer_field: set.answer_field.clone(),
+                        max_bad_rows: set.max_bad_rows,
                         seed: set.seed,
                         first,
                         count,

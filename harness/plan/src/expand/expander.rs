@@ -25,7 +25,7 @@ use crate::{
 /// Make the cells of a bench.
 ///
 /// # Errors
-/// Components that no plugin offers ([`PlanError::Config`], or [`PlanError::Plugins`] when plugins were refused), and contents
+/// Components that no plugin offers ([`PlanError::Unknown`], or [`PlanError::Plugins`] when plugins were refused), and contents
 /// that cannot be read.
 pub fn expand(
     bench: &ResolvedBench,

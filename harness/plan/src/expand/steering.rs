@@ -38,6 +38,7 @@ impl Expander<'_> {
             files: self.files(row)?,
             budget_tokens: set.budget_tokens,
             context_length: set.context_length,
+            max_bad_rows: set.max_bad_rows,
         };
         let costs = RowCosts::of(bench, row, set, sae);
 

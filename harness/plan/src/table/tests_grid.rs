@@ -270,7 +270,7 @@ fn fig6_stands_on_text_and_on_rollouts() {
     );
     let rollout = work(&plan.rows[2]).rollout.clone().unwrap();
     let cell = plan.cell(&rollout).unwrap();
-    let none = RolloutOutput { rollouts: vec![] };
+    let none = RolloutOutput::default();
     store.put_done(cell, &none, Provenance::default()).unwrap();
     for row in plan.rows.iter().filter(|r| work(r).rollout.is_some()) {
         put(&plan, &store, &work(row).shards[0], &output(4.0, 1.0, true));
@@ -321,7 +321,7 @@ fn table1_and_table3_list_what_the_sets_say() {
     let catalogue = Catalogue::open(&dir.join("tables")).unwrap();
     let list = |bench: &str, options: &[(&str, &str, &str)], named: &BTreeMap<_, _>| {
         let spec = catalogue.load(bench).unwrap();
-        let overrides = Overrides::from_options(&spec.kinds(), options).unwrap();
+        let overrides = Overrides::from_options(&spec.kinds(), options);
         list_sets(&spec, named, &dir.join("zoo"), &overrides)
     };
     let none = BTreeMap::new();

@@ -98,6 +98,10 @@ pub struct BenchArgs {
     /// Tokens of a row of text
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
     context_length: Option<String>,
+    /// Share of the rows of text, prompts or questions that may be unusable: they are passed over and counted [default: 0.001; of
+    /// questions without a gold answer none]
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, help_heading = BUDGET)]
+    max_bad_rows: Option<String>,
     /// Budgets: zoo (scaled) or real (the paper's) [default: by the size of each model]
     #[arg(long, value_name = "NAME", help_heading = BUDGET)]
     profile: Option<ProfileName>,
@@ -192,6 +196,9 @@ pub struct BenchArgs {
     /// Devices that share the cells, such as cuda:0,cuda:1: a worker for each, of one kind [default: --device]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = device, conflicts_with = "device", help_heading = COMPUTE)]
     devices: Vec<String>,
+    /// Go on with weights that hold NaN or infinity; their cells are kept apart from others
+    #[arg(long, help_heading = COMPUTE)]
+    pub allow_nan: bool,
     /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..), help_heading = COMPUTE)]
     pub batch: Option<u32>,
@@ -261,29 +268,18 @@ enum ProfileName {
 }
 
 impl BenchArgs {
-    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has.
-    ///
-    /// # Errors
-    /// All wrong values, and options that a bench of this kind does not have, in one message.
-    pub fn overrides(&self, spec: &BenchSpec) -> Result<Overrides, Failure> {
+    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has. Wrong values, and options
+    /// that a bench of this kind does not have, are its problems.
+    pub fn overrides(&self, spec: &BenchSpec) -> Overrides {
         let kinds = spec.kinds();
-        let overrides = self.read(&kinds, |_| true);
-        let mut problems = self.misplaced(&kinds);
-        match overrides {
-            Ok(overrides) if problems.is_empty() => Ok(overrides),
-            Ok(_) => Err(ConfigError { problems }.into()),
-            Err(error) => {
-                problems.splice(0..0, error.problems);
-                Err(ConfigError { problems }.into())
-            }
-        }
+        let mut overrides = self.read(&kinds, |_| true);
+        overrides.problems.extend(self.misplaced(&kinds));
+        overrides
     }
 
-    /// Of one bench of many: settings that no row of it has are left to the others, as are rows of other benches.
-    ///
-    /// # Errors
-    /// All wrong values in one message.
-    pub fn overrides_among(&self, spec: &BenchSpec) -> Result<Overrides, Failure> {
+    /// Of one bench of many: settings that no row of it has are left to the others, as are rows of other benches. Wrong values are its
+    /// problems.
+    pub fn overrides_among(&self, spec: &BenchSpec) -> Overrides {
         let kinds = spec.kinds();
         let runs = kinds != [RowKind::Catalogue];
         let applies = |key: &str| match key {
@@ -292,11 +288,11 @@ impl BenchArgs {
             "limit" => kinds.contains(&RowKind::Steering),
             _ => kinds.iter().any(|kind| kind.has(key)),
         };
-        let mut overrides = self.read(&kinds, applies)?;
+        let mut overrides = self.read(&kinds, applies);
         if let Some(rows) = &mut overrides.rows {
             rows.retain(|name| spec.rows.iter().any(|row| row.is_called(name)));
         }
-        Ok(overrides)
+        overrides
     }
 
     /// Checks what is said to many benches: each value is one that some bench takes.
@@ -304,11 +300,8 @@ impl BenchArgs {
     /// # Errors
     /// All wrong values, and names that no bench has, in one message.
     pub fn check_among(&self, specs: &[BenchSpec]) -> Result<(), Failure> {
-        let said = self.read(&RowKind::ALL, |_| true);
-        let (said, mut problems) = match said {
-            Ok(said) => (said, Vec::new()),
-            Err(error) => (Overrides::default(), error.problems),
-        };
+        let mut said = self.read(&RowKind::ALL, |_| true);
+        let mut problems = std::mem::take(&mut said.problems);
         let mut unknown = |option: &str, name: &str, known: Vec<&str>| {
             if !known.contains(&name) {
                 let hint = suggest::hint(name, known);
@@ -337,20 +330,33 @@ impl BenchArgs {
     }
 
     /// The settings whose key `applies`.
-    fn read(
-        &self,
-        kinds: &[RowKind],
-        applies: impl Fn(&str) -> bool,
-    ) -> Result<Overrides, ConfigError> {
+    fn read(&self, kinds: &[RowKind], applies: impl Fn(&str) -> bool) -> Overrides {
+        let named = self.settings();
+        let named = named
+            .iter()
+            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
+        let free = self
+            .set
+            .iter()
+            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
+        let options: Vec<(&str, &str, &str)> = (named.chain(free))
+            .filter(|(_, key, _)| applies(key))
+            .collect();
+        Overrides::from_options(kinds, &options)
+    }
+
+    /// Options that stand for settings of a bench file: option, setting, and what was given.
+    pub fn settings(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
         let by_position = self.by_position.then(|| "true".to_owned());
         let allow_short = self.allow_short.then(|| "true".to_owned());
-        let named = [
+        [
             ("--rows", "rows", &self.rows),
             ("--layers", "layers", &self.layers),
             ("--k", "k", &self.k),
             ("--limit", "limit", &self.limit),
             ("--budget-tokens", "budget_tokens", &self.budget_tokens),
             ("--context-length", "context_length", &self.context_length),
+            ("--max-bad-rows", "max_bad_rows", &self.max_bad_rows),
             ("--seed", "seed", &self.seed),
             ("--documents", "documents", &self.documents),
             ("--measures", "measures", &self.measures),
@@ -373,18 +379,9 @@ impl BenchArgs {
             ("--mask-rate", "mask_rate", &self.mask_rate),
             ("--positions", "positions", &self.positions),
             ("--random-windows", "random_windows", &self.random_windows),
-        ];
-        let named = named
-            .iter()
-            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
-        let free = self
-            .set
-            .iter()
-            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
-        let options: Vec<(&str, &str, &str)> = (named.chain(free))
-            .filter(|(_, key, _)| applies(key))
-            .collect();
-        Overrides::from_options(kinds, &options)
+        ]
+        .map(|(option, key, value)| (option, key, value.clone()))
+        .to_vec()
     }
 
     /// Options that are no settings and that rows of these kinds have no use for.

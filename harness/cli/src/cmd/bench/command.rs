@@ -80,7 +80,7 @@ impl Asked {
     pub(super) fn of(args: &BenchArgs) -> Result<Asked, Failure> {
         let root = Root::find()?;
         let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
-        let overrides = args.overrides(&spec)?;
+        let overrides = args.overrides(&spec);
         let out = match &args.out {
             Some(out) => out.clone(),
             None => Path::new("results/runs").join(&spec.store),
@@ -162,10 +162,6 @@ impl<'a> Ready<'a> {
             false => None,
         };
         let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
-        let prefixes: Vec<String> = harness_data::prefixes()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
         let notes = match (&scratch, args.dry_run) {
             (Some(dir), true) => {
                 let place = (dir.path(), args.forecast.d_sae);
@@ -173,30 +169,8 @@ impl<'a> Ready<'a> {
             }
             _ => Vec::new(),
         };
-        let mut bench = resolve(&BenchRequest {
-            spec: &spec,
-            models: &models,
-            saes: &saes,
-            zoo: &root.zoo(),
-            overrides: &overrides,
-            data: &args.data,
-            zoo_data: &[zoo_text::heldout_path(text_dir)],
-            prompts: &args.prompts,
-            zoo_prompts: &[zoo_text::prompts_path(text_dir)],
-            questions: &args.questions,
-            zoo_questions: &[zoo_text::questions_path(text_dir)],
-            prefixes: &prefixes,
-            profile: args.profile(),
-            numerics: Numerics {
-                dtype: args.compute.dtype,
-                reproducible: args.compute.reproducible,
-            },
-            limits: expand::Limits {
-                batch: args.batch,
-                memory: args.memory.unwrap_or_else(memory::usual_budget),
-            },
-            is_forecast: args.dry_run,
-        })?;
+        let folders = Folders { models, saes };
+        let mut bench = resolved(args, &root, &spec, &overrides, &folders, text_dir)?;
         let plugins = discover(&plugin_dirs, Some(&root.beside))
             .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
         for refused in &plugins.refused {
@@ -283,6 +257,57 @@ impl<'a> Ready<'a> {
             budget: None,
         }
     }
+}
+
+/// Folders that the command line names.
+pub struct Folders {
+    /// Models, by name.
+    pub models: BTreeMap<String, PathBuf>,
+    /// SAE sets, by name.
+    pub saes: BTreeMap<String, PathBuf>,
+}
+
+/// A bench checked against what is on disk; the embedded models' text lies in `text_dir`, or will.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn resolved(
+    args: &BenchArgs,
+    root: &Root,
+    spec: &BenchSpec,
+    overrides: &Overrides,
+    folders: &Folders,
+    text_dir: &Path,
+) -> Result<ResolvedBench, Failure> {
+    let prefixes: Vec<String> = harness_data::prefixes()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    Ok(resolve(&BenchRequest {
+        spec,
+        models: &folders.models,
+        saes: &folders.saes,
+        zoo: &root.zoo(),
+        overrides,
+        data: &args.data,
+        zoo_data: &[zoo_text::heldout_path(text_dir)],
+        prompts: &args.prompts,
+        zoo_prompts: &[zoo_text::prompts_path(text_dir)],
+        questions: &args.questions,
+        zoo_questions: &[zoo_text::questions_path(text_dir)],
+        prefixes: &prefixes,
+        profile: args.profile(),
+        numerics: Numerics {
+            dtype: args.compute.dtype,
+            reproducible: args.compute.reproducible,
+            allow_nan: args.allow_nan,
+        },
+        limits: expand::Limits {
+            batch: args.batch,
+            memory: args.memory.unwrap_or_else(memory::usual_budget),
+        },
+        is_forecast: args.dry_run,
+    })?)
 }
 
 /// The cells of a bench; large files are hashed once and remembered in the user's cache.
@@ -410,6 +435,7 @@ impl Bench<'_> {
                 None => report::exit_code(&outcome),
             };
             report::finish(&mut manifest, &outcome, counts, code);
+            manifest.bad_rows = self.store.bad_rows(&self.plan.cells)?;
             self.store.write_manifest(&manifest)?;
             report::tell_failures(&self.plan, &outcome, &self.store);
             match Replies::new(&judging.replies).spent(&judging.run) {
@@ -540,6 +566,7 @@ impl Bench<'_> {
                 dtype: compute.dtype,
                 threads,
                 reproducible: compute.reproducible,
+                allow_nan: self.args.allow_nan,
                 batch: self.args.batch.or(self.plan.batch()),
                 memory: self.memory().map(|all| all / u64::from(workers.max(1))),
                 judging: self.judging()?,

@@ -286,7 +286,9 @@ fn online_judges(bench: &ResolvedBench, plugins: &Discovery) -> Vec<String> {
 }
 
 /// Our judge of OpenAI-compatible servers.
-const OPENAI: &str = "openai";
+pub const OPENAI: &str = "openai";
+/// Names its model where no setting does.
+pub const JUDGE_MODEL_VARIABLE: &str = "HARNESS_JUDGE_MODEL";
 /// The server whose models go by their bare names.
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 
@@ -303,7 +305,7 @@ fn openai_identity(
             .filter(|value| !value.is_empty())
     };
     let model = named.map(str::to_owned);
-    let model = model.or_else(|| set("HARNESS_JUDGE_MODEL"));
+    let model = model.or_else(|| set(JUDGE_MODEL_VARIABLE));
     let model = model.unwrap_or_else(|| usual.unwrap_or(OPENAI).to_owned());
     let url = set("OPENAI_BASE_URL").unwrap_or_else(|| OPENAI_URL.to_owned());
     match url.trim_end_matches('/') {

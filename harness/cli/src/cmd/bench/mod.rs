@@ -21,5 +21,6 @@ mod sharing;
 pub mod zoo_text;
 
 pub use args::BenchArgs;
-pub use command::run;
+pub use command::{Folders, resolved, run};
+pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
 pub use shards::{ChunkSize, Shares, run_cells, shares};

@@ -12,10 +12,11 @@ use harness_core::suggest;
 
 use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings, VariantSpec},
-    config::{ConfigError, Problem},
+    config::{ConfigError, Problem, Said, Written},
     expand::PlanError,
     sources::{ModelFolder, SaeFolder, SaeSet},
     stages::Numerics,
+    weights::check_sae,
 };
 
 /// A bench with everything that decides what it runs on.
@@ -112,6 +113,8 @@ pub struct ResolvedRow {
     pub profile: Profile,
     /// Its settings.
     pub settings: Settings,
+    /// What was said about each setting and where, what counts first.
+    pub said: BTreeMap<&'static str, Vec<Said>>,
     /// Index of its model in [`ResolvedBench::models`].
     pub model: usize,
     /// Index of its scorer in [`ResolvedBench::models`], of a steering bench.
@@ -124,16 +127,16 @@ pub struct ResolvedRow {
     pub data: Vec<PathBuf>,
 }
 
-/// Check a bench against what is on disk, reading only small JSON files.
+/// Check a bench against what is on disk, reading only small JSON files and the headers of weights.
 ///
 /// # Errors
-/// All wrong values in one [`PlanError::Config`]; all missing or unusable folders in one
+/// All wrong values, those of options included, in one [`PlanError::Config`]; all missing or unusable folders in one
 /// [`PlanError::Sources`]; [`PlanError::Nothing`] when filters leave nothing.
 pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
     let mut resolver = Resolver {
         request,
         models: Vec::new(),
-        problems: Vec::new(),
+        problems: request.overrides.problems.clone(),
         sources: Vec::new(),
     };
     resolver.check_names();
@@ -261,12 +264,9 @@ impl Resolver<'_> {
         } else {
             &spec.real
         };
-        let own = variant
-            .map_or(&row.settings, |v| &v.settings)
-            .or(&row.settings)
-            .or(level)
-            .or(&spec.settings);
-        let patch = request.overrides.settings.or(&own);
+        let own = row.settings.or(level).or(&spec.settings);
+        let own = variant.map_or_else(|| own.clone(), |v| v.settings.or(&own));
+        let mut patch = request.overrides.settings.or(&own);
         let mut settings = match Settings::complete(row.kind, &patch, &spec.origin) {
             Ok(settings) => settings?,
             Err(error) => {
@@ -277,8 +277,13 @@ impl Resolver<'_> {
             }
         };
         if let Settings::Steering(set) = &mut settings {
-            if let Some(limit) = request.overrides.limit {
-                set.n_features = set.n_features.min(limit);
+            if let Some(limit) = request.overrides.limit.filter(|n| *n < set.n_features) {
+                set.n_features = limit;
+                let from = Written::Option {
+                    option: format!("--limit {limit}"),
+                };
+                let value = limit.to_string();
+                patch.say("n_features", Some(Said { value, from }));
             }
             if set.n_features == 0 {
                 // `--limit 0`: valid, and nothing to do.
@@ -292,6 +297,9 @@ impl Resolver<'_> {
         };
         let data = self.data(row, profile, model)?;
         let saes = self.saes(row, profile, model, set, settings.k());
+        for error in saes.iter().filter_map(|sae| check_sae(&sae.dir).err()) {
+            self.unusable(error);
+        }
         self.check_latents(row, &settings, &saes);
         let depth_layers = if row.layers(profile).iter().all(|l| set.layers().contains(l)) {
             row.layers(profile).to_vec()
@@ -303,6 +311,7 @@ impl Resolver<'_> {
             group: variant.map(|v| v.group.clone()),
             profile,
             settings,
+            said: patch.said,
             model,
             scorer,
             depth_layers,
