@@ -236,7 +236,9 @@ fn entry(name: String, raw: RawEntry, offset: usize) -> std::result::Result<Entr
         .shape
         .iter()
         .try_fold(bytes_each, |bytes, size| bytes.checked_mul(*size));
-    let wanted = wanted.filter(|bytes| *bytes <= i64::MAX as u64);
+    // Beside a size of 0 any other would do, and libtorch counts with signs.
+    let is_countable = (raw.shape.iter()).all(|size| i64::try_from(*size).is_ok());
+    let wanted = wanted.filter(|bytes| is_countable && *bytes <= i64::MAX as u64);
     if start > end || wanted != Some(end - start) {
         return Err(format!(
             "{name}: bytes {start} to {end} do not hold {} values of {}",
