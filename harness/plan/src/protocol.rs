@@ -371,15 +371,21 @@ impl Failure {
         }
     }
 
-    /// All that is known, for a person: the plugin unless the message names it, what happened, the worker's last words.
+    /// What happened, for a person, with the plugin unless the message names it.
     #[must_use]
-    pub fn told(&self) -> String {
-        let mut text = match &self.plugin {
+    pub fn headline(&self) -> String {
+        match &self.plugin {
             Some(plugin) if !self.message.contains(plugin.as_str()) => {
                 format!("plugin `{plugin}`: {}", self.message)
             }
             _ => self.message.clone(),
-        };
+        }
+    }
+
+    /// All that is known, for a person: [`Failure::headline`] and the worker's last words.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = self.headline();
         if let Some(log) = &self.log {
             text.push_str("; the worker's last words:\n  ");
             text.push_str(&log.replace('\n', "\n  "));

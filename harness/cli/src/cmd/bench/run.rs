@@ -291,7 +291,8 @@ impl<'a> Run<'a> {
             .values()
             .any(|f| report::message(f) == message);
         if is_new {
-            let first_line = message.lines().next().unwrap_or_default();
+            let headline = output::inert(&failure.headline());
+            let first_line = headline.lines().next().unwrap_or_default();
             self.warn(&format!(
                 "{} failed: {first_line}",
                 describe::cell(self.plan, cell)
@@ -323,7 +324,8 @@ impl<'a> Run<'a> {
         for key in &keys {
             self.sharing.release(key);
         }
-        let message = output::inert(failure.message.lines().next().unwrap_or_default());
+        let headline = output::inert(&failure.headline());
+        let message = headline.lines().next().unwrap_or_default();
         self.warn(&format!(
             "{message}; its {} cells are tried again in smaller parts",
             keys.len()
