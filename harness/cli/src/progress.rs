@@ -1,8 +1,15 @@
 //! How far a command is: a bar on a terminal, an occasional line elsewhere.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::output;
 
@@ -14,19 +21,43 @@ pub struct Progress {
     unit: &'static str,
     total: u64,
     done: u64,
+    share: Share,
     started: Instant,
     last_line: Instant,
+}
+
+/// Share of the work that is done, seen by the bar too.
+#[derive(Clone, Default)]
+struct Share(Arc<AtomicU64>);
+
+impl Share {
+    fn set(&self, share: f64) {
+        self.0.store(share.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Time left when the rest goes as fast as what is done; `None` before anything is.
+    fn left(&self, elapsed: Duration) -> Option<Duration> {
+        let share = f64::from_bits(self.0.load(Ordering::Relaxed));
+        (share > 0.0).then(|| elapsed.mul_f64(((1.0 - share) / share).max(0.0)))
+    }
 }
 
 impl Progress {
     /// Start at 0 of `total` units.
     pub fn start(total: u64, unit: &'static str) -> Progress {
+        let share = Share::default();
         let bar = output::is_terminal().then(|| {
-            let template =
-                "{elapsed_precise} [{bar:28}] {pos}/{len} {prefix}, {eta} left  {wide_msg}";
+            let template = "{elapsed_precise} [{bar:28}] {pos}/{len} {prefix}{left}  {wide_msg}";
             let bar = ProgressBar::new(total).with_prefix(unit);
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("=> "));
+                let share = share.clone();
+                let left = move |state: &ProgressState, text: &mut dyn Write| {
+                    if let Some(left) = share.left(state.elapsed()) {
+                        // A line that cannot be formed is shown without it.
+                        let _ = write!(text, ", {} left", clock(left));
+                    }
+                };
+                bar.set_style(style.progress_chars("=> ").with_key("left", left));
             }
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
@@ -37,6 +68,7 @@ impl Progress {
             unit,
             total,
             done: 0,
+            share,
             started: now,
             last_line: now,
         }
@@ -50,9 +82,15 @@ impl Progress {
         }
     }
 
-    /// So many units are done.
+    /// Units are not alike: this share of the work is done.
+    pub fn weigh(&mut self, share: f64) {
+        self.share.set(share);
+    }
+
+    /// So many units are done, and with them that share of the work, unless [`Progress::weigh`] knows better.
     pub fn set(&mut self, done: u64, total: u64) {
         (self.done, self.total) = (done, total);
+        self.share.set(done as f64 / total.max(1) as f64);
         if let Some(bar) = &self.bar {
             bar.set_length(total);
             bar.set_position(done);
@@ -80,10 +118,8 @@ impl Progress {
         }
         self.last_line = Instant::now();
         let elapsed = self.started.elapsed();
-        let left = (self.done > 0).then(|| {
-            let share = (self.total.saturating_sub(self.done)) as f64 / self.done as f64;
-            format!(", about {} left", clock(elapsed.mul_f64(share)))
-        });
+        let left = self.share.left(elapsed);
+        let left = left.map(|left| format!(", about {} left", clock(left)));
         output::talk(&format!(
             "{} {}/{} {}{}  {text}",
             clock(elapsed),

@@ -25,6 +25,7 @@ mod tests_grid;
 mod tests_judge;
 #[cfg(test)]
 pub(crate) mod tests_world;
+mod urgency;
 
 pub use cost::Cost;
 pub use error::PlanError;

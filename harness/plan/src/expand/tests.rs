@@ -397,3 +397,21 @@ fn cells_become_ready_and_blocked() {
         ["steer", "perplexity", "explain", "judge", "score"]
     );
 }
+
+#[test]
+fn a_cell_is_as_urgent_as_what_waits_for_it() {
+    let plan = World::new().plan("table2").unwrap();
+    let urgency = plan.urgency(|_| 1.0);
+    for cell in &plan.cells {
+        let own = urgency[cell.key.as_str()];
+        for input in &cell.inputs {
+            assert!(urgency[input.as_str()] >= own + 1.0, "{}", cell.stage);
+        }
+    }
+    let of = |stage: Stage| {
+        let cell = plan.cells.iter().find(|c| c.stage == stage.name());
+        urgency[cell.unwrap().key.as_str()]
+    };
+    // features, explain, judge, score; or features, steer, perplexity or judge, score.
+    assert_eq!((of(Stage::Features), of(Stage::Score)), (4.0, 1.0));
+}

@@ -8,6 +8,9 @@ use crate::{
     replies::JudgingSummary,
 };
 
+/// Folder of the manifests of all runs.
+pub(super) const MANIFESTS: &str = "manifests";
+
 /// What a run did and with what: `OUT/run.json`. Written when the run begins and again when it ends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunManifest {
@@ -29,6 +32,12 @@ pub struct RunManifest {
     pub dtype: String,
     /// Whether instruction set and thread count were pinned.
     pub reproducible: bool,
+    /// Machine the run was started on.
+    #[serde(default)]
+    pub host: String,
+    /// Process that supervised it.
+    #[serde(default)]
+    pub pid: u32,
     /// Worker processes.
     pub workers: u32,
     /// Threads of each worker.
@@ -57,12 +66,24 @@ pub struct RunManifest {
     /// What asking an online judge took in this run; `None` where none was asked live.
     #[serde(default)]
     pub judging: Option<JudgingSummary>,
+    /// What supervision of workers took.
+    #[serde(default)]
+    pub supervision: Supervision,
     /// Seconds since 1970, UTC.
     pub started_unix: u64,
     /// Seconds since 1970, UTC; `None` while it runs or when it was killed.
     pub finished_unix: Option<u64>,
     /// Exit code; `None` while it runs or when it was killed.
     pub exit_code: Option<u8>,
+}
+
+impl RunManifest {
+    /// Name of its file in a store: `manifests/START-HOST-PROCESS.json`.
+    fn file_name(&self) -> String {
+        let is_plain = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '.';
+        let host: String = self.host.chars().filter(is_plain).collect();
+        format!("{MANIFESTS}/{}-{host}-{}.json", self.started_unix, self.pid)
+    }
 }
 
 /// A plugin of a run.
@@ -232,6 +253,19 @@ impl ActivationSummary {
     }
 }
 
+/// What supervision of worker processes took: the price of keeping plugins out of the supervisor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Supervision {
+    /// Workers started, those that took the place of dead ones included.
+    pub workers_started: u64,
+    /// Seconds from starting workers until they had loaded libtorch and plugins, all together.
+    pub start_seconds: f64,
+    /// Seconds that workers were ready, all together.
+    pub ready_seconds: f64,
+    /// Seconds of these without a cell: between two cells, or because what is left waits for other cells.
+    pub idle_seconds: f64,
+}
+
 /// Cells by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellCounts {
@@ -255,7 +289,7 @@ pub struct CellCounts {
 }
 
 impl Store {
-    /// Write the manifest of a run.
+    /// Write the manifest of a run: as that of the last run, and under a name of its own that no other run takes away.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -266,6 +300,7 @@ impl Store {
         };
         let mut bytes = serde_json::to_vec_pretty(manifest).map_err(encode)?;
         bytes.push(b'\n');
+        self.write_file(&manifest.file_name(), &bytes)?;
         self.write_file("run.json", &bytes).map(|_| ())
     }
 
@@ -339,6 +374,20 @@ mod tests {
             ..RunManifest::default()
         };
         store.write_manifest(&manifest).unwrap();
-        assert_eq!(store.read_manifest(), Some(manifest));
+        assert_eq!(store.read_manifest(), Some(manifest.clone()));
+        // A second run takes the place of the last one's, and leaves its own.
+        let second = RunManifest {
+            pid: 2,
+            host: "a/../b c".into(),
+            ..manifest
+        };
+        store.write_manifest(&second).unwrap();
+        assert_eq!(store.read_manifest(), Some(second));
+        let names: Vec<String> = crate::store::keys::entries(&dir.path().join(MANIFESTS))
+            .unwrap()
+            .into_iter()
+            .map(|(_, name)| name)
+            .collect();
+        assert_eq!(names, ["0--0.json", "0-a..bc-2.json"]);
     }
 }

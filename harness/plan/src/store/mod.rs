@@ -6,6 +6,7 @@
 //! OUT/quarantine/               damaged cell files, kept for inspection
 //! OUT/conflicts/                a second, different result of a finished cell
 //! OUT/run.json                  manifest of the last run
+//! OUT/manifests/                manifests of all runs
 //! OUT/claims/                   who computes what just now, see [`crate::claims`]
 //! OUT/replies/                  replies of judges that cost money, see [`crate::replies`]
 //! ```
@@ -30,7 +31,7 @@ pub use findings::{Finding, Problem};
 pub use gc::{Removable, Rubbish};
 pub use manifest::{
     ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
-    ManifestSae, RunManifest,
+    ManifestSae, RunManifest, Supervision,
 };
 pub use merge::Merged;
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
@@ -101,7 +102,11 @@ pub(crate) fn place_if_absent(path: &Path, bytes: &[u8]) -> io::Result<File> {
 /// The content under another name in the same folder.
 fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
+    if !dir.is_dir() {
+        fs::create_dir_all(dir)?;
+        // The folder's own name must last too.
+        sync_folder(dir);
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".tmp");
     // Results are for whoever may read the folder; the user's mask takes away what it takes from any new file.

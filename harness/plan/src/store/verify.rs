@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     CellRecord, Finding, Problem, STORE_SCHEMA, Store, StoreError,
     keys::{Shards, entries, is_temporary, read_file},
+    manifest::MANIFESTS,
     merge::of_replies,
 };
 use crate::{
@@ -17,13 +18,14 @@ use crate::{
 };
 
 /// Entries of a store's folder that the store itself writes.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "store.json",
     "run.json",
     "cells",
     "quarantine",
     "conflicts",
     CLAIMS,
+    MANIFESTS,
     REPLIES,
     "pages",
 ];

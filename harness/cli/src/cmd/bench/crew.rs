@@ -12,8 +12,10 @@ use harness_plan::{
         Counters, Failure as CellFailure, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION,
         Refused,
     },
+    store::Supervision,
 };
 
+use super::schedule::asks_judge;
 use crate::{
     failure::Failure,
     signals::{self, Request},
@@ -47,7 +49,12 @@ pub enum News {
     /// A worker can take cells; it did not load these plugins.
     Ready(Vec<Refused>),
     /// How far a cell is.
-    Progress { key: String, text: String },
+    Progress {
+        key: String,
+        done: u64,
+        total: u64,
+        unit: String,
+    },
     /// A cell is done.
     Done { key: String, counters: Counters },
     /// Cells failed, for one reason.
@@ -79,6 +86,7 @@ pub struct Crew {
     slots: Vec<Slot>,
     next_number: u64,
     false_starts: u32,
+    times: Supervision,
     /// When signs of life were last looked for.
     looked: Instant,
     tell: Sender<Happened>,
@@ -95,12 +103,36 @@ struct Slot {
     is_dead: bool,
     /// Keys of the cells under way: one, or the open cells of a group.
     busy: Vec<String>,
+    /// Whether these ask a judge.
+    is_asking: bool,
     /// Checkpoint of the last cell that ran a model: it is loaded.
     checkpoint: Option<String>,
     /// When it last gave a sign of life.
     heard: Instant,
     /// Calls of plugins' methods until then.
     calls: u64,
+    started: Instant,
+    /// When it was ready.
+    ready: Option<Instant>,
+    /// Since when it has had nothing to do.
+    idle: Option<Instant>,
+}
+
+impl Slot {
+    /// It has fewer cells, perhaps none.
+    fn has_less(&mut self) {
+        if self.busy.is_empty() {
+            self.is_asking = false;
+            self.idle.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Its time is over: enter it into the account.
+    fn account(&mut self, times: &mut Supervision) {
+        let seconds = |since: Option<Instant>| since.map_or(0.0, |at| at.elapsed().as_secs_f64());
+        times.ready_seconds += seconds(self.ready.take());
+        times.idle_seconds += seconds(self.idle.take());
+    }
 }
 
 impl Crew {
@@ -126,6 +158,7 @@ impl Crew {
             slots: Vec::new(),
             next_number: 0,
             false_starts: 0,
+            times: Supervision::default(),
             looked: Instant::now(),
             tell,
             happened,
@@ -139,6 +172,7 @@ impl Crew {
 
     fn new_slot(&mut self, device: &str) -> Result<Slot, Failure> {
         self.next_number += 1;
+        self.times.workers_started += 1;
         let number = self.next_number;
         let init = Init {
             device: device.to_owned(),
@@ -151,8 +185,12 @@ impl Crew {
             is_ready: false,
             is_dead: false,
             busy: Vec::new(),
+            is_asking: false,
             checkpoint: None,
             heard: Instant::now(),
+            started: Instant::now(),
+            ready: None,
+            idle: None,
             calls: 0,
         })
     }
@@ -165,10 +203,18 @@ impl Crew {
             .collect()
     }
 
+    /// Keys of the cells under way that are run together with one, itself included.
+    pub fn together(&self, key: &str) -> &[String] {
+        let has_it = |slot: &&Slot| slot.busy.iter().any(|busy| busy == key);
+        let slot = self.slots.iter().find(has_it);
+        slot.map_or(&[], |slot| &slot.busy)
+    }
+
     /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
-    /// other worker has. With a cell of a group go all that can be run of it. `ready` are the cells that can be run, in the
-    /// order of the plan; `group_of` tells the group of a cell; `claim` returns those of the cells it is given that no other
-    /// process computes.
+    /// other worker has, and of these the most urgent. A cell that asks a judge comes before all while none is being asked, so that
+    /// devices do not wait for a network, and after all while one is. With a cell of a group go all that can be run of it.
+    /// `ready` are the cells that can be run, in the order of the plan; `group_of` tells the group of a cell, `urgency` how much must
+    /// follow it; `claim` returns those of the cells it is given that no other process computes.
     ///
     /// # Errors
     /// When a worker that has died cannot be replaced, or `claim` fails.
@@ -176,6 +222,7 @@ impl Crew {
         &mut self,
         mut ready: Vec<&'c Cell>,
         group_of: impl Fn(&str) -> Option<usize>,
+        urgency: impl Fn(&Cell) -> f64,
         mut claim: impl FnMut(Vec<&'c Cell>) -> Result<Vec<&'c Cell>, Failure>,
     ) -> Result<Vec<&'c Cell>, Failure> {
         let mut given = Vec::new();
@@ -200,8 +247,20 @@ impl Crew {
                 Some(checkpoint) if elsewhere.contains(&checkpoint) => 2,
                 _ => 1,
             };
+            let is_asking = self.slots.iter().any(|slot| slot.is_asking);
+            let turn = |cell: &Cell| match (asks_judge(cell), is_asking) {
+                (true, false) => 0,
+                (false, _) => 1,
+                (true, true) => 2,
+            };
+            let comes_first = |a: &Cell, b: &Cell| {
+                let key = |cell| (turn(cell), rank(cell));
+                key(a).cmp(&key(b)).then(urgency(b).total_cmp(&urgency(a)))
+            };
             let together = loop {
-                let Some(best) = (0..ready.len()).min_by_key(|&j| (rank(ready[j]), j)) else {
+                // Of equals the first is taken, in the order of the plan.
+                let Some(best) = (0..ready.len()).min_by(|&i, &j| comes_first(ready[i], ready[j]))
+                else {
                     return Ok(given);
                 };
                 let cell = ready.remove(best);
@@ -222,7 +281,11 @@ impl Crew {
             if let Some(checkpoint) = together.first().and_then(|cell| cell.checkpoint()) {
                 slot.checkpoint = Some(checkpoint.to_owned());
             }
+            slot.is_asking = together.iter().any(|cell| asks_judge(cell));
             slot.heard = Instant::now();
+            if let Some(idle) = slot.idle.take() {
+                self.times.idle_seconds += idle.elapsed().as_secs_f64();
+            }
             given.extend(together);
         }
         Ok(given)
@@ -269,7 +332,11 @@ impl Crew {
             }
             FromWorker::Hello(hello) => News::Hello(hello),
             FromWorker::Ready { refused } => {
-                self.slots[i].is_ready = true;
+                let slot = &mut self.slots[i];
+                self.times.start_seconds += slot.started.elapsed().as_secs_f64();
+                slot.is_ready = true;
+                slot.ready = Some(Instant::now());
+                slot.idle = slot.ready;
                 News::Ready(refused)
             }
             FromWorker::Progress {
@@ -279,10 +346,14 @@ impl Crew {
                 unit,
             } => News::Progress {
                 key,
-                text: format!("{done}/{total} {unit}"),
+                done,
+                total,
+                unit,
             },
             FromWorker::Done { key, counters } => {
-                self.slots[i].busy.retain(|busy| *busy != key);
+                let slot = &mut self.slots[i];
+                slot.busy.retain(|busy| *busy != key);
+                slot.has_less();
                 News::Done { key, counters }
             }
             FromWorker::Failed(failure) => self.failed(i, failure),
@@ -302,6 +373,7 @@ impl Crew {
             Some(at) => vec![busy.remove(at)],
             None => std::mem::take(busy),
         };
+        self.slots[i].has_less();
         match keys.is_empty() {
             true => News::Stop(failure.into()),
             false => News::Failed { keys, failure },
@@ -329,6 +401,8 @@ impl Crew {
         }
         let failure = slot.worker.death(cause).failure();
         slot.is_dead = true;
+        slot.is_asking = false;
+        slot.account(&mut self.times);
         let keys = std::mem::take(&mut slot.busy);
         if keys.is_empty() {
             // It had nothing to do, so nothing is lost.
@@ -357,14 +431,16 @@ impl Crew {
         Some(self.died(i, Cause::Silent(silence)))
     }
 
-    /// End all workers: idle ones in their own time, busy ones at once.
-    pub fn end(self) {
-        for slot in self.slots {
+    /// End all workers: idle ones in their own time, busy ones at once. Returns what supervising them took.
+    pub fn end(mut self) -> Supervision {
+        for mut slot in self.slots {
+            slot.account(&mut self.times);
             if !slot.busy.is_empty() || !slot.is_ready || slot.is_dead {
                 slot.worker.kill();
             } else {
                 slot.worker.shut_down();
             }
         }
+        self.times
     }
 }

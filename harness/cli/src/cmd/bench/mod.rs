@@ -12,6 +12,7 @@ mod parts;
 mod pictures;
 mod report;
 mod run;
+mod schedule;
 mod sharing;
 pub mod zoo_text;
 

@@ -92,6 +92,8 @@ pub fn manifest(
         device: devices.join(","),
         dtype: compute.dtype.name().to_owned(),
         reproducible: compute.reproducible,
+        host: host(),
+        pid: std::process::id(),
         workers,
         threads: compute.threads(workers),
         plugins,
@@ -101,6 +103,12 @@ pub fn manifest(
         started_unix: now(),
         ..RunManifest::default()
     }
+}
+
+/// This machine's name; empty where the system does not say.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.unwrap_or_default().trim().to_owned()
 }
 
 /// Hashes of the plugins that take part in any cell.
@@ -160,6 +168,7 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.decoding = DecodingSummary::of(&outcome.counters);
     manifest.activations = ActivationSummary::of(&outcome.counters);
     manifest.judging = JudgingSummary::of(&outcome.counters);
+    manifest.supervision = outcome.supervision;
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
 }

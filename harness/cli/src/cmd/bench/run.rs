@@ -13,7 +13,7 @@ use harness_plan::{
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
     replies::JudgeMode,
     stages::Stage,
-    store::{Provenance, Store},
+    store::{Provenance, Store, Supervision},
 };
 
 use super::{
@@ -21,6 +21,7 @@ use super::{
     describe,
     parts::Parts,
     report,
+    schedule::Schedule,
     sharing::Sharing,
 };
 use crate::{failure::Failure, output, progress::Progress, signals::Request, worker::Launch};
@@ -55,6 +56,8 @@ pub struct Outcome {
     pub failed: BTreeMap<String, CellFailure>,
     /// What the cells of this run took together.
     pub counters: Counters,
+    /// What supervising workers took.
+    pub supervision: Supervision,
     /// Version of libtorch.
     pub torch: String,
     /// Why the run ended before its cells.
@@ -97,6 +100,8 @@ pub fn run(
         crew,
         sharing,
         batched,
+        schedule: Schedule::new(plan, &done, |_| 1.0),
+        under_way: BTreeMap::new(),
         parts: Parts::default(),
         progress: Progress::start(total, "cells"),
         total,
@@ -111,7 +116,7 @@ pub fn run(
     run.progress.describe("starting");
     while run.outcome.stop.is_none() && run.step() {}
     run.progress.finish();
-    run.crew.end();
+    run.outcome.supervision = run.crew.end();
     Ok(run.outcome)
 }
 
@@ -137,6 +142,9 @@ struct Run<'a> {
     sharing: Sharing,
     /// Groups of the cells that ask a judge in batches, by key: all of a stage ask together.
     batched: BTreeMap<&'a str, usize>,
+    schedule: Schedule,
+    /// Cells under way that have said how far they are, with that share.
+    under_way: BTreeMap<String, f64>,
     /// Cells that are not run with all of their group any more.
     parts: Parts,
     progress: Progress,
@@ -171,11 +179,18 @@ impl<'a> Run<'a> {
                     self.warn(&format!("refused {}: {reason}", plugin.path.display()));
                 }
             }
-            News::Progress { key, text } => {
+            News::Progress {
+                key,
+                done,
+                total,
+                unit,
+            } => {
+                self.partly(&key, done as f64 / total.max(1) as f64);
                 if let Some(cell) = self.plan.cell(&key) {
                     let what = describe::cell_or_group(self.plan, cell);
+                    let unit = output::inert(&unit);
                     self.progress
-                        .describe(&format!("{what}: {}", output::inert(&text)));
+                        .describe(&format!("{what}: {done}/{total} {unit}"));
                 }
             }
             News::Done { key, counters } => self.done(key, counters),
@@ -200,6 +215,7 @@ impl<'a> Run<'a> {
         }
         for key in self.sharing.arrived(self.store)? {
             self.outcome.n_elsewhere += 1;
+            self.settle(&key);
             self.outcome.done.insert(key);
             self.advance();
         }
@@ -213,8 +229,13 @@ impl<'a> Run<'a> {
             let whole = || plan.group_of(key).or_else(|| batched.get(key).copied());
             parts.number(key).or_else(whole)
         };
-        let sharing = &mut self.sharing;
-        let given = (self.crew).assign(ready, group_of, |cells| sharing.claim(store, cells))?;
+        let (schedule, sharing) = (&self.schedule, &mut self.sharing);
+        let given = self.crew.assign(
+            ready,
+            group_of,
+            |cell| schedule.urgency(cell),
+            |cells| sharing.claim(store, cells),
+        )?;
         if let Some(cell) = given.last() {
             let what = describe::cell_or_group(plan, cell);
             self.progress.describe(&what);
@@ -264,6 +285,7 @@ impl<'a> Run<'a> {
         }
         self.outcome.counters.add(&counters);
         self.outcome.n_done += 1;
+        self.settle(&key);
         self.outcome.done.insert(key);
         self.advance();
     }
@@ -304,8 +326,28 @@ impl<'a> Run<'a> {
         {
             self.outcome.stop = Some(Failure::new(error.exit_code(), error.to_string()));
         }
+        self.settle(&key);
         self.outcome.failed.insert(key, failure);
+        for cell in self
+            .plan
+            .blocked(|key| self.outcome.failed.contains_key(key))
+        {
+            self.schedule.settle(&cell.key);
+        }
         self.advance();
+    }
+
+    /// A cell needs no more time.
+    fn settle(&mut self, key: &str) {
+        self.schedule.settle(key);
+        self.under_way.remove(key);
+    }
+
+    /// A cell, with those that are run together with it, is done to this share.
+    fn partly(&mut self, key: &str, share: f64) {
+        let together = self.crew.together(key).iter().cloned();
+        self.under_way.extend(together.map(|key| (key, share)));
+        self.progress.weigh(self.schedule.share(&self.under_way));
     }
 
     fn all_failed(&mut self, keys: Vec<String>, failure: &CellFailure) {
@@ -338,6 +380,7 @@ impl<'a> Run<'a> {
         let settled =
             self.outcome.n_done + self.outcome.n_elsewhere + failed.len() as u64 + blocked;
         self.progress.set(settled.min(self.total), self.total);
+        self.progress.weigh(self.schedule.share(&self.under_way));
     }
 
     fn be_asked(&mut self, request: Request) {
