@@ -14,7 +14,7 @@ use crate::support::{
     cell_files, copy_folder, harness, only_child_of, run, signal, start, succeed, wait_for_cells,
 };
 
-const SMALL: [&str; 16] = [
+pub const SMALL: [&str; 16] = [
     "--layers",
     "2",
     "--k",

@@ -13,6 +13,8 @@ mod golden;
 mod pages;
 mod paid;
 mod plugins;
+mod shards;
+mod slurm;
 mod store;
 mod support;
 mod topics;

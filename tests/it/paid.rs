@@ -40,8 +40,13 @@ fn paid(out: &Path, server: &Server) -> Command {
 
 /// A bench with the judge behind a server.
 fn judged_by(mut command: Command, server: &Server) -> Command {
+    command.args(["--judge", "openai"]);
+    behind(command, server)
+}
+
+/// A command whose paid judge is that server.
+fn behind(mut command: Command, server: &Server) -> Command {
     command
-        .args(["--judge", "openai"])
         .env("OPENAI_BASE_URL", server.url())
         .env("OPENAI_API_KEY", CANARY)
         .env("HARNESS_JUDGE_TIMEOUT", "3")

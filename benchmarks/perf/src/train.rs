@@ -121,6 +121,7 @@ impl Plan {
             auxk_alpha: 0.03125,
             product_dtype: self.dtype,
             allow_short: false,
+            max_bad_rows: None,
             t_min: 0.05,
             t_max: 0.5,
             seed: 3407,

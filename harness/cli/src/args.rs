@@ -40,6 +40,10 @@ pub struct Cli {
 pub enum Command {
     /// Run a bench and print its table beside the paper's
     Bench(Box<cmd::bench::BenchArgs>),
+    /// Run a share of the cells of a bench, for job arrays and the like
+    RunCells(cmd::run_cells::RunCellsArgs),
+    /// Run a bench on a Slurm cluster
+    Slurm(cmd::slurm::SlurmArgs),
     /// What there is: tables, models, SAE sets, plugin components
     List(cmd::list::ListArgs),
     /// What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
@@ -77,6 +81,11 @@ pub struct PluginDirs {
 }
 
 impl PluginDirs {
+    /// Whether any is named on the command line.
+    pub fn are_named(&self) -> bool {
+        !self.dirs.is_empty()
+    }
+
     /// The folders named on the command line, or else in the environment.
     ///
     /// # Errors

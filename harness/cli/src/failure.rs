@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use harness_plan::{
-    bench::BenchError, config::ConfigError, exit, expand::PlanError, protocol,
+    bench::BenchError, config::ConfigError, exit, expand::PlanError, protocol, shards::ShardsError,
     sources::SourceError, store::StoreError,
 };
 
@@ -50,9 +50,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", output::red("error:"), self.message)?;
+        // Messages name tensors, keys and paths from outside.
+        let inert = output::inert;
+        write!(f, "{} {}", output::red("error:"), inert(&self.message))?;
         if !self.hint.is_empty() {
-            write!(f, "\n{} {}", output::bold("hint:"), self.hint)?;
+            write!(f, "\n{} {}", output::bold("hint:"), inert(&self.hint))?;
         }
         Ok(())
     }
@@ -82,6 +84,12 @@ impl From<SourceError> for Failure {
     }
 }
 
+impl From<ShardsError> for Failure {
+    fn from(error: ShardsError) -> Failure {
+        Failure::new(error.exit_code(), output::inert(&error.to_string()))
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         Failure::new(error.exit_code(), error.to_string())
@@ -90,7 +98,7 @@ impl From<StoreError> for Failure {
 
 impl From<protocol::Failure> for Failure {
     fn from(failure: protocol::Failure) -> Failure {
-        Failure::new(failure.kind.exit_code(), output::inert(&failure.told()))
+        Failure::new(failure.kind.exit_code(), failure.told())
     }
 }
 

@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::work::PassWork;
+
 /// Tokens of a stacked pass beyond which stacking gains nothing.
 const STACKED_TOKENS: u64 = 1 << 15;
 /// Logits are formed in chunks of at most this many bytes.
@@ -37,18 +39,14 @@ pub struct ModelShape {
 }
 
 impl ModelShape {
-    /// Floating-point operations of one block on `rows` rows of `tokens` tokens: two for each weight and token, and the two products
-    /// of attention over all pairs.
+    /// Floating-point operations of one block on `rows` rows of `tokens` tokens.
     pub fn block_flops(&self, rows: u64, tokens: u64) -> f64 {
-        let d = self.d_model as f64;
-        let weights = d * (2.0 * d + 2.0 * self.d_kv as f64 + self.n_ff as f64 * self.d_ff as f64);
-        let n = rows as f64 * tokens as f64;
-        2.0 * n * weights + 4.0 * n * tokens as f64 * d
+        self.flops(&PassWork::blocks(rows, 1, tokens, tokens))
     }
 
     /// Floating-point operations of the head on `rows` rows.
     pub fn head_flops(&self, rows: u64) -> f64 {
-        2.0 * rows as f64 * self.d_model as f64 * self.vocab_size as f64
+        self.flops(&PassWork::head(rows))
     }
 
     /// Bytes of activations of one token within a block, at its peak: in attention the norm's input and output, queries, keys and

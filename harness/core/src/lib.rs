@@ -19,3 +19,4 @@ pub mod steering;
 pub mod suggest;
 pub mod task;
 pub mod units;
+pub mod work;

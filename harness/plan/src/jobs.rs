@@ -100,6 +100,8 @@ pub struct GenerateJob {
     pub seed: u64,
     /// Say what each step reveals.
     pub show_steps: bool,
+    /// Weights may hold NaN and infinity.
+    pub allow_nan: bool,
     /// Where it runs.
     pub compute: Compute,
 }
@@ -155,6 +157,9 @@ pub struct TrainJob {
     pub product_dtype: Dtype,
     /// Begin the text again where it is too short, instead of failing.
     pub allow_short: bool,
+    /// Share of the rows of the text that may be unusable; [`crate::stages::MAX_BAD_ROWS`] when absent.
+    #[serde(default)]
+    pub max_bad_rows: Option<f64>,
     /// Smallest mask rate.
     pub t_min: f64,
     /// Largest mask rate.

@@ -77,6 +77,8 @@ pub struct Init {
     pub threads: u32,
     /// Pinned instruction set and thread count.
     pub reproducible: bool,
+    /// Weights may hold NaN and infinity.
+    pub allow_nan: bool,
     /// Rows of a batch; the stage's own choice when absent. It changes results by rounding at most.
     pub batch: Option<u32>,
     /// Bytes this worker may use; a fixed allowance beside weights when absent, as on a device.
@@ -560,6 +562,7 @@ mod tests {
                 dtype: Dtype::F32,
                 threads: 2,
                 reproducible: true,
+                allow_nan: false,
                 batch: Some(16),
                 memory: None,
                 judging: Judging {

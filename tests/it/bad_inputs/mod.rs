@@ -1,4 +1,9 @@
 //! What users get for input that is wrong and surroundings that fail: one test for each row of the table in `README.md`, through
 //! the real binaries.
 
+mod checkpoints;
+mod data;
 mod runs;
+mod support;
+mod torch_files;
+mod weights;

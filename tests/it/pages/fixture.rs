@@ -245,6 +245,7 @@ fn windows_params(spec: &Spec, layer: u32, k: u32) -> WindowsParams {
             first_token: 0,
             tokens: 1_000_000,
             allow_short: false,
+            max_bad_rows: None,
         },
         masks: Some(FixedMasks { rate: 0.3, seed: 1 }),
         positions: Positions::All,
@@ -257,6 +258,7 @@ fn windows_params(spec: &Spec, layer: u32, k: u32) -> WindowsParams {
         numerics: Numerics {
             dtype: Dtype::F32,
             reproducible: false,
+            allow_nan: false,
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{kept, paid, server::Act, server::Server, store};
+use super::{behind, kept, paid, server::Act, server::Server, store};
 use crate::support::{harness, run, succeed};
 
 #[test]
@@ -160,4 +160,23 @@ fn budgets_are_for_benches_that_have_a_judge() {
         "-1",
     ]));
     assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+/// Shares of a plan are one run: what they spend counts together.
+#[test]
+fn shares_of_a_plan_have_one_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, plan) = (store(dir.path()), dir.path().join("plan.json"));
+    let server = Server::start(|_, _| Act::Answer);
+    let mut bench = paid(&out, &server);
+    bench.args(["--max-calls", "7", "--chunks", "4", "--write-plan"]);
+    succeed(bench.arg(&plan));
+    let share = |index: usize| {
+        let mut command = behind(harness(), &server);
+        command.args(["run-cells", "--plan"]).arg(&plan);
+        run(command.args(["--shard", &format!("{index}/2")])).code
+    };
+    let codes = [share(0), share(1)];
+    assert!(codes.contains(&31), "{codes:?}");
+    assert_eq!(server.n_asked(), 7);
 }

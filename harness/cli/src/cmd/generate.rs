@@ -6,6 +6,7 @@ use clap::Args;
 use harness_plan::{
     exit,
     jobs::{Event, GenerateJob, Job},
+    weights::check_checkpoint,
 };
 use serde_json::{Map, Value, json};
 
@@ -73,6 +74,9 @@ pub struct GenerateArgs {
     json: bool,
     #[command(flatten)]
     compute: ComputeArgs,
+    /// Go on with weights that hold NaN or infinity
+    #[arg(long)]
+    allow_nan: bool,
 }
 
 pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
@@ -95,6 +99,7 @@ pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
         cfg_scale: args.cfg_scale,
         seed: args.seed,
         show_steps: args.show_steps,
+        allow_nan: args.allow_nan,
         compute: args.compute.compute(),
     });
     let mut failure = None;
@@ -115,12 +120,13 @@ pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     }
 }
 
-/// A folder, or the folder of an embedded model by name.
+/// A folder, or the folder of an embedded model by name. Its weight files are whole, as far as their headers tell.
 ///
 /// # Errors
-/// When there is neither.
+/// When there is neither, or a weight file is damaged: that is found here before a worker is started.
 pub fn model_dir(named: &std::path::Path) -> Result<PathBuf, Failure> {
     if named.is_dir() {
+        check_checkpoint(named)?;
         return Ok(named.to_path_buf());
     }
     let message = format!("--model {}: there is no such folder", named.display());

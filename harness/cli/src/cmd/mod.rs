@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod argv;
 pub mod bench;
 pub mod compare;
 pub mod gc;
@@ -10,6 +11,8 @@ pub mod list;
 pub mod merge;
 pub mod plugins;
 pub mod report;
+pub mod run_cells;
+pub mod slurm;
 pub mod status;
 pub mod train;
 pub mod verify;
@@ -31,6 +34,8 @@ use crate::{args::Command, failure::Failure};
 pub fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Bench(args) => bench::run(&args),
+        Command::RunCells(args) => run_cells::run(&args),
+        Command::Slurm(args) => slurm::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::List(args) => list::run(&args),
         Command::Status(args) => status::run(&args),

@@ -75,6 +75,9 @@ pub struct TrainArgs {
     /// Read the text again, with other masks, where it is too short; otherwise that is an error
     #[arg(long)]
     allow_short: bool,
+    /// Share of the rows of the text that may be unusable: they are passed over and counted [default: 0.001]
+    #[arg(long, value_name = "SHARE")]
+    max_bad_rows: Option<f64>,
     /// Number format of the trainer's large products, f32 or bf16; its parameters are f32 [default: that of --dtype]
     #[arg(long, value_name = "DTYPE")]
     product_dtype: Option<Dtype>,
@@ -203,6 +206,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         buffer_memory: args.buffer_memory,
         product_dtype: args.product_dtype.unwrap_or(args.compute.dtype),
         allow_short: args.allow_short,
+        max_bad_rows: args.max_bad_rows,
         lr: args.lr,
         warmup_steps: args
             .warmup_steps
@@ -271,6 +275,11 @@ fn check(args: &TrainArgs, folder: &ModelFolder) -> Result<(), Failure> {
     }
     if !(args.lr > 0.0 && args.lr.is_finite()) {
         problems.push(format!("--lr {} must be positive", args.lr));
+    }
+    if let Some(share) = args.max_bad_rows.filter(|x| !(0.0..=1.0).contains(x)) {
+        problems.push(format!(
+            "--max-bad-rows {share} must be a share from 0 to 1"
+        ));
     }
     if !is_share(args.decay_start) {
         problems.push(format!(

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use harness_plan::stages::MAX_BAD_ROWS;
 use serde_json::{Map, Value};
 
 use super::error::{BadRow, DataError};
@@ -25,7 +26,7 @@ impl Default for DataOptions {
     fn default() -> Self {
         Self {
             field: "text".into(),
-            max_bad_rows: 0.001,
+            max_bad_rows: MAX_BAD_ROWS,
             max_line_bytes: 64 << 20,
             skip: 0,
         }
@@ -58,6 +59,17 @@ pub struct DataCounts {
     pub documents: u64,
     /// The first few bad rows.
     pub examples: Vec<BadRow>,
+}
+
+impl DataCounts {
+    /// The bad rows in a sentence, with the place of the first; `None` without any.
+    pub fn bad_rows_note(&self) -> Option<String> {
+        let first = self.examples.first()?;
+        let (bad, rows) = (self.bad_rows, self.rows);
+        Some(format!(
+            "{bad} of {rows} rows of the data cannot be used and are passed over; the first: {first}"
+        ))
+    }
 }
 
 /// Bad rows kept for the report.
@@ -111,6 +123,11 @@ impl Documents {
     /// What has been read so far.
     pub fn counts(&self) -> &DataCounts {
         &self.counts
+    }
+
+    /// File and line of the document given out last, or row of a parquet file.
+    pub fn place(&self) -> Option<(&Path, u64)> {
+        self.open.as_ref().map(|file| (file.path(), file.number()))
     }
 
     /// Judges the bad rows so far; call it when a stream is left before its end.

@@ -67,7 +67,7 @@ pub enum DataError {
     },
     /// More rows were bad than allowed.
     #[error(
-        "{bad} of {rows} rows are bad, {allowed} allowed (a share of {limit}); the first: {first}"
+        "{bad} of {rows} rows are bad, {allowed} allowed (a share of {limit}); the first: {first} (hint: mend the rows, or pass over more of them with --max-bad-rows SHARE)"
     )]
     TooManyBadRows {
         /// Bad rows so far.

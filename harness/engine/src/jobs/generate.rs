@@ -1,10 +1,9 @@
 //! `harness generate`: continues one text, and shows how.
 
-use std::path::Path;
-
 use harness_plan::{
     exit,
     jobs::{Event, GenerateJob},
+    sources::ModelFolder,
 };
 use serde_json::{Value, json};
 
@@ -14,8 +13,11 @@ use crate::{
         AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
         SamplingRule, StepReport, autoregress, continuations, denoise,
     },
-    plugin::{Model, Objective, Registry},
-    run::CellError,
+    plugin::{LoadOptions, Model, Objective, Registry},
+    run::{
+        CellError,
+        prompt::{check_length, has_text},
+    },
     text::{ChatMessage, ExpectedIds, TextCodec},
 };
 
@@ -64,9 +66,14 @@ impl Observer for Steps<'_> {
 
 /// Result: `{"text", "tokens", "prompt_tokens", "steps"}`.
 pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
-    let compute = options(&job.compute)?;
+    let compute = LoadOptions {
+        allow_nan: job.allow_nan,
+        ..options(&job.compute)?
+    };
     let registry = Registry::load(&job.plugins).map_err(|error| unreadable(&error))?;
-    let mut model = registry.model_for_type(&model_type(&job.model)?)?;
+    let folder = ModelFolder::read("model", &job.model)
+        .map_err(|error| CellError::BadInput(error.to_string()))?;
+    let mut model = registry.model_for_type(&folder.model_type)?;
     let info = model.load(&job.model, compute)?;
     let codec = TextCodec::load(&job.model)?;
     codec.check_model(&ExpectedIds {
@@ -80,6 +87,13 @@ pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
     } else {
         codec.encode(&job.prompt, true)?
     };
+    if !has_text(&codec, &info, &ids) {
+        return Err(CellError::BadInput(
+            "the prompt holds no text (it is empty, or special tokens alone); give some with --prompt"
+                .to_owned(),
+        ));
+    }
+    check_length(&info, ids.len(), job.max_new_tokens as usize)?;
     let prompt: Vec<i64> = ids.into_iter().map(i64::from).collect();
     let mut steps = Steps {
         codec: &codec,
@@ -147,20 +161,4 @@ fn continue_prompt(
         order_draws: &OrderDraws::Counter,
     };
     Ok(denoise(model, &mut remasker, &request, None, observer)?)
-}
-
-/// `model_type` of a checkpoint's `config.json`.
-fn model_type(dir: &Path) -> Result<String, CellError> {
-    let path = dir.join("config.json");
-    let unfit = |reason: String| CellError::Unfit {
-        path: path.clone(),
-        reason,
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| unfit(error.to_string()))?;
-    let config: Value = serde_json::from_str(&text).map_err(|error| unfit(error.to_string()))?;
-    config
-        .get("model_type")
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        .ok_or_else(|| unfit("it names no `model_type`".to_owned()))
 }

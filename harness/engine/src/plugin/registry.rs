@@ -50,7 +50,7 @@ pub struct Registry {
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     /// Nobody offers it.
-    #[error("no {kind} named `{name}`; loaded: {known}{hint}{refused}")]
+    #[error("no {kind} named `{name}`; loaded: {known}{near}{refused}")]
     Unknown {
         /// Kind asked for.
         kind: &'static str,
@@ -58,10 +58,20 @@ pub enum ComponentError {
         name: String,
         /// Names there are.
         known: String,
-        /// A likely meant one.
-        hint: String,
+        /// A likely meant one, if any.
+        near: String,
         /// Plugins that were refused, if any.
         refused: String,
+    },
+    /// No adapter reads a checkpoint.
+    #[error(
+        "no model adapter reads model_type `{model_type}`; remote code is never run; adapters available: {available}"
+    )]
+    NoAdapter {
+        /// `model_type` of the checkpoint.
+        model_type: String,
+        /// Those that are read.
+        available: String,
     },
     /// Its constructor failed.
     #[error(transparent)]
@@ -152,8 +162,20 @@ impl Registry {
             });
         match entry {
             Some(component) => self.model(&component.name, &Value::Object(serde_json::Map::new())),
-            None => Err(self.unknown(ComponentKind::MODEL, model_type)),
+            // The adapter may be among those that were refused.
+            None if !self.refused.is_empty() => Err(self.unknown(ComponentKind::MODEL, model_type)),
+            None => Err(ComponentError::NoAdapter {
+                model_type: model_type.to_owned(),
+                available: self.model_types().join(", "),
+            }),
         }
+    }
+
+    fn model_types(&self) -> Vec<&str> {
+        let components = (self.plugins.iter()).flat_map(|plugin| &plugin.found.manifest.components);
+        components
+            .flat_map(|component| component.model_types.iter().map(String::as_str))
+            .collect()
     }
 
     /// An SAE architecture.
@@ -264,7 +286,9 @@ impl Registry {
         ComponentError::Unknown {
             kind: kind.name(),
             name: name.to_owned(),
-            hint: suggest::hint(name, known.iter().map(String::as_str)),
+            near: suggest::nearest(name, known.iter().map(String::as_str))
+                .first()
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?")),
             known: if known.is_empty() {
                 "none".to_owned()
             } else {

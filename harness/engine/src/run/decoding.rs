@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{
     CellError, assets, memory,
+    prompt::check_length,
     questions::{Questions, prompt},
     session::{Progress, Session},
 };
@@ -75,9 +76,12 @@ impl Session {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let read = Questions::read(&files, &params.questions)?;
+        self.note(read.notes.clone());
         let prompts = (read.questions.iter())
             .map(|question| prompt(&codec, &params.preset, question, params.prompt_tokens))
             .collect::<Result<Vec<_>, _>>()?;
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        check_length(&info, longest, params.generation.max_new_tokens as usize)?;
         let wanted: Vec<String> = params.saes.iter().map(|sae| sae.hash.clone()).collect();
         self.keep_saes(&wanted);
         let saes = (params.saes.iter())

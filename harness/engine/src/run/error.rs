@@ -85,6 +85,11 @@ pub enum CellError {
     /// A measurement failed.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// What was computed is not a number.
+    #[error(
+        "the result holds NaN or infinity and is not kept (hint: look for them in the weights; with --dtype bf16 try f32)"
+    )]
+    NotFinite,
     /// The budget of memory is too small.
     #[error("{0}")]
     OutOfMemory(String),
@@ -166,9 +171,11 @@ impl CellError {
             CellError::Generate(GenerateError::Text(_)) => FailureKind::BadInput,
             CellError::Component(ComponentError::Unknown { .. }) => FailureKind::PluginRefused,
             CellError::Text(_)
+            | CellError::Component(ComponentError::NoAdapter { .. })
             | CellError::Data(_)
             | CellError::NoSource { .. }
             | CellError::BadInput(_)
+            | CellError::NotFinite
             | CellError::Unfit { .. } => FailureKind::BadInput,
             CellError::Torch(error) if error.to_string().contains("out of memory") => {
                 FailureKind::OutOfMemory

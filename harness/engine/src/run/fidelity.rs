@@ -176,6 +176,9 @@ impl Session {
             total,
             progress,
         )?;
+        let note = source.counts().note;
+        drop(source);
+        self.note(note);
         counters.peak_flops = self.peak_flops()?;
         counters.peak_bytes = memory::peak_bytes();
         Ok((outputs, counters))
@@ -381,7 +384,7 @@ impl Run<'_> {
         let outputs = sums
             .into_iter()
             .enumerate()
-            .map(|(i, sums)| output(i, sums, &explained, counts))
+            .map(|(i, sums)| output(i, sums, &explained, &counts))
             .collect::<Result<_, _>>()?;
         Ok((outputs, counters))
     }
@@ -534,7 +537,7 @@ fn output(
     i: usize,
     mut units: UnitSums,
     explained: &Explained,
-    counts: ShardCounts,
+    counts: &ShardCounts,
 ) -> Result<FidelityOutput, CellError> {
     debug_assert!(units.len() <= UNITS);
     let Variance { all, robust, .. } = explained.finish(i, &mut units)?;

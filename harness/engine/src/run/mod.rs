@@ -15,6 +15,7 @@ mod judge;
 mod memory;
 mod perplexity;
 mod predict;
+pub(crate) mod prompt;
 mod prompts;
 mod questions;
 mod rollout;

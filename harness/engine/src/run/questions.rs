@@ -1,13 +1,16 @@
 //! The questions of a decoding cell: read from files, sampled, and put as its preset says.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use harness_core::task::{
     answer::gold,
     preset::{Preset, Rendered},
     question::{Question, choose},
 };
-use harness_plan::stages::QuestionsRef;
+use harness_plan::stages::{MAX_BAD_ROWS, QuestionsRef};
 
 use super::CellError;
 use crate::{
@@ -21,13 +24,16 @@ pub(super) struct Questions {
     pub(super) questions: Vec<Question>,
     /// Rows of the files that hold none.
     pub(super) n_bad_rows: u64,
+    /// What a person should know of the files.
+    pub(super) notes: Vec<String>,
 }
 
 impl Questions {
     /// Reads the part. The files are read twice, once to count, and only the part is held.
     ///
     /// # Errors
-    /// Files that cannot be read; fewer questions than the sample takes; no row with an answer, which is a wrong field.
+    /// Files that cannot be read; fewer questions than the sample takes; no row with an answer, which is a wrong field; more questions without a
+    /// gold answer than are allowed.
     pub(super) fn read(files: &[PathBuf], part: &QuestionsRef) -> Result<Self, CellError> {
         let open = |field: &str, max_bad_rows: f64| {
             let options = DataOptions {
@@ -37,7 +43,8 @@ impl Questions {
             };
             Documents::open(files, options)
         };
-        let mut all = open(&part.question_field, DataOptions::default().max_bad_rows)?;
+        let most_bad = part.max_bad_rows.unwrap_or(MAX_BAD_ROWS);
+        let mut all = open(&part.question_field, most_bad)?;
         let mut n_total = 0_usize;
         for document in all.by_ref() {
             document?;
@@ -55,20 +62,26 @@ impl Questions {
             .zip(0..)
             .collect();
         let mut found: Vec<Option<Question>> = (0..wanted.len()).map(|_| None).collect();
-        let mut asked = open(&part.question_field, DataOptions::default().max_bad_rows)?;
-        // A row without an answer is a question that is not scored, so no number of them is too many.
+        let mut asked = open(&part.question_field, most_bad)?;
+        // A row without an answer is a question that is not scored; `unread` judges how many are.
         let mut answers = Answers::new(open(&part.answer_field, 1.0)?);
+        let mut unread = Unread::default();
         while let Some(document) = asked.next().transpose()? {
             let answer = answers.of_row(asked.counts().rows)?;
+            let gold = answer.as_deref().and_then(gold);
+            if gold.is_none() {
+                unread.add(asked.place());
+            }
             if let Some(place) = wanted.get(&document.item) {
                 found[*place] = Some(Question {
                     index: document.item,
                     question: document.text,
-                    gold: answer.as_deref().and_then(gold),
+                    gold,
                 });
             }
         }
         answers.check_field(&part.answer_field)?;
+        unread.judge(n_total, part.max_bad_rows)?;
         let questions = found
             .into_iter()
             .collect::<Option<Vec<_>>>()
@@ -78,7 +91,64 @@ impl Questions {
         Ok(Self {
             questions,
             n_bad_rows: asked.counts().bad_rows,
+            notes: (asked.counts().bad_rows_note().into_iter())
+                .chain(unread.note())
+                .collect(),
         })
+    }
+}
+
+/// Questions whose gold answer is missing or no number.
+#[derive(Default)]
+struct Unread {
+    n: u64,
+    /// Where the first are.
+    places: Vec<String>,
+}
+
+/// Places of questions without a gold answer that are named.
+const NAMED_PLACES: usize = 10;
+
+impl Unread {
+    fn add(&mut self, place: Option<(&Path, u64)>) {
+        self.n += 1;
+        if self.places.len() < NAMED_PLACES {
+            let named = place.map(|(path, line)| format!("{}:{line}", path.display()));
+            self.places.extend(named);
+        }
+    }
+
+    /// Nobody asks for a run that scores fewer questions than it answers, so that not one is too few to say so, unless a share is allowed.
+    fn judge(&self, n_questions: usize, allowed: Option<f64>) -> Result<(), CellError> {
+        let most = (allowed.unwrap_or(0.0) * n_questions as f64).floor() as u64;
+        if self.n <= most {
+            return Ok(());
+        }
+        Err(CellError::BadInput(format!(
+            "{} of {n_questions} questions have no gold answer that can be read (`#### N` at the end of a worked answer), {most} are allowed: {} (hint: \
+             mend them, or leave them unscored with --max-bad-rows SHARE)",
+            self.n,
+            self.named()
+        )))
+    }
+
+    fn note(&self) -> Option<String> {
+        (self.n > 0).then(|| {
+            format!(
+                "{} questions have no gold answer that can be read and are not scored: {}",
+                self.n,
+                self.named()
+            )
+        })
+    }
+
+    fn named(&self) -> String {
+        let more = self.n - self.places.len() as u64;
+        let rest = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        self.places.join(", ") + &rest
     }
 }
 
@@ -178,6 +248,7 @@ mod tests {
             files: Vec::new(),
             question_field: "question".into(),
             answer_field: "answer".into(),
+            max_bad_rows: Some(0.5),
             seed: 3,
             first,
             count,

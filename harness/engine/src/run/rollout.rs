@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use harness_plan::{
     outputs::{Rollout, RolloutOutput},
-    stages::RolloutParams,
+    stages::{MAX_BAD_ROWS, RolloutParams},
 };
 
 use super::{
     CellError, assets,
     generate::Row,
+    prompt::{check_length, has_text},
     session::{Progress, Session},
 };
 use crate::{
@@ -25,7 +26,8 @@ impl Session {
         progress: Progress<'_>,
     ) -> Result<RolloutOutput, CellError> {
         let loaded = self.studied(&params.model)?;
-        let (codec, eos) = (Rc::clone(&loaded.codec), loaded.info.eos_token_ids.clone());
+        let (codec, info) = (Rc::clone(&loaded.codec), loaded.info.clone());
+        let eos = &info.eos_token_ids;
         let files = params
             .files
             .iter()
@@ -36,10 +38,12 @@ impl Session {
             .collect::<Result<Vec<_>, _>>()?;
         let options = DataOptions {
             field: params.text_field.clone(),
+            max_bad_rows: params.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
             ..DataOptions::default()
         };
         let mut documents = Documents::open(&files, options)?;
         let mut prompts: Vec<Vec<u32>> = Vec::new();
+        let (mut n_without_text, mut n_cut) = (0, 0);
         while prompts.len() < params.n_prompts as usize {
             let Some(document) = documents.next().transpose()? else {
                 return Err(CellError::BadInput(format!(
@@ -63,10 +67,23 @@ impl Session {
                     params.prompt_tokens
                 )));
             }
+            n_cut += u64::from(ids.len() > params.prompt_tokens as usize);
             ids.truncate(params.prompt_tokens as usize);
+            if !has_text(&codec, &info, &ids) {
+                n_without_text += 1;
+                continue;
+            }
+            check_length(&info, ids.len(), params.generation.max_new_tokens as usize)?;
             prompts.push(ids);
         }
         documents.check_bad_rows()?;
+        let n_bad_rows = documents.counts().bad_rows;
+        self.note(documents.counts().bad_rows_note());
+        if n_without_text > 0 {
+            self.note([format!(
+                "{n_without_text} prompts hold special tokens alone and are passed over"
+            )]);
+        }
         let rows: Vec<Row> = (0_u32..)
             .zip(&prompts)
             .map(|(prompt, ids)| Row {
@@ -83,7 +100,7 @@ impl Session {
             None,
             progress,
         )?;
-        let rollouts = prompts
+        let rollouts: Vec<Rollout> = prompts
             .into_iter()
             .zip(texts.texts)
             .map(|(prompt_ids, text)| {
@@ -103,6 +120,11 @@ impl Session {
                 })
             })
             .collect::<Result<_, CellError>>()?;
-        Ok(RolloutOutput { rollouts })
+        Ok(RolloutOutput {
+            rollouts,
+            n_bad_rows,
+            n_without_text,
+            n_cut,
+        })
     }
 }

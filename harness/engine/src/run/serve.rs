@@ -158,6 +158,10 @@ impl<I: BufRead, O: Write> Server<I, O> {
         if broken {
             return Err(Ended::Pipe);
         }
+        for message in session.take_notes() {
+            let level = LogLevel::Warn;
+            self.say(&FromWorker::Log { level, message })?;
+        }
         for ((cell, _), result) in runnable.iter().zip(results) {
             match result {
                 Ok((output, counters)) => self.done(store, init, cell, &output, counters)?,

@@ -1,4 +1,4 @@
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use harness_plan::{
     cell::Cell,
@@ -31,6 +31,14 @@ pub struct Session {
     pub(super) counters: Counters,
     /// Measured matrix-product peak, FLOP/s.
     pub(super) peak: Option<f64>,
+    notes: Notes,
+}
+
+/// What a person should know of the cells so far; each thing is said once.
+#[derive(Default)]
+struct Notes {
+    said: BTreeSet<String>,
+    unsaid: Vec<String>,
 }
 
 impl Session {
@@ -42,7 +50,7 @@ impl Session {
         let options = LoadOptions {
             device: crate::device::parse(&init.device)?,
             kind: crate::device::kind(init.dtype),
-            allow_nan: false,
+            allow_nan: init.allow_nan,
         };
         Ok(Self {
             registry,
@@ -53,6 +61,7 @@ impl Session {
             joint: None,
             counters: Counters::default(),
             peak: None,
+            notes: Notes::default(),
         })
     }
 
@@ -60,6 +69,20 @@ impl Session {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Keeps something that a person should know, unless it was said before.
+    pub(super) fn note(&mut self, note: impl IntoIterator<Item = String>) {
+        for note in note {
+            if self.notes.said.insert(note.clone()) {
+                self.notes.unsaid.push(note);
+            }
+        }
+    }
+
+    /// What a person should know and has not been told.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes.unsaid)
     }
 
     /// Runs cells of one group (see [`Cell::group`]) on the outputs of their inputs; one result for each, in their order.
@@ -209,7 +232,12 @@ impl Inputs<'_> {
     }
 }
 
-pub(super) fn json<T: Serialize>(output: &T) -> Result<Value, CellError> {
-    serde_json::to_value(output)
-        .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))
+/// An output as it is stored. JSON has no NaN and no infinity: what would not read back is no result.
+pub(super) fn json<T: Serialize + DeserializeOwned>(output: &T) -> Result<Value, CellError> {
+    let value = serde_json::to_value(output)
+        .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))?;
+    match T::deserialize(&value) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(CellError::NotFinite),
+    }
 }

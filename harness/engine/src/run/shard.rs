@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use harness_core::corruption::mask_row;
 use harness_plan::{
     outputs::RolloutOutput,
-    stages::{Corruption, DocumentPolicy, ShardRef},
+    stages::{Corruption, DocumentPolicy, MAX_BAD_ROWS, ShardRef},
 };
 
 use super::CellError;
@@ -28,13 +28,15 @@ pub(super) struct GridRow {
 }
 
 /// What was read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ShardCounts {
     pub(super) rows: u64,
     pub(super) tokens: u64,
     pub(super) bad_rows: u64,
     pub(super) too_short: u64,
     pub(super) ended_short: bool,
+    /// The bad rows in a sentence, for a person.
+    pub(super) note: Option<String>,
 }
 
 /// A source of rows.
@@ -78,6 +80,7 @@ impl<'a> FileRows<'a> {
         }
         let options = DataOptions {
             field: shard.text_field.clone(),
+            max_bad_rows: shard.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
             ..DataOptions::default()
         };
         let policy = match shard.documents {
@@ -102,6 +105,7 @@ impl<'a> FileRows<'a> {
         let documents = self.packer.documents().documents();
         documents.check_bad_rows()?;
         self.counts.bad_rows = documents.counts().bad_rows;
+        self.counts.note = documents.counts().bad_rows_note();
         self.counts.too_short = self.packer.too_short();
         self.counts.ended_short = early;
         if early && !self.shard.allow_short {
@@ -144,7 +148,7 @@ impl GridRows for FileRows<'_> {
     }
 
     fn counts(&self) -> ShardCounts {
-        self.counts
+        self.counts.clone()
     }
 }
 
@@ -188,7 +192,7 @@ impl GridRows for RolloutRows<'_> {
     }
 
     fn counts(&self) -> ShardCounts {
-        self.counts
+        self.counts.clone()
     }
 }
 
@@ -319,6 +323,7 @@ mod tests {
         };
         let output = RolloutOutput {
             rollouts: vec![rollout(vec![]), rollout(vec![5])],
+            ..RolloutOutput::default()
         };
         let mut rows = RolloutRows::new(&output);
         let first = rows.next_row().unwrap().unwrap();

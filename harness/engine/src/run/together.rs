@@ -7,7 +7,7 @@ use harness_plan::{
     parts::{halves, most_failures},
     protocol::Counters,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -25,7 +25,7 @@ impl Session {
     ///
     /// - `prepare`: a member from its cell
     /// - `run`: outputs of the members in their order, from the members and the inputs of the first
-    pub(super) fn together<M, O: Serialize>(
+    pub(super) fn together<M, O: Serialize + DeserializeOwned>(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
         prepare: impl Fn(&mut Session, &Cell) -> Result<M, CellError>,

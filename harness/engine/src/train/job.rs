@@ -8,6 +8,7 @@ use harness_plan::{
     jobs::{Event, TrainJob},
     protocol::LogLevel,
     sources::ModelFolder,
+    stages::MAX_BAD_ROWS,
 };
 use serde_json::{Value, json};
 
@@ -170,7 +171,12 @@ impl<L: Learner> Run<'_, L> {
             family: self.info.family.clone(),
         })?;
         model.load(&job.model, self.options)?;
-        let mut rows = Rows::open(&codec, &job.data, job.context_length as usize)?;
+        let mut rows = Rows::open(
+            &codec,
+            &job.data,
+            job.context_length as usize,
+            job.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
+        )?;
         let pad = self.info.pad_token_id.unwrap_or(0);
         let mut meter = Meter::new(&self.settings, &self.grids, &self.checkpoints);
         for pass in 0.. {
@@ -202,6 +208,12 @@ impl<L: Learner> Run<'_, L> {
                 }
                 self.feed(*policy, pass, found, rows.epochs, &mut meter, sink)?;
             }
+        }
+        if let Some(message) = rows.bad_rows_note()? {
+            sink(Event::Log {
+                level: LogLevel::Warn,
+                message,
+            });
         }
         Ok(())
     }

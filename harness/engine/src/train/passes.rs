@@ -18,6 +18,7 @@ pub(super) struct Rows<'a> {
     codec: &'a TextCodec,
     files: Vec<PathBuf>,
     context_length: usize,
+    max_bad_rows: f64,
     packer: Packer<'a, Documents>,
     /// Rows handed out, over all epochs.
     pub(super) next: u64,
@@ -32,12 +33,14 @@ impl<'a> Rows<'a> {
         codec: &'a TextCodec,
         files: &[PathBuf],
         context_length: usize,
+        max_bad_rows: f64,
     ) -> Result<Self, CellError> {
-        let packer = packer(codec, files, context_length)?;
+        let packer = packer(codec, files, context_length, max_bad_rows)?;
         Ok(Self {
             codec,
             files: files.to_vec(),
             context_length,
+            max_bad_rows,
             packer,
             next: 0,
             tokens: 0,
@@ -72,8 +75,23 @@ impl<'a> Rows<'a> {
             .into());
         }
         self.epochs += 1;
-        self.packer = packer(self.codec, &self.files, self.context_length)?;
+        self.packer = packer(
+            self.codec,
+            &self.files,
+            self.context_length,
+            self.max_bad_rows,
+        )?;
         Ok(())
+    }
+
+    /// The bad rows of this epoch, for a person.
+    ///
+    /// # Errors
+    /// More of them than allowed.
+    pub(super) fn bad_rows_note(&self) -> Result<Option<String>, CellError> {
+        let documents = self.packer.documents();
+        documents.check_bad_rows()?;
+        Ok(documents.counts().bad_rows_note())
     }
 }
 
@@ -81,8 +99,13 @@ fn packer<'a>(
     codec: &'a TextCodec,
     files: &[PathBuf],
     context_length: usize,
+    max_bad_rows: f64,
 ) -> Result<Packer<'a, Documents>, CellError> {
-    let documents = Documents::open(files, DataOptions::default())?;
+    let options = DataOptions {
+        max_bad_rows,
+        ..DataOptions::default()
+    };
+    let documents = Documents::open(files, options)?;
     Ok(Packer::new(
         documents,
         codec,

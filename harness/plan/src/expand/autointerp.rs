@@ -42,6 +42,7 @@ impl Expander<'_> {
                 first_token: 0,
                 tokens: set.budget_tokens,
                 allow_short: set.allow_short,
+                max_bad_rows: set.max_bad_rows,
             },
             masks: masks.map(|rate| FixedMasks {
                 rate,

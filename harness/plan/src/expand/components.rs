@@ -8,6 +8,7 @@ use crate::{
     config::{ConfigError, Problem},
     plugin::Discovery,
     replies::REPLAY,
+    sources::SourceError,
     stages::PluginRef,
 };
 
@@ -23,6 +24,7 @@ impl Components {
     ) -> Result<Components, PlanError> {
         let mut found = BTreeMap::new();
         let mut problems: Vec<Problem> = Vec::new();
+        let mut unread: Vec<SourceError> = Vec::new();
         let mut need = |kind: &'static str, name: &str, is_model_type: bool| {
             let key = (kind, name.to_owned());
             if found.contains_key(&key) {
@@ -53,6 +55,7 @@ impl Components {
             let problem = missing(bench, plugins, kind, name, is_model_type);
             if !problems.contains(&problem) {
                 problems.push(problem);
+                unread.extend(is_model_type.then(|| no_adapter(bench, plugins, name)));
             }
         };
         for row in &bench.rows {
@@ -93,6 +96,10 @@ impl Components {
         }
         match problems.is_empty() {
             true => Ok(Components { found }),
+            // Nothing is wrong with the bench: a checkpoint is of a kind that nobody here reads.
+            false if plugins.refused.is_empty() && unread.len() == problems.len() => {
+                Err(PlanError::Sources(unread))
+            }
             false if plugins.refused.is_empty() => Err(PlanError::Config(ConfigError { problems })),
             false => Err(PlanError::Plugins(problems)),
         }
@@ -110,6 +117,25 @@ impl Components {
                 hash: String::new(),
             })
     }
+}
+
+/// A checkpoint whose `model_type` no adapter reads.
+fn no_adapter(bench: &ResolvedBench, plugins: &Discovery, model_type: &str) -> SourceError {
+    let dir = (bench.models.iter())
+        .find(|m| m.folder.model_type == model_type)
+        .map(|m| m.folder.dir.join("config.json"));
+    let message = format!(
+        "no model adapter reads model_type `{model_type}`; remote code is never run; adapters available: {}",
+        model_types(plugins).join(", ")
+    );
+    SourceError::unusable(&dir.unwrap_or_default(), message)
+}
+
+fn model_types(plugins: &Discovery) -> Vec<&str> {
+    let components = plugins.found.iter().flat_map(|p| &p.manifest.components);
+    components
+        .flat_map(|c| c.model_types.iter().map(String::as_str))
+        .collect()
 }
 
 fn missing(
@@ -132,14 +158,8 @@ fn missing(
     } else {
         format!("no plugin offers {kind} `{name}`")
     };
-    let types: Vec<&str> = plugins
-        .found
-        .iter()
-        .flat_map(|p| &p.manifest.components)
-        .flat_map(|c| c.model_types.iter().map(String::as_str))
-        .collect();
     let known = if is_model_type {
-        types
+        model_types(plugins)
     } else {
         plugins.names(kind)
     };

@@ -2,11 +2,13 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use super::{Plan, ResolvedBench};
+use super::{
+    Plan, PlannedGroup, ResolvedBench, ResolvedRow,
+    texts::{Written, encoded, mean_tokens, scored},
+};
 use crate::{
     bench::{Settings, SteeringSettings},
-    expand::ResolvedRow,
-    sources::ModelFolder,
+    sources::{ModelFolder, SaeFolder},
     stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
 };
 
@@ -36,7 +38,7 @@ pub struct Cost {
     pub judge_tokens_in: u64,
     /// Tokens of their answers, at most.
     pub judge_tokens_out: u64,
-    /// Floating-point operations of grid passes.
+    /// Floating-point operations of blocks, heads and SAEs.
     pub flops: f64,
 }
 
@@ -71,6 +73,14 @@ impl Plan {
             }
         }
         sum
+    }
+
+    /// Floating-point operations predicted for a cell, for comparison with those of others: cells that are run together share theirs evenly.
+    /// A cell that only asks a judge or forms scores has none.
+    pub fn predicted_flops(&self, key: &str) -> f64 {
+        let own = self.costs.get(key).map_or(0.0, |cost| cost.flops);
+        let shared = self.group_of(key).map_or(0.0, |group| self.shares[group]);
+        own + shared
     }
 
     /// Largest memory of a worker, in bytes: one model with its SAEs of one layer and the activations of a batch, or the
@@ -129,33 +139,6 @@ pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
     bench.rows.iter().map(of_row).max().unwrap_or(0)
 }
 
-/// What texts of a model take: `steps` denoising steps each, or a pass a token.
-pub(super) fn generation_cost(
-    model: &ModelFolder,
-    texts: u64,
-    dlm_steps: u32,
-    new_tokens: u32,
-) -> Cost {
-    let new_tokens = u64::from(new_tokens);
-    let steps = if model.is_diffusion {
-        u64::from(dlm_steps)
-    } else {
-        new_tokens
-    };
-    Cost {
-        cells: 1,
-        block_passes: texts * steps * u64::from(model.n_layers),
-        // A denoising run scores what is still masked, half of it on average.
-        head_rows: if model.is_diffusion {
-            texts * new_tokens * (steps + 1) / 2
-        } else {
-            texts * new_tokens
-        },
-        generations: texts,
-        ..Cost::default()
-    }
-}
-
 /// Costs of the cells of one SAE, but for its features, whose group says what they take.
 pub(super) struct RowCosts {
     pub(super) explain: Cost,
@@ -167,40 +150,80 @@ pub(super) struct RowCosts {
 }
 
 impl RowCosts {
-    pub(super) fn of(bench: &ResolvedBench, row: &ResolvedRow, set: &SteeringSettings) -> RowCosts {
+    pub(super) fn of(
+        bench: &ResolvedBench,
+        row: &ResolvedRow,
+        set: &SteeringSettings,
+        sae: &SaeFolder,
+    ) -> RowCosts {
         let model = &bench.models[row.model].folder;
-        let scorer = row.scorer.unwrap_or(row.model);
-        let scorer_layers = u64::from(bench.models[scorer].folder.n_layers);
+        let scorer = &bench.models[row.scorer.unwrap_or(row.model)].folder;
         let new_tokens = u64::from(set.max_new_tokens);
-        let pool = bench.prefixes.len() as u64;
         let texts = u64::from(set.n_features) * u64::from(set.n_prefix);
-        let one = Cost {
-            cells: 1,
-            ..Cost::default()
+        let unsteered = Written {
+            texts: bench.prefixes.len() as u64,
+            prompt: mean_tokens(&bench.prefixes),
+            new: new_tokens,
+            steps: u64::from(set.dlm_steps),
         };
-        let generate = |texts| generation_cost(model, texts, set.dlm_steps, set.max_new_tokens);
-        let score = |texts: u64| Cost {
-            block_passes: texts * scorer_layers,
-            head_rows: texts * new_tokens,
-            ..one
-        };
+        let steered = Written { texts, ..unsteered };
+        let mut steer = steered.cost(model);
+        steer.flops += steering_flops(model, set, sae, &steered);
+        // Their continuations are scored, which another tokenizer cuts into about as many tokens.
+        let tokens = new_tokens.min(u64::from(set.scorer_max_tokens));
         RowCosts {
             explain: Cost {
+                cells: 1,
                 judge_calls: u64::from(set.n_features),
                 judge_tokens_in: u64::from(set.n_features) * EXPLAIN_PROMPT_TOKENS,
                 judge_tokens_out: u64::from(set.n_features * EXPLAIN_MAX_TOKENS),
-                ..one
+                ..Cost::default()
             },
-            baseline: generate(pool),
-            steer: generate(texts),
-            baseline_perplexity: score(pool),
-            steer_perplexity: score(texts),
+            baseline: unsteered.cost(model),
+            steer,
+            baseline_perplexity: scored(scorer, unsteered.texts, tokens),
+            steer_perplexity: scored(scorer, texts, tokens),
             judge: Cost {
+                cells: 1,
                 judge_calls: texts,
                 judge_tokens_in: texts * (PAIR_PROMPT_TOKENS + 2 * new_tokens),
                 judge_tokens_out: texts * u64::from(PAIR_MAX_TOKENS),
-                ..one
+                ..Cost::default()
             },
         }
     }
+}
+
+/// Floating-point operations of the SAE that steers: it reads the positions that its scope moves, at every step.
+fn steering_flops(
+    model: &ModelFolder,
+    set: &SteeringSettings,
+    sae: &SaeFolder,
+    texts: &Written,
+) -> f64 {
+    let all = texts.positions(model);
+    match (set.token_scope.as_str(), set.k_scope) {
+        ("update-tokens", _) if model.is_diffusion => {
+            encoded(texts.masked(model), sae.d_model, sae.d_sae)
+        }
+        (_, Some(k)) => {
+            // The latents of a batch are read everywhere, and the largest activation at k positions.
+            let features = BATCH_ROWS.div_ceil(u64::from(set.n_prefix).max(1));
+            let chosen = texts.texts * texts.steps * u64::from(k);
+            encoded(
+                all,
+                sae.d_model,
+                u32::try_from(features).unwrap_or(u32::MAX),
+            ) + encoded(chosen.min(all), sae.d_model, sae.d_sae)
+        }
+        _ => encoded(all, sae.d_model, sae.d_sae),
+    }
+}
+
+/// What each cell of a group takes, when all are run together.
+pub(super) fn share_of(group: &PlannedGroup, memory: u64) -> f64 {
+    let work = |memory| group.work(|_| true, memory).and_then(Result::ok);
+    // A group that does not fit is cut up by whoever runs it.
+    let work = work(memory).or_else(|| work(0)).unwrap_or_default();
+    work.flops / group.members.len().max(1) as f64
 }

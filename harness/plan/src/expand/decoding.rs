@@ -1,10 +1,11 @@
 use super::{
     DecodingWork, OrderWork, PlanError, ResolvedRow, RowWork,
-    cost::generation_cost,
     expander::{Expander, TextsOf},
+    texts::{Written, encoded, question_tokens},
 };
 use crate::{
     bench::DecodingSettings,
+    sources::SaeFolder,
     stages::{DecodingParams, ModelRef, QuestionsRef, SaeRef, Stage},
 };
 
@@ -37,6 +38,7 @@ impl Expander<'_> {
                         files: files.clone(),
                         question_field: set.question_field.clone(),
                         answer_field: set.answer_field.clone(),
+                        max_bad_rows: set.max_bad_rows,
                         seed: set.seed,
                         first,
                         count,
@@ -47,12 +49,15 @@ impl Expander<'_> {
                     until_stop: set.until_stop,
                     numerics: bench.numerics,
                 };
-                let cost = generation_cost(
-                    &model.folder,
-                    u64::from(count),
-                    set.dlm_steps,
-                    set.max_new_tokens,
-                );
+                let written = Written {
+                    texts: u64::from(count),
+                    prompt: question_tokens(&set.preset, u64::from(set.prompt_tokens)),
+                    new: u64::from(set.max_new_tokens),
+                    steps: u64::from(set.dlm_steps),
+                };
+                let mut cost = written.cost(&model.folder);
+                let follow = |sae: &SaeFolder| encoded(written.followed(), sae.d_model, sae.d_sae);
+                cost.flops += row.saes.iter().map(follow).sum::<f64>();
                 parts.push(self.add(
                     Stage::Decoding,
                     (0, row.model, 0),

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::{
     Cost, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel, ResolvedRow,
-    RowWork, components::Components, cost::memory_bytes,
+    RowWork,
+    components::Components,
+    cost::{memory_bytes, share_of},
 };
 use crate::{
     bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
@@ -70,6 +72,9 @@ pub fn expand(
         cells: cells.into_iter().map(|(_, cell)| cell).collect(),
         rows,
         sources: expander.sources,
+        shares: (expander.groups.iter())
+            .map(|group| share_of(group, bench.limits.memory))
+            .collect(),
         groups: expander.groups,
         group_of: expander.group_of,
         memory: bench.limits.memory,

@@ -1,6 +1,6 @@
 use super::{
     Cost, GridWork, GroupKind, Member, PlanError, PlannedGroup, ResolvedModel, ResolvedRow,
-    RowWork, cost::generation_cost, expander::Expander,
+    RowWork, expander::Expander, texts::Written,
 };
 use crate::{
     bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
@@ -105,6 +105,7 @@ impl Expander<'_> {
                         first_token,
                         tokens,
                         allow_short: text.allow_short,
+                        max_bad_rows: text.max_bad_rows,
                     }),
                     inputs: Vec::new(),
                     name: format!("tokens {first_token} to {}", first_token + tokens),
@@ -130,6 +131,7 @@ impl Expander<'_> {
             model: model.clone(),
             files: self.files(row)?,
             text_field: text.prompt_field.clone(),
+            max_bad_rows: text.max_bad_rows,
             n_prompts: text.n_prompts,
             prompt_tokens: text.prompt_tokens,
             chat: text.chat,
@@ -137,12 +139,14 @@ impl Expander<'_> {
             numerics: bench.numerics,
         };
         let n_prompts = u64::from(text.n_prompts);
-        let cost = generation_cost(
-            &resolved.folder,
-            n_prompts,
-            text.dlm_steps,
-            text.max_new_tokens,
-        );
+        // Prompts are at most so long: how long they are is not known before they are read.
+        let written = Written {
+            texts: n_prompts,
+            prompt: u64::from(text.prompt_tokens),
+            new: u64::from(text.max_new_tokens),
+            steps: u64::from(text.dlm_steps),
+        };
+        let cost = written.cost(&resolved.folder);
         let at = (0, row.model, 0);
         let key = self.add(Stage::Rollout, at, &params, Vec::new(), cost)?;
         let row_targets = u64::from(text.max_new_tokens);

@@ -9,6 +9,7 @@ mod error;
 mod expander;
 mod grid;
 mod group;
+mod part;
 mod pass;
 mod plan;
 mod resolve;
@@ -25,6 +26,7 @@ mod tests_grid;
 mod tests_judge;
 #[cfg(test)]
 pub(crate) mod tests_world;
+mod texts;
 mod urgency;
 
 pub use cost::Cost;

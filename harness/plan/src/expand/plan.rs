@@ -36,6 +36,8 @@ pub struct Plan {
     /// Bytes a worker may use; 0 when nothing is known about it.
     pub(super) memory: u64,
     pub(super) costs: BTreeMap<String, super::Cost>,
+    /// Floating-point operations of each cell of a group, by its index.
+    pub(super) shares: Vec<f64>,
     pub(super) memory_bytes: u64,
 }
 

@@ -38,8 +38,9 @@ impl Expander<'_> {
             files: self.files(row)?,
             budget_tokens: set.budget_tokens,
             context_length: set.context_length,
+            max_bad_rows: set.max_bad_rows,
         };
-        let costs = RowCosts::of(bench, row, set);
+        let costs = RowCosts::of(bench, row, set, sae);
 
         let given = self.given(set, &sae_ref)?;
         let choice = match &given {

@@ -415,3 +415,37 @@ fn a_cell_is_as_urgent_as_what_waits_for_it() {
     // features, explain, judge, score; or features, steer, perplexity or judge, score.
     assert_eq!((of(Stage::Features), of(Stage::Score)), (4.0, 1.0));
 }
+
+#[test]
+fn each_cell_has_a_predicted_cost_and_groups_share_theirs() {
+    let plan = World::new().plan("table2").unwrap();
+    let of = |stage: Stage| -> Vec<f64> {
+        keys(&plan, stage)
+            .iter()
+            .map(|key| plan.predicted_flops(key))
+            .collect()
+    };
+    // Shared evenly, so that the sum over cells is that of the groups.
+    let sum: f64 = plan
+        .cells
+        .iter()
+        .map(|c| plan.predicted_flops(&c.key))
+        .sum();
+    let whole = plan.cost(|_| true).flops;
+    assert!((sum / whole - 1.0).abs() < 1e-9, "{sum} of {whole}");
+    for stage in [
+        Stage::Features,
+        Stage::Baseline,
+        Stage::Steer,
+        Stage::Perplexity,
+    ] {
+        let flops = of(stage);
+        assert!(
+            !flops.is_empty() && flops.iter().all(|n| *n > 0.0),
+            "{stage}"
+        );
+    }
+    for stage in [Stage::Explain, Stage::Judge, Stage::Score] {
+        assert!(of(stage).iter().all(|n| *n == 0.0), "{stage}");
+    }
+}

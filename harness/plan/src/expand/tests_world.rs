@@ -204,6 +204,7 @@ impl World {
             numerics: Numerics {
                 dtype: Dtype::F32,
                 reproducible: false,
+                allow_nan: false,
             },
             limits: self.limits,
         })

@@ -1,16 +1,11 @@
-use std::{
-    fs,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::sources::{ModelFolder, SourceError};
-
-/// A header of tensor names larger than this is not one.
-const MAX_HEADER: u64 = 64 << 20;
+use crate::{
+    sources::{ModelFolder, SourceError},
+    weights::{StoredTensor, check_checkpoint, read_tensors},
+};
 
 /// A checkpoint as far as its configuration and the headers of its weight files tell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,14 +57,17 @@ impl InspectedModel {
             path: folder.dir.clone(),
             source,
         };
-        let (mut counted, mut bytes) = (0, 0);
+        check_checkpoint(&folder.dir)?;
+        let (mut counted, mut bytes) = (0_u64, 0);
         for entry in fs::read_dir(&folder.dir).map_err(io)? {
             let path = entry.map_err(io)?.path();
             let meta = fs::metadata(&path).map_err(io)?;
             if meta.is_file() {
                 bytes += meta.len();
                 if path.extension().is_some_and(|end| end == "safetensors") {
-                    counted += numbers_in(&path)?;
+                    let tensors = read_tensors(&path)?;
+                    let numbers = tensors.iter().map(StoredTensor::numbers);
+                    counted = numbers.fold(counted, u64::saturating_add);
                 }
             }
         }
@@ -101,46 +99,4 @@ impl InspectedModel {
             bytes,
         })
     }
-}
-
-/// Numbers in a safetensors file, from the shapes of its header.
-fn numbers_in(path: &Path) -> Result<u64, SourceError> {
-    let io = |source| SourceError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let bad = |message: String| SourceError::Unusable {
-        path: path.to_owned(),
-        message,
-    };
-    let mut file = fs::File::open(path).map_err(io)?;
-    let mut length = [0; 8];
-    match file.read_exact(&mut length) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(bad(
-                "is cut off: it has no header; download it again".to_owned()
-            ));
-        }
-        other => other.map_err(io)?,
-    }
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER {
-        return Err(bad(format!(
-            "states a header of {length} bytes, over the limit of {MAX_HEADER}; it is not a safetensors file"
-        )));
-    }
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header).map_err(io)?;
-    let header: Value = serde_json::from_slice(&header)
-        .map_err(|error| bad(format!("has a damaged header: {error}; download it again")))?;
-    let tensors = header.as_object().into_iter().flatten();
-    let of_shape = |tensor: &Value| -> u64 {
-        let shape = tensor["shape"].as_array().into_iter().flatten();
-        let sizes = shape.filter_map(Value::as_u64);
-        sizes.fold(1, u64::saturating_mul)
-    };
-    Ok(tensors
-        .filter(|(name, _)| *name != "__metadata__")
-        .map(|(_, tensor)| of_shape(tensor))
-        .fold(0, u64::saturating_add))
 }

@@ -7,7 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::runtime::Runtime;
-use crate::sources::{SaeFolder, SourceError};
+use crate::{
+    sources::{SaeFolder, SourceError},
+    weights::check_sae,
+};
 
 /// Layouts by the file that holds the weights.
 const LAYOUTS: [(&str, &str); 4] = [
@@ -82,9 +85,10 @@ impl InspectedSae {
     /// Read one SAE; `runtime` is its set's record of time.
     ///
     /// # Errors
-    /// When its configuration or a file's size cannot be read.
+    /// When its configuration or a file's size cannot be read, or its weight file is damaged.
     pub fn read(sae: &SaeFolder, runtime: Option<&Runtime>) -> Result<InspectedSae, SourceError> {
         let (_, config) = sae.config()?;
+        check_sae(&sae.dir)?;
         let config = Config(Value::Object(config));
         let tokens = config.count(&["harness/tokens"]).or_else(|| {
             // dictionary_learning: steps of the trainer, rows its buffer hands out.

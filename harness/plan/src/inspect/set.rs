@@ -6,7 +6,7 @@ use std::{
 use serde::Serialize;
 
 use super::{InspectedModel, InspectedSae, Runtime};
-use crate::sources::{ModelFolder, SaeFolder, SaeSet, SourceError};
+use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, read_small};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -132,8 +132,8 @@ impl Inspected {
 
 /// A configuration that names its `model_type` is a checkpoint's; dictionary_learning has a `config.json` too.
 fn is_model(dir: &Path) -> bool {
-    let text = fs::read_to_string(dir.join("config.json")).unwrap_or_default();
-    let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let bytes = read_small(&dir.join("config.json"), MAX_JSON_BYTES).unwrap_or_default();
+    let json: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
     json.is_some_and(|config| config.get("model_type").is_some())
 }
 

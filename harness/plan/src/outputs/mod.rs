@@ -16,3 +16,8 @@ pub use steering::{
     Generation, GenerationOutput, JudgeOutput, PairScore, Perplexity, PerplexityOutput,
     ScoreOutput,
 };
+
+/// Whether a count may be left out.
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

@@ -15,6 +15,9 @@ pub struct FeaturesOutput {
     pub documents: u64,
     /// Latents that never fired in the pass.
     pub n_dead: u64,
+    /// Lines or rows of the data files that could not be used.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub n_bad_rows: u64,
 }
 
 /// One selected feature.

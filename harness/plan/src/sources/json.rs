@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{exit, hash::HashError};
 
 /// A configuration file larger than this is not one.
-const MAX_JSON_BYTES: u64 = 4 << 20;
+pub(crate) const MAX_JSON_BYTES: u64 = 4 << 20;
 
 /// A folder or file given to the harness that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ impl SourceError {
         exit::BAD_INPUT
     }
 
-    pub(super) fn unusable(path: &Path, message: impl Into<String>) -> SourceError {
+    pub(crate) fn unusable(path: &Path, message: impl Into<String>) -> SourceError {
         SourceError::Unusable {
             path: path.to_owned(),
             message: message.into(),
@@ -67,20 +67,7 @@ pub(super) struct JsonFile {
 impl JsonFile {
     /// Read a file that must hold a JSON object.
     pub fn read(path: &Path) -> Result<JsonFile, SourceError> {
-        let io = |source| SourceError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let len = fs::metadata(path).map_err(io)?.len();
-        if len > MAX_JSON_BYTES {
-            let message =
-                format!("has {len} bytes, over the limit of {MAX_JSON_BYTES} for a configuration");
-            return Err(SourceError::unusable(path, message));
-        }
-        let bytes = fs::read(path).map_err(io)?;
-        if let Some(message) = not_downloaded(&bytes) {
-            return Err(SourceError::unusable(path, message));
-        }
+        let bytes = read_small(path, MAX_JSON_BYTES)?;
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(JsonFile {
                 path: path.to_owned(),
@@ -110,13 +97,33 @@ impl JsonFile {
     }
 }
 
+/// The content of a file of settings that is not larger than `limit` and was downloaded.
+pub(crate) fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
+    let io = |source| SourceError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let len = fs::metadata(path).map_err(io)?.len();
+    if len > limit {
+        let message = format!("has {len} bytes, over the limit of {limit} for a configuration");
+        return Err(SourceError::unusable(path, message));
+    }
+    let bytes = fs::read(path).map_err(io)?;
+    match misplaced(&bytes) {
+        Some(message) => Err(SourceError::unusable(path, message)),
+        None => Ok(bytes),
+    }
+}
+
 /// What a file is when its download went wrong in one of the usual ways.
-fn not_downloaded(bytes: &[u8]) -> Option<&'static str> {
+pub(crate) fn misplaced(bytes: &[u8]) -> Option<&'static str> {
     let start = bytes.trim_ascii_start();
     if start.starts_with(b"version https://git-lfs") {
         return Some("is a Git LFS pointer, not the file: run `git lfs pull` in its repository");
     }
     let head: Vec<u8> = start.iter().take(14).map(u8::to_ascii_lowercase).collect();
-    (head.starts_with(b"<!doctype html") || head.starts_with(b"<html"))
-        .then_some("is a web page, not the file: download it again (the file may need a login)")
+    (head.starts_with(b"<!doctype html")
+        || head.starts_with(b"<html")
+        || head.starts_with(b"<?xml"))
+    .then_some("is a web page, not the file: download it again (the file may need a login)")
 }

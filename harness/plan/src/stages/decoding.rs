@@ -8,7 +8,7 @@ use super::{GenerationParams, ModelRef, Numerics, SaeRef};
 
 /// A part of a seeded sample of questions. Samples are drawn without replacement, so that a larger one begins with the smaller, and
 /// parts of one size tile it: a bench with more questions keeps those it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuestionsRef {
     /// Content hashes of the files in reading order, keys into [`crate::protocol::Sources::files`].
@@ -17,6 +17,9 @@ pub struct QuestionsRef {
     pub question_field: String,
     /// Field that holds the worked answer, which ends in the gold number.
     pub answer_field: String,
+    /// Share of the rows that may hold no question, [`super::MAX_BAD_ROWS`] when absent, or no gold answer, none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bad_rows: Option<f64>,
     /// Seed of the sample.
     pub seed: u64,
     /// Questions of the sample before this part.

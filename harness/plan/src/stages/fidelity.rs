@@ -17,7 +17,7 @@ pub enum DocumentPolicy {
 
 /// A part of a stream of rows: those before which at least `first_token` and fewer than `first_token + tokens` tokens
 /// have been read. Padding does not count. Shards of one size tile the stream, so a larger budget keeps those it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardRef {
     /// Content hashes of the files in reading order, keys into [`crate::protocol::Sources::files`].
@@ -34,10 +34,13 @@ pub struct ShardRef {
     pub tokens: u64,
     /// Take what is there when the data end before the shard does; otherwise that is an error.
     pub allow_short: bool,
+    /// Share of the rows of the files that may be unusable; [`super::MAX_BAD_ROWS`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bad_rows: Option<f64>,
 }
 
 /// What is measured on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum GridText {
     /// Text from files.
@@ -102,6 +105,9 @@ pub struct RolloutParams {
     pub files: Vec<String>,
     /// Field of the files that holds the prompt.
     pub text_field: String,
+    /// Share of the rows of the files that may be unusable; [`super::MAX_BAD_ROWS`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bad_rows: Option<f64>,
     /// Prompts read.
     pub n_prompts: u32,
     /// Tokens of a prompt at most; longer ones are cut at their end.

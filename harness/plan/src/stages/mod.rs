@@ -163,6 +163,9 @@ impl FromStr for Stage {
     }
 }
 
+/// Share of the rows of text files that may be unusable, unless a bench says otherwise. They are passed over and counted.
+pub const MAX_BAD_ROWS: f64 = 0.001;
+
 /// Number format of model passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -211,6 +214,9 @@ pub struct Numerics {
     pub dtype: Dtype,
     /// Pinned instruction set and thread count (`--reproducible`).
     pub reproducible: bool,
+    /// Weights may hold NaN and infinity (`--allow-nan`). A cell that was computed so is never taken for one that was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_nan: bool,
 }
 
 /// A component of a plugin library, by content.
@@ -258,7 +264,7 @@ pub struct SaeRef {
 }
 
 /// Text for activation passes, by content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusRef {
     /// Content hashes of its files in reading order, keys into [`crate::protocol::Sources::files`].
@@ -267,6 +273,9 @@ pub struct CorpusRef {
     pub budget_tokens: u64,
     /// Tokens of a row.
     pub context_length: u32,
+    /// Share of the rows of the files that may be unusable; [`MAX_BAD_ROWS`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bad_rows: Option<f64>,
 }
 
 /// How texts are generated.

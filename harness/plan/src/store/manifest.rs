@@ -50,6 +50,9 @@ pub struct RunManifest {
     pub saes: Vec<ManifestSae>,
     /// Content hashes of the text of activation passes.
     pub data: Vec<String>,
+    /// Rows of the data that could not be used, by the files; only where there are some. Of all cells that are done, whenever that was.
+    #[serde(default)]
+    pub bad_rows: Vec<ManifestBadRows>,
     /// Cells by outcome.
     pub cells: CellCounts,
     /// What the cells run in this run took together.
@@ -119,6 +122,15 @@ pub struct ManifestSae {
     pub k: u32,
     /// Content hash.
     pub hash: String,
+}
+
+/// Rows of some files that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestBadRows {
+    /// Content hashes of the files, in reading order.
+    pub files: Vec<String>,
+    /// Their unusable rows, as far as any cell has read.
+    pub n_bad_rows: u64,
 }
 
 /// What the grid passes of a run took together, from its counters.

@@ -13,6 +13,7 @@
 //! A file appears whole or not at all (temporary file, fsync, rename), so a run may be ended at any moment, several processes
 //! may share a store, and nothing needs a lock.
 
+mod bad_rows;
 mod cells;
 mod findings;
 mod gc;
@@ -30,8 +31,8 @@ pub use cells::{Access, Lookup, Put, Store, StoreError};
 pub use findings::{Finding, Problem};
 pub use gc::{Removable, Rubbish};
 pub use manifest::{
-    ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
-    ManifestSae, RunManifest, Supervision,
+    ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestBadRows, ManifestModel,
+    ManifestPlugin, ManifestSae, RunManifest, Supervision,
 };
 pub use merge::Merged;
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};

@@ -14,11 +14,12 @@ use super::{
 use crate::{
     claims::FOLDER as CLAIMS,
     replies::{FOLDER as REPLIES, KeptReply, Replies, RepliesError},
+    shards::SLURM,
     stages::Stage,
 };
 
 /// Entries of a store's folder that the store itself writes.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "store.json",
     "run.json",
     "cells",
@@ -28,6 +29,7 @@ const OWN: [&str; 9] = [
     MANIFESTS,
     REPLIES,
     "pages",
+    SLURM,
 ];
 /// Endings of files that benches leave beside the cells.
 const RESULTS: [&str; 6] = ["csv", "svg", "png", "jsonl", "md", "html"];

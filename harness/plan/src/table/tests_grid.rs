@@ -270,7 +270,7 @@ fn fig6_stands_on_text_and_on_rollouts() {
     );
     let rollout = work(&plan.rows[2]).rollout.clone().unwrap();
     let cell = plan.cell(&rollout).unwrap();
-    let none = RolloutOutput { rollouts: vec![] };
+    let none = RolloutOutput::default();
     store.put_done(cell, &none, Provenance::default()).unwrap();
     for row in plan.rows.iter().filter(|r| work(r).rollout.is_some()) {
         put(&plan, &store, &work(row).shards[0], &output(4.0, 1.0, true));

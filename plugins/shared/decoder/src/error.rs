@@ -65,7 +65,7 @@ pub enum DecoderError {
     },
     /// A weight holds NaN or infinity.
     #[error(
-        "{origin}: {count} of {total} values of {name} are NaN or infinite; load with non-finite weights allowed to go on anyway"
+        "{origin}: {count} of {total} values of {name} are NaN or infinite; download the checkpoint again, or pass --allow-nan to go on"
     )]
     NonFinite {
         /// The checkpoint folder or file.

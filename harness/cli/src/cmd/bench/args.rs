@@ -13,7 +13,7 @@ use harness_plan::{
     table::Style,
 };
 
-use super::{judging::JudgingArgs, memory};
+use super::{judging::JudgingArgs, memory, shards::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
@@ -28,6 +28,7 @@ const JUDGES: &str = "Judges, of steering and autointerp benches";
 const JUDGING: &str = "Judges that cost money";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
+const SHARDS: &str = "Several machines, see `harness run-cells --help` and `harness slurm --help`";
 
 /// What is shown below the options.
 const KINDS_AND_EXAMPLES: &str = "\
@@ -88,6 +89,10 @@ pub struct BenchArgs {
     /// Tokens of a row of text
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
     context_length: Option<String>,
+    /// Share of the rows of text, prompts or questions that may be unusable: they are passed over and counted [default: 0.001; of
+    /// questions without a gold answer none]
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, help_heading = BUDGET)]
+    max_bad_rows: Option<String>,
     /// Budgets: zoo (scaled) or real (the paper's) [default: by the size of each model]
     #[arg(long, value_name = "NAME", help_heading = BUDGET)]
     profile: Option<ProfileName>,
@@ -182,6 +187,9 @@ pub struct BenchArgs {
     /// Devices that share the cells, such as cuda:0,cuda:1: a worker for each, of one kind [default: --device]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = device, conflicts_with = "device", help_heading = COMPUTE)]
     devices: Vec<String>,
+    /// Go on with weights that hold NaN or infinity; their cells are kept apart from others
+    #[arg(long, help_heading = COMPUTE)]
+    pub allow_nan: bool,
     /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..), help_heading = COMPUTE)]
     pub batch: Option<u32>,
@@ -216,6 +224,8 @@ pub struct BenchArgs {
     /// Write figures as PNG too
     #[arg(long, help_heading = OUTPUT)]
     pub png: bool,
+    #[command(flatten, next_help_heading = SHARDS)]
+    pub shards: ShardArgs,
 }
 
 /// What is printed when a bench ends.
@@ -261,6 +271,7 @@ impl BenchArgs {
             ("--limit", "limit", &self.limit),
             ("--budget-tokens", "budget_tokens", &self.budget_tokens),
             ("--context-length", "context_length", &self.context_length),
+            ("--max-bad-rows", "max_bad_rows", &self.max_bad_rows),
             ("--seed", "seed", &self.seed),
             ("--documents", "documents", &self.documents),
             ("--measures", "measures", &self.measures),
@@ -353,6 +364,9 @@ impl BenchArgs {
             refuse(!self.devices.is_empty(), "--devices", of);
             refuse(self.profile.is_some(), "--profile", of);
             refuse(self.png, "--png", "figures");
+            for option in self.shards.given() {
+                refuse(true, option, of);
+            }
         }
         problems
     }

@@ -8,13 +8,13 @@ use std::{
 };
 
 use harness_plan::{
-    bench::{Catalogue, RowKind},
+    bench::{BenchSpec, Catalogue, Overrides, RowKind},
     claims::Pace,
     exit,
     expand::{self, BenchRequest, Plan, ResolvedBench, expand, resolve},
     hash::HashCache,
     plugin::{Discovery, discover},
-    protocol::Init,
+    protocol::{Init, Judging},
     replies::Replies,
     stages::Numerics,
     store::{Access, CellCounts, Lookup, Store, StoreError},
@@ -24,7 +24,7 @@ use harness_plan::{
 use super::{
     BenchArgs, catalogue, dry_run, judging, memory, pictures, report,
     run::{self, Order, Outcome},
-    zoo_text,
+    shards, zoo_text,
 };
 use crate::{
     failure::Failure,
@@ -38,83 +38,178 @@ use crate::{
 const SMALL_BYTES: u64 = 512 << 20;
 
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
-    let root = Root::find()?;
-    let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
-    let overrides = args.overrides(&spec)?;
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => Path::new("results/runs").join(&spec.store),
-    };
-    if spec.kinds() == [RowKind::Catalogue] {
-        return catalogue::run(args, &root, &spec, &overrides, &out);
+    let asked = Asked::of(args)?;
+    if asked.spec.kinds() == [RowKind::Catalogue] {
+        let Asked {
+            root,
+            spec,
+            overrides,
+            out,
+        } = &asked;
+        return catalogue::run(args, root, spec, overrides, out);
     }
-    let plugin_dirs = args.plugins.get()?;
-    let devices = args.devices()?;
-    // A dry run leaves nothing behind, so the text it hashes lies elsewhere.
-    let scratch = match args.dry_run {
-        true => Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?),
-        false => None,
-    };
-    let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
-    let prefixes: Vec<String> = harness_data::prefixes()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let mut bench = resolve(&BenchRequest {
-        spec: &spec,
-        models: &args.models()?,
-        saes: &args.sae_sets()?,
-        zoo: &root.zoo(),
-        overrides: &overrides,
-        data: &args.data,
-        zoo_data: &[zoo_text::heldout_path(text_dir)],
-        prompts: &args.prompts,
-        zoo_prompts: &[zoo_text::prompts_path(text_dir)],
-        questions: &args.questions,
-        zoo_questions: &[zoo_text::questions_path(text_dir)],
-        prefixes: &prefixes,
-        profile: args.profile(),
-        numerics: Numerics {
-            dtype: args.compute.dtype,
-            reproducible: args.compute.reproducible,
-        },
-        limits: expand::Limits {
-            batch: args.batch,
-            memory: args.memory.unwrap_or_else(memory::usual_budget),
-        },
-    })?;
-    let plugins = discover(&plugin_dirs, Some(&root.beside))
-        .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
-    for refused in &plugins.refused {
-        let reason = output::inert(&refused.reason);
-        output::warn(&format!("refused {}: {reason}", refused.path.display()));
-    }
-    args.judging.name_replayed(&mut bench, &out)?;
-    args.judging.check(&bench, &plugins)?;
+    let ready = Ready::of(args, asked, args.dry_run)?;
     if args.dry_run {
-        let plan = expanded(&bench, &plugins, text_dir)?;
-        let (done, _) = match Store::open(&out, Access::Read) {
+        return ready.dry_run();
+    }
+    if let Some(path) = &args.shards.write_plan {
+        return shards::write_plan(ready, path);
+    }
+    let store = ready.store()?;
+    let plan = ready.plan()?;
+    let bench = ready.with(store, plan);
+    match args.shards.collect {
+        true => bench.collect(),
+        false => bench.run(),
+    }
+}
+
+/// A bench with its settings, and where its results go.
+pub(super) struct Asked {
+    root: Root,
+    pub(super) spec: BenchSpec,
+    overrides: Overrides,
+    out: PathBuf,
+}
+
+impl Asked {
+    pub(super) fn of(args: &BenchArgs) -> Result<Asked, Failure> {
+        let root = Root::find()?;
+        let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
+        let overrides = args.overrides(&spec)?;
+        let out = match &args.out {
+            Some(out) => out.clone(),
+            None => Path::new("results/runs").join(&spec.store),
+        };
+        Ok(Asked {
+            root,
+            spec,
+            overrides,
+            out,
+        })
+    }
+}
+
+/// A bench that fits what is on disk. Its cells are not known yet.
+pub(super) struct Ready<'a> {
+    pub(super) args: &'a BenchArgs,
+    pub(super) root: Root,
+    pub(super) bench: ResolvedBench,
+    pub(super) plugins: Discovery,
+    plugin_dirs: Vec<PathBuf>,
+    pub(super) devices: Vec<String>,
+    pub(super) out: PathBuf,
+    /// Where the embedded models' text lies while nothing may be written to the results.
+    scratch: Option<tempfile::TempDir>,
+}
+
+impl<'a> Ready<'a> {
+    /// `only_reads`: nothing is left behind, so the text that is hashed lies elsewhere.
+    pub(super) fn of(
+        args: &'a BenchArgs,
+        asked: Asked,
+        only_reads: bool,
+    ) -> Result<Ready<'a>, Failure> {
+        let Asked {
+            root,
+            spec,
+            overrides,
+            out,
+        } = asked;
+        let plugin_dirs = args.plugins.get()?;
+        let devices = args.devices()?;
+        let scratch = match only_reads {
+            true => {
+                Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?)
+            }
+            false => None,
+        };
+        let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
+        let prefixes: Vec<String> = harness_data::prefixes()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let mut bench = resolve(&BenchRequest {
+            spec: &spec,
+            models: &args.models()?,
+            saes: &args.sae_sets()?,
+            zoo: &root.zoo(),
+            overrides: &overrides,
+            data: &args.data,
+            zoo_data: &[zoo_text::heldout_path(text_dir)],
+            prompts: &args.prompts,
+            zoo_prompts: &[zoo_text::prompts_path(text_dir)],
+            questions: &args.questions,
+            zoo_questions: &[zoo_text::questions_path(text_dir)],
+            prefixes: &prefixes,
+            profile: args.profile(),
+            numerics: Numerics {
+                dtype: args.compute.dtype,
+                reproducible: args.compute.reproducible,
+                allow_nan: args.allow_nan,
+            },
+            limits: expand::Limits {
+                batch: args.batch,
+                memory: args.memory.unwrap_or_else(memory::usual_budget),
+            },
+        })?;
+        let plugins = discover(&plugin_dirs, Some(&root.beside))
+            .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
+        for refused in &plugins.refused {
+            let reason = output::inert(&refused.reason);
+            output::warn(&format!("refused {}: {reason}", refused.path.display()));
+        }
+        args.judging.name_replayed(&mut bench, &out)?;
+        args.judging.check(&bench, &plugins)?;
+        Ok(Ready {
+            args,
+            root,
+            bench,
+            plugins,
+            plugin_dirs,
+            devices,
+            out,
+            scratch,
+        })
+    }
+
+    /// Its cells.
+    pub(super) fn plan(&self) -> Result<Plan, Failure> {
+        let scratch = self.scratch.as_ref().map(|dir| dir.path());
+        expanded(&self.bench, &self.plugins, scratch.unwrap_or(&self.out))
+    }
+
+    fn dry_run(self) -> Result<u8, Failure> {
+        let plan = self.plan()?;
+        let (done, _) = match Store::open(&self.out, Access::Read) {
             Ok(store) => done_cells(&plan, &store)?,
             Err(_) => Default::default(),
         };
         let cost = plan.cost(|key| !done.contains(key));
-        let judging = args.judging.estimate(&bench, &plugins, &cost);
-        output::result(&dry_run::report(&plan, &bench, &done, &judging))?;
-        return Ok(exit::OK);
+        let judging = (self.args.judging).estimate(&self.bench, &self.plugins, &cost);
+        output::result(&dry_run::report(&plan, &self.bench, &done, &judging))?;
+        Ok(exit::OK)
     }
-    let store = Store::open(&out, Access::Write)?;
-    let plan = expanded(&bench, &plugins, text_dir)?;
-    Bench {
-        args,
-        root,
-        bench,
-        plugins,
-        plugin_dirs,
-        devices,
-        plan,
-        store,
+
+    /// Its store, open for writing.
+    pub(super) fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::open(&self.out, Access::Write)?)
     }
-    .run()
+
+    /// To be run, with its store and its cells.
+    pub(super) fn with(self, store: Store, plan: Plan) -> Bench<'a> {
+        Bench {
+            args: self.args,
+            root: self.root,
+            bench: self.bench,
+            plugins: self.plugins,
+            plugin_dirs: self.plugin_dirs,
+            devices: self.devices,
+            plan,
+            store,
+            budget: None,
+        }
+    }
 }
 
 /// The cells of a bench; large files are hashed once and remembered in the user's cache.
@@ -157,7 +252,10 @@ fn cache_dir() -> Option<PathBuf> {
 }
 
 /// Keys of the cells that are done, and the number of files that were damaged: these are told, and run again.
-fn done_cells(plan: &Plan, store: &Store) -> Result<(BTreeSet<String>, u64), StoreError> {
+pub(super) fn done_cells(
+    plan: &Plan,
+    store: &Store,
+) -> Result<(BTreeSet<String>, u64), StoreError> {
     let (mut done, mut damaged) = (BTreeSet::new(), 0);
     for cell in &plan.cells {
         match store.lookup(&cell.key)? {
@@ -175,22 +273,31 @@ fn done_cells(plan: &Plan, store: &Store) -> Result<(BTreeSet<String>, u64), Sto
 }
 
 /// A bench that is ready to run.
-struct Bench<'a> {
+pub(super) struct Bench<'a> {
     args: &'a BenchArgs,
     root: Root,
-    bench: ResolvedBench,
+    pub(super) bench: ResolvedBench,
     plugins: Discovery,
     plugin_dirs: Vec<PathBuf>,
     /// Where cells are computed, at least one.
     devices: Vec<String>,
-    plan: Plan,
-    store: Store,
+    pub(super) plan: Plan,
+    pub(super) store: Store,
+    /// Name under which what is spent on judges is counted, where other processes count with this one.
+    pub(super) budget: Option<String>,
 }
 
 impl Bench<'_> {
     fn run(self) -> Result<u8, Failure> {
-        let started = Instant::now();
         let (done, quarantined) = done_cells(&self.plan, &self.store)?;
+        let code = self.compute(done, quarantined)?;
+        self.print()?;
+        Ok(code)
+    }
+
+    /// Run the cells that are not among `done`; of the others `quarantined` were damaged.
+    pub(super) fn compute(&self, done: BTreeSet<String>, quarantined: u64) -> Result<u8, Failure> {
+        let started = Instant::now();
         let (planned, reused) = (self.plan.cells.len() as u64, done.len() as u64);
         let mut counts = CellCounts {
             planned,
@@ -229,6 +336,7 @@ impl Bench<'_> {
                 None => report::exit_code(&outcome),
             };
             report::finish(&mut manifest, &outcome, counts, code);
+            manifest.bad_rows = self.store.bad_rows(&self.plan.cells)?;
             self.store.write_manifest(&manifest)?;
             report::tell_failures(&self.plan, &outcome, &self.store);
             match Replies::new(&judging.replies).spent(&judging.run) {
@@ -272,8 +380,24 @@ impl Bench<'_> {
         if quarantined > 0 && self.args.strict && code == exit::OK {
             code = exit::PARTIAL;
         }
-        self.print()?;
         Ok(code)
+    }
+
+    /// Make tables of the cells that are done, and run nothing.
+    fn collect(self) -> Result<u8, Failure> {
+        let (done, _) = done_cells(&self.plan, &self.store)?;
+        self.print()?;
+        let (planned, n) = (self.plan.cells.len(), self.plan.cells.len() - done.len());
+        if n == 0 {
+            return Ok(exit::OK);
+        }
+        let message = format!(
+            "{n} of {planned} cells of {} are not done; nothing was run",
+            self.plan.bench
+        );
+        Err(Failure::new(exit::PARTIAL, message).hint(
+            "the same command without --collect runs them here, `harness slurm submit` sends them to a cluster",
+        ))
     }
 
     fn announce(&self, planned: u64, reused: u64) {
@@ -343,13 +467,10 @@ impl Bench<'_> {
                 dtype: compute.dtype,
                 threads,
                 reproducible: compute.reproducible,
+                allow_nan: self.args.allow_nan,
                 batch: self.args.batch.or(self.plan.batch()),
                 memory: self.memory().map(|all| all / u64::from(workers.max(1))),
-                judging: self.args.judging.judging(
-                    std::path::absolute(self.args.judging.replies(self.store.dir())).map_err(
-                        |error| Failure::new(exit::UNEXPECTED, format!("--replies: {error}")),
-                    )?,
-                ),
+                judging: self.judging()?,
                 trail: None,
             },
             workers,
@@ -360,6 +481,17 @@ impl Bench<'_> {
                 ..Pace::default()
             },
         })
+    }
+
+    fn judging(&self) -> Result<Judging, Failure> {
+        let replies = std::path::absolute(self.args.judging.replies(self.store.dir()));
+        let replies = replies
+            .map_err(|error| Failure::new(exit::UNEXPECTED, format!("--replies: {error}")))?;
+        let mut judging = self.args.judging.judging(replies);
+        if let Some(budget) = &self.budget {
+            judging.run.clone_from(budget);
+        }
+        Ok(judging)
     }
 
     /// Memory of all workers together: what was named, else most of what is free. `None` where nobody knows, as on a device.

@@ -13,8 +13,10 @@ mod pictures;
 mod report;
 mod run;
 mod schedule;
+mod shards;
 mod sharing;
 pub mod zoo_text;
 
 pub use args::BenchArgs;
 pub use command::run;
+pub use shards::{ChunkSize, Shares, run_cells, shares};

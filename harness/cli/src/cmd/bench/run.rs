@@ -100,7 +100,7 @@ pub fn run(
         crew,
         sharing,
         batched,
-        schedule: Schedule::new(plan, &done, |_| 1.0),
+        schedule: Schedule::new(plan, &done),
         under_way: BTreeMap::new(),
         parts: Parts::default(),
         progress: Progress::start(total, "cells"),
@@ -108,6 +108,7 @@ pub fn run(
         provenance,
         asked: None,
         requests: 0,
+        told: BTreeSet::new(),
         outcome: Outcome {
             done,
             ..Outcome::default()
@@ -154,6 +155,8 @@ struct Run<'a> {
     asked: Option<Instant>,
     /// Requests to stop so far; the end of a worker by Ctrl-C is none.
     requests: u32,
+    /// Warnings of workers so far.
+    told: BTreeSet<String>,
     outcome: Outcome,
 }
 
@@ -198,7 +201,12 @@ impl<'a> Run<'a> {
             News::Died { keys, failure } => self.died(keys, &failure),
             News::Log(LogLevel::Debug, _) | News::Quiet => {}
             News::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
-            News::Log(LogLevel::Warn, message) => self.warn(&output::inert(&message)),
+            // Several workers may find the same thing.
+            News::Log(LogLevel::Warn, message) => {
+                if self.told.insert(message.clone()) {
+                    self.warn(&output::inert(&message));
+                }
+            }
             News::Asked(request) => self.be_asked(request),
             News::Stop(failure) => self.outcome.stop = Some(failure),
         }

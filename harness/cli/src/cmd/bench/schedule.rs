@@ -16,11 +16,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Of the cells that are not among `done`, with the cost predicted for each.
-    pub fn new(plan: &Plan, done: &BTreeSet<String>, predicted: impl Fn(&str) -> f64) -> Schedule {
+    /// Of the cells that are not among `done`.
+    pub fn new(plan: &Plan, done: &BTreeSet<String>) -> Schedule {
         let open = plan.cells.iter().filter(|cell| !done.contains(&cell.key));
         let mut cost: BTreeMap<String, f64> = open
-            .map(|cell| (cell.key.clone(), predicted(&cell.key)))
+            .map(|cell| (cell.key.clone(), plan.predicted_flops(&cell.key)))
             .collect();
         let least = LEAST_SHARE * cost.values().sum::<f64>() / cost.len().max(1) as f64;
         cost.values_mut().for_each(|cost| *cost += least.max(1.0));

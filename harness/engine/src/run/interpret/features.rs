@@ -84,6 +84,7 @@ impl Session {
             first_token: 0,
             tokens: corpus.budget_tokens,
             allow_short: true,
+            max_bad_rows: corpus.max_bad_rows,
         };
         let read = self.read_text(&shared.model, &shard, None, None)?;
         let TextOf { text, codec, .. } = &read;
@@ -156,6 +157,7 @@ impl Finder<'_> {
             tokens: activity.n_tokens(),
             documents: self.text.counts.rows,
             n_dead: activity.n_active().iter().filter(|n| **n == 0).count() as u64,
+            n_bad_rows: self.text.counts.bad_rows,
         })
     }
 

@@ -76,7 +76,7 @@ impl<'a> Outputs<'a> {
             .into_iter()
             .map(|(latent, chosen)| self.latent(activity, latent, chosen, dead))
             .collect::<Result<_, _>>()?;
-        let counts = self.text.counts;
+        let counts = &self.text.counts;
         Ok(WindowsOutput {
             latents,
             labels,

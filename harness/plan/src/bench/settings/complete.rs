@@ -93,6 +93,8 @@ complete! {
         judge_model: String,
         /// Explanations of an autointerp run that stand for the features and their explanations.
         explanations: String,
+        /// Share of the rows of the files that may be unusable, where it is not the default.
+        max_bad_rows: f64,
     }
 }
 
@@ -135,7 +137,10 @@ complete! {
         /// Take what is there when the text ends before the budget does.
         allow_short: bool,
     }
-    optional {}
+    optional {
+        /// Share of the rows of the files that may be unusable, where it is not the default.
+        max_bad_rows: f64,
+    }
 }
 
 complete! {
@@ -160,7 +165,10 @@ complete! {
         /// Nucleus.
         top_p: f64,
     }
-    optional {}
+    optional {
+        /// Share of the rows of the files that may be unusable, where it is not the default.
+        max_bad_rows: f64,
+    }
 }
 
 complete! {
@@ -205,7 +213,10 @@ complete! {
         /// SAE architecture.
         architecture: String,
     }
-    optional {}
+    optional {
+        /// Share of the rows of the files that may be unusable, where it is not the default.
+        max_bad_rows: f64,
+    }
 }
 
 complete! {
@@ -269,6 +280,8 @@ complete! {
         label_field: String,
         /// Model behind an online judge.
         judge_model: String,
+        /// Share of the rows of the files that may be unusable, where it is not the default.
+        max_bad_rows: f64,
     }
 }
 

@@ -107,6 +107,8 @@ patch! {
     shard_tokens: u64 = |t: &Table<'_, '_>, key| t.integer(key, 1..i64::MAX).and_then(|n| n.try_into().ok()),
     /// Take what is there when the text ends before the budget does; otherwise that is an error.
     allow_short: bool = |t: &Table<'_, '_>, key| t.boolean(key),
+    /// Share of the rows of the files that may be unusable.
+    max_bad_rows: f64 = |t: &Table<'_, '_>, key| t.number(key, "a share from 0 to 1", |x| (0.0..=1.0).contains(&x)),
     /// Field of the prompt files that holds the prompt.
     prompt_field: String = |t: &Table<'_, '_>, key| t.string(key),
     /// Prompts continued.

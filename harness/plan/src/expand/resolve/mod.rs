@@ -16,6 +16,7 @@ use crate::{
     expand::PlanError,
     sources::{ModelFolder, SaeFolder, SaeSet},
     stages::Numerics,
+    weights::check_sae,
 };
 
 /// A bench with everything that decides what it runs on.
@@ -122,7 +123,7 @@ pub struct ResolvedRow {
     pub data: Vec<PathBuf>,
 }
 
-/// Check a bench against what is on disk, reading only small JSON files.
+/// Check a bench against what is on disk, reading only small JSON files and the headers of weights.
 ///
 /// # Errors
 /// All wrong values in one [`PlanError::Config`]; all missing or unusable folders in one
@@ -290,6 +291,9 @@ impl Resolver<'_> {
         };
         let data = self.data(row, profile, model)?;
         let saes = self.saes(row, profile, model, set, settings.k());
+        for error in saes.iter().filter_map(|sae| check_sae(&sae.dir).err()) {
+            self.unusable(error);
+        }
         self.check_latents(row, &settings, &saes);
         let depth_layers = if row.layers(profile).iter().all(|l| set.layers().contains(l)) {
             row.layers(profile).to_vec()

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Origin, ResolvedModel, Resolver};
 use crate::{
     bench::{Profile, RowKind, RowSpec},
-    sources::{ModelFolder, SaeFolder, SaeSet},
+    sources::{ModelFolder, SaeFolder, SaeSet, SourceError},
+    weights::check_checkpoint,
 };
 
 impl Resolver<'_> {
@@ -171,7 +172,8 @@ impl Resolver<'_> {
             Some(dir) => (dir.clone(), Origin::Given),
             None => (self.request.zoo.join(name), Origin::Zoo),
         };
-        match ModelFolder::read(name, &dir) {
+        let read = ModelFolder::read(name, &dir);
+        match read.and_then(|folder| check_checkpoint(&dir).map(|()| folder)) {
             Ok(folder) => {
                 self.models.push(ResolvedModel {
                     name: name.to_owned(),
@@ -181,15 +183,17 @@ impl Resolver<'_> {
                 Some(self.models.len() - 1)
             }
             Err(error) => {
-                if !self
-                    .sources
-                    .iter()
-                    .any(|e| e.to_string() == error.to_string())
-                {
-                    self.sources.push(error);
-                }
+                self.unusable(error);
                 None
             }
+        }
+    }
+
+    /// Notes what cannot be used, once.
+    pub(super) fn unusable(&mut self, error: SourceError) {
+        let message = error.to_string();
+        if !self.sources.iter().any(|e| e.to_string() == message) {
+            self.sources.push(error);
         }
     }
 }

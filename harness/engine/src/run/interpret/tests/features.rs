@@ -23,6 +23,7 @@ fn features(set: &str, layer: u32, choice: FeatureChoice) -> FeaturesParams {
             files: windows.text.files,
             budget_tokens: windows.text.tokens,
             context_length: windows.text.context_length,
+            max_bad_rows: None,
         },
         choice,
         numerics: windows.numerics,

@@ -89,6 +89,7 @@ pub(super) fn session(dir: &Path, batch: Option<u32>, threads: u32) -> Session {
         dtype: Dtype::F32,
         threads,
         reproducible: false,
+        allow_nan: false,
         batch,
         memory: None,
         judging: Judging::default(),
@@ -120,6 +121,7 @@ pub(super) fn params(set: &str, layer: u32) -> WindowsParams {
             first_token: 0,
             tokens: 100_000,
             allow_short: true,
+            max_bad_rows: None,
         },
         masks: None,
         positions: Positions::All,
@@ -135,6 +137,7 @@ pub(super) fn params(set: &str, layer: u32) -> WindowsParams {
         numerics: Numerics {
             dtype: Dtype::F32,
             reproducible: false,
+            allow_nan: false,
         },
     }
 }

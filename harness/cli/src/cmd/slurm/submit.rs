@@ -1,0 +1,227 @@
+//! `harness slurm submit`: the missing cells of a bench as a job array, and a job that makes the tables.
+
+use std::path::Path;
+
+use clap::Args;
+use harness_plan::exit;
+
+use super::{
+    options::SlurmOptions,
+    script::{self, text},
+    submission::{Jobs, Submission},
+    tools,
+};
+use crate::{
+    cmd::{
+        argv,
+        bench::{BenchArgs, ChunkSize, Shares, shares},
+    },
+    failure::Failure,
+    output,
+    root::executable,
+};
+
+/// Submit the missing cells of a bench as a job array, and a job that makes the tables when all have ended. All options of
+/// `harness bench` may be given.
+#[derive(Args, Debug)]
+#[command(after_help = HOW_AND_EXAMPLES)]
+pub struct SubmitArgs {
+    #[command(flatten)]
+    bench: BenchArgs,
+    #[command(flatten, next_help_heading = "Slurm")]
+    slurm: SlurmOptions,
+}
+
+const HOW_AND_EXAMPLES: &str = "\
+The folder of results, models, texts and this program must be seen under the same paths from here and from all nodes. Its cells alone
+say what is done: submit again at any time, whatever became of earlier jobs, and only what is missing is sent; chunks that overlap
+with jobs still in the queue find their cells done. Before its time limit a chunk is asked to end, keeps what is finished and goes
+back into the queue. When a node is lost Slurm puts its chunk back itself. The last job makes the tables of what is done and runs no
+cell: where cells are missing it ends with code 5 and its log says how to submit them.
+
+Plan, scripts and logs are in OUT/slurm/NUMBER. Limits of money (--max-cost) hold for all chunks of a submission together.
+
+Exit codes: 0 submitted   3 sbatch refuses or is not there   4 nothing is missing
+
+Examples:
+  harness slurm submit table2 --plugins ./plugins --out /shared/table2 --partition cpu --time 2:00:00 --chunk-minutes 60
+  harness slurm submit fidelity --plugins ./plugins --out /shared/fidelity --model dream=/shared/Dream-7B \\
+      --saes dream-mask=/shared/dlm-mask --data /shared/text.jsonl.gz --dtype bf16 --device cuda:0 \\
+      --gres gpu:1 --cpus-per-task 8 --mem 64G --time 4:00:00 --array-limit 16 --sbatch-arg=--mail-type=FAIL
+  harness slurm submit table2 --plugins ./plugins --out /shared/table2 --submit-dry-run
+  harness slurm status --out /shared/table2";
+
+pub fn run(args: &SubmitArgs) -> Result<u8, Failure> {
+    let modes = [
+        ("--dry-run", args.bench.dry_run),
+        ("--write-plan", args.bench.shards.write_plan.is_some()),
+        ("--collect", args.bench.shards.collect),
+    ];
+    if let Some((option, _)) = modes.iter().find(|(_, is_given)| *is_given) {
+        let message = format!("{option} runs nothing, so there is nothing to submit");
+        return Err(Failure::new(exit::USAGE, message)
+            .hint("--submit-dry-run shows what would be submitted"));
+    }
+    let own = SlurmOptions::augment_args(clap::Command::new("own"));
+    let argv = argv::others(3, &own)?;
+    let array_size = tools::max_array_size();
+    if array_size.is_none() {
+        output::warn(&format!(
+            "`scontrol show config` does not say MaxArraySize; {} is assumed",
+            tools::USUAL_ARRAY_SIZE
+        ));
+    }
+    let size = ChunkSize {
+        seconds: Some(60.0 * f64::from(args.slurm.chunk_minutes)),
+        most: array_size
+            .unwrap_or(tools::USUAL_ARRAY_SIZE)
+            .saturating_sub(1)
+            .max(1),
+    };
+    let shares = shares(&args.bench, argv, args.slurm.submit_dry_run, size)?;
+    if shares.missing() == 0 {
+        output::talk(&format!(
+            "{}: nothing to submit, all {} cells are done; `harness bench` with the same options makes the tables",
+            shares.plan.bench, shares.planned
+        ));
+        return Ok(exit::NOTHING);
+    }
+    match args.slurm.submit_dry_run {
+        true => show(args, &shares),
+        false => submit(args, &shares),
+    }
+}
+
+/// The two jobs: what is given to sbatch, and the scripts.
+struct Prepared {
+    array: Vec<String>,
+    merge: Vec<String>,
+    array_script: String,
+    merge_script: String,
+}
+
+/// The number of the array in the options of the second job, until it is known.
+const ARRAY: &str = "ARRAY";
+
+fn prepare(args: &SubmitArgs, shares: &Shares, dir: &Path) -> Result<Prepared, Failure> {
+    let harness = executable()?;
+    let (plan, folder) = (dir.join("plan.json"), &shares.plan.folder);
+    let name = &shares.plan.bench;
+    let chdir = format!("--chdir={}", text(dir)?);
+    let words = |own: &[&str], options: Vec<String>, file: &str| -> Result<Vec<String>, Failure> {
+        let own = own.iter().map(|word| (*word).to_owned());
+        let shared = [
+            "--parsable".to_owned(),
+            "--open-mode=append".to_owned(),
+            chdir.clone(),
+        ];
+        let script = [text(&dir.join(file))?.to_owned()];
+        Ok(shared
+            .into_iter()
+            .chain(own)
+            .chain(options)
+            .chain(script)
+            .collect())
+    };
+    let array = words(
+        &[
+            &format!("--job-name=harness-{name}"),
+            "--output=logs/%a.log",
+            "--nodes=1",
+            "--ntasks=1",
+            "--requeue",
+            &format!("--signal=B:USR1@{}", args.slurm.warning()),
+        ],
+        args.slurm.of_array(shares.plan.chunks.len()),
+        "array.sh",
+    )?;
+    let merge = words(
+        &[
+            &format!("--job-name=harness-{name}-merge"),
+            "--output=logs/merge.log",
+            "--nodes=1",
+            "--ntasks=1",
+            &format!("--dependency=afterany:{ARRAY}"),
+        ],
+        args.slurm.of_merge(),
+        "merge.sh",
+    )?;
+    let again: Vec<String> = argv::others(1, &clap::Command::new("none"))?;
+    Ok(Prepared {
+        array,
+        merge,
+        array_script: script::of_chunk(&harness, &plan, folder)?,
+        merge_script: script::of_merge(&harness, &shares.plan.args, &again, folder)?,
+    })
+}
+
+fn show(args: &SubmitArgs, shares: &Shares) -> Result<u8, Failure> {
+    let dir = shares.out.join("slurm/NUMBER");
+    let jobs = prepare(args, shares, &dir)?;
+    let mut report = format!("{}\n", summary(shares));
+    for (i, chunk) in shares.plan.chunks.iter().enumerate() {
+        report.push_str(&format!(
+            "  chunk {i}: {} cells of {}, about {:.0} s\n",
+            chunk.cells.len(),
+            chunk.models.join(", "),
+            chunk.seconds
+        ));
+    }
+    for (words, script) in [
+        (jobs.array, jobs.array_script),
+        (jobs.merge, jobs.merge_script),
+    ] {
+        let line = script::line(std::iter::once("sbatch").chain(words.iter().map(String::as_str)))?;
+        report.push_str(&format!("\n$ {line}\n{script}"));
+    }
+    report.push_str("\nnothing was written and nothing was submitted\n");
+    output::result(&report)?;
+    Ok(exit::OK)
+}
+
+fn submit(args: &SubmitArgs, shares: &Shares) -> Result<u8, Failure> {
+    let submission = Submission::new(&shares.out)?;
+    let dir = &submission.dir;
+    let prepared = prepare(args, shares, dir)?;
+    shares.plan.write(&submission.file("plan.json"))?;
+    submission.write("array.sh", &prepared.array_script)?;
+    submission.write("merge.sh", &prepared.merge_script)?;
+    let array = tools::sbatch(&prepared.array)?;
+    let mut jobs = Jobs {
+        array: Some(array.clone()),
+        merge: None,
+    };
+    submission.write_jobs(&jobs)?;
+    let dependency = format!("--dependency=afterany:{ARRAY}");
+    let with_number = |word: String| match word == dependency {
+        true => format!("--dependency=afterany:{array}"),
+        false => word,
+    };
+    let merge: Vec<String> = prepared.merge.into_iter().map(with_number).collect();
+    let merge = tools::sbatch(&merge).inspect_err(|_| {
+        output::warn(&format!(
+            "the chunks are submitted as job {array}; `harness bench` with the same options and --collect makes the tables"
+        ));
+    })?;
+    jobs.merge = Some(merge.clone());
+    submission.write_jobs(&jobs)?;
+    output::result(&format!("{array} {merge}"))?;
+    output::talk(&format!(
+        "{}\nsubmitted as job {array}, and job {merge}, which makes the tables; plan, scripts and logs in {}",
+        summary(shares),
+        dir.display()
+    ));
+    Ok(exit::OK)
+}
+
+fn summary(shares: &Shares) -> String {
+    let n = shares.plan.chunks.len();
+    let minutes = shares.seconds() / 60.0;
+    format!(
+        "{}: {} of {} cells are missing, in {n} {}, about {minutes:.1} minutes together",
+        shares.plan.bench,
+        shares.missing(),
+        shares.planned,
+        if n == 1 { "chunk" } else { "chunks" }
+    )
+}
