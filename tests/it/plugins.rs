@@ -1,6 +1,6 @@
 //! Plugins that are good, bad, older, newer and made by others, against the real host.
 
-mod bench;
+pub mod bench;
 mod interface;
 mod laws;
 mod refused;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     cell::Cell,
     exit,
+    plugin::PluginChoice,
     replies::{Budget, JudgeMode, Price},
     stages::Dtype,
 };
@@ -63,8 +64,8 @@ pub enum ToWorker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Init {
-    /// Folders searched for plugins.
-    pub plugins: Vec<PathBuf>,
+    /// Plugins that are opened.
+    pub plugins: PluginChoice,
     /// Where contents lie.
     pub sources: Sources,
     /// The store.
@@ -555,7 +556,7 @@ mod tests {
         let cell = Cell::new(Stage::Score, &json!({"lambda": 0.3}), vec![]).unwrap();
         let sent = [
             ToWorker::Init(Init {
-                plugins: vec!["plugins".into()],
+                plugins: PluginChoice::of(&["plugins".into()]),
                 sources: Sources::default(),
                 store: "out".into(),
                 device: "cpu".into(),

@@ -1,5 +1,5 @@
-//! SAE architectures that work, but for one SAE, that of [`LAYER`] and [`K`]; and decoding orders that never do. What each does wrong
-//! is its name.
+//! SAE architectures that work, but for one SAE, that of [`LAYER`] and [`K`]; and decoding orders that never do. What each does is its
+//! name.
 
 use std::{path::Path, process, thread, time::Duration};
 
@@ -173,6 +173,7 @@ impl Remasker for Order {
 harness_sdk::export_plugin! {
     id: "culprits",
     components: [
+        sae "behaves" => Architecture: "does nothing wrong",
         sae "segfaults" => Architecture: "reads address 0",
         sae "aborts" => Architecture: "ends its process",
         sae "exits" => Architecture: "ends its process as if all were well",

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod data;
+mod plugins;
 mod runs;
 mod support;
 mod torch_files;

@@ -13,10 +13,11 @@ use harness_plan::{
     table::Style,
 };
 
-use super::{judging::JudgingArgs, memory, shards::ShardArgs};
+use super::{judging::JudgingArgs, shards::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
+    memory,
 };
 
 const BUDGET: &str = "Budget";

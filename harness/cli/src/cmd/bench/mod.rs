@@ -7,7 +7,6 @@ mod crew;
 mod describe;
 mod dry_run;
 mod judging;
-mod memory;
 mod parts;
 mod pictures;
 mod report;
