@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     cell::Cell,
     exit,
+    plugin::PluginChoice,
     replies::{Budget, JudgeMode, Price},
     stages::Dtype,
 };
@@ -65,8 +66,8 @@ pub enum ToWorker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Init {
-    /// Folders searched for plugins.
-    pub plugins: Vec<PathBuf>,
+    /// Plugins that are opened.
+    pub plugins: PluginChoice,
     /// Where contents lie.
     pub sources: Sources,
     /// The store.
@@ -381,15 +382,21 @@ impl Failure {
         }
     }
 
-    /// All that is known, for a person: the plugin unless the message names it, what happened, the worker's last words.
+    /// What happened, for a person, with the plugin unless the message names it.
     #[must_use]
-    pub fn told(&self) -> String {
-        let mut text = match &self.plugin {
+    pub fn headline(&self) -> String {
+        match &self.plugin {
             Some(plugin) if !self.message.contains(plugin.as_str()) => {
                 format!("plugin `{plugin}`: {}", self.message)
             }
             _ => self.message.clone(),
-        };
+        }
+    }
+
+    /// All that is known, for a person: [`Failure::headline`] and the worker's last words.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = self.headline();
         if let Some(log) = &self.log {
             text.push_str("; the worker's last words:\n  ");
             text.push_str(&log.replace('\n', "\n  "));
@@ -557,7 +564,7 @@ mod tests {
         let cell = Cell::new(Stage::Score, &json!({"lambda": 0.3}), vec![]).unwrap();
         let sent = [
             ToWorker::Init(Init {
-                plugins: vec!["plugins".into()],
+                plugins: PluginChoice::of(&["plugins".into()]),
                 sources: Sources::default(),
                 store: "out".into(),
                 device: "cpu".into(),

@@ -13,7 +13,7 @@ use harness_plan::{
     exit,
     expand::{self, BenchRequest, Cost, Plan, ResolvedBench, expand, resolve},
     hash::HashCache,
-    plugin::{Discovery, discover},
+    plugin::{Discovery, PluginChoice},
     protocol::{Init, Judging},
     replies::Replies,
     stages::Numerics,
@@ -24,15 +24,16 @@ use harness_plan::{
 use super::{
     BenchArgs, all, assumed, catalogue,
     dry_run::DryRun,
-    judging, memory, pictures, report,
+    judging, pictures, report,
     run::{self, Order, Outcome},
     shards, zoo_text,
 };
 use crate::{
     failure::Failure,
-    output,
+    memory, output,
+    plugins::Plugins,
     progress::clock,
-    root::Root,
+    root::{Root, cache_dir},
     worker::{Launch, Limits},
 };
 
@@ -116,7 +117,7 @@ pub(super) struct Ready<'a> {
     pub(super) root: Root,
     pub(super) bench: ResolvedBench,
     pub(super) plugins: Discovery,
-    plugin_dirs: Vec<PathBuf>,
+    choice: PluginChoice,
     pub(super) devices: Vec<String>,
     pub(super) out: PathBuf,
     replies_in: PathBuf,
@@ -153,7 +154,7 @@ impl<'a> Ready<'a> {
             out,
             replies_in,
         } = asked;
-        let plugin_dirs = args.plugins.get()?;
+        let choice = args.plugins.choice()?;
         let devices = args.devices()?;
         let scratch = match only_reads {
             true => {
@@ -171,8 +172,15 @@ impl<'a> Ready<'a> {
         };
         let folders = Folders { models, saes };
         let mut bench = resolved(args, &root, &spec, &overrides, &folders, text_dir)?;
-        let plugins = discover(&plugin_dirs, Some(&root.beside))
-            .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
+        let found = Plugins::find(choice)?.agree()?;
+        // Looking is opening, and who only reads opens nothing.
+        let Plugins {
+            choice,
+            discovery: plugins,
+        } = match only_reads {
+            true => found,
+            false => found.look()?,
+        };
         for refused in &plugins.refused {
             let reason = output::inert(&refused.reason);
             output::warn(&format!("refused {}: {reason}", refused.path.display()));
@@ -188,7 +196,7 @@ impl<'a> Ready<'a> {
             root,
             bench,
             plugins,
-            plugin_dirs,
+            choice,
             devices,
             out,
             replies_in,
@@ -249,7 +257,7 @@ impl<'a> Ready<'a> {
             root: self.root,
             bench: self.bench,
             plugins: self.plugins,
-            plugin_dirs: self.plugin_dirs,
+            choice: self.choice,
             devices: self.devices,
             plan,
             store,
@@ -338,17 +346,6 @@ fn expanded(bench: &ResolvedBench, plugins: &Discovery, text_dir: &Path) -> Resu
     Ok(plan)
 }
 
-fn cache_dir() -> Option<PathBuf> {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    set("HARNESS_CACHE")
-        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("dlm-harness")))
-        .or_else(|| Some(set("HOME")?.join(".cache/dlm-harness")))
-}
-
 /// Keys of the cells that are done, and the number of files that were damaged: these are told, and run again.
 pub(super) fn done_cells(
     plan: &Plan,
@@ -376,7 +373,7 @@ pub(super) struct Bench<'a> {
     root: Root,
     pub(super) bench: ResolvedBench,
     plugins: Discovery,
-    plugin_dirs: Vec<PathBuf>,
+    choice: PluginChoice,
     /// Where cells are computed, at least one.
     devices: Vec<String>,
     pub(super) plan: Plan,
@@ -555,11 +552,12 @@ impl Bench<'_> {
                 time: None,
             }),
             init: Init {
-                plugins: self
-                    .plugin_dirs
-                    .iter()
-                    .map(|dir| absolute(dir))
-                    .collect::<Result<_, _>>()?,
+                plugins: PluginChoice {
+                    dirs: (self.choice.dirs.iter())
+                        .map(|dir| absolute(dir))
+                        .collect::<Result<_, _>>()?,
+                    ..self.choice.clone()
+                },
                 sources: self.plan.sources.clone(),
                 store: absolute(self.store.dir())?,
                 device: self.devices.first().cloned().unwrap_or_default(),
@@ -574,6 +572,9 @@ impl Bench<'_> {
             },
             workers,
             devices: self.devices.clone(),
+            refused: (self.plugins.refused.iter())
+                .map(|plugin| plugin.path.clone())
+                .collect(),
             silence: Duration::from_secs(self.args.cell_timeout),
             pace: Pace {
                 patience: Duration::from_secs(self.args.claim_timeout),

@@ -10,7 +10,6 @@ mod describe;
 mod dry_run;
 mod forecast;
 mod judging;
-mod memory;
 mod parts;
 mod pictures;
 mod report;
