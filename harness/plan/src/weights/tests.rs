@@ -225,3 +225,16 @@ fn a_message_is_short_however_long_the_header() {
         );
     }
 }
+
+/// The length 640 is written as the bytes with which a pickle begins.
+#[test]
+fn a_header_of_640_bytes_is_not_taken_for_a_pickle() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let header = format!("{{{}}}", tensor("a", 0, 8));
+    fs::write(&path, file(&format!("{header:<640}"), 8)).unwrap();
+    assert_eq!(read_tensors(&path).unwrap().len(), 1);
+    fs::write(&path, b"\x80\x02}q\0(X\x01\0\0\0au.").unwrap();
+    let error = read_tensors(&path).unwrap_err().to_string();
+    assert!(error.contains("pickled"), "{error}");
+}

@@ -171,7 +171,9 @@ fn not_weights(bytes: &[u8]) -> Option<String> {
                 .to_owned(),
         );
     }
-    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"\x80\x02") {
+    // A safetensors file whose header takes 640 bytes begins as a pickle does; behind its length comes a brace.
+    let is_pickle = head.starts_with(b"\x80\x02") && head.get(4..9) != Some(b"\0\0\0\0{");
+    if head.starts_with(b"PK\x03\x04") || is_pickle {
         return Some("a pickled PyTorch file under the name of a safetensors file; convert it to safetensors".to_owned());
     }
     if head.starts_with(b"GGUF") {
@@ -299,4 +301,22 @@ fn check_layout(entries: &[Entry], first: usize, size: usize) -> std::result::Re
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The length 640 is written as the bytes with which a pickle begins.
+    #[test]
+    fn a_header_of_640_bytes_is_not_taken_for_a_pickle() {
+        let entry = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let mut file = 640u64.to_le_bytes().to_vec();
+        file.extend(format!("{entry:<640}").bytes());
+        file.extend([0; 8]);
+        let path = Path::new("model.safetensors");
+        assert_eq!(tensor_names(path, &file).unwrap(), ["a"]);
+        let error = tensor_names(path, b"\x80\x02}q\0(X\x01\0\0\0au.").unwrap_err();
+        assert!(error.to_string().contains("pickled"), "{error}");
+    }
 }
