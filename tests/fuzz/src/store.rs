@@ -207,7 +207,7 @@ pub mod seeds {
     pub fn protocol() -> Vec<Vec<u8>> {
         let mut to = Vec::new();
         let init = Init {
-            plugins: vec!["plugins".into()],
+            plugins: harness_plan::plugin::PluginChoice::of(&["plugins".into()]),
             sources: Sources::default(),
             store: "out".into(),
             device: "cpu".into(),

@@ -33,6 +33,9 @@ impl Refusal {
     }
 }
 
+/// What a pickle describes, by name.
+pub type Items = Vec<(String, Item)>;
+
 /// An open archive of `torch.save`.
 #[derive(Debug)]
 pub struct Archive<R> {
@@ -46,11 +49,7 @@ impl<R: Read + Seek> Archive<R> {
     ///
     /// # Errors
     /// Not such an archive, a limit, a check sum, or anything in the pickle that is not a tensor.
-    pub fn open(
-        reader: R,
-        head: &[u8],
-        size: u64,
-    ) -> Result<(Archive<R>, Vec<(String, Item)>), Refusal> {
+    pub fn open(reader: R, head: &[u8], size: u64) -> Result<(Archive<R>, Items), Refusal> {
         if !head.starts_with(b"PK") {
             return Err(Refusal::new(
                 "not the zip archive that torch.save writes since 1.6",

@@ -5,7 +5,7 @@
 mod archive;
 mod pickle;
 
-pub use archive::{Archive, Refusal};
+pub use archive::{Archive, Items, Refusal};
 pub use pickle::{Item, Scalar, TensorDesc, parse};
 
 /// Element types that are read.
