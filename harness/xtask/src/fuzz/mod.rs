@@ -19,6 +19,8 @@ use options::{Options, What};
 const TIMEOUT_S: u32 = 10;
 /// Memory the program may hold, MB: libtorch, which it links, takes some hundred.
 const MEMORY_MB: u32 = 2048;
+/// Inputs kept of a target in the repository.
+const MOST_KEPT: usize = 40;
 /// Lines of a log that are shown with a finding.
 const SHOWN_LINES: usize = 30;
 
@@ -236,7 +238,7 @@ impl Places {
         made(self.work.join("logs"))?;
         let log = File::create(self.log(target))?;
         let mut command = self.command(ws, target)?;
-        command.arg("-merge=1").arg(&merged).args([
+        command.arg("-set_cover_merge=1").arg(&merged).args([
             kept.clone(),
             seeds.join(&target.name),
             made(self.work.join("corpus").join(&target.name))?,
@@ -257,16 +259,21 @@ fn made(dir: PathBuf) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Moves the files of one folder into another, in place of those that are there. Returns how many.
+/// Copies files of one folder into another, in place of those that are there: [`MOST_KEPT`] at most, of all sizes. Returns how many.
 fn replace(from: &Path, to: &Path) -> Result<usize> {
     for entry in fs::read_dir(to)? {
         fs::remove_file(entry?.path())?;
     }
-    let mut n = 0;
+    let mut files: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        fs::copy(entry.path(), to.join(entry.file_name()))?;
-        n += 1;
+        files.push((entry.metadata()?.len(), entry.path()));
     }
-    Ok(n)
+    files.sort();
+    let kept = files.len().min(MOST_KEPT);
+    for i in 0..kept {
+        let (_, path) = &files[i * files.len() / kept];
+        fs::copy(path, to.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(kept)
 }
