@@ -332,30 +332,22 @@ fn questions(path: &Path, n: u32, unread: &[(u32, &str)]) {
     write(path, &lines);
 }
 
+/// `harness bench decoding-order` of four questions in two orders, anew.
 fn decoding(dir: &Path, questions: &Path) -> Command {
+    answering(dir, questions, "8")
+}
+
+/// The same with answers of so many tokens.
+fn answering(dir: &Path, questions: &Path, tokens: &str) -> Command {
     let out = dir.join("out");
     let _ = fs::remove_dir_all(&out);
     let mut command = harness();
     command
-        .args([
-            "bench",
-            "decoding-order",
-            "--plugins",
-            "plugins",
-            "--layers",
-            "2",
-            "--orders",
-            "origin,entropy",
-        ])
-        .args([
-            "--n-questions",
-            "4",
-            "--set",
-            "shard_questions=2",
-            "--dlm-steps",
-            "4",
-        ])
-        .args(["--max-new-tokens", "8", "--threads", "1", "--questions"])
+        .args(["bench", "decoding-order", "--plugins", "plugins"])
+        .args(["--layers", "2", "--orders", "origin,entropy"])
+        .args(["--n-questions", "4", "--set", "shard_questions=2"])
+        .args(["--dlm-steps", "4", "--max-new-tokens", tokens])
+        .args(["--threads", "1", "--questions"])
         .arg(questions)
         .arg("--out")
         .arg(out);
@@ -527,11 +519,6 @@ fn row_38_prompts() {
         &said,
         &["question", "prompt_tokens is 6", "prompt_tokens=N"],
     );
-    let said = refused(decoding(dir.path(), &file).args([
-        "--max-new-tokens",
-        "1020",
-        "--dlm-steps",
-        "1020",
-    ]));
+    let said = refused(&mut answering(dir.path(), &file, "1020"));
     says(&said, &["1020 new ones", "context of 1024"]);
 }

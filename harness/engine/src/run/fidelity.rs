@@ -509,8 +509,10 @@ impl Run<'_> {
         counters.head_rows += head_rows;
         counters.sae_rows += sae_rows;
         counters.counted_tokens += costs.at.first().map_or(0, |at| at.len() as u64);
-        counters.flops +=
+        let flops =
             block_passes as f64 * model.block_flops(b, t) + model.head_flops(head_rows) + sae_flops;
+        counters.flops += flops;
+        counters.grid_flops += flops;
         counters.phases.add(&phases);
     }
 }

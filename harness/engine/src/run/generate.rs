@@ -108,14 +108,17 @@ impl Session {
             policy,
             amp_factor: params.steering.amp_factor,
         };
-        self.texts(
+        let flops_before = sae.flops();
+        let texts = self.texts(
             &params.model,
             &params.generation,
             &codec,
             &rows,
             Some(mover),
             progress,
-        )
+        )?;
+        self.counters.flops += sae.flops() - flops_before;
+        Ok(texts)
     }
 
     pub(super) fn texts(

@@ -179,12 +179,12 @@ impl Session {
                 json(&self.predict(&cell.params()?, &windows, &explained, progress)?)
             }
         }?;
-        let work = self.assets.work();
+        let (work, flops) = self.assets.work_since(&work_before);
         let mut counters = self.counters;
         counters.seconds = started.elapsed().as_secs_f64();
-        // A model that was loaded anew counts from 0.
-        counters.block_passes = work.0.checked_sub(work_before.0).unwrap_or(work.0);
-        counters.head_rows = work.1.checked_sub(work_before.1).unwrap_or(work.1);
+        counters.block_passes = work.block_passes;
+        counters.head_rows = work.head_rows;
+        counters.flops += flops;
         Ok((output, counters))
     }
 

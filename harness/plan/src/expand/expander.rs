@@ -10,7 +10,7 @@ use super::{
     Cost, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel, ResolvedRow,
     RowWork,
     components::Components,
-    cost::{memory_bytes, share_of},
+    cost::{memory_by_model, share_of},
 };
 use crate::{
     bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
@@ -79,7 +79,7 @@ pub fn expand(
         group_of: expander.group_of,
         memory: bench.limits.memory,
         costs: expander.costs,
-        memory_bytes: memory_bytes(bench),
+        row_memory: memory_by_model(bench),
     })
 }
 

@@ -62,7 +62,7 @@ fn another(name: &str, now: &Value, world: &World) -> String {
         ("mask_rate", _) => "0.3".to_owned(),
         ("k_scope", _) => "2".to_owned(),
         ("explanations", _) => explanations(world),
-        // What a number would be halved to is nearer to the limits than a test should be.
+        // Not set unless somebody does.
         ("max_bad_rows", _) => "0.5".to_owned(),
         (_, Value::Bool(is_on)) => (!is_on).to_string(),
         // Fractions stay within their bounds, counts within what is there.

@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub(crate) limits: Limits,
     pub(crate) profile: Option<Profile>,
     pub(crate) allow_nan: bool,
+    pub(crate) is_forecast: bool,
 }
 
 pub(crate) fn write(path: &Path, text: &str) {
@@ -61,6 +62,7 @@ fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPl
         manifest_path: format!("{id}/plugin.toml").into(),
         library: format!("{id}/x.so").into(),
         hash: format!("hash-of-{id}"),
+        manifest_hash: format!("hash-of-the-manifest-of-{id}"),
     }
 }
 
@@ -143,7 +145,7 @@ impl World {
                 plugin("lexical", "judge", &["lexical"], &[]),
                 plugin("openai", "judge", &["openai"], &[]),
             ],
-            refused: vec![],
+            ..Discovery::default()
         };
         World {
             dir,
@@ -157,6 +159,7 @@ impl World {
             limits: Limits::default(),
             profile: None,
             allow_nan: false,
+            is_forecast: false,
         }
     }
 
@@ -209,6 +212,7 @@ impl World {
                 allow_nan: self.allow_nan,
             },
             limits: self.limits,
+            is_forecast: self.is_forecast,
         })
     }
 

@@ -369,6 +369,17 @@ fn files_that_are_not_weights_are_recognised() {
 }
 
 #[test]
+fn a_header_is_read_from_bytes_alone() {
+    let folder = saved(Family::Qwen2, Kind::Float);
+    let file = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let names = decoder::tensor_names(&file, &bytes).unwrap();
+    assert!(names.iter().any(|name| name == "model.norm.weight"));
+    let cut = decoder::tensor_names(&file, &bytes[..bytes.len() - 4]).unwrap_err();
+    assert!(cut.to_string().contains("download incomplete?"), "{cut}");
+}
+
+#[test]
 fn headers_that_lie_are_refused() {
     let folder = saved(Family::Qwen2, Kind::Float);
     let file = folder.path().join("model.safetensors");
@@ -409,6 +420,12 @@ fn headers_that_lie_are_refused() {
         ),
         (
             r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}"#
+                .to_owned(),
+            0,
+            &["a: bytes 0 to 0"],
+        ),
+        (
+            r#"{"a":{"dtype":"F32","shape":[0,18446744073709551615],"data_offsets":[0,0]}}"#
                 .to_owned(),
             0,
             &["a: bytes 0 to 0"],

@@ -2,29 +2,29 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use harness_plan::{
-    bench::{BenchSpec, Catalogue, Overrides, RowKind},
+    bench::RowKind,
     claims::Pace,
     exit,
-    expand::{self, BenchRequest, Plan, ResolvedBench, expand, resolve},
-    hash::HashCache,
-    plugin::{Discovery, discover},
+    expand::{Plan, ResolvedBench},
+    plugin::{Discovery, PluginChoice},
     protocol::{Init, Judging},
     replies::Replies,
-    stages::Numerics,
-    store::{Access, CellCounts, Lookup, Store, StoreError},
+    store::{CellCounts, Lookup, Store, StoreError},
     table::{derive, print_tables, write_csv},
 };
 
 use super::{
-    BenchArgs, catalogue, dry_run, judging, memory, pictures, report,
+    BenchArgs, all, judging, pictures,
+    ready::{Asked, Ready},
+    report,
     run::{self, Order, Outcome},
-    shards, zoo_text,
+    shards,
 };
 use crate::{
     failure::Failure,
@@ -38,19 +38,17 @@ use crate::{
 const SMALL_BYTES: u64 = 512 << 20;
 
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    if args.table == all::NAME {
+        return all::run(args);
+    }
     let asked = Asked::of(args)?;
     if asked.spec.kinds() == [RowKind::Catalogue] {
-        let Asked {
-            root,
-            spec,
-            overrides,
-            out,
-        } = &asked;
-        return catalogue::run(args, root, spec, overrides, out);
+        return asked.list(args);
     }
     let ready = Ready::of(args, asked, args.dry_run)?;
     if args.dry_run {
-        return ready.dry_run();
+        output::result(&ready.forecast()?.text)?;
+        return Ok(exit::OK);
     }
     if let Some(path) = &args.shards.write_plan {
         return shards::write_plan(ready, path);
@@ -62,207 +60,6 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         true => bench.collect(),
         false => bench.run(),
     }
-}
-
-/// A bench with its settings, and where its results go.
-pub(super) struct Asked {
-    root: Root,
-    pub(super) spec: BenchSpec,
-    overrides: Overrides,
-    out: PathBuf,
-}
-
-impl Asked {
-    pub(super) fn of(args: &BenchArgs) -> Result<Asked, Failure> {
-        let root = Root::find()?;
-        let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
-        let overrides = args.overrides(&spec);
-        let out = match &args.out {
-            Some(out) => out.clone(),
-            None => Path::new("results/runs").join(&spec.store),
-        };
-        Ok(Asked {
-            root,
-            spec,
-            overrides,
-            out,
-        })
-    }
-}
-
-/// A bench that fits what is on disk. Its cells are not known yet.
-pub(super) struct Ready<'a> {
-    pub(super) args: &'a BenchArgs,
-    pub(super) root: Root,
-    pub(super) bench: ResolvedBench,
-    pub(super) plugins: Discovery,
-    plugin_dirs: Vec<PathBuf>,
-    pub(super) devices: Vec<String>,
-    pub(super) out: PathBuf,
-    /// Where the embedded models' text lies while nothing may be written to the results.
-    scratch: Option<tempfile::TempDir>,
-}
-
-impl<'a> Ready<'a> {
-    /// `only_reads`: nothing is left behind, so the text that is hashed lies elsewhere.
-    pub(super) fn of(
-        args: &'a BenchArgs,
-        asked: Asked,
-        only_reads: bool,
-    ) -> Result<Ready<'a>, Failure> {
-        let Asked {
-            root,
-            spec,
-            overrides,
-            out,
-        } = asked;
-        let plugin_dirs = args.plugins.get()?;
-        let devices = args.devices()?;
-        let scratch = match only_reads {
-            true => {
-                Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?)
-            }
-            false => None,
-        };
-        let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
-        let mut bench = resolved(args, &root, &spec, &overrides, text_dir)?;
-        let plugins = discover(&plugin_dirs, Some(&root.beside))
-            .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
-        for refused in &plugins.refused {
-            let reason = output::inert(&refused.reason);
-            output::warn(&format!("refused {}: {reason}", refused.path.display()));
-        }
-        args.judging.name_replayed(&mut bench, &out)?;
-        args.judging.check(&bench, &plugins)?;
-        Ok(Ready {
-            args,
-            root,
-            bench,
-            plugins,
-            plugin_dirs,
-            devices,
-            out,
-            scratch,
-        })
-    }
-
-    /// Its cells.
-    pub(super) fn plan(&self) -> Result<Plan, Failure> {
-        let scratch = self.scratch.as_ref().map(|dir| dir.path());
-        expanded(&self.bench, &self.plugins, scratch.unwrap_or(&self.out))
-    }
-
-    fn dry_run(self) -> Result<u8, Failure> {
-        let plan = self.plan()?;
-        let (done, _) = match Store::open(&self.out, Access::Read) {
-            Ok(store) => done_cells(&plan, &store)?,
-            Err(_) => Default::default(),
-        };
-        let cost = plan.cost(|key| !done.contains(key));
-        let judging = (self.args.judging).estimate(&self.bench, &self.plugins, &cost);
-        output::result(&dry_run::report(&plan, &self.bench, &done, &judging))?;
-        Ok(exit::OK)
-    }
-
-    /// Its store, open for writing.
-    pub(super) fn store(&self) -> Result<Store, Failure> {
-        Ok(Store::open(&self.out, Access::Write)?)
-    }
-
-    /// To be run, with its store and its cells.
-    pub(super) fn with(self, store: Store, plan: Plan) -> Bench<'a> {
-        Bench {
-            args: self.args,
-            root: self.root,
-            bench: self.bench,
-            plugins: self.plugins,
-            plugin_dirs: self.plugin_dirs,
-            devices: self.devices,
-            plan,
-            store,
-            budget: None,
-        }
-    }
-}
-
-/// A bench checked against what is on disk; the embedded models' text lies in `text_dir`, or will.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn resolved(
-    args: &BenchArgs,
-    root: &Root,
-    spec: &BenchSpec,
-    overrides: &Overrides,
-    text_dir: &Path,
-) -> Result<ResolvedBench, Failure> {
-    let prefixes: Vec<String> = harness_data::prefixes()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    Ok(resolve(&BenchRequest {
-        spec,
-        models: &args.models()?,
-        saes: &args.sae_sets()?,
-        zoo: &root.zoo(),
-        overrides,
-        data: &args.data,
-        zoo_data: &[zoo_text::heldout_path(text_dir)],
-        prompts: &args.prompts,
-        zoo_prompts: &[zoo_text::prompts_path(text_dir)],
-        questions: &args.questions,
-        zoo_questions: &[zoo_text::questions_path(text_dir)],
-        prefixes: &prefixes,
-        profile: args.profile(),
-        numerics: Numerics {
-            dtype: args.compute.dtype,
-            reproducible: args.compute.reproducible,
-            allow_nan: args.allow_nan,
-        },
-        limits: expand::Limits {
-            batch: args.batch,
-            memory: args.memory.unwrap_or_else(memory::usual_budget),
-        },
-    })?)
-}
-
-/// The cells of a bench; large files are hashed once and remembered in the user's cache.
-fn expanded(bench: &ResolvedBench, plugins: &Discovery, text_dir: &Path) -> Result<Plan, Failure> {
-    let own_text = zoo_text::heldout_path(text_dir);
-    if bench.rows.iter().any(|row| row.data.contains(&own_text)) {
-        zoo_text::heldout_file(text_dir)?;
-    }
-    let own_prompts = zoo_text::prompts_path(text_dir);
-    if bench.rows.iter().any(|row| row.data.contains(&own_prompts)) {
-        zoo_text::prompts_file(text_dir)?;
-    }
-    let own_questions = zoo_text::questions_path(text_dir);
-    if bench
-        .rows
-        .iter()
-        .any(|row| row.data.contains(&own_questions))
-    {
-        zoo_text::questions_file(text_dir)?;
-    }
-    let mut hashes = match cache_dir() {
-        Some(dir) => HashCache::open(&dir.join("hashes.json")),
-        None => HashCache::in_memory(),
-    };
-    let plan = expand(bench, plugins, &mut hashes)?;
-    // A cache that cannot be written is only a slower next run.
-    let _ = hashes.save();
-    Ok(plan)
-}
-
-fn cache_dir() -> Option<PathBuf> {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    set("HARNESS_CACHE")
-        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("dlm-harness")))
-        .or_else(|| Some(set("HOME")?.join(".cache/dlm-harness")))
 }
 
 /// Keys of the cells that are done, and the number of files that were damaged: these are told, and run again.
@@ -288,21 +85,22 @@ pub(super) fn done_cells(
 
 /// A bench that is ready to run.
 pub(super) struct Bench<'a> {
-    args: &'a BenchArgs,
-    root: Root,
+    pub(super) args: &'a BenchArgs,
+    pub(super) root: Root,
     pub(super) bench: ResolvedBench,
-    plugins: Discovery,
-    plugin_dirs: Vec<PathBuf>,
+    pub(super) plugins: Discovery,
+    pub(super) choice: PluginChoice,
     /// Where cells are computed, at least one.
-    devices: Vec<String>,
+    pub(super) devices: Vec<String>,
     pub(super) plan: Plan,
     pub(super) store: Store,
+    pub(super) replies_in: PathBuf,
     /// Name under which what is spent on judges is counted, where other processes count with this one.
     pub(super) budget: Option<String>,
 }
 
 impl Bench<'_> {
-    fn run(self) -> Result<u8, Failure> {
+    pub(super) fn run(self) -> Result<u8, Failure> {
         let (done, quarantined) = done_cells(&self.plan, &self.store)?;
         let code = self.compute(done, quarantined)?;
         self.print()?;
@@ -470,11 +268,12 @@ impl Bench<'_> {
                 time: None,
             }),
             init: Init {
-                plugins: self
-                    .plugin_dirs
-                    .iter()
-                    .map(|dir| absolute(dir))
-                    .collect::<Result<_, _>>()?,
+                plugins: PluginChoice {
+                    dirs: (self.choice.dirs.iter())
+                        .map(|dir| absolute(dir))
+                        .collect::<Result<_, _>>()?,
+                    ..self.choice.clone()
+                },
                 sources: self.plan.sources.clone(),
                 store: absolute(self.store.dir())?,
                 device: self.devices.first().cloned().unwrap_or_default(),
@@ -489,6 +288,9 @@ impl Bench<'_> {
             },
             workers,
             devices: self.devices.clone(),
+            refused: (self.plugins.refused.iter())
+                .map(|plugin| plugin.path.clone())
+                .collect(),
             silence: Duration::from_secs(self.args.cell_timeout),
             pace: Pace {
                 patience: Duration::from_secs(self.args.claim_timeout),
@@ -498,7 +300,7 @@ impl Bench<'_> {
     }
 
     fn judging(&self) -> Result<Judging, Failure> {
-        let replies = std::path::absolute(self.args.judging.replies(self.store.dir()));
+        let replies = std::path::absolute(self.args.judging.replies(&self.replies_in));
         let replies = replies
             .map_err(|error| Failure::new(exit::UNEXPECTED, format!("--replies: {error}")))?;
         let mut judging = self.args.judging.judging(replies);
@@ -532,7 +334,7 @@ impl Bench<'_> {
         fs::read_dir(self.store.dir().join("conflicts")).map_or(0, |files| files.count() as u64)
     }
 
-    fn print(&self) -> Result<(), Failure> {
+    pub(super) fn print(&self) -> Result<(), Failure> {
         let derived = derive(&self.plan, &self.store)?;
         let files = write_csv(&self.plan, &derived, &self.store)?;
         match self.args.format.style() {
@@ -552,7 +354,7 @@ impl Bench<'_> {
     }
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(
         exit::CANNOT_WRITE,
         format!("cannot write to {}: {error}", path.display()),

@@ -189,6 +189,25 @@ impl JudgingArgs {
         Ok(())
     }
 
+    /// What the tokens of a prediction cost in USD; `None` without an online judge, or where its price is not known.
+    pub fn usd(
+        &self,
+        bench: &ResolvedBench,
+        plugins: &Discovery,
+    ) -> Option<impl Fn(&Cost) -> f64 + use<>> {
+        let judges = online_judges(bench, plugins);
+        let price = match judges.as_slice() {
+            [] => None,
+            [one] => self.price().or_else(|| Price::known(one)),
+            _ => self.price(),
+        }?;
+        let price = match self.mode() {
+            JudgeMode::Batch => price.in_batch(),
+            JudgeMode::Live => price,
+        };
+        Some(move |cost: &Cost| price.usd(cost.judge_tokens_in, cost.judge_tokens_out))
+    }
+
     /// What questions to online judges would take, for a dry run; empty without any.
     pub fn estimate(&self, bench: &ResolvedBench, plugins: &Discovery, cost: &Cost) -> String {
         let judges = online_judges(bench, plugins);

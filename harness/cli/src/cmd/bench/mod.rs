@@ -1,15 +1,18 @@
 //! `harness bench`: from a bench file to a table.
 
+mod all;
 mod args;
+mod assumed;
 mod catalogue;
 mod command;
 mod crew;
 mod describe;
 mod dry_run;
+mod forecast;
 mod judging;
-mod memory;
 mod parts;
 mod pictures;
+mod ready;
 mod report;
 mod run;
 mod schedule;
@@ -18,6 +21,7 @@ mod sharing;
 pub mod zoo_text;
 
 pub use args::BenchArgs;
-pub use command::{resolved, run};
+pub use command::run;
 pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
+pub use ready::{Folders, resolved};
 pub use shards::{ChunkSize, Shares, run_cells, shares};

@@ -164,6 +164,7 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.torch.clone_from(&outcome.torch);
     manifest.cells = counts;
     manifest.counters = outcome.counters;
+    manifest.stages.clone_from(&outcome.stages);
     manifest.grid = GridSummary::of(&outcome.counters);
     manifest.decoding = DecodingSummary::of(&outcome.counters);
     manifest.activations = ActivationSummary::of(&outcome.counters);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use harness_plan::{
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
     replies::JudgeMode,
     stages::Stage,
-    store::{Provenance, Store, Supervision},
+    store::{Provenance, StageSummary, Store, Supervision},
 };
 
 use super::{
@@ -38,6 +39,8 @@ pub struct Order {
     pub workers: u32,
     /// Where workers compute: the first on the first, and so on around.
     pub devices: Vec<String>,
+    /// Plugins of which it is told already that they are refused.
+    pub refused: BTreeSet<PathBuf>,
     pub silence: Duration,
     /// How claims on cells are kept alive and given up.
     pub pace: Pace,
@@ -56,6 +59,8 @@ pub struct Outcome {
     pub failed: BTreeMap<String, CellFailure>,
     /// What the cells of this run took together.
     pub counters: Counters,
+    /// The same by stage.
+    pub stages: BTreeMap<String, StageSummary>,
     /// What supervising workers took.
     pub supervision: Supervision,
     /// Version of libtorch.
@@ -96,6 +101,7 @@ pub fn run(
     )?;
     let mut run = Run {
         plan,
+        refused: order.refused,
         store,
         crew,
         sharing,
@@ -141,6 +147,8 @@ struct Run<'a> {
     crew: Crew,
     /// Which cells other processes on the same store have.
     sharing: Sharing,
+    /// Plugins of which it is told that they are refused.
+    refused: BTreeSet<PathBuf>,
     /// Groups of the cells that ask a judge in batches, by key: all of a stage ask together.
     batched: BTreeMap<&'a str, usize>,
     schedule: Schedule,
@@ -179,7 +187,11 @@ impl<'a> Run<'a> {
             News::Ready(refused) => {
                 for plugin in refused {
                     let reason = output::inert(&plugin.reason);
-                    self.warn(&format!("refused {}: {reason}", plugin.path.display()));
+                    let path = plugin.path.display().to_string();
+                    // Every worker says it, and the command has said what it knew before.
+                    if self.refused.insert(plugin.path) {
+                        self.warn(&format!("refused {path}: {reason}"));
+                    }
                 }
             }
             News::Progress {
@@ -292,6 +304,10 @@ impl<'a> Run<'a> {
             }
         }
         self.outcome.counters.add(&counters);
+        if let Some(cell) = self.plan.cell(&key) {
+            let stage = self.outcome.stages.entry(cell.stage.clone()).or_default();
+            stage.add(&counters);
+        }
         self.outcome.n_done += 1;
         self.settle(&key);
         self.outcome.done.insert(key);
@@ -321,7 +337,8 @@ impl<'a> Run<'a> {
             .values()
             .any(|f| report::message(f) == message);
         if is_new {
-            let first_line = message.lines().next().unwrap_or_default();
+            let headline = output::inert(&failure.headline());
+            let first_line = headline.lines().next().unwrap_or_default();
             self.warn(&format!(
                 "{} failed: {first_line}",
                 describe::cell(self.plan, cell)
@@ -373,7 +390,8 @@ impl<'a> Run<'a> {
         for key in &keys {
             self.sharing.release(key);
         }
-        let message = output::inert(failure.message.lines().next().unwrap_or_default());
+        let headline = output::inert(&failure.headline());
+        let message = headline.lines().next().unwrap_or_default();
         self.warn(&format!(
             "{message}; its {} cells are tried again in smaller parts",
             keys.len()

@@ -182,7 +182,11 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
         ConfigError::check(overrides.problems)?;
         return Ok(Vec::new());
     }
-    let resolved = bench::resolved(args, root, spec, &overrides, Path::new(""))?;
+    let folders = bench::Folders {
+        models: args.models()?,
+        saes: args.sae_sets()?,
+    };
+    let resolved = bench::resolved(args, root, spec, &overrides, &folders, Path::new(""))?;
     Ok(resolved
         .rows
         .iter()

@@ -52,6 +52,8 @@ pub struct BenchRequest<'a> {
     pub numerics: Numerics,
     /// What a worker may use.
     pub limits: Limits,
+    /// Only to be predicted: text that is not given is taken to be there.
+    pub is_forecast: bool,
 }
 
 /// What a worker may use. Results do not depend on it, but for rounding.
