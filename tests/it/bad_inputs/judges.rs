@@ -70,7 +70,7 @@ fn row_46_answers_that_are_none() {
         (7, 0) => Act::Hang,
         (8, 0) => Act::Cut,
         (13, _) => Act::Refuse,
-        (14, _) => Act::Fenced,
+        (14, _) => Act::Changed(|answer| format!("```json\n{answer}\n```")),
         (15, _) => Act::Content(long),
         (16, _) => Act::Content("{\"score_without\": \"high\", \"score_after\": 4}"),
         _ => Act::Answer,
@@ -109,8 +109,12 @@ fn row_46_answers_that_are_none() {
 /// A prediction that names windows which do not exist is not usable, and counted.
 fn row_46_windows_out_of_range() {
     let dir = tempfile::tempdir().unwrap();
-    let server =
-        Server::start(|_, _| Act::Content("{\"explanation\": \"boats\", \"active\": [99]}"));
+    let server = Server::start(|_, _| {
+        Act::Changed(|answer| match answer.contains("active") {
+            true => "{\"active\": [99]}".to_owned(),
+            false => "{\"explanation\": \"=cmd|boats \\u001b[2J\"}".to_owned(),
+        })
+    });
     let mut command = harness();
     command
         .args([
@@ -136,10 +140,13 @@ fn row_46_windows_out_of_range() {
     succeed(&mut judged_by(command, &server));
     let of = |name| column(dir.path(), "autointerp.csv", name);
     assert_eq!((of("n_asked"), of("n_unparsed")), (vec![3], vec![3]));
-    assert!(
-        result(dir.path(), "latents.csv").contains("99"),
-        "what was answered is told"
-    );
+    // What was answered is told, and what was explained is a text and no formula.
+    let latents = result(dir.path(), "latents.csv");
+    let rows = latents.lines().count() - 1;
+    assert!(rows >= 3, "{latents}");
+    assert_eq!(latents.matches("window 99").count(), rows, "{latents}");
+    let inert = "'=cmd|boats \\u{1b}[2J";
+    assert_eq!(latents.matches(inert).count(), rows, "{latents}");
 }
 
 /// Numbers of a column.

@@ -25,8 +25,8 @@ pub enum Act {
     Answer,
     /// A right answer after a while.
     Slow(Duration),
-    /// A right answer in a Markdown fence.
-    Fenced,
+    /// A right answer, made into something else.
+    Changed(fn(&str) -> String),
     /// A chat completion with this content.
     Content(&'static str),
     /// The model declines.
@@ -210,9 +210,8 @@ fn act(mut stream: &TcpStream, body: &Value, state: &State) -> std::io::Result<b
             send(stream, "200 OK", &chat(&answer(body)))?;
             state.answered(body);
         }
-        Act::Fenced => {
-            let fenced = format!("```json\n{}\n```", answer(body));
-            send(stream, "200 OK", &chat(&fenced))?;
+        Act::Changed(change) => {
+            send(stream, "200 OK", &chat(&change(&answer(body))))?;
             state.answered(body);
         }
         Act::Content(content) => send(stream, "200 OK", &chat(content))?,
