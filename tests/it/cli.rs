@@ -43,21 +43,24 @@ fn help() {
     Usage: harness <COMMAND>
 
     Commands:
-      bench     Run a bench and print its table beside the paper's
-      list      What there is: tables, models, SAE sets, plugin components
-      inspect   What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
-      status    What a folder of results holds
-      verify    Check every file of a folder of results
-      gc        Remove what no result needs from a folder of results
-      merge     Copy the cells of other folders of results into one
-      report    Pages and examples made from a run
-      compare   Compare two tables of results
-      generate  Continue a text
-      train     Train SAEs for a grid of layers, k and policies from one stream of model passes
-      golden    Compare models, SAEs and samplers with parity fixtures
-      plugins   List, describe, check and make plugins
-      zoo       The embedded models' text
-      help      Print this message or the help of the given subcommand(s)
+      bench      Run a bench and print its table beside the paper's
+      config     Which value each setting of a bench has, and where it comes from
+      run-cells  Run a share of the cells of a bench, for job arrays and the like
+      slurm      Run a bench on a Slurm cluster
+      list       What there is: tables, models, SAE sets, plugin components
+      inspect    What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
+      status     What a folder of results holds
+      verify     Check every file of a folder of results
+      gc         Remove what no result needs from a folder of results
+      merge      Copy the cells of other folders of results into one
+      report     Pages and examples made from a run
+      compare    Compare two tables of results
+      generate   Continue a text
+      train      Train SAEs for a grid of layers, k and policies from one stream of model passes
+      golden     Compare models, SAEs and samplers with parity fixtures
+      plugins    List, describe, check and make plugins
+      zoo        The embedded models' text
+      help       Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help

@@ -103,9 +103,11 @@ fn row_10_a_store_of_a_newer_version() {
     assert_eq!(status.code, 0, "{}", status.stderr);
     assert!(status.stdout.contains("score"), "{}", status.stdout);
     let verified = on(&out, "verify", &[]);
-    assert!(
-        verified.stdout.contains(&format!("cells done  {cells}"))
-            || verified.stdout.contains("cells done"),
+    let done = verified.stdout.lines().next().unwrap_or_default();
+    let words: Vec<&str> = done.split_whitespace().collect();
+    assert_eq!(
+        words,
+        ["cells", "done", &cells.to_string()],
         "{}",
         verified.stdout
     );

@@ -28,6 +28,8 @@ mod tests_grid;
 #[cfg(test)]
 mod tests_judge;
 #[cfg(test)]
+mod tests_keys;
+#[cfg(test)]
 pub(crate) mod tests_world;
 mod texts;
 mod urgency;

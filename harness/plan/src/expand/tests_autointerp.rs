@@ -149,7 +149,7 @@ fn settings_that_cannot_be_followed_are_refused() {
 }
 
 /// Lines of explanations.jsonl for every SAE of a plan of the autointerp bench.
-fn explanations(plan: &Plan) -> String {
+pub(super) fn explanations(plan: &Plan) -> String {
     let mut text = String::new();
     for row in &plan.rows {
         let hash = &row.autointerp().unwrap().sae_hash;

@@ -172,7 +172,7 @@ fn status_error(
             ErrorCode::AUTH,
             format!("{text} (the account of the key in {API_KEY})"),
         )
-        .hint("add credit to the account, or use the offline judge `lexical`"),
+        .hint("add credit to the account, or go without it: --judge lexical works offline, --judge replay answers from kept replies"),
         429 => {
             let wait = retry_after.map_or(0, |wait| wait.as_millis());
             Error::new(ErrorCode::RATE_LIMITED, text)

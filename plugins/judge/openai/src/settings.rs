@@ -145,7 +145,9 @@ impl Settings {
                 ErrorCode::AUTH,
                 format!("the judge `openai` has no key: {API_KEY} is not set"),
             )
-            .hint(format!("set {API_KEY}, or use the offline judge `lexical`"))
+            .hint(format!(
+                "set {API_KEY}, or go without it: --judge lexical works offline, --judge replay answers from kept replies"
+            ))
         })
     }
 

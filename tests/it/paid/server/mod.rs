@@ -25,6 +25,8 @@ pub enum Act {
     Answer,
     /// A right answer after a while.
     Slow(Duration),
+    /// A right answer, made into something else.
+    Changed(fn(&str) -> String),
     /// A chat completion with this content.
     Content(&'static str),
     /// The model declines.
@@ -206,6 +208,10 @@ fn act(mut stream: &TcpStream, body: &Value, state: &State) -> std::io::Result<b
     match act {
         Act::Answer | Act::Slow(_) => {
             send(stream, "200 OK", &chat(&answer(body)))?;
+            state.answered(body);
+        }
+        Act::Changed(change) => {
+            send(stream, "200 OK", &chat(&change(&answer(body))))?;
             state.answered(body);
         }
         Act::Content(content) => send(stream, "200 OK", &chat(content))?,
