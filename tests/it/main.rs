@@ -13,6 +13,7 @@ mod golden;
 mod pages;
 mod paid;
 mod plugins;
+mod predict;
 mod shards;
 mod slurm;
 mod store;

@@ -2,5 +2,5 @@
 
 mod browser;
 mod command;
-mod fixture;
+pub mod fixture;
 mod look;

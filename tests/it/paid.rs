@@ -9,7 +9,7 @@ mod budget;
 mod faults;
 mod killed;
 mod replay;
-mod server;
+pub mod server;
 mod speed;
 
 use std::{
@@ -29,17 +29,17 @@ const CANARY: &str = "sk-canary-5f1d7c2e9b";
 const MOST_QUESTIONS: usize = 6 * (2 + 2 * 2);
 
 /// A store in which everything is done but what a paid judge answers.
-fn store(dir: &Path) -> PathBuf {
+pub fn store(dir: &Path) -> PathBuf {
     copy_of_reference(dir)
 }
 
 /// The bench with the judge behind a server.
-fn paid(out: &Path, server: &Server) -> Command {
+pub fn paid(out: &Path, server: &Server) -> Command {
     judged_by(small(out), server)
 }
 
 /// A bench with the judge behind a server.
-fn judged_by(mut command: Command, server: &Server) -> Command {
+pub fn judged_by(mut command: Command, server: &Server) -> Command {
     command.args(["--judge", "openai"]);
     behind(command, server)
 }
@@ -68,13 +68,13 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Files of kept replies.
-fn kept(replies: &Path) -> Vec<PathBuf> {
+pub fn kept(replies: &Path) -> Vec<PathBuf> {
     let is_reply = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem.len() == 64);
     files(replies).into_iter().filter(is_reply).collect()
 }
 
 /// The key is in no file below the folder and in none of the texts.
-fn assert_no_key(out: &Path, texts: &[&str]) {
+pub fn assert_no_key(out: &Path, texts: &[&str]) {
     for file in files(out) {
         let bytes = fs::read(&file).unwrap();
         let has = bytes.windows(CANARY.len()).any(|w| w == CANARY.as_bytes());
@@ -86,7 +86,7 @@ fn assert_no_key(out: &Path, texts: &[&str]) {
 }
 
 /// A number of run.json's counters.
-fn counter(out: &Path, name: &str) -> u64 {
+pub fn counter(out: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(out.join("run.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
     manifest["counters"][name].as_u64().unwrap()

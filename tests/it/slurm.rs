@@ -98,7 +98,10 @@ fn a_bench_survives_the_loss_of_a_node() {
         ran.stderr
     );
     wait_until("a chunk on the second node", &first, || {
-        cluster.runs_on(&array, "n2") && log(&first, "1.log").contains("share 1 of")
+        let task = cluster.task_on("n2", &array);
+        task.is_some_and(|task| {
+            log(&first, &format!("{task}.log")).contains(&format!("share {task} of"))
+        })
     });
     let at_start = cell_files(&out, "").len();
     wait_until("cells", &first, || {

@@ -122,15 +122,15 @@ pub fn run(arguments: &[String]) -> Result<()> {
     plain(&mut model, &batch, &scored, &saes[0])?;
     let started = Instant::now();
     let mut worst: f64 = 0.0;
-    let before = (model.block_passes(), model.head_rows());
+    let before = model.work();
     for (of, spliced) in saes.iter().zip(&spliced) {
         let (their_clean, theirs) = plain(&mut model, &batch, &scored, of)?;
         let delta = |a: &[f64], b: &[f64]| mean(a) - mean(b);
         worst = worst.max((delta(&theirs, &their_clean) - delta(spliced, &clean)).abs());
     }
     let loop_seconds = started.elapsed().as_secs_f64();
-    let loop_passes = (model.block_passes() - before.0) / ROWS as u64;
-    let loop_rows = model.head_rows() - before.1;
+    let loop_passes = (model.work().block_passes - before.block_passes) / ROWS as u64;
+    let loop_rows = model.work().head_rows - before.head_rows;
 
     let factor = loop_seconds / ours;
     let mut out = std::io::stdout().lock();

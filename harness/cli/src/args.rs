@@ -8,7 +8,7 @@ use harness_plan::{exit, jobs::Compute, plugin::PluginChoice, stages::Dtype};
 use crate::{cmd, failure::Failure, plugins::Plugins, root::Root, worker::Launch};
 
 /// Environment variable that names folders of plugins.
-const PLUGINS_VARIABLE: &str = "HARNESS_PLUGINS";
+pub const PLUGINS_VARIABLE: &str = "HARNESS_PLUGINS";
 /// Threads of a worker whose results must hold on other machines: with one, no sum depends on how it was shared.
 const REPRODUCIBLE_THREADS: u32 = 1;
 /// Worker processes that are started unasked, at most.
@@ -40,6 +40,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a bench and print its table beside the paper's
     Bench(Box<cmd::bench::BenchArgs>),
+    /// Which value each setting of a bench has, and where it comes from
+    Config(cmd::config::ConfigArgs),
     /// Run a share of the cells of a bench, for job arrays and the like
     RunCells(cmd::run_cells::RunCellsArgs),
     /// Run a bench on a Slurm cluster

@@ -6,6 +6,8 @@ use std::{
     sync::OnceLock,
 };
 
+pub use harness_plan::inert::inert;
+
 /// Write a result and a line end.
 ///
 /// # Errors
@@ -25,9 +27,9 @@ pub fn talk(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Say that something is not as it should be.
+/// Say that something is not as it should be. What the text holds of files and plugins is made inert.
 pub fn warn(text: &str) {
-    talk(&format!("{} {text}", bold("warning:")));
+    talk(&format!("{} {}", bold("warning:"), inert(text)));
 }
 
 /// Text in red, on a terminal that wants colours.
@@ -57,26 +59,6 @@ fn paint(style: &str, text: &str) -> String {
     } else {
         text.to_owned()
     }
-}
-
-/// Text that came from a model, a file or a plugin, made inert: control characters, escape sequences and marks that
-/// change the direction of writing are shown by their code.
-pub fn inert(text: &str) -> String {
-    let is_safe = |c: char| {
-        c == '\n'
-            || c == '\t'
-            || !(c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-    };
-    text.chars()
-        .map(|c| {
-            if is_safe(c) {
-                c.to_string()
-            } else {
-                c.escape_unicode().to_string()
-            }
-        })
-        .collect()
 }
 
 /// Bytes in the unit that suits them.
@@ -118,12 +100,6 @@ pub fn columns(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn foreign_text_is_inert() {
-        assert_eq!(inert("a\u{1b}[2Jb\u{202e}c\n"), "a\\u{1b}[2Jb\\u{202e}c\n");
-        assert_eq!(inert("größe 東京\t"), "größe 東京\t");
-    }
 
     #[test]
     fn columns_line_up() {

@@ -16,6 +16,7 @@ pub mod exit;
 pub mod expand;
 pub mod figure;
 pub mod hash;
+pub mod inert;
 pub mod inspect;
 pub mod jobs;
 pub mod outputs;

@@ -24,7 +24,9 @@ use crate::{
 };
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
+/// Version of libtorch that workers are built for.
+pub const TORCH_VERSION: &str = "2.11.0";
 
 /// Longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -230,6 +232,8 @@ pub struct Counters {
     pub batches: u64,
     /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
     pub batch_block_passes: u64,
+    /// Cells that were run again in batches of half the rows, for want of memory.
+    pub halved_cells: u64,
     /// SAEs whose latents were read off passes over text.
     pub saes_read: u64,
     /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
@@ -238,6 +242,8 @@ pub struct Counters {
     pub counted_tokens: u64,
     /// Floating-point operations of blocks, heads and SAEs.
     pub flops: f64,
+    /// Of these the ones of grid passes.
+    pub grid_flops: f64,
     /// Seconds of grid passes by what was done.
     pub phases: Phases,
     /// Measured matrix-product peak of the worker, FLOP/s; 0 where it was not measured.
@@ -312,10 +318,12 @@ impl Counters {
         self.sae_rows += other.sae_rows;
         self.batches += other.batches;
         self.batch_block_passes += other.batch_block_passes;
+        self.halved_cells += other.halved_cells;
         self.saes_read += other.saes_read;
         self.denoising_steps += other.denoising_steps;
         self.counted_tokens += other.counted_tokens;
         self.flops += other.flops;
+        self.grid_flops += other.grid_flops;
         self.phases.add(&other.phases);
         self.peak_flops = self.peak_flops.max(other.peak_flops);
         self.peak_bytes = self.peak_bytes.max(other.peak_bytes);

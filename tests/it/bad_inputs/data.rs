@@ -332,30 +332,22 @@ fn questions(path: &Path, n: u32, unread: &[(u32, &str)]) {
     write(path, &lines);
 }
 
+/// `harness bench decoding-order` of four questions in two orders, anew.
 fn decoding(dir: &Path, questions: &Path) -> Command {
+    answering(dir, questions, "8")
+}
+
+/// The same with answers of so many tokens.
+fn answering(dir: &Path, questions: &Path, tokens: &str) -> Command {
     let out = dir.join("out");
     let _ = fs::remove_dir_all(&out);
     let mut command = harness();
     command
-        .args([
-            "bench",
-            "decoding-order",
-            "--plugins",
-            "plugins",
-            "--layers",
-            "2",
-            "--orders",
-            "origin,entropy",
-        ])
-        .args([
-            "--n-questions",
-            "4",
-            "--set",
-            "shard_questions=2",
-            "--dlm-steps",
-            "4",
-        ])
-        .args(["--max-new-tokens", "8", "--threads", "1", "--questions"])
+        .args(["bench", "decoding-order", "--plugins", "plugins"])
+        .args(["--layers", "2", "--orders", "origin,entropy"])
+        .args(["--n-questions", "4", "--set", "shard_questions=2"])
+        .args(["--dlm-steps", "4", "--max-new-tokens", tokens])
+        .args(["--threads", "1", "--questions"])
         .arg(questions)
         .arg("--out")
         .arg(out);
@@ -495,17 +487,18 @@ fn row_38_prompts() {
             .arg(out);
         command
     };
-    let few = ["", "<|endoftext|>", "The baker opened"];
+    let all = ["", "<|endoftext|>", "The baker opened", &long];
+    let plain = ["--set", "chat=false"];
     says(
-        &refused(&mut rollouts(&few)),
+        &refused(rollouts(&all[..3]).args(plain)),
         &["the data hold 1 prompts", "the bench reads 2"],
     );
-    let ran = succeed(&mut rollouts(&[
-        "",
-        "<|endoftext|>",
-        "The baker opened",
-        &long,
-    ]));
+    // As a message to an assistant none is cut: that would cut the assistant's turn.
+    says(
+        &refused(&mut rollouts(&all)),
+        &["prompt 0 has", "prompt_tokens is 8"],
+    );
+    let ran = succeed(rollouts(&all).args(plain));
     says(
         &ran.stderr,
         &["1 prompts hold special tokens alone and are passed over"],
@@ -526,11 +519,6 @@ fn row_38_prompts() {
         &said,
         &["question", "prompt_tokens is 6", "prompt_tokens=N"],
     );
-    let said = refused(decoding(dir.path(), &file).args([
-        "--max-new-tokens",
-        "1020",
-        "--dlm-steps",
-        "1020",
-    ]));
+    let said = refused(&mut answering(dir.path(), &file, "1020"));
     says(&said, &["1020 new ones", "context of 1024"]);
 }

@@ -3,8 +3,13 @@
 
 mod checkpoints;
 mod data;
+mod devices;
+mod judges;
 mod plugins;
 mod runs;
+mod settings;
+mod stores;
 mod support;
+mod tables;
 mod torch_files;
 mod weights;

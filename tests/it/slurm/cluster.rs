@@ -148,7 +148,7 @@ impl Cluster {
              SlurmUser=root\n\
              SlurmdUser=root\n\
              AuthType=auth/munge\n\
-             AuthInfo=socket={dir}/socket/socket,cred_expire=3\n\
+             AuthInfo=socket={dir}/socket/socket,cred_expire=5\n\
              CredType=cred/munge\n\
              CommunicationParameters=NoCtldInAddrAny,NoInAddrAny\n\
              SlurmctldPidFile={dir}/state/controller.pid\n\
@@ -177,8 +177,7 @@ impl Cluster {
              PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n",
             ports[0]
         );
-        for i in 1..=n_nodes {
-            let port = ports[i];
+        for (i, port) in (1..=n_nodes).zip(&ports[1..]) {
             text.push_str(&format!(
                 "NodeName=n{i} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=1000 State=UNKNOWN\n"
             ));
@@ -242,10 +241,11 @@ impl Cluster {
         command
     }
 
-    /// Whether a task of a job array runs on a node.
-    pub fn runs_on(&self, array: &str, node: &str) -> bool {
-        let words = ["-h", "-t", "RUNNING", "-w", node, "-j", array, "-o", "%i"];
-        !self.says("squeue", &words).is_empty()
+    /// Number of the task of a job array that runs on a node.
+    pub fn task_on(&self, node: &str, array: &str) -> Option<String> {
+        let words = ["-h", "-t", "RUNNING", "-w", node, "-j", array, "-o", "%K"];
+        let said = self.says("squeue", &words);
+        said.lines().next().map(str::to_owned)
     }
 
     /// Whether a job has ended, whatever way.

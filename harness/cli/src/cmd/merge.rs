@@ -139,7 +139,7 @@ fn tell_batches(source: &Store) {
             source.dir().display(),
             batches.len()
         )),
-        Err(error) => output::warn(&output::inert(&error.to_string())),
+        Err(error) => output::warn(&error.to_string()),
     }
 }
 

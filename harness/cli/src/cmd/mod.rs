@@ -3,6 +3,7 @@
 mod argv;
 pub mod bench;
 pub mod compare;
+pub mod config;
 pub mod gc;
 pub mod generate;
 pub mod golden;
@@ -34,6 +35,7 @@ use crate::{args::Command, failure::Failure};
 pub fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Bench(args) => bench::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::RunCells(args) => run_cells::run(&args),
         Command::Slurm(args) => slurm::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -186,7 +186,7 @@ fn warn_of(counts: &Counts, n_saes: usize) {
 
 impl From<ReportError> for Failure {
     fn from(error: ReportError) -> Failure {
-        let failure = Failure::new(error.exit_code(), output::inert(&error.to_string()));
+        let failure = Failure::new(error.exit_code(), error.to_string());
         match error.hint() {
             hint if hint.is_empty() => failure,
             hint => failure.hint(hint),

@@ -39,7 +39,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
                         "{} {}: {}",
                         record.stage,
                         &key[..12],
-                        output::inert(&failure.told()).replace('\n', "\n  ")
+                        failure.told().replace('\n', "\n  ")
                     ));
                 }
                 stages.entry(record.stage).or_default().failed += 1;
@@ -67,7 +67,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
             counts.damaged.to_string(),
         ]);
     }
-    output::result(&output::columns(&rows))?;
+    output::result(&output::inert(&output::columns(&rows)))?;
     if let Some(manifest) = store.read_manifest() {
         let ended = match manifest.exit_code {
             Some(code) => format!("ended with exit code {code}"),
@@ -75,7 +75,10 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
         };
         output::result(&format!(
             "\nlast run of {}: {} of {} cells done before, {} in it; it {ended}",
-            manifest.bench, manifest.cells.reused, manifest.cells.planned, manifest.cells.done
+            output::inert(&manifest.bench),
+            manifest.cells.reused,
+            manifest.cells.planned,
+            manifest.cells.done
         ))?;
     }
     for (holder, cells) in claims::at_work(&args.out)? {
@@ -85,7 +88,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
         ))?;
     }
     for failure in failures {
-        output::talk(&failure);
+        output::talk(&output::inert(&failure));
     }
     Ok(exit::OK)
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::exit;
+use harness_plan::{exit, protocol::TORCH_VERSION};
 
 use crate::{failure::Failure, output::inert};
 
@@ -109,13 +109,18 @@ pub fn death(status: ExitStatus, stderr: &str) -> String {
 
 /// A worker that ended before it said anything: mostly a libtorch that is not found.
 pub fn never_spoke(status: ExitStatus, stderr: &str) -> Failure {
-    let is_linker = status.code() == Some(127) || stderr.contains("error while loading shared");
-    let hint = if is_linker {
-        "libtorch is fetched and linked by `cargo xtask setup`"
-    } else {
-        "build host, worker and plugins together: `cargo xtask build`"
-    };
-    Failure::new(exit::UNEXPECTED, death(status, stderr)).hint(hint)
+    let is_linker = status.code() == Some(127)
+        || ["error while loading shared", "symbol lookup error"]
+            .iter()
+            .any(|words| stderr.contains(words));
+    let message = death(status, stderr);
+    if is_linker {
+        return Failure::new(exit::DEVICE, message).hint(format!(
+            "libtorch {TORCH_VERSION} is needed; `cargo xtask setup` fetches and links it for --device cpu"
+        ));
+    }
+    Failure::new(exit::UNEXPECTED, message)
+        .hint("build host, worker and plugins together: `cargo xtask build`")
 }
 
 #[cfg(test)]
@@ -142,6 +147,7 @@ mod tests {
             "error while loading shared libraries: libtorch_cpu.so",
         );
         assert!(failure.to_string().contains("cargo xtask setup"));
+        assert_eq!(failure.code, exit::DEVICE);
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::{
     env,
     ffi::OsString,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use harness_plan::exit;
 
-use super::{Limits, Watched};
+use super::{Limits, Watched, libtorch};
 use crate::{failure::Failure, root};
 
 /// Settings of the numeric libraries under which results hold on any x86-64 machine with AVX2: ATen and oneDNN take
@@ -63,7 +63,7 @@ impl Launch {
         if reproducible {
             environment.extend(PINNED.map(|(name, value)| (name, OsString::from(value))));
         }
-        if let Some(lib) = named_libtorch() {
+        if let Some(lib) = libtorch::named()? {
             let old = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
             let folders = std::iter::once(lib).chain(env::split_paths(&old));
             // A folder with a colon in its name cannot be put on the path; the worker then uses the linked libtorch.
@@ -103,35 +103,4 @@ impl Launch {
             })?;
         Ok(Watched::new(child, self.limits))
     }
-}
-
-/// The library folder of a libtorch that the user names. Without one the worker finds the linked one by itself.
-fn named_libtorch() -> Option<PathBuf> {
-    let is_set = |name| env::var_os(name).filter(|value| !value.is_empty());
-    let folder = if is_set("LIBTORCH_USE_PYTORCH").is_some() {
-        python_torch()?
-    } else {
-        PathBuf::from(is_set("LIBTORCH")?)
-    };
-    let lib = folder.join("lib");
-    lib.is_dir().then(|| lib.canonicalize().unwrap_or(lib))
-}
-
-/// The folder of Python's torch package, found without importing it: that takes seconds.
-fn python_torch() -> Option<PathBuf> {
-    let script =
-        "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])";
-    let interpreter = if env::var_os("VIRTUAL_ENV").is_some() {
-        "python"
-    } else {
-        "python3"
-    };
-    let output = Command::new(interpreter)
-        .args(["-c", script])
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let folder = String::from_utf8(output.stdout).ok()?;
-    let folder = Path::new(folder.trim());
-    folder.is_dir().then(|| folder.to_path_buf())
 }

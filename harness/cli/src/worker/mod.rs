@@ -4,6 +4,7 @@ mod death;
 mod end;
 mod job;
 mod launch;
+mod libtorch;
 mod session;
 mod watched;
 

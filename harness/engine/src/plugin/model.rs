@@ -1,6 +1,7 @@
 use std::{cell::Cell, path::Path, rc::Rc};
 
 use harness_abi::{CacheMode, Device, ForwardBox, ForwardRequest, LoadRequest, ModelBox};
+use harness_core::work::PassWork;
 use tch::{Kind, Tensor};
 
 use super::{
@@ -70,11 +71,7 @@ pub struct LoadOptions {
 }
 
 /// Work done by a model so far.
-#[derive(Debug, Default)]
-struct Work {
-    block_passes: Cell<u64>,
-    head_rows: Cell<u64>,
-}
+type Work = Cell<PassWork>;
 
 /// A model adapter, with its weights once [`Model::load`] has run.
 pub struct Model {
@@ -188,6 +185,7 @@ impl Model {
             info,
             options,
             work: Rc::clone(&self.work),
+            stored: 0,
         })
     }
 
@@ -201,16 +199,10 @@ impl Model {
         })
     }
 
-    /// Rows × blocks run so far.
+    /// Work of all passes so far.
     #[must_use]
-    pub fn block_passes(&self) -> u64 {
-        self.work.block_passes.get()
-    }
-
-    /// Rows through the output head so far.
-    #[must_use]
-    pub fn head_rows(&self) -> u64 {
-        self.work.head_rows.get()
+    pub fn work(&self) -> PassWork {
+        self.work.get()
     }
 
     fn host_info(
@@ -276,6 +268,8 @@ pub struct Pass {
     info: ModelInfo,
     options: LoadOptions,
     work: Rc<Work>,
+    /// Columns before those that were embedded last: what is stored of them is attended to.
+    stored: u64,
 }
 
 impl Pass {
@@ -333,10 +327,15 @@ impl Pass {
             self.forward
                 .blocks(first as u64, last as u64, lent.view_mut())
         })?;
-        let passes = resid.size()[0].unsigned_abs() * (last - first) as u64;
-        self.work
-            .block_passes
-            .set(self.work.block_passes.get() + passes);
+        let shape = resid.size();
+        let (rows, tokens) = (shape[0].unsigned_abs(), shape[1].unsigned_abs());
+        let n_blocks = (last - first) as u64;
+        self.count(PassWork::blocks(
+            rows,
+            n_blocks,
+            tokens,
+            self.stored + tokens,
+        ));
         Ok(())
     }
 
@@ -413,9 +412,13 @@ impl Pass {
     }
 
     fn count_head(&self, rows: i64) {
-        self.work
-            .head_rows
-            .set(self.work.head_rows.get() + rows.unsigned_abs());
+        self.count(PassWork::head(rows.unsigned_abs()));
+    }
+
+    fn count(&self, more: PassWork) {
+        let mut work = self.work.get();
+        work += more;
+        self.work.set(work);
     }
 
     fn on_device(&self, method: &'static str, tensor: &Tensor) -> Result<Tensor, PluginFailure> {

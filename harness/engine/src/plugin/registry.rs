@@ -11,8 +11,7 @@ use super::{
     failure::Origin, loader,
 };
 
-/// Version of libtorch this host is built for.
-pub const TORCH_VERSION: &str = "2.11.0";
+pub use harness_plan::protocol::TORCH_VERSION;
 
 /// A constructor of the root module: component name, configuration as JSON.
 type Constructor<B> = extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<B>;

@@ -1,6 +1,7 @@
-use std::path::Path;
+use std::{cell::Cell, path::Path};
 
 use harness_abi::{DType, SaeArchitectureBox, SaeBox, SaeTrainerBox};
+use harness_core::grid::sae_flops;
 use tch::{Kind, Tensor};
 
 use super::{
@@ -54,6 +55,10 @@ pub struct Sae {
     origin: Origin,
     info: SaeInfo,
     device: tch::Device,
+    /// Its weights may hold NaN and infinity, and so may what it makes of them.
+    allow_nan: bool,
+    /// Floating-point operations so far.
+    flops: Cell<f64>,
 }
 
 /// A trainer of one SAE.
@@ -122,6 +127,8 @@ impl SaeArchitecture {
             origin: self.origin.clone(),
             info,
             device,
+            allow_nan,
+            flops: Cell::new(0.0),
         })
     }
 
@@ -154,6 +161,18 @@ impl Sae {
         &self.info
     }
 
+    /// Floating-point operations of encoding and decoding so far.
+    #[must_use]
+    pub fn flops(&self) -> f64 {
+        self.flops.get()
+    }
+
+    /// Counts `n` rows against `d_sae` latents, and decoding from `k`.
+    fn count(&self, n: i64, d_sae: u64, k: u64) {
+        let more = sae_flops(n.unsigned_abs(), self.info.d_model as u64, d_sae, k);
+        self.flops.set(self.flops.get() + more);
+    }
+
     /// `x: [n, d_model]` → active latents.
     ///
     /// # Errors
@@ -181,7 +200,11 @@ impl Sae {
                 )
             })?;
         }
-        sound::encoded(&self.origin, &self.info, x, &encoded)?;
+        sound::in_range(&self.origin, &self.info, &encoded)?;
+        if !self.allow_nan {
+            sound::finite(&self.origin, "encode", "an activation", &encoded.acts, x)?;
+        }
+        self.count(n, self.info.d_sae as u64, 0);
         Ok(encoded)
     }
 
@@ -202,7 +225,11 @@ impl Sae {
             self.inner
                 .decode(lent.view(), latents.view(), out.view_mut())
         })?;
-        sound::decoded(&self.origin, acts, &x_hat)?;
+        if !self.allow_nan {
+            sound::finite(&self.origin, "decode", "a reconstruction", &x_hat, acts)?;
+        }
+        let slots = acts.size();
+        self.count(slots[0], 0, slots[1].unsigned_abs());
         Ok(x_hat)
     }
 
@@ -234,6 +261,8 @@ impl Sae {
             self.inner
                 .latent_acts(x.view(), latents.view(), out.view_mut())
         })?;
+        let shape = acts.size();
+        self.count(shape[0], shape[1].unsigned_abs(), 0);
         Ok(acts)
     }
 

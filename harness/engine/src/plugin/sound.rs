@@ -4,15 +4,13 @@ use tch::{Device, Tensor};
 
 use super::{Encoded, PluginFailure, SaeInfo, failure::Origin};
 
-/// Check active latents of rows `x`.
-pub(super) fn encoded(
+/// Check the latents of active ones.
+pub(super) fn in_range(
     origin: &Origin,
     info: &SaeInfo,
-    x: &Tensor,
     encoded: &Encoded,
 ) -> Result<(), PluginFailure> {
     const METHOD: &str = "encode";
-    finite(origin, METHOD, "an activation", &encoded.acts, x)?;
     let (d_sae, w) = (info.d_sae as f64, info.max_active as f64);
     let whole = [
         ("a latent", &encoded.latents, -1.0, d_sae - 1.0),
@@ -31,13 +29,8 @@ pub(super) fn encoded(
     Ok(())
 }
 
-/// Check a reconstruction of `acts`.
-pub(super) fn decoded(origin: &Origin, acts: &Tensor, x_hat: &Tensor) -> Result<(), PluginFailure> {
-    finite(origin, "decode", "a reconstruction", x_hat, acts)
-}
-
-/// Numbers that are not finite are the plugin's fault where those that it was given are.
-fn finite(
+/// Numbers that are not finite are the plugin's fault where those that it was given are, its weights among them.
+pub(super) fn finite(
     origin: &Origin,
     method: &'static str,
     what: &str,

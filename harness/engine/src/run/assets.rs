@@ -2,8 +2,10 @@
 
 use std::{path::Path, rc::Rc};
 
+use harness_core::{grid::ModelShape, work::PassWork};
 use harness_plan::{
     protocol::Sources,
+    sources::ModelFolder,
     stages::{ModelRef, SaeRef},
 };
 use serde_json::{Value, json};
@@ -19,6 +21,8 @@ pub(super) struct LoadedModel {
     hash: String,
     pub(super) model: Model,
     pub(super) info: ModelInfo,
+    /// Its sizes, by which work is turned into operations.
+    shape: ModelShape,
     pub(super) codec: Rc<TextCodec>,
 }
 
@@ -134,8 +138,12 @@ fn load(
         mask_token_id: info.mask_token_id,
         family: info.family.clone(),
     })?;
+    let folder = ModelFolder::read(&wanted.name, dir)
+        .map_err(|error| CellError::BadInput(error.to_string()))?;
     Ok(LoadedModel {
         hash: wanted.checkpoint.clone(),
+        // The size of a number plays no part in operations.
+        shape: folder.shape(1),
         model,
         info,
         codec: Rc::new(codec),
@@ -163,16 +171,24 @@ pub(super) fn none() -> Value {
 }
 
 impl Assets {
-    /// Block passes and head rows of the loaded models so far.
-    pub(super) fn work(&self) -> (u64, u64) {
-        [&self.studied, &self.scorer].into_iter().flatten().fold(
-            (0, 0),
-            |(blocks, rows), loaded| {
-                (
-                    blocks + loaded.model.block_passes(),
-                    rows + loaded.model.head_rows(),
-                )
-            },
-        )
+    /// Work of the loaded models so far: of the one studied, and of the scorer.
+    pub(super) fn work(&self) -> [PassWork; 2] {
+        [&self.studied, &self.scorer].map(|place| {
+            let loaded = place.as_ref();
+            loaded.map(|loaded| loaded.model.work()).unwrap_or_default()
+        })
+    }
+
+    /// Work since then, and how many floating-point operations it is. A model that was loaded anew counts from 0.
+    pub(super) fn work_since(&self, before: &[PassWork; 2]) -> (PassWork, f64) {
+        let (mut sum, mut flops) = (PassWork::default(), 0.0);
+        let places = [&self.studied, &self.scorer];
+        for ((place, now), before) in places.into_iter().zip(self.work()).zip(before) {
+            let Some(loaded) = place else { continue };
+            let work = now.since(before);
+            sum += work;
+            flops += loaded.shape.flops(&work);
+        }
+        (sum, flops)
     }
 }

@@ -87,9 +87,11 @@ impl Session {
         let saes = (params.saes.iter())
             .map(|sae| Ok((sae.layer as usize, self.grid_sae(sae, info.d_model)?)))
             .collect::<Result<Vec<(usize, Rc<Sae>)>, CellError>>()?;
+        let sae_flops = || saes.iter().map(|(_, sae)| sae.flops()).sum::<f64>();
+        let flops_before = sae_flops();
         let mut remasker = (self.registry).remasker(&denoising.order.name, &json!({}))?;
 
-        let max_rows = (self.init.batch).map_or(BATCH_ROWS, |rows| rows.max(1) as usize);
+        let max_rows = self.batch_rows(BATCH_ROWS);
         let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
         let (new, steps) = (
             params.generation.max_new_tokens as usize,
@@ -102,6 +104,7 @@ impl Session {
         let total = (prompts.len() * steps) as u64;
         let mut done = 0;
         for batch in plan_batches(&lengths, max_rows) {
+            self.batch_of(batch.len());
             let mut told = |rows: u64| {
                 done += rows;
                 progress(done, total, "question steps")
@@ -125,7 +128,7 @@ impl Session {
             let rows: Vec<Vec<i64>> = batch.iter().map(|&i| prompts[i].clone()).collect();
             let item_ids: Vec<u64> = batch.iter().map(|&i| read.questions[i].index).collect();
             let model = &mut self.studied(&params.model)?.model;
-            let before = model.block_passes();
+            let before = model.work().block_passes;
             let generated = denoise(
                 model,
                 &mut remasker,
@@ -148,7 +151,7 @@ impl Session {
                 None,
                 Some(&mut watch),
             )?;
-            let passes = model.block_passes() - before;
+            let passes = model.work().block_passes - before;
             let trace = watch.trace;
             self.counters.sae_rows += trace.sae_rows();
             self.counters.generations += batch.len() as u64;
@@ -168,6 +171,7 @@ impl Session {
                 ));
             }
         }
+        self.counters.flops += sae_flops() - flops_before;
         self.counters.peak_bytes = memory::peak_bytes();
         let left_out = || invalid("a question was left out of every batch");
         dynamics.units = units

@@ -177,7 +177,11 @@ impl CellError {
             | CellError::BadInput(_)
             | CellError::NotFinite
             | CellError::Unfit { .. } => FailureKind::BadInput,
-            CellError::Torch(error) if error.to_string().contains("out of memory") => {
+            CellError::Torch(error)
+            | CellError::Eval(EvalError::Tensor(error))
+            | CellError::Generate(GenerateError::Tensor(error))
+                if error.to_string().contains("out of memory") =>
+            {
                 FailureKind::OutOfMemory
             }
             CellError::OutOfMemory(_) => FailureKind::OutOfMemory,

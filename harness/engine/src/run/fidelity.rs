@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Rows of a batch when the run names no number.
-const BATCH_ROWS: u64 = 8;
+const BATCH_ROWS: usize = 8;
 /// Seconds the matrix-product peak is measured for, once a worker.
 const PEAK_SECONDS: f64 = 0.5;
 
@@ -120,13 +120,14 @@ impl Session {
             sets.len() as u64,
             shared,
         );
-        let rows = self.init.batch.map_or(BATCH_ROWS, u64::from);
+        let rows = self.batch_rows(BATCH_ROWS) as u64;
         let budget = memory::budget(&self.init, &shape);
         let plan = shape.plan(rows, budget).map_err(|error| {
             CellError::OutOfMemory(format!(
                 "{error}; give more with --memory, or measure fewer SAEs at a time with --layers"
             ))
         })?;
+        self.batch_of(plan.rows as usize);
 
         let files = match &shared.text {
             GridText::Files(shard) => shard
@@ -508,8 +509,10 @@ impl Run<'_> {
         counters.head_rows += head_rows;
         counters.sae_rows += sae_rows;
         counters.counted_tokens += costs.at.first().map_or(0, |at| at.len() as u64);
-        counters.flops +=
+        let flops =
             block_passes as f64 * model.block_flops(b, t) + model.head_flops(head_rows) + sae_flops;
+        counters.flops += flops;
+        counters.grid_flops += flops;
         counters.phases.add(&phases);
     }
 }

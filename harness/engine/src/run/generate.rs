@@ -108,14 +108,17 @@ impl Session {
             policy,
             amp_factor: params.steering.amp_factor,
         };
-        self.texts(
+        let flops_before = sae.flops();
+        let texts = self.texts(
             &params.model,
             &params.generation,
             &codec,
             &rows,
             Some(mover),
             progress,
-        )
+        )?;
+        self.counters.flops += sae.flops() - flops_before;
+        Ok(texts)
     }
 
     pub(super) fn texts(
@@ -127,10 +130,7 @@ impl Session {
         mut mover: Option<Mover<'_>>,
         progress: Progress<'_>,
     ) -> Result<GenerationOutput, CellError> {
-        let max_rows = self
-            .init
-            .batch
-            .map_or(BATCH_ROWS, |rows| rows.max(1) as usize);
+        let max_rows = self.batch_rows(BATCH_ROWS);
         let mut remasker = match &generation.denoising {
             Some(denoising) => Some((
                 self.registry.remasker(&denoising.order.name, &json!({}))?,
@@ -142,6 +142,7 @@ impl Session {
         let mut texts: Vec<Option<Generation>> = rows.iter().map(|_| None).collect();
         let mut done = 0;
         for batch in plan_batches(&lengths, max_rows) {
+            self.batch_of(batch.len());
             let chosen: Vec<&Row> = batch.iter().map(|&i| &rows[i]).collect();
             let mut steering = match &mut mover {
                 Some(mover) => {

@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod fidelity;
 mod generate;
+mod halving;
 mod interpret;
 mod judge;
 mod memory;

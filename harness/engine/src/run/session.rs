@@ -12,7 +12,9 @@ use super::{
     CellError,
     asking::{Joint, Judges},
     assets::{Assets, LoadedModel, Role},
+    halving::BatchRows,
     score::Scored,
+    together::CellResult,
 };
 use crate::plugin::{LoadOptions, Registry, Sae};
 
@@ -31,6 +33,8 @@ pub struct Session {
     pub(super) counters: Counters,
     /// Measured matrix-product peak, FLOP/s.
     pub(super) peak: Option<f64>,
+    /// Rows of the batches of the cells under way.
+    pub(super) batches: BatchRows,
     notes: Notes,
 }
 
@@ -61,6 +65,7 @@ impl Session {
             joint: None,
             counters: Counters::default(),
             peak: None,
+            batches: BatchRows::default(),
             notes: Notes::default(),
         })
     }
@@ -90,8 +95,17 @@ impl Session {
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
-    ) -> Vec<Result<(Value, Counters), CellError>> {
+    ) -> Vec<CellResult> {
         let _no_grad = tch::no_grad_guard();
+        self.in_memory(cells, progress)
+    }
+
+    /// The same in batches of the size that is set.
+    pub(super) fn at_once(
+        &mut self,
+        cells: &[(&Cell, Vec<Value>)],
+        progress: Progress<'_>,
+    ) -> Vec<CellResult> {
         let all_are = |stage: Stage| cells.iter().all(|(cell, _)| cell.stage == stage.name());
         if all_are(Stage::Fidelity) {
             return self.fidelity(cells, progress);
@@ -165,12 +179,12 @@ impl Session {
                 json(&self.predict(&cell.params()?, &windows, &explained, progress)?)
             }
         }?;
-        let work = self.assets.work();
+        let (work, flops) = self.assets.work_since(&work_before);
         let mut counters = self.counters;
         counters.seconds = started.elapsed().as_secs_f64();
-        // A model that was loaded anew counts from 0.
-        counters.block_passes = work.0.checked_sub(work_before.0).unwrap_or(work.0);
-        counters.head_rows = work.1.checked_sub(work_before.1).unwrap_or(work.1);
+        counters.block_passes = work.block_passes;
+        counters.head_rows = work.head_rows;
+        counters.flops += flops;
         Ok((output, counters))
     }
 

@@ -40,6 +40,20 @@ impl Default for TokenizerLimits {
     }
 }
 
+impl TokenizerLimits {
+    /// Checks a tokenizer.json that is in memory, as that of a folder is before anything is built from it. `path` names it.
+    ///
+    /// # Errors
+    /// [`TextError::NotJson`], [`TextError::Malformed`] naming the entry and the limit.
+    pub fn check(&self, path: &Path, bytes: &[u8]) -> Result<(), TextError> {
+        let mut tokenizer = serde_json::from_slice(bytes).map_err(|error| TextError::NotJson {
+            path: path.to_owned(),
+            detail: format!("not JSON: {error}"),
+        })?;
+        check(&mut tokenizer, self, path)
+    }
+}
+
 /// Checks `tokenizer` (the content of tokenizer.json) and drops its padding and truncation.
 ///
 /// # Errors
@@ -315,6 +329,21 @@ fn class_end(bytes: &[u8], start: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_description_is_checked_from_bytes_alone() {
+        let check = |text: &str| {
+            let limits = TokenizerLimits::default();
+            let checked = limits.check(Path::new("t.json"), text.as_bytes());
+            checked
+                .err()
+                .map_or_else(String::new, |error| error.to_string())
+        };
+        let sound = r#"{"version":"1.0","model":{"type":"BPE","vocab":{"a":0}}}"#;
+        assert_eq!(check(sound), "");
+        assert!(check(&sound[..9]).contains("t.json: not JSON"));
+        assert!(check(&sound.replace(":0", ":4294967296")).contains("id 4294967296"));
+    }
 
     #[test]
     fn nested_repeats_are_found_and_real_patterns_pass() {

@@ -109,7 +109,7 @@ fn one_pass_equals_replaying_every_state() {
             states: Vec::new(),
             offered: Vec::new(),
         };
-        let passes = family.model.block_passes();
+        let passes = family.model.work().block_passes;
         denoise(
             &mut family.model,
             &mut remasker,
@@ -118,7 +118,7 @@ fn one_pass_equals_replaying_every_state() {
             Some(&mut kept),
         )
         .unwrap();
-        let passes = family.model.block_passes() - passes;
+        let passes = family.model.work().block_passes - passes;
         let rows = (prompts.len() * STEPS) as u64;
         assert_eq!(
             passes,

@@ -120,6 +120,29 @@ impl Catalogue {
         Ok(spec)
     }
 
+    /// What a run of every bench runs: first the benches that have rows of their own, then the figures of their cells that none of these
+    /// makes itself.
+    ///
+    /// # Errors
+    /// The first file that is wrong.
+    pub fn all(&self) -> Result<Vec<BenchSpec>, BenchError> {
+        let (mut own, mut figures) = (Vec::new(), Vec::new());
+        for name in &self.names {
+            let spec = self.load(name)?;
+            match self.file(name)? {
+                BenchFile::Own(_) => own.push(spec),
+                BenchFile::Same(_) => figures.push(spec),
+            }
+        }
+        let is_made = |name: &str| {
+            let mut views = own.iter().flat_map(|spec| &spec.views);
+            views.any(|view| view.name == name)
+        };
+        figures.retain(|figure| !is_made(&figure.name));
+        own.extend(figures);
+        Ok(own)
+    }
+
     fn file(&self, name: &str) -> Result<BenchFile, BenchError> {
         let (stem, path) = match name.strip_suffix(".toml") {
             Some(stem) => (
@@ -295,6 +318,17 @@ mod tests {
             catalogue.load("transfer-rollouts").unwrap().store
         );
         assert!(fig6.rows.iter().all(|row| row.model == "dream-sft"));
+    }
+
+    #[test]
+    fn every_bench_runs_once_and_figures_of_its_cells_come_after() {
+        let all = shipped().all().unwrap();
+        let names: Vec<&str> = all.iter().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(
+            names.join(" "),
+            "autointerp decoding-order fidelity table1 table2 table3 table4 transfer transfer-rollouts \
+             fig10 fig6 fig9"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::{RowKind, SettingsPatch};
-use crate::config::{ConfigError, Document, Problem, Table};
+use crate::config::{Document, Problem, Table};
 
 /// What the command line says about a bench.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,18 +12,15 @@ pub struct Overrides {
     pub layers: Option<Vec<u32>>,
     /// At most so many features for each SAE.
     pub limit: Option<u32>,
+    /// What is wrong with the options. Whoever reads them reports it, together with what else is wrong with the bench.
+    pub problems: Vec<Problem>,
 }
 
 impl Overrides {
     /// Read options: `(option, key, value)` such as `("--seed", "seed", "3")`, or `("--set", "top_p", "0.9")`. Lists are
-    /// written `1,5,10`. Values are checked as those of a bench file with rows of these kinds are.
-    ///
-    /// # Errors
-    /// Everything wrong with them, under the name of the option.
-    pub fn from_options(
-        kinds: &[RowKind],
-        options: &[(&str, &str, &str)],
-    ) -> Result<Overrides, ConfigError> {
+    /// written `1,5,10`. Values are checked as those of a bench file with rows of these kinds are; everything wrong with them is in
+    /// [`Overrides::problems`], under the name of the option.
+    pub fn from_options(kinds: &[RowKind], options: &[(&str, &str, &str)]) -> Overrides {
         let mut overrides = Overrides::default();
         let mut problems = Vec::new();
         for (option, key, value) in options {
@@ -46,12 +43,17 @@ impl Overrides {
                 }
             };
             let root = doc.root(&parsed);
-            let one = Overrides {
+            let mut one = Overrides {
                 rows: root.string_list("rows"),
                 layers: choice(&root, kinds, "layers"),
                 limit: limit(&root, kinds),
                 settings: SettingsPatch::read(&root, kinds),
+                problems: Vec::new(),
             };
+            if one.layers.is_some() {
+                one.settings.say("layers", root.said("layers"));
+            }
+            one.settings.say_option(&origin, value);
             root.finish();
             // A mark under a text that the user did not write would only confuse.
             problems.extend(
@@ -64,9 +66,13 @@ impl Overrides {
                 rows: one.rows.or(overrides.rows),
                 layers: one.layers.or(overrides.layers),
                 limit: one.limit.or(overrides.limit),
+                problems: Vec::new(),
             };
         }
-        ConfigError::check(problems).map(|()| overrides)
+        Overrides {
+            problems,
+            ..overrides
+        }
     }
 }
 
@@ -126,7 +132,14 @@ fn toml_value(key: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::Measures;
+    use crate::{config::ConfigError, stages::Measures};
+
+    /// What is wrong with options, as it is reported.
+    fn said(overrides: Overrides) -> String {
+        ConfigError::check(overrides.problems)
+            .unwrap_err()
+            .to_string()
+    }
 
     #[test]
     fn options_are_values_of_a_bench() {
@@ -142,8 +155,8 @@ mod tests {
                 ("--seed", "seed", "4"),
                 ("--rows", "rows", "qwen, dream/dream-mask"),
             ],
-        )
-        .unwrap();
+        );
+        assert_eq!(got.problems, []);
         assert_eq!((got.layers, got.limit), (Some(vec![1, 5]), Some(2)));
         assert_eq!(
             (got.settings.k, got.settings.seed, got.settings.amp_factor),
@@ -164,9 +177,9 @@ mod tests {
                 ("--set", "lamda", "0.3"),
                 ("--layers", "layers", "1,x"),
             ],
-        )
-        .unwrap_err()
-        .to_string();
+        );
+        assert_eq!(error.settings.seed, None);
+        let error = said(error);
         for part in [
             "--k 0: `k` is 0",
             "--seed -1: `seed` is -1",
@@ -183,27 +196,23 @@ mod tests {
     fn measures_are_a_list() {
         let read = |value| {
             Overrides::from_options(&[RowKind::Documents], &[("--measures", "measures", value)])
-                .map(|o| o.settings.measures.unwrap())
         };
         let some = Measures {
             paper_code: true,
             kl: true,
             ..Measures::default()
         };
-        assert_eq!(read("kl,paper_code").unwrap(), some);
-        assert_eq!(read("none").unwrap(), Measures::default());
-        let error = read("klx").unwrap_err().to_string();
+        assert_eq!(read("kl,paper_code").settings.measures, Some(some));
+        assert_eq!(read("none").settings.measures, Some(Measures::default()));
+        let error = said(read("klx"));
         assert!(error.contains("did you mean `kl`"), "{error}");
     }
 
     /// An option that a bench's kind does not have is never passed over.
     #[test]
     fn settings_of_another_kind_are_refused() {
-        let error = |kind, option: (&str, &str, &str)| {
-            Overrides::from_options(&[kind], &[option])
-                .unwrap_err()
-                .to_string()
-        };
+        let error =
+            |kind, option: (&str, &str, &str)| said(Overrides::from_options(&[kind], &[option]));
         let got = error(RowKind::Documents, ("--amp-factor", "amp_factor", "2"));
         assert!(
             got.contains("`amp_factor` is a setting of steering benches, and this is a grid bench"),

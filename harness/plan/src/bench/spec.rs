@@ -313,7 +313,8 @@ fn row(table: Table<'_, '_>, kinds: &[RowKind]) -> Option<RowSpec> {
         paper.finish();
         Some(PaperName { model: model?, sae })
     });
-    let settings = SettingsPatch::read(&table, kinds);
+    let mut settings = SettingsPatch::read(&table, kinds);
+    settings.say("layers", table.said("layers"));
     table.finish();
     let (zoo_layers, real_layers) = layers?;
     Some(RowSpec {

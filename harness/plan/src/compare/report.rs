@@ -1,4 +1,5 @@
 use super::{Comparison, Difference, Finding};
+use crate::inert::one_line;
 use crate::table::{
     Align::{Left, Right},
     Style, TextTable,
@@ -22,7 +23,7 @@ pub fn report_text(comparison: &Comparison) -> String {
         comparison.values
     );
     for difference in comparison.differences.iter().take(MAX_LISTED) {
-        out += &harmless(&format!(
+        out += &one_line(&format!(
             "  {}: {}",
             key(difference),
             what(difference, comparison)
@@ -35,7 +36,7 @@ pub fn report_text(comparison: &Comparison) -> String {
 /// A report in Markdown: a table of the differences and one of the largest difference of each column.
 pub fn report_markdown(comparison: &Comparison) -> String {
     let [left, right] = &comparison.names;
-    let mut out = format!("## {} against {}\n\n", harmless(left), harmless(right));
+    let mut out = format!("## {} against {}\n\n", one_line(left), one_line(right));
     out += &format!(
         "{} in {} rows, {} values.\n\n",
         count(comparison),
@@ -125,18 +126,4 @@ fn shown(value: &str) -> String {
     } else {
         value.to_owned()
     }
-}
-
-/// Text of a file without control and direction characters.
-fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            c if c.is_control()
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                '\u{fffd}'
-            }
-            c => c,
-        })
-        .collect()
 }

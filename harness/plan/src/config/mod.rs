@@ -1,7 +1,9 @@
-//! Strict reading of TOML: every problem of a file is found, located and reported at once.
+//! Strict reading of TOML: every problem of a file is found, located and reported at once, and every value knows where it was written.
 
 mod problem;
 mod reader;
+mod said;
 
 pub use problem::{ConfigError, Problem};
 pub use reader::{Document, Table};
+pub use said::{Said, Written};

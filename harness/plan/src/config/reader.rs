@@ -6,7 +6,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ConfigError, Problem, problem::Place};
+use super::{ConfigError, Problem, Said, Written, problem::Place};
 
 /// A TOML text and the problems found in it so far.
 pub struct Document<'t> {
@@ -237,6 +237,20 @@ impl<'d, 't> Table<'d, 't> {
     /// Whether the key is there.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, _)| name.get_ref() == key)
+    }
+
+    /// The value of a key as it is written, and where; `None` when the key is missing.
+    pub fn said(&self, key: &'static str) -> Option<Said> {
+        let span = self.get(key)?.span();
+        let written = self.doc.text.get(span.clone())?;
+        Some(Said {
+            value: written.split_whitespace().collect::<Vec<_>>().join(" "),
+            from: Written::File {
+                path: self.doc.origin.clone(),
+                line: Place::of(self.doc.text, span).line,
+                table: self.name.clone(),
+            },
+        })
     }
 
     /// Note a problem of the table as a whole.

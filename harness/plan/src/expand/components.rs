@@ -5,7 +5,7 @@ use harness_core::suggest;
 use super::{PlanError, ResolvedBench};
 use crate::{
     bench::Settings,
-    config::{ConfigError, Problem},
+    config::{ConfigError, Problem, Written},
     plugin::Discovery,
     replies::REPLAY,
     sources::SourceError,
@@ -100,7 +100,9 @@ impl Components {
             false if plugins.refused.is_empty() && unread.len() == problems.len() => {
                 Err(PlanError::Sources(unread))
             }
-            false if plugins.refused.is_empty() => Err(PlanError::Config(ConfigError { problems })),
+            false if plugins.refused.is_empty() => {
+                Err(PlanError::Unknown(ConfigError { problems }))
+            }
             false => Err(PlanError::Plugins(problems)),
         }
     }
@@ -171,5 +173,26 @@ fn missing(
             refused.reason
         ));
     }
-    Problem::new(&bench.spec.origin, message, hint)
+    Problem::new(named_by(bench, kind), message, hint)
+}
+
+/// The option that names the components of a kind, or else the bench's file.
+fn named_by(bench: &ResolvedBench, kind: &str) -> String {
+    let settings: &[&str] = match kind {
+        "sae" => &["architecture"],
+        "steering" => &["token_scope"],
+        "judge" => &["judge"],
+        "remasker" => &["order", "orders"],
+        "metric" => &["metrics"],
+        _ => &[],
+    };
+    let said = bench.rows.iter().flat_map(|row| {
+        let first = |name: &&str| row.said.get(*name)?.first();
+        settings.iter().filter_map(first)
+    });
+    let mut options = said.filter_map(|said| match &said.from {
+        Written::Option { option } => Some(option.clone()),
+        Written::File { .. } | Written::Environment { .. } => None,
+    });
+    options.next().unwrap_or_else(|| bench.spec.origin.clone())
 }

@@ -1,4 +1,4 @@
-use std::ops::AddAssign;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use serde::Serialize;
 
@@ -83,21 +83,30 @@ impl Plan {
         own + shared
     }
 
-    /// Largest memory of a worker, in bytes: one model with its SAEs of one layer and the activations of a batch, or the
-    /// most demanding group of a grid.
-    pub fn memory_bytes(&self) -> u64 {
-        let of_groups = self.groups.iter().filter_map(|group| {
+    /// Largest memory of a worker that runs cells of a model, in bytes.
+    pub fn memory_of(&self, model: &str) -> u64 {
+        let groups = self.groups.iter().filter(|group| group.model == model);
+        let of_groups = groups.filter_map(|group| {
             Some(match group.work(|_| true, self.memory)? {
                 Ok(work) => work.memory_bytes,
                 Err(too_large) => too_large.needed,
             })
         });
-        of_groups.max().unwrap_or(0).max(self.memory_bytes)
+        let of_rows = self.row_memory.get(model).copied().unwrap_or(0);
+        of_groups.max().unwrap_or(0).max(of_rows)
+    }
+
+    /// Largest memory of a worker, in bytes: one model with its SAEs of one layer and the activations of a batch, or the
+    /// most demanding group of a grid.
+    pub fn memory_bytes(&self) -> u64 {
+        let of_rows = self.row_memory.keys();
+        let models = of_rows.chain(self.groups.iter().map(|group| &group.model));
+        models.map(|model| self.memory_of(model)).max().unwrap_or(0)
     }
 }
 
-/// Memory of the most demanding row that generates texts.
-pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
+/// Memory of the most demanding row of each model that generates texts, by the model's name.
+pub(super) fn memory_by_model(bench: &ResolvedBench) -> BTreeMap<String, u64> {
     let dtype_bytes = bench.numerics.dtype.bytes();
     let of_row = |row: &ResolvedRow| {
         // Tokens of a row, and whether the SAEs of all layers are held together.
@@ -113,8 +122,7 @@ pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
             }
         };
         let folder = &bench.models[row.model].folder;
-        // Weight files hold two bytes a number.
-        let weights = folder.weight_bytes / 2 * dtype_bytes;
+        let weights = folder.numbers() * dtype_bytes;
         let saes = row
             .saes
             .iter()
@@ -136,7 +144,13 @@ pub(super) fn memory_bytes(bench: &ResolvedBench) -> u64 {
             (8 * u64::from(folder.d_model) + 3 * u64::from(folder.d_ff)) * dtype_bytes;
         weights + sae + tokens * (latents + activations) + LOGIT_CHUNK_BYTES
     };
-    bench.rows.iter().map(of_row).max().unwrap_or(0)
+    let mut memory = BTreeMap::new();
+    for row in &bench.rows {
+        let name = bench.models[row.model].name.clone();
+        let most: &mut u64 = memory.entry(name).or_default();
+        *most = of_row(row).max(*most);
+    }
+    memory
 }
 
 /// Costs of the cells of one SAE, but for its features, whose group says what they take.

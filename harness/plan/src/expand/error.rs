@@ -11,6 +11,9 @@ pub enum PlanError {
     /// Values that are wrong, all of them.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Names of components that no plugin offers.
+    #[error(transparent)]
+    Unknown(ConfigError),
     /// Checkpoints, SAE sets or data that cannot be used, all of them.
     #[error("{}", join(.0))]
     Sources(Vec<SourceError>),
@@ -33,6 +36,7 @@ impl PlanError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             PlanError::Config(_) => exit::CONFIG,
+            PlanError::Unknown(_) => exit::USAGE,
             PlanError::Sources(_) => exit::BAD_INPUT,
             PlanError::Plugins(_) => exit::PLUGIN_REFUSED,
             PlanError::Nothing { .. } => exit::NOTHING,

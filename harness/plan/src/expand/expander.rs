@@ -10,7 +10,7 @@ use super::{
     Cost, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel, ResolvedRow,
     RowWork,
     components::Components,
-    cost::{memory_bytes, share_of},
+    cost::{memory_by_model, share_of},
 };
 use crate::{
     bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
@@ -25,7 +25,7 @@ use crate::{
 /// Make the cells of a bench.
 ///
 /// # Errors
-/// Components that no plugin offers ([`PlanError::Config`], or [`PlanError::Plugins`] when plugins were refused), and contents
+/// Components that no plugin offers ([`PlanError::Unknown`], or [`PlanError::Plugins`] when plugins were refused), and contents
 /// that cannot be read.
 pub fn expand(
     bench: &ResolvedBench,
@@ -79,7 +79,7 @@ pub fn expand(
         group_of: expander.group_of,
         memory: bench.limits.memory,
         costs: expander.costs,
-        memory_bytes: memory_bytes(bench),
+        row_memory: memory_by_model(bench),
     })
 }
 

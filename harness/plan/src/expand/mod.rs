@@ -2,6 +2,7 @@
 //! [`Plan::cost`] says what they will take. Cells that share passes come in groups that are run together ([`PlannedGroup`]).
 
 mod autointerp;
+mod by_model;
 mod components;
 mod cost;
 mod decoding;
@@ -20,6 +21,8 @@ mod tests;
 mod tests_autointerp;
 #[cfg(test)]
 mod tests_decoding;
+#[cfg(test)]
+mod tests_forecast;
 #[cfg(test)]
 mod tests_grid;
 #[cfg(test)]

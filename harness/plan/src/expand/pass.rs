@@ -42,7 +42,7 @@ impl Expander<'_> {
                     n_logit_sets: 0,
                     measures: Measures::default(),
                     shape: model.folder.shape(bytes),
-                    weight_bytes: model.folder.weight_bytes / 2 * bytes,
+                    weight_bytes: model.folder.numbers() * bytes,
                     members: Vec::new(),
                 });
                 self.group_names.insert(name, self.groups.len() - 1);

@@ -38,7 +38,8 @@ pub struct Plan {
     pub(super) costs: BTreeMap<String, super::Cost>,
     /// Floating-point operations of each cell of a group, by its index.
     pub(super) shares: Vec<f64>,
-    pub(super) memory_bytes: u64,
+    /// Memory of the most demanding row that generates texts, by model.
+    pub(super) row_memory: BTreeMap<String, u64>,
 }
 
 /// One SAE with the settings of one variant.

@@ -253,6 +253,18 @@ fn refused(result: Result<Plan, PlanError>) -> String {
 }
 
 #[test]
+fn orders_that_nobody_offers_are_usage() {
+    let error = world(&[("--orders", "orders", "origin,entrpy")])
+        .plan(BENCH)
+        .unwrap_err();
+    assert_eq!(error.exit_code(), crate::exit::USAGE);
+    assert_eq!(
+        error.to_string(),
+        "--orders origin,entrpy: no plugin offers remasker `entrpy`; did you mean `entropy`?"
+    );
+}
+
+#[test]
 fn settings_that_do_not_fit_are_named() {
     for (option, parts) in [
         (
@@ -280,14 +292,6 @@ fn settings_that_do_not_fit_are_named() {
         (
             ("--preset", "preset", "fewshot"),
             ["--preset fewshot", "few-shot", ""],
-        ),
-        (
-            ("--orders", "orders", "origin,entrpy"),
-            [
-                "no plugin offers remasker `entrpy`",
-                "did you mean `entropy`",
-                "",
-            ],
         ),
         (
             ("--set", "amp_factor", "2"),

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     bench::{Profile, RowKind},
+    cell::Cell,
     stages::{FidelityParams, GridText, RolloutParams, Stage},
 };
 
@@ -284,4 +285,43 @@ fn rows_that_do_not_fit_are_said() {
     );
     let error = world.error("transfer");
     assert!(error.contains("dream has no masks"), "{error}");
+}
+
+/// What a run may do that others may not decides whether there is a value at all: it is in the keys, where it is given.
+#[test]
+fn permissions_are_in_keys_where_they_are_given() {
+    let benches = [
+        "fidelity",
+        "transfer-rollouts",
+        "autointerp",
+        "decoding-order",
+        "table2",
+    ];
+    let read = |options: &[(&'static str, &'static str, &'static str)], allow_nan: bool, bench| {
+        let mut world = World::new().options(options);
+        world.allow_nan = allow_nan;
+        world.plan(bench).unwrap().cells
+    };
+    let of_files = |cell: &&Cell| cell.inputs.is_empty() && cell.stage != Stage::Baseline.name();
+    for bench in benches {
+        let plain = read(&[], false, bench);
+        for cell in &plain {
+            let params = cell.params.to_string();
+            let is_silent = !params.contains("max_bad_rows") && !params.contains("allow_nan");
+            assert!(is_silent, "{bench}: {params}");
+        }
+        let keys = |cells: &[Cell]| -> BTreeSet<String> {
+            cells
+                .iter()
+                .filter(of_files)
+                .map(|cell| cell.key.clone())
+                .collect()
+        };
+        let plain = keys(&plain);
+        assert!(!plain.is_empty());
+        let lax = [("--max-bad-rows", "max_bad_rows", "0.01")];
+        for other in [read(&lax, false, bench), read(&[], true, bench)] {
+            assert!(keys(&other).is_disjoint(&plain), "{bench}");
+        }
+    }
 }

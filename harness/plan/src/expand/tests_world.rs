@@ -26,6 +26,8 @@ pub(crate) struct World {
     options: Vec<[String; 3]>,
     pub(crate) limits: Limits,
     pub(crate) profile: Option<Profile>,
+    pub(crate) allow_nan: bool,
+    pub(crate) is_forecast: bool,
 }
 
 pub(crate) fn write(path: &Path, text: &str) {
@@ -156,6 +158,8 @@ impl World {
             options: Vec::new(),
             limits: Limits::default(),
             profile: None,
+            allow_nan: false,
+            is_forecast: false,
         }
     }
 
@@ -187,7 +191,7 @@ impl World {
             .iter()
             .map(|[option, key, value]| (option.as_str(), key.as_str(), value.as_str()))
             .collect();
-        let overrides = Overrides::from_options(&spec.kinds(), &options)?;
+        let overrides = Overrides::from_options(&spec.kinds(), &options);
         resolve(&BenchRequest {
             spec,
             models: &self.models,
@@ -205,9 +209,10 @@ impl World {
             numerics: Numerics {
                 dtype: Dtype::F32,
                 reproducible: false,
-                allow_nan: false,
+                allow_nan: self.allow_nan,
             },
             limits: self.limits,
+            is_forecast: self.is_forecast,
         })
     }
 

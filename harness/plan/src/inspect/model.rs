@@ -42,8 +42,8 @@ pub struct InspectedModel {
 pub enum ParameterSource {
     /// Shapes in the headers of the weight files.
     Weights,
-    /// Sizes of the configuration: two matrices of the vocabulary, and blocks of four square and three feed-forward
-    /// matrices.
+    /// Sizes of the configuration: two matrices of the vocabulary, and the matrices of attention and feed-forward of
+    /// each block.
     Configuration,
 }
 
@@ -71,9 +71,7 @@ impl InspectedModel {
                 }
             }
         }
-        let (d, ff) = (u64::from(folder.d_model), u64::from(folder.d_ff));
-        let estimate = 2 * u64::from(folder.vocab_size) * d
-            + u64::from(folder.n_layers) * (4 * d * d + 3 * d * ff);
+        let estimate = folder.shape(1).numbers();
         let objective = match folder.is_diffusion {
             true => "masked diffusion",
             false => "autoregressive",

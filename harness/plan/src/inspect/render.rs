@@ -6,6 +6,7 @@ use super::{
     Inspected, InspectedModel, InspectedSae, InspectedSet, ParameterSource,
     tables::{size, thousands},
 };
+use crate::inert::csv_text;
 
 /// Columns of `harness inspect --format csv` for sets: one row for each SAE.
 pub const SAE_COLUMNS: [&str; 24] = [
@@ -50,20 +51,6 @@ pub const MODEL_COLUMNS: [&str; 12] = [
     "bytes",
     "path",
 ];
-
-/// A header and rows as CSV text with LF line ends.
-pub(super) fn csv_text(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    // A writer into memory cannot fail, and every row has the header's width by construction.
-    let mut written = writer.write_record(columns);
-    for row in rows {
-        written = written.and_then(|()| writer.write_record(row));
-    }
-    match (written, writer.into_inner()) {
-        (Ok(()), Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
-        _ => String::new(),
-    }
-}
 
 /// Everything as CSV, a row for each SAE or one for a checkpoint; what is not known is empty.
 pub fn csv(found: &Inspected) -> String {

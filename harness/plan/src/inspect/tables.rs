@@ -3,6 +3,7 @@
 use harness_core::record::Status;
 
 use super::{InspectedSae, InspectedSet};
+use crate::inert::csv_text;
 use crate::table::{Align::*, Style, TextTable};
 
 /// Columns of table1.csv, those of the paper's table.
@@ -240,7 +241,7 @@ pub fn table1_csv(rows: &[Table1Row]) -> String {
             row.value.clone().unwrap_or_default(),
         ]
     });
-    super::render::csv_text(&TABLE1_COLUMNS, fields)
+    csv_text(&TABLE1_COLUMNS, fields)
 }
 
 /// table3.csv: equal rows give equal bytes.
@@ -267,7 +268,7 @@ pub fn table3_csv(rows: &[Table3Row]) -> String {
             row.status.to_string(),
         ]
     });
-    super::render::csv_text(&TABLE3_COLUMNS, fields)
+    csv_text(&TABLE3_COLUMNS, fields)
 }
 
 /// Table 1 as text, beside the paper's of the same family.

@@ -93,6 +93,14 @@ impl ModelFolder {
         })
     }
 
+    /// Numbers in its weights: files hold two bytes a number. Without files, those of the matrices that the configuration describes.
+    pub fn numbers(&self) -> u64 {
+        match self.weight_bytes {
+            0 => self.shape(1).numbers(),
+            bytes => bytes / 2,
+        }
+    }
+
     /// Its sizes, with numbers of `dtype_bytes` bytes.
     pub fn shape(&self, dtype_bytes: u64) -> ModelShape {
         ModelShape {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError};
+use super::{StageSummary, Store, StoreError};
 use crate::{
     protocol::{Counters, Phases},
     replies::JudgingSummary,
@@ -57,6 +57,9 @@ pub struct RunManifest {
     pub cells: CellCounts,
     /// What the cells run in this run took together.
     pub counters: Counters,
+    /// The same by stage.
+    #[serde(default)]
+    pub stages: BTreeMap<String, StageSummary>,
     /// What the grid passes of this run took; `None` without any.
     #[serde(default)]
     pub grid: Option<GridSummary>,
@@ -184,14 +187,14 @@ impl GridSummary {
             head_rows: counters.head_rows,
             counted_tokens: counters.counted_tokens,
             sae_rows: counters.sae_rows,
-            flops: counters.flops,
+            flops: counters.grid_flops,
             seconds,
             load_seconds,
             phases: *phases,
             peak_flops,
             fraction_of_peak: peak_flops
                 .filter(|_| seconds > 0.0)
-                .map(|peak| counters.flops / (seconds * peak)),
+                .map(|peak| counters.grid_flops / (seconds * peak)),
             peak_bytes: counters.peak_bytes,
         })
     }
@@ -333,7 +336,8 @@ mod tests {
         let mut counters = Counters {
             batches: 4,
             batch_block_passes: 4 * 520,
-            flops: 3e9,
+            flops: 4e9,
+            grid_flops: 3e9,
             peak_flops: 2e9,
             ..Counters::default()
         };

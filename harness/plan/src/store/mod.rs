@@ -21,6 +21,7 @@ mod keys;
 mod manifest;
 mod merge;
 mod record;
+mod stage_summary;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -36,6 +37,7 @@ pub use manifest::{
 };
 pub use merge::Merged;
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
+pub use stage_summary::StageSummary;
 pub use verify::Verified;
 
 use std::{

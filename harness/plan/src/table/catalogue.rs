@@ -39,7 +39,8 @@ pub fn list_sets(
     zoo: &Path,
     overrides: &Overrides,
 ) -> Result<Listed, PlanError> {
-    let mut problems = unknown_rows(spec, overrides);
+    let mut problems = overrides.problems.clone();
+    problems.extend(unknown_rows(spec, overrides));
     let known = spec.sae_sets();
     for name in named.keys().filter(|n| !known.contains(&n.as_str())) {
         problems.push(Problem::new(

@@ -1,5 +1,7 @@
 use harness_core::record::{GridRow, SteeringNumbers, SteeringRow, Table2Row, Table4Row};
 
+use crate::inert::csv_text;
+
 /// Columns that every table of steering results ends in.
 macro_rules! numbers {
     ($($first:literal),*; $($last:literal),*) => {
@@ -159,30 +161,6 @@ pub(super) fn optional<T: ToString>(value: Option<T>) -> String {
     value.map(|v| v.to_string()).unwrap_or_default()
 }
 
-pub(super) fn csv_text(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut out = String::new();
-    for fields in std::iter::once(columns.iter().map(|c| (*c).to_owned()).collect()).chain(rows) {
-        let line: Vec<String> = fields.iter().map(|f| field(f)).collect();
-        out.push_str(&line.join(","));
-        out.push('\n');
-    }
-    out
-}
-
-/// A field, quoted where it must be. A text that a spreadsheet would take for a formula gets a quote in front.
-fn field(text: &str) -> String {
-    let is_number = text.parse::<f64>().is_ok();
-    let text = match text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number {
-        true => format!("'{text}"),
-        false => text.to_owned(),
-    };
-    if text.contains(['"', ',', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,13 +238,5 @@ mod tests {
             let counts: Vec<usize> = text.lines().map(|l| l.split(',').count()).collect();
             assert_eq!(counts[0], counts[1], "{text}");
         }
-    }
-
-    #[test]
-    fn texts_cannot_break_a_row_or_become_a_formula() {
-        assert_eq!(field("a,b"), "\"a,b\"");
-        assert_eq!(field("say \"x\"\n"), "\"say \"\"x\"\"\n\"");
-        assert_eq!(field("=cmd|x"), "'=cmd|x");
-        assert_eq!(field("-0.5"), "-0.5");
     }
 }

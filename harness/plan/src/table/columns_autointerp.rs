@@ -1,9 +1,7 @@
 use harness_core::record::{AutointerpRow, LabelRow, LatentRow};
 
-use super::{
-    autointerp::ExplanationLine,
-    columns::{csv_text, optional},
-};
+use super::{autointerp::ExplanationLine, columns::optional};
+use crate::inert::csv_text;
 
 /// Columns of autointerp.csv.
 pub const AUTOINTERP_COLUMNS: [&str; 19] = [

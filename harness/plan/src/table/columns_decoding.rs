@@ -1,6 +1,7 @@
 use harness_core::record::{AccuracyRow, DynamicsRow, PairedRow};
 
-use super::columns::{csv_text, optional};
+use super::columns::optional;
+use crate::inert::csv_text;
 
 /// Columns of decoding-order.csv, fig4.csv, fig5.csv and fig11.csv.
 pub const STEP_COLUMNS: [&str; 10] = [

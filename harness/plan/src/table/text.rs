@@ -1,3 +1,5 @@
+use crate::inert::is_active;
+
 /// Where text stands in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -89,11 +91,7 @@ fn escape(text: &str, style: Style) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
-            c if c.is_control()
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                out.extend(c.escape_default());
-            }
+            c if is_active(c) => out.extend(c.escape_unicode()),
             '|' | '<' | '>' | '*' | '`' | '_' | '[' | ']' if style == Style::Markdown => {
                 out.push('\\');
                 out.push(c);

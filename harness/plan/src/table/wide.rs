@@ -2,10 +2,8 @@
 
 use harness_core::record::{GridRow, Status};
 
-use super::{
-    Derived,
-    columns::{csv_text, optional},
-};
+use super::{Derived, columns::optional};
+use crate::inert::csv_text;
 use crate::{
     bench::{RowKind, TableKind, ViewSpec},
     expand::{GridWork, Plan, PlannedRow},

@@ -56,10 +56,13 @@ fn nothing_a_header_claims_is_believed() {
             ["a hole after the header", "4, expected 0"],
         ),
         (
-            of(&[a.clone()], 12),
+            of(std::slice::from_ref(&a), 12),
             ["download incomplete?", "expected 79"],
         ),
-        (of(&[a.clone()], 17), ["left over", "expected 79"]),
+        (
+            of(std::slice::from_ref(&a), 17),
+            ["left over", "expected 79"],
+        ),
         (
             of(&[a.clone(), a.clone()], 16),
             ["`a` is there twice", "download it again"],

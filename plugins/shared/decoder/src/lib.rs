@@ -38,7 +38,7 @@ mod transformer;
 
 pub use checkpoint::{
     Checkpoint, LoadOptions, NonFinite, check_parameters, save_checkpoint, stored_kind,
-    write_weights,
+    tensor_names, write_weights,
 };
 pub use config::{
     Attention, DecoderConfig, Family, Objective, Positions, Rope, RopeScaling, SpecialTokens,

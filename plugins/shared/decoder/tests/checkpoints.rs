@@ -369,6 +369,17 @@ fn files_that_are_not_weights_are_recognised() {
 }
 
 #[test]
+fn a_header_is_read_from_bytes_alone() {
+    let folder = saved(Family::Qwen2, Kind::Float);
+    let file = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let names = decoder::tensor_names(&file, &bytes).unwrap();
+    assert!(names.iter().any(|name| name == "model.norm.weight"));
+    let cut = decoder::tensor_names(&file, &bytes[..bytes.len() - 4]).unwrap_err();
+    assert!(cut.to_string().contains("download incomplete?"), "{cut}");
+}
+
+#[test]
 fn headers_that_lie_are_refused() {
     let folder = saved(Family::Qwen2, Kind::Float);
     let file = folder.path().join("model.safetensors");

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use harness_core::suggest;
 use harness_plan::{
     bench::{BenchSpec, Overrides, Profile, RowKind},
     config::{ConfigError, Problem},
@@ -13,7 +14,7 @@ use harness_plan::{
     table::Style,
 };
 
-use super::{judging::JudgingArgs, shards::ShardArgs};
+use super::{forecast::ForecastArgs, judging::JudgingArgs, shards::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
@@ -29,6 +30,7 @@ const JUDGES: &str = "Judges, of steering and autointerp benches";
 const JUDGING: &str = "Judges that cost money";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
+const FORECAST: &str = "Predictions, with --dry-run";
 const SHARDS: &str = "Several machines, see `harness run-cells --help` and `harness slurm --help`";
 
 /// What is shown below the options.
@@ -41,6 +43,11 @@ A bench is of one kind. An option that its kind does not have is an error.
   autointerp autointerp: latents are explained, and the explanations tested on windows of text
   catalogue  table1, table3: what SAE sets are; nothing is run
 
+`all` runs every bench into results/runs/NAME (or OUT/NAME), goes on after one whose cells failed, and ends with a summary. Options
+go to the benches that have them. One folder of replies and one budget serve all judges.
+--dry-run predicts cells, floating-point operations, device time, memory, judge calls and dollars by stage and model. A model's folder may
+hold nothing but config.json, an SAE's nothing but cfg.json; SAE sets and text that are not given are assumed, and it says so.
+
 Finished cells are kept under --out; the same command continues where it was stopped, and does nothing when all is done.
 
 Examples:
@@ -50,6 +57,8 @@ Examples:
   harness bench fidelity --plugins ./plugins --rows dream-mask --layers 1,5 --measures kl,paper_code
   harness bench fidelity --plugins ./plugins --dry-run --memory 16G --batch 4
   harness bench fig6 --plugins ./plugins --png
+  harness bench all --plugins ./plugins --out paper
+  harness bench all --plugins ./plugins --dry-run --model dream=/configs/Dream-7B --dtype bf16 --device cuda:0 --peak-flops 989T
   harness bench decoding-order --plugins ./plugins --orders origin,entropy,my-order
   harness bench decoding-order --plugins ./plugins --model dream-instruct=/models/Dream-Instruct-7B \\
       --saes dream-instruct-mask=/saes/dream-mask --questions gsm8k/test.jsonl
@@ -61,7 +70,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = KINDS_AND_EXAMPLES)]
 pub struct BenchArgs {
-    /// A table of `harness list tables`, or the path of a bench file
+    /// A table of `harness list tables`, the path of a bench file, or `all`: every bench, one after the other
     pub table: String,
     #[command(flatten)]
     pub plugins: PluginDirs,
@@ -225,6 +234,8 @@ pub struct BenchArgs {
     /// Write figures as PNG too
     #[arg(long, help_heading = OUTPUT)]
     pub png: bool,
+    #[command(flatten, next_help_heading = FORECAST)]
+    pub forecast: ForecastArgs,
     #[command(flatten, next_help_heading = SHARDS)]
     pub shards: ShardArgs,
 }
@@ -258,14 +269,88 @@ enum ProfileName {
 }
 
 impl BenchArgs {
-    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has.
+    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has. Wrong values, and options
+    /// that a bench of this kind does not have, are its problems.
+    pub fn overrides(&self, spec: &BenchSpec) -> Overrides {
+        let kinds = spec.kinds();
+        let mut overrides = self.read(&kinds, |_| true);
+        overrides.problems.extend(self.misplaced(&kinds));
+        overrides
+    }
+
+    /// Of one bench of many: settings that no row of it has are left to the others, as are rows of other benches. Wrong values are its
+    /// problems.
+    pub fn overrides_among(&self, spec: &BenchSpec) -> Overrides {
+        let kinds = spec.kinds();
+        let runs = kinds != [RowKind::Catalogue];
+        let applies = |key: &str| match key {
+            "rows" => true,
+            "layers" => runs,
+            "limit" => kinds.contains(&RowKind::Steering),
+            _ => kinds.iter().any(|kind| kind.has(key)),
+        };
+        let mut overrides = self.read(&kinds, applies);
+        if let Some(rows) = &mut overrides.rows {
+            rows.retain(|name| spec.rows.iter().any(|row| row.is_called(name)));
+        }
+        overrides
+    }
+
+    /// Checks what is said to many benches: each value is one that some bench takes.
     ///
     /// # Errors
-    /// All wrong values, and options that a bench of this kind does not have, in one message.
-    pub fn overrides(&self, spec: &BenchSpec) -> Result<Overrides, Failure> {
+    /// All wrong values, and names that no bench has, in one message.
+    pub fn check_among(&self, specs: &[BenchSpec]) -> Result<(), Failure> {
+        let mut said = self.read(&RowKind::ALL, |_| true);
+        let mut problems = std::mem::take(&mut said.problems);
+        let mut unknown = |option: &str, name: &str, known: Vec<&str>| {
+            if !known.contains(&name) {
+                let hint = suggest::hint(name, known);
+                let message = format!("no bench has `{name}`");
+                problems.push(Problem::new(format!("{option} {name}"), message, hint));
+            }
+        };
+        let of = |names: fn(&BenchSpec) -> Vec<&str>| -> Vec<&str> {
+            let mut all: Vec<&str> = specs.iter().flat_map(names).collect();
+            all.extend(said.settings.scorer.as_deref());
+            all
+        };
+        for (name, _) in &self.model {
+            unknown("--model", name, of(BenchSpec::models));
+        }
+        for (name, _) in &self.saes {
+            unknown("--saes", name, of(BenchSpec::sae_sets));
+        }
+        for name in said.rows.iter().flatten() {
+            let mut rows = specs.iter().flat_map(|spec| &spec.rows);
+            if !rows.any(|row| row.is_called(name)) {
+                unknown("--rows", name, of(BenchSpec::sae_sets));
+            }
+        }
+        Ok(ConfigError::check(problems)?)
+    }
+
+    /// The settings whose key `applies`.
+    fn read(&self, kinds: &[RowKind], applies: impl Fn(&str) -> bool) -> Overrides {
+        let named = self.settings();
+        let named = named
+            .iter()
+            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
+        let free = self
+            .set
+            .iter()
+            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
+        let options: Vec<(&str, &str, &str)> = (named.chain(free))
+            .filter(|(_, key, _)| applies(key))
+            .collect();
+        Overrides::from_options(kinds, &options)
+    }
+
+    /// Options that stand for settings of a bench file: option, setting, and what was given.
+    pub fn settings(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
         let by_position = self.by_position.then(|| "true".to_owned());
         let allow_short = self.allow_short.then(|| "true".to_owned());
-        let named = [
+        [
             ("--rows", "rows", &self.rows),
             ("--layers", "layers", &self.layers),
             ("--k", "k", &self.k),
@@ -295,26 +380,9 @@ impl BenchArgs {
             ("--mask-rate", "mask_rate", &self.mask_rate),
             ("--positions", "positions", &self.positions),
             ("--random-windows", "random_windows", &self.random_windows),
-        ];
-        let named = named
-            .iter()
-            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
-        let free = self
-            .set
-            .iter()
-            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
-        let options: Vec<(&str, &str, &str)> = named.chain(free).collect();
-        let kinds = spec.kinds();
-        let overrides = Overrides::from_options(&kinds, &options);
-        let mut problems = self.misplaced(&kinds);
-        match overrides {
-            Ok(overrides) if problems.is_empty() => Ok(overrides),
-            Ok(_) => Err(ConfigError { problems }.into()),
-            Err(error) => {
-                problems.splice(0..0, error.problems);
-                Err(ConfigError { problems }.into())
-            }
-        }
+        ]
+        .map(|(option, key, value)| (option, key, value.clone()))
+        .to_vec()
     }
 
     /// Options that are no settings and that rows of these kinds have no use for.

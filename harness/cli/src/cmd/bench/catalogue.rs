@@ -1,6 +1,10 @@
 //! Benches that list SAE sets: no worker, no cells.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use harness_plan::{
     bench::{BenchSpec, Overrides},
@@ -20,10 +24,10 @@ pub fn run(
     args: &BenchArgs,
     root: &Root,
     spec: &BenchSpec,
-    overrides: &Overrides,
+    (overrides, saes): (&Overrides, &BTreeMap<String, PathBuf>),
     out: &Path,
 ) -> Result<u8, Failure> {
-    let listed = list_sets(spec, &args.sae_sets()?, &root.zoo(), overrides)?;
+    let listed = list_sets(spec, saes, &root.zoo(), overrides)?;
     let file = match args.dry_run {
         true => None,
         false => {

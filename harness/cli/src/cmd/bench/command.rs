@@ -1,7 +1,7 @@
 //! The steps of `harness bench`: resolve, open the store, expand, run what is missing, write and print.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use harness_plan::{
     bench::{BenchSpec, Catalogue, Overrides, RowKind},
     claims::Pace,
     exit,
-    expand::{self, BenchRequest, Plan, ResolvedBench, expand, resolve},
+    expand::{self, BenchRequest, Cost, Plan, ResolvedBench, expand, resolve},
     hash::HashCache,
     plugin::{Discovery, PluginChoice},
     protocol::{Init, Judging},
@@ -22,7 +22,9 @@ use harness_plan::{
 };
 
 use super::{
-    BenchArgs, catalogue, dry_run, judging, pictures, report,
+    BenchArgs, all, assumed, catalogue,
+    dry_run::DryRun,
+    judging, pictures, report,
     run::{self, Order, Outcome},
     shards, zoo_text,
 };
@@ -39,19 +41,17 @@ use crate::{
 const SMALL_BYTES: u64 = 512 << 20;
 
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    if args.table == all::NAME {
+        return all::run(args);
+    }
     let asked = Asked::of(args)?;
     if asked.spec.kinds() == [RowKind::Catalogue] {
-        let Asked {
-            root,
-            spec,
-            overrides,
-            out,
-        } = &asked;
-        return catalogue::run(args, root, spec, overrides, out);
+        return asked.list(args);
     }
     let ready = Ready::of(args, asked, args.dry_run)?;
     if args.dry_run {
-        return ready.dry_run();
+        output::result(&ready.forecast()?.text)?;
+        return Ok(exit::OK);
     }
     if let Some(path) = &args.shards.write_plan {
         return shards::write_plan(ready, path);
@@ -67,17 +67,21 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
 
 /// A bench with its settings, and where its results go.
 pub(super) struct Asked {
-    root: Root,
+    pub(super) root: Root,
     pub(super) spec: BenchSpec,
-    overrides: Overrides,
-    out: PathBuf,
+    pub(super) overrides: Overrides,
+    pub(super) models: BTreeMap<String, PathBuf>,
+    pub(super) saes: BTreeMap<String, PathBuf>,
+    pub(super) out: PathBuf,
+    /// Where replies of judges are kept unless the command line says so.
+    pub(super) replies_in: PathBuf,
 }
 
 impl Asked {
     pub(super) fn of(args: &BenchArgs) -> Result<Asked, Failure> {
         let root = Root::find()?;
         let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
-        let overrides = args.overrides(&spec)?;
+        let overrides = args.overrides(&spec);
         let out = match &args.out {
             Some(out) => out.clone(),
             None => Path::new("results/runs").join(&spec.store),
@@ -86,8 +90,24 @@ impl Asked {
             root,
             spec,
             overrides,
+            models: args.models()?,
+            saes: args.sae_sets()?,
+            replies_in: out.clone(),
             out,
         })
+    }
+
+    /// List the SAE sets of a bench that runs nothing.
+    pub(super) fn list(&self, args: &BenchArgs) -> Result<u8, Failure> {
+        let Asked {
+            root,
+            spec,
+            overrides,
+            saes,
+            out,
+            ..
+        } = self;
+        catalogue::run(args, root, spec, (overrides, saes), out)
     }
 }
 
@@ -100,8 +120,22 @@ pub(super) struct Ready<'a> {
     choice: PluginChoice,
     pub(super) devices: Vec<String>,
     pub(super) out: PathBuf,
+    replies_in: PathBuf,
     /// Where the embedded models' text lies while nothing may be written to the results.
     scratch: Option<tempfile::TempDir>,
+    /// What a prediction assumes of folders that were not given.
+    notes: Vec<String>,
+}
+
+/// What a bench would take.
+pub(super) struct Forecast {
+    pub(super) text: String,
+    pub(super) cells: u64,
+    pub(super) cost: Cost,
+    pub(super) memory_bytes: u64,
+    /// Seconds of a device.
+    pub(super) seconds: f64,
+    pub(super) usd: Option<f64>,
 }
 
 impl<'a> Ready<'a> {
@@ -115,7 +149,10 @@ impl<'a> Ready<'a> {
             root,
             spec,
             overrides,
+            models,
+            mut saes,
             out,
+            replies_in,
         } = asked;
         let choice = args.plugins.choice()?;
         let devices = args.devices()?;
@@ -126,34 +163,15 @@ impl<'a> Ready<'a> {
             false => None,
         };
         let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
-        let prefixes: Vec<String> = harness_data::prefixes()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let mut bench = resolve(&BenchRequest {
-            spec: &spec,
-            models: &args.models()?,
-            saes: &args.sae_sets()?,
-            zoo: &root.zoo(),
-            overrides: &overrides,
-            data: &args.data,
-            zoo_data: &[zoo_text::heldout_path(text_dir)],
-            prompts: &args.prompts,
-            zoo_prompts: &[zoo_text::prompts_path(text_dir)],
-            questions: &args.questions,
-            zoo_questions: &[zoo_text::questions_path(text_dir)],
-            prefixes: &prefixes,
-            profile: args.profile(),
-            numerics: Numerics {
-                dtype: args.compute.dtype,
-                reproducible: args.compute.reproducible,
-                allow_nan: args.allow_nan,
-            },
-            limits: expand::Limits {
-                batch: args.batch,
-                memory: args.memory.unwrap_or_else(memory::usual_budget),
-            },
-        })?;
+        let notes = match (&scratch, args.dry_run) {
+            (Some(dir), true) => {
+                let place = (dir.path(), args.forecast.d_sae);
+                assumed::sets(&spec, &overrides, &models, &mut saes, place)?
+            }
+            _ => Vec::new(),
+        };
+        let folders = Folders { models, saes };
+        let mut bench = resolved(args, &root, &spec, &overrides, &folders, text_dir)?;
         let found = Plugins::find(choice)?.agree()?;
         // Looking is opening, and who only reads opens nothing.
         let Plugins {
@@ -167,8 +185,12 @@ impl<'a> Ready<'a> {
             let reason = output::inert(&refused.reason);
             output::warn(&format!("refused {}: {reason}", refused.path.display()));
         }
-        args.judging.name_replayed(&mut bench, &out)?;
-        args.judging.check(&bench, &plugins)?;
+        args.judging.name_replayed(&mut bench, &replies_in)?;
+        // Of many benches some have no judge.
+        let is_judged = bench.rows.iter().any(|row| row.settings.judge().is_some());
+        if is_judged || args.table != all::NAME {
+            args.judging.check(&bench, &plugins)?;
+        }
         Ok(Ready {
             args,
             root,
@@ -177,7 +199,9 @@ impl<'a> Ready<'a> {
             choice,
             devices,
             out,
+            replies_in,
             scratch,
+            notes,
         })
     }
 
@@ -187,16 +211,38 @@ impl<'a> Ready<'a> {
         expanded(&self.bench, &self.plugins, scratch.unwrap_or(&self.out))
     }
 
-    fn dry_run(self) -> Result<u8, Failure> {
+    /// What it would take, in words, and the numbers behind them.
+    pub(super) fn forecast(&self) -> Result<Forecast, Failure> {
         let plan = self.plan()?;
-        let (done, _) = match Store::open(&self.out, Access::Read) {
-            Ok(store) => done_cells(&plan, &store)?,
-            Err(_) => Default::default(),
+        let store = Store::open(&self.out, Access::Read).ok();
+        let (done, _) = match &store {
+            Some(store) => done_cells(&plan, store)?,
+            None => Default::default(),
         };
+        let device = self.devices.first().map_or("cpu", String::as_str);
+        let forecast = &self.args.forecast;
+        let speed = forecast.speed(device, self.args.compute.dtype, store.as_ref());
         let cost = plan.cost(|key| !done.contains(key));
         let judging = (self.args.judging).estimate(&self.bench, &self.plugins, &cost);
-        output::result(&dry_run::report(&plan, &self.bench, &done, &judging))?;
-        Ok(exit::OK)
+        let usd = self.args.judging.usd(&self.bench, &self.plugins);
+        let text = DryRun {
+            plan: &plan,
+            bench: &self.bench,
+            done: &done,
+            judging: &judging,
+            usd: usd.as_ref().map(|usd| usd as &dyn Fn(&Cost) -> f64),
+            speed: &speed,
+            notes: &self.notes,
+        }
+        .report();
+        Ok(Forecast {
+            text,
+            cells: plan.cells.len() as u64,
+            memory_bytes: plan.memory_bytes(),
+            seconds: cost.flops / speed.flops,
+            usd: usd.map(|usd| usd(&cost)),
+            cost,
+        })
     }
 
     /// Its store, open for writing.
@@ -215,9 +261,61 @@ impl<'a> Ready<'a> {
             devices: self.devices,
             plan,
             store,
+            replies_in: self.replies_in,
             budget: None,
         }
     }
+}
+
+/// Folders that the command line names.
+pub struct Folders {
+    /// Models, by name.
+    pub models: BTreeMap<String, PathBuf>,
+    /// SAE sets, by name.
+    pub saes: BTreeMap<String, PathBuf>,
+}
+
+/// A bench checked against what is on disk; the embedded models' text lies in `text_dir`, or will.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn resolved(
+    args: &BenchArgs,
+    root: &Root,
+    spec: &BenchSpec,
+    overrides: &Overrides,
+    folders: &Folders,
+    text_dir: &Path,
+) -> Result<ResolvedBench, Failure> {
+    let prefixes: Vec<String> = harness_data::prefixes()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    Ok(resolve(&BenchRequest {
+        spec,
+        models: &folders.models,
+        saes: &folders.saes,
+        zoo: &root.zoo(),
+        overrides,
+        data: &args.data,
+        zoo_data: &[zoo_text::heldout_path(text_dir)],
+        prompts: &args.prompts,
+        zoo_prompts: &[zoo_text::prompts_path(text_dir)],
+        questions: &args.questions,
+        zoo_questions: &[zoo_text::questions_path(text_dir)],
+        prefixes: &prefixes,
+        profile: args.profile(),
+        numerics: Numerics {
+            dtype: args.compute.dtype,
+            reproducible: args.compute.reproducible,
+            allow_nan: args.allow_nan,
+        },
+        limits: expand::Limits {
+            batch: args.batch,
+            memory: args.memory.unwrap_or_else(memory::usual_budget),
+        },
+        is_forecast: args.dry_run,
+    })?)
 }
 
 /// The cells of a bench; large files are hashed once and remembered in the user's cache.
@@ -280,12 +378,13 @@ pub(super) struct Bench<'a> {
     devices: Vec<String>,
     pub(super) plan: Plan,
     pub(super) store: Store,
+    replies_in: PathBuf,
     /// Name under which what is spent on judges is counted, where other processes count with this one.
     pub(super) budget: Option<String>,
 }
 
 impl Bench<'_> {
-    fn run(self) -> Result<u8, Failure> {
+    pub(super) fn run(self) -> Result<u8, Failure> {
         let (done, quarantined) = done_cells(&self.plan, &self.store)?;
         let code = self.compute(done, quarantined)?;
         self.print()?;
@@ -485,7 +584,7 @@ impl Bench<'_> {
     }
 
     fn judging(&self) -> Result<Judging, Failure> {
-        let replies = std::path::absolute(self.args.judging.replies(self.store.dir()));
+        let replies = std::path::absolute(self.args.judging.replies(&self.replies_in));
         let replies = replies
             .map_err(|error| Failure::new(exit::UNEXPECTED, format!("--replies: {error}")))?;
         let mut judging = self.args.judging.judging(replies);
@@ -519,7 +618,7 @@ impl Bench<'_> {
         fs::read_dir(self.store.dir().join("conflicts")).map_or(0, |files| files.count() as u64)
     }
 
-    fn print(&self) -> Result<(), Failure> {
+    pub(super) fn print(&self) -> Result<(), Failure> {
         let derived = derive(&self.plan, &self.store)?;
         let files = write_csv(&self.plan, &derived, &self.store)?;
         match self.args.format.style() {
@@ -539,7 +638,7 @@ impl Bench<'_> {
     }
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(
         exit::CANNOT_WRITE,
         format!("cannot write to {}: {error}", path.display()),

@@ -105,6 +105,25 @@ pub fn flops(n: f64) -> String {
     }
 }
 
+/// Floating-point operations a second.
+pub fn rate(n: f64) -> String {
+    match n {
+        n if n >= 1e15 => format!("{:.1} PFLOP/s", n / 1e15),
+        n if n >= 1e12 => format!("{:.0} TFLOP/s", n / 1e12),
+        n => format!("{:.1} GFLOP/s", n / 1e9),
+    }
+}
+
+/// Time of a device in the unit that suits it.
+pub fn device_time(seconds: f64) -> String {
+    match seconds {
+        s if s <= 0.0 => "0".to_owned(),
+        s if s >= 3600.0 => format!("{:.1} h", s / 3600.0),
+        s if s >= 60.0 => format!("{:.1} min", s / 60.0),
+        s => format!("{s:.1} s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +135,9 @@ mod tests {
             ["0", "999", "1,000", "1,234,567"]
         );
         assert_eq!([bytes(1), bytes(3 << 29)], ["1 MiB", "1.5 GiB"]);
+        let times = [0.0, 0.25, 90.0, 5400.0].map(device_time);
+        assert_eq!(times, ["0", "0.2 s", "1.5 min", "1.5 h"]);
+        let rates = [2e10, 989e12, 2e15].map(rate);
+        assert_eq!(rates, ["20.0 GFLOP/s", "989 TFLOP/s", "2.0 PFLOP/s"]);
     }
 }

@@ -4,108 +4,205 @@ use std::collections::BTreeSet;
 
 use harness_plan::{
     bench::RowKind,
-    expand::{Plan, ResolvedBench},
+    expand::{Cost, Plan, ResolvedBench, ResolvedRow},
     stages::Stage,
 };
 
-use super::describe::{bytes, count, flops};
+use super::{
+    describe::{bytes, count, device_time, flops},
+    forecast::Speed,
+};
 use crate::output::columns;
 
-/// The text of a dry run; `done` are the keys of cells that are done already, `judging` says what a paid judge takes.
-pub fn report(
-    plan: &Plan,
-    bench: &ResolvedBench,
-    done: &BTreeSet<String>,
-    judging: &str,
-) -> String {
-    let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
-    let is_open = |key: &str| !done.contains(key);
-    let mut rows = vec![row([
-        "stage",
-        "cells",
-        "to run",
-        "block passes",
-        "head rows",
-        "generations",
-        "judge calls",
-    ])];
-    let line = |name: &str, all: u64, cost: &harness_plan::expand::Cost| {
-        row([
-            name,
-            &count(all),
-            &count(cost.cells),
-            &count(cost.block_passes),
-            &count(cost.head_rows),
-            &count(cost.generations),
-            &count(cost.judge_calls),
-        ])
-    };
-    for stage in Stage::ALL {
-        let of_stage: BTreeSet<&str> = plan
-            .cells
-            .iter()
-            .filter(|cell| cell.stage == stage.name())
-            .map(|cell| cell.key.as_str())
-            .collect();
-        if of_stage.is_empty() {
-            continue;
-        }
-        let cost = plan.cost(|key| of_stage.contains(key) && !done.contains(key));
-        rows.push(line(stage.name(), of_stage.len() as u64, &cost));
-    }
-    let total = plan.cost(|key| !done.contains(key));
-    rows.push(line("total", plan.cells.len() as u64, &total));
+/// What a dry run says.
+pub struct DryRun<'a> {
+    pub plan: &'a Plan,
+    pub bench: &'a ResolvedBench,
+    /// Keys of the cells that are done already.
+    pub done: &'a BTreeSet<String>,
+    /// What a paid judge takes, in words; empty without one.
+    pub judging: &'a str,
+    /// What a judge's tokens cost, where that is known.
+    pub usd: Option<&'a dyn Fn(&Cost) -> f64>,
+    pub speed: &'a Speed,
+    /// What is assumed of folders that were not given.
+    pub notes: &'a [String],
+}
 
-    let mut text = format!("{}\n\n{}", plan.title, columns(&rows));
-    if !plan.groups.is_empty() {
-        text.push_str(&groups(plan, is_open));
+impl DryRun<'_> {
+    /// A line of a table: what is counted, cells in all and to run, and what those take.
+    fn line(&self, name: &str, all: u64, cost: &Cost) -> Vec<String> {
+        let mut cells = vec![
+            name.to_owned(),
+            count(all),
+            count(cost.cells),
+            count(cost.block_passes),
+            count(cost.head_rows),
+            count(cost.generations),
+            flops(cost.flops),
+            device_time(cost.flops / self.speed.flops),
+            count(cost.judge_calls),
+        ];
+        if let Some(usd) = self.usd {
+            cells.push(count(cost.judge_tokens_in + cost.judge_tokens_out));
+            cells.push(format!("{:.2}", usd(cost)));
+        }
+        cells
     }
-    if !judging.is_empty() {
-        text.push_str(&format!("\n{judging}"));
+
+    fn head(&self, what: &str) -> Vec<String> {
+        let mut head = vec![
+            what,
+            "cells",
+            "to run",
+            "block passes",
+            "head rows",
+            "generations",
+            "work",
+            "device time",
+            "judge calls",
+        ];
+        if self.usd.is_some() {
+            head.extend(["judge tokens", "USD"]);
+        }
+        head.into_iter().map(str::to_owned).collect()
     }
-    text.push_str(&format!(
-        "\nmemory of a worker: about {}\n",
-        bytes(plan.memory_bytes())
-    ));
-    for model in &bench.models {
-        let folder = &model.folder;
+
+    /// What each stage takes, and all of them.
+    fn stages(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![self.head("stage")];
+        for stage in Stage::ALL {
+            let cells = || (self.plan.cells.iter()).filter(|cell| cell.stage == stage.name());
+            let of_stage: BTreeSet<&str> = cells().map(|cell| cell.key.as_str()).collect();
+            if of_stage.is_empty() {
+                continue;
+            }
+            let is_open = |key: &str| of_stage.contains(key) && !self.done.contains(key);
+            let cost = self.plan.cost(is_open);
+            rows.push(self.line(stage.name(), of_stage.len() as u64, &cost));
+        }
+        rows.push(self.line("total", self.plan.cells.len() as u64, &self.total()));
+        rows
+    }
+
+    /// What each model takes, and how much memory.
+    fn models(&self) -> Vec<Vec<String>> {
+        let all = self.plan.cost_by_model(|_| true);
+        let open = self.plan.cost_by_model(|key| !self.done.contains(key));
+        let mut rows = vec![self.head("model")];
+        rows[0].push("memory of a worker".to_owned());
+        for (name, cost) in &all {
+            let left = open.iter().find(|(other, _)| other == name);
+            let left = left.map(|(_, cost)| *cost).unwrap_or_default();
+            let mut line = self.line(name, cost.cells, &left);
+            line.push(match self.plan.memory_of(name) {
+                0 => String::new(),
+                n => bytes(n),
+            });
+            rows.push(line);
+        }
+        rows
+    }
+
+    /// What the cells that are not done take.
+    pub fn total(&self) -> Cost {
+        self.plan.cost(|key| !self.done.contains(key))
+    }
+
+    /// The whole text.
+    pub fn report(&self) -> String {
+        let DryRun {
+            plan,
+            bench,
+            done,
+            judging,
+            speed,
+            notes,
+            ..
+        } = *self;
+        let is_open = |key: &str| !done.contains(key);
+        let mut text = format!(
+            "{}\n\n{}\n{}",
+            plan.title,
+            columns(&self.stages()),
+            columns(&self.models())
+        );
+        text.push_str(&format!("device time at {}\n", speed.from));
+        if !plan.groups.is_empty() {
+            text.push_str(&groups(plan, is_open));
+        }
+        if !judging.is_empty() {
+            text.push_str(&format!("\n{judging}"));
+        }
         text.push_str(&format!(
-            "model {}: {} blocks, d_model {}, vocabulary {}, {} of weights, {}\n",
-            model.name,
-            folder.n_layers,
-            folder.d_model,
-            folder.vocab_size,
-            bytes(folder.weight_bytes),
-            folder.dir.display()
+            "\nmemory of a worker: about {}\n",
+            bytes(plan.memory_bytes())
         ));
+        for model in &bench.models {
+            let folder = &model.folder;
+            text.push_str(&format!(
+                "model {}: {} blocks, d_model {}, vocabulary {}, {}, {}\n",
+                model.name,
+                folder.n_layers,
+                folder.d_model,
+                folder.vocab_size,
+                match folder.weight_bytes {
+                    0 => format!(
+                        "no weights, taken to have {} numbers",
+                        count(folder.numbers())
+                    ),
+                    n => format!("{} of weights", bytes(n)),
+                },
+                folder.dir.display()
+            ));
+        }
+        for row in &bench.rows {
+            let layers: BTreeSet<u32> = row.saes.iter().map(|sae| sae.layer).collect();
+            let ks: BTreeSet<u32> = row.saes.iter().map(|sae| sae.k).collect();
+            let list = |numbers: BTreeSet<u32>| {
+                let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                texts.join(",")
+            };
+            text.push_str(&format!(
+                "SAE set {}{}: {} SAEs, layers {}, k {}, budgets of {}{}\n",
+                row.row.sae,
+                match row.row.kind {
+                    RowKind::Steering | RowKind::Catalogue => String::new(),
+                    RowKind::Decoding | RowKind::Autointerp => format!(" in {}", row.row.model),
+                    RowKind::Documents => format!(" on {}", row.row.model),
+                    RowKind::Rollouts => format!(" on rollouts of {}", row.row.model),
+                },
+                row.saes.len(),
+                list(layers),
+                list(ks),
+                row.profile,
+                row.group
+                    .as_ref()
+                    .map_or_else(String::new, |group| format!(", {group}"))
+            ));
+        }
+        let has_no_text = |row: &&ResolvedRow| row.data.is_empty();
+        if let Some(row) = bench.rows.iter().find(has_no_text) {
+            text.push_str(&format!(
+                "text of {}: not given, taken to be long enough\n",
+                row.row.model
+            ));
+        }
+        for note in notes {
+            text.push_str(&format!("{note}\n"));
+        }
+        if bench
+            .models
+            .iter()
+            .any(|model| model.folder.weight_bytes == 0)
+        {
+            text.push_str(
+                "cells that are done are not known without the weights they were computed with\n",
+            );
+        }
+        text.push_str("nothing was loaded and nothing was run\n");
+        text
     }
-    for row in &bench.rows {
-        let layers: BTreeSet<u32> = row.saes.iter().map(|sae| sae.layer).collect();
-        let ks: BTreeSet<u32> = row.saes.iter().map(|sae| sae.k).collect();
-        let list = |numbers: BTreeSet<u32>| {
-            let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-            texts.join(",")
-        };
-        text.push_str(&format!(
-            "SAE set {}{}: {} SAEs, layers {}, k {}, budgets of {}{}\n",
-            row.row.sae,
-            match row.row.kind {
-                RowKind::Steering | RowKind::Catalogue => String::new(),
-                RowKind::Decoding | RowKind::Autointerp => format!(" in {}", row.row.model),
-                RowKind::Documents => format!(" on {}", row.row.model),
-                RowKind::Rollouts => format!(" on rollouts of {}", row.row.model),
-            },
-            row.saes.len(),
-            list(layers),
-            list(ks),
-            row.profile,
-            row.group
-                .as_ref()
-                .map_or_else(String::new, |group| format!(", {group}"))
-        ));
-    }
-    text.push_str("nothing was loaded and nothing was run\n");
-    text
 }
 
 /// What each group of cells that are run together takes, as far as they are not done. Groups that differ in their text alone

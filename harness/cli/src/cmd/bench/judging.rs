@@ -189,6 +189,25 @@ impl JudgingArgs {
         Ok(())
     }
 
+    /// What the tokens of a prediction cost in USD; `None` without an online judge, or where its price is not known.
+    pub fn usd(
+        &self,
+        bench: &ResolvedBench,
+        plugins: &Discovery,
+    ) -> Option<impl Fn(&Cost) -> f64 + use<>> {
+        let judges = online_judges(bench, plugins);
+        let price = match judges.as_slice() {
+            [] => None,
+            [one] => self.price().or_else(|| Price::known(one)),
+            _ => self.price(),
+        }?;
+        let price = match self.mode() {
+            JudgeMode::Batch => price.in_batch(),
+            JudgeMode::Live => price,
+        };
+        Some(move |cost: &Cost| price.usd(cost.judge_tokens_in, cost.judge_tokens_out))
+    }
+
     /// What questions to online judges would take, for a dry run; empty without any.
     pub fn estimate(&self, bench: &ResolvedBench, plugins: &Discovery, cost: &Cost) -> String {
         let judges = online_judges(bench, plugins);
@@ -267,7 +286,9 @@ fn online_judges(bench: &ResolvedBench, plugins: &Discovery) -> Vec<String> {
 }
 
 /// Our judge of OpenAI-compatible servers.
-const OPENAI: &str = "openai";
+pub const OPENAI: &str = "openai";
+/// Names its model where no setting does.
+pub const JUDGE_MODEL_VARIABLE: &str = "HARNESS_JUDGE_MODEL";
 /// The server whose models go by their bare names.
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 
@@ -284,7 +305,7 @@ fn openai_identity(
             .filter(|value| !value.is_empty())
     };
     let model = named.map(str::to_owned);
-    let model = model.or_else(|| set("HARNESS_JUDGE_MODEL"));
+    let model = model.or_else(|| set(JUDGE_MODEL_VARIABLE));
     let model = model.unwrap_or_else(|| usual.unwrap_or(OPENAI).to_owned());
     let url = set("OPENAI_BASE_URL").unwrap_or_else(|| OPENAI_URL.to_owned());
     match url.trim_end_matches('/') {

@@ -1,11 +1,14 @@
 //! `harness bench`: from a bench file to a table.
 
+mod all;
 mod args;
+mod assumed;
 mod catalogue;
 mod command;
 mod crew;
 mod describe;
 mod dry_run;
+mod forecast;
 mod judging;
 mod parts;
 mod pictures;
@@ -17,5 +20,6 @@ mod sharing;
 pub mod zoo_text;
 
 pub use args::BenchArgs;
-pub use command::run;
+pub use command::{Folders, resolved, run};
+pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
 pub use shards::{ChunkSize, Shares, run_cells, shares};

@@ -164,6 +164,7 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.torch.clone_from(&outcome.torch);
     manifest.cells = counts;
     manifest.counters = outcome.counters;
+    manifest.stages.clone_from(&outcome.stages);
     manifest.grid = GridSummary::of(&outcome.counters);
     manifest.decoding = DecodingSummary::of(&outcome.counters);
     manifest.activations = ActivationSummary::of(&outcome.counters);
@@ -310,6 +311,12 @@ pub fn exit_code(outcome: &Outcome) -> u8 {
         .collect();
     match kinds.first() {
         None => exit::OK,
+        // What is done stays; whoever has more memory, or takes smaller batches, can go on.
+        Some(FailureKind::OutOfMemory)
+            if kinds.iter().all(|kind| *kind == FailureKind::OutOfMemory) =>
+        {
+            exit::DEVICE
+        }
         Some(first) if outcome.n_done == 0 && kinds.iter().all(|kind| kind == first) => {
             first.exit_code()
         }

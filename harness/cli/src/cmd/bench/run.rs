@@ -14,7 +14,7 @@ use harness_plan::{
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
     replies::JudgeMode,
     stages::Stage,
-    store::{Provenance, Store, Supervision},
+    store::{Provenance, StageSummary, Store, Supervision},
 };
 
 use super::{
@@ -59,6 +59,8 @@ pub struct Outcome {
     pub failed: BTreeMap<String, CellFailure>,
     /// What the cells of this run took together.
     pub counters: Counters,
+    /// The same by stage.
+    pub stages: BTreeMap<String, StageSummary>,
     /// What supervising workers took.
     pub supervision: Supervision,
     /// Version of libtorch.
@@ -302,6 +304,10 @@ impl<'a> Run<'a> {
             }
         }
         self.outcome.counters.add(&counters);
+        if let Some(cell) = self.plan.cell(&key) {
+            let stage = self.outcome.stages.entry(cell.stage.clone()).or_default();
+            stage.add(&counters);
+        }
         self.outcome.n_done += 1;
         self.settle(&key);
         self.outcome.done.insert(key);

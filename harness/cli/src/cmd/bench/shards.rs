@@ -135,7 +135,7 @@ fn shares_of(
         false => Some(store?),
     };
     let plan = ready.plan()?;
-    let flops = |key: &str| plan.cost(|k| k == key).flops;
+    let flops = |key: &str| plan.predicted_flops(key);
     let is_on_cpu = ready.devices.iter().all(|device| device == "cpu");
     let estimate = match &store {
         Some(store) => Estimate::of(&plan, store, is_on_cpu, flops)?,

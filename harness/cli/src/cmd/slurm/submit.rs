@@ -33,21 +33,23 @@ pub struct SubmitArgs {
 }
 
 const HOW_AND_EXAMPLES: &str = "\
-The folder of results, models, texts and this program must be seen under the same paths from here and from all nodes. Its cells alone
-say what is done: submit again at any time, whatever became of earlier jobs, and only what is missing is sent; chunks that overlap
-with jobs still in the queue find their cells done. Before its time limit a chunk is asked to end, keeps what is finished and goes
-back into the queue. When a node is lost Slurm puts its chunk back itself. The last job makes the tables of what is done and runs no
-cell: where cells are missing it ends with code 5 and its log says how to submit them.
+Folder of results, models, texts and this program must be seen under the same paths from here and from all nodes. The cells alone \
+say what is done: submit again at any time, whatever became of earlier jobs, and only what is missing is sent; chunks that overlap \
+with jobs still in the queue find their cells done. Before its time limit a chunk is asked to end, keeps what is finished and goes \
+back into the queue. When a node is lost Slurm puts its chunk back itself. The last job makes the tables of what is done and runs no \
+cell: where cells are missing it ends with code 5, and its log says how to submit them.
 
 Plan, scripts and logs are in OUT/slurm/NUMBER. Limits of money (--max-cost) hold for all chunks of a submission together.
 
 Exit codes: 0 submitted   3 sbatch refuses or is not there   4 nothing is missing
 
 Examples:
-  harness slurm submit table2 --plugins ./plugins --out /shared/table2 --partition cpu --time 2:00:00 --chunk-minutes 60
-  harness slurm submit fidelity --plugins ./plugins --out /shared/fidelity --model dream=/shared/Dream-7B \\
-      --saes dream-mask=/shared/dlm-mask --data /shared/text.jsonl.gz --dtype bf16 --device cuda:0 \\
-      --gres gpu:1 --cpus-per-task 8 --mem 64G --time 4:00:00 --array-limit 16 --sbatch-arg=--mail-type=FAIL
+  harness slurm submit table2 --plugins ./plugins --out /shared/table2 --time 2:00:00 \\
+      --partition cpu --chunk-minutes 60
+  harness slurm submit fidelity --plugins ./plugins --out /shared/fidelity \\
+      --model dream=/shared/Dream-7B --saes dream-mask=/shared/dlm-mask \\
+      --data /shared/text.jsonl.gz --dtype bf16 --device cuda:0 --gres gpu:1 --cpus-per-task 8 \\
+      --mem 64G --time 4:00:00 --array-limit 16 --sbatch-arg=--mail-type=FAIL
   harness slurm submit table2 --plugins ./plugins --out /shared/table2 --submit-dry-run
   harness slurm status --out /shared/table2";
 
@@ -146,7 +148,8 @@ fn prepare(args: &SubmitArgs, shares: &Shares, dir: &Path) -> Result<Prepared, F
         args.slurm.of_merge(),
         "merge.sh",
     )?;
-    let again: Vec<String> = argv::others(1, &clap::Command::new("none"))?;
+    let mut again: Vec<String> = argv::others(1, &clap::Command::new("none"))?;
+    again.retain(|word| word != "--submit-dry-run");
     Ok(Prepared {
         array,
         merge,

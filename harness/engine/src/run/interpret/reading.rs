@@ -97,10 +97,8 @@ impl Session {
         let dir = assets::source(&self.init.sources.models, "model", &model.checkpoint)?;
         let folder = ModelFolder::read(&model.name, dir)
             .map_err(|error| CellError::BadInput(error.to_string()))?;
-        let batch_rows = match self.init.batch {
-            Some(rows) => rows as usize,
-            None => BATCH_TOKENS / shard.context_length.max(1) as usize,
-        };
+        let batch_rows = self.batch_rows(BATCH_TOKENS / shard.context_length.max(1) as usize);
+        self.batch_of(batch_rows.min(read.text.rows.len()));
         let reading = Reading {
             text: &read.text,
             codec: &read.codec,

@@ -1,6 +1,6 @@
 //! Every setting there is, of any kind of bench, and how it is read.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use harness_core::{
     autointerp::RandomWindows,
@@ -10,7 +10,7 @@ use harness_core::{
 
 use crate::{
     bench::RowKind,
-    config::Table,
+    config::{Said, Table, Written},
     stages::{DocumentPolicy, Measures, Positions},
 };
 
@@ -23,23 +23,32 @@ macro_rules! patch {
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct SettingsPatch {
             $( $(#[$doc])* pub $field: Option<$ty>, )*
+            /// What was said about each of them and where, the nearest level first: that is the one that counts. The layers of a row are
+            /// among them.
+            pub said: BTreeMap<&'static str, Vec<Said>>,
         }
 
         impl SettingsPatch {
             /// Read every setting a table holds. One that these kinds of rows do not have is a problem.
             pub(in crate::bench) fn read(table: &Table<'_, '_>, kinds: &[RowKind]) -> SettingsPatch {
-                SettingsPatch {
+                let mut patch = SettingsPatch {
                     $( $field: match is_had(table, kinds, stringify!($field)) {
                         true => ($read)(table, stringify!($field)),
                         false => None,
                     }, )*
-                }
+                    said: BTreeMap::new(),
+                };
+                $( if patch.$field.is_some() {
+                    patch.say(stringify!($field), table.said(stringify!($field)));
+                } )*
+                patch
             }
 
             /// These settings, and those of `lower` where these are silent.
             pub fn or(&self, lower: &SettingsPatch) -> SettingsPatch {
                 SettingsPatch {
                     $( $field: self.$field.clone().or_else(|| lower.$field.clone()), )*
+                    said: self.said_over(lower),
                 }
             }
         }
@@ -171,6 +180,31 @@ patch! {
     n_logits: u32 = |t: &Table<'_, '_>, key| t.u32(key, 0..1001),
     /// JSON pointer to the labels of a document, or `none`.
     label_field: String = |t: &Table<'_, '_>, key| t.string(key),
+}
+
+impl SettingsPatch {
+    /// Remember what was said about a setting, above what is known.
+    pub(crate) fn say(&mut self, name: &'static str, said: Option<Said>) {
+        self.said.entry(name).or_default().splice(0..0, said);
+    }
+
+    /// What an option says: it has no place in a file.
+    pub(in crate::bench) fn say_option(&mut self, option: &str, value: &str) {
+        for said in self.said.values_mut().flatten() {
+            said.value = value.to_owned();
+            said.from = Written::Option {
+                option: option.to_owned(),
+            };
+        }
+    }
+
+    fn said_over(&self, lower: &SettingsPatch) -> BTreeMap<&'static str, Vec<Said>> {
+        let mut all = self.said.clone();
+        for (name, said) in &lower.said {
+            all.entry(name).or_default().extend(said.iter().cloned());
+        }
+        all
+    }
 }
 
 /// Whether rows of these kinds have a setting; one that is there all the same is a problem.

@@ -12,7 +12,7 @@ use harness_core::suggest;
 
 use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings, VariantSpec},
-    config::{ConfigError, Problem},
+    config::{ConfigError, Problem, Said, Written},
     expand::PlanError,
     sources::{ModelFolder, SaeFolder, SaeSet},
     stages::Numerics,
@@ -52,6 +52,8 @@ pub struct BenchRequest<'a> {
     pub numerics: Numerics,
     /// What a worker may use.
     pub limits: Limits,
+    /// Only to be predicted: text that is not given is taken to be there.
+    pub is_forecast: bool,
 }
 
 /// What a worker may use. Results do not depend on it, but for rounding.
@@ -111,6 +113,8 @@ pub struct ResolvedRow {
     pub profile: Profile,
     /// Its settings.
     pub settings: Settings,
+    /// What was said about each setting and where, what counts first.
+    pub said: BTreeMap<&'static str, Vec<Said>>,
     /// Index of its model in [`ResolvedBench::models`].
     pub model: usize,
     /// Index of its scorer in [`ResolvedBench::models`], of a steering bench.
@@ -126,13 +130,13 @@ pub struct ResolvedRow {
 /// Check a bench against what is on disk, reading only small JSON files and the headers of weights.
 ///
 /// # Errors
-/// All wrong values in one [`PlanError::Config`]; all missing or unusable folders in one
+/// All wrong values, those of options included, in one [`PlanError::Config`]; all missing or unusable folders in one
 /// [`PlanError::Sources`]; [`PlanError::Nothing`] when filters leave nothing.
 pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
     let mut resolver = Resolver {
         request,
         models: Vec::new(),
-        problems: Vec::new(),
+        problems: request.overrides.problems.clone(),
         sources: Vec::new(),
     };
     resolver.check_names();
@@ -260,12 +264,9 @@ impl Resolver<'_> {
         } else {
             &spec.real
         };
-        let own = variant
-            .map_or(&row.settings, |v| &v.settings)
-            .or(&row.settings)
-            .or(level)
-            .or(&spec.settings);
-        let patch = request.overrides.settings.or(&own);
+        let own = row.settings.or(level).or(&spec.settings);
+        let own = variant.map_or_else(|| own.clone(), |v| v.settings.or(&own));
+        let mut patch = request.overrides.settings.or(&own);
         let mut settings = match Settings::complete(row.kind, &patch, &spec.origin) {
             Ok(settings) => settings?,
             Err(error) => {
@@ -276,8 +277,13 @@ impl Resolver<'_> {
             }
         };
         if let Settings::Steering(set) = &mut settings {
-            if let Some(limit) = request.overrides.limit {
-                set.n_features = set.n_features.min(limit);
+            if let Some(limit) = request.overrides.limit.filter(|n| *n < set.n_features) {
+                set.n_features = limit;
+                let from = Written::Option {
+                    option: format!("--limit {limit}"),
+                };
+                let value = limit.to_string();
+                patch.say("n_features", Some(Said { value, from }));
             }
             if set.n_features == 0 {
                 // `--limit 0`: valid, and nothing to do.
@@ -305,6 +311,7 @@ impl Resolver<'_> {
             group: variant.map(|v| v.group.clone()),
             profile,
             settings,
+            said: patch.said,
             model,
             scorer,
             depth_layers,

@@ -78,7 +78,7 @@ impl Resolver<'_> {
                         self.problem(
                             ks_from,
                             message,
-                            format!("layer {layer} has k {}", list(&known)),
+                            format!("its SAEs have k {}", list(&known)),
                         );
                     }
                     None if ks_from == "--k" => {}
@@ -116,6 +116,9 @@ impl Resolver<'_> {
             return Some(given.to_vec());
         }
         if profile == Profile::Real && self.models[model].origin == Origin::Given {
+            if request.is_forecast {
+                return Some(Vec::new());
+            }
             let (option, what, hint) = match row.kind {
                 RowKind::Rollouts => (
                     "--prompts",
@@ -155,6 +158,9 @@ impl Resolver<'_> {
             return Some(request.questions.to_vec());
         }
         if profile == Profile::Real && self.models[model].origin == Origin::Given {
+            if request.is_forecast {
+                return Some(Vec::new());
+            }
             let message = format!("`{}` needs questions to answer", row.model);
             let hint = "give GSM8K's test.jsonl (or parquet, with fields `question` and `answer`) with --questions FILE";
             self.problem("--questions", message, hint);

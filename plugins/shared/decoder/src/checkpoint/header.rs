@@ -98,6 +98,15 @@ impl TensorFile {
     }
 }
 
+/// Names of the tensors of a safetensors file that is in memory, its header checked as that of a file is.
+///
+/// # Errors
+/// A limit, a header that is none, tensors that do not fill the file. `path` names it.
+pub fn tensor_names(path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
+    let entries = read_header(path, bytes)?;
+    Ok(entries.into_iter().map(|entry| entry.name).collect())
+}
+
 fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>> {
     let refuse = |message: String| DecoderError::weights(path, message);
     if let Some(message) = not_weights(bytes) {

@@ -1,0 +1,293 @@
+//! `harness bench all`: every bench of the catalogue, one after the other.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use harness_plan::{
+    bench::{BenchSpec, Catalogue, RowKind},
+    exit,
+    expand::{Cost, Plan},
+    store::{Access, Lookup, Store},
+};
+
+use super::{
+    BenchArgs,
+    command::{Asked, Forecast, Ready},
+    describe::{bytes, count, device_time, flops},
+};
+use crate::{failure::Failure, output, progress::clock, root::Root};
+
+/// What stands for a bench's name.
+pub const NAME: &str = "all";
+/// Codes after which no other bench is begun: it was asked to stop, money or rights have run out, or nothing can be written.
+const STOPS: [u8; 5] = [
+    exit::INTERRUPTED,
+    exit::CANNOT_WRITE,
+    exit::JUDGE_AUTH,
+    exit::JUDGE_BUDGET,
+    130,
+];
+
+/// What became of a bench.
+struct Ended {
+    bench: String,
+    cells: u64,
+    done: u64,
+    failed: u64,
+    took: Duration,
+    table: PathBuf,
+    code: u8,
+}
+
+/// Run every bench, or predict what all of them take.
+///
+/// # Errors
+/// Wrong options, before anything is run; what stops a run.
+pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    if let Some(option) = args.shards.given().first() {
+        let message = format!("{option} is for one bench, and `{NAME}` is every bench");
+        return Err(Failure::new(exit::USAGE, message).hint("name a bench"));
+    }
+    let specs = Catalogue::open(&Root::find()?.tables())?.all()?;
+    args.check_among(&specs)?;
+    let base = args
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("results/runs").to_owned());
+    // All are looked at before the first is run.
+    let mut asked = Vec::new();
+    for spec in specs {
+        match of(args, spec, &base)? {
+            Some(one) => asked.push(one),
+            None => continue,
+        }
+    }
+    if asked.is_empty() {
+        return Err(Failure::new(exit::NOTHING, "no bench has such rows"));
+    }
+    match args.dry_run {
+        true => predict(args, asked),
+        false => run_each(args, asked, &base),
+    }
+}
+
+/// One bench with what is said to it; `None` when the rows asked for are not its.
+fn of(args: &BenchArgs, spec: BenchSpec, base: &Path) -> Result<Option<Asked>, Failure> {
+    let overrides = args.overrides_among(&spec);
+    if overrides.rows.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(None);
+    }
+    let mut models = args.models()?;
+    let scorer = overrides.settings.scorer.as_deref();
+    models.retain(|name, _| spec.models().contains(&name.as_str()) || scorer == Some(name));
+    let mut saes = args.sae_sets()?;
+    saes.retain(|name, _| spec.sae_sets().contains(&name.as_str()));
+    Ok(Some(Asked {
+        root: Root::find()?,
+        out: base.join(&spec.store),
+        spec,
+        overrides,
+        models,
+        saes,
+        replies_in: base.to_owned(),
+    }))
+}
+
+fn is_listed(asked: &Asked) -> bool {
+    asked.spec.kinds() == [RowKind::Catalogue]
+}
+
+fn run_each(args: &BenchArgs, asked: Vec<Asked>, base: &Path) -> Result<u8, Failure> {
+    // One budget: what is spent is counted under one name in one folder of replies.
+    let budget = args.judging.judging(args.judging.replies(base)).run;
+    let total = asked.len();
+    let mut ended: Vec<Ended> = Vec::new();
+    let mut stop = None;
+    for (i, one) in asked.into_iter().enumerate() {
+        let name = one.spec.name.clone();
+        output::talk(&output::bold(&format!(
+            "[{}/{total}] {name}: {}",
+            i + 1,
+            one.spec.title
+        )));
+        let mut end = Ended {
+            table: one.out.join(format!("{name}.csv")),
+            bench: name,
+            cells: 0,
+            done: 0,
+            failed: 0,
+            took: Duration::ZERO,
+            code: exit::OK,
+        };
+        let started = Instant::now();
+        match run_one(args, one, &budget, &mut end) {
+            Ok(code) => end.code = code,
+            Err(failure) => {
+                end.code = failure.code;
+                match STOPS.contains(&failure.code) {
+                    true => stop = Some(failure),
+                    false => failure.tell(),
+                }
+            }
+        }
+        end.took = started.elapsed();
+        ended.push(end);
+        if stop.is_some() {
+            break;
+        }
+    }
+    output::result(&summary(&ended))?;
+    match stop {
+        Some(failure) => Err(failure),
+        None => Ok(ended.iter().map(|end| end.code).fold(exit::OK, graver)),
+    }
+}
+
+fn run_one(args: &BenchArgs, asked: Asked, budget: &str, end: &mut Ended) -> Result<u8, Failure> {
+    if is_listed(&asked) {
+        return asked.list(args);
+    }
+    let ready = Ready::of(args, asked, false)?;
+    let (store, plan) = (ready.store()?, ready.plan()?);
+    let dir = store.dir().to_owned();
+    let kept = plan.clone();
+    let mut bench = ready.with(store, plan);
+    bench.budget = Some(budget.to_owned());
+    let code = bench.run();
+    tally(&kept, &Store::open(&dir, Access::Read)?, end)?;
+    code
+}
+
+/// Count the cells of a bench as they are now.
+fn tally(plan: &Plan, store: &Store, end: &mut Ended) -> Result<(), Failure> {
+    end.cells = plan.cells.len() as u64;
+    for cell in &plan.cells {
+        match store.lookup(&cell.key)? {
+            Lookup::Done(_) => end.done += 1,
+            Lookup::Failed(_) => end.failed += 1,
+            Lookup::Missing | Lookup::Damaged { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// The graver of two exit codes: failed cells are less than a bench that could not be run.
+fn graver(a: u8, b: u8) -> u8 {
+    let weight = |code: u8| match code {
+        exit::OK => 0,
+        exit::NOTHING => 1,
+        exit::PARTIAL => 2,
+        _ => 3,
+    };
+    match weight(b) > weight(a) {
+        true => b,
+        false => a,
+    }
+}
+
+fn summary(ended: &[Ended]) -> String {
+    let head = ["bench", "cells", "done", "failed", "time", "code", "table"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for end in ended {
+        let table = match end.table.is_file() {
+            true => end.table.display().to_string(),
+            false => String::new(),
+        };
+        rows.push(vec![
+            end.bench.clone(),
+            count(end.cells),
+            count(end.done),
+            count(end.failed),
+            clock(end.took),
+            end.code.to_string(),
+            table,
+        ]);
+    }
+    output::columns(&rows)
+}
+
+fn predict(args: &BenchArgs, asked: Vec<Asked>) -> Result<u8, Failure> {
+    let mut forecasts = Vec::new();
+    for one in asked.into_iter().filter(|one| !is_listed(one)) {
+        // Figures are made of the cells of other benches.
+        let is_figure = one.spec.name != one.spec.store && one.spec.name.starts_with("fig");
+        if is_figure {
+            continue;
+        }
+        let name = one.spec.name.clone();
+        let forecast = Ready::of(args, one, true)?.forecast()?;
+        output::result(&format!("{name}: {}\n", forecast.text))?;
+        forecasts.push((name, forecast));
+    }
+    output::result(&predicted(&forecasts))?;
+    Ok(exit::OK)
+}
+
+fn predicted(forecasts: &[(String, Forecast)]) -> String {
+    let head = [
+        "bench",
+        "cells",
+        "to run",
+        "block passes",
+        "generations",
+        "work",
+        "device time",
+        "memory of a worker",
+        "judge calls",
+        "USD",
+    ];
+    let line =
+        |name: &str, cells: u64, cost: &Cost, seconds: f64, memory: u64, usd: Option<f64>| {
+            vec![
+                name.to_owned(),
+                count(cells),
+                count(cost.cells),
+                count(cost.block_passes),
+                count(cost.generations),
+                flops(cost.flops),
+                device_time(seconds),
+                bytes(memory),
+                count(cost.judge_calls),
+                usd.map_or_else(String::new, |usd| format!("{usd:.2}")),
+            ]
+        };
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let (mut cells, mut sum, mut seconds, mut memory) = (0, Cost::default(), 0.0, 0);
+    let mut usd = None;
+    for (name, one) in forecasts {
+        rows.push(line(
+            name,
+            one.cells,
+            &one.cost,
+            one.seconds,
+            one.memory_bytes,
+            one.usd,
+        ));
+        cells += one.cells;
+        sum += one.cost;
+        seconds += one.seconds;
+        memory = memory.max(one.memory_bytes);
+        usd = match (usd, one.usd) {
+            (None, None) => None,
+            (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
+        };
+    }
+    rows.push(line("total", cells, &sum, seconds, memory, usd));
+    output::columns(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bench_that_could_not_run_is_graver_than_failed_cells() {
+        let worst = |codes: &[u8]| codes.iter().copied().fold(exit::OK, graver);
+        assert_eq!(worst(&[0, 5, 0]), 5);
+        assert_eq!(worst(&[5, 20, 5, 21]), 20);
+        assert_eq!(worst(&[0, 4]), 4);
+        assert_eq!(worst(&[]), 0);
+    }
+}

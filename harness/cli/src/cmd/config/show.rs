@@ -1,0 +1,305 @@
+//! `harness config show BENCH`: every setting with its value, where it comes from, and what it stands above.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    ffi::OsString,
+    path::Path,
+};
+
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, ValueEnum, parser::ValueSource};
+use harness_plan::{
+    bench::{BenchSpec, Catalogue, RowKind},
+    config::{ConfigError, Said, Written},
+    exit,
+    expand::ResolvedRow,
+};
+use serde_json::Value;
+
+use super::render;
+use crate::{
+    args::{Cli, PLUGINS_VARIABLE},
+    cmd::bench::{self, BenchArgs, JUDGE_MODEL_VARIABLE, OPENAI},
+    failure::Failure,
+    output,
+    root::{ROOT_VARIABLE, Root},
+};
+
+/// Variables of the environment that decide something, and whether their value may be shown.
+const VARIABLES: [(&str, bool); 7] = [
+    (ROOT_VARIABLE, true),
+    (PLUGINS_VARIABLE, true),
+    ("HARNESS_CACHE", true),
+    (JUDGE_MODEL_VARIABLE, true),
+    ("HARNESS_JUDGE_TIMEOUT", true),
+    // A URL may hold a password.
+    ("OPENAI_BASE_URL", false),
+    ("OPENAI_API_KEY", false),
+];
+/// Which value each setting of a bench has. Nothing is run or loaded, no plugin is needed.
+///
+/// From the nearest to the farthest: options (--seed, --set KEY=VALUE), the variant, the row, the profile ([zoo] or [real]), [settings];
+/// of files joined by `same_as` the first. The nearest counts; that others say something else is no error.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  harness config show table2 --origin\n  \
+    harness config show fig6 --origin --format json --set resamples=500")]
+pub struct ShowArgs {
+    /// Also where each value comes from, and what else was said about it
+    #[arg(long)]
+    origin: bool,
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    format: Format,
+    /// A bench with options, as `harness bench` takes them; those above may stand among them
+    #[arg(
+        value_name = "BENCH",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    bench: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Columns
+    Table,
+    /// One object
+    Json,
+}
+
+impl ShowArgs {
+    /// Takes its own options from among those of the bench.
+    fn own(&self) -> (bool, Format, Vec<OsString>) {
+        let (mut origin, mut format, mut rest) = (self.origin, self.format, Vec::new());
+        let named = |word: Option<&OsString>| {
+            let word = word?.to_str()?;
+            Format::from_str(word.strip_prefix("--format=").unwrap_or(word), false).ok()
+        };
+        let mut words = self.bench.iter().peekable();
+        while let Some(word) = words.next() {
+            let text = word.to_str().unwrap_or_default();
+            let value = match text {
+                "--format" => named(words.peek().copied()),
+                _ if text.starts_with("--format=") => named(Some(word)),
+                _ => None,
+            };
+            match value {
+                Some(value) => {
+                    format = value;
+                    if text == "--format" {
+                        words.next();
+                    }
+                }
+                None if text == "--origin" => origin = true,
+                None => rest.push(word.clone()),
+            }
+        }
+        (origin, format, rest)
+    }
+}
+
+/// What a bench would run with.
+#[derive(Debug)]
+pub struct Shown {
+    /// Name of the bench.
+    pub bench: String,
+    /// Its file.
+    pub file: String,
+    /// Its rows.
+    pub rows: Vec<ShownRow>,
+    /// Options that are no settings.
+    pub options: Vec<Setting>,
+    /// Variables of the environment that are set.
+    pub environment: BTreeMap<&'static str, String>,
+}
+
+/// A row with its settings.
+#[derive(Debug)]
+pub struct ShownRow {
+    /// Its model.
+    pub model: String,
+    /// Its SAE set.
+    pub sae: String,
+    /// Its variant, in benches that have some.
+    pub group: Option<String>,
+    /// The profile its settings come from.
+    pub profile: String,
+    /// Its settings, in the order of their kind.
+    pub settings: Vec<Setting>,
+}
+
+/// A setting or an option.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Its name.
+    pub name: String,
+    /// Its value; null when nothing is set.
+    pub value: Value,
+    /// Where it comes from; absent for a default.
+    pub origin: Option<Written>,
+    /// What else was said about it, the nearest first.
+    pub instead_of: Vec<Said>,
+}
+
+/// Show the settings of a bench.
+///
+/// # Errors
+/// As the bench itself would refuse its settings.
+pub fn run(args: &ShowArgs) -> Result<u8, Failure> {
+    let (origin, format, words) = args.own();
+    let words = ["harness", "bench"]
+        .map(OsString::from)
+        .into_iter()
+        .chain(words);
+    // What was given and what is a default is known to the matches alone.
+    let matches = Cli::command().get_matches_from(words);
+    let bench = matches.subcommand_matches("bench");
+    let Some((matches, bench)) =
+        bench.and_then(|own| Some((own, BenchArgs::from_arg_matches(own).ok()?)))
+    else {
+        return Err(Failure::new(exit::USAGE, "no bench is named"));
+    };
+    let root = Root::find()?;
+    let spec = Catalogue::open(&root.tables())?.load(&bench.table)?;
+    let shown = Shown {
+        rows: rows(&bench, &root, &spec)?,
+        options: options(&bench, matches),
+        environment: environment(),
+        bench: spec.name,
+        file: spec.origin,
+    };
+    match format {
+        Format::Table => output::result(&output::inert(&render::table(&shown, origin)))?,
+        Format::Json => output::result(&format!("{:#}", render::json(&shown, origin)))?,
+    }
+    Ok(exit::OK)
+}
+
+fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>, Failure> {
+    let overrides = args.overrides(spec);
+    if spec.kinds() == [RowKind::Catalogue] {
+        ConfigError::check(overrides.problems)?;
+        return Ok(Vec::new());
+    }
+    let folders = bench::Folders {
+        models: args.models()?,
+        saes: args.sae_sets()?,
+    };
+    let resolved = bench::resolved(args, root, spec, &overrides, &folders, Path::new(""))?;
+    Ok(resolved
+        .rows
+        .iter()
+        .map(|row| ShownRow {
+            model: row.row.model.clone(),
+            sae: row.row.sae.clone(),
+            group: row.group.clone(),
+            profile: row.profile.name().to_owned(),
+            settings: settings(row),
+        })
+        .collect())
+}
+
+/// The layers of a row, then the settings of its kind.
+fn settings(row: &ResolvedRow) -> Vec<Setting> {
+    let values = serde_json::to_value(&row.settings).unwrap_or_default();
+    let layers: BTreeSet<u32> = row.saes.iter().map(|sae| sae.layer).collect();
+    let of = |name: &str, value: Value| {
+        let mut said = row.said.get(name).cloned().unwrap_or_default();
+        let mut value = value;
+        if name == "judge_model"
+            && row
+                .settings
+                .judge()
+                .is_some_and(|(judge, _)| judge == OPENAI)
+        {
+            // The judge itself reads it, where no setting names a model.
+            said.extend(judge_model_of_environment());
+            if let (Value::Null, Some(first)) = (&value, said.first()) {
+                value = Value::from(first.value.clone());
+            }
+        }
+        let mut said = said.into_iter();
+        Setting {
+            name: name.to_owned(),
+            value,
+            origin: said.next().map(|said| said.from),
+            instead_of: said.collect(),
+        }
+    };
+    let names = row.row.kind.settings();
+    std::iter::once(of("layers", layers.into_iter().collect()))
+        .chain(names.map(|name| of(name, values[name].clone())))
+        .collect()
+}
+
+fn judge_model_of_environment() -> Option<Said> {
+    let value = env::var(JUDGE_MODEL_VARIABLE).ok()?;
+    let value = value.trim().to_owned();
+    let from = Written::Environment {
+        variable: JUDGE_MODEL_VARIABLE.to_owned(),
+    };
+    (!value.is_empty()).then_some(Said { value, from })
+}
+
+/// Options that are no settings, given or by default.
+fn options(args: &BenchArgs, matches: &ArgMatches) -> Vec<Setting> {
+    let command = Cli::command();
+    let own = command.find_subcommand("bench");
+    let settings: Vec<&str> = args.settings().iter().map(|(option, ..)| *option).collect();
+    let is_setting = |long: &str| long == "set" || settings.contains(&format!("--{long}").as_str());
+    let mut options = Vec::new();
+    for arg in own.into_iter().flat_map(|own| own.get_arguments()) {
+        let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else {
+            continue;
+        };
+        // Nothing is printed as the bench would.
+        if long == "format" || is_setting(long) {
+            continue;
+        }
+        let given: Vec<String> = matches
+            .get_raw(id)
+            .into_iter()
+            .flatten()
+            .map(|value| value.to_string_lossy().into_owned())
+            .collect();
+        let given = given.join(" ");
+        let written = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => Some(Written::Option {
+                option: format!("--{long} {given}"),
+            }),
+            _ => None,
+        };
+        let from_environment = match (long, &written) {
+            ("plugins", None) => env::var(PLUGINS_VARIABLE).ok().filter(|v| !v.is_empty()),
+            _ => None,
+        };
+        let (value, origin) = match from_environment {
+            Some(value) => {
+                let variable = PLUGINS_VARIABLE.to_owned();
+                (value, Some(Written::Environment { variable }))
+            }
+            None => (given, written),
+        };
+        if !value.is_empty() {
+            options.push(Setting {
+                name: long.to_owned(),
+                value: Value::from(value),
+                origin,
+                instead_of: Vec::new(),
+            });
+        }
+    }
+    options
+}
+
+fn environment() -> BTreeMap<&'static str, String> {
+    let of = |(name, is_open): (&'static str, bool)| {
+        let value = env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(match is_open {
+            true => (name, value.to_string_lossy().into_owned()),
+            false => (name, "(set)".to_owned()),
+        })
+    };
+    VARIABLES.into_iter().filter_map(of).collect()
+}
