@@ -51,7 +51,7 @@ fn measured(out: &Path) -> Value {
 }
 
 /// Every stage that computes, against the counters of a real run: what is written is an upper bound, since texts may end early; nothing is
-/// far off, and what does not depend on texts is exact.
+/// far off, and passes that do not depend on texts are exact.
 #[test]
 fn steering_takes_what_was_predicted() {
     let dir = tempfile::tempdir().unwrap();
@@ -79,13 +79,13 @@ fn steering_takes_what_was_predicted() {
         );
         let said = format!("{stage}: passes {blocks}, head rows {heads}, flops {work}");
         match stage.as_str() {
-            // Rows of text may be shorter than a row, and are then more.
+            // Documents are shorter than rows here, so that there are more rows than at least, about twice as many.
             "features" => assert!(
-                (0.95..1.6).contains(&blocks) && (0.8..1.3).contains(&work),
+                (1.0..2.5).contains(&blocks) && (1.0..2.5).contains(&work),
                 "{said}"
             ),
             _ => assert!(
-                (0.6..=1.0).contains(&blocks) && (0.5..1.3).contains(&work),
+                blocks == 1.0 && (0.9..=1.0).contains(&heads) && (0.8..1.1).contains(&work),
                 "{said}"
             ),
         }

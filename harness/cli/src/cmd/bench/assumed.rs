@@ -32,7 +32,9 @@ pub fn sets(
         let Some(model_dir) = models.get(&row.model) else {
             continue;
         };
-        if given.contains_key(&row.sae) {
+        let mut chosen = overrides.rows.iter().flatten();
+        let is_left_out = overrides.rows.is_some() && !chosen.any(|name| row.is_called(name));
+        if is_left_out || given.contains_key(&row.sae) {
             continue;
         }
         let model = ModelFolder::read(&row.model, model_dir)?;

@@ -12,6 +12,7 @@ mod forecast;
 mod judging;
 mod parts;
 mod pictures;
+mod ready;
 mod report;
 mod run;
 mod schedule;
@@ -20,6 +21,7 @@ mod sharing;
 pub mod zoo_text;
 
 pub use args::BenchArgs;
-pub use command::{Folders, resolved, run};
+pub use command::run;
 pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
+pub use ready::{Folders, resolved};
 pub use shards::{ChunkSize, Shares, run_cells, shares};
