@@ -166,9 +166,9 @@ fn row_40_nonsense_fails_its_cell() {
 
 #[test]
 fn row_40_sleeping_for_ever_fails_its_cell_after_a_time() {
-    let (ran, failure) = costs_only_its_cell("hangs", "encode", &["--cell-timeout", "8"]);
+    let (ran, failure) = costs_only_its_cell("hangs", "encode", &["--cell-timeout", "12"]);
     let message = failure["message"].as_str().unwrap();
-    assert!(message.contains("no sign of life for 8 s"), "{message}");
+    assert!(message.contains("no sign of life for 12 s"), "{message}");
     assert!(message.contains("--cell-timeout"), "{message}");
     assert_eq!(failure["kind"], "timed_out");
     // Of four cells, of two, of one.

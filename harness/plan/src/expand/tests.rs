@@ -332,7 +332,8 @@ fn missing_components_are_named_with_what_was_refused() {
         .plan("table2")
         .unwrap_err();
     assert!(
-        error.exit_code() == 2 && error.to_string().contains("did you mean `lexical`"),
+        error.exit_code() == crate::exit::USAGE
+            && error.to_string().contains("did you mean `lexical`"),
         "{error}"
     );
     let mut world = World::new();

@@ -24,6 +24,8 @@ use crate::{
 
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Time that a worker has at least to get ready: it loads libraries.
+const START: Duration = Duration::from_secs(300);
 /// Time between two looks that says that this process did not run.
 const AWAY: Duration = Duration::from_secs(10);
 /// Workers that may be killed in a run before they are ready.
@@ -424,10 +426,14 @@ impl Crew {
             }
         }
         let silence = self.silence;
-        let is_waited_for =
-            |slot: &Slot| !slot.is_dead && (!slot.busy.is_empty() || !slot.is_ready);
+        let may_be_silent = |slot: &Slot| match (slot.is_ready, slot.busy.is_empty()) {
+            (false, _) => silence.max(START),
+            (true, false) => silence,
+            (true, true) => Duration::MAX,
+        };
         let i = (self.slots.iter())
-            .position(|slot| is_waited_for(slot) && slot.heard.elapsed() > silence)?;
+            .position(|slot| !slot.is_dead && slot.heard.elapsed() > may_be_silent(slot))?;
+        let silence = may_be_silent(&self.slots[i]);
         Some(self.died(i, Cause::Silent(silence)))
     }
 
