@@ -80,7 +80,10 @@ fn steering_takes_what_was_predicted() {
         let said = format!("{stage}: passes {blocks}, head rows {heads}, flops {work}");
         match stage.as_str() {
             // Documents are shorter than rows here, so that there are more rows than at least, about twice as many.
-            "features" => assert!((1.0..2.5).contains(&blocks) && (1.0..2.5).contains(&work), "{said}"),
+            "features" => assert!(
+                (1.0..2.5).contains(&blocks) && (1.0..2.5).contains(&work),
+                "{said}"
+            ),
             _ => assert!(
                 blocks == 1.0 && (0.9..=1.0).contains(&heads) && (0.8..1.1).contains(&work),
                 "{said}"
