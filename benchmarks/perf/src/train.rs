@@ -24,6 +24,7 @@ use harness_engine::{
 use harness_plan::{
     inspect::Runtime,
     jobs::{Compute, TrainJob},
+    plugin::PluginChoice,
     stages::Dtype,
 };
 use serde_json::{Value, json};
@@ -99,7 +100,7 @@ impl Plan {
         TrainJob {
             model: files.model.clone(),
             model_name: "random".to_owned(),
-            plugins: vec![self.plugins.clone()],
+            plugins: PluginChoice::of(std::slice::from_ref(&self.plugins)),
             data: vec![files.text.clone()],
             out: files.folder.path().join(out),
             architecture: "topk".to_owned(),

@@ -3,9 +3,9 @@
 use std::{env, path::PathBuf, thread};
 
 use clap::{Args, Parser, Subcommand};
-use harness_plan::{exit, jobs::Compute, stages::Dtype};
+use harness_plan::{exit, jobs::Compute, plugin::PluginChoice, stages::Dtype};
 
-use crate::{cmd, failure::Failure, root::Root, worker::Launch};
+use crate::{cmd, failure::Failure, plugins::Plugins, root::Root, worker::Launch};
 
 /// Environment variable that names folders of plugins.
 pub const PLUGINS_VARIABLE: &str = "HARNESS_PLUGINS";
@@ -80,12 +80,34 @@ pub struct PluginDirs {
     /// Folder of plugins, or one plugin's own folder; repeatable [env: HARNESS_PLUGINS]
     #[arg(long = "plugins", value_name = "DIR")]
     dirs: Vec<PathBuf>,
+    /// Open no plugin that is not what the plugins.lock of its folder says
+    #[arg(long)]
+    locked: bool,
 }
 
 impl PluginDirs {
     /// Whether any is named on the command line.
     pub fn are_named(&self) -> bool {
         !self.dirs.is_empty()
+    }
+
+    /// The plugins that may be opened, as far as the command line says.
+    ///
+    /// # Errors
+    /// As [`PluginDirs::get`].
+    pub fn choice(&self) -> Result<PluginChoice, Failure> {
+        Ok(PluginChoice {
+            locked: self.locked,
+            ..PluginChoice::of(&self.get()?)
+        })
+    }
+
+    /// The plugins that a command opens: they agree with their lock, and opening them was tried.
+    ///
+    /// # Errors
+    /// As [`PluginDirs::get`]; plugins that differ from their lock.
+    pub fn to_open(&self) -> Result<PluginChoice, Failure> {
+        Plugins::to_open(self.choice()?)
     }
 
     /// The folders named on the command line, or else in the environment.

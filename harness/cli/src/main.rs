@@ -8,7 +8,9 @@
 mod args;
 mod cmd;
 mod failure;
+mod memory;
 mod output;
+mod plugins;
 mod png;
 mod progress;
 mod root;

@@ -17,8 +17,6 @@ pub const ROOT_VARIABLE: &str = "HARNESS_ROOT";
 pub struct Root {
     /// The folder that holds benchmarks/tables.
     pub dir: PathBuf,
-    /// The folder of the executable: libraries of plugins and the worker are looked up here.
-    pub beside: PathBuf,
 }
 
 impl Root {
@@ -28,11 +26,10 @@ impl Root {
     /// When neither holds benchmarks/tables.
     pub fn find() -> Result<Root, Failure> {
         let executable = executable()?;
-        let beside = executable.parent().unwrap_or(Path::new(".")).to_path_buf();
         if let Some(dir) = env::var_os(ROOT_VARIABLE).filter(|dir| !dir.is_empty()) {
             let dir = PathBuf::from(dir);
             if has_tables(&dir) {
-                return Ok(Root { dir, beside });
+                return Ok(Root { dir });
             }
             let message = format!(
                 "{ROOT_VARIABLE}={} holds no benchmarks/tables",
@@ -43,7 +40,6 @@ impl Root {
         match executable.ancestors().find(|dir| has_tables(dir)) {
             Some(dir) => Ok(Root {
                 dir: dir.to_path_buf(),
-                beside,
             }),
             None => {
                 let message = format!(
@@ -84,4 +80,16 @@ pub fn executable() -> Result<PathBuf, Failure> {
                 format!("the path of this executable is unknown: {error}"),
             )
         })
+}
+
+/// The user's cache, if there is a place for one.
+pub fn cache_dir() -> Option<PathBuf> {
+    let set = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("HARNESS_CACHE")
+        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("dlm-harness")))
+        .or_else(|| Some(set("HOME")?.join(".cache/dlm-harness")))
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    plugin::PluginChoice,
     protocol::{Failure, LogLevel},
     stages::Dtype,
 };
@@ -48,8 +49,10 @@ pub struct Compute {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginsJob {
-    /// Folders searched.
-    pub plugins: Vec<PathBuf>,
+    /// Which ones.
+    pub plugins: PluginChoice,
+    /// Where the worker says which one it opens, see [`crate::trail`].
+    pub trail: Option<PathBuf>,
 }
 
 /// Compare with parity fixtures.
@@ -58,8 +61,8 @@ pub struct PluginsJob {
 pub struct GoldenJob {
     /// The folder with `index.json`.
     pub dir: PathBuf,
-    /// Folders searched for plugins.
-    pub plugins: Vec<PathBuf>,
+    /// Plugins that are opened.
+    pub plugins: PluginChoice,
     /// Only this family.
     pub family: Option<String>,
     /// Where it runs.
@@ -72,8 +75,8 @@ pub struct GoldenJob {
 pub struct GenerateJob {
     /// The checkpoint.
     pub model: PathBuf,
-    /// Folders searched for plugins.
-    pub plugins: Vec<PathBuf>,
+    /// Plugins that are opened.
+    pub plugins: PluginChoice,
     /// The text to continue.
     pub prompt: String,
     /// Render the prompt with the checkpoint's chat template, as a user's message.
@@ -114,8 +117,8 @@ pub struct TrainJob {
     pub model: PathBuf,
     /// Its name in the SAEs' provenance.
     pub model_name: String,
-    /// Folders searched for plugins.
-    pub plugins: Vec<PathBuf>,
+    /// Plugins that are opened.
+    pub plugins: PluginChoice,
     /// Text files.
     pub data: Vec<PathBuf>,
     /// Folder of the sets: one folder a policy below it, in the released layout.

@@ -7,6 +7,10 @@
 //! ```
 //! The worker writes results to the store itself; `done` means that the cell file is in place.
 
+mod counters;
+
+pub use counters::{Counters, Phases};
+
 use std::{
     collections::BTreeMap,
     io::{self, BufRead, Write},
@@ -18,6 +22,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     cell::Cell,
     exit,
+    plugin::PluginChoice,
     replies::{Budget, JudgeMode, Price},
     stages::Dtype,
 };
@@ -65,8 +70,8 @@ pub enum ToWorker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Init {
-    /// Folders searched for plugins.
-    pub plugins: Vec<PathBuf>,
+    /// Plugins that are opened.
+    pub plugins: PluginChoice,
     /// Where contents lie.
     pub sources: Sources,
     /// The store.
@@ -195,140 +200,6 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// What a cell took. Kept beside its output, never hashed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Counters {
-    /// Wall-clock seconds.
-    pub seconds: f64,
-    /// Rows × blocks run.
-    pub block_passes: u64,
-    /// Rows through the output head.
-    pub head_rows: u64,
-    /// Texts generated.
-    pub generations: u64,
-    /// Questions sent to the judge, kept replies not counted.
-    pub judge_calls: u64,
-    /// Questions answered from kept replies.
-    pub judge_kept: u64,
-    /// Questions that the judge's model declined to answer.
-    pub judge_refused: u64,
-    /// Questions that it answered, and not with what was asked for.
-    pub judge_unusable: u64,
-    /// Questions that failed in another way.
-    pub judge_failed: u64,
-    /// Tokens paid for, sent and received.
-    pub judge_tokens: u64,
-    /// USD paid for them; 0 where no price is known.
-    pub judge_usd: f64,
-    /// Seconds of asking live, up to the last reply on the disk.
-    pub judge_seconds: f64,
-    /// Of these what the harness took itself, see [`crate::replies::JudgingSummary`]; 0 where it cannot be measured.
-    pub judge_own_seconds: f64,
-    /// Rows through SAEs.
-    pub sae_rows: u64,
-    /// Batches of grid passes, or of answers.
-    pub batches: u64,
-    /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
-    pub batch_block_passes: u64,
-    /// Cells that were run again in batches of half the rows, for want of memory.
-    pub halved_cells: u64,
-    /// SAEs whose latents were read off passes over text.
-    pub saes_read: u64,
-    /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
-    pub denoising_steps: u64,
-    /// Tokens whose cost was counted in clean grid passes.
-    pub counted_tokens: u64,
-    /// Floating-point operations of blocks, heads and SAEs.
-    pub flops: f64,
-    /// Of these the ones of grid passes.
-    pub grid_flops: f64,
-    /// Seconds of grid passes by what was done.
-    pub phases: Phases,
-    /// Measured matrix-product peak of the worker, FLOP/s; 0 where it was not measured.
-    pub peak_flops: f64,
-    /// Largest resident memory of the worker so far, in bytes.
-    pub peak_bytes: u64,
-}
-
-/// Seconds of grid passes by what was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Phases {
-    /// Loading the model and SAEs.
-    pub load: f64,
-    /// Reading and tokenising text.
-    pub data: f64,
-    /// Blocks of the clean pass.
-    pub clean: f64,
-    /// SAEs: encode and decode.
-    pub sae: f64,
-    /// Moments of residuals and reconstructions.
-    pub moments: f64,
-    /// Putting reconstructions into residuals.
-    pub splice: f64,
-    /// Blocks above the splices.
-    pub suffix: f64,
-    /// The output head.
-    pub head: f64,
-    /// Costs and divergences from logits.
-    pub costs: f64,
-    /// Windows of latents from activations.
-    pub windows: f64,
-}
-
-impl Phases {
-    /// The sum of both.
-    pub fn add(&mut self, other: &Phases) {
-        let pairs = [
-            (&mut self.load, other.load),
-            (&mut self.data, other.data),
-            (&mut self.clean, other.clean),
-            (&mut self.sae, other.sae),
-            (&mut self.moments, other.moments),
-            (&mut self.splice, other.splice),
-            (&mut self.suffix, other.suffix),
-            (&mut self.head, other.head),
-            (&mut self.costs, other.costs),
-            (&mut self.windows, other.windows),
-        ];
-        for (sum, value) in pairs {
-            *sum += value;
-        }
-    }
-}
-
-impl Counters {
-    /// Add the work of another cell; peaks are the largest of both.
-    pub fn add(&mut self, other: &Counters) {
-        self.seconds += other.seconds;
-        self.block_passes += other.block_passes;
-        self.head_rows += other.head_rows;
-        self.generations += other.generations;
-        self.judge_calls += other.judge_calls;
-        self.judge_kept += other.judge_kept;
-        self.judge_refused += other.judge_refused;
-        self.judge_unusable += other.judge_unusable;
-        self.judge_failed += other.judge_failed;
-        self.judge_tokens += other.judge_tokens;
-        self.judge_usd += other.judge_usd;
-        self.judge_seconds += other.judge_seconds;
-        self.judge_own_seconds += other.judge_own_seconds;
-        self.sae_rows += other.sae_rows;
-        self.batches += other.batches;
-        self.batch_block_passes += other.batch_block_passes;
-        self.halved_cells += other.halved_cells;
-        self.saes_read += other.saes_read;
-        self.denoising_steps += other.denoising_steps;
-        self.counted_tokens += other.counted_tokens;
-        self.flops += other.flops;
-        self.grid_flops += other.grid_flops;
-        self.phases.add(&other.phases);
-        self.peak_flops = self.peak_flops.max(other.peak_flops);
-        self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
-    }
-}
-
 /// A failure that is not a bug of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(deny_unknown_fields)]
@@ -381,15 +252,21 @@ impl Failure {
         }
     }
 
-    /// All that is known, for a person: the plugin unless the message names it, what happened, the worker's last words.
+    /// What happened, for a person, with the plugin unless the message names it.
     #[must_use]
-    pub fn told(&self) -> String {
-        let mut text = match &self.plugin {
+    pub fn headline(&self) -> String {
+        match &self.plugin {
             Some(plugin) if !self.message.contains(plugin.as_str()) => {
                 format!("plugin `{plugin}`: {}", self.message)
             }
             _ => self.message.clone(),
-        };
+        }
+    }
+
+    /// All that is known, for a person: [`Failure::headline`] and the worker's last words.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = self.headline();
         if let Some(log) = &self.log {
             text.push_str("; the worker's last words:\n  ");
             text.push_str(&log.replace('\n', "\n  "));
@@ -557,7 +434,7 @@ mod tests {
         let cell = Cell::new(Stage::Score, &json!({"lambda": 0.3}), vec![]).unwrap();
         let sent = [
             ToWorker::Init(Init {
-                plugins: vec!["plugins".into()],
+                plugins: PluginChoice::of(&["plugins".into()]),
                 sources: Sources::default(),
                 store: "out".into(),
                 device: "cpu".into(),

@@ -3,7 +3,7 @@
 
 use std::{
     any::Any,
-    cell::Cell,
+    cell::OnceCell,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -12,10 +12,10 @@ use harness_abi::{AbiResult, DType, ErrorCode};
 
 use crate::{Error, Result, Value, View, ViewMut};
 
-/// One author's instance with its name, and whether a panic has ended it.
+/// One author's instance with its name, and the panic that has ended it.
 pub(crate) struct Bridge<T: ?Sized> {
     name: String,
-    ended: Cell<bool>,
+    ended: OnceCell<String>,
     pub(crate) inner: Box<T>,
 }
 
@@ -23,7 +23,7 @@ impl<T: ?Sized> Bridge<T> {
     pub(crate) fn new(name: &str, inner: Box<T>) -> Self {
         Self {
             name: name.to_owned(),
-            ended: Cell::new(false),
+            ended: OnceCell::new(),
             inner,
         }
     }
@@ -51,11 +51,11 @@ impl<T: ?Sized> Bridge<T> {
 fn run<R>(
     name: &str,
     method: &str,
-    ended: &Cell<bool>,
+    ended: &OnceCell<String>,
     f: impl FnOnce() -> Result<R>,
 ) -> AbiResult<R> {
-    if ended.get() {
-        let message = format!("{name}: {method} after a panic: the instance has ended");
+    if let Some(panic) = ended.get() {
+        let message = format!("{name}: {method} after a panic has ended the instance: {panic}");
         return AbiResult::RErr(Error::new(ErrorCode::PANIC, message).into_abi());
     }
     #[cfg(feature = "tch")]
@@ -64,13 +64,15 @@ fn run<R>(
         Ok(Ok(value)) => AbiResult::ROk(value),
         Ok(Err(error)) => AbiResult::RErr(error.into_abi()),
         Err(payload) => {
-            ended.set(true);
-            AbiResult::RErr(panicked(name, method, payload).into_abi())
+            let message = panicked(name, method, payload);
+            // The first panic is the one that matters.
+            let _ = ended.set(message.clone());
+            AbiResult::RErr(Error::new(ErrorCode::PANIC, message).into_abi())
         }
     }
 }
 
-fn panicked(name: &str, method: &str, payload: Box<dyn Any + Send>) -> Error {
+fn panicked(name: &str, method: &str, payload: Box<dyn Any + Send>) -> String {
     let text = if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {
@@ -80,10 +82,7 @@ fn panicked(name: &str, method: &str, payload: Box<dyn Any + Send>) -> Error {
     };
     // A payload may panic again when it is dropped; that must not cross the boundary either.
     std::mem::forget(payload);
-    Error::new(
-        ErrorCode::PANIC,
-        format!("{name}: {method} panicked: {text}"),
-    )
+    format!("{name}: {method} panicked: {text}")
 }
 
 /// Runs a component's constructor for [`crate::export_plugin!`].
@@ -93,7 +92,7 @@ pub fn dispatch<B>(
     config: RStr<'_>,
     construct: impl FnOnce(&str, &Value) -> Option<Result<B>>,
 ) -> AbiResult<B> {
-    let ended = Cell::new(false);
+    let ended = OnceCell::new();
     run(name.as_str(), "constructor", &ended, || {
         let text = if config.is_empty() {
             "{}"

@@ -17,7 +17,13 @@ pub enum Profile {
 }
 
 /// Members that are no part of the product.
-const NOT_PRODUCT: [&str; 4] = ["xtask", "harness-zoo", "harness-perf", "harness-tests"];
+const NOT_PRODUCT: [&str; 5] = [
+    "xtask",
+    "harness-zoo",
+    "harness-perf",
+    "harness-tests",
+    "harness-fuzz",
+];
 
 /// Reads the arguments of `cargo xtask build`.
 ///

@@ -2,7 +2,8 @@
 
 /// The commands, as `dispatch` knows them.
 const COMMANDS: &[&str] = &[
-    "setup", "build", "bench", "run", "harness", "install", "test", "tidy", "zoo", "golden", "help",
+    "setup", "build", "bench", "run", "harness", "install", "test", "tidy", "fuzz", "zoo",
+    "golden", "help",
 ];
 
 /// What `cargo xtask --help` prints.
@@ -23,6 +24,8 @@ Usage: cargo xtask COMMAND [ARGUMENTS]
   test [ARGS]         build, then every test; the last line is `N passed, M failed, K skipped`
                       `cargo xtask test -p harness-core` one crate; after `--` what libtest takes
   tidy [--fix]        layering, file sizes, plugin manifests, the hash of the plugin interface; --fix records that hash anew
+  fuzz [TARGET…]      the parsers of files from outside against a fuzzer, 60 seconds each; --seconds N, --jobs N, --list,
+                      --replay FILE (one target), --corpus (makes the kept inputs anew); exit code 1 where something is found
   zoo …               rebuild the embedded models (tens of minutes); arguments go to harness-zoo
   golden              compute results/golden anew, after a change that is meant to change numbers
 

@@ -4,6 +4,7 @@
 //! It is the first thing a newcomer compiles, so it depends on little and never on tch.
 
 mod compile;
+mod fuzz;
 mod golden;
 mod help;
 mod install;
@@ -65,6 +66,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "golden" => golden::regenerate(&ws, rest),
         "install" => install::install(&ws, rest),
         "test" => testing::run(&ws, rest),
+        "fuzz" => fuzz::run(&ws, rest),
         "tidy" => tidy::run(&ws, rest),
         other => {
             let hint = help::nearest(other)

@@ -8,4 +8,5 @@
 //! | `unlawful` | a remasker that looks at other rows, a policy that steers at amp_factor 0 |
 //! | `deaf` | a remasker that asks for SAE features and does not miss them |
 //! | `aborts`, `aborts_on_open` | the process ends, in a method and while the library is opened |
+//! | `culprits` | SAEs and decoding orders that do one of many things in one cell of a bench |
 //! | `exports_nothing` | no `export_plugin!` |

@@ -5,6 +5,7 @@ mod checkpoints;
 mod data;
 mod devices;
 mod judges;
+mod plugins;
 mod runs;
 mod settings;
 mod stores;

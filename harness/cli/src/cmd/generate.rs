@@ -82,7 +82,7 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     let job = Job::Generate(GenerateJob {
         model: model_dir(&args.model)?,
-        plugins: args.plugins.get()?,
+        plugins: args.plugins.to_open()?,
         prompt: args.prompt.clone(),
         chat: args.chat,
         order: args.order.clone(),

@@ -49,7 +49,7 @@ pub fn run(args: &GoldenArgs) -> Result<u8, Failure> {
     }
     let job = Job::Golden(GoldenJob {
         dir: args.dir.clone(),
-        plugins: args.plugins.get()?,
+        plugins: args.plugins.to_open()?,
         family: args.family.clone(),
         compute: args.compute.compute(),
     });

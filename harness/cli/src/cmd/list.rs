@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use harness_plan::{
     bench::Catalogue,
     exit,
-    plugin::discover,
+    plugin::PluginChoice,
     sources::{ModelFolder, SaeSet},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     args::{PluginDirs, named_dir},
     failure::Failure,
     output,
+    plugins::Plugins,
     root::Root,
 };
 
@@ -60,9 +61,9 @@ pub fn run(args: &ListArgs) -> Result<u8, Failure> {
             What::Tables => tables(&root)?,
             What::Models => models(&root, args),
             What::Saes => sae_sets(&root, args),
-            What::Plugins => match args.plugins.get() {
-                Ok(dirs) => {
-                    let (rows, is_refused) = plugins(&root, &dirs)?;
+            What::Plugins => match args.plugins.choice() {
+                Ok(choice) => {
+                    let (rows, is_refused) = plugins(choice)?;
                     if is_refused {
                         code = exit::PLUGIN_REFUSED;
                     }
@@ -186,9 +187,8 @@ fn shown(root: &Root, dir: &Path) -> String {
         .to_string()
 }
 
-fn plugins(root: &Root, dirs: &[PathBuf]) -> Result<(Vec<Vec<String>>, bool), Failure> {
-    let found = discover(dirs, Some(&root.beside))
-        .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
+fn plugins(choice: PluginChoice) -> Result<(Vec<Vec<String>>, bool), Failure> {
+    let found = Plugins::find(choice)?.discovery;
     let mut rows: Vec<Vec<String>> = found
         .found
         .iter()

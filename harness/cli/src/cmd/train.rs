@@ -184,7 +184,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
             .file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
         model,
-        plugins: args.plugins.get()?,
+        plugins: args.plugins.to_open()?,
         data,
         out: args.out.clone(),
         architecture: args.architecture.clone(),

@@ -8,7 +8,6 @@ use harness_plan::{
 };
 
 use super::{end, watched::Excess};
-use crate::output::bytes;
 
 /// Why a worker is dead, or as good as dead.
 #[derive(Debug)]
@@ -87,8 +86,8 @@ impl Death {
         if let Some(Excess::Memory { held, limit }) = self.excess {
             let what = format!(
                 "the worker held {} of memory and was ended; it may hold {}, --worker-memory allows more",
-                bytes(held),
-                bytes(limit)
+                mebibytes(held),
+                mebibytes(limit)
             );
             return (FailureKind::TooMuchMemory, what);
         }
@@ -109,12 +108,17 @@ impl Death {
             (Cause::Ended, Some(status)) => {
                 let mut what = format!("the worker {}", end::describe(status));
                 if status.signal() == Some(end::SIGKILL) && self.most_held > 0 {
-                    what.push_str(&format!(", after it held {}", bytes(self.most_held)));
+                    what.push_str(&format!(", after it held {}", mebibytes(self.most_held)));
                 }
                 (FailureKind::WorkerDied, what)
             }
         }
     }
+}
+
+/// Close numbers are to be told apart.
+fn mebibytes(n: u64) -> String {
+    format!("{} MiB", n.div_ceil(1 << 20))
 }
 
 #[cfg(test)]
@@ -159,7 +163,7 @@ mod tests {
     fn nobody_is_blamed_for_a_death_between_methods() {
         let failure = dead(9, false).failure();
         assert_eq!((failure.plugin, failure.method), (None, None));
-        assert!(failure.message.contains("3.0 GiB"), "{}", failure.message);
+        assert!(failure.message.contains("3072 MiB"), "{}", failure.message);
         assert!(
             failure
                 .message
@@ -178,7 +182,7 @@ mod tests {
         }
         .failure();
         assert_eq!((leak.kind, leak.signal), (FailureKind::TooMuchMemory, None));
-        assert!(leak.message.contains("1.5 GiB") && leak.message.contains("1.0 GiB"));
+        assert!(leak.message.contains("1536 MiB") && leak.message.contains("1024 MiB"));
         let cause = Cause::Silent(Duration::from_secs(30));
         let hang = Death {
             cause,

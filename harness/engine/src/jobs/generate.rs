@@ -70,7 +70,7 @@ pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
         allow_nan: job.allow_nan,
         ..options(&job.compute)?
     };
-    let registry = Registry::load(&job.plugins).map_err(|error| unreadable(&error))?;
+    let registry = Registry::open(&job.plugins).map_err(|error| unreadable(&error))?;
     let folder = ModelFolder::read("model", &job.model)
         .map_err(|error| CellError::BadInput(error.to_string()))?;
     let mut model = registry.model_for_type(&folder.model_type)?;

@@ -15,7 +15,7 @@ use crate::{
 /// One result a check; exit code 1 when one failed.
 pub(super) fn run(job: &GoldenJob, sink: Sink<'_>) -> Result<u8, CellError> {
     options(&job.compute)?;
-    let registry = Registry::load(&job.plugins).map_err(|error| unreadable(&error))?;
+    let registry = Registry::open(&job.plugins).map_err(|error| unreadable(&error))?;
     let wanted = GoldenOptions {
         family: job.family.clone(),
     };

@@ -8,11 +8,24 @@ use harness_plan::{
 use serde_json::{Value, json};
 
 use super::{Sink, unreadable};
-use crate::{plugin::Registry, run::CellError};
+use crate::{
+    plugin::{Registry, leave_trail_in},
+    run::CellError,
+};
 
 /// Result: `{"loaded": [...], "refused": [...]}`; exit code 21 when a plugin was refused.
 pub(super) fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
-    let registry = Registry::load(&job.plugins).map_err(|error| unreadable(&error))?;
+    if let Some(trail) = &job.trail {
+        // Without it the host has to find out by itself which plugin ends this process.
+        let _ = leave_trail_in(trail);
+    }
+    // Whoever hears this knows that the worker itself runs: what ends it from here on is a plugin.
+    sink(Event::Progress {
+        done: 0,
+        total: 1,
+        text: "opening plugins".to_owned(),
+    });
+    let registry = Registry::open(&job.plugins).map_err(|error| unreadable(&error))?;
     let loaded: Vec<Value> = registry
         .plugins()
         .iter()

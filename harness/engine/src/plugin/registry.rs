@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use abi_stable::std_types::RStr;
 use harness_abi::{ABI_VERSION, AbiResult, ComponentKind, PluginInfo, PluginModRef};
 use harness_core::suggest;
-use harness_plan::plugin::{FoundPlugin, Manifest, RefusedPlugin, discover};
+use harness_plan::plugin::{FoundPlugin, Manifest, PluginChoice, RefusedPlugin};
 use serde_json::Value;
 
 use super::{
@@ -84,10 +84,18 @@ impl Registry {
     /// # Errors
     /// A folder that cannot be read.
     pub fn load(dirs: &[PathBuf]) -> Result<Self, std::io::Error> {
+        Self::open(&PluginChoice::of(dirs))
+    }
+
+    /// As [`Registry::load`], of chosen plugins.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn open(choice: &PluginChoice) -> Result<Self, std::io::Error> {
         let beside = std::env::current_exe()
             .ok()
             .and_then(|exe| exe.parent().map(Path::to_path_buf));
-        let discovery = discover(dirs, beside.as_deref())?;
+        let discovery = choice.discover(beside.as_deref())?;
         let mut registry = Registry {
             plugins: Vec::new(),
             refused: discovery.refused,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use harness_abi::ErrorCode;
 use harness_plan::{
+    answers,
     outputs::{
         Context, ExplainOutput, Explanation, FeaturesOutput, LatentState, Outcome, WindowsOutput,
     },
@@ -13,12 +14,6 @@ use serde::Deserialize;
 
 use super::{CellError, Progress, Session, prompts};
 use crate::plugin::{Answer, PluginFailure, Question};
-
-/// An answer to `EXPLAIN`.
-#[derive(Deserialize)]
-struct Explained {
-    explanation: String,
-}
 
 /// What is explained: the features a steering bench has chosen, or the latents whose windows were found.
 #[derive(Deserialize)]
@@ -163,14 +158,7 @@ fn given(explanations: &[GivenExplanation], judge: &str) -> ExplainOutput {
 
 /// The explanation in an answer, or what became of the question and why.
 fn read(answer: Answer) -> Result<String, (Outcome, String)> {
-    let explained = parse_answer::<Explained>(&answer.text);
-    let text = explained
-        .map_err(|error| (Outcome::Unparsed, error))?
-        .explanation;
-    if text.trim().is_empty() {
-        return Err((Outcome::Unparsed, "an empty explanation".to_owned()));
-    }
-    Ok(text)
+    answers::explanation(&answer.text).map_err(|error| (Outcome::Unparsed, error))
 }
 
 /// What a failed question counts as.
@@ -195,36 +183,4 @@ fn background(subjects: &[Subject]) -> BTreeMap<String, u64> {
         }
     }
     counts
-}
-
-/// Reads a judge's JSON answer; one fenced as Markdown is accepted, anything else is an error with its beginning.
-pub(super) fn parse_answer<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
-    let trimmed = text.trim();
-    let inner = trimmed
-        .strip_prefix("```json")
-        .or_else(|| trimmed.strip_prefix("```"))
-        .and_then(|rest| rest.strip_suffix("```"))
-        .unwrap_or(trimmed);
-    serde_json::from_str(inner.trim()).map_err(|error| {
-        let start: String = text.chars().take(60).collect();
-        format!("the answer cannot be read: {error}; it begins `{start}`")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_read_plain_and_fenced_and_nothing_else() {
-        let read =
-            |text: &str| parse_answer::<Explained>(text).map(|explained| explained.explanation);
-        assert_eq!(read(r#"{"explanation": "boats"}"#).unwrap(), "boats");
-        assert_eq!(
-            read("```json\n{\"explanation\": \"boats\"}\n```").unwrap(),
-            "boats"
-        );
-        assert!(read("boats").unwrap_err().contains("begins `boats`"));
-        assert!(read(r#"{"explanation": 3}"#).is_err());
-    }
 }

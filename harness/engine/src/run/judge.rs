@@ -3,20 +3,13 @@
 use std::collections::BTreeMap;
 
 use harness_plan::{
+    answers,
     outputs::{ExplainOutput, GenerationOutput, JudgeOutput, PairScore},
     stages::JudgeParams,
 };
-use serde::Deserialize;
 
-use super::{CellError, Progress, Session, explain::parse_answer, prompts};
+use super::{CellError, Progress, Session, prompts};
 use crate::plugin::Question;
-
-/// An answer to `CONCEPT_PAIR`.
-#[derive(Deserialize)]
-struct PairAnswer {
-    score_without: f64,
-    score_after: f64,
-}
 
 impl Session {
     /// Judges every pair of an unsteered and a steered text.
@@ -68,11 +61,11 @@ impl Session {
             .into_iter()
             .map(|(latent, prefix, number)| {
                 let scores = number.and_then(|number| match &answers[number] {
-                    Ok(answer) => parse_answer::<PairAnswer>(&answer.text).and_then(in_range),
+                    Ok(answer) => answers::pair(&answer.text),
                     Err(failure) => Err(failure.to_string()),
                 });
                 let (before, after, error) = match scores {
-                    Ok(scores) => (Some(scores.score_without), Some(scores.score_after), None),
+                    Ok((before, after)) => (Some(before), Some(after), None),
                     Err(error) => (None, None, Some(error)),
                 };
                 PairScore {
@@ -89,33 +82,5 @@ impl Session {
             judge: judge.identity.model,
             comparable_with_paper: judge.identity.comparable_with_paper,
         })
-    }
-}
-
-/// A score outside 0 to 100 is no score: it is counted as unusable, not moved to the nearest end.
-fn in_range(scores: PairAnswer) -> Result<PairAnswer, String> {
-    let good = |score: f64| (0.0..=100.0).contains(&score);
-    if good(scores.score_without) && good(scores.score_after) {
-        return Ok(scores);
-    }
-    Err(format!(
-        "scores {} and {} are not both within 0 to 100",
-        scores.score_without, scores.score_after
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scores_outside_the_scale_are_no_scores() {
-        let pair = |score_without, score_after| PairAnswer {
-            score_without,
-            score_after,
-        };
-        assert!(in_range(pair(0.0, 100.0)).is_ok());
-        assert!(in_range(pair(-1.0, 50.0)).is_err());
-        assert!(in_range(pair(10.0, f64::NAN)).is_err());
     }
 }

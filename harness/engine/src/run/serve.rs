@@ -106,7 +106,7 @@ impl<I: BufRead, O: Write> Server<I, O> {
 
     fn session(&mut self, init: Init) -> Result<Session, Ended> {
         tch::set_num_threads(i32::try_from(init.threads).unwrap_or(1).max(1));
-        let registry = match Registry::load(&init.plugins) {
+        let registry = match Registry::open(&init.plugins) {
             Ok(registry) => registry,
             Err(error) => {
                 let message = format!("the folders of plugins cannot be searched: {error}");

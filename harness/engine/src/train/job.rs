@@ -36,7 +36,7 @@ use crate::{
 /// Settings that do not fit the model, files that cannot be read or written, or a plugin's failure. Finished
 /// work stays; the same job goes on from its last checkpoint.
 pub fn run(job: &TrainJob, sink: &mut dyn FnMut(Event)) -> Result<u8, CellError> {
-    let registry = Registry::load(&job.plugins).map_err(|e| {
+    let registry = Registry::open(&job.plugins).map_err(|e| {
         CellError::Invalid(format!("the folders of plugins cannot be searched: {e}"))
     })?;
     let device = device::parse(&job.compute.device)?;

@@ -317,6 +317,18 @@ mod tests {
         );
     }
 
+    /// Every column is looked for in all, several times.
+    #[test]
+    fn a_table_of_very_many_columns_is_refused() {
+        let names: Vec<String> = (0..5000).map(|i| format!("c{i}")).collect();
+        let error = CsvTable::parse("a.csv", names.join(",").as_bytes()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("5000 columns, the limit is 4096")
+        );
+    }
+
     #[test]
     fn columns_can_be_left_out_and_keys_given() {
         let b = BASE.replace("0.5,true", "0.9,true");

@@ -41,6 +41,9 @@ const KEY_COLUMNS: [&str; 29] = [
     "max_new_tokens",
 ];
 
+/// Columns of a table. Those of this project have up to 20, and each is looked up by its name in all.
+const MAX_COLUMNS: usize = 4096;
+
 /// A CSV file in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvTable {
@@ -167,6 +170,12 @@ impl CsvTable {
         }
         if records.is_empty() {
             return Err(bad("it is empty".to_owned()));
+        }
+        let n_columns = records[0].len();
+        if n_columns > MAX_COLUMNS {
+            return Err(bad(format!(
+                "it has {n_columns} columns, the limit is {MAX_COLUMNS}"
+            )));
         }
         let columns: Vec<String> = records
             .remove(0)

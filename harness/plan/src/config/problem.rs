@@ -22,9 +22,15 @@ pub struct Place {
     pub column: usize,
     /// Characters marked.
     pub width: usize,
-    /// The line itself.
+    /// The line, or of a long one the part around the mark.
     pub text: String,
+    /// Characters of `text` before the mark.
+    pub before: usize,
 }
+
+/// Characters of a line that are shown, and how many of them before the mark.
+const SHOWN: usize = 160;
+const SHOWN_BEFORE: usize = 60;
 
 impl Problem {
     /// A problem without a place in a file.
@@ -49,13 +55,32 @@ impl Place {
         let end = floor_boundary(text, span.end.max(start));
         let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |i| start + i);
+        let line = text[line_start..line_end].trim_end_matches('\r');
+        let column = text[line_start..start].chars().count() + 1;
+        let width = text[start..end.min(line_end)].chars().count().max(1);
+        let (shown, before) = part(line, column - 1);
         Place {
             line: text[..start].matches('\n').count() + 1,
-            column: text[line_start..start].chars().count() + 1,
-            width: text[start..end.min(line_end)].chars().count().max(1),
-            text: text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            column,
+            width: width.min((shown.chars().count().saturating_sub(before)).max(1)),
+            text: shown,
+            before,
         }
     }
+}
+
+/// The part of a line around the character at `mark`, and where that is in it.
+fn part(line: &str, mark: usize) -> (String, usize) {
+    if line.chars().nth(SHOWN).is_none() {
+        return (line.to_owned(), mark);
+    }
+    let skipped = mark.saturating_sub(SHOWN_BEFORE);
+    let mut rest = line.chars().skip(skipped);
+    let start = if skipped > 0 { "…" } else { "" };
+    let shown: String = rest.by_ref().take(SHOWN).collect();
+    let end = if rest.next().is_some() { "…" } else { "" };
+    let before = mark - skipped + start.chars().count();
+    (format!("{start}{shown}{end}"), before)
 }
 
 fn floor_boundary(text: &str, mut at: usize) -> usize {
@@ -89,7 +114,7 @@ impl fmt::Display for Problem {
         write!(
             f,
             "{margin} | {}{}",
-            " ".repeat(place.column - 1),
+            " ".repeat(place.before),
             "^".repeat(place.width)
         )?;
         if self.hint.is_empty() {

@@ -1,4 +1,8 @@
-use std::{cell::RefCell, collections::BTreeSet, ops::Range};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    ops::Range,
+};
 
 use harness_core::suggest;
 use toml::{
@@ -8,11 +12,16 @@ use toml::{
 
 use super::{ConfigError, Problem, Said, Written, problem::Place};
 
+/// Problems of a file that are listed; more are counted. Nobody reads a hundred, and a file of bad values alone would have a million.
+const MAX_PROBLEMS: usize = 100;
+
 /// A TOML text and the problems found in it so far.
 pub struct Document<'t> {
     origin: String,
     text: &'t str,
     problems: RefCell<Vec<(usize, Problem)>>,
+    /// Problems beyond [`MAX_PROBLEMS`].
+    unlisted: Cell<usize>,
 }
 
 /// A table of a document. Each getter marks its key as known; [`Table::finish`] reports the others.
@@ -31,6 +40,7 @@ impl<'t> Document<'t> {
             origin: origin.into(),
             text,
             problems: RefCell::default(),
+            unlisted: Cell::default(),
         }
     }
 
@@ -69,6 +79,10 @@ impl<'t> Document<'t> {
 
     /// Note a problem at a byte range.
     pub fn problem(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        if self.problems.borrow().len() == MAX_PROBLEMS {
+            self.unlisted.set(self.unlisted.get() + 1);
+            return;
+        }
         let at = span.start;
         let place = Some(Place::of(self.text, span));
         let problem = Problem {
@@ -80,11 +94,20 @@ impl<'t> Document<'t> {
         self.problems.borrow_mut().push((at, problem));
     }
 
-    /// The problems found, in the order of the text.
+    /// The problems found, in the order of the text; the last says how many more there are, when there are very many.
     pub fn take_problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.take();
         problems.sort_by_key(|(at, _)| *at);
-        problems.into_iter().map(|(_, problem)| problem).collect()
+        let more = match self.unlisted.take() {
+            0 => None,
+            n => Some(Problem::new(
+                &self.origin,
+                format!("{n} further problems are not listed"),
+                "",
+            )),
+        };
+        let listed = problems.into_iter().map(|(_, problem)| problem);
+        listed.chain(more).collect()
     }
 }
 
@@ -272,15 +295,15 @@ impl<'d, 't> Table<'d, 't> {
     /// Report every key that no getter has asked for.
     pub fn finish(self) {
         let known = self.known.borrow();
+        // Misspelt keys are nearly always keys that are still free.
+        let free: Vec<&str> = known.iter().copied().filter(|k| !self.has(k)).collect();
         for (key, _) in self
             .entries
             .iter()
             .filter(|(key, _)| !known.contains(key.get_ref().as_ref()))
         {
             let name = key.get_ref();
-            // Misspelt keys are nearly always keys that are still free.
-            let free = known.iter().copied().filter(|k| !self.has(k));
-            let hint = suggest::hint(name, free);
+            let hint = suggest::hint(name, free.iter().copied());
             self.doc.problem(
                 key.span(),
                 format!("unknown key `{name}`{}", self.place()),
@@ -408,6 +431,36 @@ mod tests {
             got.contains("unknown key `onn` in `sub`") && got.contains("did you mean `on`?"),
             "{got}"
         );
+    }
+
+    /// Each problem kept its whole line: these 90 KB became 2.7 GB.
+    #[test]
+    fn a_long_line_of_bad_values_is_shown_in_part_and_counted() {
+        let text = format!("name = 'x'\nlayers = [{}]\n", "-1,".repeat(30_000));
+        let got = problems(&text);
+        assert!(got.len() < 100_000, "{} bytes", got.len());
+        assert!(got.starts_with("101 problems\na.toml:2:11: `layers` is -1"));
+        assert!(
+            got.ends_with("a.toml: 29900 further problems are not listed"),
+            "{got}"
+        );
+        // The mark stands below what it marks, in the middle of the line too.
+        let lines: Vec<&str> = got.lines().collect();
+        let last = lines.iter().rposition(|line| line.contains("^^")).unwrap();
+        let at = lines[last].chars().position(|c| c == '^').unwrap();
+        let marked: String = lines[last - 1].chars().skip(at).take(2).collect();
+        assert_eq!(marked, "-1");
+        assert!(lines[last - 1].starts_with("2 | …") && lines[last - 1].ends_with('…'));
+    }
+
+    /// The keys that were still free were looked for again for each unknown key, in all keys.
+    #[test]
+    fn unknown_keys_do_not_take_time_by_their_square() {
+        let keys: String = (0..50_000).map(|i| format!("k{i}=1\n")).collect();
+        let started = std::time::Instant::now();
+        assert!(problems(&keys).contains("49901 further problems"));
+        // Well under a second; more than a minute before.
+        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     }
 
     #[test]

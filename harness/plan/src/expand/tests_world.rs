@@ -62,6 +62,7 @@ fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPl
         manifest_path: format!("{id}/plugin.toml").into(),
         library: format!("{id}/x.so").into(),
         hash: format!("hash-of-{id}"),
+        manifest_hash: format!("hash-of-the-manifest-of-{id}"),
     }
 }
 
@@ -144,7 +145,7 @@ impl World {
                 plugin("lexical", "judge", &["lexical"], &[]),
                 plugin("openai", "judge", &["openai"], &[]),
             ],
-            refused: vec![],
+            ..Discovery::default()
         };
         World {
             dir,

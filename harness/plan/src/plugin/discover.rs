@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{Manifest, file::check_library};
+use crate::canonical::sha256_hex;
 
 /// Folders below a named one that are searched.
 const MAX_DEPTH: usize = 3;
@@ -22,6 +23,8 @@ pub struct FoundPlugin {
     pub library: PathBuf,
     /// SHA-256 of the library.
     pub hash: String,
+    /// SHA-256 of the manifest.
+    pub manifest_hash: String,
 }
 
 /// A plugin that is not loaded, with the reason.
@@ -42,9 +45,26 @@ pub struct Discovery {
     pub found: Vec<FoundPlugin>,
     /// Plugins refused before anything was opened.
     pub refused: Vec<RefusedPlugin>,
+    /// Plugins that are not what a `plugins.lock` says, with the difference.
+    pub differing: Vec<RefusedPlugin>,
 }
 
 impl Discovery {
+    /// Refuse the plugins for which there is a reason.
+    pub fn refuse(&mut self, reason: impl Fn(&FoundPlugin) -> Option<String>) {
+        let (refused, found) = std::mem::take(&mut self.found)
+            .into_iter()
+            .map(|plugin| (reason(&plugin), plugin))
+            .partition::<Vec<_>, _>(|(reason, _)| reason.is_some());
+        self.found = found.into_iter().map(|(_, plugin)| plugin).collect();
+        (self.refused).extend(refused.into_iter().map(|(reason, plugin)| RefusedPlugin {
+            path: plugin.manifest_path,
+            id: Some(plugin.manifest.id),
+            reason: reason.unwrap_or_default(),
+        }));
+        self.refused.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+
     /// The plugin that offers a component.
     #[must_use]
     pub fn component(&self, kind: &str, name: &str) -> Option<&FoundPlugin> {
@@ -187,6 +207,7 @@ fn look(path: &Path, beside: Option<&Path>) -> Result<FoundPlugin, RefusedPlugin
         manifest_path: path.to_path_buf(),
         library: real,
         hash,
+        manifest_hash: sha256_hex(text.as_bytes()),
     })
 }
 
@@ -219,13 +240,8 @@ fn refuse_duplicates(discovery: &mut Discovery) {
             reasons.entry(i).or_insert(reason);
         }
     }
-    for (i, reason) in reasons.into_iter().rev() {
-        let plugin = discovery.found.remove(i);
-        discovery.refused.push(RefusedPlugin {
-            path: plugin.manifest_path,
-            id: Some(plugin.manifest.id),
-            reason,
-        });
-    }
-    discovery.refused.sort_by(|a, b| a.path.cmp(&b.path));
+    let reasons: BTreeMap<PathBuf, String> = (reasons.into_iter())
+        .map(|(i, reason)| (discovery.found[i].manifest_path.clone(), reason))
+        .collect();
+    discovery.refuse(|plugin| reasons.get(&plugin.manifest_path).cloned());
 }

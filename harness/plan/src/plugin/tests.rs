@@ -19,7 +19,7 @@ fn library() -> Vec<u8> {
     bytes
 }
 
-fn add(dir: &Path, id: &str, component: &str) -> PathBuf {
+pub(super) fn add(dir: &Path, id: &str, component: &str) -> PathBuf {
     fs::create_dir_all(dir).unwrap();
     let text = format!(
         "id = '{id}'\nversion = '1'\nabi = '1.0'\nlibrary = 'lib{id}.so'\n[[component]]\nkind = 'metric'\nname = '{component}'\n"
@@ -30,7 +30,7 @@ fn add(dir: &Path, id: &str, component: &str) -> PathBuf {
     path
 }
 
-fn look(dir: &Path) -> Discovery {
+pub(super) fn look(dir: &Path) -> Discovery {
     discover(&[dir.to_owned()], None).unwrap()
 }
 

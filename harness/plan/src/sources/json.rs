@@ -1,5 +1,6 @@
 use std::{
-    fs, io,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -103,12 +104,19 @@ pub(crate) fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError
         path: path.to_owned(),
         source,
     };
-    let len = fs::metadata(path).map_err(io)?.len();
+    let file = File::open(path).map_err(io)?;
+    let len = file.metadata().map_err(io)?.len();
+    let mut bytes = Vec::new();
+    if len <= limit {
+        // A device or a file that grows has more than it says.
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    }
+    let len = len.max(bytes.len() as u64);
     if len > limit {
-        let message = format!("has {len} bytes, over the limit of {limit} for a configuration");
+        let message =
+            format!("has {len} bytes or more, over the limit of {limit} for a configuration");
         return Err(SourceError::unusable(path, message));
     }
-    let bytes = fs::read(path).map_err(io)?;
     match misplaced(&bytes) {
         Some(message) => Err(SourceError::unusable(path, message)),
         None => Ok(bytes),
@@ -126,4 +134,19 @@ pub(crate) fn misplaced(bytes: &[u8]) -> Option<&'static str> {
         || head.starts_with(b"<html")
         || head.starts_with(b"<?xml"))
     .then_some("is a web page, not the file: download it again (the file may need a login)")
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// A device says that it has no bytes and was read until the memory was full.
+    #[test]
+    fn a_file_with_more_than_it_says_is_refused() {
+        // Has some 1500 bytes and says 0.
+        let path = Path::new("/proc/self/status");
+        assert!(read_small(path, 1 << 20).is_ok());
+        let error = read_small(path, 100).unwrap_err().to_string();
+        assert!(error.contains("over the limit of 100"), "{error}");
+    }
 }

@@ -27,7 +27,7 @@ const HEAD_BYTES: u64 = 256;
 /// What it is instead, or what is wrong with it.
 pub fn read_tensors(path: &Path) -> Result<Vec<StoredTensor>, SourceError> {
     let (mut file, size, head) = open(path)?;
-    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"\x80\x02") {
+    if head.starts_with(b"PK\x03\x04") || is_pickle(&head) {
         return Err(SourceError::unusable(
             path,
             "is a pickled PyTorch file under the name of a safetensors file; convert it",
@@ -43,6 +43,11 @@ pub fn read_tensors(path: &Path) -> Result<Vec<StoredTensor>, SourceError> {
         HeaderError::Io(source) => io_of(path)(source),
         other => SourceError::unusable(path, other.to_string()),
     })
+}
+
+/// Whether a file begins as a pickle does. So does a safetensors file whose header takes 640 bytes; behind its length comes a brace.
+fn is_pickle(head: &[u8]) -> bool {
+    head.starts_with(b"\x80\x02") && head.get(4..9) != Some(b"\0\0\0\0{")
 }
 
 /// Checks all weight files of a checkpoint that are there. A folder without any passes: it can be planned for before its weights come.

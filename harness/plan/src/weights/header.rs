@@ -17,6 +17,13 @@ use serde::{
 /// What every entry of a header has once.
 const ENTRY_MARK: &[u8] = b"\"data_offsets\"";
 
+/// Dimensions of a tensor; libtorch has no more.
+const MAX_RANK: usize = 64;
+/// Bytes of a name. Those of published models have up to a hundred.
+const MAX_NAME: usize = 4096;
+/// Characters of a text out of a header that are shown.
+const SHOWN: usize = 160;
+
 /// What a header may be at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -88,7 +95,7 @@ pub enum HeaderError {
         limit: usize,
     },
     /// Its header is no JSON of the right form, or has a name twice.
-    #[error("not a safetensors file: its header cannot be read: {0}; download it again")]
+    #[error("not a safetensors file: its header cannot be read: {}; download it again", shown(&.0.to_string()))]
     Json(#[from] serde_json::Error),
     /// The bytes of a tensor are not where they should be.
     #[error("tensor `{tensor}` {what}; download it again")]
@@ -164,17 +171,28 @@ fn occurrences(text: &[u8], part: &[u8]) -> usize {
 /// Tensors fill the file from the header to its end, one after the other.
 fn check_spans(tensors: &[StoredTensor], data: u64, size: u64) -> Result<(), HeaderError> {
     let wrong = |tensor: &StoredTensor, what: String| HeaderError::Tensor {
-        tensor: tensor.name.clone(),
+        tensor: shown(&tensor.name),
         what,
     };
     for tensor in tensors {
         let (start, end) = tensor.span;
+        let (rank, name_bytes) = (tensor.shape.len(), tensor.name.len());
+        if rank > MAX_RANK {
+            let what = format!("has {rank} dimensions, the limit is {MAX_RANK}");
+            return Err(wrong(tensor, what));
+        }
+        if name_bytes > MAX_NAME {
+            let what = format!("has a name of {name_bytes} bytes, the limit is {MAX_NAME}");
+            return Err(wrong(tensor, what));
+        }
         let Some(bytes) = bytes_each(&tensor.dtype) else {
-            let what = format!("has the unknown number format {:?}", tensor.dtype);
+            let what = format!("has the unknown number format {:?}", shown(&tensor.dtype));
             return Err(wrong(tensor, what));
         };
         let needed = (tensor.shape.iter()).try_fold(bytes, |n, size| n.checked_mul(*size));
-        if needed.is_none() || end.checked_sub(start) != needed {
+        // Beside a size of 0 any other would do, and libtorch counts with signs.
+        let is_countable = (tensor.shape.iter()).all(|size| i64::try_from(*size).is_ok());
+        if !is_countable || needed.is_none() || end.checked_sub(start) != needed {
             let what = format!(
                 "of shape {:?} in {} does not fill its bytes {start} to {end}",
                 tensor.shape, tensor.dtype
@@ -205,11 +223,19 @@ fn check_spans(tensors: &[StoredTensor], data: u64, size: u64) -> Result<(), Hea
             let what = format!("{how} {before}: it starts at byte {start}, expected {at}");
             return Err(wrong(tensor, what));
         }
-        (at, before) = (end, &tensor.name);
+        (at, before) = (end, &*tensor.name);
     }
     match expected == size {
         true => Ok(()),
         false => Err(HeaderError::Size { size, expected }),
+    }
+}
+
+/// The beginning of a text out of a header.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -248,7 +274,7 @@ impl<'de> Deserialize<'de> for Entries {
                 let (mut tensors, mut names) = (Vec::new(), HashSet::new());
                 while let Some(name) = map.next_key::<String>()? {
                     if !names.insert(name.clone()) {
-                        let message = format!("the name `{name}` is there twice");
+                        let message = format!("the name `{}` is there twice", shown(&name));
                         return Err(serde::de::Error::custom(message));
                     }
                     if name == "__metadata__" {

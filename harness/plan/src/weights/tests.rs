@@ -180,3 +180,61 @@ fn other_things_under_the_name_of_weights_are_named() {
             .contains("no/such")
     );
 }
+
+/// A size of 0 hid any other, and the reader of the weights would have taken 2^64 - 1 for -1.
+#[test]
+fn sizes_beside_a_zero_are_sizes() {
+    let empty = |shape: &str| {
+        let header = format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}}}"#);
+        read(&file(&header, 0)).map(|found| found.len())
+    };
+    assert_eq!(empty("[0,7]").unwrap(), 1);
+    let error = empty("[0,18446744073709551615]").unwrap_err().to_string();
+    assert!(
+        error.contains("`a` of shape [0, 18446744073709551615]"),
+        "{error}"
+    );
+}
+
+/// Names, formats and shapes went into the message whole: up to 16 MB of it.
+#[test]
+fn a_message_is_short_however_long_the_header() {
+    let long = "x".repeat(1 << 20);
+    let a = tensor("a", 0, 4);
+    for (header, part) in [
+        (tensor(&long, 0, 4), "has a name of 1048576 bytes"),
+        (a.replace("F32", &long), "unknown number format"),
+        (
+            a.replace("[1]", &format!("[{}1]", "1,".repeat(1 << 19))),
+            "524289 dimensions",
+        ),
+        (
+            format!("{0},{0}", tensor(&long, 0, 4)),
+            "cannot be read: the name `xxx",
+        ),
+        (
+            a.replace("[1]", &format!("\"{long}\"")),
+            "cannot be read: invalid type",
+        ),
+    ] {
+        let error = error(&file(&format!("{{{header}}}"), 4));
+        assert!(
+            error.contains(part) && error.len() < 500,
+            "{} bytes",
+            error.len()
+        );
+    }
+}
+
+/// The length 640 is written as the bytes with which a pickle begins.
+#[test]
+fn a_header_of_640_bytes_is_not_taken_for_a_pickle() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let header = format!("{{{}}}", tensor("a", 0, 8));
+    fs::write(&path, file(&format!("{header:<640}"), 8)).unwrap();
+    assert_eq!(read_tensors(&path).unwrap().len(), 1);
+    fs::write(&path, b"\x80\x02}q\0(X\x01\0\0\0au.").unwrap();
+    let error = read_tensors(&path).unwrap_err().to_string();
+    assert!(error.contains("pickled"), "{error}");
+}

@@ -20,7 +20,7 @@ enum Role {
     Data,
     SharedPlugin,
     Plugin,
-    /// Benches, the zoo's maker, the integration tests: they may use everything, and nothing may use them.
+    /// Benches, the zoo's maker, the integration tests, the fuzz targets: they may use everything, and nothing may use them.
     Top,
 }
 
@@ -40,7 +40,7 @@ fn role(folder: &str) -> Option<Role> {
         "harness/xtask" => Xtask,
         "kernels" => Kernels,
         "benchmarks/data" => Data,
-        "benchmarks/zoo" | "benchmarks/perf" | "tests" => Top,
+        "benchmarks/zoo" | "benchmarks/perf" | "tests" | "tests/fuzz" => Top,
         other if other.starts_with("plugins/shared/") => SharedPlugin,
         other if other.starts_with("plugins/") => Plugin,
         _ => return None,

@@ -16,6 +16,8 @@ use crate::{failure::Failure, pace::Pace, retry, settings::Settings, shape::Shap
 
 /// Longest part of a server's message that is passed on, in characters.
 const MESSAGE_CHARS: usize = 300;
+/// Tokens of one answer that are believed.
+const MOST_TOKENS: u64 = u32::MAX as u64;
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -232,7 +234,8 @@ pub fn read(answer: &Value, request: &JudgeRequest) -> std::result::Result<Judge
         ));
     }
     let is_cut = choice["finish_reason"] == "length";
-    let used = |key| answer["usage"][key].as_u64().unwrap_or(0);
+    // What a server counts is added up: no sum of these overflows.
+    let used = |key| answer["usage"][key].as_u64().unwrap_or(0).min(MOST_TOKENS);
     let (tokens_in, tokens_out) = (used("prompt_tokens"), used("completion_tokens"));
     let bad = |reason: String| Failure::BadAnswer {
         reason,

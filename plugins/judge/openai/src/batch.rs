@@ -164,7 +164,7 @@ impl<'a> Batches<'a> {
         let counts = |key: &str| batch["request_counts"][key].as_u64().unwrap_or(0);
         let mut progress = BatchProgress {
             is_ended: false,
-            done: counts("completed") + counts("failed"),
+            done: counts("completed").saturating_add(counts("failed")),
             total: requests.len() as u64,
         };
         let status = batch["status"].as_str().unwrap_or_default();

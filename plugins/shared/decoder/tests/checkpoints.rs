@@ -425,6 +425,12 @@ fn headers_that_lie_are_refused() {
             &["a: bytes 0 to 0"],
         ),
         (
+            r#"{"a":{"dtype":"F32","shape":[0,18446744073709551615],"data_offsets":[0,0]}}"#
+                .to_owned(),
+            0,
+            &["a: bytes 0 to 0"],
+        ),
+        (
             format!("{{{}}}", many.join(",")),
             0,
             &["100001 tensors", "limit is 100000"],

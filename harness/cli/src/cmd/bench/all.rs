@@ -14,8 +14,8 @@ use harness_plan::{
 
 use super::{
     BenchArgs,
-    command::{Asked, Forecast, Ready},
     describe::{bytes, count, device_time, flops},
+    ready::{Asked, Forecast, Ready},
 };
 use crate::{failure::Failure, output, progress::clock, root::Root};
 

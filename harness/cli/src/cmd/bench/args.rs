@@ -14,10 +14,11 @@ use harness_plan::{
     table::Style,
 };
 
-use super::{forecast::ForecastArgs, judging::JudgingArgs, memory, shards::ShardArgs};
+use super::{forecast::ForecastArgs, judging::JudgingArgs, shards::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
+    memory,
 };
 
 const BUDGET: &str = "Budget";

@@ -1,32 +1,30 @@
 //! The steps of `harness bench`: resolve, open the store, expand, run what is missing, write and print.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs,
+    collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use harness_plan::{
-    bench::{BenchSpec, Catalogue, Overrides, RowKind},
+    bench::RowKind,
     claims::Pace,
     exit,
-    expand::{self, BenchRequest, Cost, Plan, ResolvedBench, expand, resolve},
-    hash::HashCache,
-    plugin::{Discovery, discover},
+    expand::{Plan, ResolvedBench},
+    plugin::{Discovery, PluginChoice},
     protocol::{Init, Judging},
     replies::Replies,
-    stages::Numerics,
-    store::{Access, CellCounts, Lookup, Store, StoreError},
+    store::{CellCounts, Lookup, Store, StoreError},
     table::{derive, print_tables, write_csv},
 };
 
 use super::{
-    BenchArgs, all, assumed, catalogue,
-    dry_run::DryRun,
-    judging, memory, pictures, report,
+    BenchArgs, all, judging, pictures,
+    ready::{Asked, Ready},
+    report,
     run::{self, Order, Outcome},
-    shards, zoo_text,
+    shards,
 };
 use crate::{
     failure::Failure,
@@ -64,291 +62,6 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     }
 }
 
-/// A bench with its settings, and where its results go.
-pub(super) struct Asked {
-    pub(super) root: Root,
-    pub(super) spec: BenchSpec,
-    pub(super) overrides: Overrides,
-    pub(super) models: BTreeMap<String, PathBuf>,
-    pub(super) saes: BTreeMap<String, PathBuf>,
-    pub(super) out: PathBuf,
-    /// Where replies of judges are kept unless the command line says so.
-    pub(super) replies_in: PathBuf,
-}
-
-impl Asked {
-    pub(super) fn of(args: &BenchArgs) -> Result<Asked, Failure> {
-        let root = Root::find()?;
-        let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
-        let overrides = args.overrides(&spec);
-        let out = match &args.out {
-            Some(out) => out.clone(),
-            None => Path::new("results/runs").join(&spec.store),
-        };
-        Ok(Asked {
-            root,
-            spec,
-            overrides,
-            models: args.models()?,
-            saes: args.sae_sets()?,
-            replies_in: out.clone(),
-            out,
-        })
-    }
-
-    /// List the SAE sets of a bench that runs nothing.
-    pub(super) fn list(&self, args: &BenchArgs) -> Result<u8, Failure> {
-        let Asked {
-            root,
-            spec,
-            overrides,
-            saes,
-            out,
-            ..
-        } = self;
-        catalogue::run(args, root, spec, (overrides, saes), out)
-    }
-}
-
-/// A bench that fits what is on disk. Its cells are not known yet.
-pub(super) struct Ready<'a> {
-    pub(super) args: &'a BenchArgs,
-    pub(super) root: Root,
-    pub(super) bench: ResolvedBench,
-    pub(super) plugins: Discovery,
-    plugin_dirs: Vec<PathBuf>,
-    pub(super) devices: Vec<String>,
-    pub(super) out: PathBuf,
-    replies_in: PathBuf,
-    /// Where the embedded models' text lies while nothing may be written to the results.
-    scratch: Option<tempfile::TempDir>,
-    /// What a prediction assumes of folders that were not given.
-    notes: Vec<String>,
-}
-
-/// What a bench would take.
-pub(super) struct Forecast {
-    pub(super) text: String,
-    pub(super) cells: u64,
-    pub(super) cost: Cost,
-    pub(super) memory_bytes: u64,
-    /// Seconds of a device.
-    pub(super) seconds: f64,
-    pub(super) usd: Option<f64>,
-}
-
-impl<'a> Ready<'a> {
-    /// `only_reads`: nothing is left behind, so the text that is hashed lies elsewhere.
-    pub(super) fn of(
-        args: &'a BenchArgs,
-        asked: Asked,
-        only_reads: bool,
-    ) -> Result<Ready<'a>, Failure> {
-        let Asked {
-            root,
-            spec,
-            overrides,
-            models,
-            mut saes,
-            out,
-            replies_in,
-        } = asked;
-        let plugin_dirs = args.plugins.get()?;
-        let devices = args.devices()?;
-        let scratch = match only_reads {
-            true => {
-                Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?)
-            }
-            false => None,
-        };
-        let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
-        let notes = match (&scratch, args.dry_run) {
-            (Some(dir), true) => {
-                let place = (dir.path(), args.forecast.d_sae);
-                assumed::sets(&spec, &overrides, &models, &mut saes, place)?
-            }
-            _ => Vec::new(),
-        };
-        let folders = Folders { models, saes };
-        let mut bench = resolved(args, &root, &spec, &overrides, &folders, text_dir)?;
-        let plugins = discover(&plugin_dirs, Some(&root.beside))
-            .map_err(|error| Failure::new(exit::USAGE, format!("--plugins: {error}")))?;
-        for refused in &plugins.refused {
-            let reason = output::inert(&refused.reason);
-            output::warn(&format!("refused {}: {reason}", refused.path.display()));
-        }
-        args.judging.name_replayed(&mut bench, &replies_in)?;
-        // Of many benches some have no judge.
-        let is_judged = bench.rows.iter().any(|row| row.settings.judge().is_some());
-        if is_judged || args.table != all::NAME {
-            args.judging.check(&bench, &plugins)?;
-        }
-        Ok(Ready {
-            args,
-            root,
-            bench,
-            plugins,
-            plugin_dirs,
-            devices,
-            out,
-            replies_in,
-            scratch,
-            notes,
-        })
-    }
-
-    /// Its cells.
-    pub(super) fn plan(&self) -> Result<Plan, Failure> {
-        let scratch = self.scratch.as_ref().map(|dir| dir.path());
-        expanded(&self.bench, &self.plugins, scratch.unwrap_or(&self.out))
-    }
-
-    /// What it would take, in words, and the numbers behind them.
-    pub(super) fn forecast(&self) -> Result<Forecast, Failure> {
-        let plan = self.plan()?;
-        let store = Store::open(&self.out, Access::Read).ok();
-        let (done, _) = match &store {
-            Some(store) => done_cells(&plan, store)?,
-            None => Default::default(),
-        };
-        let device = self.devices.first().map_or("cpu", String::as_str);
-        let forecast = &self.args.forecast;
-        let speed = forecast.speed(device, self.args.compute.dtype, store.as_ref());
-        let cost = plan.cost(|key| !done.contains(key));
-        let judging = (self.args.judging).estimate(&self.bench, &self.plugins, &cost);
-        let usd = self.args.judging.usd(&self.bench, &self.plugins);
-        let text = DryRun {
-            plan: &plan,
-            bench: &self.bench,
-            done: &done,
-            judging: &judging,
-            usd: usd.as_ref().map(|usd| usd as &dyn Fn(&Cost) -> f64),
-            speed: &speed,
-            notes: &self.notes,
-        }
-        .report();
-        Ok(Forecast {
-            text,
-            cells: plan.cells.len() as u64,
-            memory_bytes: plan.memory_bytes(),
-            seconds: cost.flops / speed.flops,
-            usd: usd.map(|usd| usd(&cost)),
-            cost,
-        })
-    }
-
-    /// Its store, open for writing.
-    pub(super) fn store(&self) -> Result<Store, Failure> {
-        Ok(Store::open(&self.out, Access::Write)?)
-    }
-
-    /// To be run, with its store and its cells.
-    pub(super) fn with(self, store: Store, plan: Plan) -> Bench<'a> {
-        Bench {
-            args: self.args,
-            root: self.root,
-            bench: self.bench,
-            plugins: self.plugins,
-            plugin_dirs: self.plugin_dirs,
-            devices: self.devices,
-            plan,
-            store,
-            replies_in: self.replies_in,
-            budget: None,
-        }
-    }
-}
-
-/// Folders that the command line names.
-pub struct Folders {
-    /// Models, by name.
-    pub models: BTreeMap<String, PathBuf>,
-    /// SAE sets, by name.
-    pub saes: BTreeMap<String, PathBuf>,
-}
-
-/// A bench checked against what is on disk; the embedded models' text lies in `text_dir`, or will.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn resolved(
-    args: &BenchArgs,
-    root: &Root,
-    spec: &BenchSpec,
-    overrides: &Overrides,
-    folders: &Folders,
-    text_dir: &Path,
-) -> Result<ResolvedBench, Failure> {
-    let prefixes: Vec<String> = harness_data::prefixes()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    Ok(resolve(&BenchRequest {
-        spec,
-        models: &folders.models,
-        saes: &folders.saes,
-        zoo: &root.zoo(),
-        overrides,
-        data: &args.data,
-        zoo_data: &[zoo_text::heldout_path(text_dir)],
-        prompts: &args.prompts,
-        zoo_prompts: &[zoo_text::prompts_path(text_dir)],
-        questions: &args.questions,
-        zoo_questions: &[zoo_text::questions_path(text_dir)],
-        prefixes: &prefixes,
-        profile: args.profile(),
-        numerics: Numerics {
-            dtype: args.compute.dtype,
-            reproducible: args.compute.reproducible,
-            allow_nan: args.allow_nan,
-        },
-        limits: expand::Limits {
-            batch: args.batch,
-            memory: args.memory.unwrap_or_else(memory::usual_budget),
-        },
-        is_forecast: args.dry_run,
-    })?)
-}
-
-/// The cells of a bench; large files are hashed once and remembered in the user's cache.
-fn expanded(bench: &ResolvedBench, plugins: &Discovery, text_dir: &Path) -> Result<Plan, Failure> {
-    let own_text = zoo_text::heldout_path(text_dir);
-    if bench.rows.iter().any(|row| row.data.contains(&own_text)) {
-        zoo_text::heldout_file(text_dir)?;
-    }
-    let own_prompts = zoo_text::prompts_path(text_dir);
-    if bench.rows.iter().any(|row| row.data.contains(&own_prompts)) {
-        zoo_text::prompts_file(text_dir)?;
-    }
-    let own_questions = zoo_text::questions_path(text_dir);
-    if bench
-        .rows
-        .iter()
-        .any(|row| row.data.contains(&own_questions))
-    {
-        zoo_text::questions_file(text_dir)?;
-    }
-    let mut hashes = match cache_dir() {
-        Some(dir) => HashCache::open(&dir.join("hashes.json")),
-        None => HashCache::in_memory(),
-    };
-    let plan = expand(bench, plugins, &mut hashes)?;
-    // A cache that cannot be written is only a slower next run.
-    let _ = hashes.save();
-    Ok(plan)
-}
-
-fn cache_dir() -> Option<PathBuf> {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    set("HARNESS_CACHE")
-        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("dlm-harness")))
-        .or_else(|| Some(set("HOME")?.join(".cache/dlm-harness")))
-}
-
 /// Keys of the cells that are done, and the number of files that were damaged: these are told, and run again.
 pub(super) fn done_cells(
     plan: &Plan,
@@ -372,16 +85,16 @@ pub(super) fn done_cells(
 
 /// A bench that is ready to run.
 pub(super) struct Bench<'a> {
-    args: &'a BenchArgs,
-    root: Root,
+    pub(super) args: &'a BenchArgs,
+    pub(super) root: Root,
     pub(super) bench: ResolvedBench,
-    plugins: Discovery,
-    plugin_dirs: Vec<PathBuf>,
+    pub(super) plugins: Discovery,
+    pub(super) choice: PluginChoice,
     /// Where cells are computed, at least one.
-    devices: Vec<String>,
+    pub(super) devices: Vec<String>,
     pub(super) plan: Plan,
     pub(super) store: Store,
-    replies_in: PathBuf,
+    pub(super) replies_in: PathBuf,
     /// Name under which what is spent on judges is counted, where other processes count with this one.
     pub(super) budget: Option<String>,
 }
@@ -555,11 +268,12 @@ impl Bench<'_> {
                 time: None,
             }),
             init: Init {
-                plugins: self
-                    .plugin_dirs
-                    .iter()
-                    .map(|dir| absolute(dir))
-                    .collect::<Result<_, _>>()?,
+                plugins: PluginChoice {
+                    dirs: (self.choice.dirs.iter())
+                        .map(|dir| absolute(dir))
+                        .collect::<Result<_, _>>()?,
+                    ..self.choice.clone()
+                },
                 sources: self.plan.sources.clone(),
                 store: absolute(self.store.dir())?,
                 device: self.devices.first().cloned().unwrap_or_default(),
@@ -574,6 +288,9 @@ impl Bench<'_> {
             },
             workers,
             devices: self.devices.clone(),
+            refused: (self.plugins.refused.iter())
+                .map(|plugin| plugin.path.clone())
+                .collect(),
             silence: Duration::from_secs(self.args.cell_timeout),
             pace: Pace {
                 patience: Duration::from_secs(self.args.claim_timeout),

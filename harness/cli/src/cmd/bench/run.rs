@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -38,6 +39,8 @@ pub struct Order {
     pub workers: u32,
     /// Where workers compute: the first on the first, and so on around.
     pub devices: Vec<String>,
+    /// Plugins of which it is told already that they are refused.
+    pub refused: BTreeSet<PathBuf>,
     pub silence: Duration,
     /// How claims on cells are kept alive and given up.
     pub pace: Pace,
@@ -98,6 +101,7 @@ pub fn run(
     )?;
     let mut run = Run {
         plan,
+        refused: order.refused,
         store,
         crew,
         sharing,
@@ -143,6 +147,8 @@ struct Run<'a> {
     crew: Crew,
     /// Which cells other processes on the same store have.
     sharing: Sharing,
+    /// Plugins of which it is told that they are refused.
+    refused: BTreeSet<PathBuf>,
     /// Groups of the cells that ask a judge in batches, by key: all of a stage ask together.
     batched: BTreeMap<&'a str, usize>,
     schedule: Schedule,
@@ -181,7 +187,11 @@ impl<'a> Run<'a> {
             News::Ready(refused) => {
                 for plugin in refused {
                     let reason = output::inert(&plugin.reason);
-                    self.warn(&format!("refused {}: {reason}", plugin.path.display()));
+                    let path = plugin.path.display().to_string();
+                    // Every worker says it, and the command has said what it knew before.
+                    if self.refused.insert(plugin.path) {
+                        self.warn(&format!("refused {path}: {reason}"));
+                    }
                 }
             }
             News::Progress {
@@ -327,7 +337,8 @@ impl<'a> Run<'a> {
             .values()
             .any(|f| report::message(f) == message);
         if is_new {
-            let first_line = message.lines().next().unwrap_or_default();
+            let headline = output::inert(&failure.headline());
+            let first_line = headline.lines().next().unwrap_or_default();
             self.warn(&format!(
                 "{} failed: {first_line}",
                 describe::cell(self.plan, cell)
@@ -379,7 +390,8 @@ impl<'a> Run<'a> {
         for key in &keys {
             self.sharing.release(key);
         }
-        let message = output::inert(failure.message.lines().next().unwrap_or_default());
+        let headline = output::inert(&failure.headline());
+        let message = headline.lines().next().unwrap_or_default();
         self.warn(&format!(
             "{message}; its {} cells are tried again in smaller parts",
             keys.len()

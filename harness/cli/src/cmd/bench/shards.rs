@@ -19,7 +19,8 @@ use harness_plan::{
 
 use super::{
     BenchArgs,
-    command::{Asked, Ready, done_cells},
+    command::done_cells,
+    ready::{Asked, Ready},
     report,
 };
 use crate::{cmd::argv, failure::Failure, output};

@@ -20,7 +20,7 @@ pub struct InfoArgs {
 }
 
 pub fn run(args: &InfoArgs) -> Result<u8, Failure> {
-    let loaded = Loaded::of(args.plugins.get()?)?;
+    let loaded = Loaded::of(args.plugins.choice()?)?;
     let name = args.name.as_str();
     let is_meant = |plugin: &&Value| {
         plugin["id"] == name || components(plugin).any(|component| component["name"] == name)

@@ -16,7 +16,7 @@ pub struct ListArgs {
 }
 
 pub fn run(args: &ListArgs) -> Result<u8, Failure> {
-    let loaded = Loaded::of(args.plugins.get()?)?;
+    let loaded = Loaded::of(args.plugins.choice()?)?;
     if args.json {
         output::result(&loaded.value.to_string())?;
         return Ok(loaded.tell_refused());

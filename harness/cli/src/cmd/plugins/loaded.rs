@@ -1,18 +1,12 @@
 //! What a worker says of plugins that it has opened: opening them is the only way to know that they load.
 
-use std::path::{Path, PathBuf};
-
-use harness_plan::{
-    exit,
-    jobs::{Event, Job, PluginsJob},
-    plugin::discover,
-};
-use serde_json::{Value, json};
+use harness_plan::{exit, plugin::PluginChoice};
+use serde_json::Value;
 
 use crate::{
     failure::Failure,
-    output, root,
-    worker::{Ended, Launch, run_job},
+    output,
+    plugins::{Answer, Plugins, open},
 };
 
 /// Plugins that were opened, and those that were refused, as the worker describes them.
@@ -22,16 +16,19 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Open the plugins of some folders: all in one process, as a bench does, or, when that process dies, each in one
-    /// of its own, so that only those at fault are missing.
+    /// Open plugins, all in one process, as a bench does. Those whose opening ends a process are refused.
     ///
     /// # Errors
     /// When there is no worker, or a folder cannot be read.
-    pub fn of(plugins: Vec<PathBuf>) -> Result<Loaded, Failure> {
-        let launch = Launch::new(1, false)?;
-        match open(&launch, plugins.clone())? {
-            Opened::Answer(value) => Ok(Loaded { value }),
-            Opened::Died(_) => one_by_one(&launch, &plugins),
+    pub fn of(choice: PluginChoice) -> Result<Loaded, Failure> {
+        let choice = Plugins::find(choice)?.look()?.choice;
+        match open(&choice)? {
+            Answer::Said(value) => Ok(Loaded { value }),
+            Answer::Died { message, .. } => {
+                let message = format!("opening these plugins ended a process: {message}");
+                Err(Failure::new(exit::PLUGIN_REFUSED, message)
+                    .hint("give them one by one with --plugins to see which it is"))
+            }
         }
     }
 
@@ -65,77 +62,6 @@ impl Loaded {
             exit::PLUGIN_REFUSED
         }
     }
-}
-
-/// What became of a worker that opened plugins.
-enum Opened {
-    /// Its answer.
-    Answer(Value),
-    /// It died.
-    Died(String),
-}
-
-fn open(launch: &Launch, plugins: Vec<PathBuf>) -> Result<Opened, Failure> {
-    let mut value = None;
-    let mut failure = None;
-    let ended = run_job(launch, &Job::Plugins(PluginsJob { plugins }), |event| {
-        match event {
-            Event::Result { value: got } => value = Some(got),
-            Event::Failed(why) => failure = Some(why),
-            Event::Log { message, .. } => output::talk(&message),
-            Event::Progress { .. } => {}
-        }
-        Ok(())
-    })?;
-    match (failure, value, ended) {
-        (Some(failure), _, _) => Err(failure.into()),
-        (None, Some(value), _) => Ok(Opened::Answer(value)),
-        (None, None, Ended::Died(message)) => Ok(Opened::Died(message)),
-        (None, None, Ended::Code(code)) => Err(Failure::new(
-            exit::UNEXPECTED,
-            format!("the worker said nothing and ended with exit code {code}"),
-        )),
-    }
-}
-
-fn one_by_one(launch: &Launch, plugins: &[PathBuf]) -> Result<Loaded, Failure> {
-    let executable = root::executable()?;
-    let discovery = discover(plugins, executable.parent()).map_err(|error| {
-        Failure::new(
-            exit::BAD_INPUT,
-            format!("the folders of plugins cannot be searched: {error}"),
-        )
-    })?;
-    let mut loaded = Vec::new();
-    let mut refused: Vec<Value> = discovery
-        .refused
-        .iter()
-        .map(|plugin| json!({"path": plugin.path, "id": plugin.id, "reason": plugin.reason}))
-        .collect();
-    for plugin in discovery.found {
-        let folder = plugin
-            .manifest_path
-            .parent()
-            .map(Path::to_path_buf)
-            .unwrap_or_default();
-        match open(launch, vec![folder])? {
-            Opened::Answer(mut value) => {
-                for (list, name) in [(&mut loaded, "loaded"), (&mut refused, "refused")] {
-                    if let Value::Array(items) = value[name].take() {
-                        list.extend(items);
-                    }
-                }
-            }
-            Opened::Died(message) => refused.push(json!({
-                "path": plugin.manifest_path,
-                "id": plugin.manifest.id,
-                "reason": format!("opening it ended its process: {message}"),
-            })),
-        }
-    }
-    Ok(Loaded {
-        value: json!({"loaded": loaded, "refused": refused}),
-    })
 }
 
 /// A text of the worker's answer, inert; empty when there is none.

@@ -4,6 +4,7 @@ mod check;
 mod info;
 mod list;
 mod loaded;
+mod lock;
 mod new;
 
 use clap::{Args, Subcommand};
@@ -24,6 +25,8 @@ enum What {
     Info(info::InfoArgs),
     /// Run the laws of each kind against plugins, one process a test
     Check(check::CheckArgs),
+    /// Write down what plugins are, for --locked
+    Lock(lock::LockArgs),
     /// Make a crate for a new plugin
     New(new::NewArgs),
 }
@@ -33,6 +36,7 @@ pub fn run(args: &PluginsArgs) -> Result<u8, Failure> {
         What::List(args) => list::run(args),
         What::Info(args) => info::run(args),
         What::Check(args) => check::run(args),
+        What::Lock(args) => lock::run(args),
         What::New(args) => new::run(args),
     }
 }

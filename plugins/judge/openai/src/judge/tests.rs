@@ -374,3 +374,14 @@ fn the_end_of_the_quota_loses_no_reply() {
         .unwrap_err();
     assert_eq!((error.code(), n), (ErrorCode::AUTH, 2));
 }
+
+#[test]
+fn what_a_server_counts_does_not_overflow() {
+    let answer = json!({
+        "choices": [{"message": {"content": r#"{"explanation": "boats"}"#}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": u64::MAX, "completion_tokens": u64::MAX},
+    });
+    let reply = crate::attempt::read(&answer, &request("r")).unwrap();
+    let sum = reply.tokens_in.checked_add(reply.tokens_out);
+    assert!(sum.is_some_and(|sum| sum.checked_mul(1 << 20).is_some()));
+}

@@ -22,7 +22,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
     let path = &place.weights;
     let mut file = TorchFile::open(path)?;
     let word = |key: &str| match file.scalars().get(key) {
-        Some(Scalar::Text(t)) => t.clone(),
+        Some(Scalar::Text(t)) => t.to_string(),
         _ => String::new(),
     };
     let (activation, after) = (word("activation"), word("activation_state_dict.postact_fn"));

@@ -1,7 +1,6 @@
 //! Tensor files from outside, read without trusting them.
 
 mod expect;
-mod pickle;
 mod safetensors;
 mod sniff;
 mod torch_zip;
@@ -12,9 +11,9 @@ use tch::{Kind, Tensor};
 
 use crate::error::Result;
 pub(crate) use expect::{Expected, check};
-pub(crate) use pickle::Scalar;
 pub(crate) use safetensors::{SafetensorsFile, write_safetensors};
 pub(crate) use sniff::refuse_look_alikes;
+pub(crate) use state_dict::{Element, Scalar, numel};
 pub(crate) use torch_zip::{TorchFile, write_torch};
 
 /// Names of the tensors and numbers that the pickle of a state dict describes. Nothing is executed; this is what reads `data.pkl` of every
@@ -23,43 +22,19 @@ pub(crate) use torch_zip::{TorchFile, write_torch};
 /// # Errors
 /// What is refused, in words.
 pub fn pickle_names(program: &[u8]) -> std::result::Result<Vec<String>, String> {
-    let items = pickle::parse(program)?;
+    let items = state_dict::parse(program)?;
     Ok(items.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Element types that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Element {
-    F64,
-    F32,
-    F16,
-    Bf16,
-    I64,
-    I32,
-}
-
-impl Element {
-    pub(crate) fn kind(self) -> Kind {
-        match self {
-            Self::F64 => Kind::Double,
-            Self::F32 => Kind::Float,
-            Self::F16 => Kind::Half,
-            Self::Bf16 => Kind::BFloat16,
-            Self::I64 => Kind::Int64,
-            Self::I32 => Kind::Int,
-        }
-    }
-
-    pub(crate) fn size(self) -> u64 {
-        match self {
-            Self::F64 | Self::I64 => 8,
-            Self::F32 | Self::I32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
-    }
-
-    pub(crate) fn is_float(self) -> bool {
-        !matches!(self, Self::I64 | Self::I32)
+/// The same type in libtorch.
+pub(crate) fn kind_of(element: Element) -> Kind {
+    match element {
+        Element::F64 => Kind::Double,
+        Element::F32 => Kind::Float,
+        Element::F16 => Kind::Half,
+        Element::Bf16 => Kind::BFloat16,
+        Element::I64 => Kind::Int64,
+        Element::I32 => Kind::Int,
     }
 }
 
@@ -76,9 +51,4 @@ pub(crate) trait TensorFile {
     fn metas(&self) -> &BTreeMap<String, Meta>;
     /// Data in the stored type, contiguous, on the CPU.
     fn read(&mut self, name: &str) -> Result<Tensor>;
-}
-
-/// Number of elements, `None` on overflow.
-pub(crate) fn numel(shape: &[u64]) -> Option<u64> {
-    shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d))
 }

@@ -11,7 +11,7 @@ use std::{
 use serde::de::{Deserializer, MapAccess, Visitor};
 use tch::{Kind, Tensor};
 
-use super::{Element, Meta, TensorFile, numel, refuse_look_alikes};
+use super::{Element, Meta, TensorFile, kind_of, numel, refuse_look_alikes};
 use crate::error::{Result, SaeError};
 
 /// An SAE has a handful of tensors; their header stays far below this.
@@ -187,7 +187,7 @@ impl TensorFile for SafetensorsFile {
         Ok(Tensor::f_from_data_size(
             &bytes,
             &shape,
-            meta.element.kind(),
+            kind_of(meta.element),
         )?)
     }
 }

@@ -5,33 +5,23 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
+use state_dict::{Archive, Item, Refusal, Scalar, TensorDesc};
 use tch::Tensor;
-use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{
-    Meta, Scalar, TensorFile,
-    pickle::{self, Item, TensorDesc},
-    refuse_look_alikes,
-    safetensors::raw_bytes,
-};
+use super::{Meta, TensorFile, kind_of, refuse_look_alikes, safetensors::raw_bytes};
 use crate::error::{Result, SaeError};
-
-const MAX_ENTRIES: usize = 1024;
-const AGAIN: &str = "download it again";
-const SAVE_AGAIN: &str =
-    "save it again with torch.save(sae.state_dict(), \"ae.pt\"), or convert it to safetensors";
 
 /// An open state dict.
 #[derive(Debug)]
 pub(crate) struct TorchFile {
     path: PathBuf,
-    archive: ZipArchive<File>,
-    /// Folder of the records inside the archive, with its slash.
-    prefix: String,
+    archive: Archive<File>,
     metas: BTreeMap<String, Meta>,
-    tensors: BTreeMap<String, TensorDesc>,
+    tensors: BTreeMap<String, Rc<TensorDesc>>,
     scalars: BTreeMap<String, Scalar>,
 }
 
@@ -52,29 +42,16 @@ impl TorchFile {
             .read_to_end(&mut head)
             .map_err(SaeError::io(path, "read it"))?;
         refuse_look_alikes(path, &head)?;
-        if !head.starts_with(b"PK") {
-            return Err(SaeError::file(
-                path,
-                "not the zip archive that torch.save writes since 1.6",
-                SAVE_AGAIN,
-            ));
-        }
         file.seek(SeekFrom::Start(0))
             .map_err(SaeError::io(path, "read it"))?;
-        let archive = ZipArchive::new(file)
-            .map_err(|e| SaeError::file(path, format!("damaged or cut short: {e}"), AGAIN))?;
+        let (archive, items) = Archive::open(file, &head, size).map_err(refused(path))?;
         let mut opened = Self {
             path: path.to_path_buf(),
             archive,
-            prefix: String::new(),
             metas: BTreeMap::new(),
             tensors: BTreeMap::new(),
             scalars: BTreeMap::new(),
         };
-        opened.check_entries(size)?;
-        opened.check_byte_order()?;
-        let program = opened.record("data.pkl", pickle::MAX_BYTES, "the list of tensors")?;
-        let items = pickle::parse(&program).map_err(|e| SaeError::file(path, e, SAVE_AGAIN))?;
         for (name, item) in items {
             match item {
                 Item::Scalar(value) => drop(opened.scalars.insert(name, value)),
@@ -95,118 +72,10 @@ impl TorchFile {
     pub(crate) fn scalars(&self) -> &BTreeMap<String, Scalar> {
         &self.scalars
     }
+}
 
-    /// Entries must be stored as they are and fit into the file: then nothing can expand.
-    fn check_entries(&mut self, size: u64) -> Result<()> {
-        let refuse = |what: String, hint: &str| Err(SaeError::file(&self.path, what, hint));
-        if self.archive.len() > MAX_ENTRIES {
-            return refuse(
-                format!("{} entries, limit {MAX_ENTRIES}", self.archive.len()),
-                AGAIN,
-            );
-        }
-        let mut total = 0u64;
-        let mut prefix = None;
-        for i in 0..self.archive.len() {
-            let entry = self.archive.by_index_raw(i).map_err(|e| {
-                SaeError::file(&self.path, format!("damaged archive entry {i}: {e}"), AGAIN)
-            })?;
-            let name = entry.name();
-            if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
-                return Err(SaeError::file(
-                    &self.path,
-                    format!(
-                        "entry `{}` is compressed, which torch.save never does",
-                        name.escape_debug()
-                    ),
-                    SAVE_AGAIN,
-                ));
-            }
-            total = total.saturating_add(entry.size());
-            if let Some(folder) = name.strip_suffix("data.pkl")
-                && folder.strip_suffix('/').is_some_and(|f| !f.contains('/'))
-                && prefix.replace(folder.to_string()).is_some()
-            {
-                return Err(SaeError::file(&self.path, "two lists of tensors", AGAIN));
-            }
-        }
-        if total > size {
-            return refuse(
-                format!("entries of {total} bytes in a file of {size}: they overlap or expand"),
-                AGAIN,
-            );
-        }
-        match prefix {
-            Some(prefix) => self.prefix = prefix,
-            None => {
-                return refuse(
-                    "no `data.pkl`: not an archive of torch.save".into(),
-                    SAVE_AGAIN,
-                );
-            }
-        }
-        if self
-            .archive
-            .file_names()
-            .any(|n| n == format!("{}constants.pkl", self.prefix))
-        {
-            return refuse("a TorchScript program, not a state dict".into(), SAVE_AGAIN);
-        }
-        Ok(())
-    }
-
-    fn check_byte_order(&mut self) -> Result<()> {
-        let name = format!("{}byteorder", self.prefix);
-        if !self.archive.file_names().any(|n| n == name) {
-            return Ok(()); // older versions wrote little-endian only
-        }
-        let order = self.record("byteorder", 16, "the byte order")?;
-        if order != b"little" {
-            let order = String::from_utf8_lossy(&order).into_owned();
-            return Err(SaeError::file(
-                &self.path,
-                format!("byte order `{}`, read is `little`", order.escape_debug()),
-                "save it again on a little-endian machine",
-            ));
-        }
-        Ok(())
-    }
-
-    /// One record, its check sum verified. `what` names it in errors.
-    fn record(&mut self, name: &str, limit: u64, what: &str) -> Result<Vec<u8>> {
-        let full = format!("{}{name}", self.prefix);
-        let path = &self.path;
-        let bad = |text: String| SaeError::file(path, text, AGAIN);
-        let entry = self
-            .archive
-            .by_name(&full)
-            .map_err(|e| bad(format!("{what} (record `{name}`): {e}")))?;
-        if entry.size() > limit {
-            return Err(bad(format!(
-                "{what}: {} bytes, limit {limit}",
-                entry.size()
-            )));
-        }
-        let mut bytes = Vec::with_capacity(entry.size() as usize);
-        let size = entry.size();
-        entry.take(limit + 1).read_to_end(&mut bytes).map_err(|e| {
-            let crc =
-                e.kind() == std::io::ErrorKind::InvalidData || e.to_string().contains("checksum");
-            let reason = if crc {
-                "check sum (CRC) is wrong, the bytes are damaged".into()
-            } else {
-                e.to_string()
-            };
-            bad(format!("{what} (record `{name}`): {reason}"))
-        })?;
-        if bytes.len() as u64 != size {
-            return Err(bad(format!(
-                "{what} (record `{name}`): {} of {size} bytes",
-                bytes.len()
-            )));
-        }
-        Ok(bytes)
-    }
+fn refused(path: &Path) -> impl FnOnce(Refusal) -> SaeError {
+    move |refusal| SaeError::file(path, refusal.what, refusal.hint)
 }
 
 impl TensorFile for TorchFile {
@@ -226,26 +95,10 @@ impl TensorFile for TorchFile {
                 "",
             ));
         };
-        let expected = desc.storage_len * desc.element.size();
-        let key = desc.storage.escape_debug().to_string();
-        let bytes = self.record(
-            &format!("data/{key}"),
-            expected,
-            &format!("tensor `{name}`"),
-        )?;
-        if bytes.len() as u64 != expected {
-            return Err(SaeError::file(
-                &self.path,
-                format!(
-                    "tensor `{name}`: {} bytes, expected {expected}",
-                    bytes.len()
-                ),
-                AGAIN,
-            ));
-        }
+        let bytes = (self.archive.storage(name, &desc)).map_err(refused(&self.path))?;
         let dims = |v: &[u64]| v.iter().map(|&n| n as i64).collect::<Vec<i64>>();
         let storage =
-            Tensor::f_from_data_size(&bytes, &[desc.storage_len as i64], desc.element.kind())?;
+            Tensor::f_from_data_size(&bytes, &[desc.storage_len as i64], kind_of(desc.element))?;
         let view = storage.f_as_strided(
             dims(&desc.shape),
             dims(&desc.stride),

@@ -171,7 +171,9 @@ fn not_weights(bytes: &[u8]) -> Option<String> {
                 .to_owned(),
         );
     }
-    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"\x80\x02") {
+    // A safetensors file whose header takes 640 bytes begins as a pickle does; behind its length comes a brace.
+    let is_pickle = head.starts_with(b"\x80\x02") && head.get(4..9) != Some(b"\0\0\0\0{");
+    if head.starts_with(b"PK\x03\x04") || is_pickle {
         return Some("a pickled PyTorch file under the name of a safetensors file; convert it to safetensors".to_owned());
     }
     if head.starts_with(b"GGUF") {
@@ -236,7 +238,9 @@ fn entry(name: String, raw: RawEntry, offset: usize) -> std::result::Result<Entr
         .shape
         .iter()
         .try_fold(bytes_each, |bytes, size| bytes.checked_mul(*size));
-    let wanted = wanted.filter(|bytes| *bytes <= i64::MAX as u64);
+    // Beside a size of 0 any other would do, and libtorch counts with signs.
+    let is_countable = (raw.shape.iter()).all(|size| i64::try_from(*size).is_ok());
+    let wanted = wanted.filter(|bytes| is_countable && *bytes <= i64::MAX as u64);
     if start > end || wanted != Some(end - start) {
         return Err(format!(
             "{name}: bytes {start} to {end} do not hold {} values of {}",
@@ -297,4 +301,22 @@ fn check_layout(entries: &[Entry], first: usize, size: usize) -> std::result::Re
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The length 640 is written as the bytes with which a pickle begins.
+    #[test]
+    fn a_header_of_640_bytes_is_not_taken_for_a_pickle() {
+        let entry = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let mut file = 640u64.to_le_bytes().to_vec();
+        file.extend(format!("{entry:<640}").bytes());
+        file.extend([0; 8]);
+        let path = Path::new("model.safetensors");
+        assert_eq!(tensor_names(path, &file).unwrap(), ["a"]);
+        let error = tensor_names(path, b"\x80\x02}q\0(X\x01\0\0\0au.").unwrap_err();
+        assert!(error.to_string().contains("pickled"), "{error}");
+    }
 }

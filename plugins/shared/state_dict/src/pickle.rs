@@ -4,40 +4,62 @@
 //! that is understood builds a description of a tensor. Containers live in an arena, so neither depth nor
 //! cycles can exhaust the stack.
 
+use std::rc::Rc;
+
 use super::Element;
 
 /// Longest program, in bytes. A state dict of an SAE needs some 600.
-pub(crate) const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
 const MAX_OPS: usize = 200_000;
 const MAX_STACK: usize = 4096;
 const MAX_MEMO: usize = 65_536;
+/// Bytes of an item's name. Longer ones would be copied for every item of a nested dictionary.
+const MAX_NAME: usize = 1024;
 
 /// A tensor as the pickle describes it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TensorDesc {
+pub struct TensorDesc {
     /// Name of the storage's record in the archive.
-    pub storage: String,
+    pub storage: Rc<str>,
+    /// Type of its elements.
     pub element: Element,
     /// Elements of the whole storage.
     pub storage_len: u64,
+    /// Element of the storage that it begins with.
     pub offset: u64,
+    /// Its sizes.
     pub shape: Vec<u64>,
+    /// Elements of the storage from one index to the next, for each size.
     pub stride: Vec<u64>,
+}
+
+impl TensorDesc {
+    /// Bytes of the whole storage.
+    #[must_use]
+    pub fn storage_bytes(&self) -> u64 {
+        self.storage_len * self.element.size()
+    }
 }
 
 /// A value beside the tensors: a number or a word.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Scalar {
+pub enum Scalar {
+    /// A whole number.
     Int(i64),
+    /// A number with a fraction.
     Float(f64),
+    /// A truth value.
     Bool(bool),
-    Text(String),
+    /// A word. It is shared: a pickle may recall a long one as often as it likes.
+    Text(Rc<str>),
 }
 
 /// An item of the dictionary. Nested dictionaries are flattened as `outer.inner`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Item {
-    Tensor(TensorDesc),
+pub enum Item {
+    /// A tensor.
+    Tensor(Rc<TensorDesc>),
+    /// A number or a word.
     Scalar(Scalar),
 }
 
@@ -47,11 +69,11 @@ enum Value {
     Scalar(Scalar),
     Global(Global),
     Storage {
-        key: String,
+        key: Rc<str>,
         element: Element,
         len: u64,
     },
-    Tensor(TensorDesc),
+    Tensor(Rc<TensorDesc>),
     /// Index into the arena.
     Tuple(usize),
     List(usize),
@@ -101,7 +123,10 @@ fn printable(text: &str) -> String {
 }
 
 /// Runs the program and returns the dictionary's items in order.
-pub(crate) fn parse(program: &[u8]) -> Result<Vec<(String, Item)>, String> {
+///
+/// # Errors
+/// What is refused, in words.
+pub fn parse(program: &[u8]) -> Result<Vec<(String, Item)>, String> {
     if program.len() as u64 > MAX_BYTES {
         return Err(format!(
             "pickle of {} bytes, limit {MAX_BYTES}",
@@ -275,12 +300,12 @@ impl<'a> Machine<'a> {
                 b'X' => {
                     let n = self.number(4)? as usize;
                     let v = self.text(n)?;
-                    self.push(Value::Scalar(Scalar::Text(v)))?;
+                    self.push(Value::Scalar(Scalar::Text(v.into())))?;
                 }
                 0x8c => {
                     let n = self.number(1)? as usize;
                     let v = self.text(n)?;
-                    self.push(Value::Scalar(Scalar::Text(v)))?;
+                    self.push(Value::Scalar(Scalar::Text(v.into())))?;
                 }
                 b')' => self.tuple(Vec::new())?,
                 0x85..=0x87 => {
@@ -405,11 +430,19 @@ impl<'a> Machine<'a> {
                 Value::Scalar(Scalar::Text(key)),
                 Value::Scalar(Scalar::Text(_location)),
                 Value::Scalar(Scalar::Int(len)),
-            ] if tag == "storage" && *len >= 0 => Ok(Value::Storage {
-                key: key.clone(),
-                element: *element,
-                len: *len as u64,
-            }),
+            ] if **tag == *"storage" && *len >= 0 => {
+                // Bytes are counted in 64 bits with a sign, here and in libtorch.
+                if len.checked_mul(element.size() as i64).is_none() {
+                    return Err(format!(
+                        "a storage of {len} elements, more than can be counted in bytes"
+                    ));
+                }
+                Ok(Value::Storage {
+                    key: key.clone(),
+                    element: *element,
+                    len: *len as u64,
+                })
+            }
             _ => Err("its pickle refers to something that is no storage of numbers".into()),
         }
     }
@@ -424,7 +457,7 @@ impl<'a> Machine<'a> {
             }
             Value::Global(Global::RebuildTensor) => {
                 let tensor = self.tensor(&self.tuples[arguments])?;
-                self.push(Value::Tensor(tensor))
+                self.push(Value::Tensor(Rc::new(tensor)))
             }
             _ => {
                 Err("its pickle calls something that builds no tensor; nothing was executed".into())
@@ -498,6 +531,12 @@ impl<'a> Machine<'a> {
                 return Err("its dictionary has a key that is no text".into());
             };
             let name = format!("{prefix}{key}");
+            if name.len() > MAX_NAME {
+                let (found, name) = (name.len(), printable(&name));
+                return Err(format!(
+                    "a name of {found} bytes, limit {MAX_NAME}: `{name}`"
+                ));
+            }
             if out.iter().any(|(n, _)| *n == name) {
                 return Err(format!("`{}` is there twice", printable(&name)));
             }
@@ -521,3 +560,6 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

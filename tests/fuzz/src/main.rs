@@ -1,0 +1,58 @@
+//! All targets in one program: `HARNESS_FUZZ=TARGET harness-fuzz [libFuzzer's options] [folders or files]`. `cargo xtask fuzz` builds it with
+//! coverage and calls it.
+//!
+//! `HARNESS_FUZZ=--list` prints the targets with their longest input; `HARNESS_FUZZ=--seeds` writes each target's seeds into
+//! `$HARNESS_FUZZ_SEEDS/TARGET/`.
+#![no_main]
+
+use std::{fs, io, path::PathBuf, process, sync::OnceLock};
+
+use harness_fuzz::{TARGETS, Target};
+
+static CHOSEN: OnceLock<&'static Target> = OnceLock::new();
+
+libfuzzer_sys::fuzz_target!(init: choose(), |data: &[u8]| {
+    if let Some(target) = CHOSEN.get() {
+        (target.run)(data);
+    }
+});
+
+/// Takes the target that the environment names; what is no target ends the program.
+fn choose() {
+    let name = std::env::var("HARNESS_FUZZ").unwrap_or_default();
+    match name.as_str() {
+        "--list" => {
+            for target in &TARGETS {
+                println!("{} {}", target.name, target.max_len);
+            }
+            process::exit(0);
+        }
+        "--seeds" => match write_seeds() {
+            Ok(()) => process::exit(0),
+            Err(error) => {
+                eprintln!("error: the seeds cannot be written: {error}");
+                process::exit(1);
+            }
+        },
+        name => match TARGETS.iter().find(|target| target.name == name) {
+            Some(target) => CHOSEN.get_or_init(|| target),
+            None => {
+                eprintln!("error: HARNESS_FUZZ names no target: `{name}`; --list prints them");
+                process::exit(2);
+            }
+        },
+    };
+}
+
+fn write_seeds() -> io::Result<()> {
+    let dir = std::env::var_os("HARNESS_FUZZ_SEEDS").map(PathBuf::from);
+    let dir = dir.ok_or_else(|| io::Error::other("HARNESS_FUZZ_SEEDS names no folder"))?;
+    for target in &TARGETS {
+        let dir = dir.join(target.name);
+        fs::create_dir_all(&dir)?;
+        for (i, seed) in (target.seeds)().iter().enumerate() {
+            fs::write(dir.join(format!("seed-{i}")), seed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Files of models and SAEs.
+
+use std::{io::Cursor, path::Path};
+
+use decoder::DecoderConfig;
+use harness_engine::text::{TextCodec, TokenizerLimits};
+use harness_plan::weights::{Limits, read_header};
+use state_dict::{Archive, Item, TensorDesc, numel, parse};
+
+use crate::scratch;
+
+/// The check before a run accepts nothing that the readers refuse for its layout, and no reader takes what it refuses.
+pub fn safetensors(data: &[u8]) {
+    let checked = read_header(data, data.len() as u64, Limits::default());
+    let read = decoder::tensor_names(Path::new("model.safetensors"), data);
+    match (&checked, &read) {
+        (Err(error), Ok(names)) => panic!("read {names:?}, refused by the check: {error}"),
+        (Ok(tensors), Ok(names)) => {
+            let checked: Vec<&str> = tensors.iter().map(|tensor| &*tensor.name).collect();
+            assert_eq!(checked, *names);
+            let library = safetensors::SafeTensors::deserialize(data);
+            let is_known = |error: &safetensors::SafeTensorError| {
+                matches!(
+                    error,
+                    safetensors::SafeTensorError::InvalidHeaderDeserialization(_)
+                        | safetensors::SafeTensorError::InvalidHeaderStart
+                )
+            };
+            // The library alone wants words in `__metadata__`, and a brace as the first byte.
+            assert!(library.as_ref().err().is_none_or(is_known), "{library:?}");
+        }
+        (Ok(tensors), Err(error)) => {
+            let is_other = |dtype: &str| matches!(dtype, "C64" | "F8_E8M0");
+            let is_refused = tensors.iter().any(|tensor| is_other(&tensor.dtype));
+            assert!(is_refused, "taken by the check, not read: {error}");
+        }
+        (Err(error), Err(_)) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A tensor lies inside its storage and claims no more than is there.
+fn inside(tensor: &TensorDesc) {
+    assert_eq!(tensor.shape.len(), tensor.stride.len());
+    let n = numel(&tensor.shape).expect("a shape that cannot be counted");
+    assert!(n <= tensor.storage_len);
+    if n > 0 {
+        let steps = tensor.shape.iter().zip(&tensor.stride);
+        let last = steps.fold(u128::from(tensor.offset), |at, (n, stride)| {
+            at + u128::from(n - 1) * u128::from(*stride)
+        });
+        assert!(last < u128::from(tensor.storage_len));
+    }
+    assert!(i64::try_from(tensor.storage_bytes()).is_ok());
+}
+
+/// The list of tensors of a `.pt` file.
+pub fn pickle(data: &[u8]) {
+    match parse(data) {
+        Ok(items) => {
+            assert!(items.len() <= 257);
+            for (name, item) in &items {
+                assert!(name.len() <= 1024);
+                if let Item::Tensor(tensor) = item {
+                    inside(tensor);
+                }
+            }
+        }
+        Err(error) => assert!(!error.is_empty()),
+    }
+}
+
+/// A whole `.pt` file: what is read of a tensor is as long as it says.
+pub fn torch_archive(data: &[u8]) {
+    let head = &data[..data.len().min(256)];
+    let Ok((mut archive, items)) = Archive::open(Cursor::new(data), head, data.len() as u64) else {
+        return;
+    };
+    for (name, item) in items {
+        if let Item::Tensor(tensor) = item {
+            inside(&tensor);
+            if let Ok(bytes) = archive.storage(&name, &tensor) {
+                assert_eq!(bytes.len() as u64, tensor.storage_bytes());
+                assert!(bytes.len() <= data.len());
+            }
+        }
+    }
+}
+
+/// What the check lets through must not take the tokenizer library, which panics and aborts on some files, out of its stride.
+pub fn tokenizer(data: &[u8]) {
+    let limits = TokenizerLimits::default();
+    if limits.check(Path::new("tokenizer.json"), data).is_err() {
+        return;
+    }
+    let folder = scratch::folder(&[("tokenizer.json", data)]);
+    if let Ok(codec) = TextCodec::load_with_limits(&folder, limits)
+        && let Ok(ids) = codec.encode("a b", false)
+    {
+        let _ = codec.decode(&ids, true);
+    }
+}
+
+/// The config.json of a model.
+pub fn model_config(data: &[u8]) {
+    let Ok(value) = serde_json::from_slice(data) else {
+        return;
+    };
+    match DecoderConfig::from_json("config.json", &value) {
+        Ok(config) => {
+            let again = DecoderConfig::from_json("config.json", &value);
+            assert_eq!(format!("{config:?}"), format!("{:?}", again.unwrap()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Inputs to begin with.
+pub mod seeds {
+    use std::io::Write;
+
+    use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+    use crate::texts;
+
+    pub fn safetensors() -> Vec<Vec<u8>> {
+        let entry = |name: &str, dtype: &str, n: u64, from: u64, to: u64| {
+            format!(r#""{name}":{{"dtype":"{dtype}","shape":[{n}],"data_offsets":[{from},{to}]}}"#)
+        };
+        let (a, b) = (entry("a", "F32", 2, 0, 8), entry("b", "BF16", 3, 8, 14));
+        let file = |header: String, n: usize| {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(header.as_bytes());
+            bytes.resize(bytes.len() + n, 1);
+            bytes
+        };
+        vec![
+            file(format!("{{{a},{b}}}"), 14),
+            file(format!(r#"{{"__metadata__":{{"k":"v"}},{b},{a}}}"#), 14),
+            file(format!("{{{a},{b}}}"), 12),
+            file(format!("{{{a},{a}}}"), 8),
+            file(format!("{{{}}}", entry("e", "I64", 0, 0, 0)), 0),
+            file("{}".to_owned(), 0),
+            // Begins as a pickle does.
+            file(format!("{:<640}", format!("{{{a}}}")), 8),
+        ]
+    }
+
+    fn global(name: &str) -> Vec<u8> {
+        format!("c{name}\n").into_bytes()
+    }
+
+    fn word(text: &str) -> Vec<u8> {
+        let mut bytes = b"X".to_vec();
+        bytes.extend((text.len() as u32).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes
+    }
+
+    /// `{"w": a 2 × 3 tensor, "k": 8}` as `torch.save` writes it.
+    fn program(storage: &str) -> Vec<u8> {
+        let mut p = b"\x80\x02}q\x00(".to_vec();
+        p.extend(word("w"));
+        p.extend(global("torch._utils\n_rebuild_tensor_v2"));
+        p.extend(b"((");
+        p.extend(word("storage"));
+        p.extend(global(&format!("torch\n{storage}")));
+        p.extend(word("0"));
+        p.extend(word("cpu"));
+        p.extend(b"K\x06tq\x01QK\x00K\x02K\x03\x86K\x03K\x01\x86\x89");
+        p.extend(global("collections\nOrderedDict"));
+        p.extend(b")Rq\x02tR");
+        p.extend(word("k"));
+        p.extend(b"K\x08u.");
+        p
+    }
+
+    pub fn pickle() -> Vec<Vec<u8>> {
+        let mut nested = b"\x80\x02}".to_vec();
+        nested.extend(word("outer"));
+        nested.extend(b"}");
+        nested.extend(word("inner"));
+        nested.extend(b"G\x3f\xe0\0\0\0\0\0\0s");
+        nested.extend(b"s.");
+        let mut refused = b"\x80\x02".to_vec();
+        refused.extend(global("os\nsystem"));
+        refused.extend(b".");
+        vec![
+            program("FloatStorage"),
+            program("BFloat16Storage"),
+            nested,
+            refused,
+            b"\x80\x04\x95\x08\0\0\0\0\0\0\0}\x94(\x8c\x01k\x94\x88u.".to_vec(),
+        ]
+    }
+
+    pub fn torch_archive() -> Vec<Vec<u8>> {
+        let archive = |records: &[(&str, &[u8])]| {
+            let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+            let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+            for (name, bytes) in records {
+                zip.start_file(*name, stored).unwrap();
+                zip.write_all(bytes).unwrap();
+            }
+            zip.finish().unwrap().into_inner()
+        };
+        let program = program("FloatStorage");
+        vec![
+            archive(&[
+                ("ae/data.pkl", &program),
+                ("ae/byteorder", b"little"),
+                ("ae/data/0", &[0; 24]),
+                ("ae/version", b"3\n"),
+            ]),
+            archive(&[("a/data.pkl", &program), ("a/data/0", &[0; 23])]),
+            archive(&[("a/data.pkl", &program), ("a/byteorder", b"big")]),
+            archive(&[("a/constants.pkl", b""), ("a/data.pkl", &program)]),
+        ]
+    }
+
+    pub fn tokenizer() -> Vec<Vec<u8>> {
+        let with = |more: &str| {
+            format!(
+                r#"{{"version":"1.0"{more},"model":{{"type":"BPE","vocab":{{"a":0,"b":1,"ab":2,"Ġ":3}},"merges":["a b"]}}}}"#
+            )
+        };
+        texts(&[
+            &with(""),
+            &with(
+                r#","added_tokens":[{"id":4,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}]"#,
+            ),
+            &with(
+                r#","pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},"decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}"#,
+            ),
+            &with(
+                r#","normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\p{L}+| ?[^\\s]"},"behavior":"Isolated","invert":false}]}"#,
+            ),
+            &with(
+                r#","post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"a","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"a":{"id":"a","ids":[0],"tokens":["a"]}}}"#,
+            ),
+            &with(
+                r#","padding":{"strategy":{"Fixed":8589934592},"direction":"Right","pad_id":0,"pad_type_id":0,"pad_token":"a"}"#,
+            ),
+        ])
+    }
+
+    pub fn model_config() -> Vec<Vec<u8>> {
+        let llama = r#""vocab_size":8,"hidden_size":8,"intermediate_size":16,"num_hidden_layers":2,"num_attention_heads":2,"num_key_value_heads":1,"rms_norm_eps":1e-6,"rope_theta":10000.0,"max_position_embeddings":64,"hidden_act":"silu","tie_word_embeddings":false"#;
+        texts(&[
+            &format!(r#"{{"model_type":"llama",{llama}}}"#),
+            &format!(
+                r#"{{"model_type":"llama",{llama},"rope_scaling":{{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":32}}}}"#
+            ),
+            &format!(r#"{{"model_type":"qwen2",{llama},"eos_token_id":[1,2]}}"#),
+            &format!(r#"{{"model_type":"Dream",{llama},"mask_token_id":7}}"#),
+            r#"{"model_type":"llada","vocab_size":8,"embedding_size":8,"d_model":8,"mlp_hidden_size":16,"n_layers":2,"n_heads":2,"n_kv_heads":2,"rms_norm_eps":1e-5,"rope_theta":500000.0,"max_sequence_length":64,"mask_token_id":7}"#,
+            r#"{"model_type":"gpt2","vocab_size":8,"n_embd":8,"n_layer":2,"n_head":2,"n_positions":64,"n_ctx":64,"layer_norm_epsilon":1e-5,"activation_function":"gelu_new"}"#,
+        ])
+    }
+}
