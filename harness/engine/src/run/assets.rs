@@ -21,6 +21,8 @@ pub(super) struct LoadedModel {
     hash: String,
     pub(super) model: Model,
     pub(super) info: ModelInfo,
+    /// Which load it is from: another one counts its work from 0.
+    serial: u64,
     /// Its sizes, by which work is turned into operations.
     shape: ModelShape,
     pub(super) codec: Rc<TextCodec>,
@@ -31,6 +33,8 @@ pub(super) struct LoadedModel {
 pub(super) struct Assets {
     studied: Option<LoadedModel>,
     scorer: Option<LoadedModel>,
+    /// Models loaded so far.
+    loads: u64,
     saes: Vec<(String, Rc<Sae>)>,
 }
 
@@ -66,7 +70,10 @@ impl Assets {
         }
         match place {
             Some(loaded) => Ok(loaded),
-            None => Ok(place.insert(load(wanted, registry, sources, options)?)),
+            None => {
+                self.loads += 1;
+                Ok(place.insert(load(self.loads, wanted, registry, sources, options)?))
+            }
         }
     }
 
@@ -124,6 +131,7 @@ impl Assets {
 }
 
 fn load(
+    serial: u64,
     wanted: &ModelRef,
     registry: &Registry,
     sources: &Sources,
@@ -142,6 +150,7 @@ fn load(
         .map_err(|error| CellError::BadInput(error.to_string()))?;
     Ok(LoadedModel {
         hash: wanted.checkpoint.clone(),
+        serial,
         // The size of a number plays no part in operations.
         shape: folder.shape(1),
         model,
@@ -171,21 +180,26 @@ pub(super) fn none() -> Value {
 }
 
 impl Assets {
-    /// Work of the loaded models so far: of the one studied, and of the scorer.
-    pub(super) fn work(&self) -> [PassWork; 2] {
+    /// Work of the loaded models so far, the one studied and the scorer, with the load each is from.
+    pub(super) fn work(&self) -> [(u64, PassWork); 2] {
         [&self.studied, &self.scorer].map(|place| {
             let loaded = place.as_ref();
-            loaded.map(|loaded| loaded.model.work()).unwrap_or_default()
+            loaded
+                .map(|loaded| (loaded.serial, loaded.model.work()))
+                .unwrap_or_default()
         })
     }
 
-    /// Work since then, and how many floating-point operations it is. A model that was loaded anew counts from 0.
-    pub(super) fn work_since(&self, before: &[PassWork; 2]) -> (PassWork, f64) {
+    /// Work since then, and how many floating-point operations it is. A model that was loaded in between has counted from 0.
+    pub(super) fn work_since(&self, before: &[(u64, PassWork); 2]) -> (PassWork, f64) {
         let (mut sum, mut flops) = (PassWork::default(), 0.0);
         let places = [&self.studied, &self.scorer];
-        for ((place, now), before) in places.into_iter().zip(self.work()).zip(before) {
+        for (place, (serial, before)) in places.into_iter().zip(before) {
             let Some(loaded) = place else { continue };
-            let work = now.since(before);
+            let work = match loaded.serial == *serial {
+                true => loaded.model.work().since(before),
+                false => loaded.model.work(),
+            };
             sum += work;
             flops += loaded.shape.flops(&work);
         }

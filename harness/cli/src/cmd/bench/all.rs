@@ -50,8 +50,12 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         let message = format!("{option} is for one bench, and `{NAME}` is every bench");
         return Err(Failure::new(exit::USAGE, message).hint("name a bench"));
     }
-    let specs = Catalogue::open(&Root::find()?.tables())?.all()?;
+    let (mut specs, figures) = Catalogue::open(&Root::find()?.tables())?.all()?;
     args.check_among(&specs)?;
+    // Figures are made of the cells of the others, so that they take nothing.
+    if !args.dry_run {
+        specs.extend(figures);
+    }
     let base = args
         .out
         .clone()
@@ -59,10 +63,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     // All are looked at before the first is run.
     let mut asked = Vec::new();
     for spec in specs {
-        match of(args, spec, &base)? {
-            Some(one) => asked.push(one),
-            None => continue,
-        }
+        asked.extend(of(args, spec, &base)?);
     }
     if asked.is_empty() {
         return Err(Failure::new(exit::NOTHING, "no bench has such rows"));
@@ -211,11 +212,6 @@ fn summary(ended: &[Ended]) -> String {
 fn predict(args: &BenchArgs, asked: Vec<Asked>) -> Result<u8, Failure> {
     let mut forecasts = Vec::new();
     for one in asked.into_iter().filter(|one| !is_listed(one)) {
-        // Figures are made of the cells of other benches.
-        let is_figure = one.spec.name != one.spec.store && one.spec.name.starts_with("fig");
-        if is_figure {
-            continue;
-        }
         let name = one.spec.name.clone();
         let forecast = Ready::of(args, one, true)?.forecast()?;
         output::result(&format!("{name}: {}\n", forecast.text))?;
