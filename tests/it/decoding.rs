@@ -305,7 +305,7 @@ fn unknown_orders_are_refused_and_those_of_any_plugin_run() {
         command
     };
     let refused = run(&mut with("origin,entrpy"));
-    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
     for part in ["`entrpy`", "did you mean `entropy`"] {
         assert!(refused.stderr.contains(part), "{}", refused.stderr);
     }
