@@ -35,6 +35,15 @@ impl Failure {
         self
     }
 
+    /// The same with what to do next, unless that is said already.
+    #[must_use]
+    pub fn or_hint(self, hint: impl Into<String>) -> Failure {
+        match self.hint.is_empty() {
+            true => self.hint(hint),
+            false => self,
+        }
+    }
+
     /// The reader of standard output has gone: not an error, and nothing is left to say.
     pub fn reader_gone() -> Failure {
         Failure::new(exit::OK, "")

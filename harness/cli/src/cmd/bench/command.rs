@@ -103,12 +103,16 @@ impl Bench<'_> {
     pub(super) fn run(self) -> Result<u8, Failure> {
         let (done, quarantined) = done_cells(&self.plan, &self.store)?;
         let code = self.compute(done, quarantined)?;
-        self.print()?;
+        self.print().map_err(kept)?;
         Ok(code)
     }
 
     /// Run the cells that are not among `done`; of the others `quarantined` were damaged.
     pub(super) fn compute(&self, done: BTreeSet<String>, quarantined: u64) -> Result<u8, Failure> {
+        self.supervise(done, quarantined).map_err(kept)
+    }
+
+    fn supervise(&self, done: BTreeSet<String>, quarantined: u64) -> Result<u8, Failure> {
         let started = Instant::now();
         let (planned, reused) = (self.plan.cells.len() as u64, done.len() as u64);
         let mut counts = CellCounts {
@@ -149,7 +153,7 @@ impl Bench<'_> {
             };
             report::finish(&mut manifest, &outcome, counts, code);
             manifest.bad_rows = self.store.bad_rows(&self.plan.cells)?;
-            self.store.write_manifest(&manifest)?;
+            let noted = self.store.write_manifest(&manifest);
             report::tell_failures(&self.plan, &outcome, &self.store);
             match Replies::new(&judging.replies).spent(&judging.run) {
                 Ok(spent) => {
@@ -160,8 +164,13 @@ impl Bench<'_> {
                 Err(error) => output::warn(&error.to_string()),
             }
             if let Some(stop) = outcome.stop {
+                // Why the run ended says more than that this could not be noted, often for the same reason.
+                if let Err(error) = noted {
+                    output::warn(&error.to_string());
+                }
                 return Err(stop);
             }
+            noted?;
             let elsewhere = match counts.elsewhere {
                 0 => String::new(),
                 n => format!(", {n} by other processes"),
@@ -359,4 +368,14 @@ pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
         exit::CANNOT_WRITE,
         format!("cannot write to {}: {error}", path.display()),
     )
+}
+
+/// A run that has begun and cannot write any more.
+fn kept(failure: Failure) -> Failure {
+    match failure.code {
+        exit::CANNOT_WRITE => failure.or_hint(
+            "finished cells are kept; once results can be written the same command goes on",
+        ),
+        _ => failure,
+    }
 }
