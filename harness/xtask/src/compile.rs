@@ -1,6 +1,6 @@
 //! Building host, worker and plugins, and running what was built.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -46,17 +46,24 @@ pub fn profile_argument(args: &[String]) -> Result<Profile> {
 /// When libtorch cannot be had or cargo fails.
 pub fn product(ws: &Workspace, profile: Profile) -> Result<Libtorch> {
     let found = libtorch::ensure(ws)?;
+    let mut cargo = build_with(ws, profile, None);
+    // stdout belongs to what runs afterwards; cargo writes to stderr.
+    succeed(&mut cargo, "cargo build")?;
+    Ok(found)
+}
+
+/// `cargo build` of the product, and of one member beside it. A member built by itself would have its dependencies with other features, and all of
+/// them would be compiled once more.
+pub fn build_with(ws: &Workspace, profile: Profile, member: Option<&str>) -> Command {
     let mut cargo = ws.cargo();
     cargo.args(["build", "--workspace"]);
     if profile == Profile::Release {
         cargo.arg("--release");
     }
-    for member in NOT_PRODUCT {
-        cargo.args(["--exclude", member]);
+    for other in NOT_PRODUCT.iter().filter(|other| Some(**other) != member) {
+        cargo.args(["--exclude", other]);
     }
-    // stdout belongs to what runs afterwards; cargo writes to stderr.
-    succeed(&mut cargo, "cargo build")?;
-    Ok(found)
+    cargo
 }
 
 /// Builds, then becomes `harness` with these arguments, in the user's folder.
@@ -76,11 +83,8 @@ pub fn run_harness(ws: &Workspace, first: Option<&str>, rest: &[String]) -> Resu
 /// When the build fails or it cannot be started.
 pub fn run_zoo(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
     libtorch::ensure(ws)?;
-    succeed(
-        ws.cargo()
-            .args(["build", "--release", "--package", "harness-zoo"]),
-        "cargo build",
-    )?;
+    let mut cargo = build_with(ws, Profile::Release, Some("harness-zoo"));
+    succeed(cargo.args(["--bin", "harness-zoo"]), "cargo build")?;
     let mut zoo = ws.command(ws.target.join("release/harness-zoo"));
     zoo.args(args).current_dir(&ws.root);
     become_command(&mut zoo)

@@ -3,6 +3,8 @@
 
 mod documents;
 mod judges;
+mod pickled;
+mod saes;
 mod scratch;
 mod settings;
 mod store;
@@ -40,6 +42,7 @@ targets! {
     weights::torch_archive, 4096;
     weights::tokenizer, 4096;
     weights::model_config, 4096;
+    saes::sae, 4096;
     settings::bench, 4096;
     settings::plugin_manifest, 4096;
     store::cell, 4096;

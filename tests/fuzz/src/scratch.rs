@@ -27,9 +27,9 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// As [`file`], where a folder is wanted.
-pub fn folder(files: &[(&str, &[u8])]) -> PathBuf {
-    let folder = dir().join("folder");
+/// A folder of this name with these files.
+pub fn folder(name: &str, files: &[(&str, &[u8])]) -> PathBuf {
+    let folder = dir().join(name);
     fs::create_dir_all(&folder).expect("no folder for temporary files");
     for (name, bytes) in files {
         write(&folder.join(name), bytes);

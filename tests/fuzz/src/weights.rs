@@ -92,7 +92,7 @@ pub fn tokenizer(data: &[u8]) {
     if limits.check(Path::new("tokenizer.json"), data).is_err() {
         return;
     }
-    let folder = scratch::folder(&[("tokenizer.json", data)]);
+    let folder = scratch::folder("tokenizer", &[("tokenizer.json", data)]);
     if let Ok(codec) = TextCodec::load_with_limits(&folder, limits)
         && let Ok(ids) = codec.encode("a b", false)
     {
@@ -116,11 +116,7 @@ pub fn model_config(data: &[u8]) {
 
 /// Inputs to begin with.
 pub mod seeds {
-    use std::io::Write;
-
-    use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
-
-    use crate::texts;
+    use crate::{pickled, texts};
 
     pub fn safetensors() -> Vec<Vec<u8>> {
         let entry = |name: &str, dtype: &str, n: u64, from: u64, to: u64| {
@@ -145,44 +141,25 @@ pub mod seeds {
         ]
     }
 
-    fn global(name: &str) -> Vec<u8> {
-        format!("c{name}\n").into_bytes()
-    }
-
-    fn word(text: &str) -> Vec<u8> {
-        let mut bytes = b"X".to_vec();
-        bytes.extend((text.len() as u32).to_le_bytes());
-        bytes.extend(text.as_bytes());
-        bytes
-    }
-
     /// `{"w": a 2 × 3 tensor, "k": 8}` as `torch.save` writes it.
     fn program(storage: &str) -> Vec<u8> {
         let mut p = b"\x80\x02}q\x00(".to_vec();
-        p.extend(word("w"));
-        p.extend(global("torch._utils\n_rebuild_tensor_v2"));
-        p.extend(b"((");
-        p.extend(word("storage"));
-        p.extend(global(&format!("torch\n{storage}")));
-        p.extend(word("0"));
-        p.extend(word("cpu"));
-        p.extend(b"K\x06tq\x01QK\x00K\x02K\x03\x86K\x03K\x01\x86\x89");
-        p.extend(global("collections\nOrderedDict"));
-        p.extend(b")Rq\x02tR");
-        p.extend(word("k"));
+        p.extend(pickled::word("w"));
+        p.extend(pickled::tensor(storage, "0", &[2, 3]));
+        p.extend(pickled::word("k"));
         p.extend(b"K\x08u.");
         p
     }
 
     pub fn pickle() -> Vec<Vec<u8>> {
         let mut nested = b"\x80\x02}".to_vec();
-        nested.extend(word("outer"));
+        nested.extend(pickled::word("outer"));
         nested.extend(b"}");
-        nested.extend(word("inner"));
+        nested.extend(pickled::word("inner"));
         nested.extend(b"G\x3f\xe0\0\0\0\0\0\0s");
         nested.extend(b"s.");
         let mut refused = b"\x80\x02".to_vec();
-        refused.extend(global("os\nsystem"));
+        refused.extend(pickled::global("os\nsystem"));
         refused.extend(b".");
         vec![
             program("FloatStorage"),
@@ -194,26 +171,17 @@ pub mod seeds {
     }
 
     pub fn torch_archive() -> Vec<Vec<u8>> {
-        let archive = |records: &[(&str, &[u8])]| {
-            let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
-            let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-            for (name, bytes) in records {
-                zip.start_file(*name, stored).unwrap();
-                zip.write_all(bytes).unwrap();
-            }
-            zip.finish().unwrap().into_inner()
-        };
         let program = program("FloatStorage");
         vec![
-            archive(&[
+            pickled::archive(&[
                 ("ae/data.pkl", &program),
                 ("ae/byteorder", b"little"),
                 ("ae/data/0", &[0; 24]),
                 ("ae/version", b"3\n"),
             ]),
-            archive(&[("a/data.pkl", &program), ("a/data/0", &[0; 23])]),
-            archive(&[("a/data.pkl", &program), ("a/byteorder", b"big")]),
-            archive(&[("a/constants.pkl", b""), ("a/data.pkl", &program)]),
+            pickled::archive(&[("a/data.pkl", &program), ("a/data/0", &[0; 23])]),
+            pickled::archive(&[("a/data.pkl", &program), ("a/byteorder", b"big")]),
+            pickled::archive(&[("a/constants.pkl", b""), ("a/data.pkl", &program)]),
         ]
     }
 

@@ -7,6 +7,7 @@ use std::{
     collections::HashSet,
     fmt,
     io::{self, Read},
+    str::Utf8Error,
 };
 
 use serde::{
@@ -94,6 +95,9 @@ pub enum HeaderError {
         /// [`Limits::tensors`].
         limit: usize,
     },
+    /// Its header is no text. A parser of JSON passes over what it does not keep, whatever bytes that holds.
+    #[error("not a safetensors file: its header is no UTF-8: {0}; download it again")]
+    Text(#[from] Utf8Error),
     /// Its header is no JSON of the right form, or has a name twice.
     #[error("not a safetensors file: its header cannot be read: {}; download it again", shown(&.0.to_string()))]
     Json(#[from] serde_json::Error),
@@ -157,7 +161,7 @@ pub fn read_header(
             limit: limits.tensors,
         });
     }
-    let Entries(tensors) = serde_json::from_slice(&header)?;
+    let Entries(tensors) = serde_json::from_str(str::from_utf8(&header)?)?;
     check_spans(&tensors, 8 + length, size)?;
     Ok(tensors)
 }

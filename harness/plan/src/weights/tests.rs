@@ -238,3 +238,11 @@ fn a_header_of_640_bytes_is_not_taken_for_a_pickle() {
     let error = read_tensors(&path).unwrap_err().to_string();
     assert!(error.contains("pickled"), "{error}");
 }
+
+#[test]
+fn a_header_that_is_no_text_is_refused_where_nothing_of_it_is_kept() {
+    let mut bytes = 30u64.to_le_bytes().to_vec();
+    bytes.extend(b"{\"__metadata__\":{\"k\":\"a\x9b\xdd\"}}  ");
+    let text = error(&bytes);
+    assert!(text.contains("no UTF-8"), "{text}");
+}

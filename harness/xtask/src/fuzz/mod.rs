@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 
+use crate::compile::{Profile, build_with};
 use crate::libtorch;
 use crate::workspace::{Workspace, succeed};
 use log::Figures;
@@ -47,9 +48,9 @@ pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
     let options = Options::read(args)?;
     libtorch::ensure(ws)?;
     let fuzz = ws.root.join("tests/fuzz");
-    let mut cargo = ws.cargo();
+    let mut cargo = build_with(ws, Profile::Release, Some("harness-fuzz"));
     cargo
-        .args(["build", "--release", "--package", "harness-fuzz"])
+        .args(["--bin", "harness-fuzz"])
         .env("RUSTC_WORKSPACE_WRAPPER", fuzz.join("instrument"));
     succeed(&mut cargo, "building the fuzz targets")?;
     let places = Places {
@@ -165,7 +166,10 @@ impl Places {
             })
             .collect();
         let targets = targets.filter(|targets| !targets.is_empty());
-        targets.with_context(|| format!("{} lists no targets: {text}", self.program.display()))
+        targets.with_context(|| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("{} lists no targets: {text}{said}", self.program.display())
+        })
     }
 
     fn log(&self, target: &Target) -> PathBuf {

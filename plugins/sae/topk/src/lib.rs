@@ -14,7 +14,6 @@ pub use formats::{Stored, detect, load, save};
 pub use plugin::TopK;
 pub use sae::TopKSae;
 pub use set::{Format, SetEntry, SetError, list_set};
-pub use tensors::pickle_names;
 pub use weights::{InputNorm, NonFinite, SaeMeta, TopKWeights};
 
 harness_sdk::export_plugin! {

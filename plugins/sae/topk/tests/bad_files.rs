@@ -308,14 +308,6 @@ fn pickles_execute_nothing() {
 }
 
 #[test]
-fn a_pickle_is_read_from_bytes_alone() {
-    let one = b"\x80\x02}X\x01\0\0\0kK\x08s.";
-    assert_eq!(plugin_topk::pickle_names(one).unwrap(), ["k"]);
-    let error = plugin_topk::pickle_names(b"\x80\x02cos\nsystem\n.").unwrap_err();
-    assert_says(&error, &["os.system", "nothing was executed"]);
-}
-
-#[test]
 fn tensors_of_a_pickle_stay_inside_their_storage() {
     // ('storage', FloatStorage, '0', 'cpu', 4), offset, size, stride, False, OrderedDict()
     let tensor = |offset: u8, size: u8, stride: u8| {

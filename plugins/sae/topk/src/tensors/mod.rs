@@ -16,16 +16,6 @@ pub(crate) use sniff::refuse_look_alikes;
 pub(crate) use state_dict::{Element, Scalar, numel};
 pub(crate) use torch_zip::{TorchFile, write_torch};
 
-/// Names of the tensors and numbers that the pickle of a state dict describes. Nothing is executed; this is what reads `data.pkl` of every
-/// `.pt` file, on bytes alone.
-///
-/// # Errors
-/// What is refused, in words.
-pub fn pickle_names(program: &[u8]) -> std::result::Result<Vec<String>, String> {
-    let items = state_dict::parse(program)?;
-    Ok(items.into_iter().map(|(name, _)| name).collect())
-}
-
 /// The same type in libtorch.
 pub(crate) fn kind_of(element: Element) -> Kind {
     match element {

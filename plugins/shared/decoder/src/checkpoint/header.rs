@@ -142,11 +142,14 @@ fn read_header(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>> {
             "the header names {count} tensors, the limit is {MAX_TENSORS}"
         )));
     }
-    let Header(raw) = serde_json::from_slice(header).map_err(|error| {
+    let unreadable = |error: &dyn fmt::Display| {
         refuse(format!(
             "not a safetensors file: the header is not readable: {error}"
         ))
-    })?;
+    };
+    // As text first: the parser passes over what is not kept, whatever bytes that holds.
+    let header = str::from_utf8(header).map_err(|error| unreadable(&error))?;
+    let Header(raw) = serde_json::from_str(header).map_err(|error| unreadable(&error))?;
     let mut entries = Vec::with_capacity(raw.len());
     for (name, raw) in raw {
         entries.push(entry(name, raw, 8 + length).map_err(refuse)?);
@@ -318,5 +321,13 @@ mod tests {
         assert_eq!(tensor_names(path, &file).unwrap(), ["a"]);
         let error = tensor_names(path, b"\x80\x02}q\0(X\x01\0\0\0au.").unwrap_err();
         assert!(error.to_string().contains("pickled"), "{error}");
+    }
+
+    #[test]
+    fn a_header_that_is_no_text_is_refused_where_nothing_of_it_is_kept() {
+        let mut file = 30u64.to_le_bytes().to_vec();
+        file.extend(b"{\"__metadata__\":{\"k\":\"a\x9b\xdd\"}}  ");
+        let error = tensor_names(Path::new("model.safetensors"), &file).unwrap_err();
+        assert!(error.to_string().contains("utf-8"), "{error}");
     }
 }
