@@ -230,4 +230,7 @@ fn a_submission_can_be_looked_at_first() {
     assert!(!out.exists(), "a look leaves nothing behind");
     let catalogue = run(harness().args(["slurm", "submit", "table1", "--submit-dry-run"]));
     assert_eq!(catalogue.code, 4, "{}", catalogue.stderr);
+    let every = run(harness().args(["slurm", "submit", "all", "--submit-dry-run"]));
+    assert_eq!(every.code, 2, "{}", every.stderr);
+    assert!(every.stderr.contains("name a bench"), "{}", every.stderr);
 }

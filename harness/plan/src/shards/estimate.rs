@@ -6,9 +6,6 @@ use crate::{
     store::{Lookup, Store, StoreError},
 };
 
-/// Floating-point operations a second that a worker is taken to do before anything was measured: some cores of a CPU, or a device.
-const ASSUMED_CPU: f64 = 2e11;
-const ASSUMED_DEVICE: f64 = 1e14;
 /// What any cell takes at least: it is given out, read and written.
 const LEAST_SECONDS: f64 = 0.05;
 
@@ -19,6 +16,7 @@ pub struct Estimate {
     measured: BTreeMap<(String, String), Measured>,
     /// Of all stages that compute.
     all: Measured,
+    /// Floating-point operations a second, for what nothing is measured of.
     assumed: f64,
     done: BTreeSet<String>,
 }
@@ -41,16 +39,17 @@ impl Measured {
 
 impl Estimate {
     /// From the cells of a plan that are in a store; `flops` predicts what a cell computes, 0 where that is nothing or not known.
+    /// While none of them computes, a worker is taken to do `assumed` floating-point operations a second.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn of(
         plan: &Plan,
         store: &Store,
-        is_on_cpu: bool,
+        assumed: f64,
         flops: impl Fn(&str) -> f64,
     ) -> Result<Estimate, StoreError> {
-        let mut estimate = Estimate::assumed(is_on_cpu);
+        let mut estimate = Estimate::assumed(assumed);
         for cell in &plan.cells {
             if let Lookup::Done(record) = store.lookup(&cell.key)? {
                 estimate.add(cell, record.provenance.counters.seconds, flops(&cell.key));
@@ -60,14 +59,10 @@ impl Estimate {
         Ok(estimate)
     }
 
-    /// Before anything was measured.
-    pub fn assumed(is_on_cpu: bool) -> Estimate {
+    /// Before anything was measured: a worker is taken to do so many floating-point operations a second.
+    pub fn assumed(flops_a_second: f64) -> Estimate {
         Estimate {
-            assumed: if is_on_cpu {
-                ASSUMED_CPU
-            } else {
-                ASSUMED_DEVICE
-            },
+            assumed: flops_a_second,
             ..Estimate::default()
         }
     }

@@ -146,7 +146,7 @@ fn measured_cells_say_how_long_others_take() {
         let params = json!({"model": {"checkpoint": checkpoint}, "n": n});
         Cell::new(stage, &params, vec![]).unwrap()
     };
-    let mut estimate = Estimate::assumed(true);
+    let mut estimate = Estimate::assumed(2e11);
     let steer = cell(Stage::Steer, "a", 1);
     assert_eq!(estimate.seconds(&steer, 4e11), 2.0);
     estimate.add(&steer, 10.0, 1e9);

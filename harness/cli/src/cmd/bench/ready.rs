@@ -19,6 +19,7 @@ use super::{
     BenchArgs, all, assumed, catalogue,
     command::{Bench, cannot_write, done_cells},
     dry_run::DryRun,
+    forecast::Speed,
     zoo_text,
 };
 use crate::{
@@ -182,9 +183,7 @@ impl<'a> Ready<'a> {
             Some(store) => done_cells(&plan, store)?,
             None => Default::default(),
         };
-        let device = self.devices.first().map_or("cpu", String::as_str);
-        let forecast = &self.args.forecast;
-        let speed = forecast.speed(device, self.args.compute.dtype, store.as_ref());
+        let speed = self.speed(store.as_ref());
         let cost = plan.cost(|key| !done.contains(key));
         let judging = (self.args.judging).estimate(&self.bench, &self.plugins, &cost);
         let usd = self.args.judging.usd(&self.bench, &self.plugins);
@@ -206,6 +205,13 @@ impl<'a> Ready<'a> {
             usd: usd.map(|usd| usd(&cost)),
             cost,
         })
+    }
+
+    /// How fast its cells are taken to run, by what is given and what earlier runs in its store have reached.
+    pub(super) fn speed(&self, store: Option<&Store>) -> Speed {
+        let device = self.devices.first().map_or("cpu", String::as_str);
+        let dtype = self.args.compute.dtype;
+        self.args.forecast.speed(device, dtype, store)
     }
 
     /// Its store, open for writing.

@@ -18,7 +18,7 @@ use harness_plan::{
 };
 
 use super::{
-    BenchArgs,
+    BenchArgs, all,
     command::done_cells,
     ready::{Asked, Ready},
     report,
@@ -102,6 +102,10 @@ pub fn shares(
     only_reads: bool,
     size: ChunkSize,
 ) -> Result<Shares, Failure> {
+    if args.table == all::NAME {
+        let what = format!("`{}` is every bench, and jobs are of one", all::NAME);
+        return Err(Failure::new(exit::USAGE, what).hint("name a bench; `harness list` shows them"));
+    }
     let asked = Asked::of(args)?;
     if asked.spec.kinds() == [RowKind::Catalogue] {
         let message = format!(
@@ -137,10 +141,10 @@ fn shares_of(
     };
     let plan = ready.plan()?;
     let flops = |key: &str| plan.predicted_flops(key);
-    let is_on_cpu = ready.devices.iter().all(|device| device == "cpu");
+    let assumed = ready.speed(store.as_ref()).flops;
     let estimate = match &store {
-        Some(store) => Estimate::of(&plan, store, is_on_cpu, flops)?,
-        None => Estimate::assumed(is_on_cpu),
+        Some(store) => Estimate::of(&plan, store, assumed, flops)?,
+        None => Estimate::assumed(assumed),
     };
     let is_missing = |key: &str| !estimate.is_done(key);
     let units = units(&plan, is_missing, |cell| {
