@@ -11,7 +11,7 @@ use harness_plan::{
     store::Store,
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output};
 
 /// How often a cell that another process has is looked for in the store.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -101,6 +101,7 @@ impl Sharing {
     /// What is waited for, in words; `None` when nothing is.
     pub fn waits_for(&self) -> Option<String> {
         let (holder, _) = self.elsewhere.values().next()?;
+        let holder = output::inert(&holder.to_string());
         Some(match self.elsewhere.len() {
             1 => format!("waiting for a cell of {holder}"),
             n => format!("waiting for {n} cells of {holder}"),
