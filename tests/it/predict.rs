@@ -173,6 +173,24 @@ fn a_configuration_is_enough() {
         "{}",
         paid.stdout
     );
+    // A device's memory is not this machine's, and a bench that lacks a model does not keep the others from being predicted.
+    let every = run(command("all").args(["--device", "cuda:0"]));
+    assert_eq!(every.code, 20, "{}", every.stderr);
+    assert!(
+        every.stderr.contains("transfer: error:") && every.stderr.contains("d_model 3584"),
+        "{}",
+        every.stderr
+    );
+    let summary = every.stdout.split("\nbench ").last().unwrap();
+    let fidelity = summary.lines().find(|line| line.starts_with("fidelity "));
+    let work: Vec<&str> = fidelity.unwrap().split_whitespace().collect();
+    assert_eq!(work[6], "PFLOP", "{summary}");
+    assert!(summary.contains("total without transfer "), "{summary}");
+    assert!(!summary.contains("more memory than there is"), "{summary}");
+    let small = succeed(command("fidelity").args(["--memory", "20G"]));
+    for part in ["and the budget is 20480 MiB", "PFLOP"] {
+        assert!(small.stdout.contains(part), "{}", small.stdout);
+    }
     // To run it, the weights are needed.
     let mut real = harness();
     real.args([

@@ -16,6 +16,8 @@ const STACKED_TOKENS: u64 = 1 << 15;
 pub const LOGIT_CHUNK_BYTES: u64 = 64 << 20;
 /// Pre-activations of an SAE are formed for at most this many bytes of rows at a time.
 pub const SAE_CHUNK_BYTES: u64 = 128 << 20;
+/// Activations where nobody says how much memory there is: on a device, whose free memory cannot be asked for.
+const USUAL_ACTIVATION_BYTES: u64 = 16 << 30;
 /// A worker before it has loaded anything: libtorch, its thread pools, plugins.
 pub const PROCESS_BYTES: u64 = 215 << 20;
 
@@ -158,6 +160,20 @@ impl GridShape {
             + suffix.max(sae).max(head)
     }
 
+    /// Bytes of a budget where nobody names one: weights, SAEs, and as much for activations as any device of some size has left.
+    pub fn usual_budget(&self) -> u64 {
+        self.weight_bytes + self.sae_bytes + USUAL_ACTIVATION_BYTES
+    }
+
+    /// One row and one splice at a time.
+    pub fn smallest(&self) -> GridPlan {
+        GridPlan {
+            rows: 1,
+            stack: 1,
+            memory_bytes: self.memory(1, 1),
+        }
+    }
+
     /// The largest batch of at most `rows` rows, and the most splices together, within `budget` bytes. The stack is cut before the
     /// batch.
     ///
@@ -181,7 +197,7 @@ impl GridShape {
                 }
                 None if rows == 1 => {
                     return Err(TooLarge {
-                        needed: self.memory(1, 1),
+                        needed: self.smallest().memory_bytes,
                         budget,
                     });
                 }

@@ -5,13 +5,9 @@ use std::fs;
 use harness_core::grid::GridShape;
 use harness_plan::protocol::Init;
 
-/// Activations where the run names no budget: on a device, whose free memory cannot be asked for.
-const ACTIVATION_BYTES: u64 = 16 << 30;
-
 /// Bytes the worker may use in all.
 pub(super) fn budget(init: &Init, shape: &GridShape) -> u64 {
-    let usual = shape.weight_bytes + shape.sae_bytes + ACTIVATION_BYTES;
-    init.memory.unwrap_or(usual)
+    init.memory.unwrap_or_else(|| shape.usual_budget())
 }
 
 /// Largest resident memory of this process so far, in bytes; 0 where the system does not say.

@@ -63,7 +63,7 @@ impl Plan {
             sum += self.costs.get(&cell.key).copied().unwrap_or_default();
         }
         for group in &self.groups {
-            if let Some(Ok(work)) = group.work(&counts, self.memory) {
+            if let Some(work) = group.work(&counts, self.memory) {
                 sum += Cost {
                     block_passes: work.block_passes * work.n_rows,
                     head_rows: work.head_rows,
@@ -87,10 +87,8 @@ impl Plan {
     pub fn memory_of(&self, model: &str) -> u64 {
         let groups = self.groups.iter().filter(|group| group.model == model);
         let of_groups = groups.filter_map(|group| {
-            Some(match group.work(|_| true, self.memory)? {
-                Ok(work) => work.memory_bytes,
-                Err(too_large) => too_large.needed,
-            })
+            let work = group.work(|_| true, self.memory)?;
+            Some(work.memory_bytes)
         });
         let of_rows = self.row_memory.get(model).copied().unwrap_or(0);
         of_groups.max().unwrap_or(0).max(of_rows)
@@ -236,8 +234,6 @@ fn steering_flops(
 
 /// What each cell of a group takes, when all are run together.
 pub(super) fn share_of(group: &PlannedGroup, memory: u64) -> f64 {
-    let work = |memory| group.work(|_| true, memory).and_then(Result::ok);
-    // A group that does not fit is cut up by whoever runs it.
-    let work = work(memory).or_else(|| work(0)).unwrap_or_default();
+    let work = group.work(|_| true, memory).unwrap_or_default();
     work.flops / group.members.len().max(1) as f64
 }

@@ -87,6 +87,8 @@ pub struct GroupWork {
     pub flops: f64,
     /// Memory at the peak, in bytes.
     pub memory_bytes: u64,
+    /// Why it cannot be run as it is: the budget is too small for one row and one splice at a time, which the other fields are about.
+    pub too_large: Option<TooLarge>,
 }
 
 impl PlannedGroup {
@@ -120,20 +122,20 @@ impl PlannedGroup {
         })
     }
 
-    /// What the cells take for which `counts` is true, within `memory` bytes (0: no bound); `None` when there are none.
-    pub fn work(
-        &self,
-        counts: impl Fn(&str) -> bool,
-        memory: u64,
-    ) -> Option<Result<GroupWork, TooLarge>> {
+    /// What the cells take for which `counts` is true, within `memory` bytes (0: as a worker takes that is told of no bound); `None` when
+    /// there are none.
+    pub fn work(&self, counts: impl Fn(&str) -> bool, memory: u64) -> Option<GroupWork> {
         if self.kind == GroupKind::Activations {
-            return Some(Ok(self.activations(&counts)?));
+            return self.activations(&counts);
         }
         let shape = self.shape(&counts)?;
-        let budget = if memory == 0 { u64::MAX } else { memory };
-        let plan = match shape.plan(u64::from(self.batch), budget) {
-            Ok(plan) => plan,
-            Err(too_large) => return Some(Err(too_large)),
+        let budget = match memory {
+            0 => shape.usual_budget(),
+            memory => memory,
+        };
+        let (plan, too_large) = match shape.plan(u64::from(self.batch), budget) {
+            Ok(plan) => (plan, None),
+            Err(too_large) => (shape.smallest(), Some(too_large)),
         };
         let open = || self.members.iter().filter(|m| counts(&m.key));
         let n_rows = self.n_tokens.div_ceil(self.row_tokens.max(1));
@@ -149,7 +151,7 @@ impl PlannedGroup {
             })
             .sum();
         let blocks = shape.block_passes() as f64 * self.shape.block_flops(n_rows, self.row_tokens);
-        Some(Ok(GroupWork {
+        Some(GroupWork {
             n_saes: open().count() as u64,
             batch: plan.rows,
             stack: plan.stack,
@@ -160,7 +162,8 @@ impl PlannedGroup {
             head_rows,
             flops: blocks + self.shape.head_flops(head_rows) + sae,
             memory_bytes: plan.memory_bytes,
-        }))
+            too_large,
+        })
     }
 
     /// What one pass takes that reads the SAEs of the cells for which `counts` is true; `None` when there are none.
@@ -196,6 +199,7 @@ impl PlannedGroup {
                     .sum::<u64>()
                 + 3 * SAE_CHUNK_BYTES.min(batch_tokens * widest * 4)
                 + batch_tokens * d_model * (12 * self.shape.dtype_bytes + 4),
+            too_large: None,
         })
     }
 }

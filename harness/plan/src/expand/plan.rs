@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use harness_core::layer::Depth;
+use harness_core::{grid::TooLarge, layer::Depth};
 
 use super::PlannedGroup;
 use crate::{
@@ -243,6 +243,15 @@ impl Plan {
     /// Group of a cell that is run together with others: an index into [`Plan::groups`].
     pub fn group_of(&self, key: &str) -> Option<usize> {
         self.group_of.get(key).copied()
+    }
+
+    /// Groups for which there is not memory enough, even one row and one splice at a time.
+    pub fn too_large(&self, counts: impl Fn(&str) -> bool) -> Vec<(&PlannedGroup, TooLarge)> {
+        let with = |group: &PlannedGroup| group.work(&counts, self.memory)?.too_large;
+        let groups = self.groups.iter();
+        groups
+            .filter_map(|group| Some((group, with(group)?)))
+            .collect()
     }
 
     /// Bytes a worker may use; 0 when nothing is known about it.

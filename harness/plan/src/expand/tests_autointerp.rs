@@ -40,12 +40,12 @@ fn the_saes_of_a_model_share_one_pass() {
     assert_eq!(sizes, [12, 24, 12, 24]);
     for group in &plan.groups {
         assert_eq!(group.kind, GroupKind::Activations);
-        let work = group.work(|_| true, 0).unwrap().unwrap();
+        let work = group.work(|_| true, 0).unwrap();
         let deepest = group.members.iter().map(|m| m.layer).max().unwrap();
         // Blocks up to the deepest layer once, whatever the number of SAEs.
         assert_eq!(work.block_passes, u64::from(deepest) + 1);
         let one = group.members.iter().find(|m| m.layer == 1).unwrap();
-        let alone = group.work(|key| key == one.key, 0).unwrap().unwrap();
+        let alone = group.work(|key| key == one.key, 0).unwrap();
         assert_eq!((alone.block_passes, alone.n_saes), (2, 1));
     }
     for cell in plan

@@ -198,7 +198,7 @@ fn a_model_of_28_blocks_takes_520_block_passes() {
     let plan = world.plan("fidelity").unwrap();
     assert_eq!((plan.rows.len(), plan.groups.len()), (36, 2));
     let group = &plan.groups[0];
-    let work = group.work(|_| true, 0).unwrap().unwrap();
+    let work = group.work(|_| true, 0).unwrap();
     assert_eq!(
         (work.n_saes, work.block_passes, work.head_rows_per_token),
         (36, 520, 37)
@@ -214,7 +214,7 @@ fn a_model_of_28_blocks_takes_520_block_passes() {
         .filter(|m| m.layer == 1)
         .map(|m| m.key.as_str())
         .collect();
-    let rest = group.work(|key| !done.contains(key), 0).unwrap().unwrap();
+    let rest = group.work(|key| !done.contains(key), 0).unwrap();
     assert_eq!((rest.n_saes, rest.block_passes), (30, 520 - 6 * 26));
     assert!(group.work(|_| false, 0).is_none());
 }
@@ -225,7 +225,7 @@ fn measures_cost_what_they_add() {
         let options = [("--measures", "measures", measures)];
         let plan = World::new().options(&options).plan("fidelity").unwrap();
         let group = plan.groups.iter().find(|g| g.model == model).unwrap();
-        group.work(|_| true, 0).unwrap().unwrap()
+        group.work(|_| true, 0).unwrap()
     };
     // Layers 1, 2, 4, 5, 6, 7 of 8 blocks: 6 + 5 + 3 + 2 + 1 + 0 blocks above, four SAEs each.
     let dream = work("none", "dream");
@@ -262,11 +262,12 @@ fn memory_bounds_the_stack_and_what_never_fits_is_said() {
     world.limits.memory = 1 << 20;
     let plan = world.plan("fidelity").unwrap();
     let work = plan.groups[0].work(|_| true, plan.memory).unwrap();
-    assert!(
-        work.unwrap_err()
-            .to_string()
-            .contains("the budget is 1 MiB")
-    );
+    let error = work.too_large.unwrap().to_string();
+    assert!(error.contains("the budget is 1 MiB"), "{error}");
+    // It takes as many operations however it is cut, and they are not passed over.
+    assert_eq!((work.batch, work.stack), (1, 1));
+    assert_eq!(work.flops, free.groups[0].work(|_| true, 0).unwrap().flops);
+    assert_eq!(plan.cost(|_| true).flops, free.cost(|_| true).flops);
 }
 
 #[test]

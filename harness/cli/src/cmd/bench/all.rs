@@ -210,18 +210,31 @@ fn summary(ended: &[Ended]) -> String {
 }
 
 fn predict(args: &BenchArgs, asked: Vec<Asked>) -> Result<u8, Failure> {
-    let mut forecasts = Vec::new();
+    let (mut forecasts, mut failures) = (Vec::new(), Vec::new());
     for one in asked.into_iter().filter(|one| !is_listed(one)) {
         let name = one.spec.name.clone();
-        let forecast = Ready::of(args, one, true)?.forecast()?;
-        output::result(&format!("{name}: {}\n", forecast.text))?;
-        forecasts.push((name, forecast));
+        match Ready::of(args, one, true).and_then(|ready| ready.forecast()) {
+            Ok(forecast) => {
+                output::result(&format!("{name}: {}\n", forecast.text))?;
+                forecasts.push((name, forecast));
+            }
+            Err(failure) => {
+                output::result(&format!("{name}: cannot be predicted, see the end\n\n"))?;
+                failures.push((name, failure));
+            }
+        }
     }
-    output::result(&predicted(&forecasts))?;
-    Ok(exit::OK)
+    let without: Vec<&str> = failures.iter().map(|(name, _)| &**name).collect();
+    output::result(&predicted(&forecasts, &without))?;
+    for (name, failure) in &failures {
+        output::talk(&format!("{name}: {failure}"));
+    }
+    let codes = failures.iter().map(|(_, failure)| failure.code);
+    Ok(codes.fold(exit::OK, graver))
 }
 
-fn predicted(forecasts: &[(String, Forecast)]) -> String {
+/// A line for each bench, and their sum; `without`: those it lacks.
+fn predicted(forecasts: &[(String, Forecast)], without: &[&str]) -> String {
     let head = [
         "bench",
         "cells",
@@ -270,8 +283,21 @@ fn predicted(forecasts: &[(String, Forecast)]) -> String {
             (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
         };
     }
-    rows.push(line("total", cells, &sum, seconds, memory, usd));
-    output::columns(&rows)
+    let total = match without {
+        [] => "total".to_owned(),
+        some => format!("total without {}", some.join(", ")),
+    };
+    rows.push(line(&total, cells, &sum, seconds, memory, usd));
+    let too_large = forecasts.iter().filter(|(_, one)| one.is_too_large);
+    let names: Vec<&str> = too_large.map(|(name, _)| &**name).collect();
+    let note = match names[..] {
+        [] => String::new(),
+        _ => format!(
+            "\nmore memory than there is: {}, see above\n",
+            names.join(", ")
+        ),
+    };
+    output::columns(&rows) + &note
 }
 
 #[cfg(test)]

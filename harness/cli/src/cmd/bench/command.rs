@@ -321,9 +321,7 @@ impl Bench<'_> {
 
     /// Memory of all workers together: what was named, else most of what is free. `None` where nobody knows, as on a device.
     fn memory(&self) -> Option<u64> {
-        let usual =
-            || Some(self.plan.memory_budget()).filter(|bytes| *bytes > 0 && self.is_on_cpu());
-        self.args.memory.or_else(usual)
+        Some(self.plan.memory_budget()).filter(|bytes| *bytes > 0)
     }
 
     fn counts(&self, before: CellCounts, outcome: &Outcome, conflicts: u64) -> CellCounts {

@@ -209,15 +209,9 @@ impl DryRun<'_> {
 /// are one line.
 fn groups(plan: &Plan, is_open: impl Fn(&str) -> bool) -> String {
     let mut rows: Vec<(Vec<String>, u64)> = Vec::new();
-    let mut too_large = Vec::new();
     for group in &plan.groups {
-        let work = match group.work(&is_open, plan.memory_budget()) {
-            None => continue,
-            Some(Ok(work)) => work,
-            Some(Err(error)) => {
-                too_large.push(format!("{}: {error}\n", group.model));
-                continue;
-            }
+        let Some(work) = group.work(&is_open, plan.memory_budget()) else {
+            continue;
         };
         let cells = vec![
             group.model.clone(),
@@ -256,9 +250,14 @@ fn groups(plan: &Plan, is_open: impl Fn(&str) -> bool) -> String {
         rows.into_iter()
             .map(|(cells, n)| [vec![n.to_string()], cells].concat()),
     );
+    let mut too_large: Vec<String> = plan
+        .too_large(&is_open)
+        .iter()
+        .map(|(group, error)| format!("{}: {error}\n", group.model))
+        .collect();
     too_large.dedup();
     match table.len() {
-        1 => format!("\n{}", too_large.concat()),
+        1 => String::new(),
         _ => format!("\n{}{}", columns(&table), too_large.concat()),
     }
 }

@@ -97,6 +97,8 @@ pub(super) struct Forecast {
     pub(super) cells: u64,
     pub(super) cost: Cost,
     pub(super) memory_bytes: u64,
+    /// Whether that is more than there is.
+    pub(super) is_too_large: bool,
     /// Seconds of a device.
     pub(super) seconds: f64,
     pub(super) usd: Option<f64>,
@@ -201,6 +203,7 @@ impl<'a> Ready<'a> {
             text,
             cells: plan.cells.len() as u64,
             memory_bytes: plan.memory_bytes(),
+            is_too_large: !plan.too_large(|key| !done.contains(key)).is_empty(),
             seconds: cost.flops / speed.flops,
             usd: usd.map(|usd| usd(&cost)),
             cost,
@@ -260,6 +263,12 @@ pub fn resolved(
         .into_iter()
         .map(str::to_owned)
         .collect();
+    let is_on_cpu = args.devices()?.iter().all(|device| device == "cpu");
+    let usual_memory = || match is_on_cpu {
+        true => memory::usual_budget(),
+        // What a device has free cannot be asked for here.
+        false => 0,
+    };
     Ok(resolve(&BenchRequest {
         spec,
         models: &folders.models,
@@ -281,7 +290,7 @@ pub fn resolved(
         },
         limits: expand::Limits {
             batch: args.batch,
-            memory: args.memory.unwrap_or_else(memory::usual_budget),
+            memory: args.memory.unwrap_or_else(usual_memory),
         },
         is_forecast: args.dry_run,
     })?)
