@@ -5,15 +5,26 @@
 //! `$HARNESS_FUZZ_SEEDS/TARGET/`.
 #![no_main]
 
-use std::{fs, io, path::PathBuf, process, sync::OnceLock};
+use std::{
+    fs, io, panic,
+    path::{Path, PathBuf},
+    process,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use harness_fuzz::{TARGETS, Target};
 
 static CHOSEN: OnceLock<&'static Target> = OnceLock::new();
+/// The last panic in a crate from elsewhere.
+static FORGIVEN: Mutex<String> = Mutex::new(String::new());
 
 libfuzzer_sys::fuzz_target!(init: choose(), |data: &[u8]| {
-    if let Some(target) = CHOSEN.get() {
-        (target.run)(data);
+    if let Some(target) = CHOSEN.get()
+        && panic::catch_unwind(|| (target.run)(data)).is_err()
+    {
+        let said = FORGIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        eprintln!("nobody has caught this: {said}");
+        process::abort();
     }
 });
 
@@ -35,13 +46,32 @@ fn choose() {
             }
         },
         name => match TARGETS.iter().find(|target| target.name == name) {
-            Some(target) => CHOSEN.get_or_init(|| target),
+            Some(target) => {
+                leave_others_panics_to_the_product();
+                CHOSEN.get_or_init(|| target)
+            }
             None => {
                 eprintln!("error: HARNESS_FUZZ names no target: `{name}`; --list prints them");
                 process::exit(2);
             }
         },
     };
+}
+
+/// A panic in this workspace ends the program at once, caught or not. One in a crate from elsewhere is for the product to catch and to make
+/// a message of, and ends the program when it does not. Paths of this workspace are relative.
+fn leave_others_panics_to_the_product() {
+    let end = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let is_others = |at: &panic::Location<'_>| Path::new(at.file()).is_absolute();
+        match panic.location().is_some_and(is_others) {
+            true => {
+                let mut said = FORGIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+                *said = panic.to_string();
+            }
+            false => end(panic),
+        }
+    }));
 }
 
 fn write_seeds() -> io::Result<()> {

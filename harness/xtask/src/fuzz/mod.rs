@@ -68,6 +68,7 @@ pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         What::Corpus => {
+            places.write_seeds(ws)?;
             for target in chosen {
                 places.minimise(ws, target)?;
             }
@@ -84,7 +85,10 @@ pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
-        What::Run { seconds, jobs } => all(ws, &places, &chosen, seconds, jobs),
+        What::Run { seconds, jobs } => {
+            places.write_seeds(ws)?;
+            all(ws, &places, &chosen, seconds, jobs)
+        }
     }
 }
 
@@ -180,6 +184,21 @@ impl Places {
         self.kept.join("corpus").join(&target.name)
     }
 
+    fn seeds(&self, target: &Target) -> PathBuf {
+        self.work.join("seeds").join(&target.name)
+    }
+
+    /// Writes the seeds of all targets, in place of those of an earlier build.
+    fn write_seeds(&self, ws: &Workspace) -> Result<()> {
+        let seeds = self.work.join("seeds");
+        let _ = fs::remove_dir_all(&seeds);
+        let mut write = ws.command(&self.program);
+        write
+            .env("HARNESS_FUZZ", "--seeds")
+            .env("HARNESS_FUZZ_SEEDS", &seeds);
+        succeed(&mut write, "writing the seeds")
+    }
+
     /// The program, to be told what to do with a target.
     fn command(&self, ws: &Workspace, target: &Target) -> Result<Command> {
         let scratch = made(self.work.join("scratch").join(&target.name))?;
@@ -196,7 +215,7 @@ impl Places {
         Ok(command)
     }
 
-    /// Runs a target from the kept inputs; new ones are left in the work folder.
+    /// Runs a target from its seeds and the kept inputs; new ones are left in the work folder.
     fn fuzz(&self, ws: &Workspace, target: &Target, seconds: u64) -> Result<Figures> {
         let new = made(self.work.join("corpus").join(&target.name))?;
         made(self.work.join("logs"))?;
@@ -214,7 +233,7 @@ impl Places {
         if dictionary.is_file() {
             command.arg(format!("-dict={}", dictionary.display()));
         }
-        command.args([new, made(self.corpus(target))?]);
+        command.args([new, made(self.corpus(target))?, self.seeds(target)]);
         command.stdout(log.try_clone()?).stderr(log);
         let status = (command.status())
             .with_context(|| format!("{} cannot be started", self.program.display()))?;
@@ -229,12 +248,6 @@ impl Places {
 
     /// Replaces the kept inputs by the fewest of them, of the seeds and of what runs have found, that reach the same.
     fn minimise(&self, ws: &Workspace, target: &Target) -> Result<()> {
-        let seeds = self.work.join("seeds");
-        let mut write = ws.command(&self.program);
-        write
-            .env("HARNESS_FUZZ", "--seeds")
-            .env("HARNESS_FUZZ_SEEDS", &seeds);
-        succeed(&mut write, "writing the seeds")?;
         let merged = self.work.join("merged").join(&target.name);
         let _ = fs::remove_dir_all(&merged);
         made(merged.clone())?;
@@ -244,7 +257,7 @@ impl Places {
         let mut command = self.command(ws, target)?;
         command.arg("-set_cover_merge=1").arg(&merged).args([
             kept.clone(),
-            seeds.join(&target.name),
+            self.seeds(target),
             made(self.work.join("corpus").join(&target.name))?,
         ]);
         command.stdout(log.try_clone()?).stderr(log);

@@ -224,6 +224,12 @@ fn predict(args: &BenchArgs, asked: Vec<Asked>) -> Result<u8, Failure> {
             }
         }
     }
+    if forecasts.is_empty()
+        && let Some((_, failure)) = failures.pop()
+    {
+        // What is wrong with every bench is said once.
+        return Err(failure);
+    }
     let without: Vec<&str> = failures.iter().map(|(name, _)| &**name).collect();
     output::result(&predicted(&forecasts, &without))?;
     for (name, failure) in &failures {

@@ -203,7 +203,7 @@ pub struct BenchArgs {
     /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..), help_heading = COMPUTE)]
     pub batch: Option<u32>,
-    /// Memory of all workers of a grid bench together, such as 16G [default: most of what is free]
+    /// Memory of all workers of a grid bench together, such as 16G [default: most of what is free; on a device weights, SAEs and 16G more]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
     pub memory: Option<u64>,
     /// Worker processes, spread over the devices; changes speed, not results [default: one a device; on the CPU one a core for small models, else 1]
