@@ -1,7 +1,7 @@
 //! The page headers of a parquet column chunk, looked at before any page is decompressed.
 //!
 //! The parquet crate allocates what a page header promises. Here the promises are read first, with a small reader of the
-//! Thrift compact protocol that keeps three numbers and passes over the rest.
+//! Thrift compact protocol that keeps some numbers and passes over the rest. It takes no header that the two could read in different ways.
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -15,6 +15,19 @@ use super::lines::{MAX_RATIO, RATIO_AFTER_BYTES};
 const MAX_PAGE_BYTES: u64 = 256 << 20;
 /// Structures inside structures in a page header; the format needs three.
 const MAX_DEPTH: u32 = 8;
+
+/// Types of the compact protocol: a truth value (either of two), a 32-bit number, a structure.
+const BOOL: u8 = 1;
+const I32: u8 = 5;
+const STRUCT: u8 = 12;
+/// Types of the fields of a page header, from field 1, and of the structures in it that say more about pages of a kind. The crate reads a field
+/// by its number, whatever type the file gives it.
+const PAGE: &[u8] = &[I32, I32, I32, I32, STRUCT, STRUCT, STRUCT, STRUCT];
+const DATA_PAGE: &[u8] = &[I32, I32, I32, I32, STRUCT];
+const DICTIONARY_PAGE: &[u8] = &[I32, I32, BOOL];
+const DATA_PAGE_V2: &[u8] = &[I32, I32, I32, I32, I32, I32, BOOL, STRUCT];
+/// The kind of a data page of version 2.
+const IS_V2: i64 = 3;
 
 /// A page header that must not be followed.
 #[derive(Debug)]
@@ -130,18 +143,26 @@ struct Compact<R> {
 
 impl<R: BufRead> Compact<R> {
     fn page_header(&mut self) -> Result<PageHeader, String> {
-        let (mut id, mut sizes) = (0i64, [None; 2]);
-        let (mut levels, mut packed) = (0, true);
-        while let Some(kind) = self.field(&mut id)? {
-            match (id, kind) {
-                (2 | 3, 5) => sizes[(id - 2) as usize] = Some(self.size()?),
-                (8, 12) => {
-                    // The header of a data page of version 2.
+        let (mut id, mut page_kind, mut sizes) = (0, None, [None; 2]);
+        let (mut levels, mut packed) = ([0; 2], true);
+        while let Some(kind) = self.field(&mut id, PAGE)? {
+            match id {
+                1 => page_kind = Some(self.integer()?),
+                2 | 3 => sizes[usize::from(id == 3)] = Some(self.size()?),
+                5 | 7 => {
+                    let fields = if id == 5 { DATA_PAGE } else { DICTIONARY_PAGE };
                     let mut id = 0;
-                    while let Some(kind) = self.field(&mut id)? {
-                        match (id, kind) {
-                            (5 | 6, 5) => levels += self.size()?,
-                            (7, 1 | 2) => packed = kind == 1,
+                    while let Some(kind) = self.field(&mut id, fields)? {
+                        self.skip(kind, 1)?;
+                    }
+                }
+                8 => {
+                    (levels, packed) = ([0; 2], true);
+                    let mut id = 0;
+                    while let Some(kind) = self.field(&mut id, DATA_PAGE_V2)? {
+                        match id {
+                            5 | 6 => levels[usize::from(id == 6)] = self.size()?,
+                            7 => packed = kind == BOOL,
                             _ => self.skip(kind, 1)?,
                         }
                     }
@@ -149,6 +170,11 @@ impl<R: BufRead> Compact<R> {
                 _ => self.skip(kind, 0)?,
             }
         }
+        // Of a page of another kind nobody asks what version 2 would say.
+        if page_kind != Some(IS_V2) {
+            (levels, packed) = ([0; 2], true);
+        }
+        let levels = levels[0] + levels[1];
         match sizes {
             [Some(uncompressed), Some(compressed)] if levels <= uncompressed.min(compressed) => {
                 Ok(PageHeader {
@@ -207,17 +233,29 @@ impl<R: BufRead> Compact<R> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// The type of the next field, whose number becomes `id`; `None` at the end of the structure.
-    fn field(&mut self, id: &mut i64) -> Result<Option<u8>, String> {
+    /// The type of the next field, whose number becomes `id`, where the fields from 1 have the types `known`; `None` at the end of the structure.
+    fn field(&mut self, id: &mut i16, known: &[u8]) -> Result<Option<u8>, String> {
         let byte = self.byte()?;
-        if byte == 0 {
+        // What else is in the byte of the end is looked at by nobody.
+        let kind = byte & 0x0f;
+        if kind == 0 {
             return Ok(None);
         }
-        *id = match byte >> 4 {
+        let number = match byte >> 4 {
             0 => self.integer()?,
-            step => id.saturating_add(i64::from(step)),
+            step => i64::from(*id) + i64::from(step),
         };
-        Ok(Some(byte & 0x0f))
+        *id = i16::try_from(number).map_err(|_| format!("a field {number}"))?;
+        let place = usize::try_from(*id).ok().and_then(|id| id.checked_sub(1));
+        let expected = place.and_then(|place| known.get(place));
+        // The second truth value is the first's type and one.
+        let is_bool = expected == Some(&BOOL) && kind == BOOL + 1;
+        match expected {
+            Some(expected) if *expected != kind && !is_bool => {
+                Err(format!("field {id} of type {kind}, expected {expected}"))
+            }
+            _ => Ok(Some(kind)),
+        }
     }
 
     fn skip(&mut self, kind: u8, depth: u32) -> Result<(), String> {
@@ -233,28 +271,56 @@ impl<R: BufRead> Compact<R> {
                 let length = self.varint()?;
                 self.pass(length)
             }
-            9 | 10 => {
-                let byte = self.byte()?;
-                let n = match byte >> 4 {
-                    15 => self.varint()?,
-                    n => u64::from(n),
-                };
-                for _ in 0..n {
-                    match byte & 0x0f {
-                        1 | 2 => self.pass(1)?, // in a list a boolean is a byte
-                        kind => self.skip(kind, depth + 1)?,
-                    }
-                }
-                Ok(())
-            }
-            12 => {
+            STRUCT => {
                 let mut id = 0;
-                while let Some(kind) = self.field(&mut id)? {
+                while let Some(kind) = self.field(&mut id, &[])? {
                     self.skip(kind, depth + 1)?;
                 }
                 Ok(())
             }
+            // No page header has lists, sets or maps, and elements of some types may stand for others.
             kind => Err(format!("a field of type {kind}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Reads one header, behind which there is a page of `rest` bytes.
+    fn read(header: &[u8], rest: usize) -> Result<(), String> {
+        let file = [header, &vec![0; rest]].concat();
+        let range = 0..file.len() as u64;
+        let codec = Compression::UNCOMPRESSED;
+        check_pages(Cursor::new(file), range, codec).map_err(|bad| bad.detail)
+    }
+
+    #[test]
+    fn headers_that_could_be_read_in_two_ways_are_refused() {
+        // Kind 0 in field 1, then 4 bytes in fields 2 and 3.
+        let sound = [0x15, 0, 0x15, 8, 0x15, 8];
+        let with = |more: &[u8]| read(&[&sound, more, &[0]].concat(), 4);
+        assert_eq!(with(&[]), Ok(()));
+        // The crate takes no byte for a truth value in a list, the format one; and a list of nothing may have two thousand million elements.
+        let error = with(&[0x69, 0xf1, 0xff, 0xff, 0xff, 0xff, 7]).unwrap_err();
+        assert!(error.contains("type 9"), "{error}");
+        // 65538 is 2 in sixteen bits.
+        let error = with(&[0x05, 0x84, 0x80, 8, 9]).unwrap_err();
+        assert!(error.contains("a field 65538"), "{error}");
+        // Field 2 once more, as bytes.
+        let error = with(&[0x08, 4, 1, 0]).unwrap_err();
+        assert!(error.contains("field 2 of type 8"), "{error}");
+    }
+
+    #[test]
+    fn only_a_page_of_version_2_has_levels_in_front() {
+        // Field 8: two bytes of definition levels in its field 5, more than the page has.
+        let header = |kind: u8| [0x15, kind, 0x15, 8, 0x15, 8, 0x5c, 0x55, 20, 0, 0];
+        assert_eq!(read(&header(0), 4), Ok(()));
+        let error = read(&header(6), 4).unwrap_err();
+        assert!(error.contains("levels longer"), "{error}");
     }
 }
