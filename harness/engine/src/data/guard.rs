@@ -52,14 +52,11 @@ impl<P: PageReader> CheckedPages<P> {
             Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY
         );
         if delta {
-            let stated = self
-                .levels(page)
-                .and_then(|levels| delta_count(buffer.get(levels..)?))
-                .ok_or_else(|| general("a delta-coded page without a count".into()))?;
-            if stated > values {
-                return Err(general(format!(
-                    "a delta-coded page of {values} values said to hold {stated}"
-                )));
+            let lengths = self.levels(page).and_then(|levels| buffer.get(levels..));
+            let lengths = check_count(lengths, values)?;
+            if page.encoding() == Encoding::DELTA_BYTE_ARRAY {
+                // Lengths of prefixes come first; those of what follows them have a count of their own.
+                check_count(lengths.rest(), values)?;
             }
         }
         Ok(())
@@ -82,26 +79,83 @@ impl<P: PageReader> CheckedPages<P> {
     }
 }
 
+/// A delta-coded stream that holds no more than the values of its page.
+fn check_count(stream: Option<&[u8]>, values: u64) -> Result<DeltaStream<'_>> {
+    let stream = stream
+        .and_then(DeltaStream::new)
+        .ok_or_else(|| general("a delta-coded page without a count".into()))?;
+    match stream.count <= values {
+        true => Ok(stream),
+        false => Err(general(format!(
+            "a delta-coded page of {values} values said to hold {}",
+            stream.count
+        ))),
+    }
+}
+
 fn general(message: String) -> ParquetError {
     ParquetError::General(message)
 }
 
-/// The number of values of a delta-coded stream: the third of the numbers it begins with.
-fn delta_count(bytes: &[u8]) -> Option<u64> {
-    let mut bytes = bytes.iter();
-    let mut number = || {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = bytes.next()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
+/// Numbers as differences, packed in blocks of miniblocks: what it begins with.
+struct DeltaStream<'a> {
+    miniblocks: u64,
+    /// Numbers of a miniblock.
+    size: u64,
+    /// Numbers of the stream.
+    count: u64,
+    /// Its blocks, and what comes after it.
+    blocks: &'a [u8],
+}
+
+impl<'a> DeltaStream<'a> {
+    fn new(mut bytes: &'a [u8]) -> Option<Self> {
+        let block = varint(&mut bytes)?;
+        let miniblocks = varint(&mut bytes)?;
+        let count = varint(&mut bytes)?;
+        let _first = varint(&mut bytes)?;
+        Some(Self {
+            miniblocks,
+            size: block.checked_div(miniblocks)?,
+            count,
+            blocks: bytes,
+        })
+    }
+
+    /// What comes after it.
+    fn rest(&self) -> Option<&'a [u8]> {
+        // The first number is in front of the blocks.
+        let (mut bytes, mut left) = (self.blocks, self.count.saturating_sub(1));
+        while left > 0 {
+            let _least = varint(&mut bytes)?;
+            let miniblocks = usize::try_from(self.miniblocks).ok()?;
+            let (widths, packed) = bytes.split_at_checked(miniblocks)?;
+            let mut taken = 0u64;
+            for width in widths {
+                // Of miniblocks after the last number nothing is there, whatever their widths.
+                if left == 0 {
+                    break;
+                }
+                taken = taken.checked_add(u64::from(*width).checked_mul(self.size)? / 8)?;
+                left = left.saturating_sub(self.size);
             }
+            bytes = packed.get(usize::try_from(taken).ok()?..)?;
         }
-        None
-    };
-    let (_block, _miniblocks) = (number()?, number()?);
-    number()
+        Some(bytes)
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 impl<P: PageReader> Iterator for CheckedPages<P> {
@@ -131,5 +185,90 @@ impl<P: PageReader> PageReader for CheckedPages<P> {
 
     fn at_record_boundary(&mut self) -> Result<bool> {
         self.inner.at_record_boundary()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `count` equal numbers of which the widths of unused miniblocks are `unused`, and eight bytes for those of the first.
+    fn stream(count: &[u8], unused: u8) -> Vec<u8> {
+        let head = [&[0x80, 1, 4], count, &[2]].concat();
+        [&head[..], &[0, 2, unused, unused, unused], &[0; 8]].concat()
+    }
+
+    struct Pages(Option<Page>);
+
+    impl Iterator for Pages {
+        type Item = Result<Page>;
+
+        fn next(&mut self) -> Option<Self::Item> {
+            self.get_next_page().transpose()
+        }
+    }
+
+    impl PageReader for Pages {
+        fn get_next_page(&mut self) -> Result<Option<Page>> {
+            Ok(self.0.take())
+        }
+
+        fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+            Ok(None)
+        }
+
+        fn skip_next_page(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn check(encoding: Encoding, buf: Vec<u8>) -> std::result::Result<(), String> {
+        let page = Page::DataPage {
+            buf: buf.into(),
+            num_values: 3,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let mut pages = CheckedPages::new(Pages(Some(page)), 3, false);
+        let checked = pages.get_next_page();
+        checked.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_found() {
+        let rest =
+            |bytes: &[u8]| DeltaStream::new(bytes).and_then(|s| s.rest().map(<[u8]>::to_vec));
+        let tail = b"tail".to_vec();
+        assert_eq!(
+            rest(&[&stream(&[3], 99)[..], &tail].concat()),
+            Some(tail.clone())
+        );
+        // One number is in front of the blocks.
+        assert_eq!(rest(&[0x80, 1, 4, 1, 2, b't']), Some(b"t".to_vec()));
+        assert_eq!(rest(&stream(&[3], 0)[..16]), None);
+    }
+
+    #[test]
+    fn both_counts_of_a_page_of_prefixes_are_looked_at() {
+        let many = [0xff, 0xff, 0xff, 0xff, 7];
+        let (sound, lie) = (stream(&[3], 0), stream(&many, 0));
+        let (prefixes, lengths) = (
+            Encoding::DELTA_BYTE_ARRAY,
+            Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        );
+        assert_eq!(check(prefixes, [&sound[..], &sound].concat()), Ok(()));
+        for (encoding, page) in [
+            (lengths, lie.clone()),
+            (prefixes, [&lie[..], &sound].concat()),
+            (prefixes, [&sound[..], &lie].concat()),
+        ] {
+            let error = check(encoding, page).unwrap_err();
+            assert!(
+                error.contains("3 values said to hold 2147483647"),
+                "{error}"
+            );
+        }
     }
 }
