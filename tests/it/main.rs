@@ -14,6 +14,7 @@ mod pages;
 mod paid;
 mod plugins;
 mod predict;
+mod real_inputs;
 mod shards;
 mod slurm;
 mod store;

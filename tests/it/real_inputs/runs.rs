@@ -1,0 +1,1 @@
+//! Paths, training, clusters, stale files.
