@@ -102,13 +102,13 @@ fn fidelity_of_every_model_from_one_pass_each() {
     for (name, header) in [
         (
             "fig3.csv",
-            "model,sae,layer,k,delta_lm,clean,spliced,masked_tokens,status",
+            "model,sae,sae_id,layer,k,delta_lm,clean,spliced,masked_tokens,status",
         ),
         (
             "fig7.csv",
-            "model,sae,layer,k,delta_lm,clean,spliced,masked_tokens,status",
+            "model,sae,sae_id,layer,k,delta_lm,clean,spliced,masked_tokens,status",
         ),
-        ("fig8.csv", "model,sae,layer,k,ev,status"),
+        ("fig8.csv", "model,sae,sae_id,layer,k,ev,status"),
     ] {
         let figure = result(&out, name);
         assert_eq!(figure.lines().next().unwrap(), header);

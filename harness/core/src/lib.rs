@@ -18,5 +18,6 @@ pub mod stats;
 pub mod steering;
 pub mod suggest;
 pub mod task;
+pub mod twins;
 pub mod units;
 pub mod work;

@@ -49,6 +49,11 @@ impl FromStr for Status {
     }
 }
 
+/// An active budget as tables and messages show it: `-` where an SAE has none.
+pub fn shown_k(k: Option<u32>) -> String {
+    k.map_or_else(|| "-".to_owned(), |k| k.to_string())
+}
+
 /// C, P and S with what they rest on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SteeringNumbers {
@@ -79,12 +84,14 @@ pub struct SteeringRow {
     pub model: String,
     /// SAE set, e.g. `dream-mask`.
     pub sae: String,
+    /// The SAE within its set.
+    pub sae_id: String,
     /// Layer, from 0.
     pub layer: u32,
     /// Third of the layers.
     pub depth: Depth,
-    /// Active budget of the SAE.
-    pub k: u32,
+    /// Active budget of the SAE; `None` where it has none.
+    pub k: Option<u32>,
     /// The numbers.
     pub numbers: SteeringNumbers,
 }
@@ -117,10 +124,12 @@ pub struct Table4Row {
     pub model: String,
     /// SAE set.
     pub sae: String,
+    /// The SAE within its set.
+    pub sae_id: String,
     /// Layer, from 0.
     pub layer: u32,
-    /// Active budget of the SAE.
-    pub k: u32,
+    /// Active budget of the SAE; `None` where it has none.
+    pub k: Option<u32>,
     /// Strength α.
     pub amp_factor: f64,
     /// Denoising steps; `None` for autoregressive models.
@@ -148,12 +157,14 @@ pub struct GridRow {
     pub model: String,
     /// SAE set.
     pub sae: String,
+    /// The SAE within its set.
+    pub sae_id: String,
     /// Layer, from 0.
     pub layer: u32,
     /// Third of the layers.
     pub depth: Depth,
-    /// Active budget of the SAE.
-    pub k: u32,
+    /// Active budget of the SAE; `None` where it has none.
+    pub k: Option<u32>,
     /// What is measured, see `harness_core::fidelity`.
     pub metric: String,
     /// How it is defined, see `harness_core::fidelity`.
@@ -175,6 +186,8 @@ pub struct DynamicsRow {
     pub model: String,
     /// Decoding order.
     pub order: String,
+    /// The SAE whose features are followed, within its set; `None` for a mean over several.
+    pub sae_id: Option<String>,
     /// Layer, from 0; `None` for a mean over the layers.
     pub layer: Option<u32>,
     /// Denoising step, bin of the progress or generated position, each from 0; `None` for a summary over all.
@@ -231,10 +244,12 @@ pub struct AutointerpRow {
     pub model: String,
     /// SAE set, e.g. `dream-mask`.
     pub sae: String,
+    /// The SAE within its set.
+    pub sae_id: String,
     /// Layer, from 0.
     pub layer: u32,
-    /// Active budget of the SAE.
-    pub k: u32,
+    /// Active budget of the SAE; `None` where it has none.
+    pub k: Option<u32>,
     /// Mean score of the latents whose windows were predicted.
     pub autointerp_score: Option<f64>,
     /// Standard deviation of the score over these latents.
@@ -274,10 +289,12 @@ pub struct LatentRow {
     pub model: String,
     /// SAE set.
     pub sae: String,
+    /// The SAE within its set.
+    pub sae_id: String,
     /// Layer, from 0.
     pub layer: u32,
-    /// Active budget of the SAE.
-    pub k: u32,
+    /// Active budget of the SAE; `None` where it has none.
+    pub k: Option<u32>,
     /// Index of the latent.
     pub latent: u32,
     /// Why it was looked at: `sample`, `list` or `label`.
@@ -315,10 +332,12 @@ pub struct LabelRow {
     pub model: String,
     /// SAE set.
     pub sae: String,
+    /// The SAE within its set.
+    pub sae_id: String,
     /// Layer, from 0.
     pub layer: u32,
-    /// Active budget of the SAE.
-    pub k: u32,
+    /// Active budget of the SAE; `None` where it has none.
+    pub k: Option<u32>,
     /// The label.
     pub label: String,
     /// Documents that have it.

@@ -69,20 +69,8 @@ impl TorchSae {
 
     /// Writes the file with this program in the place of the sound one.
     fn write(&self, program: &[u8], more: &[(&str, &[u8])], method: CompressionMethod) {
-        let mut zip = ZipWriter::new(File::create(&self.file).unwrap());
-        let options = SimpleFileOptions::default().compression_method(method);
-        let mut record = |name: &str, bytes: &[u8]| {
-            zip.start_file(format!("ae/{name}"), options).unwrap();
-            zip.write_all(bytes).unwrap();
-        };
-        record("data.pkl", program);
-        for (name, bytes) in more {
-            record(name, bytes);
-        }
-        for (i, tensor) in self.tensors.iter().enumerate() {
-            record(&format!("data/{i}"), &tensor.bytes);
-        }
-        zip.finish().unwrap();
+        let storages: Vec<&[u8]> = self.tensors.iter().map(|t| &*t.bytes).collect();
+        archive(&self.file, program, more, &storages, method);
     }
 
     fn sound(&self) -> Vec<u8> {
@@ -100,7 +88,32 @@ impl TorchSae {
     }
 }
 
-fn text(text: &str) -> Vec<u8> {
+/// Writes an archive as `torch.save` does, with these storages.
+pub fn archive(
+    path: &Path,
+    program: &[u8],
+    more: &[(&str, &[u8])],
+    storages: &[&[u8]],
+    method: CompressionMethod,
+) {
+    let mut zip = ZipWriter::new(File::create(path).unwrap());
+    let options = SimpleFileOptions::default().compression_method(method);
+    let mut record = |name: &str, bytes: &[u8]| {
+        zip.start_file(format!("ae/{name}"), options).unwrap();
+        zip.write_all(bytes).unwrap();
+    };
+    record("data.pkl", program);
+    for (name, bytes) in more {
+        record(name, bytes);
+    }
+    for (i, bytes) in storages.iter().enumerate() {
+        record(&format!("data/{i}"), bytes);
+    }
+    zip.finish().unwrap();
+}
+
+/// A word.
+pub fn text(text: &str) -> Vec<u8> {
     [
         b"X",
         &(text.len() as u32).to_le_bytes()[..],
@@ -117,7 +130,7 @@ fn numbers(numbers: &[u32]) -> Vec<u8> {
 }
 
 /// A tensor on a storage of `len` numbers.
-fn tensor(i: usize, storage: &str, len: u32, shape: &[u32], stride: &[u32]) -> Vec<u8> {
+pub fn tensor(i: usize, storage: &str, len: u32, shape: &[u32], stride: &[u32]) -> Vec<u8> {
     [
         b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
         text("storage"),

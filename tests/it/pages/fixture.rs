@@ -227,7 +227,7 @@ fn sae(spec: &Spec, layer: u32, k: u32) -> SaeRef {
         set: spec.set.to_owned(),
         policy: "mask".to_owned(),
         layer,
-        k,
+        k: Some(k),
         hash: format!("{layer:032}{k:032}"),
         architecture: plugin("sae", "topk"),
     }

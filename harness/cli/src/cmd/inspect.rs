@@ -65,6 +65,10 @@ pub fn run(args: &InspectArgs) -> Result<u8, Failure> {
         },
     };
     output::result(&text)?;
+    if let Inspected::Saes { sets } = &found {
+        let passed = sets.iter().flat_map(|set| &set.passed_over);
+        passed.for_each(|line| output::warn(&format!("passed over: {line}")));
+    }
     Ok(exit::OK)
 }
 

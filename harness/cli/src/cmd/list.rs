@@ -159,7 +159,7 @@ fn sae_sets(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
                     let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
                     texts.join(",")
                 };
-                let ks = set.saes.iter().map(|sae| sae.k).collect();
+                let ks = set.saes.iter().filter_map(|sae| sae.k).collect();
                 let d_sae: BTreeSet<u32> = set.saes.iter().map(|sae| sae.d_sae).collect();
                 vec![
                     name,

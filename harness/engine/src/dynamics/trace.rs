@@ -171,6 +171,32 @@ impl<'a> FeatureTrace<'a> {
     }
 }
 
+impl Layer<'_> {
+    /// Takes in what the last pass activates. `rows: [n, d_model] f32`
+    fn follow(&mut self, rows: &Tensor, k_set: i64) -> Result<(), GenerateError> {
+        let encoded = self.sae.encode(rows)?; // [n, w], most active first
+        let width = k_set.min(encoded.latents.size()[1]);
+        let active = Active {
+            latents: encoded.latents.f_narrow(1, 0, width)?.f_contiguous()?, // [n, k_set]
+            acts: encoded.acts.f_narrow(1, 0, width)?.f_contiguous()?,       // [n, k_set]
+        };
+        self.changes = match &self.active {
+            Some(before) => {
+                let (now, before) = (&active.latents, &before.latents);
+                let jaccard = harness_kernels::jaccard_rows(before, now)?; // [n]
+                let same = before.f_select(1, 0)?.f_eq_tensor(&now.f_select(1, 0)?)?; // [n]
+                Some((
+                    Vec::try_from(&jaccard.f_to_device(Device::Cpu)?)?,
+                    Vec::try_from(&same.f_to_device(Device::Cpu)?)?,
+                ))
+            }
+            None => None,
+        };
+        self.active = Some(active);
+        Ok(())
+    }
+}
+
 impl Observer for FeatureTrace<'_> {
     fn wants(&self) -> Wants {
         Wants {
@@ -188,36 +214,18 @@ impl Observer for FeatureTrace<'_> {
         };
         self.shape = (b as usize, t as usize);
         let (first, width) = self.columns(t as usize);
-        let k_set = self.k_set;
-        let Some(layer) = self.layers.iter_mut().find(|l| l.layer == report.layer) else {
-            return Ok(());
-        };
         // SAEs compute in f32 here whatever the model does, as the authors' code for orders.
         let rows = report
             .resid
             .f_narrow(1, first as i64, width as i64)?
             .f_reshape([-1, d_model])?
             .f_to_kind(Kind::Float)?; // [n, d_model]
-        let encoded = layer.sae.encode(&rows)?; // [n, w], most active first
-        let width = k_set.min(encoded.latents.size()[1]);
-        let active = Active {
-            latents: encoded.latents.f_narrow(1, 0, width)?.f_contiguous()?, // [n, k_set]
-            acts: encoded.acts.f_narrow(1, 0, width)?.f_contiguous()?,       // [n, k_set]
-        };
-        layer.changes = match &layer.active {
-            Some(before) => {
-                let (now, before) = (&active.latents, &before.latents);
-                let jaccard = harness_kernels::jaccard_rows(before, now)?; // [n]
-                let same = before.f_select(1, 0)?.f_eq_tensor(&now.f_select(1, 0)?)?; // [n]
-                Some((
-                    Vec::try_from(&jaccard.f_to_device(Device::Cpu)?)?,
-                    Vec::try_from(&same.f_to_device(Device::Cpu)?)?,
-                ))
-            }
-            None => None,
-        };
-        layer.active = Some(active);
-        self.sae_rows += rows.size()[0] as u64;
+        let k_set = self.k_set;
+        let of_layer = self.layers.iter_mut().filter(|l| l.layer == report.layer);
+        for followed in of_layer {
+            followed.follow(&rows, k_set)?;
+            self.sae_rows += rows.size()[0] as u64;
+        }
         Ok(())
     }
 

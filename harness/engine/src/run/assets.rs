@@ -118,10 +118,10 @@ impl Assets {
                 wanted.layer
             )));
         }
-        if info.k != wanted.k as usize {
+        if let Some(k) = wanted.k.filter(|k| info.k != *k as usize) {
             return Err(unfit(format!(
-                "the SAE has k = {}, the bench says {}",
-                info.k, wanted.k
+                "the SAE has k = {}, the bench says {k}",
+                info.k
             )));
         }
         let sae = Rc::new(sae);

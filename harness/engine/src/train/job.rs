@@ -17,7 +17,9 @@ use super::{
     grid::{Grid, Learner, Measured},
     history::{At, History},
     meter::Meter,
-    origin::{Hashes, Origin, bad_input, dtype_name, fingerprint, provenance, report},
+    origin::{
+        Hashes, Origin, bad_input, dtype_name, fingerprint, prepends_bos, provenance, report,
+    },
     passes::{Rows, residuals},
     pool::Keep,
     settings::{Policy, Settings, trainer_config},
@@ -306,6 +308,7 @@ impl<L: Learner> Run<'_, L> {
             info: &self.info,
             hashes: &self.hashes,
             epochs,
+            prepends_bos: prepends_bos(&TextCodec::load(&self.job.model)?)?,
         };
         let mut reports = Vec::new();
         for (l, layer) in self.settings.layers.iter().enumerate() {

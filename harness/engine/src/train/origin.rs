@@ -10,6 +10,7 @@ use super::{
 use crate::{
     plugin::{ModelInfo, Registry},
     run::CellError,
+    text::TextCodec,
 };
 
 /// Contents that decide the result.
@@ -88,6 +89,14 @@ pub(super) struct Origin<'a> {
     pub hashes: &'a Hashes,
     /// Times the text had been begun when the last row was taken.
     pub epochs: u64,
+    /// Whether each row begins with a token that its text does not have.
+    pub prepends_bos: bool,
+}
+
+/// Whether a tokenizer puts a token before a text.
+pub(super) fn prepends_bos(codec: &TextCodec) -> Result<bool, CellError> {
+    let (with, without) = (codec.encode("a", true)?, codec.encode("a", false)?);
+    Ok(with.first() != without.first())
 }
 
 /// What an SAE's configuration says of its origin. Nothing in it depends on when or where it was trained.
@@ -102,6 +111,7 @@ pub(super) fn provenance(
         info,
         hashes,
         epochs,
+        prepends_bos,
     } = origin;
     let (policy, layer, k) = place;
     json!({
@@ -119,6 +129,7 @@ pub(super) fn provenance(
         "batch": settings.batch,
         "model_batch": job.model_batch,
     "context_length": job.context_length,
+        "prepend_bos": prepends_bos,
         "buffer": job.buffer,
         "mask_rate": if policy == Policy::Clean { Value::Null } else { json!([job.t_min, job.t_max]) },
         "seed": job.seed,

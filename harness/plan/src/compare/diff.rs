@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{CompareError, CsvTable};
+use super::{CompareError, CsvTable, table::SAE_ID};
 
 /// How values are compared.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Comparison {
     pub values: usize,
     /// Columns that name a row.
     pub key: Vec<String>,
+    /// The file that alone says which SAE of its set a row is of; rows are matched without that.
+    pub sae_id_only_in: Option<String>,
     /// Differences, by key.
     pub differences: Vec<Difference>,
     /// Largest absolute difference of each column with numbers, allowed or not.
@@ -76,7 +78,8 @@ impl Comparison {
     }
 }
 
-/// Compare two tables. The order of rows and of columns does not matter.
+/// Compare two tables. The order of rows and of columns does not matter. Where one file alone has the column `sae_id`, rows are
+/// matched without it.
 ///
 /// # Errors
 /// When they have different columns, no key, or two rows of one key.
@@ -85,10 +88,23 @@ pub fn compare(
     right: &CsvTable,
     options: &CompareOptions,
 ) -> Result<Comparison, CompareError> {
+    let has_id = |table: &CsvTable| table.columns.iter().any(|c| c == SAE_ID);
+    let is_id_asked = options
+        .key
+        .iter()
+        .chain(&options.ignore)
+        .any(|c| c == SAE_ID);
+    let sae_id_only_in = match (has_id(left), has_id(right)) {
+        _ if is_id_asked => None,
+        (true, false) => Some(left.name.clone()),
+        (false, true) => Some(right.name.clone()),
+        _ => None,
+    };
+    let is_unmatched = |c: &String| sae_id_only_in.is_some() && c == SAE_ID;
     let only = |a: &CsvTable, b: &CsvTable| -> Vec<String> {
         a.columns
             .iter()
-            .filter(|c| !b.columns.contains(c) && !options.ignore.contains(c))
+            .filter(|c| !b.columns.contains(c) && !options.ignore.contains(c) && !is_unmatched(c))
             .cloned()
             .collect()
     };
@@ -103,12 +119,29 @@ pub fn compare(
         left.column(column)
             .or_else(|error| right.column(column).map_err(|_| error))?;
     }
-    let key = left.key_columns(&options.key)?;
-    let (left_rows, right_rows) = (left.by_key(&key)?, right.by_key(&key)?);
+    let mut key = left.key_columns(&options.key)?;
+    key.retain(|c| !is_unmatched(c));
+    let by_key = |table: &CsvTable| {
+        table.by_key(&key).map_err(|error| match error {
+            CompareError::DuplicateKey {
+                name,
+                key,
+                first,
+                second,
+            } if sae_id_only_in.as_ref() == Some(&name) => CompareError::NeedsSaeId {
+                name,
+                key,
+                first,
+                second,
+            },
+            other => other,
+        })
+    };
+    let (left_rows, right_rows) = (by_key(left)?, by_key(right)?);
     let compared: Vec<(&str, usize, usize)> = left
         .columns
         .iter()
-        .filter(|c| !key.contains(c) && !options.ignore.contains(c))
+        .filter(|c| !key.contains(c) && !options.ignore.contains(c) && !is_unmatched(c))
         .map(|c| Ok((c.as_str(), left.column(c)?, right.column(c)?)))
         .collect::<Result<_, CompareError>>()?;
     let key_text = |table: &CsvTable, row: usize| -> Vec<(String, String)> {
@@ -122,6 +155,7 @@ pub fn compare(
         rows: 0,
         values: 0,
         key: key.clone(),
+        sae_id_only_in: sae_id_only_in.clone(),
         differences: Vec::new(),
         largest: BTreeMap::new(),
     };
@@ -315,6 +349,34 @@ mod tests {
                 .to_string()
                 .contains("did you mean `model`")
         );
+    }
+
+    #[test]
+    fn a_file_without_the_names_of_saes_compares_with_one_that_has_them() {
+        let old = "model,sae,layer,k,value\nqwen,q,1,8,0.5\nqwen,q,1,24,0.75\n";
+        let new = "model,sae,sae_id,layer,k,value\nqwen,q,l1/trainer_0,1,8,0.5\nqwen,q,l1/trainer_1,1,24,0.5\n";
+        for (a, b) in [(old, new), (new, old)] {
+            let got = run(a, b, &CompareOptions::default()).unwrap();
+            assert_eq!(got.key, ["model", "sae", "layer", "k"]);
+            assert_eq!((got.rows, got.differences.len()), (2, 1));
+            let text = report_text(&got);
+            let name = if a == new { "a.csv" } else { "b.csv" };
+            let note =
+                format!("only {name} has the column `sae_id`: rows are matched without it\n");
+            assert!(text.starts_with(&note), "{text}");
+            assert!(report_markdown(&got).contains(note.trim()));
+        }
+        let twins = new.replace(",24,", ",8,");
+        let error = run(&twins, old, &CompareOptions::default()).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        let text = error.to_string();
+        assert!(
+            text.contains("two SAEs of model=qwen sae=q layer=1 k=8") && text.contains("`sae_id`"),
+            "{text}"
+        );
+        // Both have it: it is part of the key.
+        let got = run(&twins, &twins, &CompareOptions::default()).unwrap();
+        assert_eq!((got.rows, got.is_equal()), (2, true));
     }
 
     /// Every column is looked for in all, several times.

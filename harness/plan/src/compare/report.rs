@@ -10,14 +10,15 @@ const MAX_LISTED: usize = 200;
 
 /// A report for a terminal: one line for each difference.
 pub fn report_text(comparison: &Comparison) -> String {
+    let note = note(comparison);
     if comparison.is_equal() {
         return format!(
-            "equal: {} rows, {} values\n",
+            "{note}equal: {} rows, {} values\n",
             comparison.rows, comparison.values
         );
     }
     let mut out = format!(
-        "{} in {} rows, {} values\n",
+        "{note}{} in {} rows, {} values\n",
         count(comparison),
         comparison.rows,
         comparison.values
@@ -43,6 +44,10 @@ pub fn report_markdown(comparison: &Comparison) -> String {
         comparison.rows,
         comparison.values
     );
+    let note = note(comparison);
+    if !note.is_empty() {
+        out += &format!("{note}\n");
+    }
     if !comparison.is_equal() {
         let mut table = TextTable::new(&[
             ("row", Left),
@@ -78,6 +83,17 @@ pub fn report_markdown(comparison: &Comparison) -> String {
         table.row(vec![column.clone(), format!("{by:.3e}")]);
     }
     out + &table.render(Style::Markdown)
+}
+
+/// How rows were matched, where that is not plain.
+fn note(comparison: &Comparison) -> String {
+    comparison
+        .sae_id_only_in
+        .as_ref()
+        .map_or_else(String::new, |name| {
+            let name = one_line(name);
+            format!("only {name} has the column `sae_id`: rows are matched without it\n")
+        })
 }
 
 fn count(comparison: &Comparison) -> String {

@@ -8,14 +8,19 @@ use harness_core::suggest;
 
 use crate::exit;
 
+/// The column that tells an SAE from others of its set, layer and k. Files from before it was kept, and the paper's,
+/// do not have it.
+pub(super) const SAE_ID: &str = "sae_id";
+
 /// Columns that name a row in the schemas of this project. What else a table holds is compared.
-const KEY_COLUMNS: [&str; 29] = [
+const KEY_COLUMNS: [&str; 30] = [
     "group",
     "family",
     "model",
     "target",
     "sae",
     "sae_source",
+    SAE_ID,
     "attribute",
     "layer",
     "depth",
@@ -98,6 +103,20 @@ pub enum CompareError {
     NoKey {
         /// The columns.
         columns: String,
+    },
+    /// Two rows are told apart by their SAE alone, and the other file does not say which it has.
+    #[error(
+        "{name}: rows {first} and {second} are of two SAEs of {key}, and the other file has no column `sae_id` to tell them apart: make it again with this version, or compare rows of one SAE"
+    )]
+    NeedsSaeId {
+        /// The file.
+        name: String,
+        /// The key without the SAE.
+        key: String,
+        /// Row number, the header being row 1.
+        first: usize,
+        /// Row number, the header being row 1.
+        second: usize,
     },
     /// Two rows have one key.
     #[error("{name}: rows {first} and {second} have the same key {key}")]

@@ -28,7 +28,6 @@ impl Expander<'_> {
         let bench = self.bench;
         let model = &bench.models[row.model];
         let sae_ref = self.sae_ref(row, sae)?;
-        let sae_hash = sae_ref.hash.clone();
         let rules = set.rules();
         let masks = set.mask_rate.filter(|_| model.folder.is_diffusion);
         let params = WindowsParams {
@@ -112,7 +111,6 @@ impl Expander<'_> {
         )?;
         Ok(RowWork::Autointerp(Box::new(AutointerpWork {
             settings: set.clone(),
-            sae_hash,
             windows,
             explain,
             predict,

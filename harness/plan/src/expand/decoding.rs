@@ -1,5 +1,5 @@
 use super::{
-    DecodingWork, OrderWork, PlanError, ResolvedRow, RowWork,
+    DecodingWork, Followed, OrderWork, PlanError, ResolvedRow, RowWork,
     expander::{Expander, TextsOf},
     texts::{Written, encoded, question_tokens},
 };
@@ -74,7 +74,12 @@ impl Expander<'_> {
         Ok(RowWork::Decoding(Box::new(DecodingWork {
             settings: set.clone(),
             profile: row.profile,
-            layers: row.saes.iter().map(|sae| sae.layer).collect(),
+            saes: (row.saes.iter())
+                .map(|sae| Followed {
+                    id: sae.id.clone(),
+                    layer: sae.layer,
+                })
+                .collect(),
             orders,
         })))
     }

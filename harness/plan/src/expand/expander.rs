@@ -3,7 +3,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_core::layer::{Depth, depth_of};
+use harness_core::{
+    layer::{Depth, depth_of},
+    twins::Twins,
+};
 use serde::Serialize;
 
 use super::{
@@ -11,6 +14,7 @@ use super::{
     RowWork,
     components::Components,
     cost::{memory_by_model, share_of},
+    made_for,
 };
 use crate::{
     bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
@@ -47,8 +51,11 @@ pub fn expand(
         explanations: BTreeMap::new(),
     };
     let checkpoints = expander.checkpoints()?;
+    let warnings = made_for::check(bench, &checkpoints)?;
     let mut rows = Vec::new();
     for row in &bench.rows {
+        let places = row.saes.iter().map(|sae| ((sae.layer, sae.k), &*sae.id));
+        let twins = Twins::among(places);
         for sae in &row.saes {
             let work = match &row.settings {
                 Settings::Steering(set) => expander.steering(row, set, sae, &checkpoints)?,
@@ -58,7 +65,11 @@ pub fn expand(
                 Settings::Decoding(set) => expander.decoding(row, set, &checkpoints)?,
                 Settings::Autointerp(set) => expander.autointerp(row, set, sae, &checkpoints)?,
             };
-            rows.push(planned(row, sae, work));
+            let hash = sae.hash(expander.hashes)?;
+            let mut planned = planned(row, sae, hash, work);
+            let twin = twins.name(&(sae.layer, sae.k), &sae.id);
+            planned.twin = twin.map(str::to_owned);
+            rows.push(planned);
         }
     }
     let mut cells = expander.cells;
@@ -80,6 +91,7 @@ pub fn expand(
         memory: bench.limits.memory,
         costs: expander.costs,
         row_memory: memory_by_model(bench),
+        warnings: [bench.warnings.clone(), warnings].concat(),
     })
 }
 
@@ -95,13 +107,16 @@ fn views(all: &[ViewSpec], rows: &[PlannedRow]) -> Vec<ViewSpec> {
     all.iter().filter(is_left).cloned().collect()
 }
 
-fn planned(row: &ResolvedRow, sae: &SaeFolder, work: RowWork) -> PlannedRow {
+fn planned(row: &ResolvedRow, sae: &SaeFolder, sae_hash: String, work: RowWork) -> PlannedRow {
     let depth =
         depth_of(sae.layer, &row.depth_layers).or_else(|| depth_of(sae.layer, &[sae.layer]));
     PlannedRow {
         family: row.row.family.clone(),
         model: row.row.model.clone(),
         sae: row.row.sae.clone(),
+        sae_id: sae.id.clone(),
+        sae_hash,
+        twin: None,
         layer: sae.layer,
         depth: depth.unwrap_or(Depth::Shallow),
         k: sae.k,

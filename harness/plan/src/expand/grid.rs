@@ -206,7 +206,7 @@ impl Expander<'_> {
         self.groups[index].members.push(Member {
             key: cell.key.clone(),
             layer: sae.layer,
-            k: sae.k,
+            most_active: sae.k.unwrap_or(sae.d_sae),
             d_sae: sae.d_sae,
             n_splices: 1 + u64::from(has_policy_splice),
         });

@@ -56,8 +56,8 @@ pub struct Member {
     pub key: String,
     /// Layer, from 0.
     pub layer: u32,
-    /// Active budget.
-    pub k: u32,
+    /// Latents that are active at a position at most: its active budget, or all where it has none.
+    pub most_active: u32,
     /// Latents.
     pub d_sae: u32,
     /// Splices: at all positions, and at those of its policy where that is measured.
@@ -146,7 +146,7 @@ impl PlannedGroup {
         let head_rows = counted_tokens * head_rows_per_token;
         let sae: f64 = open()
             .map(|m| {
-                let (d_sae, k) = (u64::from(m.d_sae), u64::from(m.k));
+                let (d_sae, k) = (u64::from(m.d_sae), u64::from(m.most_active));
                 sae_flops(self.n_tokens, self.shape.d_model, d_sae, k)
             })
             .sum();

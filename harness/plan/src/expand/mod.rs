@@ -10,6 +10,7 @@ mod error;
 mod expander;
 mod grid;
 mod group;
+mod made_for;
 mod part;
 mod pass;
 mod plan;
@@ -39,8 +40,8 @@ pub use error::PlanError;
 pub use expander::expand;
 pub use group::{GroupKind, GroupWork, Member, PlannedGroup};
 pub use plan::{
-    AutointerpWork, DecodingWork, GridWork, OrderWork, Plan, PlannedRow, RowCells, RowWork,
-    SteeringWork,
+    AutointerpWork, DecodingWork, Followed, GridWork, OrderWork, Plan, PlannedRow, RowCells,
+    RowWork, SteeringWork,
 };
 pub use resolve::{
     BenchRequest, Limits, Origin, ResolvedBench, ResolvedModel, ResolvedRow, resolve,

@@ -10,7 +10,7 @@ use crate::{
     },
     cell::Cell,
     protocol::Sources,
-    stages::Stage,
+    stages::{Stage, sae_name},
 };
 
 /// The cells of a bench and the rows that are derived from them.
@@ -28,6 +28,8 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     /// One for each SAE and variant, in the order of the bench.
     pub rows: Vec<PlannedRow>,
+    /// What a person should know of the SAEs: those passed over, and those made for another model.
+    pub warnings: Vec<String>,
     /// Where contents lie on this machine.
     pub sources: Sources,
     /// Cells that are run together.
@@ -51,12 +53,18 @@ pub struct PlannedRow {
     pub model: String,
     /// SAE set, by name.
     pub sae: String,
+    /// The SAE within its set.
+    pub sae_id: String,
+    /// Content hash of the SAE.
+    pub sae_hash: String,
+    /// What tells it from the others of its set, layer and k, where there are others.
+    pub twin: Option<String>,
     /// Layer, from 0.
     pub layer: u32,
     /// Third of the layers.
     pub depth: Depth,
-    /// Active budget.
-    pub k: u32,
+    /// Active budget; `None` where it has none.
+    pub k: Option<u32>,
     /// What the paper calls model and SAE set.
     pub paper: Option<PaperName>,
     /// The paper's layer at this layer's place in the bench; `None` for a layer the bench does not name.
@@ -117,10 +125,19 @@ pub struct DecodingWork {
     pub settings: DecodingSettings,
     /// The profile they come from.
     pub profile: Profile,
-    /// Layers that are followed, ascending.
-    pub layers: Vec<u32>,
+    /// SAEs that are followed, by layer.
+    pub saes: Vec<Followed>,
     /// Orders that are compared.
     pub orders: Vec<OrderWork>,
+}
+
+/// An SAE whose features are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The SAE within its set.
+    pub id: String,
+    /// Layer, from 0.
+    pub layer: u32,
 }
 
 /// What is done for a row of the autointerp bench.
@@ -128,8 +145,6 @@ pub struct DecodingWork {
 pub struct AutointerpWork {
     /// Settings.
     pub settings: AutointerpSettings,
-    /// Content hash of the SAE.
-    pub sae_hash: String,
     /// Key of the cell with its windows.
     pub windows: String,
     /// Key of the cell with its explanations.
@@ -148,6 +163,16 @@ pub struct OrderWork {
 }
 
 impl PlannedRow {
+    /// Name for messages: `dream-mask layer 2 k 8`, with the SAE's own where its set has several of that
+    /// layer and k.
+    pub fn name(&self) -> String {
+        let name = sae_name(&self.sae, self.layer, self.k);
+        match &self.twin {
+            Some(twin) => format!("{name} ({twin})"),
+            None => name,
+        }
+    }
+
     /// Keys of the cells behind it.
     pub fn keys(&self) -> Vec<&str> {
         match &self.work {

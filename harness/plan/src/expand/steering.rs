@@ -244,10 +244,8 @@ impl Expander<'_> {
         let lines = explanations.of(&sae.hash);
         let Some(first) = lines.first() else {
             let message = format!(
-                "{path} explains no latent of {} layer {} k {} (SAE {})",
-                sae.set,
-                sae.layer,
-                sae.k,
+                "{path} explains no latent of {} (SAE {})",
+                sae.name(),
                 &sae.hash[..12.min(sae.hash.len())]
             );
             let hint = "run the autointerp bench with the same --saes, --layers and --k, or choose those it explains";

@@ -214,7 +214,7 @@ fn filters_choose_and_are_checked() {
     let plan = world(&[("--layers", "layers", "2"), ("--k", "k", "24")])
         .plan("table2")
         .unwrap();
-    assert!(plan.rows.len() == 6 && plan.rows.iter().all(|r| (r.layer, r.k) == (2, 24)));
+    assert!(plan.rows.len() == 6 && plan.rows.iter().all(|r| (r.layer, r.k) == (2, Some(24))));
     let got = world(&[("--layers", "layers", "2,99"), ("--k", "k", "321")]).error("table2");
     assert!(
         got.contains("layer 99 out of range: dream has 8 blocks, 0 to 7"),

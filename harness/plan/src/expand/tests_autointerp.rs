@@ -152,11 +152,11 @@ fn settings_that_cannot_be_followed_are_refused() {
 pub(super) fn explanations(plan: &Plan) -> String {
     let mut text = String::new();
     for row in &plan.rows {
-        let hash = &row.autointerp().unwrap().sae_hash;
+        let hash = &row.sae_hash;
         for (latent, score) in [(7, "0.5"), (4, "null"), (9, "0.75")] {
             text.push_str(&format!(
                 "{{\"sae_hash\":\"{hash}\",\"model\":\"{}\",\"sae\":\"{}\",\"layer\":{},\"k\":{},\"latent\":{latent},\"explanation\":\"of {latent}\",\"autointerp_score\":{score},\"judge\":\"j-1\"}}\n",
-                row.model, row.sae, row.layer, row.k
+                row.model, row.sae, row.layer, row.k.unwrap()
             ));
         }
     }

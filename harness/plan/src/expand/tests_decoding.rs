@@ -72,7 +72,7 @@ fn a_cell_for_each_order_and_part_of_the_questions() {
             params
                 .saes
                 .iter()
-                .all(|sae| (&*sae.set, sae.k) == ("dream-instruct-mask", 24))
+                .all(|sae| (&*sae.set, sae.k) == ("dream-instruct-mask", Some(24)))
         );
         assert_eq!((params.k_set, params.questions.seed), (24, 42));
         assert_eq!(params.preset.id(), "question@1");
@@ -91,7 +91,9 @@ fn a_cell_for_each_order_and_part_of_the_questions() {
     assert!(plan.rows.iter().all(|row| row.decoding() == Some(work)));
     let names: Vec<&str> = work.orders.iter().map(|o| o.order.as_str()).collect();
     assert_eq!(names, ORDERS);
-    assert_eq!(work.layers, [1, 2, 4, 5, 6, 7]);
+    let layers: Vec<u32> = work.saes.iter().map(|sae| sae.layer).collect();
+    assert_eq!(layers, [1, 2, 4, 5, 6, 7]);
+    assert_eq!(work.saes[0].id, plan.rows[0].sae_id);
     let all: BTreeSet<&str> = plan.rows[3].keys().into_iter().collect();
     assert_eq!(all.len(), 20);
     for order in &work.orders {
@@ -407,7 +409,7 @@ fn a_large_model_is_asked_what_it_is_given() {
     assert_eq!(plan.cells.len(), 5 * 40);
     let params = &params(&plan)[0];
     assert_eq!((params.preset.id(), params.k_set), ("chat@1".into(), 50));
-    assert!(params.saes.iter().all(|sae| sae.k == 50));
+    assert!(params.saes.iter().all(|sae| sae.k == Some(50)));
     let cost = plan.cost(|_| true);
     assert_eq!(cost.block_passes, 800 * 128 * 28 * 5);
 }

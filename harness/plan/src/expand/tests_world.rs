@@ -28,6 +28,7 @@ pub(crate) struct World {
     pub(crate) profile: Option<Profile>,
     pub(crate) allow_nan: bool,
     pub(crate) is_forecast: bool,
+    pub(crate) strict_saes: bool,
 }
 
 pub(crate) fn write(path: &Path, text: &str) {
@@ -160,6 +161,7 @@ impl World {
             profile: None,
             allow_nan: false,
             is_forecast: false,
+            strict_saes: false,
         }
     }
 
@@ -213,6 +215,7 @@ impl World {
             },
             limits: self.limits,
             is_forecast: self.is_forecast,
+            strict_saes: self.strict_saes,
         })
     }
 

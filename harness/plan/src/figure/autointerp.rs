@@ -1,36 +1,42 @@
 //! Scores of explanations over k.
 
-use harness_core::{layer::Depth, record::AutointerpRow};
+use harness_core::{layer::Depth, record::AutointerpRow, twins::Twins};
 
 use super::{
-    grid::{budget_axis, styles},
-    model::{Axis, Figure, Marks, Panel, Point, Series, YRange},
+    grid::{budget_axis, not_drawn, point, styles},
+    model::{Axis, Figure, Marks, Panel, Series, YRange},
 };
 
 /// One line for each layer over k, a panel for each SAE set in a model, with bands of one standard error over latents.
 ///
 /// `rows` come with the third of the layers they are in. A row without a score leaves a gap.
 pub fn autointerp_figure(rows: &[(&AutointerpRow, Depth)], title: &str) -> Figure {
+    let (rows, without_k): (Vec<&(&AutointerpRow, Depth)>, Vec<_>) =
+        rows.iter().partition(|(row, _)| row.k.is_some());
+    let place = |row: &AutointerpRow| (row.model.clone(), row.sae.clone(), row.layer, row.k);
+    let twins = Twins::among(rows.iter().map(|(row, _)| (place(row), &*row.sae_id)));
+    let tag = |row: &AutointerpRow| twins.name(&place(row), &row.sae_id);
     let mut sets: Vec<(&str, &str)> = Vec::new();
-    for (row, _) in rows {
+    for (row, _) in &rows {
         let id = (row.model.as_str(), row.sae.as_str());
         if !sets.contains(&id) {
             sets.push(id);
         }
     }
-    let layers = styles(rows.iter().map(|(row, depth)| (row.layer, *depth)));
-    let x = budget_axis(rows.iter().map(|(row, _)| row.k));
+    let layers = styles(
+        rows.iter()
+            .map(|(row, depth)| (row.layer, *depth, tag(row))),
+    );
+    let x = budget_axis(rows.iter().filter_map(|(row, _)| row.k));
     let panel = |(model, sae): &(&str, &str)| {
         let series = layers.iter().map(|style| Series {
             points: rows
                 .iter()
                 .filter(|(row, depth)| {
                     (row.model.as_str(), row.sae.as_str()) == (*model, *sae)
-                        && (row.layer, *depth) == (style.layer, style.depth)
+                        && style.is_of(row.layer, *depth, tag(row))
                 })
-                .map(|(row, _)| {
-                    Point::with_error(f64::from(row.k), row.autointerp_score, row.std_err)
-                })
+                .filter_map(|(row, _)| point(row.k, row.autointerp_score, row.std_err))
                 .collect(),
             ..style.series()
         });
@@ -54,8 +60,9 @@ pub fn autointerp_figure(rows: &[(&AutointerpRow, Depth)], title: &str) -> Figur
         title: title.to_owned(),
         caption: format!(
             "Share of windows predicted rightly from a latent's explanation, mean over latents, for each layer (L) over the active budget k \
-             of the SAE; judge {}. Bands: one standard error over latents.",
-            judge.unwrap_or("not known yet")
+             of the SAE; judge {}. Bands: one standard error over latents.{}",
+            judge.unwrap_or("not known yet"),
+            not_drawn(without_k.len())
         ),
         panels: sets.iter().map(panel).collect(),
         columns: sets.len().clamp(1, 3),

@@ -1,6 +1,9 @@
 //! Figures 4, 5 and 11: the feature dynamics of decoding orders, as heat maps and as curves.
 
-use harness_core::record::{DynamicsRow, Status};
+use harness_core::{
+    record::{DynamicsRow, Status},
+    twins::Twins,
+};
 
 use super::model::{Axis, Dash, Figure, HeatMap, Marks, Panel, PanelSize, Point, Series, YRange};
 
@@ -189,15 +192,17 @@ fn map_width(columns: usize) -> f64 {
 
 /// The heat map of an order of one model.
 fn map(rows: &[&DynamicsRow], order: &str, across: Across) -> Panel {
-    let mut layers: Vec<u32> = rows.iter().filter_map(|row| row.layer).collect();
-    layers.sort_unstable();
-    layers.dedup();
+    let followed = |row: &DynamicsRow| Some((row.layer?, row.sae_id.clone().unwrap_or_default()));
+    let mut saes: Vec<(u32, String)> = rows.iter().filter_map(|row| followed(row)).collect();
+    saes.sort_unstable();
+    saes.dedup();
+    let twins = Twins::among(saes.iter().map(|(layer, id)| (*layer, id.as_str())));
     let columns = rows.iter().filter_map(|row| row.at).max();
     let columns = columns.map_or(0, |last| last as usize + 1);
-    let mut cells = vec![vec![None; columns]; layers.len()];
+    let mut cells = vec![vec![None; columns]; saes.len()];
     for row in rows.iter().filter(|row| row.order == order) {
-        if let (Some(layer), Some(at)) = (row.layer, row.at) {
-            let line = layers.partition_point(|other| *other < layer);
+        if let (Some(sae), Some(at)) = (followed(row), row.at) {
+            let line = saes.partition_point(|other| *other < sae);
             cells[line][at as usize] = row.value.filter(|value| value.is_finite());
         }
     }
@@ -212,10 +217,14 @@ fn map(rows: &[&DynamicsRow], order: &str, across: Across) -> Panel {
         },
         y: Axis {
             label: "layer".into(),
-            ticks: layers
+            ticks: saes
                 .iter()
                 .enumerate()
-                .map(|(i, layer)| (i as f64, layer.to_string()))
+                .map(|(i, (layer, id))| {
+                    let twin = twins.name(layer, id);
+                    let name = twin.map_or_else(String::new, |twin| format!(" {twin}"));
+                    (i as f64, format!("{layer}{name}"))
+                })
                 .collect(),
             ..Axis::default()
         },

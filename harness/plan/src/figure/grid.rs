@@ -1,6 +1,6 @@
 //! Figures of the grid benches: one metric of many SAEs over k.
 
-use harness_core::{layer::Depth, record::GridRow};
+use harness_core::{layer::Depth, record::GridRow, twins::Twins};
 
 use super::model::{Axis, Dash, Figure, Marks, Panel, Point, Scale, Series, YRange};
 
@@ -54,6 +54,10 @@ pub fn measured<'a>(rows: &[&'a GridRow], metric: &str, variants: &[&str]) -> Ve
 /// `rows` hold one value for each SAE, as [`measured`] gives them. SAE sets keep the order of `rows`, layers are sorted. A row
 /// without a number leaves a gap. Without rows the figure has no panels, and rendering it says so.
 pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
+    let (rows, without_k): (Vec<&GridRow>, Vec<_>) = rows.iter().partition(|row| row.k.is_some());
+    let rows = rows.as_slice();
+    let twins = Twins::among(rows.iter().map(|row| (place(row), &*row.sae_id)));
+    let tag = |row: &GridRow| twins.name(&place(row), &row.sae_id);
     let name = |row: &GridRow| match options.split {
         Split::Sae => row.sae.clone(),
         Split::SourceAndTarget => format!("{} → {}", row.sae, row.model),
@@ -66,17 +70,15 @@ pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
         }
     }
     let depths = depths(rows);
-    let layers = styles(rows.iter().map(|row| (row.layer, row.depth)));
-    let x = budget_axis(rows.iter().map(|row| row.k));
+    let layers = styles(rows.iter().map(|row| (row.layer, row.depth, tag(row))));
+    let x = budget_axis(rows.iter().filter_map(|row| row.k));
     let panel = |set: &str, depth: Depth| {
         let series = layers.iter().filter(|style| style.depth == depth);
         let series = series.map(|style| Series {
             points: rows
                 .iter()
-                .filter(|row| {
-                    name(row) == set && (row.layer, row.depth) == (style.layer, style.depth)
-                })
-                .map(|row| Point::with_error(f64::from(row.k), row.value, row.std_err))
+                .filter(|row| name(row) == set && style.is_of(row.layer, row.depth, tag(row)))
+                .filter_map(|row| point(row.k, row.value, row.std_err))
                 .collect(),
             ..style.series()
         });
@@ -98,7 +100,12 @@ pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
     };
     Figure {
         title: options.title.clone(),
-        caption: format!("{}{}", options.caption, bands(rows)),
+        caption: format!(
+            "{}{}{}",
+            options.caption,
+            bands(rows),
+            not_drawn(without_k.len())
+        ),
         panels: names
             .iter()
             .flat_map(|set| depths.iter().map(|depth| panel(set, *depth)))
@@ -107,6 +114,25 @@ pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
         row_titles: names,
         y_range: options.y_range,
         ..Figure::default()
+    }
+}
+
+/// What tells an SAE from others, its own name aside.
+pub(super) fn place(row: &GridRow) -> (String, String, u32, Option<u32>) {
+    (row.model.clone(), row.sae.clone(), row.layer, row.k)
+}
+
+/// The point of an SAE over its active budget; `None` where it has none.
+pub(super) fn point(k: Option<u32>, value: Option<f64>, std_err: Option<f64>) -> Option<Point> {
+    Some(Point::with_error(f64::from(k?), value, std_err))
+}
+
+/// What a reader must know of SAEs that have no place on the axis.
+pub(super) fn not_drawn(n: usize) -> String {
+    match n {
+        0 => String::new(),
+        1 => " One SAE has no k and is not drawn.".to_owned(),
+        n => format!(" {n} SAEs have no k and are not drawn."),
     }
 }
 
@@ -127,21 +153,31 @@ pub(super) fn bands(rows: &[&GridRow]) -> &'static str {
     }
 }
 
-/// How a layer is drawn, the same in every panel.
+/// How a layer is drawn, the same in every panel; SAEs that share layer and k are lines of their own.
 pub(super) struct Style {
     /// The layer.
     pub layer: u32,
     /// Its third.
     pub depth: Depth,
+    /// What tells an SAE from others of its layer and k, where there are others.
+    pub twin: Option<String>,
     /// Its place in the palette.
     colour: usize,
 }
 
 impl Style {
+    /// Whether an SAE is drawn so.
+    pub fn is_of(&self, layer: u32, depth: Depth, twin: Option<&str>) -> bool {
+        (self.layer, self.depth, self.twin.as_deref()) == (layer, depth, twin)
+    }
+
     /// A line of this layer, without points. Layers differ in colour and marker, depths in dashes.
     pub fn series(&self) -> Series {
         Series {
-            label: format!("L{}", self.layer),
+            label: match &self.twin {
+                Some(twin) => format!("L{} {twin}", self.layer),
+                None => format!("L{}", self.layer),
+            },
             group: self.depth.to_string(),
             points: Vec::new(),
             dash: match self.depth {
@@ -155,17 +191,20 @@ impl Style {
 }
 
 /// A style for each layer at each of its depths (a layer can be in another third in another model), from the first to the last.
-pub(super) fn styles(layers: impl Iterator<Item = (u32, Depth)>) -> Vec<Style> {
-    let mut layers: Vec<(u32, Depth)> = layers.collect();
+pub(super) fn styles<'a>(
+    layers: impl Iterator<Item = (u32, Depth, Option<&'a str>)>,
+) -> Vec<Style> {
+    let mut layers: Vec<(u32, Depth, Option<&str>)> = layers.collect();
     layers.sort_unstable();
     layers.dedup();
-    let mut numbers: Vec<u32> = layers.iter().map(|(layer, _)| *layer).collect();
+    let mut numbers: Vec<u32> = layers.iter().map(|(layer, ..)| *layer).collect();
     numbers.dedup();
     layers
         .into_iter()
-        .map(|(layer, depth)| Style {
+        .map(|(layer, depth, twin)| Style {
             layer,
             depth,
+            twin: twin.map(str::to_owned),
             colour: numbers.partition_point(|number| *number < layer),
         })
         .collect()

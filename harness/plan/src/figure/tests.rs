@@ -164,6 +164,7 @@ fn lines_of_one_depth_share_a_dash_and_no_two_a_colour() {
         (
             layer,
             [Depth::Shallow, Depth::Middle, Depth::Deep][layer as usize / 2],
+            None,
         )
     }));
     let series: Vec<Series> = styles.iter().map(grid::Style::series).collect();
@@ -186,13 +187,14 @@ fn steering_row(sae: &str, layer: u32, k: u32, value: Option<f64>) -> SteeringRo
         family: "f".into(),
         model: "m".into(),
         sae: sae.into(),
+        sae_id: format!("layer_{layer}/k_{k}"),
         layer,
         depth: if layer < 4 {
             Depth::Shallow
         } else {
             Depth::Deep
         },
-        k,
+        k: Some(k),
         numbers: SteeringNumbers {
             concept_improvement: score,
             perplexity_reduction: score,
@@ -241,13 +243,14 @@ fn grid_row(model: &str, sae: &str, layer: u32, k: u32, metric: &str) -> GridRow
         family: "f".into(),
         model: model.into(),
         sae: sae.into(),
+        sae_id: format!("layer_{layer}/k_{k}"),
         layer,
         depth: if layer < 4 {
             Depth::Shallow
         } else {
             Depth::Deep
         },
-        k,
+        k: Some(k),
         metric: metric.into(),
         variant: "v".into(),
         value: Some(f64::from(k)),
@@ -255,6 +258,39 @@ fn grid_row(model: &str, sae: &str, layer: u32, k: u32, metric: &str) -> GridRow
         n: None,
         status: Status::Ok,
     }
+}
+
+#[test]
+fn saes_of_one_layer_and_k_are_lines_of_their_own() {
+    let twin = |name: &str| GridRow {
+        sae_id: format!("layer_1/{name}"),
+        ..grid_row("m", "s", 1, 8, "a")
+    };
+    let without_k = GridRow {
+        k: None,
+        ..grid_row("m", "s", 1, 8, "a")
+    };
+    let rows = [
+        twin("trainer_0"),
+        twin("trainer_1"),
+        grid_row("m", "s", 1, 24, "a"),
+        without_k,
+    ];
+    let rows: Vec<&GridRow> = rows.iter().collect();
+    let figure = grid_figure(&rows, &GridOptions::default());
+    let Marks::Lines(lines) = &figure.panels[0].marks else {
+        panic!("{:?}", figure.panels[0].marks);
+    };
+    let drawn: Vec<(&str, usize)> = lines
+        .iter()
+        .map(|line| (line.label.as_str(), line.points.len()))
+        .collect();
+    assert_eq!(drawn, [("L1", 1), ("L1 trainer_0", 1), ("L1 trainer_1", 1)]);
+    assert!(
+        figure.caption.contains("One SAE has no k"),
+        "{}",
+        figure.caption
+    );
 }
 
 #[test]

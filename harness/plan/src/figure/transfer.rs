@@ -1,10 +1,12 @@
 //! Figures 6 and 12: SAEs of two models in one of them, measured in several ways.
 
-use harness_core::record::GridRow;
+use std::collections::BTreeSet;
+
+use harness_core::{record::GridRow, twins::Twins};
 
 use super::{
-    grid::{bands, budget_axis, depths, styles},
-    model::{Axis, Dash, Figure, Marks, Panel, Point, Series, YRange},
+    grid::{bands, budget_axis, depths, not_drawn, place, point, styles},
+    model::{Axis, Dash, Figure, Marks, Panel, Series, YRange},
 };
 
 /// A row of panels: one value for each SAE of every source.
@@ -25,7 +27,10 @@ pub struct TransferPart<'a> {
 ///
 /// Sources keep the order of the rows. A row without a number leaves a gap.
 pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -> Figure {
-    let all: Vec<&GridRow> = parts.iter().flat_map(|part| part.rows.clone()).collect();
+    let all = parts.iter().flat_map(|part| part.rows.clone());
+    let (all, without_k): (Vec<&GridRow>, Vec<_>) = all.partition(|row| row.k.is_some());
+    let twins = Twins::among(all.iter().map(|row| (place(row), &*row.sae_id)));
+    let tag = |row: &GridRow| twins.name(&place(row), &row.sae_id);
     let mut sources: Vec<&str> = Vec::new();
     for row in &all {
         if !sources.contains(&row.sae.as_str()) {
@@ -33,8 +38,8 @@ pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -
         }
     }
     let depths = depths(&all);
-    let layers = styles(all.iter().map(|row| (row.layer, row.depth)));
-    let x = budget_axis(all.iter().map(|row| row.k));
+    let layers = styles(all.iter().map(|row| (row.layer, row.depth, tag(row))));
+    let x = budget_axis(all.iter().filter_map(|row| row.k));
     let mut panels = Vec::with_capacity(parts.len() * depths.len());
     for (i, part) in parts.iter().enumerate() {
         for depth in &depths {
@@ -47,8 +52,8 @@ pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -
                     let rows = part.rows.iter().filter(|row| row.sae == *source);
                     series.push(Series {
                         points: rows
-                            .filter(|row| (row.layer, row.depth) == (style.layer, style.depth))
-                            .map(|row| Point::with_error(f64::from(row.k), row.value, row.std_err))
+                            .filter(|row| style.is_of(row.layer, row.depth, tag(row)))
+                            .filter_map(|row| point(row.k, row.value, row.std_err))
                             .collect(),
                         group: (*source).to_owned(),
                         dash: *dash,
@@ -76,7 +81,17 @@ pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -
     }
     Figure {
         title: title.to_owned(),
-        caption: format!("{caption}{}", bands(&all)),
+        caption: format!(
+            "{caption}{}{}",
+            bands(&all),
+            not_drawn(
+                without_k
+                    .iter()
+                    .map(|row| &row.sae_id)
+                    .collect::<BTreeSet<_>>()
+                    .len()
+            )
+        ),
         panels,
         columns: depths.len().max(1),
         row_titles: parts.iter().map(|part| part.title.clone()).collect(),

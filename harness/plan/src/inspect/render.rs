@@ -1,5 +1,6 @@
 //! Inspected sets and checkpoints as aligned text, CSV and JSON.
 
+use harness_core::{record::shown_k, twins::Twins};
 use serde_json::Value;
 
 use super::{
@@ -9,8 +10,9 @@ use super::{
 use crate::inert::csv_text;
 
 /// Columns of `harness inspect --format csv` for sets: one row for each SAE.
-pub const SAE_COLUMNS: [&str; 24] = [
+pub const SAE_COLUMNS: [&str; 25] = [
     "set",
+    "sae_id",
     "layer",
     "k",
     "d_model",
@@ -80,8 +82,9 @@ fn shown<T: ToString>(value: Option<T>) -> String {
 fn sae_fields(set: &InspectedSet, sae: &InspectedSae) -> Vec<String> {
     vec![
         set.name.clone(),
+        sae.sae_id.clone(),
         sae.layer.to_string(),
-        sae.k.to_string(),
+        shown(sae.k),
         sae.d_model.to_string(),
         sae.d_sae.to_string(),
         shown(sae.architecture.as_ref()),
@@ -175,14 +178,20 @@ pub fn rows(set: &InspectedSet) -> Vec<Vec<String>> {
     let header = [
         "layer", "k", "d_model", "d_sae", "tokens", "EV", "loss", "L0", "dead", "bytes", "s",
     ];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    let mut header = header.map(str::to_owned).to_vec();
+    let place = |sae: &InspectedSae| (sae.layer, sae.k);
+    let twins = Twins::among(set.saes.iter().map(|sae| (place(sae), &*sae.sae_id)));
+    if !twins.is_empty() {
+        header.push("SAE".to_owned());
+    }
+    let mut rows = vec![header];
     let decimals = |x: Option<f64>, digits: usize| {
         x.map_or_else(|| "-".to_owned(), |x| format!("{x:.digits$}"))
     };
     for sae in &set.saes {
-        rows.push(vec![
+        let mut row = vec![
             sae.layer.to_string(),
-            sae.k.to_string(),
+            shown_k(sae.k),
             sae.d_model.to_string(),
             sae.d_sae.to_string(),
             sae.tokens
@@ -193,7 +202,12 @@ pub fn rows(set: &InspectedSet) -> Vec<Vec<String>> {
             sae.n_dead.map_or_else(|| "-".to_owned(), |n| n.to_string()),
             size(sae.bytes as f64),
             decimals(sae.seconds, 1),
-        ]);
+        ];
+        if !twins.is_empty() {
+            let twin = twins.name(&place(sae), &sae.sae_id);
+            row.push(twin.unwrap_or_default().to_owned());
+        }
+        rows.push(row);
     }
     rows
 }

@@ -12,23 +12,17 @@ use crate::{
     weights::check_sae,
 };
 
-/// Layouts by the file that holds the weights.
-const LAYOUTS: [(&str, &str); 4] = [
-    ("sae_weights.safetensors", "saelens"),
-    ("sae.safetensors", "sparsify"),
-    ("ae.pt", "dictionary_learning"),
-    ("autoencoder.pt", "openai"),
-];
-
 /// One SAE as far as its files tell; `None` is what no file states.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedSae {
     /// Its folder.
     pub dir: PathBuf,
+    /// Its name within its set.
+    pub sae_id: String,
     /// Block whose output it was trained on, from 0.
     pub layer: u32,
-    /// Active budget.
-    pub k: u32,
+    /// Active budget; `None` for an SAE of a kind without one.
+    pub k: Option<u32>,
     /// Width of the residual stream.
     pub d_model: u32,
     /// Latents.
@@ -101,34 +95,22 @@ impl InspectedSae {
         });
         Ok(InspectedSae {
             dir: sae.dir.clone(),
+            sae_id: sae.id.clone(),
             layer: sae.layer,
             k: sae.k,
             d_model: sae.d_model,
             d_sae: sae.d_sae,
-            format: LAYOUTS
-                .iter()
-                .find(|(file, _)| sae.dir.join(file).is_file())
-                .map(|(_, name)| (*name).to_owned()),
-            architecture: config
-                .text(&["architecture", "activation", "activation_fn_str"])
-                .or_else(|| {
-                    let class = config.text(&["trainer/dict_class"])?;
-                    Some(match class.as_str() {
-                        "AutoEncoderTopK" => "topk".to_owned(),
-                        _ => class,
-                    })
-                }),
+            format: sae.layout().map(|layout| layout.name().to_owned()),
+            architecture: sae.kind.as_ref().map(|kind| match kind.is_top_k() {
+                true => "topk".to_owned(),
+                false => kind.name.clone(),
+            }),
             dtype: config.text(&["dtype"]),
-            policy: config
-                .text(&[
-                    "harness/policy",
-                    "buffer/mask_policy",
-                    "trainer/mask_policy",
-                ])
-                .or_else(|| policy_of_folder(&sae.dir)),
+            policy: sae.policy.clone(),
             model: config.text(&["harness/model", "model_name", "trainer/lm_name"]),
             model_family: config.text(&["harness/model_family"]),
-            site: config.text(&["harness/site"]).or_else(|| site(&config)),
+            // Other places are no SAEs of a set.
+            site: Some("resid_post".to_owned()),
             tokens,
             epochs: config.count(&["harness/epochs"]),
             data: config.at("harness/data").and_then(|files| {
@@ -147,7 +129,7 @@ impl InspectedSae {
             l0: config.number(&["harness/final/l0"]),
             n_dead: config.number(&["harness/final/n_dead"]).map(|n| n as u64),
             bytes: bytes_of(&sae.dir)?,
-            seconds: runtime.and_then(|r| r.seconds_of(sae.layer, sae.k)),
+            seconds: runtime.and_then(|r| r.seconds_of(sae.layer, sae.k?)),
         })
     }
 }
@@ -176,24 +158,6 @@ impl Config {
     fn number(&self, paths: &[&str]) -> Option<f64> {
         paths.iter().find_map(|path| self.at(path)?.as_f64())
     }
-}
-
-/// `resid_post` where a hook names the output of a block.
-fn site(config: &Config) -> Option<String> {
-    let hook = config.text(&["hook_name", "trainer/submodule_name"])?;
-    let is_block = hook.ends_with(".hook_resid_post") || hook.starts_with("resid_post_layer_");
-    is_block.then(|| "resid_post".to_owned())
-}
-
-/// The policy that the name of a folder above an SAE states, as in the released repositories.
-fn policy_of_folder(dir: &Path) -> Option<String> {
-    dir.ancestors().take(4).find_map(|folder| {
-        let name = folder.file_name()?.to_str()?.to_lowercase();
-        let mut words = name.split(|c: char| !c.is_alphanumeric());
-        words
-            .find(|word| ["mask", "unmask", "clean"].contains(word))
-            .map(str::to_owned)
-    })
 }
 
 /// Sum of the sizes of a folder's files.

@@ -1,12 +1,15 @@
 use std::{
-    fs,
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
+use sae_folder::{PassedOver, Site, find};
 use serde::Serialize;
 
 use super::{InspectedModel, InspectedSae, Runtime};
-use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, read_small};
+use crate::sources::{
+    MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, own_name, read_small,
+};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,8 +20,10 @@ pub struct InspectedSet {
     pub dir: PathBuf,
     /// Measured time of its training, where it was kept.
     pub runtime: Option<Runtime>,
-    /// Its SAEs, by layer and k.
+    /// Its SAEs, by layer, k and name.
     pub saes: Vec<InspectedSae>,
+    /// Folders that are not used, and why.
+    pub passed_over: Vec<String>,
 }
 
 impl InspectedSet {
@@ -46,6 +51,9 @@ impl InspectedSet {
             dir: set.dir.clone(),
             runtime,
             saes: saes?,
+            passed_over: (set.passed_over.iter())
+                .map(|passed| format!("{}: {}", passed.dir.display(), passed.why))
+                .collect(),
         })
     }
 
@@ -92,42 +100,70 @@ impl Inspected {
                 message: "is not a folder; give a set of SAEs, one SAE or a checkpoint".to_owned(),
             });
         }
-        let one = |set| Inspected::Saes { sets: vec![set] };
-        if is_set(dir) {
-            return Ok(one(InspectedSet::read(&name_of(dir), dir)?));
-        }
         if is_model(dir) {
-            let folder = ModelFolder::read(&name_of(dir), dir)?;
+            let folder = ModelFolder::read(&own_name(dir), dir)?;
             return Ok(Inspected::Model(Box::new(InspectedModel::of(&folder)?)));
         }
-        if dir.join("cfg.json").is_file() || dir.join("config.json").is_file() {
-            // A set's record of time lies two folders up: set/resid_post_layer_L/trainer_i.
-            let dir = &dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-            let sae = SaeFolder::read_alone(dir)?;
-            let runtime = match dir.ancestors().nth(2) {
-                Some(set) => Runtime::read(set)?,
-                None => None,
-            };
-            let saes = vec![InspectedSae::read(&sae, runtime.as_ref())?];
-            return Ok(one(InspectedSet {
-                name: name_of(dir),
-                dir: dir.to_owned(),
-                runtime,
-                saes,
-            }));
+        let found = find(dir).map_err(|error| SourceError::unusable(&error.path, error.message))?;
+        if found.saes.is_empty() && found.passed_over.is_empty() {
+            let message = "holds no checkpoint (a config.json with a `model_type`), no SAE (cfg.json, config.json or \
+                           autoencoder.pt), and no folder below that does and names its layer";
+            return Err(SourceError::unusable(dir, message));
+        }
+        if found.saes.is_empty() {
+            // The error of a set says what was found instead.
+            SaeSet::of(&own_name(dir), dir, &[], found.passed_over.clone())?;
+        }
+        if found.saes == [dir] {
+            return Ok(Inspected::Saes {
+                sets: vec![alone(dir)?],
+            });
         }
         let mut sets = Vec::new();
-        for folder in folders(dir)?.into_iter().filter(|f| is_set(f)) {
-            sets.push(InspectedSet::read(&name_of(&folder), &folder)?);
-        }
-        if sets.is_empty() {
-            return Err(SourceError::Unusable {
-                path: dir.to_owned(),
-                message: "holds no resid_post_layer_L folders, no set that does, no SAE (cfg.json or config.json) and no checkpoint".to_owned(),
-            });
+        for (set, saes) in by_set(dir, found.saes) {
+            let is_of = |passed: &&PassedOver| passed.dir.starts_with(&set);
+            let passed = found.passed_over.iter().filter(is_of).cloned().collect();
+            let set = SaeSet::of(&own_name(&set), &set, &saes, passed)?;
+            sets.push(InspectedSet::of(&set)?);
         }
         Ok(Inspected::Saes { sets })
     }
+}
+
+/// One SAE's own folder as a set of one. A set's record of time lies two folders up:
+/// set/resid_post_layer_L/trainer_i.
+fn alone(dir: &Path) -> Result<InspectedSet, SourceError> {
+    let sae = SaeFolder::read_alone(dir)?;
+    let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let runtime = match whole.ancestors().nth(2) {
+        Some(set) => Runtime::read(set)?,
+        None => None,
+    };
+    Ok(InspectedSet {
+        name: own_name(dir),
+        dir: dir.to_owned(),
+        saes: vec![InspectedSae::read(&sae, runtime.as_ref())?],
+        runtime,
+        passed_over: Vec::new(),
+    })
+}
+
+/// The SAEs below a folder by the set they are of: its folder is the one above that which names the
+/// layer, or above the SAE's own where no folder does.
+fn by_set(root: &Path, saes: Vec<PathBuf>) -> BTreeMap<PathBuf, Vec<PathBuf>> {
+    let mut sets: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for sae in saes {
+        let within: Vec<&Path> = sae.ancestors().take_while(|dir| *dir != root).collect();
+        let names_layer = |dir: &&&Path| {
+            dir.file_name()
+                .and_then(|name| Site::of_name(name.to_str()?))
+                .is_some()
+        };
+        let top = within.iter().find(names_layer).or(within.first());
+        let set = top.and_then(|dir| dir.parent()).unwrap_or(root).to_owned();
+        sets.entry(set).or_default().push(sae);
+    }
+    sets
 }
 
 /// A configuration that names its `model_type` is a checkpoint's; dictionary_learning has a `config.json` too.
@@ -135,35 +171,4 @@ fn is_model(dir: &Path) -> bool {
     let bytes = read_small(&dir.join("config.json"), MAX_JSON_BYTES).unwrap_or_default();
     let json: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
     json.is_some_and(|config| config.get("model_type").is_some())
-}
-
-fn is_set(dir: &Path) -> bool {
-    folders(dir).is_ok_and(|all| {
-        all.iter()
-            .any(|f| name_of(f).starts_with("resid_post_layer_"))
-    })
-}
-
-/// Folders directly in `dir`, by name.
-fn folders(dir: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let io = |source| SourceError::Io {
-        path: dir.to_owned(),
-        source,
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.is_dir() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn name_of(dir: &Path) -> String {
-    let canonical = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    canonical
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

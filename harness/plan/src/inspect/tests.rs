@@ -105,7 +105,7 @@ fn a_trained_set_tells_everything() {
     let sae = &set.saes[1];
     assert_eq!(
         (sae.layer, sae.k, sae.d_model, sae.d_sae),
-        (2, 24, 64, 2048)
+        (2, Some(24), 64, 2048)
     );
     assert_eq!((sae.tokens, sae.batch), (Some(499_712), Some(512)));
     assert_eq!(sae.mask_rate, Some([0.05, 0.5]));
@@ -138,7 +138,7 @@ fn a_trained_set_tells_everything() {
     assert_eq!(lines.len(), 3);
     assert!(
         lines[2].starts_with(
-            "dream-mask,2,24,64,2048,topk,saelens,mask,dream,499712,,512,128,0.05,0.5,3407,976,0.9375,0.25,8,3,"
+            "dream-mask,resid_post_layer_2/trainer_1,2,24,64,2048,topk,saelens,mask,dream,499712,,512,128,0.05,0.5,3407,976,0.9375,0.25,8,3,"
         ),
         "{text}"
     );

@@ -25,7 +25,7 @@ pub(super) struct SaeData {
     /// Its block of details, JSON escaped for a script element.
     pub details: String,
     pub layer: u32,
-    pub k: u32,
+    pub k: Option<u32>,
     pub n_latents: u64,
     pub n_explained: u64,
     pub n_scored: u64,
@@ -35,7 +35,12 @@ pub(super) struct SaeData {
 }
 
 impl SaeData {
-    pub fn new(sae: &Sae<'_>, steering: Option<&Steering>) -> Result<SaeData, ReportError> {
+    /// `twin` tells it from others of its set, layer and k, where there are others.
+    pub fn new(
+        sae: &Sae<'_>,
+        twin: Option<&str>,
+        steering: Option<&Steering>,
+    ) -> Result<SaeData, ReportError> {
         let params = &sae.cells.params;
         let mut tokens = Interner::default();
         let mut latents = Vec::with_capacity(sae.latents.len());
@@ -51,7 +56,7 @@ impl SaeData {
         let (mean, n_counted) = sae.mean_score();
         let n_counted = n_counted as u64;
         Ok(SaeData {
-            head: head(sae, mean, n_counted),
+            head: head(sae, twin, mean, n_counted),
             n_latents: rows.len() as u64,
             rows: Value::Array(rows),
             details: for_script(&Block {
@@ -101,10 +106,10 @@ impl<'a> Interner<'a> {
     }
 }
 
-fn head(sae: &Sae<'_>, mean: Option<f64>, n_counted: u64) -> Value {
+fn head(sae: &Sae<'_>, twin: Option<&str>, mean: Option<f64>, n_counted: u64) -> Value {
     let params = &sae.cells.params;
     let judged = sae.cells.judged.as_ref();
-    json!({
+    let mut head = json!({
         "layer": params.sae.layer,
         "k": params.sae.k,
         "policy": params.sae.policy,
@@ -118,7 +123,11 @@ fn head(sae: &Sae<'_>, mean: Option<f64>, n_counted: u64) -> Value {
         "judge": judged.map(|judged| judged.judge.as_str()),
         "mean_score": mean,
         "n_scored": n_counted,
-    })
+    });
+    if let Some(twin) = twin {
+        head["twin"] = json!(twin);
+    }
+    head
 }
 
 /// A row of the list.

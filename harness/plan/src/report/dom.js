@@ -9,6 +9,16 @@ function byId(id) {
   return document.getElementById(id);
 }
 
+// An active budget; some SAEs have none.
+function budget(k) {
+  return k === null ? "\u2013" : String(k);
+}
+
+// What tells an SAE from others of its layer and k, where there are others.
+function twin(sae) {
+  return sae.twin ? " " + visible(sae.twin) : "";
+}
+
 function add(node, children) {
   for (const child of children.flat()) {
     if (child === null || child === undefined || child === false) continue;

@@ -1,11 +1,12 @@
 //! Latents in the form of Appendix E, as Markdown.
 
 use super::{
-    ReportError, Run,
+    ReportError, Run, SaeCells,
     pages::plain,
     sae::{Latent, Sae},
 };
 use crate::outputs::Window;
+use harness_core::{record::shown_k, twins::Twins};
 
 /// One file of examples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,8 @@ pub struct Examples {
 /// A scored latent and where it is.
 struct Example {
     layer: u32,
-    k: u32,
+    k: Option<u32>,
+    twin: Option<String>,
     latent: Latent,
 }
 
@@ -35,7 +37,10 @@ pub fn examples(run: &Run, n: usize) -> Result<Vec<Examples>, ReportError> {
         let (model, set) = saes[0].set_key();
         let mut found: Vec<Example> = Vec::new();
         let (mut n_scored, mut judges) = (0, Vec::new());
+        let place = |sae: &SaeCells| (sae.params.sae.layer, sae.params.sae.k);
+        let twins = Twins::among(saes.iter().map(|sae| (place(sae), &*sae.sae_id)));
         for cells in saes {
+            let twin = twins.name(&place(cells), &cells.sae_id);
             let sae = Sae::read(&run.dir, cells)?;
             let judge = cells.judged.as_ref().map(|judged| judged.judge.clone());
             judges.extend(judge.filter(|judge| !judges.contains(judge)));
@@ -45,6 +50,7 @@ pub fn examples(run: &Run, n: usize) -> Result<Vec<Examples>, ReportError> {
             found.extend(scored.map(|latent| Example {
                 layer: params.layer,
                 k: params.k,
+                twin: twin.map(str::to_owned),
                 latent,
             }));
             n_scored += found.len() - before;
@@ -62,7 +68,7 @@ pub fn examples(run: &Run, n: usize) -> Result<Vec<Examples>, ReportError> {
 
 fn order(a: &Example, b: &Example) -> std::cmp::Ordering {
     let share = |example: &Example| example.latent.score.map_or(0.0, |score| score.share());
-    let id = |example: &Example| (example.layer, example.k, example.latent.windows.latent);
+    let id = |e: &Example| (e.layer, e.k, e.twin.clone(), e.latent.windows.latent);
     share(b).total_cmp(&share(a)).then(id(a).cmp(&id(b)))
 }
 
@@ -97,10 +103,11 @@ fn section(example: &Example) -> String {
         .map(|(i, _)| i)
         .collect();
     let mut out = format!(
-        "\n## Latent {}, layer {}, k {}\n\n* Explanation: {}\n* Predicted active: {}\n* Active: {}\n* Accuracy: {score}\n",
+        "\n## Latent {}, layer {}, k {}{}\n\n* Explanation: {}\n* Predicted active: {}\n* Active: {}\n* Accuracy: {score}\n",
         windows.latent,
         example.layer,
-        example.k,
+        shown_k(example.k),
+        (example.twin.as_ref()).map_or_else(String::new, |twin| format!(", {}", inline(twin))),
         inline(latent.text().unwrap_or("none")),
         indices(latent.predicted().unwrap_or(&[])),
         indices(&active),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +12,8 @@ use super::{
 };
 use crate::{
     outputs::{ExplainOutput, PredictOutput},
-    stages::{JudgeRef, PredictParams, Stage, WindowsParams},
+    stages::{JudgeRef, PredictParams, SaeRef, Stage, WindowsParams},
+    store::{ManifestSae, RunManifest},
 };
 
 /// What of a run is reported.
@@ -28,7 +30,7 @@ pub struct Selection {
 pub struct Run {
     /// The folder of results.
     pub dir: PathBuf,
-    /// SAEs with windows, by model, set, layer and k.
+    /// SAEs with windows, by model, set, layer, k and name.
     pub saes: Vec<SaeCells>,
     /// What is not in `saes`, or not whole.
     pub counts: Counts,
@@ -41,6 +43,8 @@ pub struct SaeCells {
     pub params: WindowsParams,
     /// Key of the windows.
     pub windows: String,
+    /// The SAE within its set, as the manifests of the folder say; empty where they do not know it.
+    pub sae_id: String,
     /// The judge's cells; `None` while nobody has explained the windows.
     pub judged: Option<Judged>,
 }
@@ -78,8 +82,7 @@ pub struct Counts {
 impl SaeCells {
     /// Name for messages: `dream-mask layer 2 k 8`.
     pub fn name(&self) -> String {
-        let sae = &self.params.sae;
-        format!("{} layer {} k {}", sae.set, sae.layer, sae.k)
+        self.params.sae.name()
     }
 
     /// What SAEs of one page agree in: model and set.
@@ -146,10 +149,61 @@ impl Run {
     }
 }
 
-/// The windows finished last for each model, set, layer and k, and how many others there are: a folder of results keeps those of
+/// Names of SAEs within their sets, by what cells know of them.
+struct Ids {
+    saes: Vec<ManifestSae>,
+}
+
+impl Ids {
+    /// The name of an SAE: by its content, else that of the only SAE of its set, layer and k, which is
+    /// this one in an earlier state.
+    fn of(&self, sae: &SaeRef) -> String {
+        let by_content = self.saes.iter().find(|known| known.hash == sae.hash);
+        let is_there = |known: &&ManifestSae| {
+            (&known.set, known.layer, known.k) == (&sae.set, sae.layer, sae.k)
+        };
+        let mut names: Vec<&str> = (self.saes.iter().filter(is_there))
+            .map(|known| known.sae_id.as_str())
+            .collect();
+        names.dedup();
+        let only = match names[..] {
+            [only] => Some(only),
+            _ => None,
+        };
+        by_content
+            .map(|known| known.sae_id.as_str())
+            .or(only)
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+/// The SAEs of all runs in a folder of results; none where no manifest can be read.
+fn ids(dir: &Path) -> Ids {
+    let read = |path: PathBuf| {
+        let bytes = fs::read(path).ok()?;
+        let manifest: RunManifest = serde_json::from_slice(&bytes).ok()?;
+        Some(manifest.saes)
+    };
+    let earlier = fs::read_dir(dir.join("manifests")).into_iter().flatten();
+    let paths = earlier.flatten().map(|entry| entry.path());
+    let mut saes: Vec<ManifestSae> = (paths.chain([dir.join("run.json")]))
+        .filter_map(read)
+        .flatten()
+        .filter(|sae| !sae.sae_id.is_empty())
+        .collect();
+    let key = |sae: &ManifestSae| (sae.set.clone(), sae.sae_id.clone(), sae.hash.clone());
+    saes.sort_by_cached_key(key);
+    saes.dedup();
+    Ids { saes }
+}
+
+/// The windows finished last for each model, set, layer, k and SAE, and how many others there are: a folder of results keeps those of
 /// earlier settings.
 fn latest_windows(scan: &Scan) -> (Vec<SaeCells>, u64) {
-    let mut latest: BTreeMap<(String, String, u32, u32), (u64, SaeCells)> = BTreeMap::new();
+    let ids = ids(&scan.dir);
+    let mut latest: BTreeMap<(String, String, u32, Option<u32>, String), (u64, SaeCells)> =
+        BTreeMap::new();
     let mut n = 0;
     for head in scan.done(Stage::Windows.name()) {
         let Some(params) = head.params::<WindowsParams>() else {
@@ -157,12 +211,20 @@ fn latest_windows(scan: &Scan) -> (Vec<SaeCells>, u64) {
         };
         n += 1;
         let sae = &params.sae;
-        let id = (params.model.name.clone(), sae.set.clone(), sae.layer, sae.k);
+        let sae_id = ids.of(sae);
+        let id = (
+            params.model.name.clone(),
+            sae.set.clone(),
+            sae.layer,
+            sae.k,
+            sae_id.clone(),
+        );
         let finished = head.provenance.finished_unix;
         if latest.get(&id).is_none_or(|(time, _)| *time <= finished) {
             let cells = SaeCells {
                 params,
                 windows: head.key.clone(),
+                sae_id,
                 judged: None,
             };
             latest.insert(id, (finished, cells));

@@ -211,7 +211,7 @@ function latentView(item, sae, link) {
   return [
     el("p", { className: "where" },
       el("button", { type: "button", className: "back", textContent: "\u2190 List" }),
-      el("strong", { textContent: "Latent " + item.latent }), " layer " + item.layer + ", k " + item.k + " ",
+      el("strong", { textContent: "Latent " + item.latent }), " layer " + item.layer + ", k " + budget(item.k) + twin(item) + " ",
       el("a", { href: link, textContent: "link", title: "Link to this latent" }),
       el("span", { className: "grow" }),
       el("button", { type: "button", className: "previous", textContent: "Previous", title: "Previous in the list (k)" }),
@@ -243,7 +243,7 @@ function overview(data) {
     el("div", { className: "wide" }, el("table", { className: "plain" },
       el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col", className: "n", textContent: name })))),
       el("tbody", {}, data.saes.map((sae, i) => el("tr", {},
-        [sae.layer, sae.k, data.rows[i].length.toLocaleString("en"), sae.n_scored.toLocaleString("en"), fixed(sae.mean_score, 3),
+        [sae.layer, budget(sae.k) + twin(sae), data.rows[i].length.toLocaleString("en"), sae.n_scored.toLocaleString("en"), fixed(sae.mean_score, 3),
           sae.d_sae.toLocaleString("en"), sae.n_dead.toLocaleString("en")].map((value) => el("td", { className: "n", textContent: String(value) }))))))),
     el("p", { className: "quiet" },
       "A score is the share of windows on which the judge, from the explanation alone, says rightly whether the latent is active. Density is the share of ",

@@ -15,9 +15,9 @@ class List {
     this.onOpen = onOpen;
     this.all = [];
     data.rows.forEach((rows, sae) => {
-      const { layer, k } = data.saes[sae];
+      const { layer, k, twin } = data.saes[sae];
       rows.forEach(([latent, score, density, note, explanation, tokens, steered], place) => {
-        this.all.push({ sae, place, layer, k, latent, score, density, note, explanation, tokens, steered: Boolean(steered), text: null });
+        this.all.push({ sae, place, layer, k, twin, latent, score, density, note, explanation, tokens, steered: Boolean(steered), text: null });
       });
     });
     this.shown = [];
@@ -145,9 +145,9 @@ class List {
         className: "row" + (at === this.current ? " current" : "") + (isOpen ? " opened" : ""),
         role: "row", id: "row-" + at, "aria-rowindex": at + 2, "aria-selected": String(isOpen),
       },
-      cell("latent", String(item.latent), el("span", { className: "at quiet", textContent: "L" + item.layer + " k" + item.k, title: "layer " + item.layer + ", k " + item.k })),
+      cell("latent", String(item.latent), el("span", { className: "at quiet", textContent: "L" + item.layer + " k" + budget(item.k) + twin(item), title: "layer " + item.layer + ", k " + budget(item.k) + twin(item) })),
       cell("layer", String(item.layer)),
-      cell("k", String(item.k)),
+      cell("k", budget(item.k) + twin(item)),
       cell("explanation", first, tokens),
       cell("score", fixed(item.score, 2)),
       cell("density", percent(item.density)),

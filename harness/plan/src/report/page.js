@@ -7,14 +7,15 @@ list.onChange = () => writeAddress(false);
 const inputs = { q: byId("search"), layer: byId("layer"), k: byId("k"), state: byId("state") };
 
 function linkOf(item) {
-  return "#latent=" + item.layer + "." + item.k + "." + item.latent;
+  return "#latent=" + item.layer + "." + (item.k || 0) + "." + item.latent + (item.twin ? "." + item.sae : "");
 }
 
-// The latent of a link: `layer.k.latent`, or a number that any SAE may have.
+// The latent of a link: `layer.k.latent`, with the place of the SAE where several share layer and k; or a number that any SAE may have.
 function itemOf(link) {
   const parts = link.split(".").map(Number);
   if (parts.length === 1) return list.all.find((item) => item.latent === parts[0]);
-  return list.all.find((item) => item.layer === parts[0] && item.k === parts[1] && item.latent === parts[2]);
+  return list.all.find((item) => item.layer === parts[0] && (item.k || 0) === parts[1] && item.latent === parts[2]
+    && (parts.length < 4 || item.sae === parts[3]));
 }
 
 // The address says what is seen, so that it can be sent to someone.
@@ -53,7 +54,7 @@ function readAddress() {
 function open(item, isStep) {
   list.opened = item;
   document.body.classList.add("opened");
-  document.title = "Latent " + item.latent + ", layer " + item.layer + ", k " + item.k + " \u00b7 " + data.set + " on " + data.model;
+  document.title = "Latent " + item.latent + ", layer " + item.layer + ", k " + budget(item.k) + twin(item) + " \u00b7 " + data.set + " on " + data.model;
   pane.replaceChildren(...latentView(item, data.saes[item.sae], linkOf(item)));
   pane.scrollTop = 0;
   pane.querySelector(".back").addEventListener("click", () => back());
@@ -162,7 +163,7 @@ function fillSelect(select, values, name) {
 }
 
 fillSelect(inputs.layer, data.saes.map((sae) => sae.layer), "Layer");
-fillSelect(inputs.k, data.saes.map((sae) => sae.k), "k");
+fillSelect(inputs.k, data.saes.map((sae) => sae.k).filter((k) => k !== null), "k");
 if (!list.all.some((item) => item.steered)) inputs.state.querySelector("[value=steered]").remove();
 byId("about").textContent = plural(data.saes.length, "SAE", "SAEs") + ", " + plural(list.all.length, "latent", "latents");
 setTheme(THEMES.includes(keptTheme()) ? keptTheme() : "system");

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, panic::resume_unwind, thread};
 
+use harness_core::{record::shown_k, twins::Twins};
 use serde_json::json;
 
 use super::{
@@ -93,7 +94,12 @@ impl Pages<'_> {
     /// The SAEs of a set, a part of them by each core.
     fn read(&self, cells: &[SaeCells]) -> Result<Vec<SaeData>, ReportError> {
         let (dir, steering) = (&self.run.dir, self.steering);
-        let read = |cells: &SaeCells| SaeData::new(&Sae::read(dir, cells)?, steering);
+        let place = |cells: &SaeCells| (cells.params.sae.layer, cells.params.sae.k);
+        let twins = Twins::among(cells.iter().map(|sae| (place(sae), &*sae.sae_id)));
+        let read = |cells: &SaeCells| {
+            let twin = twins.name(&place(cells), &cells.sae_id);
+            SaeData::new(&Sae::read(dir, cells)?, twin, steering)
+        };
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let parts = cells.chunks(cells.len().div_ceil(cores).max(1));
         thread::scope(|scope| {
@@ -164,7 +170,7 @@ fn parts(saes: Vec<SaeData>, max_bytes: usize) -> Vec<(String, Vec<SaeData>)> {
         if size(&layer) <= max_bytes {
             parts.push((name, layer));
         } else {
-            let one = |sae: SaeData| (format!("{name}_k{}", sae.k), vec![sae]);
+            let one = |sae: SaeData| (format!("{name}_k{}", shown_k(sae.k)), vec![sae]);
             parts.extend(layer.into_iter().map(one));
         }
     }
@@ -197,8 +203,8 @@ fn page(file_name: String, cells: &SaeCells, saes: &[SaeData]) -> Result<Page, R
         ],
     );
     let sum = |of: fn(&SaeData) -> u64| saes.iter().map(of).sum::<u64>();
-    let unique = |of: fn(&SaeData) -> u32| -> Vec<u32> {
-        let all: BTreeSet<u32> = saes.iter().map(of).collect();
+    let unique = |of: fn(&SaeData) -> Option<u32>| -> Vec<u32> {
+        let all: BTreeSet<u32> = saes.iter().filter_map(of).collect();
         all.into_iter().collect()
     };
     let n_counted = sum(|sae| sae.scores.1);
@@ -208,7 +214,7 @@ fn page(file_name: String, cells: &SaeCells, saes: &[SaeData]) -> Result<Page, R
         html,
         model: model.clone(),
         set: set.clone(),
-        layers: unique(|sae| sae.layer),
+        layers: unique(|sae| Some(sae.layer)),
         ks: unique(|sae| sae.k),
         n_latents: sum(|sae| sae.n_latents),
         n_explained: sum(|sae| sae.n_explained),

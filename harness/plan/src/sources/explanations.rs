@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::SourceError;
-use crate::table::ExplanationLine;
+use crate::{stages::sae_name, table::ExplanationLine};
 
 /// A longer line is none of explanations.jsonl.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -55,8 +55,9 @@ impl Explanations {
             let of_sae = by_sae.entry(line.sae_hash.clone()).or_default();
             if of_sae.contains_key(&line.latent) {
                 return Err(bad(format!(
-                    "is the second of latent {} of {} layer {} k {}",
-                    line.latent, line.sae, line.layer, line.k
+                    "is the second of latent {} of {}",
+                    line.latent,
+                    sae_name(&line.sae, line.layer, line.k)
                 )));
             }
             of_sae.insert(line.latent, line);

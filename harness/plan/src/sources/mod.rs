@@ -4,10 +4,13 @@
 mod explanations;
 mod json;
 mod model;
+mod sae;
 mod sae_set;
 
 pub use explanations::Explanations;
 pub use json::SourceError;
 pub(crate) use json::{MAX_JSON_BYTES, misplaced, read_small};
 pub use model::ModelFolder;
-pub use sae_set::{SaeFolder, SaeSet};
+pub(crate) use sae::own_name;
+pub use sae::{MadeFor, SaeFolder};
+pub use sae_set::SaeSet;

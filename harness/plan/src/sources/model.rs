@@ -93,6 +93,31 @@ impl ModelFolder {
         })
     }
 
+    /// What it is called: its folder's name, that of its repository where it lies in the Hub's cache
+    /// (`models--Qwen--Qwen2.5-7B/snapshots/…`), and the name its configuration keeps.
+    pub fn names(&self) -> Vec<String> {
+        let path = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        let of_folder = path
+            .ancestors()
+            .enumerate()
+            .take(3)
+            .filter_map(|(i, folder)| {
+                let name = folder.file_name()?.to_str()?;
+                match name.strip_prefix("models--") {
+                    Some(repository) => Some(repository.replace("--", "/")),
+                    None => (i == 0).then(|| name.to_owned()),
+                }
+            });
+        let config = JsonFile::read(&self.dir.join("config.json")).ok();
+        let kept = config.and_then(|config| {
+            let name = config.object.get("_name_or_path")?.as_str()?.to_owned();
+            (!name.is_empty()).then_some(name)
+        });
+        let mut names: Vec<String> = of_folder.chain(kept).collect();
+        names.dedup();
+        names
+    }
+
     /// Numbers in its weights: files hold two bytes a number. Without files, those of the matrices that the configuration describes.
     pub fn numbers(&self) -> u64 {
         match self.weight_bytes {

@@ -255,12 +255,26 @@ pub struct SaeRef {
     pub policy: String,
     /// Block whose output it was trained on, from 0.
     pub layer: u32,
-    /// Active budget.
-    pub k: u32,
+    /// Active budget; `None` where an SAE has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub k: Option<u32>,
     /// Content hash of its folder, the key into [`crate::protocol::Sources::saes`].
     pub hash: String,
     /// The architecture that reads it.
     pub architecture: PluginRef,
+}
+
+impl SaeRef {
+    /// Name for messages: `dream-mask layer 2 k 8`.
+    pub fn name(&self) -> String {
+        sae_name(&self.set, self.layer, self.k)
+    }
+}
+
+/// An SAE in messages: `dream-mask layer 2 k 8`.
+pub fn sae_name(set: &str, layer: u32, k: Option<u32>) -> String {
+    let k = k.map_or_else(String::new, |k| format!(" k {k}"));
+    format!("{set} layer {layer}{k}")
 }
 
 /// Text for activation passes, by content.

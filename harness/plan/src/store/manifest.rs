@@ -44,6 +44,9 @@ pub struct RunManifest {
     pub threads: u32,
     /// Plugins loaded.
     pub plugins: Vec<ManifestPlugin>,
+    /// Whether SAEs that say they were made for another model were to be refused (`--strict-saes`).
+    #[serde(default)]
+    pub strict_saes: bool,
     /// Checkpoints run.
     pub models: Vec<ManifestModel>,
     /// SAEs run.
@@ -121,8 +124,12 @@ pub struct ManifestSae {
     pub set: String,
     /// Layer, from 0.
     pub layer: u32,
-    /// Active budget.
-    pub k: u32,
+    /// The SAE within its set; empty in manifests from before it was kept.
+    #[serde(default)]
+    pub sae_id: String,
+    /// Active budget; `None` where it has none.
+    #[serde(default)]
+    pub k: Option<u32>,
     /// Content hash.
     pub hash: String,
 }

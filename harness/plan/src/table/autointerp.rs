@@ -43,10 +43,14 @@ pub struct ExplanationLine {
     pub model: String,
     /// SAE set.
     pub sae: String,
+    /// The SAE within its set; empty in files from before it was kept.
+    #[serde(default)]
+    pub sae_id: String,
     /// Layer, from 0.
     pub layer: u32,
-    /// Active budget of the SAE.
-    pub k: u32,
+    /// Active budget of the SAE; `None` where it has none.
+    #[serde(default)]
+    pub k: Option<u32>,
     /// Index of the latent.
     pub latent: u32,
     /// What it stands for.
@@ -134,7 +138,7 @@ impl AutointerpTables {
         let of_label = |latent: &&LatentRow| latent.chosen == chosen_name(Chosen::Label);
         let chosen: Vec<&LatentRow> = latents.iter().filter(|l| !of_label(l)).collect();
         self.saes.push(sae_row(row, work, left, &chosen));
-        self.explanations.extend(explanations(work, &chosen));
+        self.explanations.extend(explanations(row, &chosen));
         if let Some(windows) = &left.windows {
             self.n_bad_rows = self.n_bad_rows.max(windows.n_bad_rows);
             self.n_ended_short += u64::from(windows.ended_short);
@@ -178,6 +182,7 @@ fn latent_row(
     LatentRow {
         model: row.model.clone(),
         sae: row.sae.clone(),
+        sae_id: row.sae_id.clone(),
         layer: row.layer,
         k: row.k,
         latent: latent.latent,
@@ -231,6 +236,7 @@ fn sae_row(
     AutointerpRow {
         model: row.model.clone(),
         sae: row.sae.clone(),
+        sae_id: row.sae_id.clone(),
         layer: row.layer,
         k: row.k,
         autointerp_score: moments.mean(),
@@ -254,14 +260,15 @@ fn sae_row(
 }
 
 /// Explained latents of one SAE, best score first; those without a score come last.
-fn explanations(work: &AutointerpWork, chosen: &[&LatentRow]) -> Vec<ExplanationLine> {
+fn explanations(row: &PlannedRow, chosen: &[&LatentRow]) -> Vec<ExplanationLine> {
     let mut lines: Vec<ExplanationLine> = chosen
         .iter()
         .filter_map(|latent| {
             Some(ExplanationLine {
-                sae_hash: work.sae_hash.clone(),
+                sae_hash: row.sae_hash.clone(),
                 model: latent.model.clone(),
                 sae: latent.sae.clone(),
+                sae_id: latent.sae_id.clone(),
                 layer: latent.layer,
                 k: latent.k,
                 latent: latent.latent,
@@ -287,6 +294,7 @@ fn label_rows(row: &PlannedRow, windows: &WindowsOutput, latents: &[LatentRow]) 
             LabelRow {
                 model: row.model.clone(),
                 sae: row.sae.clone(),
+                sae_id: row.sae_id.clone(),
                 layer: row.layer,
                 k: row.k,
                 label: label.label.clone(),

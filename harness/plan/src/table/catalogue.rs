@@ -90,6 +90,7 @@ fn found_or_empty((row, set): (&RowSpec, Option<InspectedSet>)) -> InspectedSet 
         dir: PathBuf::new(),
         runtime: None,
         saes: Vec::new(),
+        passed_over: Vec::new(),
     })
 }
 

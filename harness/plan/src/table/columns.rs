@@ -21,8 +21,8 @@ macro_rules! numbers {
 }
 
 /// Columns of fig9.csv and fig10.csv.
-pub const STEERING_COLUMNS: [&str; 17] = numbers!(
-    "family", "model", "sae", "layer", "depth", "k", "concept_improvement", "perplexity_reduction", "steering_score";
+pub const STEERING_COLUMNS: [&str; 18] = numbers!(
+    "family", "model", "sae", "sae_id", "layer", "depth", "k", "concept_improvement", "perplexity_reduction", "steering_score";
 );
 
 /// Columns of table2.csv.
@@ -31,15 +31,15 @@ pub const TABLE2_COLUMNS: [&str; 17] = numbers!(
 );
 
 /// Columns of table4.csv. `time_per_sae_min` is a measurement: it differs from machine to machine.
-pub const TABLE4_COLUMNS: [&str; 23] = numbers!(
-    "group", "model", "sae", "layer", "k", "amp_factor", "dlm_steps", "token_scope", "k_scope", "n_prefix",
+pub const TABLE4_COLUMNS: [&str; 24] = numbers!(
+    "group", "model", "sae", "sae_id", "layer", "k", "amp_factor", "dlm_steps", "token_scope", "k_scope", "n_prefix",
     "max_new_tokens", "concept_improvement", "perplexity_reduction", "steering_score";
     "time_per_sae_min"
 );
 
 /// Columns of fidelity.csv, transfer.csv and transfer-rollouts.csv.
-pub const GRID_COLUMNS: [&str; 10] = [
-    "model", "sae", "layer", "k", "metric", "variant", "value", "std_err", "n", "status",
+pub const GRID_COLUMNS: [&str; 11] = [
+    "model", "sae", "sae_id", "layer", "k", "metric", "variant", "value", "std_err", "n", "status",
 ];
 
 /// fidelity.csv, transfer.csv or transfer-rollouts.csv.
@@ -48,8 +48,9 @@ pub fn grid_csv(rows: &[GridRow]) -> String {
         vec![
             r.model.clone(),
             r.sae.clone(),
+            r.sae_id.clone(),
             r.layer.to_string(),
-            r.k.to_string(),
+            optional(r.k),
             r.metric.clone(),
             r.variant.clone(),
             optional(r.value),
@@ -68,9 +69,10 @@ pub fn steering_csv(rows: &[SteeringRow]) -> String {
             r.family.clone(),
             r.model.clone(),
             r.sae.clone(),
+            r.sae_id.clone(),
             r.layer.to_string(),
             r.depth.to_string(),
-            r.k.to_string(),
+            optional(r.k),
         ];
         [
             own.to_vec(),
@@ -114,8 +116,9 @@ pub fn table4_csv(rows: &[Table4Row]) -> String {
             r.group.clone(),
             r.model.clone(),
             r.sae.clone(),
+            r.sae_id.clone(),
             r.layer.to_string(),
-            r.k.to_string(),
+            optional(r.k),
             r.amp_factor.to_string(),
             optional(r.dlm_steps),
             r.token_scope.clone(),
@@ -214,17 +217,19 @@ mod tests {
             family: "f".into(),
             model: "m".into(),
             sae: "s".into(),
+            sae_id: "i".into(),
             layer: 1,
             depth: Depth::Shallow,
-            k: 8,
+            k: Some(8),
             numbers: numbers(),
         };
         let table4 = Table4Row {
             group: "g".into(),
             model: "m".into(),
             sae: "s".into(),
+            sae_id: "i".into(),
             layer: 1,
-            k: 8,
+            k: Some(8),
             amp_factor: 2.0,
             dlm_steps: None,
             token_scope: "all-tokens".into(),

@@ -4,9 +4,10 @@ use super::{autointerp::ExplanationLine, columns::optional};
 use crate::inert::csv_text;
 
 /// Columns of autointerp.csv.
-pub const AUTOINTERP_COLUMNS: [&str; 19] = [
+pub const AUTOINTERP_COLUMNS: [&str; 20] = [
     "model",
     "sae",
+    "sae_id",
     "layer",
     "k",
     "autointerp_score",
@@ -27,9 +28,10 @@ pub const AUTOINTERP_COLUMNS: [&str; 19] = [
 ];
 
 /// Columns of latents.csv; lists are separated by spaces.
-pub const LATENT_COLUMNS: [&str; 18] = [
+pub const LATENT_COLUMNS: [&str; 19] = [
     "model",
     "sae",
+    "sae_id",
     "layer",
     "k",
     "latent",
@@ -49,9 +51,10 @@ pub const LATENT_COLUMNS: [&str; 18] = [
 ];
 
 /// Columns of autointerp_labels.csv.
-pub const LABEL_COLUMNS: [&str; 13] = [
+pub const LABEL_COLUMNS: [&str; 14] = [
     "model",
     "sae",
+    "sae_id",
     "layer",
     "k",
     "label",
@@ -73,8 +76,9 @@ pub fn autointerp_csv(rows: &[AutointerpRow]) -> String {
             vec![
                 r.model.clone(),
                 r.sae.clone(),
+                r.sae_id.clone(),
                 r.layer.to_string(),
-                r.k.to_string(),
+                optional(r.k),
                 optional(r.autointerp_score),
                 optional(r.std_dev),
                 optional(r.std_err),
@@ -103,8 +107,9 @@ pub fn latents_csv(rows: &[LatentRow]) -> String {
             vec![
                 r.model.clone(),
                 r.sae.clone(),
+                r.sae_id.clone(),
                 r.layer.to_string(),
-                r.k.to_string(),
+                optional(r.k),
                 r.latent.to_string(),
                 r.chosen.clone(),
                 r.explanation.clone().unwrap_or_default(),
@@ -132,8 +137,9 @@ pub fn labels_csv(rows: &[LabelRow]) -> String {
             vec![
                 r.model.clone(),
                 r.sae.clone(),
+                r.sae_id.clone(),
                 r.layer.to_string(),
-                r.k.to_string(),
+                optional(r.k),
                 r.label.clone(),
                 r.n_documents.to_string(),
                 r.latent.to_string(),

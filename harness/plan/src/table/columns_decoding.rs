@@ -4,8 +4,9 @@ use super::columns::optional;
 use crate::inert::csv_text;
 
 /// Columns of decoding-order.csv, fig4.csv, fig5.csv and fig11.csv.
-pub const STEP_COLUMNS: [&str; 10] = [
-    "model", "order", "layer", "step", "progress", "metric", "value", "std_err", "n", "status",
+pub const STEP_COLUMNS: [&str; 11] = [
+    "model", "order", "sae_id", "layer", "step", "progress", "metric", "value", "std_err", "n",
+    "status",
 ];
 
 /// Columns of decoding-order_curves.csv and of those of its figures.
@@ -14,13 +15,14 @@ pub const CURVE_COLUMNS: [&str; 9] = [
 ];
 
 /// Columns of decoding-order_by_position.csv.
-pub const POSITION_COLUMNS: [&str; 10] = [
-    "model", "order", "layer", "position", "progress", "metric", "value", "std_err", "n", "status",
+pub const POSITION_COLUMNS: [&str; 11] = [
+    "model", "order", "sae_id", "layer", "position", "progress", "metric", "value", "std_err", "n",
+    "status",
 ];
 
-/// Columns of decoding-order_summary.csv; `layer` is empty for the mean over layers.
-pub const SUMMARY_COLUMNS: [&str; 8] = [
-    "model", "order", "layer", "metric", "value", "std_err", "n", "status",
+/// Columns of decoding-order_summary.csv; `sae_id` and `layer` are empty for the mean over all.
+pub const SUMMARY_COLUMNS: [&str; 9] = [
+    "model", "order", "sae_id", "layer", "metric", "value", "std_err", "n", "status",
 ];
 
 /// Columns of accuracy.csv.
@@ -88,7 +90,12 @@ pub fn summary_csv(rows: &[DynamicsRow]) -> String {
     csv_text(
         &SUMMARY_COLUMNS,
         rows.iter().map(|r| {
-            let own = vec![r.model.clone(), r.order.clone(), optional(r.layer)];
+            let own = vec![
+                r.model.clone(),
+                r.order.clone(),
+                optional(r.sae_id.as_ref()),
+                optional(r.layer),
+            ];
             [own, value(r)].concat()
         }),
     )
@@ -146,6 +153,7 @@ fn full(r: &DynamicsRow) -> Vec<String> {
     let own = vec![
         r.model.clone(),
         r.order.clone(),
+        optional(r.sae_id.as_ref()),
         optional(r.layer),
         optional(r.at),
         optional(r.progress),

@@ -9,7 +9,7 @@ use harness_core::{
 use serde::de::Error as _;
 
 use crate::{
-    expand::{DecodingWork, OrderWork, Plan, PlannedRow},
+    expand::{DecodingWork, Followed, OrderWork, Plan, PlannedRow},
     outputs::{Answer, DecodingOutput},
     store::{Lookup, Store, StoreError},
 };
@@ -56,7 +56,7 @@ struct Scored {
 
 /// A value that is asked of the sums, with its place in a table.
 struct Asked {
-    layer: Option<u32>,
+    sae: Option<Followed>,
     at: Option<usize>,
     progress: Option<f64>,
     what: (Metric, View, Cut),
@@ -113,7 +113,8 @@ impl DecodingTables {
                     |(asked, found): (Asked, harness_core::dynamics::Estimates)| DynamicsRow {
                         model: row.model.clone(),
                         order: order.order.clone(),
-                        layer: asked.layer,
+                        layer: asked.sae.as_ref().map(|sae| sae.layer),
+                        sae_id: asked.sae.map(|sae| sae.id),
                         at: asked.at.map(|at| at as u32),
                         progress: asked.progress,
                         metric: asked.what.0.name().to_owned(),
@@ -149,10 +150,10 @@ impl DecodingTables {
 fn by_step(work: &DecodingWork) -> Vec<Asked> {
     let n_steps = work.settings.dlm_steps as usize;
     let mut asked = Vec::new();
-    for (l, layer) in work.layers.iter().enumerate() {
+    for (l, sae) in work.saes.iter().enumerate() {
         for step in 1..n_steps {
             asked.extend(Metric::ALL.map(|metric| Asked {
-                layer: Some(*layer),
+                sae: Some(sae.clone()),
                 at: Some(step),
                 progress: Some(step as f64 / (n_steps - 1) as f64),
                 what: (
@@ -183,7 +184,7 @@ fn by_bin(work: &DecodingWork) -> Vec<Asked> {
         };
         let end = steps.next_back().unwrap_or(first) + 1;
         asked.extend(Metric::ALL.map(|metric| Asked {
-            layer: None,
+            sae: None,
             at: Some(bin),
             progress: Some((bin as f64 + 0.5) / bins as f64),
             what: (metric, View::AllLayers, Cut::Steps { first, end }),
@@ -195,10 +196,10 @@ fn by_bin(work: &DecodingWork) -> Vec<Asked> {
 fn by_position(work: &DecodingWork) -> Vec<Asked> {
     let n = work.settings.max_new_tokens as usize;
     let mut asked = Vec::new();
-    for (l, layer) in work.layers.iter().enumerate() {
+    for (l, sae) in work.saes.iter().enumerate() {
         for i in 0..n {
             asked.extend(Metric::ALL.map(|metric| Asked {
-                layer: Some(*layer),
+                sae: Some(sae.clone()),
                 at: Some(i),
                 progress: Some(i as f64 / (n - 1).max(1) as f64),
                 what: (metric, View::Layer(l), Cut::Position(i)),
@@ -209,12 +210,11 @@ fn by_position(work: &DecodingWork) -> Vec<Asked> {
 }
 
 fn summary(work: &DecodingWork) -> Vec<Asked> {
-    let layers = (work.layers.iter().enumerate()).map(|(l, layer)| (Some(*layer), View::Layer(l)));
-    layers
-        .chain([(None, View::AllLayers)])
-        .flat_map(|(layer, view)| {
+    let saes = (work.saes.iter().enumerate()).map(|(l, sae)| (Some(sae), View::Layer(l)));
+    saes.chain([(None, View::AllLayers)])
+        .flat_map(|(sae, view)| {
             Metric::ALL.map(|metric| Asked {
-                layer,
+                sae: sae.cloned(),
                 at: None,
                 progress: None,
                 what: (metric, view, Cut::Run),
@@ -231,7 +231,8 @@ fn order_sums(
 ) -> Result<OrderSums, StoreError> {
     let set = &work.settings;
     let (n_steps, n_positions) = (set.dlm_steps as usize, set.max_new_tokens as usize);
-    let mut sums = DynamicsSums::new(work.layers.clone(), n_steps, n_positions);
+    let layers = work.saes.iter().map(|sae| sae.layer).collect();
+    let mut sums = DynamicsSums::new(layers, n_steps, n_positions);
     let mut answers = BTreeMap::new();
     let (mut n_done, mut n_failed, mut n_bad_rows) = (0, 0, 0);
     for key in &order.parts {

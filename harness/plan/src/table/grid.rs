@@ -91,6 +91,7 @@ pub(super) fn values(
             family: row.family.clone(),
             model: row.model.clone(),
             sae: row.sae.clone(),
+            sae_id: row.sae_id.clone(),
             layer: row.layer,
             depth: row.depth,
             k: row.k,

@@ -1,5 +1,5 @@
 use harness_core::{
-    record::{Status, SteeringNumbers},
+    record::{Status, SteeringNumbers, shown_k},
     steering::MeanScore,
 };
 
@@ -19,8 +19,8 @@ use crate::{
 pub fn print_tables(plan: &Plan, derived: &Derived, style: Style) -> String {
     let table = match plan.table {
         TableKind::MeanOverK => table2(plan, derived),
-        TableKind::ByK => by_k(derived),
-        TableKind::Variants => table4(derived),
+        TableKind::ByK => by_k(plan, derived),
+        TableKind::Variants => table4(plan, derived),
         TableKind::Autointerp => return print_autointerp(plan, derived, style),
         kind if kind.kind() == RowKind::Decoding => return print_decoding(plan, derived, style),
         _ => return print_grid(plan, derived, style),
@@ -83,8 +83,18 @@ fn table2(plan: &Plan, derived: &Derived) -> TextTable {
     table
 }
 
-fn by_k(derived: &Derived) -> TextTable {
-    let mut table = TextTable::new(&[
+/// What tells the SAE of each steering row from others of its set, layer and k; `None` where nothing
+/// needs to.
+fn twins(plan: &Plan) -> Option<Vec<String>> {
+    let steering = plan.rows.iter().filter(|row| row.steering().is_some());
+    let twins: Vec<Option<String>> = steering.map(|row| row.twin.clone()).collect();
+    let is_needed = twins.iter().any(Option::is_some);
+    is_needed.then(|| twins.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+fn by_k(plan: &Plan, derived: &Derived) -> TextTable {
+    let twins = twins(plan);
+    let mut columns = vec![
         ("family", Left),
         ("model", Left),
         ("SAE", Left),
@@ -94,23 +104,31 @@ fn by_k(derived: &Derived) -> TextTable {
         ("P", Right),
         ("S", Right),
         ("valid/n", Right),
-    ]);
-    for row in &derived.by_k {
+    ];
+    if twins.is_some() {
+        columns.insert(3, ("of the set", Left));
+    }
+    let mut table = TextTable::new(&columns);
+    for (i, row) in derived.by_k.iter().enumerate() {
         let mut fields = vec![
             row.family.clone(),
             row.model.clone(),
             row.sae.clone(),
             row.layer.to_string(),
-            row.k.to_string(),
+            shown_k(row.k),
         ];
         fields.extend(ours(&row.numbers, false));
+        if let Some(twins) = &twins {
+            fields.insert(3, twins[i].clone());
+        }
         table.row(fields);
     }
     table
 }
 
-fn table4(derived: &Derived) -> TextTable {
-    let mut table = TextTable::new(&[
+fn table4(plan: &Plan, derived: &Derived) -> TextTable {
+    let twins = twins(plan);
+    let mut columns = vec![
         ("group", Left),
         ("model", Left),
         ("alpha", Right),
@@ -123,8 +141,12 @@ fn table4(derived: &Derived) -> TextTable {
         ("valid/n", Right),
         ("min/SAE", Right),
         ("paper", Right),
-    ]);
-    for row in &derived.table4 {
+    ];
+    if twins.is_some() {
+        columns.insert(2, ("of the set", Left));
+    }
+    let mut table = TextTable::new(&columns);
+    for (i, row) in derived.table4.iter().enumerate() {
         let scope = match row.k_scope {
             Some(k) if row.token_scope == "topk-tokens" => format!("top-{k}"),
             _ => row.token_scope.trim_end_matches("-tokens").to_owned(),
@@ -145,6 +167,9 @@ fn table4(derived: &Derived) -> TextTable {
                 .map_or_else(|| "-".to_owned(), |m| format!("{m:.2}")),
         );
         fields.push(paper.map_or_else(|| "-".to_owned(), |m| format!("{m}")));
+        if let Some(twins) = &twins {
+            fields.insert(2, twins[i].clone());
+        }
         table.row(fields);
     }
     table

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
 use harness_core::{
-    record::{AutointerpRow, LabelRow, Status},
+    record::{AutointerpRow, LabelRow, Status, shown_k},
     stats::{Moments, student_interval},
 };
 
 use super::{
-    Align::{Left, Right},
+    Align::{self, Left, Right},
     Derived, Style, TextTable,
     paper::paper_autointerp,
 };
@@ -66,45 +66,91 @@ pub(super) fn print_autointerp(plan: &Plan, derived: &Derived, style: Style) -> 
 }
 
 fn table(block: &Block<'_>, paper: &BTreeMap<(String, u32, u32), f64>) -> TextTable {
-    let mut ks: Vec<u32> = block.iter().map(|(_, row)| row.k).collect();
+    let is_across_k = block
+        .iter()
+        .all(|(row, _)| row.twin.is_none() && row.k.is_some());
+    match is_across_k {
+        true => table_across_k(block, paper),
+        false => table_by_sae(block, paper),
+    }
+}
+
+/// A line for each layer, with a column for each k.
+fn table_across_k(block: &Block<'_>, paper: &BTreeMap<(String, u32, u32), f64>) -> TextTable {
+    let mut ks: Vec<Option<u32>> = block.iter().map(|(_, row)| row.k).collect();
     ks.sort_unstable();
     ks.dedup();
-    let heads: Vec<String> = ks.iter().map(|k| format!("k {k}")).collect();
+    let heads: Vec<String> = ks.iter().map(|k| format!("k {}", shown_k(*k))).collect();
     let mut columns = vec![("layer", Right)];
     columns.extend(heads.iter().map(|head| (head.as_str(), Right)));
-    columns.extend([
-        ("scored", Right),
-        ("dead", Right),
-        ("authors', all k", Left),
-    ]);
+    columns.extend(BASIS);
     let mut table = TextTable::new(&columns);
-    let mut layers: Vec<u32> = block.iter().map(|(_, row)| row.layer).collect();
-    layers.dedup();
-    for layer in layers {
-        let of = || block.iter().filter(|(_, row)| row.layer == layer);
-        let mut fields = vec![layer.to_string()];
+    for lines in block.chunk_by(|(a, _), (b, _)| a.layer == b.layer) {
+        let mut fields = vec![lines[0].0.layer.to_string()];
         for k in &ks {
-            let row = of().find(|(_, row)| row.k == *k).map(|(_, row)| *row);
+            let row = lines
+                .iter()
+                .find(|(_, row)| row.k == *k)
+                .map(|(_, row)| *row);
             fields.push(row.map_or_else(|| "-".to_owned(), score));
         }
-        let sum = |n: fn(&AutointerpRow) -> Option<u64>| -> u64 {
-            of().filter_map(|(_, row)| n(row)).sum()
-        };
-        fields.push(format!("{}/{}", sum(|r| r.n_latents), sum(|r| r.n_asked)));
-        fields.push(sum(|r| r.n_dead).to_string());
-        let theirs = of().find_map(|(planned, _)| {
-            let (name, layer) = (planned.paper.as_ref()?, planned.paper_layer?);
-            let scores: Vec<f64> = (paper.iter())
-                .filter(|((sae, of, _), _)| (sae, *of) == (&name.sae, layer))
-                .map(|(_, score)| *score)
-                .collect();
-            let mean = Moments::of(&scores).mean()?;
-            Some(format!("{} L{layer}: {mean:.3}", name.sae))
-        });
-        fields.push(theirs.unwrap_or_default());
+        fields.extend(basis(lines, paper));
         table.row(fields);
     }
     table
+}
+
+/// A line for each SAE, where several share layer and k or one has no k.
+fn table_by_sae(block: &Block<'_>, paper: &BTreeMap<(String, u32, u32), f64>) -> TextTable {
+    let mut columns = vec![
+        ("layer", Right),
+        ("k", Right),
+        ("SAE", Left),
+        ("score", Right),
+    ];
+    columns.extend(BASIS);
+    let mut table = TextTable::new(&columns);
+    for (i, (planned, row)) in block.iter().enumerate() {
+        let mut fields = vec![
+            row.layer.to_string(),
+            shown_k(row.k),
+            planned.twin.clone().unwrap_or_default(),
+            score(row),
+        ];
+        fields.extend(basis(&block[i..=i], paper));
+        table.row(fields);
+    }
+    table
+}
+
+/// Columns of what scores rest on, with the authors' mean.
+const BASIS: [(&str, Align); 3] = [
+    ("scored", Right),
+    ("dead", Right),
+    ("authors', all k", Left),
+];
+
+fn basis(
+    lines: &[(&PlannedRow, &AutointerpRow)],
+    paper: &BTreeMap<(String, u32, u32), f64>,
+) -> [String; 3] {
+    let sum = |n: fn(&AutointerpRow) -> Option<u64>| -> u64 {
+        lines.iter().filter_map(|(_, row)| n(row)).sum()
+    };
+    let theirs = lines.iter().find_map(|(planned, _)| {
+        let (name, layer) = (planned.paper.as_ref()?, planned.paper_layer?);
+        let scores: Vec<f64> = (paper.iter())
+            .filter(|((sae, of, _), _)| (sae, *of) == (&name.sae, layer))
+            .map(|(_, score)| *score)
+            .collect();
+        let mean = Moments::of(&scores).mean()?;
+        Some(format!("{} L{layer}: {mean:.3}", name.sae))
+    });
+    [
+        format!("{}/{}", sum(|r| r.n_latents), sum(|r| r.n_asked)),
+        sum(|r| r.n_dead).to_string(),
+        theirs.unwrap_or_default(),
+    ]
 }
 
 fn score(row: &AutointerpRow) -> String {

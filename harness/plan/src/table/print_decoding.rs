@@ -233,7 +233,8 @@ fn notes(plan: &Plan, tables: &DecodingTables) -> Vec<String> {
         "The paper reports its accuracies for Dream-7B on 800 questions of GSM8K; small models answer other questions.".to_owned(),
     ];
     if let Some(work) = plan.rows.iter().find_map(|row| row.decoding()) {
-        let layers: Vec<String> = work.layers.iter().map(ToString::to_string).collect();
+        let mut layers: Vec<String> = work.saes.iter().map(|sae| sae.layer.to_string()).collect();
+        layers.dedup();
         notes.push(format!(
             "Layers {}, top {} latents, {} steps, {} new tokens.",
             layers.join(", "),

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use harness_core::record::{GridRow, Status};
+use harness_core::record::{GridRow, Status, shown_k};
 
 use super::{
     Align::{Left, Right},
@@ -62,7 +62,12 @@ fn table(
     paper: &BTreeMap<(String, u32), (f64, f64)>,
 ) -> TextTable {
     let is_diffusion = block[0].1.is_diffusion;
-    let mut columns = vec![("layer", Right), ("k", Right), ("EV", Right)];
+    let has_twins = block.iter().any(|(row, _)| row.twin.is_some());
+    let mut columns = vec![("layer", Right), ("k", Right)];
+    if has_twins {
+        columns.push(("SAE", Left));
+    }
+    columns.push(("EV", Right));
     if is_diffusion {
         columns.push(("delta (1/t)", Right));
     }
@@ -89,11 +94,11 @@ fn table(
     let mut table = TextTable::new(&columns);
     for (row, work) in block {
         let values = SaeValues::of(row, work, derived);
-        let mut fields = vec![
-            row.layer.to_string(),
-            row.k.to_string(),
-            number(values.ev(), 3),
-        ];
+        let mut fields = vec![row.layer.to_string(), shown_k(row.k)];
+        if has_twins {
+            fields.push(row.twin.clone().unwrap_or_default());
+        }
+        fields.push(number(values.ev(), 3));
         if is_diffusion {
             fields.push(number(values.delta(), 3));
         }

@@ -17,8 +17,10 @@ fn store() -> (tempfile::TempDir, Store) {
 
 /// Scores that differ from row to row and keep S = C + 0.3 P.
 fn score_of(row: &PlannedRow) -> ScoreOutput {
-    let c = f64::from(row.layer) / 10.0 + f64::from(row.k) / 1000.0 + row.sae.len() as f64 / 100.0;
-    let p = -f64::from(row.k) / 30.0;
+    let c = f64::from(row.layer) / 10.0
+        + f64::from(row.k.unwrap()) / 1000.0
+        + row.sae.len() as f64 / 100.0;
+    let p = -f64::from(row.k.unwrap()) / 30.0;
     let estimate = |value| Estimate {
         value: Some(value),
         std_err: Some(0.01),

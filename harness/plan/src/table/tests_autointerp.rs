@@ -268,12 +268,15 @@ fn files_hold_every_row_and_can_be_read_again() {
     }
     // The columns come first, in its order.
     let text = std::fs::read_to_string(&files[0]).unwrap();
-    let first = "model,sae,layer,k,autointerp_score,std_dev,std_err,n_latents,n_dead,n_unparsed,n_refused,n_failed,judge";
+    let first = "model,sae,sae_id,layer,k,autointerp_score,std_dev,std_err,n_latents,n_dead,n_unparsed,n_refused,n_failed,judge";
     assert!(text.starts_with(first), "{text}");
 
     let read = Explanations::read(&dir.path().join("explanations.jsonl")).unwrap();
-    let work = plan.rows[0].autointerp().unwrap();
-    let latents: Vec<u32> = read.of(&work.sae_hash).iter().map(|l| l.latent).collect();
+    let latents: Vec<u32> = read
+        .of(&plan.rows[0].sae_hash)
+        .iter()
+        .map(|l| l.latent)
+        .collect();
     // Best score first; 5 has no explanation, and 7 was not chosen but found by its label.
     assert_eq!(latents, [3, 9, 1, 6]);
 }

@@ -219,14 +219,14 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
             };
             let fields: Vec<&str> = row.split(',').collect();
             let n = fields.iter().filter(|field| field.is_empty()).count();
-            // A mean over layers has no layer.
+            // A mean over layers has no layer and no SAE.
             let no_layer = name.ends_with("_summary.csv") && fields[2].is_empty();
-            assert_eq!(n, n_empty + usize::from(no_layer), "{name}: {row}");
+            assert_eq!(n, n_empty + 2 * usize::from(no_layer), "{name}: {row}");
             assert_eq!(fields.last(), Some(&status), "{name}: {row}");
         }
     }
     let steps = &empty["decoding-order.csv"];
-    let line = "dream-instruct,entropy,2,3,1,drift_post,,,,failed";
+    let line = "dream-instruct,entropy,resid_post_layer_2/trainer_1,2,3,1,drift_post,,,,failed";
     assert!(steps.lines().any(|row| row == line), "{steps}");
 }
 
@@ -235,7 +235,7 @@ fn files_have_the_documented_columns_and_rows() {
     let plan = plan("decoding-order");
     let (_dir, store) = whole(&plan);
     let files = files(&plan, &store);
-    let steps = "model,order,layer,step,progress,metric,value,std_err,n,status";
+    let steps = "model,order,sae_id,layer,step,progress,metric,value,std_err,n,status";
     let curves = "model,order,bin,progress,metric,value,std_err,n,status";
     let want: [(&str, &str, usize); 12] = [
         (
@@ -251,13 +251,13 @@ fn files_have_the_documented_columns_and_rows() {
         ("decoding-order.csv", steps, 2 * 2 * 3 * 4),
         (
             "decoding-order_by_position.csv",
-            "model,order,layer,position,progress,metric,value,std_err,n,status",
+            "model,order,sae_id,layer,position,progress,metric,value,std_err,n,status",
             2 * 2 * 3 * 4,
         ),
         ("decoding-order_curves.csv", curves, 2 * 2 * 4),
         (
             "decoding-order_summary.csv",
-            "model,order,layer,metric,value,std_err,n,status",
+            "model,order,sae_id,layer,metric,value,std_err,n,status",
             2 * 3 * 4,
         ),
         ("fig11.csv", steps, 2 * 2 * 3 * 2),
@@ -282,13 +282,19 @@ fn files_have_the_documented_columns_and_rows() {
     let no_error = |file: &str, line: &str| has(file, &format!("dream-instruct,entropy,{line},ok"));
     no_error(
         "decoding-order.csv",
-        "2,1,0.3333333333333333,jaccard_pre,1,0,8",
+        "resid_post_layer_2/trainer_1,2,1,0.3333333333333333,jaccard_pre,1,0,8",
     );
     no_error("decoding-order_curves.csv", "1,0.75,drift_post,0,0,12");
-    no_error("decoding-order_summary.csv", ",lock_rate,1,0,12");
-    no_error("decoding-order_by_position.csv", "5,0,0,drift_post,0,0,4");
+    no_error("decoding-order_summary.csv", ",,lock_rate,1,0,12");
+    no_error(
+        "decoding-order_by_position.csv",
+        "resid_post_layer_5/trainer_1,5,0,0,drift_post,0,0,4",
+    );
     // Undefined is empty, although the order is done.
-    no_error("decoding-order.csv", "2,3,1,jaccard_pre,,,0");
+    no_error(
+        "decoding-order.csv",
+        "resid_post_layer_2/trainer_1,2,3,1,jaccard_pre,,,0",
+    );
     assert!(
         files["accuracy.csv"]
             .contains("dream-instruct,origin,question@1,3,1,0.3333333333333333,0.06")
@@ -318,7 +324,7 @@ fn figures_hold_their_metrics_alone() {
         ("fig5", &["drift_post"]),
         ("fig11", &["lock_rate", "flip_count"]),
     ] {
-        for (ending, column) in [("", 5), ("_curves", 4)] {
+        for (ending, column) in [("", 6), ("_curves", 4)] {
             let name = format!("{figure}{ending}.csv");
             let base = &all[&format!("decoding-order{ending}.csv")];
             let is_shown = |line: &&str| metrics.contains(&line.split(',').nth(column).unwrap());

@@ -174,10 +174,12 @@ fn files_have_the_columns_of_the_protocol() {
     let tidy = text(0);
     assert_eq!(
         tidy.lines().next().unwrap(),
-        "model,sae,layer,k,metric,variant,value,std_err,n,status"
+        "model,sae,sae_id,layer,k,metric,variant,value,std_err,n,status"
     );
     assert!(
-        tidy.contains("qwen,qwen,1,8,delta_lm_loss,aligned-plain-all,0.5,0,4,ok"),
+        tidy.contains(
+            "qwen,qwen,resid_post_layer_1/trainer_0,1,8,delta_lm_loss,aligned-plain-all,0.5,0,4,ok"
+        ),
         "{tidy}"
     );
     // The scale of the paper: weighted for masked diffusion, plain for next tokens.
@@ -233,7 +235,10 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
     let per_sae = derived.grid.len() / 4;
     assert!(per_sae > 5 && derived.grid.len() == 4 * per_sae);
     let csv = grid_csv(&derived.grid);
-    assert!(csv.contains("qwen,qwen,1,24,ev,ev_var,,,,failed"), "{csv}");
+    assert!(
+        csv.contains("qwen,qwen,resid_post_layer_1/trainer_1,1,24,ev,ev_var,,,,failed"),
+        "{csv}"
+    );
     let text = print_tables(&plan, &derived, Style::Plain);
     for part in [
         "2 of 4 SAEs are partial",
@@ -261,7 +266,7 @@ fn fig6_stands_on_text_and_on_rollouts() {
     }
     let text = lines();
     assert!(
-        text.starts_with("target,sae_source,layer,k,delta_lm,ev,rollout_delta_lm,status\n"),
+        text.starts_with("target,sae_source,sae_id,layer,k,delta_lm,ev,rollout_delta_lm,status\n"),
         "{text}"
     );
     assert!(
@@ -299,7 +304,7 @@ fn failed_rollouts_fail_their_rows() {
 #[test]
 fn compare_knows_the_rows_of_a_grid_by_their_variant() {
     use crate::compare::{CompareOptions, CsvTable, compare};
-    let csv = "model,sae,layer,k,metric,variant,value,std_err,n,status\n\
+    let csv = "model,sae,sae_id,layer,k,metric,variant,value,std_err,n,status\n\
         m,s,1,8,ev,ev_var,0.5,0.1,4,ok\nm,s,1,8,ev,ev_mse,0.4,0.1,4,ok\n";
     let table = |text: &str| CsvTable::parse("a.csv", text.as_bytes()).unwrap();
     let same = compare(&table(csv), &table(csv), &CompareOptions::default()).unwrap();

@@ -10,9 +10,10 @@ use crate::{
 };
 
 /// Columns of fig3.csv and fig7.csv.
-pub const DELTA_COLUMNS: [&str; 9] = [
+pub const DELTA_COLUMNS: [&str; 10] = [
     "model",
     "sae",
+    "sae_id",
     "layer",
     "k",
     "delta_lm",
@@ -23,12 +24,13 @@ pub const DELTA_COLUMNS: [&str; 9] = [
 ];
 
 /// Columns of fig8.csv.
-pub const EV_COLUMNS: [&str; 6] = ["model", "sae", "layer", "k", "ev", "status"];
+pub const EV_COLUMNS: [&str; 7] = ["model", "sae", "sae_id", "layer", "k", "ev", "status"];
 
 /// Columns of fig6.csv and fig12.csv.
-pub const TRANSFER_COLUMNS: [&str; 8] = [
+pub const TRANSFER_COLUMNS: [&str; 9] = [
     "target",
     "sae_source",
+    "sae_id",
     "layer",
     "k",
     "delta_lm",
@@ -50,9 +52,8 @@ impl<'a> SaeValues<'a> {
             RowKind::Rollouts => &derived.rollouts,
             _ => &derived.grid,
         };
-        let is_of = |r: &&GridRow| {
-            (&r.model, &r.sae, r.layer, r.k) == (&row.model, &row.sae, row.layer, row.k)
-        };
+        let is_of =
+            |r: &&GridRow| (&r.model, &r.sae, &r.sae_id) == (&row.model, &row.sae, &row.sae_id);
         SaeValues {
             rows: all.iter().filter(is_of).collect(),
             scale: scale(work.is_diffusion),
@@ -130,8 +131,9 @@ fn key(row: &PlannedRow) -> Vec<String> {
     vec![
         row.model.clone(),
         row.sae.clone(),
+        row.sae_id.clone(),
         row.layer.to_string(),
-        row.k.to_string(),
+        optional(row.k),
     ]
 }
 
@@ -162,9 +164,7 @@ fn transfer_lines<'a>(
     on(RowKind::Documents).map(move |(row, work)| {
         let values = SaeValues::of(row, work, derived);
         let rollouts = on(RowKind::Rollouts)
-            .find(|(r, _)| {
-                (&r.model, &r.sae, r.layer, r.k) == (&row.model, &row.sae, row.layer, row.k)
-            })
+            .find(|(r, _)| (&r.model, &r.sae, &r.sae_id) == (&row.model, &row.sae, &row.sae_id))
             .map(|(r, w)| SaeValues::of(r, w, derived));
         let status = match &rollouts {
             Some(other) if other.status() != values.status() => match values.status() {

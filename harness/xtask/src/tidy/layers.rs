@@ -52,7 +52,8 @@ fn may_use(role: Role) -> &'static [Role] {
     match role {
         Abi | Core | Kernels | Data | Xtask => &[],
         Sdk => &[Abi],
-        Plan => &[Core],
+        // Readers of files from outside, without torch: what an SAE is must be one definition.
+        Plan => &[Core, SharedPlugin],
         Engine => &[Abi, Core, Plan, Kernels, Data],
         Worker => &[Engine, Plan, Core],
         Cli => &[Plan, Core, Data],
@@ -213,7 +214,8 @@ mod tests {
             "harness-abi harness/abi abi_stable",
             "harness-sdk harness/sdk harness-abi abi_stable tch",
             "harness-core harness/core serde",
-            "harness-plan harness/plan harness-core",
+            "harness-plan harness/plan harness-core sae-folder",
+            "sae-folder plugins/shared/sae_folder serde_json",
             "harness-kernels kernels tch",
             "harness-data benchmarks/data serde",
             "harness-engine harness/engine harness-abi harness-core harness-plan harness-kernels tch abi_stable",
@@ -299,6 +301,11 @@ mod tests {
             found
                 .iter()
                 .any(|f| f.contains("harness -> harness-data -> tch"))
+        );
+        assert!(
+            findings_with("harness-plan harness/plan decoder")
+                .iter()
+                .any(|f| f.contains("harness-plan -> decoder -> tch"))
         );
         assert!(
             findings_with("xtask harness/xtask (tch)")

@@ -4,7 +4,6 @@ mod error;
 pub mod formats;
 mod plugin;
 mod sae;
-pub mod set;
 mod tensors;
 pub mod train;
 mod weights;
@@ -13,7 +12,8 @@ pub use error::{Result, SaeError};
 pub use formats::{Stored, detect, load, save};
 pub use plugin::TopK;
 pub use sae::TopKSae;
-pub use set::{Format, SetEntry, SetError, list_set};
+/// Layout of an SAE's files.
+pub use sae_folder::Layout as Format;
 pub use weights::{InputNorm, NonFinite, SaeMeta, TopKWeights};
 
 harness_sdk::export_plugin! {

@@ -5,8 +5,8 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::{
+    Format,
     error::{Result, SaeError},
-    set::Format,
     tensors::TensorFile,
 };
 

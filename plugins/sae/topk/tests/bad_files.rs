@@ -500,3 +500,25 @@ fn openai_files_are_read_with_their_normalisation() {
     archive(&path, &pickle, CompressionMethod::Stored, &records);
     assert_says(&refusal(&path).to_string(), &["TopJ"]);
 }
+
+/// Factors of ones change nothing; others would change every number.
+#[test]
+fn scaling_factors_other_than_one_are_refused() {
+    let with = |factors: &[f32]| {
+        let dir = saved(Format::Saelens);
+        let path = dir.path().join("sae_weights.safetensors");
+        let mut tensors: Vec<(String, Tensor)> = Tensor::read_safetensors(&path).unwrap();
+        tensors.push(("scaling_factor".into(), Tensor::from_slice(factors)));
+        Tensor::write_safetensors(&tensors, &path).unwrap();
+        dir
+    };
+    let ones = with(&[1.0; 32]);
+    load(ones.path(), NonFinite::Refuse).expect("ones change nothing");
+    let mut factors = [1.0; 32];
+    factors[7] = 1.5;
+    let other = with(&factors);
+    assert_says(
+        &refusal(other.path()).to_string(),
+        &["`scaling_factor` of 1 latents is not 1"],
+    );
+}

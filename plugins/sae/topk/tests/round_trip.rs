@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::{f32s, wave, weights};
-use plugin_topk::{Format, NonFinite, Stored, TopKSae, list_set, load, save};
+use plugin_topk::{Format, NonFinite, Stored, TopKSae, load, save};
 use proptest::prelude::*;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -62,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn a_set_is_listed_by_layer_and_k() {
+fn what_is_saved_is_found_with_its_layer_and_policy() {
     let set = tempfile::tempdir().unwrap();
     for layer in [5u64, 1] {
         for (i, k) in [8u64, 24].into_iter().enumerate() {
@@ -79,52 +79,47 @@ fn a_set_is_listed_by_layer_and_k() {
             save(&w, &dir, format, Stored::F32, &json!({})).unwrap();
         }
     }
-    let entries = list_set(set.path()).unwrap();
-    let seen: Vec<_> = entries
+    let found = sae_folder::find(set.path()).unwrap().saes;
+    let read = found
         .iter()
-        .map(|e| (e.layer, e.k, e.format.name()))
+        .map(|dir| load(dir, NonFinite::Refuse).unwrap());
+    let seen: Vec<_> = read
+        .map(|w| (w.meta.layer, w.k, w.meta.format.name(), w.meta.policy))
         .collect();
+    let mask = || "mask".to_owned();
     assert_eq!(
         seen,
         [
-            (1, 8, "saelens"),
-            (1, 24, "saelens"),
-            (5, 8, "dictionary_learning"),
-            (5, 24, "dictionary_learning")
-        ]
-    );
-    assert_eq!(
-        load(&entries[0].path, NonFinite::Refuse)
-            .unwrap()
-            .meta
-            .policy,
-        "mask",
-        "from the folder's name"
-    );
-    assert_eq!(
-        list_set(&set.path().join("saes_mask_tiny")).unwrap().len(),
-        4
-    );
-
-    let twin = set
-        .path()
-        .join("saes_mask_tiny/resid_post_layer_1/trainer_2");
-    let mut w = weights(4, 32, 8);
-    w.meta.layer = Some(1);
-    save(&w, &twin, Format::Saelens, Stored::F32, &json!({})).unwrap();
-    let e = list_set(set.path()).unwrap_err().to_string();
-    assert!(
-        e.contains("trainer_2") && e.contains("trainer_0") && e.contains("layer 1 with k 8"),
-        "{e}"
+            (Some(1), 8, "saelens", mask()),
+            (Some(1), 24, "saelens", mask()),
+            (Some(5), 8, "dictionary_learning", mask()),
+            (Some(5), 24, "dictionary_learning", mask())
+        ],
+        "the policy is from the folder's name"
     );
 }
 
+/// SAELens drops the metadata of files that state no version of it, and reads the others as they are.
 #[test]
-fn a_set_that_is_none_says_so() {
+fn saelens_keeps_what_is_written() {
     let dir = tempfile::tempdir().unwrap();
-    let e = list_set(dir.path()).unwrap_err().to_string();
-    assert!(e.contains("resid_post_layer_{L}"), "{e}");
-    fs::create_dir_all(dir.path().join("resid_post_layer_3/trainer_0")).unwrap();
-    let e = list_set(dir.path()).unwrap_err().to_string();
-    assert!(e.contains("no SAE in them"), "{e}");
+    let provenance = json!({"context_length": 128, "prepend_bos": false, "model_hash": "ab"});
+    let weights = weights(4, 32, 8);
+    save(
+        &weights,
+        dir.path(),
+        Format::Saelens,
+        Stored::F32,
+        &provenance,
+    )
+    .unwrap();
+    let text = fs::read(dir.path().join("cfg.json")).unwrap();
+    let cfg: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let metadata = &cfg["metadata"];
+    assert_eq!(metadata["sae_lens_version"], "6.22.0");
+    assert_eq!(metadata["hook_name"], "blocks.3.hook_resid_post");
+    assert_eq!(metadata["model_name"], "tiny");
+    assert_eq!(metadata["context_size"], 128);
+    assert_eq!(metadata["prepend_bos"], false);
+    assert_eq!(metadata["harness"], provenance);
 }

@@ -3,9 +3,11 @@
 //! An [`Archive`] is the zip file; the pickle inside it says what its tensors are called and where their numbers lie.
 
 mod archive;
+mod names;
 mod pickle;
 
 pub use archive::{Archive, Items, Refusal};
+pub use names::{unwrapped, unwrapped_items};
 pub use pickle::{Item, Scalar, TensorDesc, parse};
 
 /// Element types that are read.

@@ -13,6 +13,50 @@ pub(super) const MAX_BYTES: u64 = 1 << 20;
 const MAX_OPS: usize = 200_000;
 const MAX_STACK: usize = 4096;
 const MAX_MEMO: usize = 65_536;
+/// Dictionaries inside each other that are looked into.
+const MAX_DEPTH: usize = 4;
+/// Dictionaries looked into; a pickle may put one into itself.
+const MAX_DICTS: usize = 256;
+/// Keys under which trainers keep the weights of a checkpoint.
+const WEIGHTS: [&str; 8] = [
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "ae",
+    "sae",
+    "autoencoder",
+    "dictionary",
+    "weights",
+];
+/// What trainers keep beside the weights to go on with: it says nothing of what an SAE computes.
+const BESIDE: [&str; 26] = [
+    "optimizer",
+    "optimizer_state",
+    "optimizer_state_dict",
+    "optimizer_states",
+    "optim",
+    "scheduler",
+    "scheduler_state_dict",
+    "lr_scheduler",
+    "lr_scheduler_state_dict",
+    "lr_schedulers",
+    "scaler",
+    "grad_scaler",
+    "epoch",
+    "step",
+    "steps",
+    "global_step",
+    "iteration",
+    "loss",
+    "metrics",
+    "rng_state",
+    "config",
+    "cfg",
+    "args",
+    "hparams",
+    "hyper_parameters",
+    "pytorch-lightning_version",
+];
 /// Bytes of an item's name. Longer ones would be copied for every item of a nested dictionary.
 const MAX_NAME: usize = 1024;
 
@@ -84,6 +128,7 @@ enum Value {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Global {
     RebuildTensor,
+    RebuildParameter,
     Storage(Element),
     OrderedDict,
 }
@@ -91,6 +136,7 @@ enum Global {
 fn global(module: &str, name: &str) -> Result<Global, String> {
     Ok(match (module, name) {
         ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
+        ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
         ("torch", "DoubleStorage") => Global::Storage(Element::F64),
         ("torch", "FloatStorage") => Global::Storage(Element::F32),
         ("torch", "HalfStorage") => Global::Storage(Element::F16),
@@ -142,7 +188,7 @@ pub fn parse(program: &[u8]) -> Result<Vec<(String, Item)>, String> {
         return Err("its pickle holds no dictionary of tensors".into());
     };
     let mut items = Vec::new();
-    machine.collect(root, "", &mut items)?;
+    machine.collect(root, "", 0, &mut items)?;
     Ok(items)
 }
 
@@ -155,6 +201,8 @@ struct Machine<'a> {
     tuples: Vec<Vec<Value>>,
     lists: Vec<Vec<Value>>,
     dicts: Vec<Vec<(Value, Value)>>,
+    /// Dictionaries that [`Machine::collect`] has looked into.
+    n_collected: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -459,9 +507,25 @@ impl<'a> Machine<'a> {
                 let tensor = self.tensor(&self.tuples[arguments])?;
                 self.push(Value::Tensor(Rc::new(tensor)))
             }
+            Value::Global(Global::RebuildParameter) => {
+                let tensor = self.parameter(&self.tuples[arguments])?;
+                self.push(Value::Tensor(tensor))
+            }
             _ => {
                 Err("its pickle calls something that builds no tensor; nothing was executed".into())
             }
+        }
+    }
+
+    /// `(tensor, requires_grad, hooks)` of an `nn.Parameter`: the tensor itself.
+    fn parameter(&self, arguments: &[Value]) -> Result<Rc<TensorDesc>, String> {
+        match arguments {
+            [
+                Value::Tensor(tensor),
+                Value::Scalar(Scalar::Bool(_)),
+                Value::Dict(hooks),
+            ] if self.dicts[*hooks].is_empty() => Ok(tensor.clone()),
+            _ => Err("its pickle describes a parameter in a way that is not known".into()),
         }
     }
 
@@ -519,17 +583,29 @@ impl<'a> Machine<'a> {
             .collect()
     }
 
-    /// Items of a dictionary and of those inside it, two levels deep.
+    /// Items of a dictionary and of those inside it. Of a trainer's checkpoint, what it keeps beside the
+    /// weights is not looked at.
     fn collect(
-        &self,
+        &mut self,
         dict: usize,
         prefix: &str,
+        depth: usize,
         out: &mut Vec<(String, Item)>,
     ) -> Result<(), String> {
-        for (key, value) in &self.dicts[dict] {
+        self.n_collected += 1;
+        if depth > MAX_DEPTH || self.n_collected > MAX_DICTS {
+            return Err(format!(
+                "dictionaries inside each other, more than {MAX_DEPTH} deep or {MAX_DICTS} in all"
+            ));
+        }
+        let is_checkpoint = self.is_checkpoint(dict);
+        for (key, value) in self.dicts[dict].clone() {
             let Value::Scalar(Scalar::Text(key)) = key else {
                 return Err("its dictionary has a key that is no text".into());
             };
+            if is_checkpoint && BESIDE.contains(&&*key) {
+                continue;
+            }
             let name = format!("{prefix}{key}");
             if name.len() > MAX_NAME {
                 let (found, name) = (name.len(), printable(&name));
@@ -541,10 +617,10 @@ impl<'a> Machine<'a> {
                 return Err(format!("`{}` is there twice", printable(&name)));
             }
             match value {
-                Value::Tensor(t) => out.push((name, Item::Tensor(t.clone()))),
-                Value::Scalar(s) => out.push((name, Item::Scalar(s.clone()))),
-                Value::Dict(inner) if prefix.is_empty() => {
-                    self.collect(*inner, &format!("{key}."), out)?
+                Value::Tensor(t) => out.push((name, Item::Tensor(t))),
+                Value::Scalar(s) => out.push((name, Item::Scalar(s))),
+                Value::Dict(inner) => {
+                    self.collect(inner, &format!("{name}."), depth + 1, out)?;
                 }
                 _ => {
                     return Err(format!(
@@ -558,6 +634,22 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a dictionary is a trainer's checkpoint: no tensors of its own, and one inside that holds
+    /// the weights.
+    fn is_checkpoint(&self, dict: usize) -> bool {
+        let items = &self.dicts[dict];
+        let has_tensor = items
+            .iter()
+            .any(|(_, value)| matches!(value, Value::Tensor(_)));
+        let is_weights = |(key, value): &(Value, Value)| {
+            let (Value::Scalar(Scalar::Text(key)), Value::Dict(_)) = (key, value) else {
+                return false;
+            };
+            WEIGHTS.contains(&&**key)
+        };
+        !has_tensor && items.iter().any(is_weights)
     }
 }
 

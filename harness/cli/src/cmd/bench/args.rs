@@ -77,9 +77,13 @@ pub struct BenchArgs {
     /// Folder of a model of the bench [default: the embedded one]
     #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
     model: Vec<(String, PathBuf)>,
-    /// Folder of an SAE set of the bench [default: the embedded one]
+    /// Folder of an SAE set of the bench, or of one SAE [default: the embedded one]. Layers are read from
+    /// configurations, or from folders such as resid_post_layer_L/trainer_i, layers.L, h.L or blocks.L.hook_resid_post
     #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
     saes: Vec<(String, PathBuf)>,
+    /// Refuse SAEs that say they were made for another model, instead of warning
+    #[arg(long)]
+    pub strict_saes: bool,
     /// Only these rows: SAE sets, or MODEL/SET, such as dream-mask,qwen
     #[arg(long, value_name = "NAME,…")]
     rows: Option<String>,

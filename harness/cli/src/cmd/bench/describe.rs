@@ -51,7 +51,7 @@ pub fn cell(plan: &Plan, cell: &Cell) -> String {
     match served.as_slice() {
         [] => format!("{stage} {}", cell.short()),
         [row] => {
-            let mut text = format!("{stage} {} layer {} k {}", row.sae, row.layer, row.k);
+            let mut text = format!("{stage} {}", row.name());
             match &row.work {
                 RowWork::Steering(work) if work.group.is_some() => {
                     let set = &work.settings;
@@ -75,9 +75,9 @@ pub fn cell(plan: &Plan, cell: &Cell) -> String {
         [row, rest @ ..]
             if rest
                 .iter()
-                .all(|r| (&r.sae, r.layer, r.k) == (&row.sae, row.layer, row.k)) =>
+                .all(|r| (&r.sae, &r.sae_id) == (&row.sae, &row.sae_id)) =>
         {
-            format!("{stage} {} layer {} k {}", row.sae, row.layer, row.k)
+            format!("{stage} {}", row.name())
         }
         [row, ..] => format!("{stage} {}", row.model),
     }

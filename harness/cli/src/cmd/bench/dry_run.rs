@@ -158,7 +158,7 @@ impl DryRun<'_> {
         }
         for row in &bench.rows {
             let layers: BTreeSet<u32> = row.saes.iter().map(|sae| sae.layer).collect();
-            let ks: BTreeSet<u32> = row.saes.iter().map(|sae| sae.k).collect();
+            let ks: BTreeSet<u32> = row.saes.iter().filter_map(|sae| sae.k).collect();
             let list = |numbers: BTreeSet<u32>| {
                 let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
                 texts.join(",")

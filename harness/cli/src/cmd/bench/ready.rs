@@ -174,7 +174,9 @@ impl<'a> Ready<'a> {
     /// Its cells.
     pub(super) fn plan(&self) -> Result<Plan, Failure> {
         let scratch = self.scratch.as_ref().map(|dir| dir.path());
-        expanded(&self.bench, &self.plugins, scratch.unwrap_or(&self.out))
+        let plan = expanded(&self.bench, &self.plugins, scratch.unwrap_or(&self.out))?;
+        plan.warnings.iter().for_each(|line| output::warn(line));
+        Ok(plan)
     }
 
     /// What it would take, in words, and the numbers behind them.
@@ -293,6 +295,7 @@ pub fn resolved(
             memory: args.memory.unwrap_or_else(usual_memory),
         },
         is_forecast: args.dry_run,
+        strict_saes: args.strict_saes,
     })?)
 }
 

@@ -11,11 +11,11 @@ use std::{
 use harness_plan::{
     bench::RowKind,
     exit,
-    expand::{Plan, ResolvedBench},
+    expand::{Plan, PlannedRow, ResolvedBench},
     plugin::Discovery,
     protocol::{Failure as CellFailure, FailureKind},
     replies::JudgingSummary,
-    stages::{PluginRef, SaeRef, Stage},
+    stages::PluginRef,
     store::{
         ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
         ManifestSae, RunManifest, Store,
@@ -99,6 +99,7 @@ pub fn manifest(
         plugins,
         models,
         saes: saes(plan),
+        strict_saes: bench.strict_saes,
         data: plan.sources.files.keys().cloned().collect(),
         started_unix: now(),
         ..RunManifest::default()
@@ -134,27 +135,16 @@ fn used_plugins(plan: &Plan) -> BTreeSet<String> {
 }
 
 fn saes(plan: &Plan) -> Vec<ManifestSae> {
-    let of_decoding = (plan.cells.iter()).filter(|cell| cell.stage == Stage::Decoding.name());
-    let followed = of_decoding
-        .filter_map(|cell| {
-            serde_json::from_value::<Vec<SaeRef>>(cell.params.get("saes")?.clone()).ok()
-        })
-        .flatten();
-    let with_sae = [Stage::Features, Stage::Fidelity, Stage::Windows].map(Stage::name);
-    let mut saes: Vec<ManifestSae> = plan
-        .cells
-        .iter()
-        .filter(|cell| with_sae.contains(&&*cell.stage))
-        .filter_map(|cell| serde_json::from_value::<SaeRef>(cell.params.get("sae")?.clone()).ok())
-        .chain(followed)
-        .map(|sae| ManifestSae {
-            set: sae.set,
-            layer: sae.layer,
-            k: sae.k,
-            hash: sae.hash,
-        })
-        .collect();
-    saes.sort_by(|a, b| (&a.set, a.layer, a.k).cmp(&(&b.set, b.layer, b.k)));
+    let of = |row: &PlannedRow| ManifestSae {
+        set: row.sae.clone(),
+        layer: row.layer,
+        sae_id: row.sae_id.clone(),
+        k: row.k,
+        hash: row.sae_hash.clone(),
+    };
+    let mut saes: Vec<ManifestSae> = plan.rows.iter().map(of).collect();
+    let key = |sae: &ManifestSae| (sae.set.clone(), sae.layer, sae.k, sae.sae_id.clone());
+    saes.sort_by_cached_key(key);
     saes.dedup();
     saes
 }

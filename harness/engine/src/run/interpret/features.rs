@@ -19,7 +19,7 @@ use super::{
     coherence::Rarity,
     output::Outputs,
     pass::Follower,
-    reading::{TextOf, checked_latents, name},
+    reading::{TextOf, checked_latents},
     text::Text,
 };
 use crate::{
@@ -101,7 +101,7 @@ impl Session {
                 Follower {
                     layer: params.sae.layer as usize,
                     sae,
-                    name: name(&params.sae),
+                    name: params.sae.name(),
                     scope: Scope::All,
                     n_masked: 0,
                     // Peaks are found without draws: no seed matters.

@@ -126,8 +126,3 @@ pub(super) fn checked_latents(latents: &[u32], d_sae: usize) -> Result<(), CellE
         None => Ok(()),
     }
 }
-
-/// An SAE in messages.
-pub(super) fn name(sae: &SaeRef) -> String {
-    format!("{} layer {} k {}", sae.set, sae.layer, sae.k)
-}

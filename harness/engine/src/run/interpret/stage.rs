@@ -15,7 +15,7 @@ use super::{
     logits::extremes,
     output::Outputs,
     pass::Follower,
-    reading::{TextOf, checked_latents, name},
+    reading::{TextOf, checked_latents},
 };
 use crate::{
     eval::{Policy, Scope},
@@ -101,7 +101,7 @@ impl Session {
                     layer: member.params.sae.layer as usize,
                     sae: &member.sae,
                     scope: member.scope,
-                    name: name(&member.params.sae),
+                    name: member.params.sae.name(),
                     n_masked: 0,
                     activity: Activity::new(
                         d_sae,
@@ -158,7 +158,7 @@ fn scope(params: &WindowsParams) -> Result<Scope, CellError> {
         Positions::Policy if policy == Policy::Mask && params.masks.is_none() => {
             Err(CellError::Config(format!(
                 "{} is looked at where tokens are masked, and none are: mask some, or look at all positions",
-                name(&params.sae)
+                params.sae.name()
             )))
         }
         Positions::Policy => Ok(policy.scope()),

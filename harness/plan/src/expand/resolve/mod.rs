@@ -54,6 +54,8 @@ pub struct BenchRequest<'a> {
     pub limits: Limits,
     /// Only to be predicted: text that is not given is taken to be there.
     pub is_forecast: bool,
+    /// Whether SAEs that say they were made for another model are refused (`--strict-saes`).
+    pub strict_saes: bool,
 }
 
 /// What a worker may use. Results do not depend on it, but for rounding.
@@ -89,6 +91,10 @@ pub struct ResolvedBench {
     pub models: Vec<ResolvedModel>,
     /// What is run, in the order of the bench.
     pub rows: Vec<ResolvedRow>,
+    /// Folders of SAE sets that are passed over, and why.
+    pub warnings: Vec<String>,
+    /// Whether SAEs that say they were made for another model are refused.
+    pub strict_saes: bool,
 }
 
 /// A model that is run.
@@ -123,6 +129,8 @@ pub struct ResolvedRow {
     pub depth_layers: Vec<u32>,
     /// SAEs that are run, by layer and k.
     pub saes: Vec<SaeFolder>,
+    /// Whether the command line named the folder of its SAE set.
+    pub is_set_given: bool,
     /// Files it reads: text, or prompts that are continued.
     pub data: Vec<PathBuf>,
 }
@@ -138,6 +146,7 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
         models: Vec::new(),
         problems: request.overrides.problems.clone(),
         sources: Vec::new(),
+        warnings: Vec::new(),
     };
     resolver.check_names();
     let mut rows = Vec::new();
@@ -164,6 +173,8 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
         prefixes: request.prefixes.to_vec(),
         models: resolver.models,
         rows,
+        warnings: resolver.warnings,
+        strict_saes: request.strict_saes,
     })
 }
 
@@ -203,6 +214,7 @@ struct Resolver<'a> {
     models: Vec<ResolvedModel>,
     problems: Vec<Problem>,
     sources: Vec<crate::sources::SourceError>,
+    warnings: Vec<String>,
 }
 
 impl Resolver<'_> {
@@ -210,6 +222,13 @@ impl Resolver<'_> {
         let problem = Problem::new(origin, message, hint);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
+        }
+    }
+
+    /// Something that should be known and stops nothing, once.
+    fn warn(&mut self, line: String) {
+        if !self.warnings.contains(&line) {
+            self.warnings.push(line);
         }
     }
 
@@ -227,6 +246,15 @@ impl Resolver<'_> {
             Ok(set) => set,
             Err(error) => return self.sources.push(error),
         };
+        for passed in &set.passed_over {
+            let line = format!(
+                "SAE set {}: {} is passed over: {}",
+                set.name,
+                passed.dir.display(),
+                passed.why
+            );
+            self.warn(line);
+        }
         let folder = self.models[model].folder.clone();
         if let Some(sae) = set.saes.iter().find(|s| s.d_model != folder.d_model) {
             return self.sources.push(crate::sources::SourceError::Unusable {
@@ -296,7 +324,7 @@ impl Resolver<'_> {
             _ => None,
         };
         let data = self.data(row, profile, model)?;
-        let saes = self.saes(row, profile, model, set, settings.k());
+        let saes = self.saes(row, profile, model, set, &settings);
         for error in saes.iter().filter_map(|sae| check_sae(&sae.dir).err()) {
             self.unusable(error);
         }
@@ -316,6 +344,7 @@ impl Resolver<'_> {
             scorer,
             depth_layers,
             saes,
+            is_set_given: request.saes.contains_key(&row.sae),
             data,
         })
     }

@@ -4,21 +4,26 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{Origin, ResolvedModel, Resolver};
 use crate::{
-    bench::{Profile, RowKind, RowSpec},
+    bench::{Profile, RowKind, RowSpec, Settings},
     sources::{ModelFolder, SaeFolder, SaeSet, SourceError},
     weights::check_checkpoint,
 };
 
+/// The architectures of the Top-K plugin, whose kinds of SAE are known here.
+const TOP_K: [&str; 2] = ["topk", "topk-paper-code"];
+
 impl Resolver<'_> {
-    /// The SAEs of a row: its layers × its k sweep, or what the filters ask for and the set has.
+    /// The SAEs of a row, by layer and k: its layers × its k sweep, or what the filters ask for and the
+    /// set has. Several of one layer and k are all of them.
     pub(super) fn saes(
         &mut self,
         row: &RowSpec,
         profile: Profile,
         model: usize,
         set: &SaeSet,
-        ks: &[u32],
+        settings: &Settings,
     ) -> Vec<SaeFolder> {
+        let (ks, is_first_party) = (settings.k(), TOP_K.contains(&settings.architecture()));
         let n_layers = self.models[model].folder.n_layers;
         let overrides = self.request.overrides;
         let (layers, layers_from) = match &overrides.layers {
@@ -45,8 +50,8 @@ impl Resolver<'_> {
                 );
                 continue;
             }
-            let known = set.ks(layer);
-            if known.is_empty() {
+            let here = || set.saes.iter().filter(|sae| sae.layer == layer);
+            if here().next().is_none() {
                 if layers_from != "--layers" {
                     let message = format!("layer {layer} is not in SAE set {}", set.name);
                     self.problem(
@@ -60,41 +65,52 @@ impl Resolver<'_> {
                 }
                 continue;
             }
-            let d_sae = set
-                .saes
-                .iter()
-                .filter(|s| s.layer == layer)
-                .map(|s| s.d_sae)
-                .max()
-                .unwrap_or(0);
-            for &k in ks {
-                match set.get(layer, k) {
-                    Some(sae) => saes.push(sae.clone()),
-                    None if k > d_sae => {
-                        let message = format!(
-                            "`k` is {k}, more than the {d_sae} latents of SAE set {}",
-                            set.name
-                        );
-                        self.problem(
-                            ks_from,
-                            message,
-                            format!("its SAEs have k {}", list(&known)),
-                        );
-                    }
-                    None if ks_from == "--k" => {}
-                    None => {
-                        let message = format!("SAE set {} has no k {k} at layer {layer}", set.name);
-                        self.problem(
-                            ks_from,
-                            message,
-                            format!("it has k {}; choose with --k", list(&known)),
-                        );
-                    }
-                }
+            // An SAE without a k is left in whatever k are asked for, but for none at all.
+            let is_asked = |sae: &&SaeFolder| match sae.k {
+                Some(k) => ks.contains(&k),
+                None => !ks.is_empty(),
+            };
+            // Of a kind that is not read, the k does not matter unless it was asked for by name.
+            let is_left_out = |sae: &SaeFolder| {
+                ks_from == "--k" && sae.k.is_some_and(|k| !ks.contains(&k)) || ks.is_empty()
+            };
+            let unread: Vec<_> = here()
+                .filter(|sae| is_first_party && !is_left_out(sae))
+                .filter_map(|sae| Some(SourceError::unusable(&sae.dir, sae.unread_kind()?)))
+                .collect();
+            if !unread.is_empty() {
+                unread.into_iter().for_each(|error| self.unusable(error));
+                continue;
+            }
+            saes.extend(here().filter(is_asked).cloned());
+            if here().any(|sae| sae.k.is_some()) {
+                self.check_ks(set, layer, ks, ks_from);
             }
         }
+        // Stable: SAEs of one layer and k keep the order of their set.
         saes.sort_by_key(|s| (s.layer, s.k));
         saes
+    }
+
+    /// Says which of the active budgets asked for a layer of a set does not have.
+    fn check_ks(&mut self, set: &SaeSet, layer: u32, ks: &[u32], ks_from: &str) {
+        let known = set.ks(layer);
+        let here = set.saes.iter().filter(|sae| sae.layer == layer);
+        let d_sae = here.map(|sae| sae.d_sae).max().unwrap_or(0);
+        for k in ks.iter().filter(|k| !known.contains(k)) {
+            if *k > d_sae {
+                let message = format!(
+                    "`k` is {k}, more than the {d_sae} latents of SAE set {}",
+                    set.name
+                );
+                let hint = format!("its SAEs have k {}", list(&known));
+                self.problem(ks_from, message, hint);
+            } else if ks_from != "--k" {
+                let message = format!("SAE set {} has no k {k} at layer {layer}", set.name);
+                let hint = format!("it has k {}; choose with --k", list(&known));
+                self.problem(ks_from, message, hint);
+            }
+        }
     }
 
     pub(super) fn data(

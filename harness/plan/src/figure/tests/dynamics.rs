@@ -13,6 +13,7 @@ fn row(order: &str, layer: Option<u32>, at: u32, value: Option<f64>) -> Dynamics
     DynamicsRow {
         model: "m".into(),
         order: order.into(),
+        sae_id: layer.map(|layer| format!("layer_{layer}")),
         layer,
         at: Some(at),
         progress: Some(f64::from(at) / 59.0),

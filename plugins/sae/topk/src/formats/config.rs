@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path};
 
+use sae_folder::{Kind, layer_of, stated_site};
 use serde_json::Value;
 
 use crate::{
     error::{Result, SaeError},
-    set::layer_of_folder,
     tensors::refuse_look_alikes,
 };
 
@@ -84,46 +84,23 @@ pub(crate) fn text(json: &Value, pointers: &[&str]) -> String {
     found.unwrap_or_default().to_string()
 }
 
-/// Block whose output a hook names; `None` where there is no hook.
-///
-/// TransformerLens writes `blocks.3.hook_resid_post`, module paths `model.layers.3`; the output of such a
-/// module is the residual after the block. Any other site is refused.
-pub(crate) fn layer_of_hook(path: &Path, hook: &str) -> Result<Option<u64>> {
-    if hook.is_empty() {
-        return Ok(None);
-    }
-    let block = hook
-        .strip_prefix("blocks.")
-        .and_then(|h| h.strip_suffix(".hook_resid_post"));
-    let module = ["layers.", "h.", "blocks.", "resid_post_layer_"]
-        .iter()
-        .find_map(|p| {
-            let at = hook.rfind(p)?;
-            (at == 0 || hook[..at].ends_with('.')).then(|| &hook[at + p.len()..])
-        });
-    if let Some(layer) = block.or(module).and_then(|l| l.parse().ok()) {
-        return Ok(Some(layer));
-    }
-    Err(SaeError::uncertain(
-        path,
-        format!(
-            "it reads `{}`, not the residual stream after a block",
-            hook.escape_debug()
-        ),
-        "only SAEs on block outputs (blocks.L.hook_resid_post, layers.L) are used here",
-    ))
+/// The layer of the SAE in a folder: what its configuration states, or else the names of its folders.
+pub(crate) fn layer(path: &Path, dir: &Path, json: &Value) -> Result<Option<u64>> {
+    let of = || layer_of(stated_site(json)?.as_ref(), dir);
+    of().map(|layer| layer.map(u64::from)).map_err(|why| {
+        let hint = "only SAEs on the residual stream after a block are used";
+        SaeError::uncertain(path, why.to_string(), hint)
+    })
 }
 
-/// The layer that folders above the SAE state, checked against the one its configuration states.
-pub(crate) fn layer(config: &Path, dir: &Path, stated: Option<u64>) -> Result<Option<u64>> {
-    let folder = dir.ancestors().take(2).find_map(layer_of_folder);
-    match (stated, folder) {
-        (Some(a), Some(b)) if a != b => Err(SaeError::file(
-            config,
-            format!("it is for layer {a}, but lies in a folder of layer {b}"),
-            "move it to its own folder",
-        )),
-        (a, b) => Ok(a.or(b)),
+/// Refuses kinds of SAE other than Top-K by their names.
+pub(crate) fn only_top_k(path: &Path, json: &Value, cure: &str) -> Result<()> {
+    match Kind::of(json).filter(|kind| !kind.is_top_k()) {
+        None => Ok(()),
+        Some(kind) => {
+            let what = format!("it is a {} SAE ({}), not Top-K", kind.name, kind.said);
+            Err(SaeError::uncertain(path, what, cure))
+        }
     }
 }
 

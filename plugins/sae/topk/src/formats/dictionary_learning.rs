@@ -2,13 +2,14 @@
 
 use std::{io::Write, path::Path};
 
+use sae_folder::k_of;
 use serde_json::{Value, json};
 use tch::Kind;
 
 use super::{Place, Stored, config, write_file};
 use crate::{
+    Format,
     error::{Result, SaeError},
-    set::{Format, budget},
     tensors::{Expected, TensorFile, TorchFile, check, write_torch},
     weights::{InputNorm, NonFinite, SaeMeta, TopKWeights, check_k, read_f32, scalar},
 };
@@ -25,6 +26,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
             CURE,
         ));
     };
+    config::only_top_k(&cfg, &json, CURE)?;
     let class = config::text(trainer, &["/dict_class"]);
     if class != "AutoEncoderTopK" {
         let what = format!(
@@ -35,20 +37,11 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
     }
     let d_model = config::size(&cfg, &json, "/trainer/activation_dim")?;
     let d_sae = config::size(&cfg, &json, "/trainer/dict_size")?;
-    let k = check_k(&cfg, budget(Format::DictionaryLearning, &json), d_sae)?;
+    let k = check_k(&cfg, k_of(&json), d_sae)?;
     if let Some(buffer) = json.get("buffer") {
         config::only(&cfg, buffer, "io", &[json!("out")], CURE)?;
     }
-
-    let hook = config::text(trainer, &["/submodule_name"]);
-    let stated = config::layer_of_hook(&cfg, &hook)?;
-    let number = trainer.get("layer").and_then(Value::as_u64);
-    if let (Some(a), Some(b)) = (stated, number)
-        && a != b
-    {
-        let what = format!("`submodule_name` says layer {a}, `layer` is {b}");
-        return Err(SaeError::uncertain(&cfg, what, "correct the configuration"));
-    }
+    let layer = config::layer(&cfg, &place.dir, &json)?;
 
     let mut file = TorchFile::open(&place.weights)?;
     check(
@@ -85,7 +78,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         threshold: threshold as f32,
         meta: SaeMeta {
             format: Format::DictionaryLearning,
-            layer: config::layer(&cfg, &place.dir, stated.or(number))?,
+            layer,
             policy: config::policy(
                 &place.dir,
                 &config::text(

@@ -12,12 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sae_folder::layouts_in;
 use serde_json::Value;
 use tch::Kind;
 
 use crate::{
+    Format,
     error::{Result, SaeError},
-    set::{Format, formats_in},
     weights::{InputNorm, NonFinite, TopKWeights},
 };
 
@@ -34,7 +35,7 @@ pub fn detect(path: &Path) -> Result<Option<Format>> {
         let known = Format::ALL.into_iter().find(|f| f.weights_file() == name);
         return Ok(known.or_else(|| openai::looks_like(path).then_some(Format::OpenAi)));
     }
-    match formats_in(path)[..] {
+    match layouts_in(path)[..] {
         [] => Ok(None),
         [one] => Ok(Some(one)),
         _ => Err(SaeError::file(

@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::{Place, config};
 use crate::{
+    Format,
     error::{Result, SaeError},
-    set::Format,
     tensors::{Expected, Scalar, TensorFile, TorchFile, check},
     weights::{InputNorm, NonFinite, SaeMeta, TopKWeights, check_k, read_f32},
 };
@@ -91,7 +93,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         threshold: -1.0,
         meta: SaeMeta {
             format: Format::OpenAi,
-            layer: config::layer(path, &place.dir, None)?,
+            layer: config::layer(path, &place.dir, &Value::Null)?,
             policy: config::policy(&place.dir, ""),
             model: String::new(),
         },

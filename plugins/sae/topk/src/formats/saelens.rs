@@ -2,17 +2,22 @@
 
 use std::{io::Write, path::Path};
 
+use sae_folder::k_of;
 use serde_json::{Value, json};
 use tch::Kind;
 
 use super::{Place, Stored, config, write_file};
 use crate::{
+    Format,
     error::{Result, SaeError},
-    set::{Format, budget},
-    tensors::{Expected, SafetensorsFile, check, write_safetensors},
+    tensors::{Expected, SafetensorsFile, TensorFile, check, write_safetensors},
     weights::{InputNorm, NonFinite, SaeMeta, TopKWeights, check_k, read_f32},
 };
 
+/// The version of SAELens whose layout is written.
+const SAELENS_VERSION: &str = "6.22.0";
+/// Factors of finetuning, one for each latent.
+const SCALING: &str = "scaling_factor";
 const CURE: &str = "only Top-K SAEs on raw activations are read; fold or retrain it";
 
 pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> {
@@ -23,9 +28,10 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         config::size(&cfg, &json, "/d_sae")?,
     );
     refuse_unknown(&cfg, &json)?;
-    let k = check_k(&cfg, budget(Format::Saelens, &json), d_sae)?;
+    let k = check_k(&cfg, k_of(&json), d_sae)?;
 
-    let mut file = SafetensorsFile::open(&place.weights)?;
+    let layer = config::layer(&cfg, &place.dir, &json)?;
+    let mut file = SafetensorsFile::open(&place.weights)?.unwrapped()?;
     check(
         &file,
         &[
@@ -33,16 +39,10 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
             Expected::weight("b_enc", &[d_sae]),
             Expected::weight("W_dec", &[d_sae, d_model]),
             Expected::weight("b_dec", &[d_model]),
+            Expected::extra(SCALING, &[d_sae]),
         ],
     )?;
-    let hook = config::text(&json, &["/metadata/hook_name", "/hook_name"]);
-    let stated = config::layer_of_hook(&cfg, &hook)?;
-    if let (Some(layer), Some(other)) = (stated, json.get("hook_layer").and_then(Value::as_u64))
-        && layer != other
-    {
-        let what = format!("`hook_layer` is {other}, `hook_name` says {layer}");
-        return Err(SaeError::uncertain(&cfg, what, "correct the configuration"));
-    }
+    refuse_scaling(&cfg, &json, &mut file, non_finite)?;
     Ok(TopKWeights {
         w_enc: read_f32(&mut file, "W_enc", non_finite)?,
         b_enc: read_f32(&mut file, "b_enc", non_finite)?,
@@ -61,7 +61,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         threshold: -1.0,
         meta: SaeMeta {
             format: Format::Saelens,
-            layer: config::layer(&cfg, &place.dir, stated)?,
+            layer,
             policy: config::policy(
                 &place.dir,
                 &config::text(&json, &["/metadata/harness/policy"]),
@@ -77,9 +77,11 @@ fn refuse_unknown(cfg: &Path, json: &Value) -> Result<()> {
     let activation = config::text(json, &["/activation_fn_str", "/activation_fn"]);
     let is_topk = match architecture.as_str() {
         "topk" => activation.is_empty() || activation == "topk",
-        "standard" => activation == "topk",
+        // Until version 4 there was no architecture.
+        "standard" | "" => activation == "topk",
         _ => false,
     };
+    config::only_top_k(cfg, json, CURE)?;
     if !is_topk {
         let what = format!(
             "its architecture is `{}` with activation `{}`, not Top-K",
@@ -94,7 +96,6 @@ fn refuse_unknown(cfg: &Path, json: &Value) -> Result<()> {
     let off = [json!("none"), json!(false)];
     config::only(cfg, json, "normalize_activations", &off, CURE)?;
     config::only(cfg, json, "reshape_activations", &off[..1], CURE)?;
-    config::only(cfg, json, "finetuning_scaling_factor", &off[1..], CURE)?;
     config::only(cfg, json, "hook_head_index", &[], CURE)?;
     config::only(
         cfg,
@@ -105,6 +106,31 @@ fn refuse_unknown(cfg: &Path, json: &Value) -> Result<()> {
     )?;
     if let Some(metadata) = json.get("metadata") {
         config::only(cfg, metadata, "hook_head_index", &[], CURE)?;
+    }
+    Ok(())
+}
+
+/// Factors that finetuning gives activations. SAELens stores ones where it did not finetune, which change nothing.
+fn refuse_scaling(
+    cfg: &Path,
+    json: &Value,
+    file: &mut SafetensorsFile,
+    non_finite: NonFinite,
+) -> Result<()> {
+    if !file.metas().contains_key(SCALING) {
+        return config::only(
+            cfg,
+            json,
+            "finetuning_scaling_factor",
+            &[json!(false)],
+            CURE,
+        );
+    }
+    let factors = read_f32(file, SCALING, non_finite)?;
+    let n_other = factors.f_ne(1.0)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+    if n_other > 0 {
+        let what = format!("`{SCALING}` of {n_other} latents is not 1");
+        return Err(SaeError::uncertain(file.path(), what, CURE));
     }
     Ok(())
 }
@@ -148,9 +174,16 @@ pub(super) fn write(
         "reshape_activations": "none",
         "rescale_acts_by_decoder_norm": weights.rescale_by_decoder_norm,
         "metadata": {
+            // Without a version SAELens takes the file for one of before 6 and drops what it does not know.
+            "sae_lens_version": SAELENS_VERSION,
+            "sae_lens_training_version": null,
             "model_name": weights.meta.model,
+            "model_class_name": "AutoModelForCausalLM",
             "hook_name": hook,
             "hook_head_index": null,
+            "context_size": provenance.get("context_length"),
+            // Training reads text as it is tokenized, documents without anything put before them.
+            "prepend_bos": provenance.get("prepend_bos"),
             "harness": provenance,
         },
     });

@@ -1,11 +1,12 @@
 //! sparsify: `cfg.json` and `sae.safetensors` in a folder named after the hook point.
 
+use sae_folder::k_of;
 use serde_json::{Value, json};
 
 use super::{Place, config};
 use crate::{
-    error::{Result, SaeError},
-    set::{Format, budget},
+    Format,
+    error::Result,
     tensors::{Expected, SafetensorsFile, check},
     weights::{InputNorm, NonFinite, SaeMeta, TopKWeights, check_k, read_f32},
 };
@@ -21,31 +22,17 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         0 => d_model.saturating_mul(config::size(&cfg, &json, "/expansion_factor")?),
         n => n,
     };
+    config::only_top_k(&cfg, &json, CURE)?;
     config::only(&cfg, &json, "activation", &[json!("topk")], CURE)?;
     for key in ["transcode", "skip_connection", "signed"] {
         config::only(&cfg, &json, key, &[json!(false)], CURE)?;
     }
-    let k = check_k(&cfg, budget(Format::Sparsify, &json), d_sae)?;
+    let k = check_k(&cfg, k_of(&json), d_sae)?;
 
-    // The folder is the hook point; below it or a run's name, nothing is known for certain.
-    let name = place
-        .dir
-        .file_name()
-        .and_then(|n| n.to_str())
-        .unwrap_or_default();
-    let stated = match name.split_once('.') {
-        Some(_) => config::layer_of_hook(&cfg, name)?,
-        None => None,
-    };
-    if name.contains("mlp") || name.contains("attn") || name.contains("attention") {
-        let what = format!(
-            "its folder `{}` is not the output of a block",
-            name.escape_debug()
-        );
-        return Err(SaeError::uncertain(&cfg, what, CURE));
-    }
+    // Only the folder's name says what it reads.
+    let layer = config::layer(&cfg, &place.dir, &json)?;
 
-    let mut file = SafetensorsFile::open(&place.weights)?;
+    let mut file = SafetensorsFile::open(&place.weights)?.unwrapped()?;
     check(
         &file,
         &[
@@ -67,7 +54,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         threshold: -1.0,
         meta: SaeMeta {
             format: Format::Sparsify,
-            layer: config::layer(&cfg, &place.dir, stated)?,
+            layer,
             policy: config::policy(&place.dir, ""),
             model: String::new(),
         },

@@ -86,6 +86,24 @@ impl SafetensorsFile {
         Ok(opened)
     }
 
+    /// The file with its tensors under the names the SAE itself gives them: without prefixes of torch's wrappers and of
+    /// checkpoints.
+    ///
+    /// # Errors
+    /// Two names that become one.
+    pub(crate) fn unwrapped(mut self) -> Result<Self> {
+        let names = self.metas.keys().map(String::as_str);
+        let plain = state_dict::unwrapped(names)
+            .map_err(|what| SaeError::file(&self.path, what, "keep one of them"))?;
+        self.metas = plain
+            .iter()
+            .cloned()
+            .zip(self.metas.into_values())
+            .collect();
+        self.spans = plain.into_iter().zip(self.spans.into_values()).collect();
+        Ok(self)
+    }
+
     /// The file's metadata.
     pub(crate) fn words(&self) -> &BTreeMap<String, String> {
         &self.words

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use state_dict::{Archive, Item, Refusal, Scalar, TensorDesc};
+use state_dict::{Archive, Item, Refusal, Scalar, TensorDesc, unwrapped_items};
 use tch::Tensor;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -52,6 +52,8 @@ impl TorchFile {
             tensors: BTreeMap::new(),
             scalars: BTreeMap::new(),
         };
+        let items = unwrapped_items(items)
+            .map_err(|what| SaeError::file(path, what, "keep one of them"))?;
         for (name, item) in items {
             match item {
                 Item::Scalar(value) => drop(opened.scalars.insert(name, value)),

@@ -55,3 +55,112 @@ fn names_are_short() {
         "{error}"
     );
 }
+
+fn global(name: &str) -> Vec<u8> {
+    let (module, name) = name.rsplit_once('.').unwrap();
+    format!("c{module}\n{name}\n").into_bytes()
+}
+
+fn key(name: &str) -> Vec<u8> {
+    let mut key = b"X".to_vec();
+    key.extend((name.len() as u32).to_le_bytes());
+    key.extend(name.as_bytes());
+    key
+}
+
+/// A tensor of three numbers in a storage of some type.
+fn tensor(element: &str) -> Vec<u8> {
+    let mut value = global("torch._utils._rebuild_tensor_v2");
+    value.push(b'(');
+    value.extend(storage(element, 3));
+    value.extend(b"K\0K\x03\x85K\x01\x85\x89");
+    value.extend(global("collections.OrderedDict"));
+    value.extend(b")RtR");
+    value
+}
+
+fn parameter(element: &str, state: &[u8]) -> Vec<u8> {
+    let mut value = global("torch._utils._rebuild_parameter");
+    value.push(b'(');
+    value.extend(tensor(element));
+    value.push(0x88);
+    value.extend(state);
+    value.extend(b"tR");
+    value
+}
+
+fn dict(items: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut value = b"}(".to_vec();
+    for (name, item) in items {
+        value.extend(key(name));
+        value.extend(item);
+    }
+    value.push(b'u');
+    value
+}
+
+fn names(root: Vec<u8>) -> Result<Vec<String>, String> {
+    let program = [b"\x80\x02".to_vec(), root, b".".to_vec()].concat();
+    Ok(parse(&program)?.into_iter().map(|(name, _)| name).collect())
+}
+
+#[test]
+fn a_parameter_is_its_tensor() {
+    let hooks = [global("collections.OrderedDict"), b")R".to_vec()].concat();
+    for (element, expected) in [
+        ("FloatStorage", Element::F32),
+        ("HalfStorage", Element::F16),
+        ("BFloat16Storage", Element::Bf16),
+    ] {
+        let found = with_value(&parameter(element, &hooks)).unwrap();
+        let [(_, Item::Tensor(tensor))] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((tensor.element, &*tensor.shape), (expected, &[3_u64][..]));
+    }
+    let hooked = [dict(&[("hook", b"K\x01".to_vec())])].concat();
+    let error = with_value(&parameter("FloatStorage", &hooked)).unwrap_err();
+    assert!(
+        error.contains("a parameter in a way that is not known"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_weights_of_a_trainers_checkpoint_are_found() {
+    let weights = || dict(&[("b_dec", tensor("FloatStorage"))]);
+    // The state of an optimiser has numbers as keys, lists and tensors.
+    let optimizer = dict(&[
+        ("state", b"}K\0]s".to_vec()),
+        ("param_groups", b"]".to_vec()),
+    ]);
+    let checkpoint = dict(&[
+        ("epoch", b"K\x02".to_vec()),
+        ("optimizer", optimizer.clone()),
+        ("state_dict", weights()),
+        ("loss", b"N".to_vec()),
+    ]);
+    assert_eq!(names(checkpoint).unwrap(), ["state_dict.b_dec"]);
+    let nested = dict(&[("model", dict(&[("ae", weights())]))]);
+    assert_eq!(names(nested).unwrap(), ["model.ae.b_dec"]);
+    // Beside weights that lie open, nothing is passed over.
+    let open = dict(&[("b_dec", tensor("FloatStorage")), ("optimizer", optimizer)]);
+    let error = names(open).unwrap_err();
+    assert!(error.contains("a key that is no text"), "{error}");
+    let unknown = dict(&[("state_dict", weights()), ("scale", b"N".to_vec())]);
+    let error = names(unknown).unwrap_err();
+    assert!(error.contains("`scale` is neither tensor"), "{error}");
+}
+
+#[test]
+fn a_dictionary_inside_itself_ends() {
+    // Memo 1 is the dictionary itself, under two of its own keys.
+    let mut root = b"}q\x01(".to_vec();
+    for name in ["a", "b"] {
+        root.extend(key(name));
+        root.extend(b"h\x01");
+    }
+    root.push(b'u');
+    let error = names(root).unwrap_err();
+    assert!(error.contains("dictionaries inside each other"), "{error}");
+}

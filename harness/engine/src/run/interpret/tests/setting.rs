@@ -109,7 +109,7 @@ pub(super) fn params(set: &str, layer: u32) -> WindowsParams {
             set: set.into(),
             policy: set.strip_prefix("dream-").unwrap().into(),
             layer,
-            k: k_of(set, layer),
+            k: Some(k_of(set, layer)),
             hash: format!("{set}-{layer}"),
             architecture: plugin("sae", "topk"),
         },

@@ -1,0 +1,68 @@
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    path::Path,
+};
+
+use state_dict::{Archive, Item, Scalar, unwrapped_items};
+
+use super::{FolderError, Kind};
+
+/// What OpenAI's `autoencoder.pt` says of itself beside its tensors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenAiHeader {
+    /// Latents.
+    pub d_sae: u64,
+    /// Width of what it reads.
+    pub d_model: u64,
+    /// Active budget, of a Top-K SAE.
+    pub k: Option<u64>,
+    /// Its kind by its activation.
+    pub kind: Kind,
+}
+
+/// Read the header of an `autoencoder.pt`: names, shapes and settings, no weights.
+///
+/// # Errors
+/// No archive of `torch.save`, or none of this layout.
+pub fn openai_header(path: &Path) -> Result<OpenAiHeader, FolderError> {
+    let fault = |message: String| FolderError {
+        path: path.to_owned(),
+        message,
+    };
+    let open = || -> std::io::Result<(File, u64, Vec<u8>)> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut head = Vec::new();
+        (&mut file).take(256).read_to_end(&mut head)?;
+        file.rewind()?;
+        Ok((file, size, head))
+    };
+    let (file, size, head) = open().map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let (_, items) = Archive::open(file, &head, size)
+        .map_err(|refusal| fault(format!("{refusal}; {}", refusal.hint)))?;
+    let items = unwrapped_items(items).map_err(fault)?;
+    let item = |name: &str| items.iter().find(|(n, _)| n == name).map(|(_, item)| item);
+    let shape = match item("encoder.weight") {
+        Some(Item::Tensor(tensor)) => tensor.shape.as_slice(),
+        _ => &[],
+    };
+    let &[d_sae, d_model] = shape else {
+        let message = "holds no matrix `encoder.weight`; it is no SAE of OpenAI's layout";
+        return Err(fault(message.to_owned()));
+    };
+    let activation = match item("activation") {
+        Some(Item::Scalar(Scalar::Text(word))) => word.to_string(),
+        _ => String::new(),
+    };
+    let k = match item("activation_state_dict.k") {
+        Some(Item::Scalar(Scalar::Int(k))) => u64::try_from(*k).ok().filter(|k| *k > 0),
+        _ => None,
+    };
+    Ok(OpenAiHeader {
+        d_sae,
+        d_model,
+        k,
+        kind: Kind::named(&activation, "activation"),
+    })
+}
