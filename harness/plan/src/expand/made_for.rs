@@ -120,7 +120,9 @@ fn targets<'a>(
 /// What an SAE says that fits none of the models; `None` where it fits one, or says nothing.
 fn other_model(says: &MadeFor, targets: &[Target<'_>]) -> Option<String> {
     let name = says.model.as_deref().unwrap_or("a model it does not name");
-    if let Some(hash) = &says.hash {
+    // A prediction may have configurations alone, whose hash says nothing of the weights.
+    let has_weights = targets.iter().all(|target| target.folder.weight_bytes > 0);
+    if let Some(hash) = says.hash.as_ref().filter(|_| has_weights) {
         if targets.iter().any(|target| target.checkpoint == hash) {
             return None;
         }
