@@ -165,6 +165,12 @@ impl<L: Learner> Run<'_, L> {
         }
         let job = self.job;
         let codec = TextCodec::load(&job.model)?;
+        for message in codec.notes() {
+            sink(Event::Log {
+                level: LogLevel::Warn,
+                message,
+            });
+        }
         codec.check_model(&ExpectedIds {
             vocab_size: self.info.vocab_size,
             mask_token_id: self.info.mask_token_id,

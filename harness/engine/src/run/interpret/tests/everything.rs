@@ -81,8 +81,7 @@ pub(super) fn everything(dir: &Path, params: &WindowsParams) -> Everything {
             let len = ids.len();
             out.rows[latent].push(ActRow { len, acts });
         }
-        let text = |id: &u32| codec.decode(&[*id], false).unwrap();
-        out.tokens.push(ids.iter().map(text).collect());
+        out.tokens.push(codec.pieces(&ids, 0..ids.len()).unwrap());
         out.is_masked.push(mask);
     }
     out
