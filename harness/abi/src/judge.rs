@@ -129,7 +129,8 @@ pub trait Judge: Send {
     /// Who answers.
     fn identity(&self) -> AbiResult<JudgeIdentity>;
 
-    /// Answers every request, in order; one failed request does not fail the others.
+    /// Answers every request, in order; one failed request does not fail the others. An error of the call, and the error `AUTH` or
+    /// `CONFIG` of a request, would meet every further request, too: the host ends the run.
     #[sabi(last_prefix_field)]
     fn complete(
         &mut self,
@@ -185,6 +186,12 @@ pub trait Judge: Send {
         _sink: ReplySinkMut<'_>,
     ) -> AbiResult<BatchProgress> {
         no_batches()
+    }
+
+    /// What the judge has learnt of its server by the server's refusals, and asks otherwise since: a line each, in the order it was
+    /// learnt. The host tells it and keeps it with the run. Since 1.3; without it nothing.
+    fn learnt(&self) -> AbiResult<RVec<RString>> {
+        RResult::ROk(RVec::new())
     }
 }
 
