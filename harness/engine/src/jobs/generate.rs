@@ -1,5 +1,7 @@
 //! `harness generate`: continues one text, and shows how.
 
+use std::time::Instant;
+
 use harness_plan::{
     exit,
     jobs::{Event, GenerateJob},
@@ -111,7 +113,19 @@ pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
         shown: Vec::new(),
     };
     let prompt_tokens = prompt.len();
+    let started = Instant::now();
     let generated = continue_prompt(job, &registry, &mut model, prompt, &mut steps)?;
+    let (n, seconds) = (
+        generated.continuation(0).len(),
+        started.elapsed().as_secs_f64(),
+    );
+    sink(Event::Log {
+        level: LogLevel::Info,
+        message: format!(
+            "{n} tokens in {seconds:.1} s: {:.1} tokens/s",
+            n as f64 / seconds
+        ),
+    });
     let text = continuations(&codec, &generated, &info.eos_token_ids)?;
     sink(Event::Result {
         value: json!({
