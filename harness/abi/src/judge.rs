@@ -11,14 +11,16 @@ use crate::{AbiResult, ErrorCode, PluginError};
 pub struct JudgeTask(pub u32);
 
 impl JudgeTask {
-    /// Explain a latent from its contexts. Payload `{"contexts":[{"tokens":[..],"acts":[..]}]}`; answer
+    /// Explain a latent from its contexts. Payload `{"contexts":[{"tokens":[..],"acts":[..]}]}`, where tokens that the model did
+    /// not see have their places in `masked`; answer
     /// `{"explanation": ".."}`.
     pub const EXPLAIN: Self = Self(1);
     /// Score how strongly two texts express a concept, 0 to 100. Payload
     /// `{"concept":"..","text_before":"..","text_after":".."}`; answer
     /// `{"score_without": x, "score_after": y}`.
     pub const CONCEPT_PAIR: Self = Self(2);
-    /// Which windows activate a latent. Payload `{"explanation":"..","windows":[".."]}`; answer
+    /// Which windows activate a latent. Payload `{"explanation":"..","windows":[".."]}`, where some tokens
+    /// were hidden from the model with the same texts in `marked`, those between `[[` and `]]`; answer
     /// `{"active":[indices]}`.
     pub const PREDICT_WINDOWS: Self = Self(3);
 }

@@ -129,17 +129,16 @@ impl<'a> Outputs<'a> {
         Ok(out)
     }
 
-    /// A window with the texts of its tokens as the model reads them.
+    /// A window with the texts of its tokens, hidden ones included.
     ///
     /// # Errors
     /// A token that cannot be decoded.
     pub(super) fn window(&mut self, window: &ActWindow) -> Result<Window, CellError> {
         let row = &self.text.rows[window.row as usize];
         let is_masked = self.text.is_masked(row);
-        let ids = self.text.input_ids(row, &is_masked);
         let start = window.position as usize - window.acts.len() / 2;
         let range = start..start + window.acts.len();
-        let tokens = self.codec.pieces(&ids, range.clone())?;
+        let tokens = self.codec.pieces(&row.ids, range.clone())?;
         Ok(Window {
             origin: window.origin,
             row: window.row,
