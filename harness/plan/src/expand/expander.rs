@@ -41,6 +41,7 @@ pub fn expand(
         bench,
         components,
         hashes,
+        sae_hashes: BTreeMap::new(),
         cells: Vec::new(),
         costs: BTreeMap::new(),
         sources: Sources::default(),
@@ -65,7 +66,7 @@ pub fn expand(
                 Settings::Decoding(set) => expander.decoding(row, set, &checkpoints)?,
                 Settings::Autointerp(set) => expander.autointerp(row, set, sae, &checkpoints)?,
             };
-            let hash = sae.hash(expander.hashes)?;
+            let hash = expander.sae_hash(sae)?;
             let mut planned = planned(row, sae, hash, work);
             let twin = twins.name(&(sae.layer, sae.k), &sae.id);
             planned.twin = twin.map(str::to_owned);
@@ -134,6 +135,8 @@ pub(super) struct Expander<'a> {
     pub(super) bench: &'a ResolvedBench,
     pub(super) components: Components,
     hashes: &'a mut HashCache,
+    /// Content hashes of SAEs by their folders.
+    sae_hashes: BTreeMap<PathBuf, String>,
     cells: Vec<(Place, Cell)>,
     costs: BTreeMap<String, Cost>,
     sources: Sources,
@@ -166,12 +169,22 @@ impl Expander<'_> {
         Ok(refs)
     }
 
+    /// Content hash of an SAE, asked for once.
+    fn sae_hash(&mut self, sae: &SaeFolder) -> Result<String, PlanError> {
+        if let Some(known) = self.sae_hashes.get(&sae.dir) {
+            return Ok(known.clone());
+        }
+        let hash = sae.hash(self.hashes)?;
+        self.sae_hashes.insert(sae.dir.clone(), hash.clone());
+        Ok(hash)
+    }
+
     pub(super) fn sae_ref(
         &mut self,
         row: &ResolvedRow,
         sae: &SaeFolder,
     ) -> Result<SaeRef, PlanError> {
-        let hash = sae.hash(self.hashes)?;
+        let hash = self.sae_hash(sae)?;
         self.sources.saes.insert(hash.clone(), absolute(&sae.dir)?);
         Ok(SaeRef {
             set: row.row.sae.clone(),
