@@ -23,7 +23,7 @@ use super::{
     settings::{Policy, Settings, trainer_config},
 };
 use crate::{
-    data::TokenBatch,
+    data::{DataOptions, TokenBatch},
     device,
     plugin::{LoadOptions, Model, ModelInfo, Registry, SaeTrainer},
     run::CellError,
@@ -175,7 +175,12 @@ impl<L: Learner> Run<'_, L> {
             &codec,
             &job.data,
             job.context_length as usize,
-            job.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
+            DataOptions {
+                field: job.text_field.clone(),
+                naming: "--text-field ",
+                max_bad_rows: job.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
+                ..DataOptions::default()
+            },
         )?;
         let pad = self.info.pad_token_id.unwrap_or(0);
         let mut meter = Meter::new(&self.settings, &self.grids, &self.checkpoints);

@@ -312,8 +312,10 @@ fn what_a_bench_is_resolved_to_is_accounted_for() {
                 memory: _, // how large batches may be
             },
         prefixes,
-        models: _, // by content
-        rows: _,   // their settings are looked at above; SAEs and data by content
+        models: _,          // by content
+        rows: _,            // their settings are looked at above; SAEs and data by content
+        is_profile_said: _, // the settings are those of the profile
+        notes: _,           // words
     } = resolved.clone();
     let keys = all_keys(&world.expand(&resolved).unwrap());
     resolved.prefixes = prefixes

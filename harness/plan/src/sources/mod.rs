@@ -5,9 +5,11 @@ mod explanations;
 mod json;
 mod model;
 mod sae_set;
+mod text_files;
 
 pub use explanations::Explanations;
 pub use json::SourceError;
 pub(crate) use json::{MAX_JSON_BYTES, misplaced, read_small};
 pub use model::ModelFolder;
 pub use sae_set::{SaeFolder, SaeSet};
+pub use text_files::TextFiles;
