@@ -292,7 +292,7 @@ fn measured<L: Learner>(
     excluded: &Excluded,
 ) -> Result<Took> {
     let started = Time::now();
-    train::run_with(job, registry, make, &mut |_| {})?;
+    train::run_with(job, registry, make, &|| false, &mut |_| {})?;
     let all = Time::now() - started;
     let runtime = Runtime::read(&job.out.join("mask"))?.context("no runtime.json")?;
     let steps: f64 = runtime.saes.iter().map(|sae| sae.seconds).sum();

@@ -7,6 +7,7 @@ mod models;
 mod objective;
 mod optimizer;
 mod report;
+mod resume;
 mod sample;
 mod tokenizer;
 mod train;
@@ -22,6 +23,9 @@ use crate::models::{LANES, Model};
 use crate::train::{Options, Run};
 
 /// Trains the models of the zoo, measures them and writes their folders and README.
+///
+/// The state of an unfinished training is kept every minute under OUT/.training; the same command goes on
+/// from there and gives the same weights as one that was never stopped.
 #[derive(Parser, Debug)]
 #[command(name = "harness-zoo")]
 struct Arguments {

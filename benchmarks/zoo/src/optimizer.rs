@@ -34,9 +34,16 @@ enum Rule {
     },
 }
 
+/// One variable and how it is moved.
+struct Parameter {
+    name: String,
+    tensor: Tensor,
+    rule: Rule,
+}
+
 /// An optimiser over all variables of a store.
 pub struct Optimizer {
-    parameters: Vec<(Tensor, Rule)>,
+    parameters: Vec<Parameter>,
     rates: Rates,
     steps: i32,
 }
@@ -73,7 +80,7 @@ impl Optimizer {
                         decays: matrix,
                     }
                 };
-                (tensor, rule)
+                Parameter { name, tensor, rule }
             })
             .collect();
         Self {
@@ -85,11 +92,36 @@ impl Optimizer {
 
     /// One step on the gradients of `loss`, with the learning rates multiplied by `schedule`. Returns the gradients' norm.
     pub fn step(&mut self, loss: &Tensor, schedule: f64) -> f64 {
-        for (tensor, _) in &mut self.parameters {
-            tensor.zero_grad();
+        for parameter in &mut self.parameters {
+            parameter.tensor.zero_grad();
         }
         loss.backward();
         no_grad(|| self.update(schedule))
+    }
+
+    /// Every tensor that the next step depends on, by name: the variables, then what the rules
+    /// remember of earlier gradients. They share memory with the optimiser.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let mut state = Vec::new();
+        for Parameter { name, tensor, rule } in &self.parameters {
+            let mut add = |what: &str, tensor: &Tensor| {
+                state.push((format!("{what}/{name}"), tensor.shallow_clone()));
+            };
+            add("weight", tensor);
+            match rule {
+                Rule::Muon { momentum, .. } => add("momentum", momentum),
+                Rule::Adam { mean, square, .. } => {
+                    add("mean", mean);
+                    add("square", square);
+                }
+            }
+        }
+        state
+    }
+
+    /// Says how many steps made the present state; AdamW's bias corrections depend on it.
+    pub fn set_steps(&mut self, steps: usize) {
+        self.steps = steps as i32;
     }
 
     fn update(&mut self, schedule: f64) -> f64 {
@@ -97,7 +129,7 @@ impl Optimizer {
         let squares: Vec<Tensor> = self
             .parameters
             .iter()
-            .map(|(t, _)| t.grad().square().sum(Kind::Float))
+            .map(|p| p.tensor.grad().square().sum(Kind::Float))
             .collect();
         let norm = Tensor::stack(&squares, 0)
             .sum(Kind::Double)
@@ -111,7 +143,7 @@ impl Optimizer {
             1.0 - ADAM_BETAS.0.powi(self.steps),
             1.0 - ADAM_BETAS.1.powi(self.steps),
         );
-        for (tensor, rule) in &mut self.parameters {
+        for Parameter { tensor, rule, .. } in &mut self.parameters {
             let gradient = tensor.grad() * clip;
             match rule {
                 Rule::Muon { momentum, gain } => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use decoder::{Decoder, DecoderConfig, Initial, parameters};
@@ -13,6 +13,7 @@ use crate::batches::{ChatCorpus, Corpus, Shape};
 use crate::models::{Model, Objective};
 use crate::objective;
 use crate::optimizer::{Optimizer, Rates};
+use crate::resume::{Point, Resume};
 use crate::tokenizer::Vocabulary;
 use crate::warm_start;
 
@@ -28,6 +29,8 @@ const RATES: Rates = Rates {
     clip: 1.0,
 };
 const WARM_UP_STEPS: usize = 50;
+/// At most this much training is lost when the process ends before the model is written.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// Share of the steps at the full learning rate; then it falls to 0 in a straight line.
 const STEADY: f64 = 0.4;
 
@@ -98,13 +101,26 @@ pub fn train(model: &Model, vocabulary: &Vocabulary, out: &Path, options: &Optio
     };
     let mut optimizer = Optimizer::new(&store, rates);
     let steps = ((model.steps as f64 * options.scale) as usize).max(10);
+    let settings = serde_json::json!({
+        "model": format!("{model:?}"), "rates": format!("{rates:?}"), "seed": options.seed,
+        "steps": steps, "minutes": options.minutes,
+    });
+    let resume = Resume::new(out, model.name, &settings)?;
     let mut progress = Progress::new(model.name, steps);
+    if let Some(point) = resume.restore(&mut optimizer)? {
+        progress.go_on(&point);
+    }
+    let mut kept = Instant::now();
     while let Some(part) = progress.part(options.minutes) {
         let mut draws = Draws::new(model.name, options.seed, progress.done as u64);
         let network = halved(&config, &store.variables())?;
         let loss = step_loss(network.as_ref(), &source, model, &mut draws)?;
         let norm = optimizer.step(&loss, schedule(part, progress.done));
         progress.add(loss.double_value(&[]), norm)?;
+        if kept.elapsed() > KEEP_EVERY {
+            resume.keep(&optimizer, &progress.point())?;
+            kept = Instant::now();
+        }
     }
     let steps = progress.done;
     let folder = out.join(model.name);
@@ -116,10 +132,11 @@ pub fn train(model: &Model, vocabulary: &Vocabulary, out: &Path, options: &Optio
         std::fs::rename(&temporary, folder.join(name))
             .with_context(|| format!("cannot write {name}"))?;
     }
+    resume.remove()?;
     Ok(Run {
         steps,
         tokens: steps * STEP_TOKENS,
-        seconds: progress.started.elapsed().as_secs_f64(),
+        seconds: progress.seconds(),
     })
 }
 
@@ -227,6 +244,8 @@ struct Progress {
     done: usize,
     loss: f64,
     shown: usize,
+    /// Seconds of training before this process.
+    earlier: f64,
     started: Instant,
 }
 
@@ -238,14 +257,32 @@ impl Progress {
             done: 0,
             loss: 0.0,
             shown: 0,
+            earlier: 0.0,
             started: Instant::now(),
         }
+    }
+
+    fn go_on(&mut self, point: &Point) {
+        (self.done, self.earlier) = (point.steps, point.seconds);
+        (self.loss, self.shown) = (0.0, point.steps);
+        eprintln!("{:>9} goes on after step {}", self.name, point.steps);
+    }
+
+    fn point(&self) -> Point {
+        Point {
+            steps: self.done,
+            seconds: self.seconds(),
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.earlier + self.started.elapsed().as_secs_f64()
     }
 
     /// The part of the training that is done, or `None` at its end.
     fn part(&self, minutes: Option<f64>) -> Option<f64> {
         let by_steps = self.done as f64 / self.steps as f64;
-        let by_time = minutes.map_or(0.0, |m| self.started.elapsed().as_secs_f64() / (60.0 * m));
+        let by_time = minutes.map_or(0.0, |m| self.seconds() / (60.0 * m));
         Some(by_steps.max(by_time)).filter(|part| *part < 1.0)
     }
 
@@ -260,7 +297,7 @@ impl Progress {
         self.done += 1;
         self.loss += loss;
         if self.done.is_multiple_of(100) || self.done == self.steps {
-            let seconds = self.started.elapsed().as_secs_f64();
+            let seconds = self.seconds();
             eprintln!(
                 "{:>9} {:>5}/{} steps  loss {:.3}  gradient {norm:.2}  {:.0} tokens/s  {seconds:.0} s",
                 self.name,

@@ -11,14 +11,16 @@ use crate::{AbiResult, ErrorCode, PluginError};
 pub struct JudgeTask(pub u32);
 
 impl JudgeTask {
-    /// Explain a latent from its contexts. Payload `{"contexts":[{"tokens":[..],"acts":[..]}]}`; answer
+    /// Explain a latent from its contexts. Payload `{"contexts":[{"tokens":[..],"acts":[..]}]}`, where tokens that the model did
+    /// not see have their places in `masked`; answer
     /// `{"explanation": ".."}`.
     pub const EXPLAIN: Self = Self(1);
     /// Score how strongly two texts express a concept, 0 to 100. Payload
     /// `{"concept":"..","text_before":"..","text_after":".."}`; answer
     /// `{"score_without": x, "score_after": y}`.
     pub const CONCEPT_PAIR: Self = Self(2);
-    /// Which windows activate a latent. Payload `{"explanation":"..","windows":[".."]}`; answer
+    /// Which windows activate a latent. Payload `{"explanation":"..","windows":[".."]}`, where some tokens
+    /// were hidden from the model with the same texts in `marked`, those between `[[` and `]]`; answer
     /// `{"active":[indices]}`.
     pub const PREDICT_WINDOWS: Self = Self(3);
 }
@@ -129,7 +131,8 @@ pub trait Judge: Send {
     /// Who answers.
     fn identity(&self) -> AbiResult<JudgeIdentity>;
 
-    /// Answers every request, in order; one failed request does not fail the others.
+    /// Answers every request, in order; one failed request does not fail the others. An error of the call, and the error `AUTH` or
+    /// `CONFIG` of a request, would meet every further request, too: the host ends the run.
     #[sabi(last_prefix_field)]
     fn complete(
         &mut self,
@@ -185,6 +188,12 @@ pub trait Judge: Send {
         _sink: ReplySinkMut<'_>,
     ) -> AbiResult<BatchProgress> {
         no_batches()
+    }
+
+    /// What the judge has learnt of its server by the server's refusals, and asks otherwise since: a line each, in the order it was
+    /// learnt. The host tells it and keeps it with the run. Since 1.3; without it nothing.
+    fn learnt(&self) -> AbiResult<RVec<RString>> {
+        RResult::ROk(RVec::new())
     }
 }
 

@@ -52,4 +52,4 @@ pub use tensor::{DType, Device, TensorMut, TensorRef};
 ///
 /// A host takes plugins of its own major version: older minors always, newer minors when every
 /// change was an appended one.
-pub const ABI_VERSION: (u16, u16) = (1, 2);
+pub const ABI_VERSION: (u16, u16) = (1, 3);

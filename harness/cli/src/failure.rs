@@ -3,8 +3,14 @@
 use std::{fmt, io};
 
 use harness_plan::{
-    bench::BenchError, config::ConfigError, exit, expand::PlanError, protocol, shards::ShardsError,
-    sources::SourceError, store::StoreError,
+    bench::BenchError,
+    config::ConfigError,
+    exit,
+    expand::PlanError,
+    protocol::{self, ProtocolError},
+    shards::ShardsError,
+    sources::SourceError,
+    store::StoreError,
 };
 
 use crate::output;
@@ -108,6 +114,18 @@ impl From<StoreError> for Failure {
 impl From<protocol::Failure> for Failure {
     fn from(failure: protocol::Failure) -> Failure {
         Failure::new(failure.kind.exit_code(), failure.told())
+    }
+}
+
+/// A message to or from a worker that is none.
+impl From<ProtocolError> for Failure {
+    fn from(error: ProtocolError) -> Failure {
+        match error {
+            ProtocolError::Unsendable(_) => Failure::new(exit::USAGE, error.to_string())
+                .hint("rename it, or copy what is in it to a folder with a name in UTF-8"),
+            _ => Failure::new(exit::UNEXPECTED, error.to_string())
+                .hint("host and worker must be of one build: `cargo xtask build`"),
+        }
     }
 }
 

@@ -14,7 +14,6 @@ mod plugins;
 mod png;
 mod progress;
 mod root;
-mod signals;
 mod worker;
 
 use std::process::ExitCode;

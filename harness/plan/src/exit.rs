@@ -26,5 +26,7 @@ pub const JUDGE_AUTH: u8 = 30;
 pub const JUDGE_BUDGET: u8 = 31;
 /// Interrupted; the same command continues.
 pub const INTERRUPTED: u8 = 75;
+/// Ended by a second Ctrl-C: the shell's code for SIGINT.
+pub const ABORTED: u8 = 130;
 /// Results cannot be written.
 pub const CANNOT_WRITE: u8 = 110;

@@ -1,12 +1,15 @@
 //! Content hashes of files and folders, with a cache so that a 15 GB checkpoint is read once.
 //!
-//! An entry of the cache holds path, size and modification time. A file changed less than two seconds before it was hashed
-//! is not remembered: a second change within the clock's granularity would go unseen.
+//! An entry of the cache holds a file's path and its stamp: inode, size, and the times of the last change of content and of
+//! metadata. Tools that copy with times kept (`cp -p`, `tar`, `rsync -t`) set the first time, and no tool sets the second.
+//! A file changed less than two seconds before it was hashed is not remembered: a second change within the clock's
+//! granularity would go unseen.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -21,19 +24,55 @@ const ALWAYS_READ_BELOW: u64 = 1 << 20;
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// Times a file that changes meanwhile is hashed before that is an error.
+const MOST_TRIES: usize = 2;
+
 /// Hashes of large files, remembered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HashCache {
     path: Option<PathBuf>,
     entries: BTreeMap<PathBuf, Entry>,
     changed: bool,
+    now: fn() -> SystemTime,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Entry {
-    bytes: u64,
-    modified_ns: u64,
+    stamp: Stamp,
     sha256: String,
+}
+
+/// What the file system says of a file's content without its being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    /// Seconds and nanoseconds since 1970 of the last change of content, which any owner may set.
+    modified: (i64, i64),
+    /// The same of the last change of content or metadata, which only the system sets.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Stamp {
+        Stamp {
+            inode: meta.ino(),
+            bytes: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// Whether the last change is so long ago that another one would have another time.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let (seconds, _) = self.modified.max(self.changed);
+        let last = UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        // The fraction of a second that is left out here would make the file older.
+        now.duration_since(last)
+            .is_ok_and(|age| age > SETTLED_AFTER + Duration::from_secs(1))
+    }
 }
 
 /// A file that could not be hashed.
@@ -49,10 +88,16 @@ pub struct HashError {
 impl HashCache {
     /// A cache that lives in memory only.
     pub fn in_memory() -> HashCache {
-        HashCache::default()
+        HashCache {
+            path: None,
+            entries: BTreeMap::new(),
+            changed: false,
+            now: SystemTime::now,
+        }
     }
 
-    /// The cache kept in a file. A missing or damaged file is an empty cache: it only costs time.
+    /// The cache kept in a file. A missing or damaged file, or one of an earlier version, is an empty cache: it only costs
+    /// time.
     pub fn open(path: &Path) -> HashCache {
         let entries = fs::read(path)
             .ok()
@@ -61,44 +106,32 @@ impl HashCache {
         HashCache {
             path: Some(path.to_owned()),
             entries,
-            changed: false,
+            ..HashCache::in_memory()
         }
     }
 
     /// SHA-256 of a file, 64 hex digits.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or changes while it is read.
     pub fn file(&mut self, path: &Path) -> Result<String, HashError> {
         let fail = |source| HashError {
             path: path.to_owned(),
             source,
         };
         let full = fs::canonicalize(path).map_err(fail)?;
-        let meta = fs::metadata(&full).map_err(fail)?;
-        let modified = meta.modified().map_err(fail)?;
-        let modified_ns = modified
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_nanos() as u64);
+        let stamp = stamp_of(&full).map_err(fail)?;
         if let Some(entry) = self.entries.get(&full)
-            && entry.bytes == meta.len()
-            && entry.modified_ns == modified_ns
+            && entry.stamp == stamp
         {
             return Ok(entry.sha256.clone());
         }
-        let sha256 = sha256_of(&full).map_err(fail)?;
-        let settled = SystemTime::now()
-            .duration_since(modified)
-            .is_ok_and(|age| age > SETTLED_AFTER);
-        if settled && meta.len() >= ALWAYS_READ_BELOW {
-            self.entries.insert(
-                full,
-                Entry {
-                    bytes: meta.len(),
-                    modified_ns,
-                    sha256: sha256.clone(),
-                },
-            );
+        let is_settled = stamp.is_settled((self.now)());
+        let (stamp, sha256) = hash_at_rest(&full, stamp).map_err(fail)?;
+        // The file of the cache is JSON, which holds no path that is not UTF-8.
+        if is_settled && stamp.bytes >= ALWAYS_READ_BELOW && full.to_str().is_some() {
+            let sha256 = sha256.clone();
+            self.entries.insert(full, Entry { stamp, sha256 });
             self.changed = true;
         }
         Ok(sha256)
@@ -150,6 +183,26 @@ impl HashCache {
     }
 }
 
+fn stamp_of(path: &Path) -> io::Result<Stamp> {
+    Ok(Stamp::of(&fs::metadata(path)?))
+}
+
+/// The hash of a file that has the same stamp before and after; that stamp was `before` when it was last looked at.
+fn hash_at_rest(path: &Path, before: Stamp) -> io::Result<(Stamp, String)> {
+    let mut before = before;
+    for _ in 0..MOST_TRIES {
+        let sha256 = sha256_of(path)?;
+        let after = stamp_of(path)?;
+        if after == before {
+            return Ok((after, sha256));
+        }
+        before = after;
+    }
+    Err(io::Error::other(
+        "it changes while it is read; start again when it is whole",
+    ))
+}
+
 fn sha256_of(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
@@ -177,48 +230,91 @@ mod tests {
             .unwrap();
     }
 
+    /// Opens a cache whose clock is an hour ahead, so that files of this test have settled.
+    fn an_hour_later(path: &Path) -> HashCache {
+        HashCache {
+            now: || SystemTime::now() + Duration::from_secs(3600),
+            ..HashCache::open(path)
+        }
+    }
+
+    fn big(byte: u8) -> Vec<u8> {
+        vec![byte; ALWAYS_READ_BELOW as usize]
+    }
+
     #[test]
     fn large_settled_files_are_remembered_until_they_change() {
         let dir = tempfile::tempdir().unwrap();
-        let (big, cache_file) = (dir.path().join("big"), dir.path().join("hashes.json"));
-        fs::write(&big, vec![7u8; ALWAYS_READ_BELOW as usize]).unwrap();
-        set_age(&big, 100);
-        let mut cache = HashCache::open(&cache_file);
-        let first = cache.file(&big).unwrap();
-        assert_eq!(first, sha256_hex(&vec![7u8; ALWAYS_READ_BELOW as usize]));
+        let (file, cache_file) = (dir.path().join("big"), dir.path().join("hashes.json"));
+        fs::write(&file, big(7)).unwrap();
+        let mut cache = an_hour_later(&cache_file);
+        let first = cache.file(&file).unwrap();
+        assert_eq!(first, sha256_hex(&big(7)));
+        // An entry with the file's stamp is believed, which shows that the file is not read again.
+        for entry in cache.entries.values_mut() {
+            entry.sha256 = "remembered".to_owned();
+        }
         cache.save().unwrap();
+        assert_eq!(
+            an_hour_later(&cache_file).file(&file).unwrap(),
+            "remembered"
+        );
+        set_age(&file, 50);
+        assert_eq!(an_hour_later(&cache_file).file(&file).unwrap(), first);
+    }
 
-        // Same size and time: the remembered hash is given, which shows that the file was not read.
-        fs::write(&big, vec![8u8; ALWAYS_READ_BELOW as usize]).unwrap();
-        let entry = HashCache::open(&cache_file)
-            .entries
-            .into_values()
-            .next()
-            .unwrap();
-        let time = UNIX_EPOCH + Duration::from_nanos(entry.modified_ns);
-        File::options()
-            .write(true)
-            .open(&big)
-            .unwrap()
-            .set_modified(time)
-            .unwrap();
-        assert_eq!(HashCache::open(&cache_file).file(&big).unwrap(), first);
+    #[test]
+    fn files_replaced_with_size_and_time_kept_are_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, other) = (dir.path().join("big"), dir.path().join("other"));
+        fs::write(&file, big(1)).unwrap();
+        set_age(&file, 100);
+        let kept = fs::metadata(&file).unwrap().modified().unwrap();
+        let keep_time = |path: &Path| {
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_modified(kept).unwrap();
+        };
+        let mut cache = an_hour_later(&dir.path().join("hashes.json"));
+        assert_eq!(cache.file(&file).unwrap(), sha256_hex(&big(1)));
+        assert_eq!(cache.entries.len(), 1);
+        // In place, as `cp -p` and `rsync --inplace -t` do it.
+        fs::write(&file, big(2)).unwrap();
+        keep_time(&file);
+        assert_eq!(cache.file(&file).unwrap(), sha256_hex(&big(2)));
+        // By a file of that name in its place, as `tar` and `rsync -t` do it.
+        fs::write(&other, big(3)).unwrap();
+        keep_time(&other);
+        fs::rename(&other, &file).unwrap();
+        assert_eq!(cache.file(&file).unwrap(), sha256_hex(&big(3)));
+    }
 
-        set_age(&big, 50);
-        assert_ne!(HashCache::open(&cache_file).file(&big).unwrap(), first);
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("big");
+        fs::write(&file, big(1)).unwrap();
+        let before = stamp_of(&file).unwrap();
+        fs::write(&file, [1, 2, 3]).unwrap();
+        let (stamp, sha256) = hash_at_rest(&file, before).unwrap();
+        assert_eq!((stamp.bytes, sha256), (3, sha256_hex(&[1, 2, 3])));
     }
 
     #[test]
     fn fresh_and_small_files_are_not_remembered() {
         let dir = tempfile::tempdir().unwrap();
         let (fresh, small) = (dir.path().join("fresh"), dir.path().join("small"));
-        fs::write(&fresh, vec![1u8; ALWAYS_READ_BELOW as usize]).unwrap();
+        fs::write(&fresh, big(1)).unwrap();
+        // The time of its content is old, but it was put there just now.
+        set_age(&fresh, 100);
         fs::write(&small, b"abc").unwrap();
-        set_age(&small, 100);
         let mut cache = HashCache::in_memory();
         cache.file(&fresh).unwrap();
+        assert!(cache.entries.is_empty());
+        let mut cache = an_hour_later(&dir.path().join("hashes.json"));
         cache.file(&small).unwrap();
         assert!(cache.entries.is_empty());
+        cache.file(&fresh).unwrap();
+        assert_eq!(cache.entries.len(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! ```text
 //! harness-worker job < request.json        → event* , exit code of harness_plan::exit
 //! ```
+//! A job that can stop before its end ([`Job::can_stop`]) does so when a further line, [`STOP`], comes on its standard input.
 
 use std::path::PathBuf;
 
@@ -31,6 +32,17 @@ pub enum Job {
     Check(CheckJob),
 }
 
+impl Job {
+    /// Whether it can be asked to stop, keeps what it has done then, and goes on when it is asked for again.
+    #[must_use]
+    pub fn can_stop(&self) -> bool {
+        matches!(self, Job::Train(_))
+    }
+}
+
+/// The line that asks a job to stop.
+pub const STOP: &str = "stop";
+
 /// Where a job's model runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +64,7 @@ pub struct PluginsJob {
     /// Which ones.
     pub plugins: PluginChoice,
     /// Where the worker says which one it opens, see [`crate::trail`].
+    #[serde(serialize_with = "crate::wire::paths")]
     pub trail: Option<PathBuf>,
 }
 
@@ -60,6 +73,7 @@ pub struct PluginsJob {
 #[serde(deny_unknown_fields)]
 pub struct GoldenJob {
     /// The folder with `index.json`.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub dir: PathBuf,
     /// Plugins that are opened.
     pub plugins: PluginChoice,
@@ -74,6 +88,7 @@ pub struct GoldenJob {
 #[serde(deny_unknown_fields)]
 pub struct GenerateJob {
     /// The checkpoint.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub model: PathBuf,
     /// Plugins that are opened.
     pub plugins: PluginChoice,
@@ -114,14 +129,17 @@ pub struct GenerateJob {
 #[serde(deny_unknown_fields)]
 pub struct TrainJob {
     /// The checkpoint.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub model: PathBuf,
     /// Its name in the SAEs' provenance.
     pub model_name: String,
     /// Plugins that are opened.
     pub plugins: PluginChoice,
     /// Text files.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub data: Vec<PathBuf>,
     /// Folder of the sets: one folder a policy below it, in the released layout.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub out: PathBuf,
     /// Architecture.
     pub architecture: String,
@@ -188,12 +206,15 @@ pub struct TrainJob {
 #[serde(deny_unknown_fields)]
 pub struct CheckJob {
     /// Folders searched for plugins.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub plugins: Vec<PathBuf>,
     /// Run this test in this process; list all tests when absent.
     pub test: Option<String>,
     /// A checkpoint for the laws of model adapters.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub model_dir: Option<PathBuf>,
     /// An SAE for the laws of architectures.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub sae_dir: Option<PathBuf>,
 }
 
@@ -214,6 +235,9 @@ pub enum Event {
         total: u64,
         /// What a unit is, with anything worth showing beside it.
         text: String,
+        /// Seconds until its end, as far as they can be known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds_left: Option<f64>,
     },
     /// Something to show on standard error.
     Log {

@@ -40,10 +40,13 @@ pub const MAX_LINE_BYTES: usize = 64 << 20;
 #[serde(deny_unknown_fields)]
 pub struct Sources {
     /// Checkpoint hash → model folder.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub models: BTreeMap<String, PathBuf>,
     /// SAE hash → folder of one SAE.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub saes: BTreeMap<String, PathBuf>,
     /// Content hash → file (text for activation passes).
+    #[serde(serialize_with = "crate::wire::paths")]
     pub files: BTreeMap<String, PathBuf>,
 }
 
@@ -75,6 +78,7 @@ pub struct Init {
     /// Where contents lie.
     pub sources: Sources,
     /// The store.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub store: PathBuf,
     /// `cpu` or `cuda:N`.
     pub device: String,
@@ -93,6 +97,7 @@ pub struct Init {
     /// How judges are asked.
     pub judging: Judging,
     /// Where the worker says which plugin's method it runs, see [`crate::trail`].
+    #[serde(serialize_with = "crate::wire::paths")]
     pub trail: Option<PathBuf>,
 }
 
@@ -101,6 +106,7 @@ pub struct Init {
 #[serde(deny_unknown_fields)]
 pub struct Judging {
     /// Folder of kept replies.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub replies: PathBuf,
     /// Names the run: what its workers spend counts together.
     pub run: String,
@@ -195,6 +201,7 @@ pub struct Hello {
 #[serde(deny_unknown_fields)]
 pub struct Refused {
     /// Its manifest or library.
+    #[serde(serialize_with = "crate::wire::shown")]
     pub path: PathBuf,
     /// Why.
     pub reason: String,
@@ -365,6 +372,9 @@ pub enum ProtocolError {
     /// The pipe broke.
     #[error("the pipe to the other process broke: {0}")]
     Io(#[from] io::Error),
+    /// A message cannot be put into a line: a path in it is not UTF-8.
+    #[error("{0}")]
+    Unsendable(String),
     /// A line is not a message of this protocol.
     #[error("not a message of protocol {PROTOCOL_VERSION}: {source}; the line begins `{start}`")]
     Json {
@@ -381,9 +391,10 @@ pub enum ProtocolError {
 /// Write one message as a line and flush it.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When it cannot be written, or has no form as a line.
 pub fn write_message<T: Serialize>(out: &mut impl Write, message: &T) -> Result<(), ProtocolError> {
-    let mut line = serde_json::to_vec(message).map_err(io::Error::other)?;
+    let mut line = serde_json::to_vec(message)
+        .map_err(|error| ProtocolError::Unsendable(error.to_string()))?;
     line.push(b'\n');
     out.write_all(&line)?;
     out.flush()?;

@@ -59,6 +59,13 @@ impl Error {
         self
     }
 
+    /// The same failure in other words.
+    #[must_use]
+    pub fn map_message(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        self.message = words(&self.message);
+        self
+    }
+
     /// Class of the failure.
     #[must_use]
     pub fn code(&self) -> ErrorCode {

@@ -85,7 +85,8 @@ pub trait Judge: Send + 'static {
     /// Answers every request, in order; a failed one does not fail the others.
     ///
     /// # Errors
-    /// Only what concerns all of them, such as wrong credentials.
+    /// Only what concerns all of them, such as wrong credentials or a server that is down: the host ends the run. `AUTH` and `CONFIG`
+    /// of one request mean the same.
     fn complete(
         &mut self,
         requests: &[JudgeRequest],
@@ -149,6 +150,12 @@ pub trait Judge: Send + 'static {
     ) -> Result<BatchProgress> {
         let _ = (ticket, requests, on_reply);
         Err(no_batches())
+    }
+
+    /// What was learnt of the server by its refusals, and is asked otherwise since: a line each, in the order it was learnt. The host
+    /// tells it and keeps it with the run.
+    fn learnt(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -262,6 +269,12 @@ impl<T: Judge> abi::Judge for Bridge<T> {
                 done: progress.done,
                 total: progress.total,
             })
+        })
+    }
+
+    fn learnt(&self) -> AbiResult<RVec<RString>> {
+        self.with("learnt", |judge| {
+            Ok(judge.learnt().into_iter().map(RString::from).collect())
         })
     }
 }

@@ -1,11 +1,13 @@
 //! `harness-worker`: the engine behind a line protocol. `harness` starts it; a person has no need to.
 
 mod orphan;
+mod stop;
 mod victim;
 
 use std::{
     io::{self, BufRead, Write},
     process::ExitCode,
+    sync::atomic::Ordering,
 };
 
 use harness_engine::{jobs, run};
@@ -48,7 +50,11 @@ fn job() -> u8 {
         .map_err(|error| error.to_string())
         .and_then(|_| serde_json::from_str(&line).map_err(|error| error.to_string()));
     match request {
-        Ok(job) => jobs::run(job, &mut sink),
+        Ok(job) if job.can_stop() => {
+            let asked = stop::watch();
+            jobs::run(job, &|| asked.load(Ordering::Relaxed), &mut sink)
+        }
+        Ok(job) => jobs::run(job, &|| false, &mut sink),
         Err(error) => {
             let message = format!("the request cannot be read: {error}");
             sink(Event::Failed(Failure::new(FailureKind::Internal, message)));

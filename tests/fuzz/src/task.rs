@@ -9,7 +9,10 @@ pub fn gsm8k(data: &[u8]) {
     };
     let strict = extract(text, Extraction::Strict);
     let flexible = extract(text, Extraction::Flexible);
-    assert_eq!(gold(text), strict);
+    // A gold answer is a strict one whose line holds no other number.
+    if let Some(number) = gold(text) {
+        assert_eq!(strict, Some(number));
+    }
     for number in [strict, flexible].into_iter().flatten() {
         let printed = number.to_string();
         assert_eq!(printed.parse::<Number>(), Ok(number), "{printed}");

@@ -13,7 +13,8 @@ use harness_plan::{
     },
     stages::{
         DocumentPolicy, Dtype, ExplainParams, FixedMasks, JudgeRef, LatentChoice, ModelRef,
-        Numerics, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Stage, WindowsParams,
+        Numerics, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Shown, Stage,
+        WindowsParams,
     },
     store::{Access, Provenance, Store},
 };
@@ -248,7 +249,11 @@ fn windows_params(spec: &Spec, layer: u32, k: u32) -> WindowsParams {
             allow_short: false,
             max_bad_rows: None,
         },
-        masks: Some(FixedMasks { rate: 0.3, seed: 1 }),
+        masks: Some(FixedMasks {
+            rate: 0.3,
+            seed: 1,
+            shown: Shown::HiddenToken,
+        }),
         positions: Positions::All,
         latents: LatentChoice::Sample { n: spec.n_latents },
         dead_threshold: 15,

@@ -127,7 +127,7 @@ impl<'a> Manifest<'a> {
         Self {
             id,
             version: "0.1.0",
-            abi: "1.2",
+            abi: "1.3",
             components,
             more: "",
         }

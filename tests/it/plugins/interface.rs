@@ -39,13 +39,13 @@ const OLDER: &[Change] = &[
     },
     Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 2);",
+        from: "(u16, u16) = (1, 3);",
         to: "",
         put: "(u16, u16) = (1, 0);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.2.0\"",
+        from: "version = \"1.3.0\"",
         to: "\n",
         put: "version = \"1.0.0\"",
     },
@@ -157,13 +157,13 @@ const WITHOUT_BATCHES: &[Change] = &[
     },
     Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 2);",
+        from: "(u16, u16) = (1, 3);",
         to: "",
         put: "(u16, u16) = (1, 1);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.2.0\"",
+        from: "version = \"1.3.0\"",
         to: "\n",
         put: "version = \"1.1.0\"",
     },
@@ -199,6 +199,40 @@ const WITHOUT_BATCHES: &[Change] = &[
     },
 ];
 
+/// Interface 1.2: judges that say nothing of what they have learnt.
+const WITHOUT_LEARNT: &[Change] = &[
+    Change {
+        file: ABI_LIB,
+        from: "(u16, u16) = (1, 3);",
+        to: "",
+        put: "(u16, u16) = (1, 2);\n",
+    },
+    Change {
+        file: ABI_CRATE,
+        from: "version = \"1.3.0\"",
+        to: "\n",
+        put: "version = \"1.2.0\"",
+    },
+    Change {
+        file: ABI_JUDGE,
+        from: "\n    /// What the judge has learnt",
+        to: "}\n\n/// Owned judge.",
+        put: "",
+    },
+    Change {
+        file: SDK_JUDGE,
+        from: "\n    /// What was learnt of the server",
+        to: "}\n\n/// Replies, one for each request.",
+        put: "",
+    },
+    Change {
+        file: SDK_JUDGE,
+        from: "\n    fn learnt(&self) -> AbiResult",
+        to: "}\n\nfn request(raw",
+        put: "",
+    },
+];
+
 /// The next minor version: methods are appended with default bodies.
 const NEWER: &[Change] = &[
     Change {
@@ -221,15 +255,15 @@ const NEWER: &[Change] = &[
     },
     Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 2);",
+        from: "(u16, u16) = (1, 3);",
         to: "",
-        put: "(u16, u16) = (1, 3);\n",
+        put: "(u16, u16) = (1, 4);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.2.0\"",
+        from: "version = \"1.3.0\"",
         to: "\n",
-        put: "version = \"1.3.0\"",
+        put: "version = \"1.4.0\"",
     },
 ];
 
@@ -237,13 +271,13 @@ const NEWER: &[Change] = &[
 const MAJOR: &[Change] = &[
     Change {
         file: ABI_LIB,
-        from: "(u16, u16) = (1, 2);",
+        from: "(u16, u16) = (1, 3);",
         to: "",
         put: "(u16, u16) = (2, 0);\n",
     },
     Change {
         file: ABI_CRATE,
-        from: "version = \"1.2.0\"",
+        from: "version = \"1.3.0\"",
         to: "\n",
         put: "version = \"2.0.0\"",
     },
@@ -412,6 +446,7 @@ fn an_older_plugin_loads() {
         ("older_remasker", REMASKER, OLDER, 1, "1.0"),
         ("older_judge", JUDGE, OLDER, 1, "1.0"),
         ("judge_without_batches", JUDGE, WITHOUT_BATCHES, 5, "1.1"),
+        ("judge_that_learns_nothing", JUDGE, WITHOUT_LEARNT, 6, "1.2"),
     ] {
         let ran = list(name, source, changes, patch, abi);
         assert_eq!(ran.code, 0, "{ran:?}");
@@ -426,7 +461,7 @@ fn a_newer_compatible_plugin_loads() {
         ("newer_remasker", REMASKER),
         ("newer_judge", JUDGE),
     ] {
-        let ran = list(name, source, NEWER, 2, "1.3");
+        let ran = list(name, source, NEWER, 2, "1.4");
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(ran.out.contains(name), "{}", ran.out);
     }
@@ -446,7 +481,7 @@ fn a_plugin_of_another_major_version_is_refused() {
 
 #[test]
 fn a_changed_layout_under_the_same_version_is_refused() {
-    let ran = list("changed_interface", METRIC, CHANGED, 4, "1.2");
+    let ran = list("changed_interface", METRIC, CHANGED, 4, "1.3");
     assert_eq!(ran.code, 21, "{ran:?}");
     assert!(ran.err.contains("interface differs"), "{}", ran.err);
 }

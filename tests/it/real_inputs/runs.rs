@@ -1,1 +1,5 @@
 //! Paths, training, clusters, stale files.
+mod clusters;
+mod paths;
+mod stale;
+mod training;

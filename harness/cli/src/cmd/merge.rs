@@ -13,10 +13,11 @@ use clap::Args;
 use harness_plan::{
     exit,
     replies::{FOLDER, Replies},
+    signals,
     store::{Access, Merged, Store},
 };
 
-use crate::{failure::Failure, output, progress::Progress, signals};
+use crate::{failure::Failure, output, progress::Progress};
 
 /// Copy done cells and kept replies of other folders of results into one, each checked first. Nothing is overwritten.
 #[derive(Args, Debug)]

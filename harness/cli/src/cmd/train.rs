@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -10,6 +11,7 @@ use harness_plan::{
     exit,
     expand::EMBEDDED,
     jobs::{Event, Job, TrainJob},
+    protocol::FailureKind,
     sources::{ModelFolder, TextFiles},
     stages::Dtype,
 };
@@ -21,12 +23,13 @@ use crate::{
     failure::Failure,
     output,
     progress::Progress,
-    worker::{Ended, run_job},
+    worker::{Ended, News, run_watched},
 };
 
 /// Train SAEs for a grid of layers, k and policies from one stream of model passes.
 ///
-/// A run that is interrupted goes on where it was when the same command is given again.
+/// A run that is interrupted (Ctrl-C, SIGTERM, SIGUSR1) writes a checkpoint and ends with 75; it goes on from there, with the
+/// same result, when the same command is given again.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  An embedded model, on its own text, in a minute or two:\n    harness train --model dream --policies mask,unmask --layers 2,5 --k 8,24 --d-sae 320 --tokens 500000 \\\n        --batch 512 --model-batch 16 --context-length 96 --out ./saes --plugins ./plugins\n    harness bench table2 --saes dream-mask=./saes/mask --layers 2,5 --plugins ./plugins --dry-run\n\n  Dream-7B as in the paper:\n    harness train --model /models/Dream-7B --policies mask,unmask --layers 1,5,10,14,23,27 --k 50,80,160,320,520,820 \\\n        --d-sae 16384 --tokens 150000000 --data text.jsonl.gz --dtype bf16 --device cuda:0 --out ./saes --plugins ./plugins\n\n\
@@ -55,8 +58,8 @@ pub struct TrainArgs {
     /// Active budgets
     #[arg(long, value_delimiter = ',', required = true, value_parser = clap::value_parser!(u32).range(1..))]
     k: Vec<u32>,
-    /// Positions trained on: mask and unmask (masked-diffusion models), clean
-    #[arg(long, value_delimiter = ',', required = true, value_parser = ["mask", "unmask", "clean"])]
+    /// Positions trained on: mask and unmask (masked-diffusion models), clean [default of autoregressive models: clean]
+    #[arg(long, value_delimiter = ',', value_parser = ["mask", "unmask", "clean"])]
     policies: Vec<String>,
     /// Latents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -80,7 +83,8 @@ pub struct TrainArgs {
     /// what is free]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     buffer_memory: Option<u64>,
-    /// Read the text again, with other masks, where it is too short; otherwise that is an error
+    /// Read the text again, with other masks, where it is too short; otherwise that is an error, said before anything is
+    /// trained
     #[arg(long)]
     allow_short: bool,
     /// Share of the rows of the text that may be unusable: they are passed over and counted [default: 0.001]
@@ -113,7 +117,7 @@ pub struct TrainArgs {
     /// Seed of masks, shuffles and initial weights
     #[arg(long, default_value_t = 3407)]
     seed: u64,
-    /// Steps between checkpoints from which a run goes on
+    /// Steps between checkpoints from which a run goes on; one is written every 5 minutes in any case
     #[arg(long, default_value_t = 500, value_name = "N")]
     checkpoint_every: u32,
     /// Steps between rows of training.csv: loss, EV, L0 and dead latents of each SAE
@@ -134,29 +138,49 @@ pub struct TrainArgs {
 
 pub fn run(args: &TrainArgs) -> Result<u8, Failure> {
     let job = Job::Train(Box::new(job(args)?));
-    let mut progress = Progress::start(0, "steps");
+    let mut progress = Progress::start(0, "steps").eager();
+    progress.describe("starting");
     let mut failure = None;
-    let ended = run_job(&args.compute.launch()?, &job, |event| {
-        match event {
-            Event::Progress { done, total, text } => {
-                progress.set(done, total);
+    let ended = run_watched(&args.compute.launch()?, &job, |news| {
+        match news {
+            News::Event(Event::Progress {
+                done,
+                total,
+                text,
+                seconds_left,
+            }) => {
+                let left =
+                    seconds_left.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                progress.set_left(done, total, left);
                 // The bar says the unit already.
                 progress.describe(&output::inert(text.trim_start_matches("steps · ")));
             }
-            Event::Result { value } => {
+            News::Event(Event::Result { value }) => {
                 progress.finish();
                 output::result(&line(&value))?;
             }
-            Event::Failed(why) => failure = Some(why),
-            Event::Log { message, .. } => progress.talk(&message),
+            News::Event(Event::Failed(why)) => failure = Some(why),
+            News::Event(Event::Log { message, .. }) => progress.talk(&output::inert(&message)),
+            News::Stopping => {
+                progress.talk("stopping after a checkpoint; a second Ctrl-C ends it at once");
+            }
+            News::Quiet => progress.tick(Instant::now()),
         }
         Ok(())
     });
     progress.finish();
+    let goes_on = "the same command goes on from there";
     match (failure, ended?) {
-        (Some(failure), _) => Err(failure.into()),
+        (Some(failure), _) => match failure.kind {
+            FailureKind::Interrupted => Err(Failure::from(failure).hint(goes_on)),
+            _ => Err(failure.into()),
+        },
         (None, Ended::Died(message)) => Err(Failure::new(exit::UNEXPECTED, message)
             .hint("the same command goes on from the last checkpoint")),
+        (None, Ended::Code(exit::INTERRUPTED)) => {
+            Err(Failure::new(exit::INTERRUPTED, "interrupted")
+                .hint("the same command goes on from the last checkpoint"))
+        }
         (None, Ended::Code(code)) => Ok(code),
     }
 }
@@ -164,7 +188,8 @@ pub fn run(args: &TrainArgs) -> Result<u8, Failure> {
 fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
     let model = model_dir(&args.model)?;
     let folder = ModelFolder::read("model", &model)?;
-    check(args, &folder)?;
+    let policies = policies(args, &folder);
+    check(args, &policies, &folder)?;
     fs::create_dir_all(&args.out).map_err(|error| {
         let message = format!("cannot write to --out {}: {error}", args.out.display());
         Failure::new(exit::CANNOT_WRITE, message)
@@ -230,7 +255,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         architecture: args.architecture.clone(),
         layers: sorted(args.layers.clone()),
         k: sorted(args.k.clone()),
-        policies: args.policies.clone(),
+        policies,
         d_sae: args.d_sae,
         tokens: args.tokens,
         context_length: args.context_length,
@@ -283,9 +308,24 @@ fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1024u64.pow(power)).ok_or_else(wrong)
 }
 
+/// The positions trained on. A model without masks has one choice, which need not be said.
+fn policies(args: &TrainArgs, folder: &ModelFolder) -> Vec<String> {
+    match args.policies.is_empty() && !folder.is_diffusion {
+        true => vec!["clean".to_owned()],
+        false => args.policies.clone(),
+    }
+}
+
 /// Everything that does not fit the model, in one message, before anything is loaded.
-fn check(args: &TrainArgs, folder: &ModelFolder) -> Result<(), Failure> {
+fn check(args: &TrainArgs, policies: &[String], folder: &ModelFolder) -> Result<(), Failure> {
     let mut problems = Vec::new();
+    if policies.is_empty() {
+        problems.push(format!(
+            "{} is a masked-diffusion model: say with --policies which positions to train on (mask,unmask as in the \
+             paper; clean for unmasked text)",
+            folder.model_type
+        ));
+    }
     for layer in args.layers.iter().filter(|l| **l >= folder.n_layers) {
         problems.push(format!(
             "layer {layer} out of range: the model has {} blocks, 0 to {}",
@@ -300,7 +340,7 @@ fn check(args: &TrainArgs, folder: &ModelFolder) -> Result<(), Failure> {
         ));
     }
     if !folder.is_diffusion {
-        for policy in args.policies.iter().filter(|p| *p != "clean") {
+        for policy in policies.iter().filter(|p| *p != "clean") {
             problems.push(format!(
                 "--policies {policy}: {} has no mask token; use clean",
                 folder.model_type

@@ -10,7 +10,7 @@ mod watched;
 
 pub use death::{Cause, Death};
 pub use end::Tail;
-pub use job::{Ended, run_job};
+pub use job::{Ended, News, run_job, run_watched};
 pub use launch::Launch;
 pub use session::{Heard, NeverReady, Worker};
 pub use watched::{Excess, Limits, Watched};

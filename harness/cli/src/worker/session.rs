@@ -95,27 +95,36 @@ impl Worker {
         worker.say(&ToWorker::Init(Init {
             trail: worker.trail.as_ref().map(Trail::path),
             ..init.clone()
-        }));
+        }))?;
         Ok(worker)
     }
 
     /// Send cells that are run together.
-    pub fn run(&mut self, cells: &[&Cell]) {
+    ///
+    /// # Errors
+    /// When they cannot be put into a message.
+    pub fn run(&mut self, cells: &[&Cell]) -> Result<(), Failure> {
         self.say(&ToWorker::Run {
             cells: cells.iter().map(|cell| (*cell).clone()).collect(),
-        });
+        })
     }
 
     /// Send a message. A worker that has died does not get it; that it has is heard from its output.
-    fn say(&mut self, message: &ToWorker) {
-        if let Some(stdin) = &mut self.stdin {
-            let _ = write_message(stdin, message);
+    fn say(&mut self, message: &ToWorker) -> Result<(), Failure> {
+        let Some(stdin) = &mut self.stdin else {
+            return Ok(());
+        };
+        match write_message(stdin, message) {
+            // It would wait for the message for ever.
+            Err(error @ ProtocolError::Unsendable(_)) => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
     /// End it in its own time: it finishes what it is doing and reads the end of its input.
     pub fn shut_down(mut self) {
-        self.say(&ToWorker::Shutdown {});
+        // Nothing in this message cannot be sent, and the closed pipe says the same.
+        let _ = self.say(&ToWorker::Shutdown {});
         self.stdin = None;
         self.process.wait_for(FAREWELL);
     }

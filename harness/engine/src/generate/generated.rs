@@ -14,9 +14,20 @@ pub struct Generated {
 }
 
 impl Generated {
+    /// The tokens of row `r` before its continuation.
+    #[must_use]
+    pub fn prompt(&self, r: usize) -> &[i64] {
+        &self.tokens.row(r)[..self.span(r).start]
+    }
+
     /// The tokens of row `r` after its prompt; empty where there is no such row.
     #[must_use]
     pub fn continuation(&self, r: usize) -> &[i64] {
+        &self.tokens.row(r)[self.span(r)]
+    }
+
+    /// Where row `r` has its continuation.
+    fn span(&self, r: usize) -> std::ops::Range<usize> {
         let row = self.tokens.row(r);
         let step = self
             .decode_step
@@ -27,7 +38,7 @@ impl Generated {
         let new = self.n_new.get(r).copied().unwrap_or(0);
         let ended = step.iter().rev().take_while(|step| **step < 0).count();
         let end = row.len() - ended.min(row.len());
-        &row[end.saturating_sub(new)..end]
+        end.saturating_sub(new)..end
     }
 }
 

@@ -13,23 +13,29 @@ pub fn cut_at_eos<'a>(tokens: &'a [i64], eos_token_ids: &[i64]) -> &'a [i64] {
     &tokens[..end]
 }
 
-/// Text of tokens up to the first end token, special tokens left out.
+/// Text that tokens up to the first end token add to their prompt, special tokens left out.
 ///
 /// # Errors
 /// Ids that no vocabulary has; the tokenizer's failures.
 pub fn text_of(
     codec: &TextCodec,
+    prompt: &[i64],
     tokens: &[i64],
     eos_token_ids: &[i64],
 ) -> Result<String, GenerateError> {
-    let ids = cut_at_eos(tokens, eos_token_ids)
-        .iter()
-        .map(|token| {
-            u32::try_from(*token)
-                .map_err(|_| GenerateError::request(format!("{token} is no token id")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(codec.decode(&ids, true)?)
+    let new = token_ids(cut_at_eos(tokens, eos_token_ids))?;
+    Ok(codec.continuation(&token_ids(prompt)?, &new, true)?)
+}
+
+/// Ids as the tokenizer counts them.
+///
+/// # Errors
+/// Ids that no vocabulary has.
+pub fn token_ids(tokens: &[i64]) -> Result<Vec<u32>, GenerateError> {
+    let id = |token: &i64| {
+        u32::try_from(*token).map_err(|_| GenerateError::request(format!("{token} is no token id")))
+    };
+    tokens.iter().map(id).collect()
 }
 
 /// Texts of all rows after their prompts, each up to its first end token. `[b]`
@@ -42,7 +48,10 @@ pub fn continuations(
     eos_token_ids: &[i64],
 ) -> Result<Vec<String>, GenerateError> {
     (0..generated.tokens.b())
-        .map(|r| text_of(codec, generated.continuation(r), eos_token_ids))
+        .map(|r| {
+            let (prompt, new) = (generated.prompt(r), generated.continuation(r));
+            text_of(codec, prompt, new, eos_token_ids)
+        })
         .collect()
 }
 

@@ -1,8 +1,11 @@
 //! `harness generate`: continues one text, and shows how.
 
+use std::time::Instant;
+
 use harness_plan::{
     exit,
     jobs::{Event, GenerateJob},
+    protocol::LogLevel,
     sources::ModelFolder,
 };
 use serde_json::{Value, json};
@@ -11,7 +14,7 @@ use super::{Sink, options, unreadable};
 use crate::{
     generate::{
         AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
-        SamplingRule, StepReport, autoregress, continuations, denoise,
+        SamplingRule, StepReport, autoregress, continuations, denoise, token_ids,
     },
     plugin::{LoadOptions, Model, Objective, Registry},
     run::{
@@ -34,30 +37,32 @@ struct Steps<'a> {
 
 impl Observer for Steps<'_> {
     fn step(&mut self, report: &StepReport<'_>) -> Result<(), GenerateError> {
-        let row = report.after.row(0);
         let start = report.after.pad().first().copied().unwrap_or(0);
-        let mut text = String::new();
-        for &token in row.iter().skip(start + self.prompt) {
-            if Some(token) == self.mask_id {
-                text.push('▁');
-            } else if let Ok(id) = u32::try_from(token) {
-                text.push_str(&self.codec.decode(&[id], false)?);
-            }
-        }
-        let revealed: Vec<Value> = report
-            .revealed
-            .iter()
-            .zip(row)
-            .enumerate()
+        let row = report.after.row(0);
+        // The prompt stays in front: the first new token may complete a character of it.
+        let pieces = self
+            .codec
+            .pieces(&token_ids(row)?, self.prompt..row.len())?;
+        let is_mask = |token: &i64| Some(*token) == self.mask_id;
+        let shown = row[self.prompt..].iter().zip(&pieces);
+        let text: String = shown
+            .map(|(token, piece)| if is_mask(token) { "▁" } else { piece })
+            .collect();
+        let revealed: Vec<Value> = (report.revealed[start..].iter().zip(row).enumerate())
             .filter(|(_, (revealed, _))| **revealed)
             .map(|(position, (_, &token))| {
-                let id = u32::try_from(token).unwrap_or(u32::MAX);
-                json!({
-                    "position": position.saturating_sub(start + self.prompt),
-                    "token": self.codec.decode(&[id], false).unwrap_or_default(),
-                })
+                let id = token_ids(&[token])?[0];
+                let piece = match position.checked_sub(self.prompt) {
+                    // A part of a character is shown with the rest once that is there.
+                    Some(new) => pieces[new].clone(),
+                    None => self.codec.piece(id)?,
+                };
+                Ok(json!({
+                    "position": position.saturating_sub(self.prompt),
+                    "token": piece,
+                }))
             })
-            .collect();
+            .collect::<Result<_, GenerateError>>()?;
         self.shown
             .push(json!({"step": report.step, "text": text, "revealed": revealed}));
         Ok(())
@@ -76,6 +81,12 @@ pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
     let mut model = registry.model_for_type(&folder.model_type)?;
     let info = model.load(&job.model, compute)?;
     let codec = TextCodec::load(&job.model)?;
+    for message in codec.notes() {
+        sink(Event::Log {
+            level: LogLevel::Warn,
+            message,
+        });
+    }
     codec.check_model(&ExpectedIds {
         vocab_size: info.vocab_size,
         mask_token_id: info.mask_token_id,
@@ -102,7 +113,19 @@ pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
         shown: Vec::new(),
     };
     let prompt_tokens = prompt.len();
+    let started = Instant::now();
     let generated = continue_prompt(job, &registry, &mut model, prompt, &mut steps)?;
+    let (n, seconds) = (
+        generated.continuation(0).len(),
+        started.elapsed().as_secs_f64(),
+    );
+    sink(Event::Log {
+        level: LogLevel::Info,
+        message: format!(
+            "{n} tokens in {seconds:.1} s: {:.1} tokens/s",
+            n as f64 / seconds
+        ),
+    });
     let text = continuations(&codec, &generated, &info.eos_token_ids)?;
     sink(Event::Result {
         value: json!({

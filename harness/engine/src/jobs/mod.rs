@@ -15,12 +15,15 @@ use crate::{plugin::LoadOptions, run::CellError};
 /// Where events go.
 pub type Sink<'a> = &'a mut dyn FnMut(Event);
 
-/// Runs a job and returns its exit code; a failure has been told as an event by then.
-pub fn run(job: Job, sink: Sink<'_>) -> u8 {
+/// Whether somebody has asked a job to stop.
+pub type IsAsked<'a> = &'a dyn Fn() -> bool;
+
+/// Runs a job and returns its exit code; a failure has been told as an event by then. A job that can stop looks at `is_asked`.
+pub fn run(job: Job, is_asked: IsAsked<'_>, sink: Sink<'_>) -> u8 {
     let done = match job {
         Job::Plugins(job) => plugins::run(&job, sink),
         Job::Golden(job) => golden::run(&job, sink),
-        Job::Train(job) => crate::train::run(&job, sink),
+        Job::Train(job) => crate::train::run(&job, is_asked, sink),
         Job::Generate(job) => generate::run(&job, sink),
         Job::Check(job) => crate::check::run(&job, sink).map_err(|error| unreadable(&error)),
     };

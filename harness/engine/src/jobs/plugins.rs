@@ -1,5 +1,7 @@
 //! `harness plugins list`: opens plugins and says what they are.
 
+use std::path::Path;
+
 use harness_plan::{
     exit,
     jobs::{Event, PluginsJob},
@@ -24,6 +26,7 @@ pub(super) fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
         done: 0,
         total: 1,
         text: "opening plugins".to_owned(),
+        seconds_left: None,
     });
     let registry = Registry::open(&job.plugins).map_err(|error| unreadable(&error))?;
     let loaded: Vec<Value> = registry
@@ -34,7 +37,7 @@ pub(super) fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
     let refused: Vec<Value> = registry
         .refused()
         .iter()
-        .map(|refused| json!({"path": refused.path, "id": refused.id, "reason": refused.reason}))
+        .map(|refused| json!({"path": shown(&refused.path), "id": refused.id, "reason": refused.reason}))
         .collect();
     let code = if refused.is_empty() {
         exit::OK
@@ -45,6 +48,11 @@ pub(super) fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
         value: json!({"loaded": loaded, "refused": refused}),
     });
     Ok(code)
+}
+
+/// A path for a person: one that is not UTF-8 has no JSON form of its own.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// A plugin as its manifest says; its library has been found to agree.
@@ -67,8 +75,8 @@ fn describe(found: &FoundPlugin) -> Value {
         "version": manifest.version,
         "abi": format!("{}.{}", manifest.abi.0, manifest.abi.1),
         "torch": manifest.torch,
-        "path": found.manifest_path,
-        "library": found.library,
+        "path": shown(&found.manifest_path),
+        "library": shown(&found.library),
         "hash": found.hash,
         "license": manifest.licence,
         "authors": manifest.authors,

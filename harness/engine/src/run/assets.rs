@@ -36,6 +36,8 @@ pub(super) struct Assets {
     /// Models loaded so far.
     loads: u64,
     saes: Vec<(String, Rc<Sae>)>,
+    /// What a person should know of the folders that were loaded.
+    notes: Vec<String>,
 }
 
 /// Which place a model is kept in.
@@ -72,9 +74,16 @@ impl Assets {
             Some(loaded) => Ok(loaded),
             None => {
                 self.loads += 1;
-                Ok(place.insert(load(self.loads, wanted, registry, sources, options)?))
+                let loaded = load(self.loads, wanted, registry, sources, options)?;
+                self.notes.extend(loaded.codec.notes());
+                Ok(place.insert(loaded))
             }
         }
+    }
+
+    /// What a person should know of the folders loaded since this was last asked.
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Drops all SAEs but these.

@@ -111,6 +111,9 @@ pub enum CellError {
     /// Asked to stop.
     #[error("stopped")]
     Stopped,
+    /// The same, with what is kept.
+    #[error("{0}")]
+    Interrupted(String),
 }
 
 impl CellError {
@@ -190,7 +193,7 @@ impl CellError {
             CellError::JudgeMissing(_) => FailureKind::JudgeMissing,
             CellError::Config(_) => FailureKind::Config,
             CellError::Device(_) => FailureKind::Device,
-            CellError::Stopped => FailureKind::Interrupted,
+            CellError::Stopped | CellError::Interrupted(_) => FailureKind::Interrupted,
             CellError::Cell(_)
             | CellError::Input { .. }
             | CellError::MissingInput { .. }

@@ -112,6 +112,7 @@ fn subjects(explained: &Explainable) -> Vec<Subject> {
                     .map(|window| Context {
                         tokens: window.tokens.clone(),
                         acts: window.acts.iter().map(|act| f64::from(*act)).collect(),
+                        masked: window.masked.clone(),
                     })
                     .collect(),
                 threshold: f64::from(latent.threshold),

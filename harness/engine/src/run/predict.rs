@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use harness_plan::{
     answers,
-    outputs::{ExplainOutput, Outcome, PredictOutput, Prediction, WindowsOutput},
+    outputs::{ExplainOutput, Outcome, PredictOutput, Prediction, Window, WindowsOutput},
     stages::PredictParams,
 };
 
@@ -39,10 +39,13 @@ impl Session {
                 (Some(why), _) => Some(why),
                 (None, None) => Some("the latent has no explanation"),
                 (None, Some(explanation)) => {
-                    let texts: Vec<String> = (latent.scored.iter())
-                        .map(|scored| scored.window.tokens.concat())
-                        .collect();
-                    questions.push(prompts::predict_windows(latent.latent, explanation, &texts));
+                    let windows: Vec<&Window> =
+                        latent.scored.iter().map(|scored| &scored.window).collect();
+                    questions.push(prompts::predict_windows(
+                        latent.latent,
+                        explanation,
+                        &windows,
+                    ));
                     None
                 }
             });

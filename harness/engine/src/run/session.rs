@@ -192,15 +192,22 @@ impl Session {
     }
 
     pub(super) fn studied(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
-        let (registry, sources) = (&self.registry, &self.init.sources);
-        self.assets
-            .model(Role::Studied, model, registry, sources, self.options)
+        self.loaded(Role::Studied, model)
     }
 
     pub(super) fn scorer(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
+        self.loaded(Role::Scorer, model)
+    }
+
+    fn loaded(&mut self, role: Role, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
         let (registry, sources) = (&self.registry, &self.init.sources);
         self.assets
-            .model(Role::Scorer, model, registry, sources, self.options)
+            .model(role, model, registry, sources, self.options)?;
+        let notes = self.assets.take_notes();
+        self.note(notes);
+        let (registry, sources) = (&self.registry, &self.init.sources);
+        self.assets
+            .model(role, model, registry, sources, self.options)
     }
 
     /// The SAE of a cell that uses one; the others go.

@@ -4,26 +4,32 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use serde_json::Value;
-use tokenizers::Tokenizer;
+use tokenizers::{ModelWrapper, Tokenizer};
 
+use super::build::{self, Built};
 use super::chat::{ChatMessage, ChatTemplate};
+use super::class::Class;
+use super::decode::Pieces;
 use super::error::TextError;
 use super::folder::{Folder, VOCABULARY_LIMIT, read_json};
-use super::limits::{self, TokenizerLimits};
-use super::parts;
+use super::limits::TokenizerLimits;
 use super::special::{self, ExpectedIds, SpecialTokens};
+use super::tokens::Tokens;
 
 /// Tokenizer and chat template of a checkpoint folder.
 pub struct TextCodec {
     folder: Folder,
     tokenizer: Tokenizer,
+    tokens: Tokens,
     special: SpecialTokens,
     /// Ids left out of text that is decoded without special tokens.
     hidden: HashSet<u32>,
     /// Whether decoded text loses the spaces before punctuation, as `clean_up_tokenization_spaces` asks.
     clean_up: bool,
     chat: Option<ChatTemplate>,
+    pub(super) pieces: Pieces,
+    /// What a person should know of the folder: files that contradict each other.
+    notes: Vec<String>,
 }
 
 impl TextCodec {
@@ -44,16 +50,17 @@ impl TextCodec {
         if let Some(rows) = folder.model_vocab_size() {
             limits.max_id = limits.max_id.min(rows);
         }
-        let (path, mut description) =
-            match read_json(&dir.join("tokenizer.json"), VOCABULARY_LIMIT)? {
-                Some(value) => (dir.join("tokenizer.json"), value),
-                None => (dir.join("vocab.json"), parts::describe(&folder)?),
-            };
-        limits::check(&mut description, &limits, &path)?;
-        let tokenizer = build(description, &path)?;
-        let hidden = hidden_ids(&folder, &tokenizer);
+        let file = read_json(&dir.join("tokenizer.json"), VOCABULARY_LIMIT)?;
+        let class = Class::of(&folder, file.as_ref());
+        let Built {
+            tokenizer,
+            tokens,
+            mut notes,
+        } = build::build(&folder, file, &class, &limits)?;
         let id = |name: &str| {
-            special::named(&folder, name).and_then(|token| tokenizer.token_to_id(token))
+            let id = tokenizer.token_to_id(tokens.named(name)?)?;
+            // An id that the model has no row for is of no use.
+            Some(id).filter(|id| u64::from(*id) < limits.max_id)
         };
         let special = SpecialTokens {
             bos: id("bos_token"),
@@ -64,24 +71,30 @@ impl TextCodec {
                 .and_then(|mask| u32::try_from(mask).ok())
                 .or_else(|| id("mask_token")),
         };
-        let clean_up = folder
-            .tokenizer_config
-            .get("clean_up_tokenization_spaces")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
-        let chat = ChatTemplate::find(&folder)?;
+        let (chat, more) = ChatTemplate::find(&folder, &tokens)?;
+        notes.extend(more);
         let codec = Self {
+            hidden: hidden_ids(&folder, &tokenizer),
+            pieces: Pieces::of(&tokenizer),
+            clean_up: cleans_up(&folder, &tokenizer),
             folder,
             tokenizer,
+            tokens,
             special,
-            hidden,
-            clean_up,
             chat,
+            notes,
         };
         if let Some(mask) = codec.folder.model_mask_id() {
             codec.check_mask(mask, "the config.json beside it")?;
         }
         Ok(codec)
+    }
+
+    /// What a person should know of the folder: where its files contradict each other, and what is
+    /// done then.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        let dir = self.folder.dir.display();
+        self.notes.iter().map(move |note| format!("{dir}: {note}"))
     }
 
     /// The folder this was read from.
@@ -122,11 +135,25 @@ impl TextCodec {
         // The regular-expression engine panics when a pattern runs over its step limit on this text.
         let run = AssertUnwindSafe(|| self.tokenizer.encode_fast(text, add_special));
         match catch_unwind(run) {
-            Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
+            Ok(Ok(encoding)) => self.within_model(encoding.get_ids().to_vec()),
             Ok(Err(error)) => Err(self.coding(error.to_string())),
             Err(_) => Err(self.coding(format!(
                 "the tokenizer panicked on a text of {} bytes",
                 text.len()
+            ))),
+        }
+    }
+
+    /// Refuses ids that the model has no row for: tokens that files beside tokenizer.json bring may
+    /// lie beyond its vocabulary, which matters only once a text holds them.
+    fn within_model(&self, ids: Vec<u32>) -> Result<Vec<u32>, TextError> {
+        let rows = self.folder.model_vocab_size().unwrap_or(u64::MAX);
+        match ids.iter().find(|id| u64::from(**id) >= rows) {
+            None => Ok(ids),
+            Some(id) => Err(self.coding(format!(
+                "the text holds the token {:?}, whose id {id} is beyond the model's vocabulary of {rows} (hint: take it out of the text, or \
+                 give a model with a row for it)",
+                self.id_to_token(*id).unwrap_or_default()
             ))),
         }
     }
@@ -142,15 +169,18 @@ impl TextCodec {
             .copied()
             .filter(|id| !(skip_special && self.hidden.contains(id)))
             .collect();
-        let text = self
-            .tokenizer
-            .decode(&kept, false)
-            .map_err(|error| self.coding(error.to_string()))?;
+        let text = self.raw(&kept)?;
         Ok(if self.clean_up {
             clean_up_spaces(&text)
         } else {
             text
         })
+    }
+
+    /// Text of `ids` as the decoder makes it.
+    pub(super) fn raw(&self, ids: &[u32]) -> Result<String, TextError> {
+        let decoded = self.tokenizer.decode(ids, false);
+        decoded.map_err(|error| self.coding(error.to_string()))
     }
 
     /// Whether the folder has a chat template.
@@ -182,12 +212,9 @@ impl TextCodec {
     /// # Errors
     /// [`TextError::WrongModel`] with both numbers.
     pub fn check_model(&self, expected: &ExpectedIds) -> Result<(), TextError> {
-        let top = self
-            .tokenizer
-            .get_vocab(true)
-            .into_values()
-            .max()
-            .unwrap_or(0);
+        // Tokens put behind the vocabulary may lie beyond the model as long as no text holds them.
+        let top = self.tokenizer.get_vocab(false).into_values().max();
+        let top = top.unwrap_or(0);
         if top as usize >= expected.vocab_size {
             return Err(TextError::WrongModel {
                 path: self.folder.dir.clone(),
@@ -212,6 +239,7 @@ impl TextCodec {
             &self.folder,
             mask,
             family,
+            self.tokens.named("mask_token"),
             |token| self.tokenizer.token_to_id(token),
             token_of,
         )
@@ -235,46 +263,6 @@ impl std::fmt::Debug for TextCodec {
     }
 }
 
-fn build(description: Value, path: &Path) -> Result<Tokenizer, TextError> {
-    let bytes = description.to_string().into_bytes();
-    let bad = |detail: String| TextError::Malformed {
-        path: path.to_owned(),
-        detail,
-    };
-    // What the checks let through may still meet a panic of the library; it must not take the worker with it.
-    let tokenizer = match catch_unwind(AssertUnwindSafe(|| Tokenizer::from_bytes(&bytes))) {
-        Ok(Ok(tokenizer)) => tokenizer,
-        Ok(Err(error)) => return Err(bad(format!("not a usable tokenizer: {error}"))),
-        Err(_) => {
-            return Err(bad(
-                "not a usable tokenizer: the tokenizer library panicked on it".into(),
-            ));
-        }
-    };
-    // The library numbers added tokens itself, after the vocabulary, and ignores the id a file with gaps gives.
-    for token in description
-        .get("added_tokens")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let (content, id) = (
-            token["content"].as_str().unwrap_or_default(),
-            token["id"].as_u64(),
-        );
-        let built = tokenizer.token_to_id(content).map(u64::from);
-        if built != id {
-            let shown = |id: Option<u64>| id.map_or("none".to_owned(), |id| id.to_string());
-            return Err(bad(format!(
-                "added token {content:?} has id {} in the file and {} once built: added ids must follow the vocabulary without gaps",
-                shown(id),
-                shown(built)
-            )));
-        }
-    }
-    Ok(tokenizer)
-}
-
 /// The fast reference classes hide tokens flagged special; the slow ones hide the tokens that special_tokens_map.json names.
 fn hidden_ids(folder: &Folder, tokenizer: &Tokenizer) -> HashSet<u32> {
     if folder.uses_slow_class() {
@@ -289,6 +277,15 @@ fn hidden_ids(folder: &Folder, tokenizer: &Tokenizer) -> HashSet<u32> {
         .filter(|(_, token)| token.special)
         .map(|(id, _)| id)
         .collect()
+}
+
+/// Whether the reference cleans text up as the folder asks: transformers 5 does not for BPE, where
+/// it would take blanks out of the text.
+fn cleans_up(folder: &Folder, tokenizer: &Tokenizer) -> bool {
+    let forced = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output";
+    let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
+    folder.flag("clean_up_tokenization_spaces") == Some(true)
+        && (!is_bpe || folder.uses_slow_class() || folder.flag(forced) == Some(true))
 }
 
 /// The reference's removal of spaces before punctuation and contractions, in its order.

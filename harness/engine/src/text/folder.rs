@@ -122,6 +122,24 @@ impl Folder {
             .and_then(Value::as_u64)
     }
 
+    /// `model_type` of the model's config.json.
+    pub fn model_type(&self) -> Option<&str> {
+        self.config.as_ref()?.get("model_type")?.as_str()
+    }
+
+    /// A setting of tokenizer_config.json that is true or false.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.tokenizer_config.get(name)?.as_bool()
+    }
+
+    /// Whether the folder names a tokenizer class of its own code, which is never run.
+    pub fn has_own_class(&self) -> bool {
+        !matches!(
+            self.tokenizer_config.pointer("/auto_map/AutoTokenizer"),
+            None | Some(Value::Null)
+        )
+    }
+
     /// Whether the reference loads its Python ("slow") tokenizer here: the folder names its own class and no fast one.
     pub fn uses_slow_class(&self) -> bool {
         match self.tokenizer_config.pointer("/auto_map/AutoTokenizer") {

@@ -102,48 +102,102 @@ fn check_model(model: &Value, limits: &TokenizerLimits) -> Result<(), String> {
     let Some(model) = model.as_object() else {
         return Err("no model section".into());
     };
-    let kind = model.get("type").and_then(Value::as_str).unwrap_or("BPE");
-    if kind != "BPE" {
-        return Err(format!(
-            "model type {kind:?}: the families here use byte-level BPE, nothing else is read"
-        ));
+    let vocab = model.get("vocab");
+    match model.get("type").and_then(Value::as_str).unwrap_or("BPE") {
+        "BPE" => check_merges(model.get("merges"), check_vocab(vocab, limits)?, limits),
+        "WordPiece" | "WordLevel" => check_vocab(vocab, limits).map(drop),
+        "Unigram" => check_scores(vocab, model.get("unk_id"), limits),
+        kind => Err(format!(
+            "model type {kind:?}: BPE, Unigram, WordPiece and WordLevel are read, nothing else"
+        )),
     }
-    let Some(Value::Object(vocab)) = model.get("vocab") else {
+}
+
+/// A vocabulary of spellings with ids.
+fn check_vocab<'a>(
+    vocab: Option<&'a Value>,
+    limits: &TokenizerLimits,
+) -> Result<&'a serde_json::Map<String, Value>, String> {
+    let Some(Value::Object(vocab)) = vocab else {
         return Err("model.vocab is no object of token to id".into());
     };
-    if vocab.len() > limits.max_vocab {
-        return Err(format!(
-            "model.vocab has {} entries, the limit is {}",
-            vocab.len(),
-            limits.max_vocab
-        ));
-    }
+    check_vocab_len(vocab.len(), limits)?;
     for (token, id) in vocab {
         check_id(token, id, limits)?;
     }
-    if let Some(merges) = model.get("merges") {
-        let Some(merges) = merges.as_array() else {
-            return Err("model.merges is no list".into());
-        };
-        if merges.len() > limits.max_merges {
-            return Err(format!(
-                "model.merges has {} rules, the limit is {}",
-                merges.len(),
-                limits.max_merges
-            ));
-        }
-        for (i, merge) in merges.iter().enumerate() {
-            let [left, right] = split_merge(merge)
-                .ok_or_else(|| format!("model.merges[{i}]: {merge} is no pair of tokens"))?;
-            let joined = format!("{left}{right}");
-            if let Some(missing) = [left, right, &joined]
-                .into_iter()
-                .find(|token| !vocab.contains_key(*token))
-            {
+    Ok(vocab)
+}
+
+fn check_vocab_len(n: usize, limits: &TokenizerLimits) -> Result<(), String> {
+    if n > limits.max_vocab {
+        return Err(format!(
+            "model.vocab has {n} entries, the limit is {}",
+            limits.max_vocab
+        ));
+    }
+    Ok(())
+}
+
+/// The vocabulary of Unigram: spellings with their log probabilities, numbered by their places.
+fn check_scores(
+    vocab: Option<&Value>,
+    unk_id: Option<&Value>,
+    limits: &TokenizerLimits,
+) -> Result<(), String> {
+    let Some(Value::Array(vocab)) = vocab else {
+        return Err("model.vocab is no list of pairs of token and score".into());
+    };
+    check_vocab_len(vocab.len(), limits)?;
+    for (id, entry) in vocab.iter().enumerate() {
+        match entry.as_array().map(Vec::as_slice) {
+            Some([Value::String(token), Value::Number(_)]) => {
+                check_id(token, &Value::from(id), limits)?;
+            }
+            _ => {
                 return Err(format!(
-                    "model.merges[{i}]: token {missing:?} is not in the vocabulary"
+                    "model.vocab[{id}]: {entry} is no pair of token and score"
                 ));
             }
+        }
+    }
+    match unk_id.filter(|id| !id.is_null()) {
+        Some(id) if id.as_u64().is_none_or(|id| id >= vocab.len() as u64) => Err(format!(
+            "model.unk_id is {id}, the vocabulary has {} tokens",
+            vocab.len()
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_merges(
+    merges: Option<&Value>,
+    vocab: &serde_json::Map<String, Value>,
+    limits: &TokenizerLimits,
+) -> Result<(), String> {
+    let Some(merges) = merges else {
+        return Ok(());
+    };
+    let Some(merges) = merges.as_array() else {
+        return Err("model.merges is no list".into());
+    };
+    if merges.len() > limits.max_merges {
+        return Err(format!(
+            "model.merges has {} rules, the limit is {}",
+            merges.len(),
+            limits.max_merges
+        ));
+    }
+    for (i, merge) in merges.iter().enumerate() {
+        let [left, right] = split_merge(merge)
+            .ok_or_else(|| format!("model.merges[{i}]: {merge} is no pair of tokens"))?;
+        let joined = format!("{left}{right}");
+        if let Some(missing) = [left, right, &joined]
+            .into_iter()
+            .find(|token| !vocab.contains_key(*token))
+        {
+            return Err(format!(
+                "model.merges[{i}]: token {missing:?} is not in the vocabulary"
+            ));
         }
     }
     Ok(())
@@ -201,7 +255,12 @@ fn check_added(added: &Value, limits: &TokenizerLimits) -> Result<(), String> {
             .get("content")
             .and_then(Value::as_str)
             .ok_or_else(|| format!("added_tokens[{i}] has no content"))?;
-        check_id(content, token.get("id").unwrap_or(&Value::Null), limits)?;
+        // An added token may lie beyond the model: that matters once a text holds it.
+        let anywhere = TokenizerLimits {
+            max_id: TokenizerLimits::default().max_id,
+            ..limits.clone()
+        };
+        check_id(content, token.get("id").unwrap_or(&Value::Null), &anywhere)?;
     }
     Ok(())
 }

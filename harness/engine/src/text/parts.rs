@@ -1,17 +1,15 @@
 //! A tokenizer.json description made from `vocab.json`, `merges.txt` and `added_tokens.json`.
 //!
-//! The pipelines are those the families' reference classes build for the same files: NFC (Qwen2, Dream), a split by the family's
-//! regular expression, bytes as printable characters, BPE.
+//! The rules of each class are those of [`super::class`]: what the families' reference classes build
+//! for the same files.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::class::Class;
 use super::error::TextError;
 use super::folder::{Folder, VOCABULARY_LIMIT, read_json, read_text, token_content};
-
-/// How Qwen2's tokenizer cuts text before BPE: contractions, words with one leading mark, single digits, runs of marks, line ends, space.
-const QWEN2_SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Builds the description for the folder's tokenizer class.
 ///
@@ -26,53 +24,27 @@ pub(super) fn describe(folder: &Folder) -> Result<Value, TextError> {
     ) else {
         return Err(TextError::NoTokenizer(folder.dir.clone()));
     };
-    let (normalizer, pre_tokenizer) = pipeline(folder)?;
+    let class = Class::of(folder, None);
+    let rules = class.rules(folder).ok_or_else(|| TextError::Malformed {
+        path: folder.dir.join("tokenizer_config.json"),
+        detail: format!(
+            "tokenizer_class {:?}: vocab.json and merges.txt can be read for DreamTokenizer, Qwen2Tokenizer and GPT2Tokenizer \
+             (hint: a tokenizer.json in the same folder works for every class)",
+            class.name()
+        ),
+    })?;
+    let mut model = rules.model;
+    model.insert("vocab".into(), vocab);
+    model.insert("merges".into(), json!(merge_lines(&merges)));
     Ok(json!({
         "version": "1.0",
-        "truncation": null,
-        "padding": null,
         "added_tokens": added_tokens(folder)?,
-        "normalizer": normalizer,
-        "pre_tokenizer": pre_tokenizer,
+        "normalizer": rules.normalizer,
+        "pre_tokenizer": rules.pre_tokenizer,
         "post_processor": null,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
-            "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-            "vocab": vocab, "merges": merge_lines(&merges),
-        },
+        "decoder": rules.decoder,
+        "model": model,
     }))
-}
-
-fn pipeline(folder: &Folder) -> Result<(Value, Value), TextError> {
-    let class = folder
-        .tokenizer_config
-        .get("tokenizer_class")
-        .and_then(Value::as_str)
-        .unwrap_or("(none named)");
-    let prefix_space = folder
-        .tokenizer_config
-        .get("add_prefix_space")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": true, "use_regex": use_regex});
-    match class.trim_end_matches("Fast") {
-        "DreamTokenizer" | "Qwen2Tokenizer" => Ok((
-            json!({"type": "NFC"}),
-            json!({"type": "Sequence", "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": QWEN2_SPLIT}, "behavior": "Isolated", "invert": false},
-                bytes(false),
-            ]}),
-        )),
-        "GPT2Tokenizer" => Ok((Value::Null, bytes(true))),
-        _ => Err(TextError::Malformed {
-            path: folder.dir.join("tokenizer_config.json"),
-            detail: format!(
-                "tokenizer_class {class:?}: vocab.json and merges.txt can be read for DreamTokenizer, Qwen2Tokenizer and GPT2Tokenizer \
-                 (hint: a tokenizer.json in the same folder works for every class)"
-            ),
-        }),
-    }
 }
 
 /// The merge rules in order; a first line `#version…` is not one, though later lines may begin with `#`.

@@ -41,16 +41,6 @@ pub struct ExpectedIds {
     pub family: String,
 }
 
-/// The spelling of the named token `name`, tokenizer_config.json before special_tokens_map.json.
-pub(super) fn named<'a>(folder: &'a Folder, name: &str) -> Option<&'a str> {
-    let map = folder.special_tokens_map.as_ref();
-    folder
-        .tokenizer_config
-        .get(name)
-        .and_then(token_content)
-        .or_else(|| map?.get(name).and_then(token_content))
-}
-
 /// Whether any named or additional special token is spelled `content`.
 pub(super) fn is_named(folder: &Folder, content: &str) -> bool {
     let files = [
@@ -84,15 +74,8 @@ fn spelled_in(file: &Value) -> impl Iterator<Item = &str> {
     single.chain(several.into_iter().flatten().filter_map(token_content))
 }
 
-/// Every named token with its spelling, for the chat template.
-pub(super) fn template_names(folder: &Folder) -> Vec<(&'static str, String)> {
-    NAMES
-        .iter()
-        .filter_map(|name| Some((*name, named(folder, name)?.to_owned())))
-        .collect()
-}
-
-/// Compares the tokenizer of `folder` with the model: `id_of` maps a spelling to its id, `token_of` an id to its spelling.
+/// Compares the tokenizer of `folder` with the model. `mask_token` is the spelling of its mask token, `id_of` maps a spelling to its
+/// id, `token_of` an id to its spelling and to whether it is an added token.
 ///
 /// # Errors
 /// [`TextError::WrongModel`] when the model's mask id is no token of the tokenizer, is an ordinary word piece, or differs from `mask_token`.
@@ -100,6 +83,7 @@ pub(super) fn check_mask(
     folder: &Folder,
     expected: u64,
     family: &str,
+    mask_token: Option<&str>,
     id_of: impl Fn(&str) -> Option<u32>,
     token_of: impl Fn(u32) -> Option<(String, bool)>,
 ) -> Result<(), TextError> {
@@ -112,7 +96,7 @@ pub(super) fn check_mask(
     } else {
         family.to_owned()
     };
-    if let Some(name) = named(folder, "mask_token") {
+    if let Some(name) = mask_token {
         let found =
             id_of(name).map_or("absent from the vocabulary".to_owned(), |id| id.to_string());
         if id_of(name).map(u64::from) != Some(expected) {

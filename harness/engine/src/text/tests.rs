@@ -15,7 +15,7 @@ fn golden() -> Option<PathBuf> {
     Some(dir)
 }
 
-fn ids(value: &Value) -> Vec<u32> {
+pub(super) fn ids(value: &Value) -> Vec<u32> {
     value
         .as_array()
         .map(|list| {
@@ -142,8 +142,8 @@ fn damaged_descriptions_are_refused_with_the_entry_named() {
             Box::new(|t| t["model"]["merges"][0] = json!("a c")),
         ),
         (
-            "model type \"Unigram\"",
-            Box::new(|t| t["model"]["type"] = json!("Unigram")),
+            "model type \"Trie\"",
+            Box::new(|t| t["model"]["type"] = json!("Trie")),
         ),
         (
             "no token with that id",

@@ -8,6 +8,7 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,12 @@ use super::{
 };
 use crate::run::CellError;
 
-/// Layout of `train.json`.
-const VERSION: u32 = 1;
+/// The record's file.
+const RECORD: &str = "train.json";
+/// Layout of `train.json`, and which rows make up a pool.
+const VERSION: u32 = 2;
+/// Time after which a checkpoint is due, however few steps were made.
+const EVERY: Duration = Duration::from_secs(300);
 
 /// One policy's part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +43,29 @@ struct Record {
     version: u32,
     /// Everything that decides the result.
     fingerprint: Map<String, Value>,
+    /// Whether the text was counted and is long enough, so that it need not be counted again.
+    #[serde(default)]
+    is_text_enough: bool,
     policies: BTreeMap<String, Saved>,
+}
+
+/// When checkpoints are due by the clock: how long ago each policy's last one was written.
+#[derive(Debug, Default)]
+pub(super) struct Timer {
+    written: BTreeMap<Policy, Duration>,
+}
+
+impl Timer {
+    /// Whether a policy's checkpoint is due; times count from the beginning of this process's work.
+    pub(super) fn is_due(&self, policy: Policy, now: Duration) -> bool {
+        let written = self.written.get(&policy).copied().unwrap_or_default();
+        now.saturating_sub(written) >= EVERY
+    }
+
+    /// A policy's checkpoint was written.
+    pub(super) fn is_written(&mut self, policy: Policy, now: Duration) {
+        self.written.insert(policy, now);
+    }
 }
 
 /// The run's folder and what its record says.
@@ -60,10 +87,11 @@ impl Checkpoints {
     /// A run with other settings in the folder; a damaged record; a folder that cannot be written.
     pub(super) fn open(out: &Path, fingerprint: Map<String, Value>) -> Result<Self, CellError> {
         fs::create_dir_all(out).map_err(store(out, "create it"))?;
-        let path = out.join("train.json");
+        let path = out.join(RECORD);
         let mut record = Record {
             version: VERSION,
             fingerprint,
+            is_text_enough: false,
             policies: BTreeMap::new(),
         };
         match fs::read(&path) {
@@ -83,7 +111,15 @@ impl Checkpoints {
                     .filter(|(key, value)| found.fingerprint.get(*key) != Some(*value))
                     .map(|(key, _)| key.as_str())
                     .collect();
-                if found.version != VERSION || !differing.is_empty() {
+                if found.version != VERSION {
+                    return Err(CellError::Unfit {
+                        path,
+                        reason: "another version of harness began the run in this folder; go on with that version, or \
+                            use another --out"
+                            .to_owned(),
+                    });
+                }
+                if !differing.is_empty() {
                     return Err(CellError::Unfit {
                         path,
                         reason: format!(
@@ -93,12 +129,34 @@ impl Checkpoints {
                     });
                 }
                 record.policies = found.policies;
+                record.is_text_enough = found.is_text_enough;
             }
         }
         Ok(Self {
             out: out.to_path_buf(),
             record,
         })
+    }
+
+    /// Whether a folder holds a run.
+    pub(super) fn are_in(out: &Path) -> bool {
+        out.join(RECORD).exists()
+    }
+
+    /// Whether the text is known to be long enough.
+    pub(super) fn is_text_enough(&self) -> bool {
+        self.record.is_text_enough
+    }
+
+    /// Notes that the text is long enough; it is kept with the next checkpoint.
+    pub(super) fn text_is_enough(&mut self) {
+        self.record.is_text_enough = true;
+    }
+
+    /// Whether a policy has made steps that are in no checkpoint.
+    pub(super) fn lacks<L: Learner>(&self, grid: &Grid<L>) -> bool {
+        let saved = (self.saved(grid.policy)).map_or(0, |saved| saved.progress.steps);
+        grid.progress.steps > saved
     }
 
     /// What is saved of a policy.
@@ -162,7 +220,7 @@ impl Checkpoints {
     }
 
     fn write(&self) -> Result<(), CellError> {
-        let path = self.out.join("train.json");
+        let path = self.out.join(RECORD);
         let temporary = self
             .out
             .join(format!(".train.json.tmp{}", std::process::id()));
@@ -173,5 +231,29 @@ impl Checkpoints {
             fs::rename(&temporary, &path)
         });
         written.map_err(store(&path, "write it"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_after_five_minutes_whatever_the_steps() {
+        let mut timer = Timer::default();
+        let at = Duration::from_secs;
+        assert!(!timer.is_due(Policy::Mask, at(299)) && timer.is_due(Policy::Mask, at(300)));
+        timer.is_written(Policy::Mask, at(310));
+        assert!(!timer.is_due(Policy::Mask, at(609)) && timer.is_due(Policy::Mask, at(610)));
+        assert!(timer.is_due(Policy::Unmask, at(610)), "each has its own");
+    }
+
+    #[test]
+    fn runs_of_other_versions_are_refused_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = r#"{"version": 1, "fingerprint": {}, "policies": {}}"#;
+        fs::write(dir.path().join(RECORD), old).unwrap();
+        let error = Checkpoints::open(dir.path(), Map::new()).unwrap_err();
+        assert!(error.to_string().contains("another version"), "{error}");
     }
 }

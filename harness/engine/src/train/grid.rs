@@ -175,7 +175,8 @@ impl<L: Learner> Grid<L> {
         make: Make<'_, L>,
     ) -> Result<Self, CellError> {
         let mut grid = Self::new(policy, settings, keep);
-        grid.pool.restart(progress.place);
+        let rows = settings.pool_rows_at(progress.steps);
+        grid.pool.restart(progress.place, rows);
         for (layer, scale) in progress.scales.iter().enumerate() {
             let mut row = Vec::new();
             for k in 0..settings.k.len() {
@@ -199,6 +200,11 @@ impl<L: Learner> Grid<L> {
         // A run that goes on gathers the pool of its checkpoint again.
         let pools = self.progress.steps / self.settings.pool_steps * self.settings.pool_steps;
         pools * self.settings.batch as u64 + self.pool.have() as u64
+    }
+
+    /// Rows in the pool, and those of a full one.
+    pub(super) fn filled(&self) -> (usize, usize) {
+        (self.pool.have(), self.pool.capacity())
     }
 
     /// Whether a pass brings rows it still needs.
@@ -246,7 +252,8 @@ impl<L: Learner> Grid<L> {
             }
             self.progress.place = self.pool.start;
             self.train(at, make, after_step)?;
-            self.pool.restart(at);
+            let rows = self.settings.pool_rows_at(self.progress.steps);
+            self.pool.restart(at, rows);
         }
         Ok(())
     }
@@ -281,7 +288,7 @@ impl<L: Learner> Grid<L> {
         let stream = Stream::new(self.settings.seed, "sae-train")
             .label("shuffle")
             .label(self.policy.name());
-        let rows = self.settings.pool_rows();
+        let rows = self.pool.have();
         let order: Vec<i64> = stream
             .item(round)
             .sample_indices(rows, rows)

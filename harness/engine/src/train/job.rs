@@ -1,6 +1,10 @@
 //! The job: model and text in, sets of SAEs in the released layout out.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use harness_plan::{
     exit,
@@ -13,29 +17,39 @@ use harness_plan::{
 use serde_json::{Value, json};
 
 use super::{
-    checkpoint::Checkpoints,
+    checkpoint::{Checkpoints, Timer},
     grid::{Grid, Learner, Measured},
     history::{At, History},
-    meter::Meter,
+    meter::{Meter, stage},
     origin::{Hashes, Origin, bad_input, dtype_name, fingerprint, provenance, report},
+    pace::step_in_tokens,
     passes::{Rows, residuals},
     pool::Keep,
     settings::{Policy, Settings, trainer_config},
+    supply::Supply,
 };
 use crate::{
     data::{DataOptions, TokenBatch},
     device,
+    jobs::IsAsked,
     plugin::{LoadOptions, Model, ModelInfo, Registry, SaeTrainer},
     run::CellError,
     text::{ExpectedIds, TextCodec},
 };
 
-/// Trains the grid of a job and tells one result for each SAE.
+/// Time between two events while text is counted.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// Trains the grid of a job and tells one result for each SAE. Once `is_asked` says so it writes checkpoints and stops.
 ///
 /// # Errors
-/// Settings that do not fit the model, files that cannot be read or written, or a plugin's failure. Finished
-/// work stays; the same job goes on from its last checkpoint.
-pub fn run(job: &TrainJob, sink: &mut dyn FnMut(Event)) -> Result<u8, CellError> {
+/// Settings that do not fit the model, text that is too short, files that cannot be read or written, a plugin's failure, or
+/// the request to stop. Finished work stays; the same job goes on from its last checkpoint.
+pub fn run(
+    job: &TrainJob,
+    is_asked: IsAsked<'_>,
+    sink: &mut dyn FnMut(Event),
+) -> Result<u8, CellError> {
     let registry = Registry::open(&job.plugins).map_err(|e| {
         CellError::Invalid(format!("the folders of plugins cannot be searched: {e}"))
     })?;
@@ -44,7 +58,7 @@ pub fn run(job: &TrainJob, sink: &mut dyn FnMut(Event)) -> Result<u8, CellError>
         let architecture = registry.sae(&job.architecture, &json!({}))?;
         Ok(architecture.trainer(config, device)?)
     };
-    run_with(job, &registry, &mut make, sink)
+    run_with(job, &registry, &mut make, is_asked, sink)
 }
 
 /// Makes a trainer from its configuration, in the names that architectures share.
@@ -58,6 +72,7 @@ pub fn run_with<L: Learner>(
     job: &TrainJob,
     registry: &Registry,
     make: MakeLearner<'_, L>,
+    is_asked: IsAsked<'_>,
     sink: &mut dyn FnMut(Event),
 ) -> Result<u8, CellError> {
     let _no_grad = tch::no_grad_guard();
@@ -71,8 +86,32 @@ pub fn run_with<L: Learner>(
     let model = registry.model_for_type(&folder.model_type)?;
     let info = model.inspect(&job.model)?;
     let settings = Settings::new(job, &info)?;
+    let codec = TextCodec::load(&job.model)?;
+    for message in codec.notes() {
+        sink(Event::Log {
+            level: LogLevel::Warn,
+            message,
+        });
+    }
+    codec.check_model(&ExpectedIds {
+        vocab_size: info.vocab_size,
+        mask_token_id: info.mask_token_id,
+        family: info.family.clone(),
+    })?;
+    // Before anything that takes longer; a run that goes on says itself whether its text was counted.
+    let is_new = !Checkpoints::are_in(&job.out);
+    if is_new && !job.allow_short {
+        count_text(job, &settings, &codec, is_asked, sink)?;
+    }
+    sink(stage(&settings, "reading model and text"));
     let hashes = Hashes::read(job, &folder, registry)?;
-    let checkpoints = Checkpoints::open(&job.out, fingerprint(job, &settings, &hashes))?;
+    let mut checkpoints = Checkpoints::open(&job.out, fingerprint(job, &settings, &hashes))?;
+    if !job.allow_short {
+        if !is_new && !checkpoints.is_text_enough() {
+            count_text(job, &settings, &codec, is_asked, sink)?;
+        }
+        checkpoints.text_is_enough();
+    }
     let history = History::open(&job.out, |policy, step| {
         let saved = policy.parse().ok().and_then(|p| checkpoints.saved(p));
         saved.is_some_and(|s| s.finished.is_some() || step <= s.progress.steps)
@@ -85,14 +124,61 @@ pub fn run_with<L: Learner>(
         make,
         checkpoints,
         history,
+        timer: Timer::default(),
         grids: Vec::new(),
         options,
+        is_asked,
     };
     run.open_grids(sink)?;
-    run.train(model, sink)?;
+    run.train(model, &codec, sink)?;
     run.tell_results(sink);
     run.history.finish()?;
     Ok(exit::OK)
+}
+
+/// Makes sure that the text is long enough.
+fn count_text(
+    job: &TrainJob,
+    settings: &Settings,
+    codec: &TextCodec,
+    is_asked: IsAsked<'_>,
+    sink: &mut dyn FnMut(Event),
+) -> Result<(), CellError> {
+    sink(stage(settings, "counting the text"));
+    let mut rows = open_rows(job, codec)?;
+    let mut told = Instant::now();
+    let supply = Supply::count(
+        &mut rows,
+        settings,
+        job.model_batch as usize,
+        &mut |supply| {
+            if is_asked() {
+                let message = "stopped while the text was counted, before anything was trained";
+                return Err(CellError::Interrupted(message.to_owned()));
+            }
+            if told.elapsed() >= COUNT_EVERY {
+                told = Instant::now();
+                let (tokens, needed) = supply.progress();
+                let text = format!("counting the text: {tokens} of about {needed} tokens");
+                sink(stage(settings, &text));
+            }
+            Ok(())
+        },
+    )?;
+    match supply.is_enough() {
+        true => Ok(()),
+        false => Err(supply.shortage()),
+    }
+}
+
+fn open_rows<'c>(job: &TrainJob, codec: &'c TextCodec) -> Result<Rows<'c>, CellError> {
+    let options = DataOptions {
+        field: job.text_field.clone(),
+        naming: "--text-field ",
+        max_bad_rows: job.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
+        ..DataOptions::default()
+    };
+    Rows::open(codec, &job.data, job.context_length as usize, options)
 }
 
 struct Run<'a, L> {
@@ -103,14 +189,16 @@ struct Run<'a, L> {
     make: MakeLearner<'a, L>,
     checkpoints: Checkpoints,
     history: History,
+    timer: Timer,
     grids: Vec<Grid<L>>,
     options: LoadOptions,
+    is_asked: IsAsked<'a>,
 }
 
 impl<L: Learner> Run<'_, L> {
     /// Grids that are not finished, new or from their checkpoints.
     fn open_grids(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), CellError> {
-        let keep = self.keep(sink);
+        let keep = self.place_of_rows(sink);
         for policy in self.settings.policies.clone() {
             let saved = self.checkpoints.saved(policy).cloned();
             match saved {
@@ -140,7 +228,7 @@ impl<L: Learner> Run<'_, L> {
     }
 
     /// Where the pools' rows are kept: in memory where all of them fit.
-    fn keep(&self, sink: &mut dyn FnMut(Event)) -> Keep {
+    fn place_of_rows(&self, sink: &mut dyn FnMut(Event)) -> Keep {
         let row = self.info.d_model * self.options.kind.elt_size_in_bytes();
         let rows = self.settings.pool_rows() * self.settings.layers.len();
         let bytes = (row * rows * self.settings.policies.len()) as u64;
@@ -159,39 +247,74 @@ impl<L: Learner> Run<'_, L> {
         }
     }
 
-    fn train(&mut self, mut model: Model, sink: &mut dyn FnMut(Event)) -> Result<(), CellError> {
+    fn train(
+        &mut self,
+        mut model: Model,
+        codec: &TextCodec,
+        sink: &mut dyn FnMut(Event),
+    ) -> Result<(), CellError> {
         if self.grids.is_empty() {
             return Ok(());
         }
-        let job = self.job;
-        let codec = TextCodec::load(&job.model)?;
-        codec.check_model(&ExpectedIds {
-            vocab_size: self.info.vocab_size,
-            mask_token_id: self.info.mask_token_id,
-            family: self.info.family.clone(),
-        })?;
-        model.load(&job.model, self.options)?;
-        let mut rows = Rows::open(
-            &codec,
-            &job.data,
-            job.context_length as usize,
-            DataOptions {
-                field: job.text_field.clone(),
-                naming: "--text-field ",
-                max_bad_rows: job.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
-                ..DataOptions::default()
-            },
-        )?;
+        sink(stage(&self.settings, "loading the model"));
+        model.load(&self.job.model, self.options)?;
+        let mut rows = open_rows(self.job, codec)?;
+        let step = self.step_in_tokens();
+        let mut meter = Meter::new(&self.settings, &self.grids, &self.checkpoints, step);
+        let clock = Instant::now();
+        match self.passes(&mut model, &mut rows, &mut meter, &clock, sink) {
+            Err(CellError::Stopped) => {
+                self.keep()?;
+                return Err(self.stopped());
+            }
+            // The trainers have all made the same steps when a text fails.
+            Err(error @ (CellError::Data(_) | CellError::BadInput(_))) => {
+                self.keep()?;
+                return Err(error);
+            }
+            done => done?,
+        }
+        if let Some(message) = rows.bad_rows_note()? {
+            sink(Event::Log {
+                level: LogLevel::Warn,
+                message,
+            });
+        }
+        let seconds = clock.elapsed().as_secs_f64();
+        sink(Event::Log {
+            level: LogLevel::Info,
+            message: format!(
+                "{} tokens through the model and into the trainers in {seconds:.1} s: {:.0} tokens/s",
+                meter.tokens(),
+                meter.tokens() as f64 / seconds
+            ),
+        });
+        Ok(())
+    }
+
+    /// Takes rows through the model and hands them on until all policies are done.
+    fn passes(
+        &mut self,
+        model: &mut Model,
+        rows: &mut Rows<'_>,
+        meter: &mut Meter,
+        clock: &Instant,
+        sink: &mut dyn FnMut(Event),
+    ) -> Result<(), CellError> {
         let pad = self.info.pad_token_id.unwrap_or(0);
-        let mut meter = Meter::new(&self.settings, &self.grids, &self.checkpoints);
+        let mut began = clock.elapsed();
         for pass in 0.. {
             if self.grids.is_empty() {
                 break;
             }
-            let mut taken = rows.take(job.model_batch as usize)?;
+            if (self.is_asked)() {
+                return Err(CellError::Stopped);
+            }
+            let n = self.job.model_batch as usize;
+            let mut taken = rows.take(n)?;
             if taken.is_empty() {
-                self.data_ended(&mut rows, sink)?;
-                taken = rows.take(job.model_batch as usize)?;
+                self.data_ended(rows, sink)?;
+                taken = rows.take(n)?;
             }
             let wanted: Vec<Policy> = self
                 .grids
@@ -203,24 +326,73 @@ impl<L: Learner> Run<'_, L> {
                 continue; // before the checkpoint
             }
             let batch = TokenBatch::collate(&taken, pad);
-            meter.tokens += batch.n_valid() as u64;
-            let started = Instant::now();
-            let found = residuals(&mut model, &batch, &self.settings, pass, &wanted)?;
-            let share = started.elapsed().as_secs_f64() / wanted.len() as f64;
+            let started = clock.elapsed();
+            let found = residuals(model, &batch, &self.settings, pass, &wanted)?;
+            let now = clock.elapsed();
+            let share = (now - started).as_secs_f64() / wanted.len() as f64;
+            meter.passed(batch.n_valid(), (now - began).as_secs_f64());
             for (policy, found) in &found {
                 for grid in self.grids.iter_mut().filter(|g| g.policy == *policy) {
                     grid.spent.model += share;
                 }
-                self.feed(*policy, pass, found, rows.epochs, &mut meter, sink)?;
+                self.feed(*policy, pass, found, rows.epochs, meter, clock, sink)?;
             }
-        }
-        if let Some(message) = rows.bad_rows_note()? {
-            sink(Event::Log {
-                level: LogLevel::Warn,
-                message,
-            });
+            if let Some(event) = meter.filling(clock.elapsed(), &self.grids, &self.settings) {
+                sink(event);
+            }
+            self.keep_due(clock.elapsed())?;
+            began = clock.elapsed();
         }
         Ok(())
+    }
+
+    /// What a step takes beside a token, as far as sizes tell.
+    fn step_in_tokens(&self) -> f64 {
+        let (info, settings) = (&self.info, &self.settings);
+        let saes = settings.layers.len() * settings.k.len();
+        let encoder = saes * info.d_model * self.job.d_sae as usize;
+        let outer = (info.vocab_size * info.d_model) as u64;
+        let deepest = settings.layers.last().map_or(0, |layer| layer + 1);
+        let blocks = info.n_params.saturating_sub(outer) as f64 * deepest as f64;
+        let blocks = blocks / info.n_layers.max(1) as f64;
+        step_in_tokens(settings.batch as f64, encoder as f64, blocks)
+    }
+
+    /// Writes a checkpoint of every policy that has made steps since its last one.
+    fn keep(&mut self) -> Result<(), CellError> {
+        self.history.sync()?;
+        for grid in &mut self.grids {
+            if self.checkpoints.lacks(grid) {
+                self.checkpoints.save(grid)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for policies whose checkpoint is due by the clock: between two steps lies the filling of a buffer.
+    fn keep_due(&mut self, now: Duration) -> Result<(), CellError> {
+        for grid in &mut self.grids {
+            if self.timer.is_due(grid.policy, now) && self.checkpoints.lacks(grid) {
+                self.history.sync()?;
+                self.checkpoints.save(grid)?;
+                self.timer.is_written(grid.policy, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is said of a run that was asked to stop.
+    fn stopped(&self) -> CellError {
+        let steps = self.settings.steps;
+        let each: Vec<String> = (self.settings.policies.iter())
+            .map(|policy| {
+                let saved = self.checkpoints.saved(*policy);
+                let made = saved.map_or(0, |saved| saved.progress.steps);
+                format!("{policy} at step {made} of {steps}")
+            })
+            .collect();
+        let each = each.join(", ");
+        CellError::Interrupted(format!("interrupted and kept: {each}"))
     }
 
     /// Begins the text again where that is allowed.
@@ -230,37 +402,29 @@ impl<L: Learner> Run<'_, L> {
         sink: &mut dyn FnMut(Event),
     ) -> Result<(), CellError> {
         if !self.job.allow_short {
-            let wanted = self.settings.steps * self.settings.batch as u64;
-            let each: Vec<String> = self
-                .grids
-                .iter()
-                .map(|g| {
-                    format!(
-                        "{} of the {wanted} activations of {}",
-                        g.gathered(),
-                        g.policy
-                    )
-                })
-                .collect();
             return Err(CellError::BadInput(format!(
-                "the text ends after {} tokens in {} rows: they gave {} (hint: more --data, fewer --tokens, or --allow-short to read it again with other masks)",
-                rows.tokens,
-                rows.next,
-                each.join(" and ")
+                "the text ends after {} tokens, and was longer when it was counted: has a file of --data changed?",
+                rows.tokens
             )));
         }
         rows.restart()?;
+        let is_clean = (self.settings.policies.iter()).all(|policy| *policy == Policy::Clean);
         sink(Event::Log {
             level: LogLevel::Info,
             message: format!(
-                "the text ended; it is read for the {} time, with other masks",
-                ordinal(rows.epochs)
+                "the text ended; it is read for the {} time{}",
+                ordinal(rows.epochs),
+                if is_clean { "" } else { ", with other masks" }
             ),
         });
         Ok(())
     }
 
     /// Hands a policy its rows; writes its SAEs when it is done.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a pass knows, and where it is told"
+    )]
     fn feed(
         &mut self,
         policy: Policy,
@@ -268,30 +432,47 @@ impl<L: Learner> Run<'_, L> {
         rows: &[tch::Tensor],
         epochs: u64,
         meter: &mut Meter,
+        clock: &Instant,
         sink: &mut dyn FnMut(Event),
     ) -> Result<(), CellError> {
         let Some(at) = self.grids.iter().position(|g| g.policy == policy) else {
             return Ok(());
         };
         let mut grid = self.grids.swap_remove(at);
-        {
+        let mut began = clock.elapsed();
+        let fed = {
             let (settings, checkpoints, history) =
                 (&self.settings, &mut self.checkpoints, &mut self.history);
+            let (others, timer, is_asked) = (&self.grids, &mut self.timer, self.is_asked);
             let mut make = maker(self.job, settings, self.info.d_model, policy, self.make);
             grid.feed(pass, rows, &mut make, &mut |grid| {
-                meter.step(grid, settings, sink);
+                let now = clock.elapsed();
+                meter.stepped((now - began).as_secs_f64());
+                began = now;
+                if let Some(event) = meter.training(now, grid, others, settings) {
+                    sink(event);
+                }
                 let steps = grid.progress.steps;
                 if steps.is_multiple_of(settings.log_every) || grid.is_done() {
                     history.add(&measured(grid, settings))?;
                 }
-                if steps.is_multiple_of(settings.checkpoint_every) && !grid.is_done() {
+                if grid.is_done() {
+                    return Ok(());
+                }
+                let is_due =
+                    steps.is_multiple_of(settings.checkpoint_every) || timer.is_due(policy, now);
+                if is_due {
                     history.sync()?;
                     checkpoints.save(grid)?;
+                    timer.is_written(policy, now);
                 }
-                Ok(())
-            })?;
-        }
-        if grid.is_done() {
+                match is_asked() {
+                    true => Err(CellError::Stopped),
+                    false => Ok(()),
+                }
+            })
+        };
+        if fed.is_ok() && grid.is_done() {
             self.history.sync()?;
             let reports = self.write(&mut grid, epochs)?;
             self.write_runtime(&grid)?;
@@ -299,7 +480,7 @@ impl<L: Learner> Run<'_, L> {
         } else {
             self.grids.push(grid);
         }
-        Ok(())
+        fed
     }
 
     /// Writes a policy's SAEs: `out/<policy>/resid_post_layer_{L}/trainer_{i}`.

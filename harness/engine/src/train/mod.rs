@@ -13,9 +13,11 @@ mod history;
 mod job;
 mod meter;
 mod origin;
+mod pace;
 mod passes;
 mod pool;
 mod settings;
+mod supply;
 #[cfg(test)]
 mod tests;
 

@@ -107,10 +107,16 @@ impl Pool {
         self.have == self.capacity
     }
 
-    /// Empties the pool; it begins at `next`.
-    pub(super) fn restart(&mut self, next: Place) {
+    /// Empties the pool; it begins at `next` and takes `capacity` rows, no more than it was made for.
+    pub(super) fn restart(&mut self, next: Place, capacity: usize) {
         self.have = 0;
         self.start = next;
+        self.capacity = capacity;
+    }
+
+    /// Rows of a full pool.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// The rows at `indices` of a layer, by index: `[m, d_model] f32`.

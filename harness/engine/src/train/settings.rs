@@ -187,9 +187,37 @@ impl Settings {
         })
     }
 
-    /// Activations of a full pool.
+    /// Activations of the largest pool.
     pub(super) fn pool_rows(&self) -> usize {
-        self.pool_steps as usize * self.batch
+        self.pool_rows_at(0)
+    }
+
+    /// Activations of the pool that the steps after `steps` are of. The last pool is as large as what is left, so that a
+    /// run takes exactly the activations it is to be trained on.
+    pub(super) fn pool_rows_at(&self, steps: u64) -> usize {
+        let first = steps / self.pool_steps * self.pool_steps;
+        let left = self.steps.saturating_sub(first);
+        left.min(self.pool_steps) as usize * self.batch
+    }
+
+    /// Activations that each SAE is trained on.
+    pub(super) fn rows(&self) -> u64 {
+        self.steps * self.batch as u64
+    }
+
+    /// Steps of all policies.
+    pub(super) fn all_steps(&self) -> u64 {
+        self.steps * self.policies.len() as u64
+    }
+
+    /// Share of the tokens of a text that a policy takes, on average.
+    pub(super) fn share(&self, policy: Policy) -> f64 {
+        let masked = f64::midpoint(self.t_min, self.t_max);
+        match policy {
+            Policy::Mask => masked,
+            Policy::Unmask => 1.0 - masked,
+            Policy::Clean => 1.0,
+        }
     }
 }
 

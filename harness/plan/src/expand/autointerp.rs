@@ -7,7 +7,7 @@ use crate::{
     sources::SaeFolder,
     stages::{
         EXPLAIN_MAX_TOKENS, ExplainParams, FixedMasks, JudgeRef, LatentChoice, ModelRef,
-        PREDICT_MAX_TOKENS, PredictParams, ShardRef, Stage, WindowsParams,
+        PREDICT_MAX_TOKENS, PredictParams, ShardRef, Shown, Stage, WindowsParams,
     },
 };
 
@@ -47,6 +47,7 @@ impl Expander<'_> {
             masks: masks.map(|rate| FixedMasks {
                 rate,
                 seed: set.seed,
+                shown: Shown::HiddenToken,
             }),
             positions: set.positions,
             latents: match &set.latent {

@@ -94,7 +94,8 @@ pub struct Window {
     pub row: u64,
     /// Position of its middle in the row.
     pub position: u32,
-    /// Text of each token, as the model read it.
+    /// Text of each token. Where a token was masked it is the token of the text, which the model
+    /// did not see: the mask token alone says nothing of what the latent stands for.
     pub tokens: Vec<String>,
     /// Activation on each token.
     pub acts: Vec<f32>,

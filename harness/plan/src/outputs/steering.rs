@@ -43,6 +43,9 @@ pub struct Context {
     pub tokens: Vec<String>,
     /// Activation on each token.
     pub acts: Vec<f64>,
+    /// Places of tokens that the model did not see, because the mask token stood there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<u32>,
 }
 
 /// Explanations of selected features.

@@ -13,6 +13,7 @@ use super::{Discovery, FoundPlugin, RefusedPlugin, discover, lock};
 #[serde(deny_unknown_fields)]
 pub struct PluginChoice {
     /// Folders searched.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub dirs: Vec<PathBuf>,
     /// Only those that are what the `plugins.lock` of their folder says.
     #[serde(default)]

@@ -74,10 +74,14 @@ fn file(model: &str, set: &str, judges: &[String], n_scored: usize, found: &[Exa
     };
     let mut out = format!(
         "# Latents of {} on {}\n\nThe {} best of {n_scored} scored latents, judged by {judges}: best first, those of equal accuracy by layer, k \
-         and index. Windows are counted from 1; `<<` and `>>` enclose the tokens on which a latent is active.\n",
+         and index. Windows are counted from 1; `<<` and `>>` enclose the tokens on which a latent is active{}.\n",
         inline(set),
         inline(model),
         found.len(),
+        match found.iter().any(has_masked) {
+            true => ", `[[` and `]]` those that were masked",
+            false => "",
+        },
     );
     for example in found {
         out.push_str(&section(example));
@@ -123,6 +127,10 @@ fn strongest(latent: &Latent) -> Option<&Window> {
     windows.max_by(|a, b| peak(a).total_cmp(&peak(b)))
 }
 
+fn has_masked(example: &Example) -> bool {
+    strongest(&example.latent).is_some_and(|window| !window.masked.is_empty())
+}
+
 /// Places from 1.
 fn indices(places: &[u32]) -> String {
     if places.is_empty() {
@@ -132,27 +140,32 @@ fn indices(places: &[u32]) -> String {
     texts.join(", ")
 }
 
-/// The text of a window with its active tokens between `<<` and `>>`, neighbours together.
+/// The text of a window with its active tokens between `<<` and `>>` and its masked ones between `[[` and `]]`,
+/// neighbours together.
 fn marked(window: &Window, threshold: f32) -> String {
     let mut out = String::new();
-    let mut is_open = false;
-    for (token, act) in window.tokens.iter().zip(&window.acts) {
+    // Whether the mark of masked tokens and that of active ones are open.
+    let mut open = (false, false);
+    let close = |(masked, active): (bool, bool), out: &mut String| {
+        out.push_str(if active { ">>" } else { "" });
+        out.push_str(if masked { "]]" } else { "" });
+    };
+    for (place, (token, act)) in (0..).zip(window.tokens.iter().zip(&window.acts)) {
         let text = token.trim_start();
         let space = &token[..token.len() - text.len()];
-        let is_active = *act > threshold;
-        if is_open && !is_active {
-            out.push_str(">>");
+        let now = (window.masked.contains(&place), *act > threshold);
+        if now == open {
+            out.push_str(token);
+            continue;
         }
+        close(open, &mut out);
         out.push_str(space);
-        if is_active && !is_open {
-            out.push_str("<<");
-        }
+        out.push_str(if now.0 { "[[" } else { "" });
+        out.push_str(if now.1 { "<<" } else { "" });
         out.push_str(text);
-        is_open = is_active;
+        open = now;
     }
-    if is_open {
-        out.push_str(">>");
-    }
+    close(open, &mut out);
     visible(&out)
 }
 
@@ -221,6 +234,14 @@ mod tests {
             &[0.0, 2.0, 3.0, 0.1, 1.0],
         );
         assert_eq!(marked(&window, 0.5), "the <<old river>> bank<<s↵>>");
+        let masked = Window {
+            masked: vec![2, 3],
+            ..window
+        };
+        assert_eq!(
+            marked(&masked, 0.5),
+            "the <<old>> [[<<river>>]] [[bank]]<<s↵>>"
+        );
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub struct ShardPlan {
     /// Arguments of `harness bench`.
     pub args: Vec<String>,
     /// Folder in which they were given.
+    #[serde(serialize_with = "crate::wire::paths")]
     pub folder: PathBuf,
     /// What the keys of the cells come from.
     pub basis: Basis,

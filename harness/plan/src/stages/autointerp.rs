@@ -18,6 +18,17 @@ pub struct FixedMasks {
     pub rate: f64,
     /// Seed of the masks.
     pub seed: u64,
+    /// What a window shows where a mask was. It is written so that windows of another kind have
+    /// another key; they did show the mask token once, and judges had nothing to go by.
+    pub shown: Shown,
+}
+
+/// What a window shows where a mask was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// The token of the text.
+    HiddenToken,
 }
 
 /// Positions at which activations count. Special tokens never do; a mask is none.

@@ -34,7 +34,7 @@ pub mod fidelity;
 pub mod steering;
 
 pub use autointerp::{
-    FixedMasks, LatentChoice, PREDICT_MAX_TOKENS, Positions, PredictParams, WindowsParams,
+    FixedMasks, LatentChoice, PREDICT_MAX_TOKENS, Positions, PredictParams, Shown, WindowsParams,
 };
 pub use decoding::{DecodingParams, QuestionsRef};
 pub use fidelity::{
@@ -121,6 +121,8 @@ impl Stage {
         match self {
             // 2: peaks have whole windows and are apart as those of stage windows; rows are not cut at the budget.
             Stage::Features => 2,
+            // 2: answers are read by other rules (`harness_core::task::answer`).
+            Stage::Decoding => 2,
             _ => 1,
         }
     }

@@ -9,15 +9,13 @@ use std::{
 use async_openai::{
     Client, config::OpenAIConfig, error::OpenAIError, middleware::HttpRequestFactory,
 };
-use harness_sdk::{Error, ErrorCode, JudgeReply, JudgeRequest, JudgeTask, Result, Value};
+use harness_sdk::{Error, ErrorCode, JudgeReply, JudgeRequest, Result, Value};
 use serde_json::json;
 
-use crate::{failure::Failure, pace::Pace, retry, settings::Settings, shape::Shape};
+use crate::{
+    answer::read, failure::Failure, form::Form, pace::Pace, retry, said::Said, settings::Settings,
+};
 
-/// Longest part of a server's message that is passed on, in characters.
-const MESSAGE_CHARS: usize = 300;
-/// Tokens of one answer that are believed.
-const MOST_TOKENS: u64 = u32::MAX as u64;
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -38,8 +36,8 @@ impl error::Error for ErrorAnswer {}
 pub struct Try {
     /// Most tokens of the answer.
     pub max_tokens: u32,
-    /// How its form is asked for.
-    pub shape: Shape,
+    /// Its fields.
+    pub form: Form,
     /// Longest time.
     pub timeout: Duration,
 }
@@ -114,25 +112,12 @@ pub async fn refused(response: reqwest::Response) -> Failure {
         _ => None,
     };
     let body = response.text().await.unwrap_or_default();
-    let said: Value = serde_json::from_str(&body).unwrap_or_default();
-    let (code, message) = said_of(&said["error"]);
     Failure::Status {
         status,
-        code,
-        message: match message.is_empty() {
-            true => shortened(&body),
-            false => message,
-        },
+        said: Said::of_body(&body),
         retry_after,
         should_retry,
     }
-}
-
-/// Code and message of an error as servers write it.
-pub fn said_of(error: &Value) -> (String, String) {
-    let code = error["code"].as_str().or(error["type"].as_str());
-    let message = error["message"].as_str().unwrap_or_default();
-    (code.unwrap_or_default().to_owned(), shortened(message))
 }
 
 /// Sends a request once and reads its answer.
@@ -145,7 +130,7 @@ pub async fn attempt(
     request: &JudgeRequest,
     this: Try,
 ) -> std::result::Result<JudgeReply, Failure> {
-    let body = body(settings, request, this.max_tokens, this.shape)?;
+    let body = body(settings, request, this.max_tokens, this.form)?;
     let chat = client.chat();
     let answer = tokio::time::timeout(this.timeout, chat.create_byot::<_, Value>(body));
     match answer.await {
@@ -163,7 +148,7 @@ pub fn body(
     settings: &Settings,
     request: &JudgeRequest,
     max_tokens: u32,
-    shape: Shape,
+    form: Form,
 ) -> std::result::Result<Value, Failure> {
     if request.messages.is_empty() {
         return Err(Failure::Request(format!(
@@ -179,10 +164,12 @@ pub fn body(
     let mut body = json!({
         "model": settings.model,
         "messages": messages,
-        "temperature": request.temperature,
-        "max_completion_tokens": max_tokens,
+        form.limit: max_tokens,
     });
-    if let Some(format) = shape.response_format(request.task) {
+    if form.temperature {
+        body["temperature"] = json!(request.temperature);
+    }
+    if let Some(format) = form.shape.response_format(request.task) {
         body["response_format"] = format;
     }
     Ok(body)
@@ -195,10 +182,17 @@ fn failure(error: OpenAIError) -> Failure {
             Err(other) => Failure::Connection(other.to_string()),
         },
         OpenAIError::Reqwest(error) => unsent(error),
-        OpenAIError::JSONDeserialize(error, _) => {
-            Failure::Connection(format!("the reply is no JSON: {error}"))
-        }
+        OpenAIError::JSONDeserialize(error, body) => no_json(&error, &body),
         other => Failure::Request(other.to_string()),
+    }
+}
+
+/// A body that should be JSON and is not: a web page is that of another address.
+pub fn no_json(error: &serde_json::Error, body: &str) -> Failure {
+    let said = Said::of_body(body);
+    match said.is_page {
+        true => Failure::of_status(200, said),
+        false => Failure::Connection(format!("the reply is no JSON: {error}")),
     }
 }
 
@@ -212,83 +206,9 @@ pub fn unsent(error: reqwest::Error) -> Failure {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    if error.is_builder() {
-        Failure::Request(text)
-    } else {
-        Failure::Connection(text)
-    }
-}
-
-/// The answer out of a chat completion.
-///
-/// # Errors
-/// A refusal, or an answer that is not the one asked for.
-pub fn read(answer: &Value, request: &JudgeRequest) -> std::result::Result<JudgeReply, Failure> {
-    let choice = &answer["choices"][0];
-    if let Some(refusal) = choice["message"]["refusal"].as_str() {
-        return Err(Failure::Refusal(shortened(refusal)));
-    }
-    if choice["finish_reason"] == "content_filter" {
-        return Err(Failure::Refusal(
-            "stopped by the server's filter".to_owned(),
-        ));
-    }
-    let is_cut = choice["finish_reason"] == "length";
-    // What a server counts is added up: no sum of these overflows.
-    let used = |key| answer["usage"][key].as_u64().unwrap_or(0).min(MOST_TOKENS);
-    let (tokens_in, tokens_out) = (used("prompt_tokens"), used("completion_tokens"));
-    let bad = |reason: String| Failure::BadAnswer {
-        reason,
-        is_cut,
-        tokens_in,
-        tokens_out,
-    };
-    let content = choice["message"]["content"]
-        .as_str()
-        .ok_or_else(|| bad("the reply has no content".to_owned()))?;
-    let text = unfenced(content);
-    let parsed: Value = serde_json::from_str(text)
-        .map_err(|error| bad(format!("the content is no JSON: {error}")))?;
-    if let Some(missing) = missing(request.task, &parsed) {
-        return Err(bad(format!("the content has no {missing}")));
-    }
-    Ok(JudgeReply {
-        id: request.id.clone(),
-        text: parsed.to_string(),
-        tokens_in,
-        tokens_out,
-    })
-}
-
-/// What the task's answer must hold and this one does not.
-fn missing(task: JudgeTask, answer: &Value) -> Option<&'static str> {
-    let number = |key| answer[key].is_number();
-    match task {
-        _ if !answer.is_object() => Some("object"),
-        JudgeTask::EXPLAIN if !answer["explanation"].is_string() => Some("text `explanation`"),
-        JudgeTask::CONCEPT_PAIR if !number("score_without") => Some("number `score_without`"),
-        JudgeTask::CONCEPT_PAIR if !number("score_after") => Some("number `score_after`"),
-        JudgeTask::PREDICT_WINDOWS if !answer["active"].is_array() => Some("list `active`"),
-        _ => None,
-    }
-}
-
-/// The text inside a Markdown fence, or the text itself.
-fn unfenced(text: &str) -> &str {
-    let text = text.trim();
-    let Some(inner) = text
-        .strip_prefix("```")
-        .and_then(|rest| rest.strip_suffix("```"))
-    else {
-        return text;
-    };
-    inner.strip_prefix("json").unwrap_or(inner).trim()
-}
-
-fn shortened(text: &str) -> String {
-    let text = text.trim();
-    match text.char_indices().nth(MESSAGE_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    match () {
+        () if error.is_builder() => Failure::Request(text),
+        () if error.is_connect() => Failure::Unreachable(text),
+        () => Failure::Connection(text),
     }
 }

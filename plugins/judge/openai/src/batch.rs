@@ -8,12 +8,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    attempt,
+    answer, attempt,
+    cause::{Cause, cause},
     failure::{Failure, Verdict},
+    form::{FIRST, Form},
     judge::OnReply,
     retry,
+    said::Said,
     settings::Settings,
-    shape::Shape,
 };
 
 /// What the requests of a batch are, whatever the server's address.
@@ -50,9 +52,9 @@ impl<'a> Batches<'a> {
     /// `NETWORK` where the server may have made the batch all the same; anything else says that it has not.
     pub async fn submit(&self, requests: &[JudgeRequest], tag: &str) -> Result<String> {
         let mut lines = String::new();
-        let shape = Shape::of(self.settings);
+        let form = Form::of(self.settings);
         for request in requests {
-            let body = attempt::body(self.settings, request, request.max_tokens, shape)
+            let body = attempt::body(self.settings, request, request.max_tokens, form)
                 .map_err(|failure| failure.into_error(self.settings, 1))?;
             let line = json!({
                 "custom_id": request.id, "method": "POST", "url": ENDPOINT, "body": body,
@@ -181,9 +183,10 @@ impl<'a> Batches<'a> {
             }
         }
         let without = without_line(status, &batch, self.settings);
+        let form = Form::of(self.settings);
         for (i, request) in requests.iter().enumerate() {
             let reply = match results.get(request.id.as_str()) {
-                Some(line) => read_line(line, request, self.settings),
+                Some(line) => read_line(line, request, form, self.settings),
                 None => Err(without.clone()),
             };
             if on_reply(i, reply) == ControlFlow::Break(()) {
@@ -256,8 +259,7 @@ impl<'a> Batches<'a> {
 
     async fn once(&self, request: RequestBuilder, bytes: usize) -> Tried<Value> {
         let text = self.body(request, bytes).await?;
-        serde_json::from_str(&text)
-            .map_err(|error| Failure::Connection(format!("the reply is no JSON: {error}")))
+        serde_json::from_str(&text).map_err(|error| attempt::no_json(&error, &text))
     }
 
     /// The body of a successful answer.
@@ -321,47 +323,59 @@ fn lines(text: &str) -> impl Iterator<Item = (String, Value)> {
     })
 }
 
-/// The reply of a line.
-fn read_line(line: &Value, request: &JudgeRequest, settings: &Settings) -> Result<JudgeReply> {
-    let failed = |failure: Failure| Err(failure.into_error(settings, 1));
-    let response = &line["response"];
-    match response["status_code"].as_u64() {
-        Some(200) => match attempt::read(&response["body"], request) {
-            Ok(reply) => Ok(reply),
-            Err(failure) => failed(failure),
+/// The reply of a line; `form` is that of requests before the batch was read.
+fn read_line(
+    line: &Value,
+    request: &JudgeRequest,
+    form: Form,
+    settings: &Settings,
+) -> Result<JudgeReply> {
+    let (response, body) = (&line["response"], &line["response"]["body"]);
+    let failure = match response["status_code"].as_u64() {
+        Some(200) => match answer::read(body, request) {
+            Ok(reply) => return Ok(reply),
+            Err(failure) => failure,
         },
         Some(status) => {
-            let (code, message) = attempt::said_of(&response["body"]["error"]);
-            failed(Failure::Status {
-                status: u16::try_from(status).unwrap_or(0),
-                code,
-                message,
-                retry_after: None,
-                should_retry: None,
-            })
+            let said = Said::of(body).unwrap_or_default();
+            Failure::of_status(u16::try_from(status).unwrap_or(0), said)
         }
         None => {
             // `batch_expired` and the like: it was not answered and is not billed.
-            let (code, message) = attempt::said_of(&line["error"]);
-            let text = format!("{} left a request out: {code}: {message}", settings.host());
-            Err(Error::new(ErrorCode::NETWORK, settings.redact(&text)))
+            let said = Said::of(line).unwrap_or_default();
+            let (host, label) = (settings.host(), said.label());
+            let text = format!("{host} left a request out: {label}: {}", said.message);
+            return Err(Error::new(ErrorCode::NETWORK, settings.redact(&text)));
         }
+    };
+    if let Some((field, said)) = failure.objection(form) {
+        form.refused(field, settings, said);
     }
+    if let Some((_, said)) = failure.objection(FIRST) {
+        // The host sees in what was learnt whether the question is worth asking again at once.
+        let text = format!("{} refused a field: {}", settings.host(), said.message);
+        return Err(Error::new(ErrorCode::NETWORK, settings.redact(&text)));
+    }
+    Err(failure.into_error(settings, 1))
 }
 
 /// Why a request of a batch that has ended has no line.
 fn without_line(status: &str, batch: &Value, settings: &Settings) -> Error {
-    let (code, message) = attempt::said_of(&batch["errors"]["data"][0]);
-    let why = match code.is_empty() {
-        true => String::new(),
-        false => format!(": {code}: {message}"),
+    let error = &batch["errors"]["data"][0];
+    let said = Said::of(&json!({ "error": error })).unwrap_or_default();
+    let why = match said.label() {
+        "" => String::new(),
+        label => format!(": {label}: {}", said.message),
     };
     let text = settings.redact(&format!(
         "a batch at {} is {status} and has no answer to a request{why}",
         settings.host()
     ));
-    match code.contains("quota") || code.contains("billing") {
-        true => Error::new(ErrorCode::AUTH, text).hint("add credit to the account of the key"),
-        false => Error::new(ErrorCode::NETWORK, text).hint("the same command asks for it again"),
+    match cause(400, &said) {
+        Cause::Account => {
+            Error::new(ErrorCode::AUTH, text).hint("add credit to the account of the key")
+        }
+        Cause::Model => Error::config(text).hint("does the server have the model?"),
+        _ => Error::new(ErrorCode::NETWORK, text).hint("the same command asks for it again"),
     }
 }

@@ -4,6 +4,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_openai::{Client, config::OpenAIConfig};
@@ -15,15 +16,18 @@ use tokio::{runtime::Runtime, task::JoinSet, time::Instant};
 use crate::{
     attempt::{self, Try},
     batch::Batches,
-    failure::Verdict,
+    evidence::Evidence,
+    failure::{Failure, Verdict},
+    form::Form,
     pace::Pace,
     retry::{self, LONGEST},
     settings::Settings,
-    shape::Shape,
 };
 
 /// Answers paid for one request at most; the interface promises the host no more than two.
 const PAID_ANSWERS: u32 = 2;
+/// How often a request that waits for its next attempt looks whether the batch is ending.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A chat model behind an OpenAI-compatible server.
 pub struct OpenAi {
@@ -38,11 +42,18 @@ struct Line {
     http: reqwest::Client,
     client: Client<OpenAIConfig>,
     pace: Arc<Mutex<Pace>>,
+    evidence: Evidence,
 }
 
-/// What became of one request: its reply, its own error, or an error that every request would get.
+/// What became of one request.
 enum Outcome {
+    /// Its reply, or its own error.
     Done(Result<JudgeReply>),
+    /// The server gave no answer in all attempts.
+    Outage(Error),
+    /// An error that may be its own or everybody's.
+    Doubt(Error),
+    /// An error that every request would get.
     Stop(Error),
 }
 
@@ -55,7 +66,7 @@ impl OpenAi {
     }
 
     /// The line to the server, with so many requests under way at most.
-    fn line(&mut self, most: usize) -> Result<&Line> {
+    fn line(&mut self, most: usize) -> Result<&mut Line> {
         let line = match self.line.take() {
             Some(line) => line,
             None => {
@@ -68,6 +79,7 @@ impl OpenAi {
                         .build()?,
                     http,
                     pace,
+                    evidence: Evidence::default(),
                 }
             }
         };
@@ -115,8 +127,19 @@ impl Judge for OpenAi {
         }
         let settings = Arc::clone(&self.settings);
         let line = self.line(max_concurrency)?;
-        let run = run(&line.client, &settings, requests, &line.pace, on_reply);
-        line.runtime.block_on(run)
+        let run = Run {
+            client: &line.client,
+            settings: &settings,
+            pace: &line.pace,
+            evidence: &mut line.evidence,
+            ending: Arc::new(AtomicBool::new(false)),
+            why: None,
+        };
+        line.runtime.block_on(run.ask(requests, on_reply))
+    }
+
+    fn learnt(&self) -> Vec<String> {
+        Form::learnt(&self.settings)
     }
 
     fn submit(&mut self, requests: &[JudgeRequest], tag: &str) -> Result<String> {
@@ -150,44 +173,92 @@ impl Judge for OpenAi {
 /// Takes a reply to the request with a number; a break ends it.
 pub type OnReply<'a> = &'a mut dyn FnMut(usize, Result<JudgeReply>) -> ControlFlow<()>;
 
-/// Answers all requests, as many at a time as the pace allows, and hands each reply over when it is there.
-async fn run(
-    client: &Client<OpenAIConfig>,
-    settings: &Arc<Settings>,
-    requests: &[JudgeRequest],
-    pace: &Mutex<Pace>,
-    on_reply: OnReply<'_>,
-) -> Result<()> {
-    let mut waiting = requests.iter().enumerate();
-    let mut running = JoinSet::new();
-    let ending = Arc::new(AtomicBool::new(false));
-    let mut why = None;
-    loop {
-        let limit = pace.lock().map_or(1, |pace| pace.limit());
-        while why.is_none() && running.len() < limit {
-            let Some((i, request)) = waiting.next() else {
-                break;
-            };
-            let (client, settings) = (client.clone(), Arc::clone(settings));
-            let (ending, request) = (Arc::clone(&ending), request.clone());
-            running.spawn(async move { (i, answer(&client, &settings, &request, &ending).await) });
-        }
-        match running.join_next().await {
-            None => return why.map_or(Ok(()), Err),
-            Some(finished) => match finished? {
-                (i, Outcome::Done(reply)) => {
-                    if on_reply(i, reply).is_break() {
-                        // Dropping the set ends the others.
+/// Requests of one call.
+struct Run<'a> {
+    client: &'a Client<OpenAIConfig>,
+    settings: &'a Arc<Settings>,
+    pace: &'a Mutex<Pace>,
+    evidence: &'a mut Evidence,
+    /// Whether nothing further is sent.
+    ending: Arc<AtomicBool>,
+    /// Why that is.
+    why: Option<Error>,
+}
+
+impl Run<'_> {
+    /// Answers all requests, as many at a time as the pace allows, and hands each reply over when it is there.
+    async fn ask(mut self, requests: &[JudgeRequest], on_reply: OnReply<'_>) -> Result<()> {
+        let mut waiting = requests.iter().enumerate();
+        let mut running = JoinSet::new();
+        loop {
+            while self.why.is_none() && running.len() < self.limit() {
+                let Some((i, request)) = waiting.next() else {
+                    break;
+                };
+                let (client, settings) = (self.client.clone(), Arc::clone(self.settings));
+                let (ending, request) = (Arc::clone(&self.ending), request.clone());
+                let began = self.evidence.begin();
+                let patience = Patience {
+                    has_answered: self.evidence.has_answered(),
+                    attempts: self.evidence.attempts(settings.attempts),
+                };
+                running.spawn(async move {
+                    let asked = answer(&client, &settings, &request, patience, &ending);
+                    (i, began, asked.await)
+                });
+            }
+            let Some(finished) = running.join_next().await else {
+                // Nothing is under way: what was in doubt is decided, or another question has to tell.
+                let settled = self.evidence.settle(waiting.len() == 0);
+                for (i, error) in settled.map_err(|error| self.why.take().unwrap_or(error))? {
+                    if on_reply(i, Err(error)).is_break() {
                         return Ok(());
                     }
                 }
-                // Every further request would fail alike; those under way may be paid for, so they are waited for.
-                (_, Outcome::Stop(error)) => {
-                    ending.store(true, Ordering::Relaxed);
-                    why.get_or_insert(error);
+                match self.why.take() {
+                    Some(error) => return Err(error),
+                    None if waiting.len() == 0 => return Ok(()),
+                    None => continue,
                 }
-            },
+            };
+            let (i, began, outcome) = finished?;
+            let reply = match outcome {
+                Outcome::Done(reply) => {
+                    self.evidence.heard(reply.is_ok());
+                    reply
+                }
+                Outcome::Outage(error) => {
+                    if let Some(error) = self.evidence.outage(began, &error) {
+                        self.end(error);
+                    }
+                    Err(error)
+                }
+                Outcome::Doubt(error) => match self.evidence.doubt(i, error) {
+                    Some(error) => Err(error),
+                    None => continue,
+                },
+                // Every further request would fail alike; those under way may be paid for, so they are waited for.
+                Outcome::Stop(error) => {
+                    self.end(error);
+                    continue;
+                }
+            };
+            if on_reply(i, reply).is_break() {
+                // Dropping the set ends the others.
+                return Ok(());
+            }
         }
+    }
+
+    /// Requests that may be under way now.
+    fn limit(&self) -> usize {
+        let pace = self.pace.lock().map_or(1, |pace| pace.limit());
+        pace.min(self.evidence.limit())
+    }
+
+    fn end(&mut self, error: Error) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.why.get_or_insert(error);
     }
 }
 
@@ -195,17 +266,27 @@ fn lost() -> Error {
     Error::new(ErrorCode::INTERNAL, "the request was never sent")
 }
 
+/// How long a server is tried, from what is known of it.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// Whether it has ever answered: where it has not, fewer attempts find out that it will not.
+    has_answered: bool,
+    /// Attempts at most.
+    attempts: u32,
+}
+
 /// Answers one request, trying again where that may help, and not once the batch is `ending`.
 async fn answer(
     client: &Client<OpenAIConfig>,
     settings: &Settings,
     request: &JudgeRequest,
+    patience: Patience,
     ending: &AtomicBool,
 ) -> Outcome {
     let deadline = Instant::now() + settings.total;
     let mut this = Try {
         max_tokens: request.max_tokens,
-        shape: Shape::of(settings),
+        form: Form::of(settings),
         timeout: settings.timeout,
     };
     let (mut attempts, mut answers) = (0, 0);
@@ -221,12 +302,16 @@ async fn answer(
             }
             Err(failure) => failure,
         };
-        // Not an attempt: the same request in a form that the server takes.
-        if failure.is_objection()
-            && let Some(shape) = this.shape.refused(settings)
-        {
-            this.shape = shape;
-            continue;
+        let mut verdict = failure.verdict();
+        if let Some((field, said)) = failure.objection(this.form) {
+            match this.form.refused(field, settings, said) {
+                // Not an attempt: the same request in a form that the server takes.
+                Some(form) => {
+                    this.form = form;
+                    continue;
+                }
+                None => verdict = Verdict::Stop,
+            }
         }
         attempts += 1;
         if let Some((sent, received)) = failure.paid() {
@@ -237,20 +322,52 @@ async fn answer(
         let asked = failure.retry_after();
         let wait = retry::wait(attempts - 1, settings.backoff, asked, retry::draw());
         let left = deadline.saturating_duration_since(Instant::now());
-        let is_last = attempts >= settings.attempts
+        let most = failure.most_attempts(patience.attempts, patience.has_answered);
+        let is_last = attempts >= most
             || answers >= PAID_ANSWERS
             || asked.is_some_and(|wait| wait > LONGEST)
             || wait >= left
             || ending.load(Ordering::Relaxed);
-        match failure.verdict() {
-            Verdict::Stop => return Outcome::Stop(failure.into_error(settings, attempts)),
-            Verdict::Again if !is_last => {}
-            _ => return Outcome::Done(Err(failure.into_error(settings, attempts))),
+        if verdict == Verdict::Again && !is_last {
+            if failure.is_cut() {
+                this.max_tokens = request.max_tokens.saturating_mul(2);
+            }
+            pause(wait, ending).await;
+            continue;
         }
-        if failure.is_cut() {
-            this.max_tokens = request.max_tokens.saturating_mul(2);
+        return ended(failure, verdict, patience.has_answered, settings, attempts);
+    }
+}
+
+/// What became of a request whose last attempt failed.
+fn ended(
+    failure: Failure,
+    verdict: Verdict,
+    has_answered: bool,
+    settings: &Settings,
+    attempts: u32,
+) -> Outcome {
+    let (is_outage, is_lost) = (failure.is_outage(), failure.is_lost());
+    let error = failure.into_error(settings, attempts);
+    match verdict {
+        Verdict::Stop => Outcome::Stop(error),
+        // Nobody has ever come through to this server: the next question would not either.
+        _ if is_lost && !has_answered => Outcome::Stop(error),
+        Verdict::Doubt => Outcome::Doubt(error),
+        _ if is_outage => Outcome::Outage(error),
+        _ => Outcome::Done(Err(error)),
+    }
+}
+
+/// Waits, and no longer once the batch is ending.
+async fn pause(wait: Duration, ending: &AtomicBool) {
+    let until = Instant::now() + wait;
+    while !ending.load(Ordering::Relaxed) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
         }
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(left.min(LOOK)).await;
     }
 }
 

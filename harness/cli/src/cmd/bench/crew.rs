@@ -12,13 +12,13 @@ use harness_plan::{
         Counters, Failure as CellFailure, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION,
         Refused,
     },
+    signals::{self, Request},
     store::Supervision,
 };
 
 use super::schedule::asks_judge;
 use crate::{
     failure::Failure,
-    signals::{self, Request},
     worker::{Cause, Heard, Launch, NeverReady, Worker},
 };
 
@@ -278,7 +278,7 @@ impl Crew {
                 }
             };
             let slot = &mut self.slots[i];
-            slot.worker.run(&together);
+            slot.worker.run(&together)?;
             slot.busy = together.iter().map(|cell| cell.key.clone()).collect();
             if let Some(checkpoint) = together.first().and_then(|cell| cell.checkpoint()) {
                 slot.checkpoint = Some(checkpoint.to_owned());

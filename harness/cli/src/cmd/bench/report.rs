@@ -85,7 +85,9 @@ pub fn manifest(
         })
         .collect();
     RunManifest {
-        command: env::args().collect(),
+        command: env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         git_revision: git_revision(&root.dir),
         bench: plan.bench.clone(),

@@ -13,6 +13,7 @@ use harness_plan::{
     expand::Plan,
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
     replies::JudgeMode,
+    signals::Request,
     stages::Stage,
     store::{Provenance, StageSummary, Store, Supervision},
 };
@@ -25,12 +26,10 @@ use super::{
     schedule::Schedule,
     sharing::Sharing,
 };
-use crate::{failure::Failure, output, progress::Progress, signals::Request, worker::Launch};
+use crate::{failure::Failure, output, progress::Progress, worker::Launch};
 
 /// Time a cell in flight gets to finish after a request to stop.
 const GRACE: Duration = Duration::from_secs(3);
-/// Exit code after a second request to stop: the shell's for SIGINT.
-const ABORTED: u8 = 130;
 
 /// What a run needs besides the plan.
 pub struct Order {
@@ -411,7 +410,7 @@ impl<'a> Run<'a> {
         self.requests += 1;
         self.asked.get_or_insert_with(Instant::now);
         if self.requests > 1 && request == Request::Interrupt {
-            self.outcome.stop = Some(Failure::new(ABORTED, "interrupted twice"));
+            self.outcome.stop = Some(Failure::new(exit::ABORTED, "interrupted twice"));
         } else if request == Request::Interrupt && !self.crew.busy().is_empty() {
             self.progress.talk("stopping; once more ends it at once");
         }

@@ -1,5 +1,6 @@
 //! `harness slurm`: a bench on a Slurm cluster. The store says what is done; Slurm is given work and never asked.
 
+mod job_number;
 mod options;
 mod script;
 mod status;

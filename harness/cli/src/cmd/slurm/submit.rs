@@ -6,10 +6,11 @@ use clap::Args;
 use harness_plan::exit;
 
 use super::{
+    job_number::JobId,
     options::SlurmOptions,
     script::{self, text},
     submission::{Jobs, Submission},
-    tools,
+    tools::{self, NotSubmitted},
 };
 use crate::{
     cmd::{
@@ -98,6 +99,8 @@ pub fn run(args: &SubmitArgs) -> Result<u8, Failure> {
 struct Prepared {
     array: Vec<String>,
     merge: Vec<String>,
+    array_name: String,
+    merge_name: String,
     array_script: String,
     merge_script: String,
 }
@@ -108,7 +111,9 @@ const ARRAY: &str = "ARRAY";
 fn prepare(args: &SubmitArgs, shares: &Shares, dir: &Path) -> Result<Prepared, Failure> {
     let harness = executable()?;
     let (plan, folder) = (dir.join("plan.json"), &shares.plan.folder);
-    let name = &shares.plan.bench;
+    // No other submission has this name, so that a job can be taken back by it.
+    let array_name = format!("harness-{}-{}", shares.plan.bench, shares.plan.id);
+    let merge_name = format!("{array_name}-merge");
     let chdir = format!("--chdir={}", text(dir)?);
     let words = |own: &[&str], options: Vec<String>, file: &str| -> Result<Vec<String>, Failure> {
         let own = own.iter().map(|word| (*word).to_owned());
@@ -127,7 +132,7 @@ fn prepare(args: &SubmitArgs, shares: &Shares, dir: &Path) -> Result<Prepared, F
     };
     let array = words(
         &[
-            &format!("--job-name=harness-{name}"),
+            &format!("--job-name={array_name}"),
             "--output=logs/%a.log",
             "--nodes=1",
             "--ntasks=1",
@@ -139,7 +144,7 @@ fn prepare(args: &SubmitArgs, shares: &Shares, dir: &Path) -> Result<Prepared, F
     )?;
     let merge = words(
         &[
-            &format!("--job-name=harness-{name}-merge"),
+            &format!("--job-name={merge_name}"),
             "--output=logs/merge.log",
             "--nodes=1",
             "--ntasks=1",
@@ -155,6 +160,8 @@ fn prepare(args: &SubmitArgs, shares: &Shares, dir: &Path) -> Result<Prepared, F
         merge,
         array_script: script::of_chunk(&harness, &plan, folder)?,
         merge_script: script::of_merge(&harness, &shares.plan.args, &again, folder)?,
+        array_name,
+        merge_name,
     })
 }
 
@@ -189,32 +196,87 @@ fn submit(args: &SubmitArgs, shares: &Shares) -> Result<u8, Failure> {
     shares.plan.write(&submission.file("plan.json"))?;
     submission.write("array.sh", &prepared.array_script)?;
     submission.write("merge.sh", &prepared.merge_script)?;
-    let array = tools::sbatch(&prepared.array)?;
-    let mut jobs = Jobs {
-        array: Some(array.clone()),
-        merge: None,
+    let array = accepted(&prepared.array, &prepared.array_name)?;
+    let merge = match submit_merge(&submission, &array, prepared.merge, &prepared.merge_name) {
+        Ok(merge) => merge,
+        Err(failure) => return Err(take_back(&submission, &array, failure)),
     };
-    submission.write_jobs(&jobs)?;
-    let dependency = format!("--dependency=afterany:{ARRAY}");
-    let with_number = |word: String| match word == dependency {
-        true => format!("--dependency=afterany:{array}"),
-        false => word,
-    };
-    let merge: Vec<String> = prepared.merge.into_iter().map(with_number).collect();
-    let merge = tools::sbatch(&merge).inspect_err(|_| {
-        output::warn(&format!(
-            "the chunks are submitted as job {array}; `harness bench` with the same options and --collect makes the tables"
-        ));
-    })?;
-    jobs.merge = Some(merge.clone());
-    submission.write_jobs(&jobs)?;
-    output::result(&format!("{array} {merge}"))?;
+    output::result(&format!("{} {merge}", array.number))?;
     output::talk(&format!(
-        "{}\nsubmitted as job {array}, and job {merge}, which makes the tables; plan, scripts and logs in {}",
+        "{}\nsubmitted as job {}, and job {merge}, which makes the tables; plan, scripts and logs in {}",
         summary(shares),
+        array.number,
         dir.display()
     ));
     Ok(exit::OK)
+}
+
+/// Submit a job and find out its number: from what sbatch says, else from the queue. A job whose number stays unknown is taken
+/// back by its name, which no other job has.
+fn accepted(words: &[String], name: &str) -> Result<JobId, Failure> {
+    match tools::sbatch(words) {
+        Ok(job) => Ok(job),
+        Err(NotSubmitted::Refused(failure, job)) => {
+            // Where it is none there is nothing to take back.
+            if let Some(job) = job {
+                tools::cancel(&job);
+            }
+            Err(failure)
+        }
+        Err(NotSubmitted::Nameless(failure)) => tools::job_named(name).ok_or_else(|| {
+            failure.hint(match tools::cancel_named(name) {
+                true => format!("it was taken back with `scancel --name={name}`"),
+                false => {
+                    format!("it could not be taken back; do so with `scancel --name={name}`")
+                }
+            })
+        }),
+    }
+}
+
+/// Submit the job that makes the tables, and note the numbers of both.
+fn submit_merge(
+    submission: &Submission,
+    array: &JobId,
+    words: Vec<String>,
+    name: &str,
+) -> Result<String, Failure> {
+    let jobs = |merge| Jobs {
+        array: Some(array.number.clone()),
+        merge,
+    };
+    submission.write_jobs(&jobs(None))?;
+    let dependency = format!("--dependency=afterany:{ARRAY}");
+    let with_number = |word: String| match word == dependency {
+        true => format!("--dependency=afterany:{}", array.number),
+        false => word,
+    };
+    let words: Vec<String> = words.into_iter().map(with_number).collect();
+    let merge = accepted(&words, name)?;
+    let noted = submission.write_jobs(&jobs(Some(merge.number.clone())));
+    noted.inspect_err(|_| {
+        tools::cancel(&merge);
+    })?;
+    Ok(merge.number)
+}
+
+/// Take the chunks back: nothing would make tables of them, and the next submission would have them computed twice.
+fn take_back(submission: &Submission, array: &JobId, failure: Failure) -> Failure {
+    let number = &array.number;
+    match tools::cancel(array) {
+        true => {
+            output::warn(&format!(
+                "the chunks, job {number}, were taken back with scancel: there is no job that makes the tables"
+            ));
+            // The numbers that stay there otherwise are those of jobs that have gone.
+            let _ = submission.write_jobs(&Jobs::default());
+        }
+        false => output::warn(&format!(
+            "the chunks are submitted as job {number}, without a job that makes the tables, and could not be taken back; \
+             do so with `scancel {number}`"
+        )),
+    }
+    failure
 }
 
 fn summary(shares: &Shares) -> String {

@@ -7,33 +7,82 @@ use std::{
 
 use harness_plan::exit;
 
+use super::job_number::{self, JobId};
 use crate::{failure::Failure, output};
 
 /// What Slurm's default for `MaxArraySize` is.
 pub const USUAL_ARRAY_SIZE: usize = 1001;
 
-/// Submit a job: the words after `sbatch`. Returns its number.
+/// Why there is no job, or none whose number is known.
+pub enum NotSubmitted {
+    /// There is no sbatch, or it refuses. A job that it names all the same may be there.
+    Refused(Failure, Option<JobId>),
+    /// It accepts the job and does not say its number.
+    Nameless(Failure),
+}
+
+/// Submit a job: the words after `sbatch`.
 ///
 /// # Errors
-/// When there is no sbatch, or it refuses.
-pub fn sbatch(words: &[String]) -> Result<String, Failure> {
+/// [`NotSubmitted`], which says whether there may be a job.
+pub fn sbatch(words: &[String]) -> Result<JobId, NotSubmitted> {
     let ran = run("sbatch", words).map_err(|error| {
         let message = format!("sbatch cannot be started: {error}");
-        Failure::new(exit::CONFIG, message).hint(
+        let failure = Failure::new(exit::CONFIG, message).hint(
             "submit where Slurm's programs are; without Slurm, `harness run-cells --help` shows other ways",
-        )
+        );
+        NotSubmitted::Refused(failure, None)
     })?;
     let said = String::from_utf8_lossy(&ran.stdout);
-    // NUMBER or NUMBER;CLUSTER
-    let number = said.trim().split(';').next().unwrap_or_default();
-    let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    if ran.status.success() && is_number {
-        return Ok(number.to_owned());
-    }
     let why = String::from_utf8_lossy(&ran.stderr);
-    let why = output::inert(why.trim());
-    let (code, hint) = advice(&why);
-    Err(Failure::new(code, format!("sbatch refuses the job: {why}")).hint(hint))
+    let found = job_number::find(&said).or_else(|| job_number::find(&why));
+    if !ran.status.success() {
+        let why = output::inert(why.trim());
+        let (code, hint) = advice(&why);
+        let failure = Failure::new(code, format!("sbatch refuses the job: {why}")).hint(hint);
+        return Err(NotSubmitted::Refused(failure, found));
+    }
+    found.ok_or_else(|| {
+        let said = output::inert(said.trim());
+        let message = format!("sbatch accepts the job without a number that is clear: `{said}`");
+        NotSubmitted::Nameless(Failure::new(exit::CONFIG, message))
+    })
+}
+
+/// The job of a name that no other has, by the queue.
+pub fn job_named(name: &str) -> Option<JobId> {
+    let words = ["--noheader", "--format=%F", &format!("--name={name}")].map(str::to_owned);
+    let ran = run("squeue", &words)
+        .ok()
+        .filter(|ran| ran.status.success())?;
+    only_job(&String::from_utf8_lossy(&ran.stdout))
+}
+
+/// The number that all lines of digits are.
+fn only_job(said: &str) -> Option<JobId> {
+    let mut numbers: Vec<&str> = (said.lines().map(str::trim))
+        .filter(|line| !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()))
+        .collect();
+    numbers.dedup();
+    match numbers[..] {
+        [number] => job_number::find(number),
+        _ => None,
+    }
+}
+
+/// Take a job back; false where that cannot be done.
+pub fn cancel(job: &JobId) -> bool {
+    let cluster = (job.cluster.iter()).map(|cluster| format!("--clusters={cluster}"));
+    scancel(cluster.chain([job.number.clone()]).collect())
+}
+
+/// Take all jobs of a name back; false where that cannot be done.
+pub fn cancel_named(name: &str) -> bool {
+    scancel(vec![format!("--name={name}")])
+}
+
+fn scancel(words: Vec<String>) -> bool {
+    run("scancel", &words).is_ok_and(|ran| ran.status.success())
 }
 
 /// What to do about a refusal, and its exit code.
@@ -105,10 +154,9 @@ pub fn max_array_size() -> Option<usize> {
 }
 
 fn array_size(config: &str) -> Option<usize> {
-    let line = config
-        .lines()
-        .find(|line| line.starts_with("MaxArraySize"))?;
-    line.split_once('=')?.1.trim().parse().ok()
+    let mut lines = config.lines().filter_map(|line| line.split_once('='));
+    let (_, size) = lines.find(|(name, _)| name.trim() == "MaxArraySize")?;
+    size.trim().parse().ok()
 }
 
 /// Jobs that wait or run, one a line: number, state, time, reason or node; `None` where Slurm is not there.
@@ -170,7 +218,16 @@ mod tests {
             array_size("A = 1\nMaxArraySize            = 100\n"),
             Some(100)
         );
+        assert_eq!(array_size("Welcome\r\n  MaxArraySize\t= 50\r\n"), Some(50));
         assert_eq!(array_size("nothing"), None);
+    }
+
+    #[test]
+    fn the_queue_names_a_job_where_it_names_one() {
+        let number = |said: &str| only_job(said).map(|job| job.number);
+        assert_eq!(number("Welcome\n7\r\n7\n").as_deref(), Some("7"));
+        assert_eq!(number("7\n8\n"), None);
+        assert_eq!(number(""), None);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Number;
 use super::marks::without_marks;
-use super::scan::{Found, is_currency, is_minus, numbers};
+use super::notation::{BOXED, UNREADABLE, plain};
+use super::offer::{Offer, ends_clause};
+use super::scan::{Found, is_blank, is_currency, numbers};
 
 /// What stands before the answer in the dataset's worked solutions.
 const MARKER: &str = "####";
@@ -12,7 +14,25 @@ const MARKER: &str = "####";
 /// What stands before an answer in running text, in lower case.
 const STATEMENTS: [&str; 2] = ["answer is", "final answer"];
 
-const BOXED: &str = "\\boxed{";
+/// What stands before an answer that is alone in its sentence, in lower case.
+const LABEL: &str = "answer:";
+
+/// Words that may stand between a statement and its number.
+const FILLERS: [&str; 13] = [
+    "about",
+    "approximately",
+    "around",
+    "roughly",
+    "exactly",
+    "just",
+    "only",
+    "simply",
+    "therefore",
+    "thus",
+    "equal",
+    "equals",
+    "to",
+];
 
 /// How an answer is read from a text; the module says exactly how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,33 +82,33 @@ impl FromStr for Extraction {
 /// The answer a text gives; `None` when there is none or its number cannot be read.
 pub fn extract(text: &str, how: Extraction) -> Option<Number> {
     let text = without_marks(text);
-    let reply = Reply {
-        text: &text,
-        numbers: numbers(&text),
-    };
+    let text = plain(&text);
+    let reply = Reply::of(&text);
     match how {
-        Extraction::Strict => {
-            let answer = reply.after_marker()?;
-            if reply.goes_on(answer) {
-                return None;
-            }
-            reply.numbers[answer].value
-        }
-        Extraction::Flexible => {
-            if let Some(answer) = reply.after_marker() {
-                return reply.end_of_sum(answer).value;
-            }
-            match reply.stated() {
-                Some(value) => value,
-                None => reply.numbers.last()?.value,
-            }
-        }
+        Extraction::Strict => reply.strict(reply.after_marker()?),
+        Extraction::Flexible => match reply.after_marker() {
+            Some(answer) => reply.offer(answer, reply.all()).value(),
+            None => reply.stated().unwrap_or_else(|| reply.last()),
+        },
     }
 }
 
-/// The gold answer of a worked solution in GSM8K's form; `None` when it cannot be read.
+/// The gold answer of a worked solution in GSM8K's form; `None` when it cannot be read, or when its line holds another
+/// number too (`#### 3 or 4`, `#### 7 apples in 2 boxes`): no part of an answer stands for it.
 pub fn gold(answer_text: &str) -> Option<Number> {
-    extract(answer_text, Extraction::Strict)
+    let text = without_marks(answer_text);
+    let text = plain(&text);
+    let reply = Reply::of(&text);
+    let answer = reply.after_marker()?;
+    let value = reply.strict(answer)?;
+    let line_end = text[reply.numbers[answer].end..]
+        .find('\n')
+        .map_or(text.len(), |at| reply.numbers[answer].end + at);
+    let of_line = reply.numbers[answer..].iter();
+    of_line
+        .take_while(|number| number.start < line_end)
+        .all(|number| number.value == Some(value))
+        .then_some(value)
 }
 
 /// A text with its numbers.
@@ -97,12 +117,52 @@ struct Reply<'a> {
     numbers: Vec<Found>,
 }
 
-impl Reply<'_> {
+/// A piece of a text: where it ends, and how many of the text's numbers there are up to its end.
+#[derive(Clone, Copy)]
+struct Piece {
+    end: usize,
+    numbers: usize,
+}
+
+impl<'a> Reply<'a> {
+    fn of(text: &'a str) -> Self {
+        Reply {
+            text,
+            numbers: numbers(text),
+        }
+    }
+
+    /// The whole text.
+    fn all(&self) -> Piece {
+        Piece {
+            end: self.text.len(),
+            numbers: self.numbers.len(),
+        }
+    }
+
+    /// What is offered from number `first` on, within a piece of the text.
+    fn offer(&self, first: usize, piece: Piece) -> Offer<'_> {
+        Offer::from(&self.text[..piece.end], &self.numbers[first..piece.numbers])
+    }
+
+    /// The number `first`, when nothing but itself stands there.
+    fn strict(&self, first: usize) -> Option<Number> {
+        let offer = self.offer(first, self.all());
+        offer.is_one_number().then(|| offer.value()).flatten()
+    }
+
+    /// The last number of the text.
+    fn last(&self) -> Option<Number> {
+        Offer::last(self.text, &self.numbers).value()
+    }
+
     /// Index of the number that follows the last marker on its line.
     fn after_marker(&self) -> Option<usize> {
         let from = self.text.rfind(MARKER)? + MARKER.len();
-        self.first_after(from, |c| {
-            matches!(c, ' ' | '\t' | '\u{a0}' | '*') || is_currency(c)
+        self.first_after(from, |between| {
+            between
+                .chars()
+                .all(|c| is_blank(c) || c == '*' || is_currency(c))
         })
     }
 
@@ -117,74 +177,78 @@ impl Reply<'_> {
         };
         let mut places: Vec<(usize, &str)> = STATEMENTS
             .into_iter()
-            .chain([BOXED])
+            .chain([LABEL, BOXED])
             .flat_map(ends)
             .collect();
         places.sort_unstable();
         places.into_iter().rev().find_map(|(from, phrase)| {
             if phrase == BOXED {
-                self.boxed(from)
-            } else {
-                let answer = self.first_after(from, |c| {
-                    c.is_whitespace() || ":=*_\\([{\"'".contains(c) || is_currency(c)
-                })?;
-                Some(self.end_of_sum(answer).value)
+                return self.boxed(from);
+            }
+            let answer = self.first_after(from, leads_to_number)?;
+            match phrase {
+                LABEL => self.alone(answer).map(Some),
+                _ => Some(self.offer(answer, self.all()).value()),
             }
         })
     }
 
-    /// The value of the last number of a box that opens before `from` and ends at the first bracket, line end or box.
+    /// The value of a box that opens before `from` and ends at its bracket, the line's end or the next box: its only
+    /// number, or what its numbers together offer.
     fn boxed(&self, from: usize) -> Option<Option<Number>> {
         let own = self.text[from..].split(BOXED).next()?;
         let inside = own.split(['}', '\n']).next()?;
-        let until = from + inside.len();
-        let last = self
-            .numbers
-            .partition_point(|n| n.end <= until)
-            .checked_sub(1)?;
-        let answer = self.numbers.get(last).filter(|n| n.start >= from)?;
-        Some(answer.value.filter(|_| !inside.contains("frac")))
+        let first = self.numbers.partition_point(|n| n.start < from);
+        let piece = Piece {
+            end: from + inside.len(),
+            numbers: self
+                .numbers
+                .partition_point(|n| n.end <= from + inside.len()),
+        };
+        if first >= piece.numbers {
+            return inside.contains(UNREADABLE).then_some(None);
+        }
+        let offer = self.offer(first, piece);
+        let rest = &self.numbers[first + offer.len()..piece.numbers];
+        let value = offer.value();
+        // A second number that is not joined to the first leaves open which is meant.
+        Some(value.filter(|_| rest.iter().all(|number| number.value == value)))
     }
 
-    /// Index of the first number after a place, when only such characters stand between.
-    fn first_after(&self, from: usize, between: impl Fn(char) -> bool) -> Option<usize> {
+    /// Number `index`, when it has its sentence for itself but for a unit: `Answer: 18 eggs.`, not the first number of
+    /// a working.
+    fn alone(&self, index: usize) -> Option<Number> {
+        let value = self.strict(index)?;
+        let after = self.text[self.numbers[index].end..].trim_start_matches(is_blank);
+        let unit_end = after.find(|c: char| !c.is_alphabetic());
+        let end = self.text.len() - after.len() + unit_end.unwrap_or(after.len());
+        ends_clause(&self.text[end..]).then_some(value)
+    }
+
+    /// Index of the first number after a place, when what stands between leads to it.
+    fn first_after(&self, from: usize, leads: impl Fn(&str) -> bool) -> Option<usize> {
         let next = self.numbers.partition_point(|n| n.start < from);
         let number = self.numbers.get(next)?;
-        self.text[from..number.start]
-            .chars()
-            .all(between)
-            .then_some(next)
+        leads(&self.text[from..number.start]).then_some(next)
     }
+}
 
-    /// The last number of the sum or list that number `index` begins.
-    fn end_of_sum(&self, mut index: usize) -> Found {
-        while self.goes_on(index) {
-            index += 1;
-        }
-        self.numbers[index]
-    }
-
-    /// Whether number `index` is joined to the next by operators, commas, a point or a colon, or is the whole part of a
-    /// mixed number.
-    fn goes_on(&self, index: usize) -> bool {
-        let Some(next) = self.numbers.get(index + 1) else {
+/// Whether a statement goes on to its number through this text: signs, brackets, some words, a variable that is equal to
+/// the number.
+fn leads_to_number(between: &str) -> bool {
+    let is_sign = |c: char| {
+        c.is_whitespace() || is_currency(c) || ":=*_\\([{\"'`~\u{2248}\u{2009}".contains(c)
+    };
+    let mut rest = between.trim_start_matches(is_sign);
+    while !rest.is_empty() {
+        let word_end = rest.find(|c: char| !c.is_ascii_alphabetic());
+        let (word, after) = rest.split_at(word_end.unwrap_or(rest.len()));
+        let is_variable = word.len() == 1 && after.trim_start().starts_with('=');
+        let is_filler = FILLERS.iter().any(|known| word.eq_ignore_ascii_case(known));
+        if !is_variable && !is_filler {
             return false;
-        };
-        let gap = &self.text[self.numbers[index].end..next.start];
-        match gap.trim_matches([' ', '\t', '\u{a0}']) {
-            // `18 18` is an answer given twice; `18 -3` is a difference and `1 3/4` a mixed number.
-            "" => {
-                let next = &self.text[next.start..next.end];
-                next.contains('/') || next.starts_with(is_minus)
-            }
-            // Without blanks: `1.2.3`, `10:30`.
-            "." | ":" => gap.len() == 1,
-            // A bracket or a percent sign alone joins nothing: `18 (5 left)`.
-            signs => {
-                let joins = |c: char| is_minus(c) || ",+*\u{d7}\u{b7}\u{f7}\u{2013}/=".contains(c);
-                let may_stand = |c: char| is_currency(c) || " \t\u{a0}()%".contains(c);
-                signs.contains(joins) && signs.chars().all(|c| joins(c) || may_stand(c))
-            }
         }
+        rest = after.trim_start_matches(is_sign);
     }
+    true
 }

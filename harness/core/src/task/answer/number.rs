@@ -68,6 +68,16 @@ impl Number {
         }
     }
 
+    /// `self + other` where that has at most [`MAX_DIGITS`] digits.
+    pub(super) fn plus(self, other: Number) -> Option<Number> {
+        let scale = self.scale.max(other.scale);
+        let widened = |n: Number| n.mantissa.checked_mul(10i128.checked_pow(scale - n.scale)?);
+        Number::new(
+            widened(self)?.checked_add(widened(other)?)?,
+            i64::from(scale),
+        )
+    }
+
     /// `self / divisor` where that has a finite decimal form of at most [`MAX_DIGITS`] digits.
     pub(super) fn ratio(self, divisor: Number) -> Option<Number> {
         if divisor.mantissa == 0 {
@@ -251,6 +261,14 @@ mod tests {
             ratio(&"9".repeat(36), &format!("0.{}1", "0".repeat(35))),
             None
         );
+    }
+
+    #[test]
+    fn sums_are_exact_or_none() {
+        let sum = |a, b| number(a).plus(number(b)).map(|n| n.to_string());
+        assert_eq!(sum("3", "0.5").as_deref(), Some("3.5"));
+        assert_eq!(sum("0.75", "0.25").as_deref(), Some("1"));
+        assert_eq!(sum(&"9".repeat(36), "0.125"), None);
     }
 
     #[test]

@@ -1,4 +1,12 @@
-use super::Number;
+use super::{Number, notation::UNREADABLE};
+
+/// What separates groups of three digits besides a comma: blanks of all widths and the apostrophe.
+const GROUP_SIGNS: [char; 8] = [
+    ' ', '\u{a0}', '\u{2007}', '\u{2008}', '\u{2009}', '\u{202f}', '\'', '\u{2019}',
+];
+
+/// Raised digits in their order.
+const RAISED: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 /// A number in a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,20 +23,23 @@ pub(super) struct Found {
 pub(super) fn numbers(text: &str) -> Vec<Found> {
     let mut found = Vec::new();
     let mut at = 0;
-    // Commas before this place stand between numbers.
-    let mut listed_until = 0;
+    let mut list = List::default();
     while let Some(first) = next_digit(text, at) {
         let start = first - usize::from(point_leads(text, first));
+        // The 2 of `cm^2` is no number of its own.
+        if is_raised(&text[..start]) {
+            at = digits_end(text, first);
+            continue;
+        }
         let word = before(text, start).is_some_and(joins_words);
-        let read = amount(text, start, &mut listed_until);
+        let read = amount(text, start, &mut list);
         let rest = &text[read.end..];
         if word || belongs_to_word(rest) {
             at = text.len() - rest.trim_start_matches(is_of_words).len();
             continue;
         }
-        // `5²` is 25 and `1¾` is more than 1.
-        let whole = !rest.starts_with(|c: char| c.is_numeric());
         let sign = sign(text, start);
+        let whole = is_whole(&text[..sign.start], rest);
         found.push(Found {
             start: sign.start,
             end: read.end,
@@ -45,9 +56,30 @@ pub(super) fn numbers(text: &str) -> Vec<Found> {
     found
 }
 
+/// Whether the digits after this text are an exponent: `^2`, `^-2`, `^(2`.
+fn is_raised(head: &str) -> bool {
+    let head = head.strip_suffix(is_minus).unwrap_or(head);
+    head.strip_suffix('(').unwrap_or(head).ends_with('^')
+}
+
+/// Whether a number is all that stands there. `5²` and `5^2` are not 5, and a number beside a root or after `±` is
+/// not the value either.
+fn is_whole(head: &str, rest: &str) -> bool {
+    let head = head.trim_end_matches(is_blank);
+    let after = rest.trim_start_matches(|c| is_blank(c) || c == '.');
+    !rest.starts_with(|c: char| c.is_numeric() || c == '^')
+        && !after.starts_with(UNREADABLE)
+        && !head.ends_with([UNREADABLE, '±'])
+}
+
+/// Whether this is a blank within a line.
+pub(super) fn is_blank(c: char) -> bool {
+    c == '\t' || (c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}'))
+}
+
 /// Whether this is a currency sign that a number may carry.
 pub(super) fn is_currency(c: char) -> bool {
-    matches!(c, '$' | '€' | '£' | '¥' | '₹')
+    matches!(c, '$' | '\u{a2}'..='\u{a5}' | '\u{20a0}'..='\u{20cf}')
 }
 
 /// Whether this is a minus sign. The en dash is none: it stands for ranges and pauses.
@@ -55,20 +87,36 @@ pub(super) fn is_minus(c: char) -> bool {
     matches!(c, '-' | '\u{2212}')
 }
 
+/// The last run of groups of digits that is a list, because not all of them fit into one number.
+#[derive(Default)]
+struct List {
+    sign: char,
+    end: usize,
+}
+
+impl List {
+    /// Whether `sign` after the digits that begin at `start` stands between two of the list.
+    fn holds(&self, sign: char, start: usize) -> bool {
+        self.sign == sign && start < self.end
+    }
+}
+
 /// A piece of text read as an unsigned value.
 struct Read {
     end: usize,
     value: Option<Number>,
+    /// Whether it has neither a fraction nor an exponent.
+    is_integer: bool,
 }
 
-/// Reads a number, with its exponent, or a fraction of numbers.
-fn amount(text: &str, start: usize, listed_until: &mut usize) -> Read {
-    let mut read = decimal(text, start, listed_until);
+/// Reads a number with its exponent, a fraction of numbers, or a mixed number.
+fn amount(text: &str, start: usize, list: &mut List) -> Read {
+    let mut read = decimal(text, start, list);
     let mut parts = 1;
     while let Some(under) = text[read.end..].strip_prefix('/')
         && under.starts_with(|c: char| c.is_ascii_digit())
     {
-        let divisor = decimal(text, read.end + 1, listed_until);
+        let divisor = decimal(text, read.end + 1, list);
         parts += 1;
         read = Read {
             end: divisor.end,
@@ -76,20 +124,55 @@ fn amount(text: &str, start: usize, listed_until: &mut usize) -> Read {
                 (Some(over), Some(under)) if parts == 2 => over.ratio(under),
                 _ => None,
             },
+            is_integer: false,
         };
     }
-    read
+    match proper_fraction(text, read.end).filter(|_| read.is_integer) {
+        Some((end, fraction)) => Read {
+            end,
+            value: read
+                .value
+                .zip(fraction)
+                .and_then(|(whole, part)| whole.plus(part)),
+            is_integer: false,
+        },
+        None => read,
+    }
 }
 
-/// Reads digits with their thousands separators, fraction and exponent.
-fn decimal(text: &str, start: usize, listed_until: &mut usize) -> Read {
+/// The end and value of the fraction below 1 that makes a mixed number of the integer before `start`: ` 1/2`,
+/// ` and 1/2`.
+fn proper_fraction(text: &str, start: usize) -> Option<(usize, Option<Number>)> {
+    let after = text[start..].trim_start_matches(is_blank);
+    let after = after
+        .strip_prefix("and")
+        .map_or(after, |rest| rest.trim_start_matches(is_blank));
+    let over_at = text.len() - after.len();
+    // A blank stands before the fraction, so that its digits are not those of the integer.
+    if !text[start..over_at].ends_with(is_blank) {
+        return None;
+    }
+    let over_end = digits_end(text, over_at);
+    text[over_end..].strip_prefix('/')?;
+    let end = digits_end(text, over_end + 1);
+    let over: i64 = text[over_at..over_end].parse().ok()?;
+    let under: i64 = text[over_end + 1..end].parse().ok()?;
+    let goes_on = text[end..].starts_with('/') || belongs_to_word(&text[end..]);
+    (0 < over && over < under && !goes_on)
+        .then(|| (end, Number::from(over).ratio(Number::from(under))))
+}
+
+/// Reads digits with their separators of thousands, fraction and exponent.
+fn decimal(text: &str, start: usize, list: &mut List) -> Read {
     let mut whole_end = digits_end(text, start);
-    if start >= *listed_until {
-        let groups = groups_end(text, start, whole_end);
-        if are_thousands(&text[start..groups]) {
+    let sign = text[whole_end..].chars().next();
+    let separates = |c: &char| *c == ',' || GROUP_SIGNS.contains(c);
+    if let Some(sign) = sign.filter(|sign| separates(sign) && !list.holds(*sign, start)) {
+        let groups = groups_end(text, start, whole_end, sign);
+        if are_thousands(&text[start..groups], sign, &text[groups..]) {
             whole_end = groups;
         } else {
-            *listed_until = groups;
+            *list = List { sign, end: groups };
         }
     }
     let fraction = match text[whole_end..].strip_prefix('.') {
@@ -100,30 +183,48 @@ fn decimal(text: &str, start: usize, listed_until: &mut usize) -> Read {
         "" => whole_end,
         _ => whole_end + 1 + fraction.len(),
     };
-    let (end, exponent) = exponent(text, mantissa_end).unwrap_or((mantissa_end, 0));
+    let exponent = exponent(text, mantissa_end).or_else(|| power_of_ten(text, mantissa_end));
+    let (end, size) = exponent.unwrap_or((mantissa_end, 0));
     Read {
         end,
-        value: Number::from_digits(&text[start..whole_end], fraction, exponent),
+        value: Number::from_digits(&text[start..whole_end], fraction, size),
+        is_integer: fraction.is_empty() && exponent.is_none(),
     }
 }
 
-/// Where the groups of digits with commas between them end that begin at `start`; the first of them ends at `end`.
-fn groups_end(text: &str, start: usize, mut end: usize) -> usize {
+/// Where the groups of digits with `sign` between them end that begin at `start`; the first of them ends at `end`.
+fn groups_end(text: &str, start: usize, mut end: usize, sign: char) -> usize {
     if start == end {
         return end;
     }
-    while text[end..].starts_with(',') && digits_end(text, end + 1) > end + 1 {
-        end = digits_end(text, end + 1);
+    while let Some(after) = text[end..].strip_prefix(sign)
+        && after.starts_with(|c: char| c.is_ascii_digit())
+    {
+        end = digits_end(text, end + sign.len_utf8());
     }
     end
 }
 
-fn are_thousands(groups: &str) -> bool {
-    let mut groups = groups.split(',');
-    let first = groups.next().unwrap_or_default();
-    (1..=3).contains(&first.len())
+/// Whether groups of digits, with `rest` after them, are one number: the first has one to three digits and no leading
+/// zero, all others have three.
+fn are_thousands(groups: &str, sign: char, rest: &str) -> bool {
+    let mut all = groups.split(sign);
+    let first = all.next().unwrap_or_default();
+    let fits = (1..=3).contains(&first.len())
         && !first.starts_with('0')
-        && groups.all(|group| group.len() == 3)
+        && all.clone().all(|group| group.len() == 3);
+    if sign == ',' || !fits {
+        return fits;
+    }
+    // `180 180` is a number said twice, and a group that begins a fraction, a time or a word is a number for itself.
+    let is_repeated = sign == ' ' && all.all(|group| group == first);
+    let mut after = rest.chars();
+    let goes_on = match after.next() {
+        Some('/' | ':' | ',') => after.next().is_some_and(|c| c.is_ascii_digit()),
+        Some('^') => true,
+        _ => belongs_to_word(rest),
+    };
+    !is_repeated && !goes_on
 }
 
 /// The end and value of an exponent such as `e3` or `E-12` that ends its word.
@@ -139,6 +240,40 @@ fn exponent(text: &str, start: usize) -> Option<(usize, i64)> {
     Some((end, if marked.starts_with('-') { -size } else { size }))
 }
 
+/// The end and value of a power of ten that a mantissa is multiplied by: ` × 10^3`, `*10^-2`, `·10³`.
+fn power_of_ten(text: &str, start: usize) -> Option<(usize, i64)> {
+    let times = text[start..].trim_start_matches(is_blank);
+    let ten = times
+        .strip_prefix(['×', 'x', 'X', '*', '·'])?
+        .trim_start_matches(is_blank)
+        .strip_prefix("10")?;
+    let raised = ten.strip_prefix('^');
+    let digit = |c: char| match raised {
+        Some(_) => c.to_digit(10).map(i64::from),
+        None => (RAISED.chars().zip(0..)).find_map(|(known, value)| (known == c).then_some(value)),
+    };
+    let signed = raised.unwrap_or(ten);
+    let unsigned = signed
+        .strip_prefix(['-', '\u{2212}', '⁻'])
+        .unwrap_or(signed);
+    let digits: String = unsigned
+        .chars()
+        .take_while(|c| digit(*c).is_some())
+        .collect();
+    let size = digits
+        .chars()
+        .filter_map(digit)
+        .fold(0_i64, |size, d| size * 10 + d);
+    let rest = &unsigned[digits.len()..];
+    let is_exponent = (1..=3).contains(&digits.chars().count()) && !rest.starts_with(is_of_words);
+    let size = if unsigned.len() < signed.len() {
+        -size
+    } else {
+        size
+    };
+    is_exponent.then(|| (text.len() - rest.len(), size))
+}
+
 struct Sign {
     start: usize,
     negative: bool,
@@ -152,9 +287,10 @@ fn sign(text: &str, digits: usize) -> Sign {
         start -= usize::from(text[..start].ends_with('\\'));
     }
     let Some(minus) = before(text, start).filter(|&c| is_minus(c)) else {
+        let word = negative_word(&text[..start]);
         return Sign {
-            start,
-            negative: false,
+            start: word.unwrap_or(start),
+            negative: word.is_some(),
         };
     };
     let outside = start - minus.len_utf8();
@@ -165,6 +301,14 @@ fn sign(text: &str, digits: usize) -> Sign {
         start: if operator { start } else { outside },
         negative: !operator,
     }
+}
+
+/// Where the word `negative` begins that ends this text.
+fn negative_word(head: &str) -> Option<usize> {
+    const WORD: &str = "negative ";
+    let at = head.len().checked_sub(WORD.len())?;
+    let is_word = head.get(at..)?.eq_ignore_ascii_case(WORD);
+    (is_word && !head[..at].ends_with(is_letter)).then_some(at)
 }
 
 /// Whether the point before these digits is theirs: `.5`, not the end of a sentence or the rest of `1.2.5`.
@@ -241,6 +385,19 @@ mod tests {
     }
 
     #[test]
+    fn groups_between_blanks() {
+        assert_eq!(
+            read("10 000; 1\u{202f}234\u{202f}567.5; 1'234"),
+            "10000 1234567.5 1234"
+        );
+        assert_eq!(
+            read("18 000 00; 1234 567; 180 180; 3 100/200"),
+            "18 0 0 1234 567 180 180 3.5"
+        );
+        assert_eq!(read("2 100th 5 200:1 18 18"), "2 5 200 1 18 18");
+    }
+
+    #[test]
     fn points() {
         assert_eq!(
             read(".5 -.5 $.50 1. 1.2.3 ...5 end.5"),
@@ -267,6 +424,15 @@ mod tests {
             "0.75 ? 125 ? ? -0.75 3 -4"
         );
         assert_eq!(read("5\u{b2} 1\u{be} 5/hour 5m\u{b2}"), "? ? 5 5");
+        assert_eq!(read("5^2 18 cm^2 4 s^-1 (2^(3))"), "? 18 4 ?");
+        assert_eq!(
+            read("3 1/2 -3 1/2 3 and 1/4 1 1/3 2 4/3"),
+            "3.5 -3.5 3.25 ? 2 ?"
+        );
+        assert_eq!(
+            read("1.5 × 10^3, 2*10^-2, 3·10⁴, 10^3"),
+            "1500 0.02 30000 ?"
+        );
         assert_eq!(
             read("1e3 2.5E-2 1e400 1e4000 2e5f 3e 1/2e1"),
             "1000 0.025 ? 3 0.05"

@@ -196,6 +196,7 @@ impl Finder<'_> {
                 Ok(Context {
                     tokens: window.tokens,
                     acts: window.acts.into_iter().map(f64::from).collect(),
+                    masked: window.masked,
                 })
             })
             .collect::<Result<_, CellError>>()?;

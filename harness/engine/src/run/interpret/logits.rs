@@ -66,7 +66,7 @@ pub(super) fn extremes(
                 ids.into_iter()
                     .map(|id| {
                         Ok(TokenLogit {
-                            token: codec.decode(&[id], false)?,
+                            token: codec.piece(id)?,
                             logit: of(id),
                         })
                     })

@@ -1,6 +1,6 @@
 //! What a pass found of one SAE, as its cell keeps it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use harness_core::autointerp::{ActWindow, Activity, LabelCounts, best_latent};
 use harness_plan::{
@@ -13,20 +13,15 @@ use harness_plan::{
 use super::text::Text;
 use crate::{run::CellError, text::TextCodec};
 
-/// Forms outputs; keeps the texts of tokens it has met.
+/// Forms outputs.
 pub(super) struct Outputs<'a> {
     text: &'a Text,
     codec: &'a TextCodec,
-    texts_of: HashMap<u32, String>,
 }
 
 impl<'a> Outputs<'a> {
     pub(super) fn new(text: &'a Text, codec: &'a TextCodec) -> Self {
-        Self {
-            text,
-            codec,
-            texts_of: HashMap::new(),
-        }
+        Self { text, codec }
     }
 
     /// The output of one SAE; `promoted` and `suppressed` are left empty.
@@ -135,20 +130,16 @@ impl<'a> Outputs<'a> {
         Ok(out)
     }
 
-    /// A window with the texts of its tokens as the model reads them.
+    /// A window with the texts of its tokens, hidden ones included.
     ///
     /// # Errors
     /// A token that cannot be decoded.
     pub(super) fn window(&mut self, window: &ActWindow) -> Result<Window, CellError> {
         let row = &self.text.rows[window.row as usize];
         let is_masked = self.text.is_masked(row);
-        let ids = self.text.input_ids(row, &is_masked);
         let start = window.position as usize - window.acts.len() / 2;
         let range = start..start + window.acts.len();
-        let tokens = ids[range.clone()]
-            .iter()
-            .map(|id| self.text_of(*id))
-            .collect::<Result<_, _>>()?;
+        let tokens = self.codec.pieces(&row.ids, range.clone())?;
         Ok(Window {
             origin: window.origin,
             row: window.row,
@@ -160,16 +151,6 @@ impl<'a> Outputs<'a> {
                 .filter_map(|(place, masked)| masked.then_some(place))
                 .collect(),
         })
-    }
-
-    /// A token that is part of a character decodes to a replacement character, as it should.
-    fn text_of(&mut self, id: u32) -> Result<String, CellError> {
-        if let Some(text) = self.texts_of.get(&id) {
-            return Ok(text.clone());
-        }
-        let text = self.codec.decode(&[id], false)?;
-        self.texts_of.insert(id, text.clone());
-        Ok(text)
     }
 
     /// The latent that goes best with each label, by name.

@@ -167,20 +167,180 @@ fn a_long_wait_is_handed_to_the_host() {
     assert_eq!(seen.len(), 1);
 }
 
+fn error_turn(head: &'static str, code: &str, message: &str) -> Turn {
+    let body = json!({"error": {"message": message, "code": code}});
+    Turn::Answer(head, body.to_string())
+}
+
 #[test]
-fn a_wrong_key_and_an_empty_account_stop_everything_at_once() {
-    for (head, code) in [
-        ("401 Unauthorized", "invalid_api_key"),
-        ("403 Forbidden", "forbidden"),
-        ("429 Too Many Requests", "insufficient_quota"),
+fn what_concerns_every_question_stops_everything_at_once() {
+    let no = format!("no: {KEY}");
+    for (head, code, message, want) in [
+        ("401 Unauthorized", "invalid_api_key", &*no, ErrorCode::AUTH),
+        (
+            "402 Payment Required",
+            "invalid_request_error",
+            &no,
+            ErrorCode::AUTH,
+        ),
+        ("403 Forbidden", "forbidden", &no, ErrorCode::AUTH),
+        (
+            "429 Too Many Requests",
+            "insufficient_quota",
+            &no,
+            ErrorCode::AUTH,
+        ),
+        (
+            "404 Not Found",
+            "model_not_found",
+            "no such model",
+            ErrorCode::CONFIG,
+        ),
+        ("405 Method Not Allowed", "", &no, ErrorCode::CONFIG),
+        ("200 OK", "402", &no, ErrorCode::AUTH),
     ] {
-        let body = json!({"error": {"message": format!("bad key {KEY}"), "code": code}});
-        let (result, seen) = ask(vec![Turn::Answer(head, body.to_string()), good()]);
-        let error = result.unwrap_err();
-        assert_eq!(error.code(), ErrorCode::AUTH, "{head}");
-        assert!(error.message().contains("OPENAI_API_KEY"));
+        let turns = vec![error_turn(head, code, message), good()];
+        let (address, seen) = serve(turns);
+        let requests = ["a", "b", "c"].map(request);
+        let error = judge(&address).complete(&requests, 16).unwrap_err();
+        assert_eq!(error.code(), want, "{head}");
         assert!(!error.message().contains(KEY), "{}", error.message());
-        assert_eq!(seen.len(), 1, "{head} is not tried again");
+        let names_key = error.message().contains("OPENAI_API_KEY");
+        assert_eq!(names_key, want == ErrorCode::AUTH, "{}", error.message());
+        // The first question goes alone, and is not asked again.
+        assert_eq!(seen.try_iter().count(), 1, "{head}");
+    }
+}
+
+#[test]
+fn what_concerns_one_question_fails_it_alone() {
+    for (head, code, want) in [
+        ("400 Bad Request", "content_filter", ErrorCode::FILTERED),
+        (
+            "400 Bad Request",
+            "context_length_exceeded",
+            ErrorCode::TOO_LONG,
+        ),
+        ("413 Content Too Large", "", ErrorCode::TOO_LONG),
+    ] {
+        let (address, seen) = serve(vec![error_turn(head, code, "no"), good()]);
+        let requests = ["a", "b"].map(request);
+        let replies = judge(&address).complete(&requests, 1).unwrap();
+        assert_eq!(
+            replies[0].as_ref().unwrap_err().code(),
+            want,
+            "{head} {code}"
+        );
+        assert!(replies[1].is_ok());
+        assert_eq!(seen.try_iter().count(), 2);
+    }
+}
+
+/// A client error that says nothing of whose it is.
+#[test]
+fn an_unclear_error_is_settled_by_another_question() {
+    let unclear = || error_turn("400 Bad Request", "", "no");
+    let asked = |turns: Vec<Turn>| {
+        let n = turns.len();
+        let (address, seen) = serve(turns);
+        let requests = ["a", "b", "c"].map(request);
+        let result = judge(&address).complete(&requests[..n.min(3)], 16);
+        (result, seen.try_iter().count())
+    };
+    let (result, n) = asked(vec![unclear(), good(), good()]);
+    let codes = |replies: &[Result<JudgeReply>]| -> Vec<Option<ErrorCode>> {
+        let of = |reply: &Result<JudgeReply>| reply.as_ref().err().map(Error::code);
+        replies.iter().map(of).collect()
+    };
+    let own = Some(ErrorCode::INVALID_ARGUMENT);
+    assert_eq!((codes(&result.unwrap()), n), (vec![own, None, None], 3));
+    let (result, n) = asked(vec![unclear(), unclear(), good()]);
+    assert_eq!(
+        (result.unwrap_err().code(), n),
+        (ErrorCode::INVALID_ARGUMENT, 2)
+    );
+    let (result, n) = asked(vec![unclear()]);
+    assert_eq!((codes(&result.unwrap()), n), (vec![own], 1));
+}
+
+#[test]
+fn a_server_that_is_down_ends_the_batch() {
+    let down = || Turn::Answer("503 Service Unavailable", "{}".to_owned());
+    // Three attempts at the first question, two at the second.
+    let (address, seen) = serve((0..9).map(|_| down()).collect());
+    let requests = ["a", "b", "c", "d"].map(request);
+    let error = judge(&address).complete(&requests, 16).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NETWORK);
+    assert!(
+        error.message().contains("2 questions in a row"),
+        "{}",
+        error.message()
+    );
+    assert_eq!(seen.try_iter().count(), 5);
+
+    // Nobody listens: the first question tells.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/v1", closed.local_addr().unwrap());
+    drop(closed);
+    let error = judge(&address).complete(&requests, 16).unwrap_err();
+    assert!(
+        error.message().contains("cannot be reached"),
+        "{}",
+        error.message()
+    );
+}
+
+#[test]
+fn fields_a_server_does_not_take_are_learnt_once() {
+    let no = |field: &str| {
+        let message = format!("Unsupported parameter: '{field}' is not supported with this model.");
+        let body =
+            json!({"error": {"message": message, "param": field, "code": "unsupported_parameter"}});
+        Turn::Answer("400 Bad Request", body.to_string())
+    };
+    let extra = json!({"detail": [{"loc": ["body", "max_completion_tokens"], "msg": "Extra inputs are not permitted", "type": "extra_forbidden"}]});
+    let turns = vec![
+        no("temperature"),
+        Turn::Answer("422 Unprocessable Entity", extra.to_string()),
+        good(),
+        good(),
+        good(),
+    ];
+    let (address, seen) = serve(turns);
+    let mut judge = judge(&address);
+    assert!(judge.learnt().is_empty());
+    let replies = judge.complete(&["a", "b", "c"].map(request), 2).unwrap();
+    assert!(replies.iter().all(|reply| reply.is_ok()));
+    let bodies: Vec<Value> = seen.try_iter().map(|(_, body)| body).collect();
+    assert_eq!(bodies.len(), 5);
+    let fields = |body: &Value| {
+        let has = |field: &str| !body[field].is_null();
+        [
+            has("temperature"),
+            has("max_completion_tokens"),
+            has("max_tokens"),
+        ]
+    };
+    assert_eq!(fields(&bodies[0]), [true, true, false]);
+    assert_eq!(fields(&bodies[1]), [false, true, false]);
+    for body in &bodies[2..] {
+        assert_eq!(fields(body), [false, false, true]);
+        assert_eq!(body["max_tokens"], 128);
+    }
+    let learnt = judge.learnt();
+    assert_eq!(learnt.len(), 2, "{learnt:?}");
+    assert!(
+        learnt[0].contains("`temperature` is left out"),
+        "{learnt:?}"
+    );
+
+    // A field that cannot be done without, and one that is not ours, end the batch.
+    for field in ["max_tokens", "user"] {
+        let (address, _seen) = serve(vec![no("max_completion_tokens"), no(field)]);
+        let error = super::tests::judge(&address)
+            .complete(&[request("a")], 1)
+            .unwrap_err();
+        assert_eq!(error.code(), ErrorCode::CONFIG, "{field}");
     }
 }
 
@@ -307,7 +467,7 @@ fn a_refusal_is_told_apart() {
     let filtered =
         json!({"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]});
     let (result, _) = ask(vec![Turn::Answer("200 OK", filtered.to_string())]);
-    assert_eq!(result.unwrap().unwrap_err().code(), ErrorCode::REFUSED);
+    assert_eq!(result.unwrap().unwrap_err().code(), ErrorCode::FILTERED);
 }
 
 #[test]
@@ -360,11 +520,12 @@ fn the_end_of_the_quota_loses_no_reply() {
     let quota =
         json!({"error": {"message": "no credit", "code": "insufficient_quota"}}).to_string();
     let (address, _seen) = serve(vec![
+        good(),
         Turn::Answer("429 Too Many Requests", quota),
         good(),
         good(),
     ]);
-    let requests = ["a", "b", "c"].map(request);
+    let requests = ["a", "b", "c", "d", "e"].map(request);
     let mut n = 0;
     let error = judge(&address)
         .complete_each(&requests, 3, &mut |_, reply| {
@@ -372,7 +533,7 @@ fn the_end_of_the_quota_loses_no_reply() {
             ControlFlow::Continue(())
         })
         .unwrap_err();
-    assert_eq!((error.code(), n), (ErrorCode::AUTH, 2));
+    assert_eq!((error.code(), n), (ErrorCode::AUTH, 3));
 }
 
 #[test]
@@ -381,7 +542,7 @@ fn what_a_server_counts_does_not_overflow() {
         "choices": [{"message": {"content": r#"{"explanation": "boats"}"#}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": u64::MAX, "completion_tokens": u64::MAX},
     });
-    let reply = crate::attempt::read(&answer, &request("r")).unwrap();
+    let reply = crate::answer::read(&answer, &request("r")).unwrap();
     let sum = reply.tokens_in.checked_add(reply.tokens_out);
     assert!(sum.is_some_and(|sum| sum.checked_mul(1 << 20).is_some()));
 }

@@ -45,6 +45,8 @@ pub(super) fn everything(dir: &Path, params: &WindowsParams) -> Everything {
             Some(masks) => mask_row_at(masks.seed, item, masks.rate, ids.len()),
             None => vec![false; ids.len()],
         };
+        // Windows show the text, what was hidden included.
+        out.tokens.push(codec.pieces(&ids, 0..ids.len()).unwrap());
         for (id, _) in ids.iter_mut().zip(&mask).filter(|(_, masked)| **masked) {
             *id = info.mask_token_id.unwrap() as u32;
         }
@@ -81,8 +83,6 @@ pub(super) fn everything(dir: &Path, params: &WindowsParams) -> Everything {
             let len = ids.len();
             out.rows[latent].push(ActRow { len, acts });
         }
-        let text = |id: &u32| codec.decode(&[*id], false).unwrap();
-        out.tokens.push(ids.iter().map(text).collect());
         out.is_masked.push(mask);
     }
     out

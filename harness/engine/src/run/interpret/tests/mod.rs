@@ -26,7 +26,8 @@ use harness_plan::{
     protocol::{Counters, Init, Judging, Sources},
     stages::{
         DocumentPolicy, Dtype, ExplainParams, FixedMasks, JudgeRef, LatentChoice, ModelRef,
-        Numerics, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Stage, WindowsParams,
+        Numerics, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Shown, Stage,
+        WindowsParams,
     },
 };
 use serde_json::json;

@@ -153,6 +153,7 @@ pub(super) fn masked(params: WindowsParams, positions: Positions) -> WindowsPara
         masks: Some(FixedMasks {
             rate: 0.4,
             seed: 11,
+            shown: Shown::HiddenToken,
         }),
         positions,
         ..params
