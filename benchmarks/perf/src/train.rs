@@ -123,6 +123,7 @@ impl Plan {
             product_dtype: self.dtype,
             allow_short: false,
             max_bad_rows: None,
+            text_field: "text".to_owned(),
             t_min: 0.05,
             t_max: 0.5,
             seed: 3407,

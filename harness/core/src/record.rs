@@ -18,16 +18,19 @@ pub enum Status {
     Failed,
     /// No cell behind the row has been run yet.
     Missing,
+    /// Every cell behind the row is done, and no model scores perplexity: P and S are missing.
+    NoScorer,
 }
 
 impl Status {
-    /// `ok`, `partial`, `failed` or `missing`.
+    /// `ok`, `partial`, `failed`, `missing` or `no_scorer`.
     pub const fn name(self) -> &'static str {
         match self {
             Status::Ok => "ok",
             Status::Partial => "partial",
             Status::Failed => "failed",
             Status::Missing => "missing",
+            Status::NoScorer => "no_scorer",
         }
     }
 }
@@ -42,10 +45,18 @@ impl FromStr for Status {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        [Status::Ok, Status::Partial, Status::Failed, Status::Missing]
-            .into_iter()
-            .find(|s| s.name() == name)
-            .ok_or_else(|| format!("unknown status `{name}`: ok, partial, failed or missing"))
+        [
+            Status::Ok,
+            Status::Partial,
+            Status::Failed,
+            Status::Missing,
+            Status::NoScorer,
+        ]
+        .into_iter()
+        .find(|s| s.name() == name)
+        .ok_or_else(|| {
+            format!("unknown status `{name}`: ok, partial, failed, missing or no_scorer")
+        })
     }
 }
 

@@ -176,6 +176,8 @@ pub struct TrainJob {
     pub auxk_alpha: f64,
     /// Number format of the trainer's large products; its parameters are f32.
     pub product_dtype: Dtype,
+    /// Field or column of the files that holds the text.
+    pub text_field: String,
     /// Begin the text again where it is too short, instead of failing.
     pub allow_short: bool,
     /// Share of the rows of the text that may be unusable; [`crate::stages::MAX_BAD_ROWS`] when absent.

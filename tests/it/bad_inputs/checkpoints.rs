@@ -230,7 +230,8 @@ fn row_32_a_tokenizer_of_another_model() {
     let mut command = bench(dir.path(), &set);
     command
         .arg("--model")
-        .arg(format!("dream={}", dream.display()));
+        .arg(format!("dream={}", dream.display()))
+        .args(["--data", "embedded"]);
     says(&refused(&mut command), &[together, "mask id expected 2040"]);
     // More tokens than the model has embeddings.
     let small = model(dir.path(), "gpt2");
@@ -283,7 +284,8 @@ fn row_33_configurations() {
     let mut command = bench(dir.path(), &set);
     command
         .arg("--model")
-        .arg(format!("dream={}", unknown.display()));
+        .arg(format!("dream={}", unknown.display()))
+        .args(["--data", "embedded"]);
     says(&refused(&mut command), &words);
     assert!(!flag.exists());
 

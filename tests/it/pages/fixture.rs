@@ -96,6 +96,7 @@ pub fn put_sae(
         n_masked: 300_000,
         n_bad_rows: 0,
         ended_short: false,
+        text_kept: None,
     };
     let judge_ref = JudgeRef {
         component: plugin("judge", judge.split('-').next().unwrap_or(judge)),

@@ -113,7 +113,7 @@ fn pages(run: &Run, steering: Option<&Path>, out: &Path) -> Result<u8, Failure> 
             listed.push(page);
         }
     }
-    let index = Page::index(&listed);
+    let index = Page::index(&listed, &run.provenance);
     let path = write(out, "index.html", &index)?;
     rows.push(vec![path, "all of them".to_owned(), size(index.len())]);
     output::result(&output::columns(&rows))?;

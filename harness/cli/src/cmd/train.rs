@@ -2,16 +2,17 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use clap::Args;
 use harness_plan::{
     exit,
+    expand::EMBEDDED,
     jobs::{Event, Job, TrainJob},
     protocol::FailureKind,
-    sources::ModelFolder,
+    sources::{ModelFolder, TextFiles},
     stages::Dtype,
 };
 use serde_json::Value;
@@ -41,9 +42,13 @@ pub struct TrainArgs {
     model: PathBuf,
     #[command(flatten)]
     plugins: PluginDirs,
-    /// Text: jsonl with a field `text` or plain text, each also as .gz or .zst; or parquet with a column `text` [default: an embedded model's own text]
+    /// Text: jsonl, json, csv or plain text, each also as .gz or .zst; parquet; a folder of them; or `embedded` for the embedded models'
+    /// own [default: `embedded`, for embedded models alone]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
+    /// Field or column of the files that holds the text
+    #[arg(long, default_value = "text", value_name = "NAME")]
+    text_field: String,
     /// Folder of the sets: POLICY/resid_post_layer_L/trainer_i
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -190,15 +195,47 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         Failure::new(exit::CANNOT_WRITE, message)
     })?;
     let is_embedded = model != args.model;
+    let words = [Path::new(EMBEDDED)];
     let data = match (args.data.as_slice(), is_embedded) {
+        (files, _) if files == words => vec![zoo_text::train_file(&args.out)?],
         ([], true) => vec![zoo_text::train_file(&args.out)?],
         ([], false) => {
             let message = "a checkpoint of yours needs text to be trained on";
-            return Err(Failure::new(exit::USAGE, message)
-                .hint("add --data FILE (jsonl or text, also as .gz or .zst, or parquet)"));
+            return Err(Failure::new(exit::CONFIG, message).hint(
+                "add --data FILE (jsonl, json, csv or text, also as .gz or .zst, or parquet), or say --data embedded for the text of the embedded models",
+            ));
         }
-        (files, _) => files.to_vec(),
+        (files, _) => {
+            let found = TextFiles::of(files)?;
+            for note in &found.notes {
+                output::talk(&output::inert(note));
+            }
+            found.files
+        }
     };
+    let names: Vec<String> = (data.iter().take(3))
+        .map(|path| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let whose = match args.data.is_empty() || args.data == words {
+        true => "the embedded generated text".to_owned(),
+        false if data.len() > names.len() => {
+            format!(
+                "{} and {} more files",
+                names.join(", "),
+                data.len() - names.len()
+            )
+        }
+        false => names.join(", "),
+    };
+    output::talk(&output::inert(&format!(
+        "training on {whose}, with activations of {}",
+        folder.own_name()
+    )));
     let steps = args.tokens / u64::from(args.batch.max(1));
     let tenth = |n: u64| (n / 10).max(1);
     let sorted = |mut numbers: Vec<u32>| {
@@ -233,6 +270,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         }),
         buffer_memory: args.buffer_memory,
         product_dtype: args.product_dtype.unwrap_or(args.compute.dtype),
+        text_field: args.text_field.clone(),
         allow_short: args.allow_short,
         max_bad_rows: args.max_bad_rows,
         lr: args.lr,

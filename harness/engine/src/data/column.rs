@@ -5,26 +5,28 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::str::Utf8Error;
 use std::sync::Arc;
 
-use ::parquet::basic::Type;
+use ::parquet::basic::{Compression, Type};
 use ::parquet::column::reader::ColumnReaderImpl;
 use ::parquet::data_type::{ByteArray, ByteArrayType};
 use ::parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
 };
 use ::parquet::file::serialized_reader::SerializedPageReader;
+use ::parquet::schema::types::ColumnDescPtr;
 
+use super::documents::DataOptions;
 use super::error::DataError;
 use super::guard::CheckedPages;
 use super::pages::check_pages;
+use super::rows::list;
 
 /// Bytes of a footer. That of a 100 GB file with a dozen columns stays below 10 MiB.
 const MAX_FOOTER_BYTES: u64 = 64 << 20;
 /// `PAR1` in front and at the end, and the footer's length.
 const FRAME_BYTES: u64 = 12;
-/// Columns named in a message.
-const NAMED_COLUMNS: usize = 12;
 
 /// One value of the column.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,8 +35,8 @@ pub(super) enum Cell {
     Text(String),
     /// A null.
     Null,
-    /// Bytes that are no text from this position on.
-    NotUtf8(usize),
+    /// Bytes that are no text.
+    NotUtf8(Vec<u8>, Utf8Error),
     /// A value longer than the limit, with its length in bytes.
     TooLong(u64),
 }
@@ -62,12 +64,12 @@ struct Chunk {
 }
 
 impl ParquetColumn {
-    /// Opens column `field` of `path`; nothing but the footer is read.
+    /// Opens the column of `path` that `options` name; nothing but the footer is read.
     ///
     /// # Errors
     /// [`DataError::Parquet`] for a damaged or oversized footer, a missing column, and one that holds no text;
     /// [`DataError::Io`].
-    pub fn open(path: &Path, field: &str, max_value_bytes: u64) -> Result<Self, DataError> {
+    pub fn open(path: &Path, options: &DataOptions) -> Result<Self, DataError> {
         let io = |source| DataError::Io {
             path: path.to_owned(),
             source,
@@ -87,15 +89,15 @@ impl ParquetColumn {
                 format!("the footer: {detail} (hint: the file is damaged; fetch it again)");
             damaged(path, footer.start, detail)
         })?;
-        let column =
-            find_column(&metadata, field).map_err(|detail| damaged(path, footer.start, detail))?;
+        let column = find_column(&metadata, options)
+            .map_err(|detail| damaged(path, footer.start, detail))?;
         Ok(Self {
             path: path.to_owned(),
             file: Arc::new(file),
             length,
             metadata,
             column,
-            max_value_bytes,
+            max_value_bytes: options.max_line_bytes,
             next_group: 0,
             open: None,
             rows: 0,
@@ -139,7 +141,7 @@ impl ParquetColumn {
                 }
                 Some(value) => match std::str::from_utf8(value.data()) {
                     Ok(text) => Cell::Text(text.to_owned()),
-                    Err(error) => Cell::NotUtf8(error.valid_up_to()),
+                    Err(error) => Cell::NotUtf8(value.data().to_vec(), error),
                 },
             }));
         }
@@ -157,6 +159,12 @@ impl ParquetColumn {
         let rows = u64::try_from(metadata.num_rows())
             .map_err(|_| wrong(format!("{} rows", metadata.num_rows())))?;
         let range = chunk_range(chunk, self.length).map_err(wrong)?;
+        if chunk.compression() == Compression::LZO {
+            let detail = format!(
+                "row group {group}: pages packed with LZO are not read (hint: write the file with zstd, snappy, gzip or none)"
+            );
+            return Err(self.damaged(range.start, detail));
+        }
         // A handle of its own: the reader's handles share one position.
         let file = File::open(&self.path).map_err(|source| DataError::Io {
             path: self.path.clone(),
@@ -247,27 +255,42 @@ fn check_frame(mut file: &File, length: u64) -> std::io::Result<Result<Range<u64
     Ok(Ok(length - 8 - footer..length - 8))
 }
 
-/// The position of column `field` among the leaves of the schema.
-fn find_column(metadata: &ParquetMetaData, field: &str) -> Result<usize, String> {
+/// The position of the column among the leaves of the schema.
+fn find_column(metadata: &ParquetMetaData, options: &DataOptions) -> Result<usize, String> {
+    let field = &options.field;
     let schema = metadata.file_metadata().schema_descr();
-    let names: Vec<String> = schema.columns().iter().map(|c| c.path().string()).collect();
-    let Some(at) = names.iter().position(|name| name == field) else {
-        let named = &names[..names.len().min(NAMED_COLUMNS)];
-        let more = names.len() - named.len();
-        let rest = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        return Err(format!("no column {field:?}; the file has {named:?}{rest}"));
+    let is_text = |column: &ColumnDescPtr| {
+        column.max_rep_level() == 0 && column.physical_type() == Type::BYTE_ARRAY
+    };
+    let name = |column: &ColumnDescPtr| column.path().string();
+    let texts: Vec<String> = (schema.columns().iter().filter(|c| is_text(c)))
+        .map(name)
+        .collect();
+    let hint = format!(
+        "(hint: name the column that holds the text with {})",
+        options.naming(&texts)
+    );
+    let Some(at) = (schema.columns().iter()).position(|column| name(column) == *field) else {
+        let names: Vec<String> = schema.columns().iter().map(name).collect();
+        // A column of lists has its values in a leaf of its own.
+        let is_nested = |name: &String| name.starts_with(&format!("{field}."));
+        if names.iter().any(is_nested) {
+            return Err(format!(
+                "column {field:?} holds lists or records, not texts {hint}"
+            ));
+        }
+        return Err(format!(
+            "no column {field:?}; the file has {} {hint}",
+            list(&names)
+        ));
     };
     let column = schema.column(at);
     if column.max_rep_level() > 0 {
-        return Err(format!("column {field:?} holds lists, not texts"));
+        return Err(format!("column {field:?} holds lists, not texts {hint}"));
     }
     if column.physical_type() != Type::BYTE_ARRAY {
         let physical = column.physical_type();
-        return Err(format!("column {field:?} is {physical}, not text"));
+        return Err(format!("column {field:?} is {physical}, not text {hint}"));
     }
     Ok(at)
 }

@@ -7,13 +7,15 @@ use harness_plan::stages::MAX_BAD_ROWS;
 use serde_json::{Map, Value};
 
 use super::error::{BadRow, DataError};
-use super::rows::{Row, Rows};
+use super::rows::{Bad, Row, Rows};
 
 /// How files are read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataOptions {
     /// The field of a jsonl row, or the column of a parquet file, that holds the document.
     pub field: String,
+    /// What a user writes in front of another name for the field.
+    pub naming: &'static str,
     /// Largest tolerated fraction of bad rows.
     pub max_bad_rows: f64,
     /// Bytes of one line or parquet value; a longer one is a bad row. A longer line is never held in memory.
@@ -26,9 +28,20 @@ impl Default for DataOptions {
     fn default() -> Self {
         Self {
             field: "text".into(),
+            naming: "--set text_field=",
             max_bad_rows: MAX_BAD_ROWS,
             max_line_bytes: 64 << 20,
             skip: 0,
+        }
+    }
+}
+
+impl DataOptions {
+    /// How to name another field: the only one of `names`, or any.
+    pub(super) fn naming(&self, names: &[String]) -> String {
+        match names {
+            [one] => format!("{}{one}", self.naming),
+            _ => format!("{}NAME", self.naming),
         }
     }
 }
@@ -40,7 +53,7 @@ pub struct Document {
     pub item: u64,
     /// The text, not empty.
     pub text: String,
-    /// The other fields of its jsonl row (labels, ids); empty for plain text and parquet.
+    /// The other fields of its row (labels, ids); empty for plain text and parquet.
     pub fields: Map<String, Value>,
 }
 
@@ -152,13 +165,14 @@ impl Documents {
         }
     }
 
-    fn bad(&mut self, path: &Path, line: u64, reason: String) -> Result<(), DataError> {
+    fn bad(&mut self, path: &Path, line: u64, bad: Bad) -> Result<(), DataError> {
         self.counts.bad_rows += 1;
         if self.counts.examples.len() < MAX_EXAMPLES {
             self.counts.examples.push(BadRow {
                 path: path.to_owned(),
                 line,
-                reason,
+                reason: bad.reason,
+                hint: bad.hint,
             });
         }
         if self.counts.rows >= JUDGE_AFTER_ROWS || self.options.max_bad_rows == 0.0 {
@@ -186,8 +200,8 @@ impl Documents {
             self.counts.rows += 1;
             let (text, fields) = match row {
                 Row::Text(text, fields) => (text, fields),
-                Row::Bad(reason) => {
-                    self.bad(file.path(), file.number(), reason)?;
+                Row::Bad(bad) => {
+                    self.bad(file.path(), file.number(), bad)?;
                     self.open = Some(file);
                     continue;
                 }

@@ -9,10 +9,12 @@ use crate::text::TextError;
 pub struct BadRow {
     /// The file.
     pub path: PathBuf,
-    /// Line number, or row number of a parquet file, counted from 1.
+    /// Line number, or row number of a parquet file or a JSON array, counted from 1.
     pub line: u64,
     /// Why the row cannot be used.
     pub reason: String,
+    /// What to do about it, where something is known to help.
+    pub hint: Option<String>,
 }
 
 impl std::fmt::Display for BadRow {
@@ -67,7 +69,8 @@ pub enum DataError {
     },
     /// More rows were bad than allowed.
     #[error(
-        "{bad} of {rows} rows are bad, {allowed} allowed (a share of {limit}); the first: {first} (hint: mend the rows, or pass over more of them with --max-bad-rows SHARE)"
+        "{bad} of {rows} rows are bad, {allowed} allowed (a share of {limit}); the first: {first} (hint: {hint}, or pass over more of them with --max-bad-rows SHARE)",
+        hint = first.hint.as_deref().unwrap_or("mend the rows")
     )]
     TooManyBadRows {
         /// Bad rows so far.

@@ -3,19 +3,8 @@
 use std::path::Path;
 
 use super::error::DataError;
-
-/// Formats that are read here, for hints.
-pub(super) const READ_HERE: &str =
-    "jsonl or plain text, each also as .gz or .zst, and parquet are read";
-
-/// What the lines of a file hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    /// One JSON object a line.
-    Jsonl,
-    /// Documents are paragraphs: they end at a blank line.
-    Text,
-}
+use super::foreign::foreign;
+use super::layout::LayoutName;
 
 /// How the lines of a file are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +20,8 @@ pub(super) enum Packing {
 /// How a file is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// Line by line; without a layout the first line decides.
-    Lines(Packing, Option<Layout>),
+    /// Text of some layout, with what its name says of that.
+    Stream(Packing, Option<LayoutName>),
     /// A column of a parquet file.
     Parquet,
 }
@@ -43,7 +32,6 @@ enum Magic {
     Gzip,
     Zstd,
     Parquet,
-    Foreign(&'static str),
     Empty,
     Other,
 }
@@ -56,11 +44,6 @@ impl Magic {
             // A zstd stream may begin with a skippable frame, as those of parallel compressors do.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [b'P', b'A', b'R', b'1', ..] => Self::Parquet,
-            [b'P', b'A', b'R', b'E', ..] => Self::Foreign("an encrypted parquet file"),
-            [b'P', b'K', 3, 4, ..] => Self::Foreign("a zip archive"),
-            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Foreign("an xz archive"),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Self::Foreign("a bzip2 archive"),
-            [b'A', b'R', b'R', b'O', b'W', b'1', ..] => Self::Foreign("an Arrow file"),
             _ => Self::Other,
         }
     }
@@ -70,7 +53,6 @@ impl Magic {
             Self::Gzip => "a gzip archive",
             Self::Zstd => "a zstd archive",
             Self::Parquet => "a parquet file",
-            Self::Foreign(name) => name,
             Self::Empty => "an empty file",
             Self::Other => "neither gzip, zstd nor parquet",
         }
@@ -81,7 +63,7 @@ impl Magic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Promise {
     packing: Packing,
-    layout: Option<Layout>,
+    layout: Option<LayoutName>,
     parquet: bool,
 }
 
@@ -96,16 +78,9 @@ impl Promise {
             _ => (name.as_str(), Packing::Plain),
         };
         let ends = |ends: &[&str]| ends.iter().any(|end| stem.ends_with(end));
-        let layout = if ends(&[".jsonl", ".ndjson"]) {
-            Some(Layout::Jsonl)
-        } else if ends(&[".txt", ".text"]) {
-            Some(Layout::Text)
-        } else {
-            None
-        };
         Self {
             packing,
-            layout,
+            layout: LayoutName::of(stem),
             parquet: ends(&[".parquet", ".pq"]),
         }
     }
@@ -116,14 +91,13 @@ impl Promise {
             (Packing::Gzip, ..) => Some("gzip"),
             (Packing::Zstd, ..) => Some("zstd"),
             (Packing::Plain, true, _) => Some("parquet"),
-            (Packing::Plain, _, Some(Layout::Jsonl)) => Some("uncompressed jsonl"),
-            (Packing::Plain, _, Some(Layout::Text)) => Some("uncompressed text"),
+            (Packing::Plain, _, Some(layout)) => Some(layout.promise()),
             (Packing::Plain, false, None) => None,
         }
     }
 }
 
-/// The format of `path`, whose first bytes are `head` (at least 6 of them where the file has as many).
+/// The format of `path`, whose first bytes are `head` (some hundred of them where the file has as many).
 ///
 /// # Errors
 /// [`DataError::Format`] for a format that is not read here, and where the name and the first bytes contradict each other.
@@ -135,8 +109,8 @@ pub(super) fn recognise(path: &Path, head: &[u8]) -> Result<Format, DataError> {
             detail,
         })
     };
-    if let Magic::Foreign(name) = magic {
-        return refuse(format!("{name} is not read here (hint: {READ_HERE})"));
+    if matches!(magic, Magic::Empty | Magic::Other) {
+        refuse_foreign(path, head)?;
     }
     if promise.parquet && promise.packing != Packing::Plain {
         return refuse(
@@ -145,19 +119,33 @@ pub(super) fn recognise(path: &Path, head: &[u8]) -> Result<Format, DataError> {
     }
     match (promise.name(), promise.packing, promise.parquet, magic) {
         (_, Packing::Gzip, _, Magic::Gzip) | (None, _, _, Magic::Gzip) => {
-            Ok(Format::Lines(Packing::Gzip, promise.layout))
+            Ok(Format::Stream(Packing::Gzip, promise.layout))
         }
         (_, Packing::Zstd, _, Magic::Zstd) | (None, _, _, Magic::Zstd) => {
-            Ok(Format::Lines(Packing::Zstd, promise.layout))
+            Ok(Format::Stream(Packing::Zstd, promise.layout))
         }
         (_, _, true, Magic::Parquet) | (None, _, _, Magic::Parquet) => Ok(Format::Parquet),
         (_, Packing::Plain, false, Magic::Other | Magic::Empty) => {
-            Ok(Format::Lines(Packing::Plain, promise.layout))
+            Ok(Format::Stream(Packing::Plain, promise.layout))
         }
         (promised, ..) => refuse(format!(
             "its name promises {}, its first bytes are those of {} (hint: rename it, or fetch it again)",
             promised.unwrap_or("nothing"),
             magic.name(),
         )),
+    }
+}
+
+/// Refuses by name what is neither text nor a packed text, with what to write instead.
+///
+/// # Errors
+/// [`DataError::Format`].
+pub(super) fn refuse_foreign(path: &Path, head: &[u8]) -> Result<(), DataError> {
+    match foreign(head) {
+        None => Ok(()),
+        Some((name, hint)) => Err(DataError::Format {
+            path: path.to_owned(),
+            detail: format!("{name} is not read here (hint: {hint})"),
+        }),
     }
 }

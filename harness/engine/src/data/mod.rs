@@ -1,7 +1,8 @@
 //! Documents from files, and rows of token ids made from them.
 //!
 //! ```text
-//! files -> Rows (lines of jsonl and text, plain, gzip or zstd; a column of parquet) -> Documents (bad rows counted) -> Packer -> TokenRow -> TokenBatch
+//! files -> Rows (jsonl, JSON, tables and text, plain, gzip or zstd; a column of parquet)
+//!       -> Documents (bad rows counted) -> Packer -> TokenRow -> TokenBatch
 //! ```
 //! Every stage is an iterator with bounded memory. A bad row is skipped, located and counted; more of them than
 //! [`DataOptions::max_bad_rows`] allows is an error, as are damaged archives.
@@ -10,13 +11,18 @@ mod batch;
 mod column;
 mod documents;
 mod error;
+mod foreign;
 mod format;
 mod guard;
+mod json;
 mod labels;
+mod layout;
 mod lines;
 mod pack;
 mod pages;
 mod rows;
+mod stream;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -10,7 +10,8 @@ pub enum PackPolicy {
     /// One document a row, with the family's special tokens, cut at the context (evaluation, PROTOCOL §4).
     Truncate,
     /// Documents joined by the end token until they hold 4 characters per position, one begin token (or end token) in front, no other special
-    /// tokens, cut at the context (SAE training, PROTOCOL §3).
+    /// tokens, cut at the context (SAE training, PROTOCOL §3). What is left of a document that no row could hold goes on in the next rows,
+    /// where the protocol drops it.
     Pack,
 }
 
@@ -50,7 +51,7 @@ pub struct TokenRow {
     pub item: u64,
     /// Token ids, at most the context length.
     pub ids: Vec<u32>,
-    /// Documents the row was made from.
+    /// Documents that begin in the row.
     pub documents: u64,
 }
 
@@ -65,7 +66,27 @@ pub struct Packer<'a, D> {
     /// Rows of fewer tokens than this have nothing to predict and are passed over, counted in [`Packer::too_short`].
     min_tokens: usize,
     too_short: u64,
+    /// What is left of a document longer than a row.
+    rest: Option<Rest>,
+    /// Tokens of the documents so far: about as many as that, where a long one was not tokenised to its end.
+    document_tokens: f64,
+    /// Tokens of them that are in rows.
+    row_tokens: u64,
     finished: bool,
+}
+
+/// The end of a document that goes on in the next row.
+struct Rest {
+    ids: Vec<u32>,
+    /// Characters of the document for each of its tokens.
+    chars_per_token: f64,
+}
+
+/// The first tokens of a text.
+struct Beginning {
+    ids: Vec<u32>,
+    /// Tokens of the whole text, estimated where its end was not tokenised.
+    whole: f64,
 }
 
 /// Characters read per position of a packed row.
@@ -104,8 +125,18 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
             next_item: 0,
             min_tokens: 2,
             too_short: 0,
+            rest: None,
+            document_tokens: 0.0,
+            row_tokens: 0,
             finished: false,
         })
+    }
+
+    /// The share of the tokens of the documents so far that is in rows; the others were cut off at the context. `None` before the first.
+    pub fn kept_share(&self) -> Option<f64> {
+        let left = self.rest.as_ref().map_or(0, |rest| rest.ids.len()) as f64;
+        let all = self.document_tokens - left;
+        (all > 0.0).then(|| (self.row_tokens as f64 / all).min(1.0))
     }
 
     /// Rows passed over because they had fewer than two tokens.
@@ -146,31 +177,71 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
         let Some(document) = self.documents.next().transpose()? else {
             return Ok(None);
         };
-        Ok(Some((
-            self.encode_up_to(&document.text, true, self.context_length)?,
-            1,
-        )))
+        let Beginning { ids, whole } =
+            self.encode_up_to(&document.text, true, self.context_length)?;
+        self.document_tokens += whole;
+        self.row_tokens += ids.len() as u64;
+        Ok(Some((ids, 1)))
     }
 
     fn packed(&mut self) -> Result<Option<(Vec<u32>, u64)>, DataError> {
         let wanted = CHARS_PER_TOKEN * self.context_length;
         let mut ids = vec![self.ids.begin];
-        let (mut chars, mut documents) = (0, 0);
-        while chars < wanted {
+        let (mut chars, mut documents, mut has_text) = (0, 0, false);
+        if let Some(rest) = self.rest.take() {
+            chars = (rest.ids.len() as f64 * rest.chars_per_token).round() as usize;
+            has_text = true;
+            self.fill(&mut ids, rest);
+        }
+        while chars < wanted && self.rest.is_none() {
             let Some(document) = self.documents.next().transpose()? else {
                 break;
             };
-            if documents > 0 {
+            if has_text {
                 ids.push(self.ids.end);
             }
-            let room = self.context_length.saturating_sub(ids.len());
-            if room > 0 {
-                ids.extend(self.encode_up_to(&document.text, false, room)?);
+            let n_chars = document.text.chars().count();
+            let most = self.context_length;
+            let Beginning { ids: own, whole } = self.encode_up_to(&document.text, false, most)?;
+            self.document_tokens += whole;
+            // No row holds a text of so many tokens behind a begin token.
+            let is_long = own.len() == most;
+            let own = match is_long {
+                true => self.codec.encode(&document.text, false)?,
+                false => own,
+            };
+            if is_long {
+                self.document_tokens += own.len() as f64 - whole;
+                let chars_per_token = n_chars as f64 / own.len() as f64;
+                self.fill(
+                    &mut ids,
+                    Rest {
+                        ids: own,
+                        chars_per_token,
+                    },
+                );
+            } else {
+                let room = self.context_length.saturating_sub(ids.len());
+                let taken = room.min(own.len());
+                ids.extend(&own[..taken]);
+                self.row_tokens += taken as u64;
             }
-            chars += document.text.chars().count();
+            chars += n_chars;
             documents += 1;
+            has_text = true;
         }
-        Ok((documents > 0).then_some((ids, documents)))
+        Ok(has_text.then_some((ids, documents)))
+    }
+
+    /// Fills a row with the beginning of `text`, and keeps what does not fit.
+    fn fill(&mut self, row: &mut Vec<u32>, mut text: Rest) {
+        let room = self.context_length.saturating_sub(row.len());
+        let left = text.ids.split_off(room.min(text.ids.len()));
+        self.row_tokens += text.ids.len() as u64;
+        row.append(&mut text.ids);
+        if !left.is_empty() {
+            self.rest = Some(Rest { ids: left, ..text });
+        }
     }
 
     /// The first `limit` tokens of `text`. Of a long text only a beginning is tokenised when that is sure to give the same tokens.
@@ -179,7 +250,7 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
         text: &str,
         add_special: bool,
         limit: usize,
-    ) -> Result<Vec<u32>, DataError> {
+    ) -> Result<Beginning, DataError> {
         let cut = text
             .char_indices()
             .nth(PREFIX_CHARS_PER_TOKEN * (limit + CUT_MARGIN_TOKENS))
@@ -187,13 +258,15 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
         if let Some(at) = cut {
             let mut ids = self.codec.encode(&text[..at], add_special)?;
             if ids.len() >= limit + CUT_MARGIN_TOKENS {
+                let whole = ids.len() as f64 * (text.len() as f64 / at as f64);
                 ids.truncate(limit);
-                return Ok(ids);
+                return Ok(Beginning { ids, whole });
             }
         }
         let mut ids = self.codec.encode(text, add_special)?;
+        let whole = ids.len() as f64;
         ids.truncate(limit);
-        Ok(ids)
+        Ok(Beginning { ids, whole })
     }
 }
 

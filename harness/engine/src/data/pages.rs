@@ -9,10 +9,12 @@ use std::ops::Range;
 use ::parquet::basic::Compression;
 use flate2::bufread::MultiGzDecoder;
 
-use super::lines::{MAX_RATIO, RATIO_AFTER_BYTES};
+use super::stream::{MAX_RATIO, RATIO_AFTER_BYTES};
 
 /// Bytes of one page, before and after decompression. Writers aim at 1 MiB; a page is larger only where one value is.
 const MAX_PAGE_BYTES: u64 = 256 << 20;
+/// Bytes of a brotli page that are read at once.
+const BROTLI_BUFFER: usize = 4096;
 /// Structures inside structures in a page header; the format needs three.
 const MAX_DEPTH: u32 = 8;
 
@@ -96,13 +98,23 @@ fn check_size(
     codec: Compression,
 ) -> Result<(), String> {
     match codec {
-        Compression::GZIP(_) if header.packed && header.compressed > header.levels => {
+        Compression::GZIP(_) | Compression::BROTLI(_)
+            if header.packed && header.compressed > header.levels =>
+        {
             let (levels, packed) = (header.levels, header.compressed - header.levels);
             let promised = header.uncompressed - levels;
-            let unreadable = |error| format!("gzip: {error} (hint: the file is damaged)");
+            let unreadable = |error| format!("{codec}: {error} (hint: the file is damaged)");
             std::io::copy(&mut file.take(levels), &mut std::io::sink()).map_err(unreadable)?;
-            let mut page = MultiGzDecoder::new(file.take(packed)).take(promised + 1);
-            let unpacked = std::io::copy(&mut page, &mut std::io::sink()).map_err(unreadable)?;
+            let packed = file.take(packed);
+            let page: Box<dyn Read> = match codec {
+                Compression::GZIP(_) => Box::new(MultiGzDecoder::new(packed)),
+                _ => Box::new(brotli_decompressor::Decompressor::new(
+                    packed,
+                    BROTLI_BUFFER,
+                )),
+            };
+            let unpacked = std::io::copy(&mut page.take(promised + 1), &mut std::io::sink())
+                .map_err(unreadable)?;
             if unpacked > promised {
                 return Err(format!(
                     "a page of more than the {} bytes its header promises",

@@ -3,14 +3,22 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::str::Utf8Error;
 
 use serde_json::{Map, Value};
 
 use super::column::{Cell, ParquetColumn};
 use super::documents::DataOptions;
 use super::error::DataError;
-use super::format::{Format, Layout, recognise};
+use super::format::{Format, recognise, refuse_foreign};
+use super::json::{JsonRecords, without_python_numbers};
+use super::layout::{Layout, layout_of};
 use super::lines::{Line, Lines};
+use super::stream::Stream;
+use super::table::Table;
+
+/// Names that a message lists.
+const LISTED: usize = 8;
 
 /// One row of a file.
 #[derive(Debug, PartialEq)]
@@ -18,20 +26,53 @@ pub(super) enum Row {
     /// A text, possibly empty, and the other fields of its row.
     Text(String, Map<String, Value>),
     /// Why the row cannot be used.
-    Bad(String),
+    Bad(Bad),
+}
+
+/// Why a row cannot be used, and what to do where something is known to help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub reason: String,
+    pub hint: Option<String>,
+}
+
+impl Bad {
+    /// A reason alone.
+    pub fn of(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: None,
+        }
+    }
+
+    /// Bytes that are no UTF-8; `what` holds them.
+    pub fn not_utf8(bytes: &[u8], error: Utf8Error, what: &str) -> Self {
+        let at = error.valid_up_to();
+        // In the old western encodings letters with accents are single bytes between ASCII.
+        let is_western = bytes[at] >= 0xa0 && bytes.get(at + 1).is_none_or(u8::is_ascii);
+        Self {
+            reason: format!("not UTF-8 at byte {at} of the {what}"),
+            hint: is_western.then(|| {
+                "it looks like Latin-1 or Windows-1252: `iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW`"
+                    .to_owned()
+            }),
+        }
+    }
 }
 
 /// Reads a file row by row.
 pub(super) struct Rows {
     path: PathBuf,
     source: Source,
-    field: String,
-    max_line_bytes: u64,
+    options: DataOptions,
     number: u64,
 }
 
 enum Source {
-    Lines(Lines, Option<Layout>),
+    Jsonl(Lines),
+    Paragraphs(Lines),
+    Json(JsonRecords),
+    Table(Box<Table>),
     Parquet(Box<ParquetColumn>),
 }
 
@@ -39,30 +80,43 @@ impl Rows {
     /// Opens `path` in the format that its name and its first bytes agree on.
     ///
     /// # Errors
-    /// [`DataError::Io`], [`DataError::Format`], and [`DataError::Parquet`] for a damaged footer or a missing column.
+    /// [`DataError::Io`], [`DataError::Format`], and [`DataError::Parquet`] for a damaged footer or
+    /// a missing column.
     pub fn open(path: &Path, options: &DataOptions) -> Result<Self, DataError> {
         let io = |source| DataError::Io {
             path: path.to_owned(),
             source,
         };
         let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
-        let format = recognise(path, file.fill_buf().map_err(io)?)?;
-        let source = match format {
-            Format::Lines(packing, layout) => Source::Lines(
-                Lines::new(path, file, packing, options.max_line_bytes)?,
-                layout,
-            ),
-            Format::Parquet => Source::Parquet(Box::new(ParquetColumn::open(
-                path,
-                &options.field,
-                options.max_line_bytes,
-            )?)),
+        let source = match recognise(path, file.fill_buf().map_err(io)?)? {
+            Format::Parquet => Source::Parquet(Box::new(ParquetColumn::open(path, options)?)),
+            Format::Stream(packing, promise) => {
+                let stream = Stream::new(path, file, packing)?;
+                refuse_foreign(path, stream.head())?;
+                let layout =
+                    layout_of(promise, stream.head(), &options.field).map_err(|detail| {
+                        DataError::Format {
+                            path: path.to_owned(),
+                            detail,
+                        }
+                    })?;
+                let most = options.max_line_bytes;
+                match layout {
+                    Layout::Jsonl => Source::Jsonl(Lines::new(stream, most)),
+                    Layout::Text => Source::Paragraphs(Lines::new(stream, most)),
+                    Layout::Json(sequence) => {
+                        Source::Json(JsonRecords::new(stream, sequence, most))
+                    }
+                    Layout::Table(delimiter) => {
+                        Source::Table(Box::new(Table::open(stream, delimiter, options)?))
+                    }
+                }
+            }
         };
         Ok(Self {
             path: path.to_owned(),
             source,
-            field: options.field.clone(),
-            max_line_bytes: options.max_line_bytes,
+            options: options.clone(),
             number: 0,
         })
     }
@@ -72,7 +126,8 @@ impl Rows {
         &self.path
     }
 
-    /// Line or row number of what [`Rows::next_row`] gave last, counted from 1; the last line of a paragraph.
+    /// Line, record or row number of what [`Rows::next_row`] gave last, counted from 1; the last line
+    /// of a paragraph.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -80,38 +135,56 @@ impl Rows {
     /// The next row, or `None` at the end of the file.
     ///
     /// # Errors
-    /// [`DataError::Archive`], [`DataError::Parquet`] or [`DataError::Io`]: the rest of the file cannot be read.
+    /// [`DataError::Archive`], [`DataError::Parquet`], [`DataError::Format`] or [`DataError::Io`]:
+    /// the rest of the file cannot be read.
     pub fn next_row(&mut self) -> Result<Option<Row>, DataError> {
-        match &mut self.source {
-            Source::Lines(lines, layout) => {
-                let mut number = self.number;
-                let row =
-                    next_of_lines(lines, layout, &mut number, &self.field, self.max_line_bytes);
-                self.number = number;
-                row
+        let options = &self.options;
+        let line = match &mut self.source {
+            Source::Jsonl(lines) => lines.next_line()?,
+            Source::Json(records) => records.next_record()?,
+            Source::Paragraphs(lines) => {
+                return next_paragraph(lines, &mut self.number, options.max_line_bytes);
+            }
+            Source::Table(table) => {
+                let row = table.next_row()?;
+                return Ok(row.map(|(line, row)| {
+                    self.number = line;
+                    row
+                }));
             }
             Source::Parquet(column) => {
                 let cell = column.next_cell()?;
                 self.number += u64::from(cell.is_some());
-                Ok(cell.map(|cell| match cell {
-                    Cell::Text(text) => Row::Text(text, Map::new()),
-                    Cell::Null => Row::Bad(format!("column {:?} is null, not text", self.field)),
-                    Cell::NotUtf8(at) => Row::Bad(format!("not UTF-8 at byte {at} of the value")),
-                    Cell::TooLong(length) => Row::Bad(format!(
-                        "a value of {length} bytes, the limit is {}",
-                        self.max_line_bytes
-                    )),
-                }))
+                return Ok(cell.map(|cell| of_cell(cell, options)));
             }
-        }
+        };
+        self.number += u64::from(line.is_some());
+        Ok(line.map(|line| match line {
+            Line::Bytes(bytes) => match parse_row(&bytes, options) {
+                Ok((text, fields)) => Row::Text(text, fields),
+                Err(bad) => Row::Bad(bad),
+            },
+            Line::TooLong(length) => Row::Bad(too_long("line", length, options.max_line_bytes)),
+        }))
     }
 }
 
-fn next_of_lines(
+fn too_long(what: &str, length: u64, limit: u64) -> Bad {
+    Bad::of(format!("a {what} of {length} bytes, the limit is {limit}"))
+}
+
+fn of_cell(cell: Cell, options: &DataOptions) -> Row {
+    Row::Bad(match cell {
+        Cell::Text(text) => return Row::Text(text, Map::new()),
+        Cell::Null => Bad::of(format!("column {:?} is null, not text", options.field)),
+        Cell::NotUtf8(bytes, error) => Bad::not_utf8(&bytes, error, "value"),
+        Cell::TooLong(length) => too_long("value", length, options.max_line_bytes),
+    })
+}
+
+fn next_paragraph(
     lines: &mut Lines,
-    layout: &mut Option<Layout>,
     number: &mut u64,
-    field: &str,
     max_line_bytes: u64,
 ) -> Result<Option<Row>, DataError> {
     let mut paragraph = String::new();
@@ -123,30 +196,10 @@ fn next_of_lines(
         let bytes = match line {
             Line::Bytes(bytes) => bytes,
             Line::TooLong(length) => {
-                return Ok(Some(Row::Bad(format!(
-                    "a line of {length} bytes, the limit is {max_line_bytes}"
-                ))));
+                return Ok(Some(Row::Bad(too_long("line", length, max_line_bytes))));
             }
         };
-        let bytes = if *number == 1 {
-            bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)
-        } else {
-            &bytes
-        };
-        let layout = *layout.get_or_insert_with(|| {
-            if bytes.trim_ascii_start().first() == Some(&b'{') {
-                Layout::Jsonl
-            } else {
-                Layout::Text
-            }
-        });
-        if layout == Layout::Jsonl {
-            return Ok(Some(match parse_row(bytes, field) {
-                Ok((text, fields)) => Row::Text(text, fields),
-                Err(reason) => Row::Bad(reason),
-            }));
-        }
-        match std::str::from_utf8(bytes) {
+        match std::str::from_utf8(&bytes) {
             Ok(text) if text.trim().is_empty() => {
                 if !paragraph.is_empty() {
                     return Ok(Some(Row::Text(paragraph, Map::new())));
@@ -161,34 +214,70 @@ fn next_of_lines(
                     return Ok(Some(Row::Text(paragraph, Map::new())));
                 }
             }
-            Err(error) => {
-                return Ok(Some(Row::Bad(format!(
-                    "not UTF-8 at byte {} of the line",
-                    error.valid_up_to()
-                ))));
-            }
+            Err(error) => return Ok(Some(Row::Bad(Bad::not_utf8(&bytes, error, "line")))),
         }
     }
 }
 
-fn parse_row(bytes: &[u8], field: &str) -> Result<(String, Map<String, Value>), String> {
+fn parse_row(bytes: &[u8], options: &DataOptions) -> Result<(String, Map<String, Value>), Bad> {
     if bytes.trim_ascii().is_empty() {
-        return Err("a blank line".into());
+        return Err(Bad::of("a blank line"));
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("not UTF-8 at byte {} of the line", error.valid_up_to()))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| Bad::not_utf8(bytes, error, "line"))?;
     let row: Value = serde_json::from_str(text)
-        .map_err(|error| format!("not JSON at column {}", error.column()))?;
+        .or_else(|error| match without_python_numbers(text) {
+            Some(text) => serde_json::from_str(&text),
+            None => Err(error),
+        })
+        .map_err(|error| Bad::of(format!("not JSON at column {}", error.column())))?;
     let Value::Object(mut row) = row else {
-        return Err("a JSON value that is no object".into());
+        return Err(Bad::of("a JSON value that is no object"));
     };
-    match row.shift_remove(field) {
+    match row.shift_remove(&options.field) {
         Some(Value::String(text)) => Ok((text, row)),
-        Some(other) => Err(format!("field {field:?} is {}, not text", kind(&other))),
-        None => Err(format!(
-            "no field {field:?}; it has {:?}",
-            row.keys().take(8).collect::<Vec<_>>()
-        )),
+        Some(other) => Err(Bad {
+            reason: format!("field {:?} is {}, not text", options.field, kind(&other)),
+            hint: kind_hint(&other),
+        }),
+        None => Err(without_field(&row, options)),
+    }
+}
+
+/// A row without the field: the fields it has, and how to name one of them.
+fn without_field(row: &Map<String, Value>, options: &DataOptions) -> Bad {
+    let names: Vec<String> = row.keys().cloned().collect();
+    let reason = format!("no field {:?}; it has {}", options.field, list(&names));
+    let is_records = |value: &Value| {
+        let first = value.as_array().and_then(|values| values.first());
+        first.is_some_and(Value::is_object)
+    };
+    let hint = match row.iter().find(|(_, value)| is_records(value)) {
+        Some((name, _)) => format!(
+            "one JSON object around all records is not read; write the list in its field {name:?} by itself: \
+             `jq -c '.[{name:?}][]' FILE > NEW.jsonl`"
+        ),
+        None => {
+            let texts: Vec<String> = row
+                .iter()
+                .filter(|(_, value)| value.is_string())
+                .map(|(name, _)| name.clone())
+                .collect();
+            let naming = options.naming(&texts);
+            format!("name the field that holds the text with {naming}")
+        }
+    };
+    Bad {
+        reason,
+        hint: Some(hint),
+    }
+}
+
+/// The first of some names, for a message.
+pub(super) fn list(names: &[String]) -> String {
+    let named = &names[..names.len().min(LISTED)];
+    match names.len() - named.len() {
+        0 => format!("{named:?}"),
+        more => format!("{named:?} and {more} more"),
     }
 }
 
@@ -200,5 +289,17 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+fn kind_hint(value: &Value) -> Option<String> {
+    match value {
+        Value::Array(_) => {
+            Some("a row holds one text: join its list, or write a row for each".into())
+        }
+        Value::Object(_) => Some(
+            "write a row for each text; of pandas with orient=\"records\" and lines=True".into(),
+        ),
+        _ => None,
     }
 }

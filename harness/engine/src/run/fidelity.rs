@@ -177,9 +177,9 @@ impl Session {
             total,
             progress,
         )?;
-        let note = source.counts().note;
+        let notes = source.counts().notes;
         drop(source);
-        self.note(note);
+        self.note(notes);
         counters.peak_flops = self.peak_flops()?;
         counters.peak_bytes = memory::peak_bytes();
         Ok((outputs, counters))
@@ -553,5 +553,6 @@ fn output(
         n_bad_rows: counts.bad_rows,
         n_too_short: counts.too_short,
         ended_short: counts.ended_short,
+        text_kept: counts.text_kept,
     })
 }

@@ -35,16 +35,18 @@ impl Questions {
     /// Files that cannot be read; fewer questions than the sample takes; no row with an answer, which is a wrong field; more questions without a
     /// gold answer than are allowed.
     pub(super) fn read(files: &[PathBuf], part: &QuestionsRef) -> Result<Self, CellError> {
-        let open = |field: &str, max_bad_rows: f64| {
+        let open = |field: &str, naming: &'static str, max_bad_rows: f64| {
             let options = DataOptions {
                 field: field.to_owned(),
+                naming,
                 max_bad_rows,
                 ..DataOptions::default()
             };
             Documents::open(files, options)
         };
         let most_bad = part.max_bad_rows.unwrap_or(MAX_BAD_ROWS);
-        let mut all = open(&part.question_field, most_bad)?;
+        let question = "--set question_field=";
+        let mut all = open(&part.question_field, question, most_bad)?;
         let mut n_total = 0_usize;
         for document in all.by_ref() {
             document?;
@@ -62,9 +64,9 @@ impl Questions {
             .zip(0..)
             .collect();
         let mut found: Vec<Option<Question>> = (0..wanted.len()).map(|_| None).collect();
-        let mut asked = open(&part.question_field, most_bad)?;
+        let mut asked = open(&part.question_field, question, most_bad)?;
         // A row without an answer is a question that is not scored; `unread` judges how many are.
-        let mut answers = Answers::new(open(&part.answer_field, 1.0)?);
+        let mut answers = Answers::new(open(&part.answer_field, "--set answer_field=", 1.0)?);
         let mut unread = Unread::default();
         while let Some(document) = asked.next().transpose()? {
             let answer = answers.of_row(asked.counts().rows)?;

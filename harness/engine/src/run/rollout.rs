@@ -38,6 +38,7 @@ impl Session {
             .collect::<Result<Vec<_>, _>>()?;
         let options = DataOptions {
             field: params.text_field.clone(),
+            naming: "--set prompt_field=",
             max_bad_rows: params.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
             ..DataOptions::default()
         };

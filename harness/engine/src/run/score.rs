@@ -32,8 +32,8 @@ struct Prefixes {
 pub(super) struct Scored {
     pub(super) features: FeaturesOutput,
     pub(super) judged: JudgeOutput,
-    pub(super) before: PerplexityOutput,
-    pub(super) after: PerplexityOutput,
+    /// Of the unsteered texts and of the steered ones; `None` without a scorer.
+    pub(super) perplexities: Option<(PerplexityOutput, PerplexityOutput)>,
     pub(super) explained: ExplainOutput,
 }
 
@@ -47,8 +47,7 @@ impl Session {
         let Scored {
             features,
             judged,
-            before,
-            after,
+            perplexities,
             explained,
         } = scored;
         let explanations: BTreeMap<u32, Option<String>> = explained
@@ -56,21 +55,22 @@ impl Session {
             .iter()
             .map(|explanation| (explanation.latent, explanation.explanation.clone()))
             .collect();
-        let unsteered: BTreeMap<u32, Option<f64>> = before
-            .values
-            .iter()
+        let unsteered: BTreeMap<u32, Option<f64>> = (perplexities.iter())
+            .flat_map(|(before, _)| &before.values)
             .map(|value| (value.prefix, value.perplexity))
             .collect();
+        let after = perplexities.as_ref().map(|(_, after)| &after.values);
         let mut rows: BTreeMap<u32, Prefixes> = BTreeMap::new();
-        if judged.pairs.len() != after.values.len() {
+        if let Some(after) = after.filter(|after| after.len() != judged.pairs.len()) {
             return Err(CellError::Invalid(format!(
                 "{} judged pairs and {} perplexities of steered texts",
                 judged.pairs.len(),
-                after.values.len()
+                after.len()
             )));
         }
-        for (pair, steered) in judged.pairs.iter().zip(&after.values) {
-            if steered.latent != Some(pair.latent) || steered.prefix != pair.prefix {
+        for (i, pair) in judged.pairs.iter().enumerate() {
+            let steered = after.map(|after| &after[i]);
+            if steered.is_some_and(|s| (s.latent, s.prefix) != (Some(pair.latent), pair.prefix)) {
                 return Err(CellError::Invalid(format!(
                     "the judged pair of latent {} and prefix {} does not stand beside its perplexity",
                     pair.latent, pair.prefix
@@ -87,7 +87,7 @@ impl Session {
             row.score_after.push(nan(pair.after));
             row.ppl_before
                 .push(nan(unsteered.get(&pair.prefix).copied().flatten()));
-            row.ppl_after.push(nan(steered.perplexity));
+            row.ppl_after.push(nan(steered.and_then(|s| s.perplexity)));
         }
 
         let mut scores = Vec::new();
@@ -119,6 +119,13 @@ impl Session {
             resamples: params.resamples,
             seed: params.seed,
         };
+        if perplexities.is_none() {
+            // Without perplexities C alone says which features count.
+            for values in &mut rated {
+                values.perplexity_reduction = values.concept_improvement.map(|_| 0.0);
+                values.steering_score = values.concept_improvement;
+            }
+        }
         let means = sae_scores(&rated, bootstrap);
         let n = means.n_features as u64;
         let estimate = |mean: MeanScore| Estimate {
@@ -126,11 +133,19 @@ impl Session {
             std_err: mean.std_err,
             n,
         };
+        let scored_estimate = |mean: MeanScore| match perplexities {
+            Some(_) => estimate(mean),
+            None => Estimate {
+                value: None,
+                std_err: None,
+                n: 0,
+            },
+        };
         Ok(ScoreOutput {
             features: scores,
             concept_improvement: estimate(means.concept_improvement),
-            perplexity_reduction: estimate(means.perplexity_reduction),
-            steering_score: estimate(means.steering_score),
+            perplexity_reduction: scored_estimate(means.perplexity_reduction),
+            steering_score: scored_estimate(means.steering_score),
             n_features: n,
             n_valid: means.n_valid as u64,
             judge: judged.judge.clone(),

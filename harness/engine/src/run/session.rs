@@ -157,14 +157,17 @@ impl Session {
             }
             Stage::Score => {
                 let (features, judge) = (inputs.get(0)?, inputs.get(1)?);
-                let (before, after, explained) = (inputs.get(2)?, inputs.get(3)?, inputs.get(4)?);
+                // Without a scorer there are no perplexities among the inputs.
+                let (perplexities, explained) = match cell.inputs.len() {
+                    3 => (None, inputs.get(2)?),
+                    _ => (Some((inputs.get(2)?, inputs.get(3)?)), inputs.get(4)?),
+                };
                 json(&self.score(
                     &cell.params()?,
                     &Scored {
                         features,
                         judged: judge,
-                        before,
-                        after,
+                        perplexities,
                         explained,
                     },
                 )?)

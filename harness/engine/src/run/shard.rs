@@ -35,8 +35,10 @@ pub(super) struct ShardCounts {
     pub(super) bad_rows: u64,
     pub(super) too_short: u64,
     pub(super) ended_short: bool,
-    /// The bad rows in a sentence, for a person.
-    pub(super) note: Option<String>,
+    /// The share of the documents' tokens that is in rows, where the context length cuts off most of them.
+    pub(super) text_kept: Option<f64>,
+    /// What a person should know of the files: bad rows, cut documents.
+    pub(super) notes: Vec<String>,
 }
 
 /// A source of rows.
@@ -46,6 +48,9 @@ pub(super) trait GridRows {
     /// What has been read.
     fn counts(&self) -> ShardCounts;
 }
+
+/// A context length that keeps less than this share of the documents is told.
+const MUCH_CUT: f64 = 0.5;
 
 /// Rows of a shard of files.
 pub(super) struct FileRows<'a> {
@@ -105,15 +110,25 @@ impl<'a> FileRows<'a> {
         let documents = self.packer.documents().documents();
         documents.check_bad_rows()?;
         self.counts.bad_rows = documents.counts().bad_rows;
-        self.counts.note = documents.counts().bad_rows_note();
+        self.counts.notes.extend(documents.counts().bad_rows_note());
+        self.counts.text_kept = self.packer.kept_share().filter(|share| *share < MUCH_CUT);
+        let cut = self.counts.text_kept.map(|share| {
+            format!(
+                "context length {} keeps {:.0} % of the text of these documents; the rest is cut off (a larger --context-length keeps more)",
+                self.shard.context_length,
+                100.0 * share
+            )
+        });
+        self.counts.notes.extend(cut.clone());
         self.counts.too_short = self.packer.too_short();
         self.counts.ended_short = early;
         if early && !self.shard.allow_short {
             return Err(CellError::BadInput(format!(
                 "the data end after {} tokens, and the bench reads {}; give more text with --data, fewer with \
-                 --budget-tokens, or --allow-short to take what is there",
+                 --budget-tokens, or --allow-short to take what is there{}",
                 self.before,
-                self.shard.first_token + self.shard.tokens
+                self.shard.first_token + self.shard.tokens,
+                cut.map_or_else(String::new, |cut| format!("; {cut}"))
             )));
         }
         Ok(None)

@@ -31,7 +31,7 @@ use super::{
     supply::Supply,
 };
 use crate::{
-    data::TokenBatch,
+    data::{DataOptions, TokenBatch},
     device,
     jobs::IsAsked,
     plugin::{LoadOptions, Model, ModelInfo, Registry, SaeTrainer},
@@ -174,8 +174,13 @@ fn count_text(
 }
 
 fn open_rows<'c>(job: &TrainJob, codec: &'c TextCodec) -> Result<Rows<'c>, CellError> {
-    let max_bad_rows = job.max_bad_rows.unwrap_or(MAX_BAD_ROWS);
-    Rows::open(codec, &job.data, job.context_length as usize, max_bad_rows)
+    let options = DataOptions {
+        field: job.text_field.clone(),
+        naming: "--text-field ",
+        max_bad_rows: job.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
+        ..DataOptions::default()
+    };
+    Rows::open(codec, &job.data, job.context_length as usize, options)
 }
 
 struct Run<'a, L> {

@@ -75,10 +75,14 @@ pub(super) fn fingerprint(
         "dtype": job.compute.dtype,
         "device": job.compute.device,
     });
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
+    let Value::Object(mut map) = value else {
+        return Map::new();
+    };
+    // Runs from before other fields could be named go on.
+    if job.text_field != "text" {
+        map.insert("text_field".to_owned(), json!(job.text_field));
     }
+    map
 }
 
 /// What all SAEs of a policy have in common.

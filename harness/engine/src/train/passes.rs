@@ -18,7 +18,7 @@ pub(super) struct Rows<'a> {
     codec: &'a TextCodec,
     files: Vec<PathBuf>,
     context_length: usize,
-    max_bad_rows: f64,
+    options: DataOptions,
     packer: Packer<'a, Documents>,
     /// Rows handed out, over all epochs.
     pub(super) next: u64,
@@ -33,14 +33,14 @@ impl<'a> Rows<'a> {
         codec: &'a TextCodec,
         files: &[PathBuf],
         context_length: usize,
-        max_bad_rows: f64,
+        options: DataOptions,
     ) -> Result<Self, CellError> {
-        let packer = packer(codec, files, context_length, max_bad_rows)?;
+        let packer = packer(codec, files, context_length, &options)?;
         Ok(Self {
             codec,
             files: files.to_vec(),
             context_length,
-            max_bad_rows,
+            options,
             packer,
             next: 0,
             tokens: 0,
@@ -75,12 +75,7 @@ impl<'a> Rows<'a> {
             .into());
         }
         self.epochs += 1;
-        self.packer = packer(
-            self.codec,
-            &self.files,
-            self.context_length,
-            self.max_bad_rows,
-        )?;
+        self.packer = packer(self.codec, &self.files, self.context_length, &self.options)?;
         Ok(())
     }
 
@@ -99,13 +94,9 @@ fn packer<'a>(
     codec: &'a TextCodec,
     files: &[PathBuf],
     context_length: usize,
-    max_bad_rows: f64,
+    options: &DataOptions,
 ) -> Result<Packer<'a, Documents>, CellError> {
-    let options = DataOptions {
-        max_bad_rows,
-        ..DataOptions::default()
-    };
-    let documents = Documents::open(files, options)?;
+    let documents = Documents::open(files, options.clone())?;
     Ok(Packer::new(
         documents,
         codec,

@@ -169,6 +169,7 @@ impl RowCosts {
         sae: &SaeFolder,
     ) -> RowCosts {
         let model = &bench.models[row.model].folder;
+        // Without a scorer no perplexity is asked for, and its cost is not either.
         let scorer = &bench.models[row.scorer.unwrap_or(row.model)].folder;
         let new_tokens = u64::from(set.max_new_tokens);
         let texts = u64::from(set.n_features) * u64::from(set.n_prefix);

@@ -79,6 +79,7 @@ pub fn expand(
     Ok(Plan {
         bench: bench.spec.name.clone(),
         title: bench.spec.title.clone(),
+        provenance: bench.provenance(),
         table: bench.spec.table,
         views: views(&bench.spec.views, &rows),
         cells: cells.into_iter().map(|(_, cell)| cell).collect(),

@@ -14,6 +14,7 @@ mod made_for;
 mod part;
 mod pass;
 mod plan;
+mod provenance;
 mod resolve;
 mod steering;
 #[cfg(test)]
@@ -31,6 +32,8 @@ mod tests_judge;
 #[cfg(test)]
 mod tests_keys;
 #[cfg(test)]
+mod tests_text;
+#[cfg(test)]
 pub(crate) mod tests_world;
 mod texts;
 mod urgency;
@@ -44,6 +47,7 @@ pub use plan::{
     RowWork, SteeringWork,
 };
 pub use resolve::{
-    BenchRequest, Limits, Origin, ResolvedBench, ResolvedModel, ResolvedRow, resolve,
+    BenchRequest, EMBEDDED, Limits, NO_SCORER, Origin, ResolvedBench, ResolvedModel, ResolvedRow,
+    TextSource, resolve,
 };
 pub(crate) use resolve::{is_chosen, unknown_rows};

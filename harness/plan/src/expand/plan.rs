@@ -20,6 +20,8 @@ pub struct Plan {
     pub bench: String,
     /// One line about it.
     pub title: String,
+    /// Whose models, text and scorer it runs on, in sentences.
+    pub provenance: Vec<String>,
     /// How rows are derived.
     pub table: TableKind,
     /// Figures derived besides.
@@ -176,7 +178,7 @@ impl PlannedRow {
     /// Keys of the cells behind it.
     pub fn keys(&self) -> Vec<&str> {
         match &self.work {
-            RowWork::Steering(work) => work.cells.all().to_vec(),
+            RowWork::Steering(work) => work.cells.all(),
             RowWork::Grid(work) => {
                 let keys = work.rollout.iter().chain(&work.shards);
                 keys.map(String::as_str).collect()
@@ -233,10 +235,8 @@ pub struct RowCells {
     pub baseline: String,
     /// Steered texts.
     pub steer: String,
-    /// Perplexity of the unsteered texts.
-    pub baseline_perplexity: String,
-    /// Perplexity of the steered texts.
-    pub steer_perplexity: String,
+    /// Perplexities of the unsteered texts and of the steered ones; none without a scorer.
+    pub perplexities: Vec<String>,
     /// Judged pairs.
     pub judge: String,
     /// Scores.
@@ -245,17 +245,11 @@ pub struct RowCells {
 
 impl RowCells {
     /// All keys, in dependency order.
-    pub fn all(&self) -> [&str; 8] {
-        [
-            &self.features,
-            &self.explain,
-            &self.baseline,
-            &self.steer,
-            &self.baseline_perplexity,
-            &self.steer_perplexity,
-            &self.judge,
-            &self.score,
-        ]
+    pub fn all(&self) -> Vec<&str> {
+        let texts = [&self.features, &self.explain, &self.baseline, &self.steer];
+        let scores = [&self.judge, &self.score];
+        let all = texts.into_iter().chain(&self.perplexities).chain(scores);
+        all.map(String::as_str).collect()
     }
 }
 

@@ -29,7 +29,6 @@ impl Expander<'_> {
         models: &[ModelRef],
     ) -> Result<RowWork, PlanError> {
         let bench = self.bench;
-        let scorer_index = row.scorer.unwrap_or(row.model);
         let model = &bench.models[row.model];
         let seed = set.seed;
         let numerics = bench.numerics;
@@ -39,6 +38,7 @@ impl Expander<'_> {
             budget_tokens: set.budget_tokens,
             context_length: set.context_length,
             max_bad_rows: set.max_bad_rows,
+            text_field: set.text_field.clone(),
         };
         let costs = RowCosts::of(bench, row, set, sae);
 
@@ -122,26 +122,23 @@ impl Expander<'_> {
             costs.steer,
         )?;
 
-        let scorer = PerplexityParams {
-            model: models[scorer_index].clone(),
-            max_tokens: set.scorer_max_tokens,
-            numerics,
-        };
-        let at = (1, scorer_index, 0);
-        let baseline_perplexity = self.add(
-            Stage::Perplexity,
-            at,
-            &scorer,
-            vec![baseline.clone()],
-            costs.baseline_perplexity,
-        )?;
-        let steer_perplexity = self.add(
-            Stage::Perplexity,
-            at,
-            &scorer,
-            vec![steer.clone()],
-            costs.steer_perplexity,
-        )?;
+        let mut perplexities = Vec::new();
+        if let Some(index) = row.scorer {
+            let scorer = PerplexityParams {
+                model: models[index].clone(),
+                max_tokens: set.scorer_max_tokens,
+                numerics,
+            };
+            let texts = [
+                (&baseline, costs.baseline_perplexity),
+                (&steer, costs.steer_perplexity),
+            ];
+            for (text, cost) in texts {
+                let read = vec![text.clone()];
+                let at = (1, index, 0);
+                perplexities.push(self.add(Stage::Perplexity, at, &scorer, read, cost)?);
+            }
+        }
 
         let read = vec![explain.clone(), baseline.clone(), steer.clone()];
         let judged = self.add(
@@ -164,13 +161,9 @@ impl Expander<'_> {
             seed,
             metrics,
         };
-        let read = vec![
-            features.clone(),
-            judged.clone(),
-            baseline_perplexity.clone(),
-            steer_perplexity.clone(),
-            explain.clone(),
-        ];
+        let mut read = vec![features.clone(), judged.clone()];
+        read.extend(perplexities.iter().cloned());
+        read.push(explain.clone());
         let score = self.add(
             Stage::Score,
             (4, 0, 0),
@@ -191,8 +184,7 @@ impl Expander<'_> {
                 explain,
                 baseline,
                 steer,
-                baseline_perplexity,
-                steer_perplexity,
+                perplexities,
                 judge: judged,
                 score,
             },

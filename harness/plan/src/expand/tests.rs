@@ -268,12 +268,17 @@ fn real_models_get_the_papers_budgets_and_need_text() {
         "{error}"
     );
     world.data = vec![world.dir.path().join("text.jsonl")];
+    let unscored = world.plan("fig9").unwrap_err().to_string();
+    for part in ["--scorer gpt2=DIR", "--scorer none", "--scorer embedded"] {
+        assert!(unscored.contains(part), "{part} is not in\n{unscored}");
+    }
+    let mut world = world.options(&[("--scorer", "scorer", "embedded")]);
     let missing = world.plan("fig9").unwrap_err().to_string();
     assert!(
         missing.contains("no k 80 at layer 1") && missing.contains("it has k 8, 24, 50"),
         "{missing}"
     );
-    let world = world.options(&[("--k", "k", "50")]);
+    world = world.options(&[("--k", "k", "50"), ("--scorer", "scorer", "embedded")]);
     let bench = world.resolve(&spec("fig9")).unwrap();
     let dream = bench
         .rows

@@ -394,7 +394,7 @@ fn a_large_model_is_asked_what_it_is_given() {
     world.data = vec![world.dir.path().join("text.jsonl")];
     let error = refused(world.plan(BENCH));
     for part in [
-        "`dream-instruct` needs questions",
+        "`dream-instruct` is no embedded model and needs questions",
         "--questions",
         "GSM8K",
         "`answer`",

@@ -312,10 +312,12 @@ fn what_a_bench_is_resolved_to_is_accounted_for() {
                 memory: _, // how large batches may be
             },
         prefixes,
-        models: _,      // by content
-        rows: _,        // their settings are looked at above; SAEs and data by content
-        warnings: _,    // words
-        strict_saes: _, // refuses, or changes nothing
+        models: _,          // by content
+        rows: _,            // their settings are looked at above; SAEs and data by content
+        warnings: _,        // words
+        strict_saes: _,     // refuses, or changes nothing
+        is_profile_said: _, // the settings are those of the profile
+        notes: _,           // words
     } = resolved.clone();
     let keys = all_keys(&world.expand(&resolved).unwrap());
     resolved.prefixes = prefixes

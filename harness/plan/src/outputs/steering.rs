@@ -18,6 +18,9 @@ pub struct FeaturesOutput {
     /// Lines or rows of the data files that could not be used.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub n_bad_rows: u64,
+    /// The share of the documents' tokens that is in rows, where the context length cuts off most of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_kept: Option<f64>,
 }
 
 /// One selected feature.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     outputs::{ExplainOutput, PredictOutput},
     stages::{JudgeRef, PredictParams, SaeRef, Stage, WindowsParams},
-    store::{ManifestSae, RunManifest},
+    store::{Access, ManifestSae, RunManifest, Store},
 };
 
 /// What of a run is reported.
@@ -34,6 +34,8 @@ pub struct Run {
     pub saes: Vec<SaeCells>,
     /// What is not in `saes`, or not whole.
     pub counts: Counts,
+    /// Whose models and text the last run in the folder was on, in sentences.
+    pub provenance: Vec<String>,
 }
 
 /// The cells of one SAE.
@@ -145,6 +147,9 @@ impl Run {
             dir: dir.to_owned(),
             saes,
             counts,
+            provenance: Store::open(dir, Access::Read)?
+                .read_manifest()
+                .map_or_else(Vec::new, |manifest| manifest.provenance),
         })
     }
 }

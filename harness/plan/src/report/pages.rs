@@ -86,7 +86,8 @@ impl Pages<'_> {
                 plain(&first.sae.set)
             );
             let file_name = self.free_name(&stem);
-            pages.push(page(file_name, &cells[0], &saes)?);
+            let provenance = self.run.provenance.join(" ");
+            pages.push(page(file_name, &cells[0], &saes, &provenance)?);
         }
         Ok(pages)
     }
@@ -177,7 +178,12 @@ fn parts(saes: Vec<SaeData>, max_bytes: usize) -> Vec<(String, Vec<SaeData>)> {
     parts
 }
 
-fn page(file_name: String, cells: &SaeCells, saes: &[SaeData]) -> Result<Page, ReportError> {
+fn page(
+    file_name: String,
+    cells: &SaeCells,
+    saes: &[SaeData],
+    provenance: &str,
+) -> Result<Page, ReportError> {
     let (model, set) = (&cells.params.model.name, &cells.params.sae.set);
     let heads: Vec<_> = saes.iter().map(|sae| &sae.head).collect();
     let rows: Vec<_> = saes.iter().map(|sae| &sae.rows).collect();
@@ -196,6 +202,7 @@ fn page(file_name: String, cells: &SaeCells, saes: &[SaeData]) -> Result<Page, R
         &[
             ("policy", &policy(Some(SCRIPT), STYLE)),
             ("title", &escape(&title)),
+            ("provenance", &escape(provenance)),
             ("style", STYLE),
             ("list", &list),
             ("saes", &blocks),
@@ -225,8 +232,8 @@ fn page(file_name: String, cells: &SaeCells, saes: &[SaeData]) -> Result<Page, R
 }
 
 impl Page {
-    /// The index of pages. `pages` may have lost their `html`.
-    pub fn index(pages: &[Page]) -> String {
+    /// The index of pages. `pages` may have lost their `html`; `provenance` says whose models and text they are of.
+    pub fn index(pages: &[Page], provenance: &[String]) -> String {
         let mut rows = String::new();
         for page in pages {
             let list = |numbers: &[u32]| {
@@ -253,6 +260,7 @@ impl Page {
             ("policy", policy(None, STYLE)),
             ("style", STYLE.to_owned()),
             ("rows", rows),
+            ("provenance", escape(&provenance.join(" "))),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(n, v)| (*n, v.as_str())).collect();
         fill(INDEX, &values)

@@ -89,6 +89,7 @@ fn put_windows(store: &Store, cell: &Cell, tokens: &[&str], finished: u64) {
         n_masked: 0,
         n_bad_rows: 0,
         ended_short: false,
+        text_kept: None,
     };
     store.put_done(cell, &output, at(finished)).unwrap();
 }

@@ -6,6 +6,7 @@ mod json;
 mod model;
 mod sae;
 mod sae_set;
+mod text_files;
 
 pub use explanations::Explanations;
 pub use json::SourceError;
@@ -14,3 +15,4 @@ pub use model::ModelFolder;
 pub(crate) use sae::own_name;
 pub use sae::{MadeFor, SaeFolder};
 pub use sae_set::SaeSet;
+pub use text_files::TextFiles;

@@ -292,6 +292,9 @@ pub struct CorpusRef {
     /// Share of the rows of the files that may be unusable; [`MAX_BAD_ROWS`] when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bad_rows: Option<f64>,
+    /// Field of the files that holds the text; `text` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_field: Option<String>,
 }
 
 /// How texts are generated.

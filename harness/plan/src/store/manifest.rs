@@ -47,6 +47,12 @@ pub struct RunManifest {
     /// Whether SAEs that say they were made for another model were to be refused (`--strict-saes`).
     #[serde(default)]
     pub strict_saes: bool,
+    /// Whose models, text and scorer it ran on, in sentences.
+    #[serde(default)]
+    pub provenance: Vec<String>,
+    /// Text of which the context length cut off most; only where there is some. Of all cells that are done, whenever that was.
+    #[serde(default)]
+    pub cut_texts: Vec<ManifestCutText>,
     /// Checkpoints run.
     pub models: Vec<ManifestModel>,
     /// SAEs run.
@@ -111,6 +117,9 @@ pub struct ManifestPlugin {
 pub struct ManifestModel {
     /// Name in the bench.
     pub name: String,
+    /// Its own name: `embedded`, or that of its folder and configuration.
+    #[serde(default)]
+    pub own_name: String,
     /// Its `model_type`.
     pub model_type: String,
     /// Content hash.
@@ -141,6 +150,17 @@ pub struct ManifestBadRows {
     pub files: Vec<String>,
     /// Their unusable rows, as far as any cell has read.
     pub n_bad_rows: u64,
+}
+
+/// Text of which the context length cut off most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ManifestCutText {
+    /// Content hashes of the files, in reading order.
+    pub files: Vec<String>,
+    /// Tokens of a row at most.
+    pub context_length: u64,
+    /// The share of the documents' tokens that is in rows: the smallest that any cell has met.
+    pub kept_share: f64,
 }
 
 /// What the grid passes of a run took together, from its counters.

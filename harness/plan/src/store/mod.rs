@@ -13,7 +13,6 @@
 //! A file appears whole or not at all (temporary file, fsync, rename), so a run may be ended at any moment, several processes
 //! may share a store, and nothing needs a lock.
 
-mod bad_rows;
 mod cells;
 mod findings;
 mod gc;
@@ -24,6 +23,7 @@ mod record;
 mod stage_summary;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod verify;
 #[cfg(test)]
 mod verify_tests;
@@ -32,8 +32,8 @@ pub use cells::{Access, Lookup, Put, Store, StoreError};
 pub use findings::{Finding, Problem};
 pub use gc::{Removable, Rubbish};
 pub use manifest::{
-    ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestBadRows, ManifestModel,
-    ManifestPlugin, ManifestSae, RunManifest, Supervision,
+    ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestBadRows, ManifestCutText,
+    ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Supervision,
 };
 pub use merge::Merged;
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};

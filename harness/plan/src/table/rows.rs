@@ -86,6 +86,10 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
 fn numbers(row: &SteeringWork, store: &Store) -> Result<SteeringNumbers, StoreError> {
     if let Lookup::Done(_) = store.lookup(&row.cells.score)? {
         let score: ScoreOutput = store.output(&row.cells.score)?;
+        let status = match row.cells.perplexities.is_empty() {
+            true => Status::NoScorer,
+            false => Status::Ok,
+        };
         return Ok(SteeringNumbers {
             concept_improvement: mean(score.concept_improvement),
             perplexity_reduction: mean(score.perplexity_reduction),
@@ -94,7 +98,7 @@ fn numbers(row: &SteeringWork, store: &Store) -> Result<SteeringNumbers, StoreEr
             n_valid: Some(score.n_valid),
             judge: score.judge,
             comparable_with_paper: Some(score.comparable_with_paper),
-            status: Status::Ok,
+            status,
         });
     }
     for key in row.cells.all() {
@@ -169,10 +173,11 @@ fn combine(group: &[&SteeringRow]) -> SteeringNumbers {
     };
     let whole = group
         .iter()
-        .filter(|r| r.numbers.status == Status::Ok)
+        .filter(|r| matches!(r.numbers.status, Status::Ok | Status::NoScorer))
         .count();
     let status = match whole {
-        n if n == group.len() => Status::Ok,
+        // All of a group have the same scorer, or none.
+        n if n == group.len() => group[0].numbers.status,
         0 if group.iter().any(|r| r.numbers.status == Status::Failed) => Status::Failed,
         0 => Status::Missing,
         _ => Status::Partial,
@@ -223,12 +228,8 @@ fn table4_row(
 /// Wall-clock minutes of what is done for one SAE alone: its steered texts, their perplexities and judgements, the scores.
 /// Features and unsteered texts serve several configurations and are not charged to one.
 fn minutes(row: &SteeringWork, store: &Store) -> Result<Option<f64>, StoreError> {
-    let own = [
-        &row.cells.steer,
-        &row.cells.steer_perplexity,
-        &row.cells.judge,
-        &row.cells.score,
-    ];
+    let own = [&row.cells.steer, &row.cells.judge, &row.cells.score];
+    let own = own.into_iter().chain(row.cells.perplexities.last());
     let mut by_key: BTreeMap<&String, f64> = BTreeMap::new();
     for key in own {
         let Lookup::Done(record) = store.lookup(key)? else {

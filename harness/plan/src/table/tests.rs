@@ -175,7 +175,7 @@ fn table4_has_times_of_the_cells_of_one_sae() {
     for key in [
         &row.steering().unwrap().cells.features,
         &row.steering().unwrap().cells.steer,
-        &row.steering().unwrap().cells.steer_perplexity,
+        &row.steering().unwrap().cells.perplexities[1],
         &row.steering().unwrap().cells.judge,
     ] {
         store

@@ -92,6 +92,7 @@ fn windows() -> WindowsOutput {
         n_masked: 0,
         n_bad_rows: 2,
         ended_short: false,
+        text_kept: None,
     }
 }
 

@@ -72,6 +72,7 @@ fn output(delta: f64, x: f32, is_diffusion: bool) -> FidelityOutput {
         n_bad_rows: 1,
         n_too_short: 0,
         ended_short: false,
+        text_kept: None,
     }
 }
 

@@ -11,6 +11,7 @@ use harness_plan::{
     bench::{BenchSpec, Overrides, Profile, RowKind},
     config::{ConfigError, Problem},
     exit,
+    expand::{EMBEDDED, NO_SCORER},
     table::Style,
 };
 
@@ -94,7 +95,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     k: Option<String>,
 
-    /// Text of the passes: jsonl (also .gz, .zst), parquet or plain text
+    /// Text of the passes: jsonl, json, csv or plain text (also .gz, .zst), parquet, a folder of them, or `embedded` for the embedded
+    /// models' own [default: `embedded`, for embedded models alone]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = BUDGET)]
     pub data: Vec<PathBuf>,
     /// Tokens of the text
@@ -126,14 +128,15 @@ pub struct BenchArgs {
     /// Take the text there is when it ends before --budget-tokens
     #[arg(long, help_heading = GRID)]
     allow_short: bool,
-    /// Prompts that are continued, jsonl with a field `prompt` [default: the files of --data]
+    /// Prompts that are continued, jsonl with a field `prompt`, or `embedded` [default: the files of --data]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = GRID)]
     pub prompts: Vec<PathBuf>,
 
     /// Decoding orders that are compared, any remasker by name: origin,topk_margin,entropy
     #[arg(long, value_name = "LIST", help_heading = DECODING)]
     orders: Option<String>,
-    /// Questions with worked answers that end in `#### N`: jsonl (also .gz, .zst) or parquet with fields `question` and `answer`
+    /// Questions with worked answers that end in `#### N`: jsonl (also .gz, .zst) or parquet with fields `question` and `answer`, or
+    /// `embedded`
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = DECODING)]
     pub questions: Vec<PathBuf>,
     /// Questions asked, a seeded sample
@@ -167,6 +170,9 @@ pub struct BenchArgs {
     /// Tokens after each prefix, each prompt of rollouts, each question
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     max_new_tokens: Option<String>,
+    /// Model that scores perplexity: NAME=DIR, `embedded`, or `none` to go without P and S [default: the bench's, for embedded models alone]
+    #[arg(long, value_name = "NAME=DIR", value_parser = scorer, help_heading = STEERING)]
+    scorer: Option<(String, Option<PathBuf>)>,
     /// Features and their explanations from explanations.jsonl of an autointerp run, best score first, instead of own ones
     #[arg(long, value_name = "FILE", help_heading = STEERING)]
     explanations: Option<String>,
@@ -316,7 +322,8 @@ impl BenchArgs {
         };
         let of = |names: fn(&BenchSpec) -> Vec<&str>| -> Vec<&str> {
             let mut all: Vec<&str> = specs.iter().flat_map(names).collect();
-            all.extend(said.settings.scorer.as_deref());
+            let words = [EMBEDDED, NO_SCORER];
+            all.extend((said.settings.scorer.as_deref()).filter(|name| !words.contains(name)));
             all
         };
         for (name, _) in &self.model {
@@ -354,6 +361,7 @@ impl BenchArgs {
     pub fn settings(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
         let by_position = self.by_position.then(|| "true".to_owned());
         let allow_short = self.allow_short.then(|| "true".to_owned());
+        let scorer = self.scorer.as_ref().map(|(name, _)| name.clone());
         [
             ("--rows", "rows", &self.rows),
             ("--layers", "layers", &self.layers),
@@ -379,6 +387,7 @@ impl BenchArgs {
             ("--k-set", "k_set", &self.k_set),
             ("--by-position", "by_position", &by_position),
             ("--explanations", "explanations", &self.explanations),
+            ("--scorer", "scorer", &scorer),
             ("--latents", "n_latents", &self.latents),
             ("--latent", "latent", &self.latent),
             ("--mask-rate", "mask_rate", &self.mask_rate),
@@ -459,7 +468,10 @@ impl BenchArgs {
     /// # Errors
     /// When one name is given twice.
     pub fn models(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
-        unique("--model", &self.model)
+        let scorer =
+            (self.scorer.iter()).filter_map(|(name, dir)| Some((name.clone(), dir.clone()?)));
+        let all: Vec<_> = self.model.iter().cloned().chain(scorer).collect();
+        unique("--model", &all)
     }
 
     /// Folders of SAE sets by name.
@@ -528,6 +540,18 @@ fn unique(option: &str, pairs: &[(String, PathBuf)]) -> Result<BTreeMap<String, 
     Ok(folders)
 }
 
+/// A scorer: a name with its folder, the name of a model that is given, or one of the words.
+fn scorer(text: &str) -> Result<(String, Option<PathBuf>), String> {
+    if text.contains('=') {
+        let (name, dir) = named_dir(text)?;
+        return Ok((name, Some(dir)));
+    }
+    match text.is_empty() || text.contains('/') {
+        true => Err(format!("must be NAME=DIR, {EMBEDDED} or {NO_SCORER}")),
+        false => Ok((text.to_owned(), None)),
+    }
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -557,6 +581,19 @@ fn size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scorer_has_a_folder_or_is_a_word() {
+        let of = |name: &str, dir: Option<&str>| Ok((name.to_owned(), dir.map(PathBuf::from)));
+        assert_eq!(scorer("gpt2=/m/gpt2"), of("gpt2", Some("/m/gpt2")));
+        assert_eq!(scorer("none"), of("none", None));
+        assert!(
+            scorer("/m/gpt2")
+                .unwrap_err()
+                .contains("NAME=DIR, embedded or none")
+        );
+        assert!(scorer("gpt2=").is_err());
+    }
 
     #[test]
     fn sizes_read_in_units_of_1024() {

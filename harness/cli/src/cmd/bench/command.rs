@@ -153,6 +153,7 @@ impl Bench<'_> {
             };
             report::finish(&mut manifest, &outcome, counts, code);
             manifest.bad_rows = self.store.bad_rows(&self.plan.cells)?;
+            manifest.cut_texts = self.store.cut_texts(&self.plan.cells)?;
             let noted = self.store.write_manifest(&manifest);
             report::tell_failures(&self.plan, &outcome, &self.store);
             match Replies::new(&judging.replies).spent(&judging.run) {
@@ -236,6 +237,9 @@ impl Bench<'_> {
             models.join(", "),
             self.store.dir().display()
         ));
+        for line in self.plan.provenance.iter().chain(&self.bench.budgets()) {
+            output::talk(line);
+        }
     }
 
     fn workers(&self) -> u32 {
@@ -345,7 +349,14 @@ impl Bench<'_> {
         let derived = derive(&self.plan, &self.store)?;
         let files = write_csv(&self.plan, &derived, &self.store)?;
         match self.args.format.style() {
-            Some(style) => output::result(&print_tables(&self.plan, &derived, style))?,
+            Some(style) => {
+                let mut text = print_tables(&self.plan, &derived, style);
+                let cut = report::cut_lines(&self.store.cut_texts(&self.plan.cells)?);
+                for line in self.plan.provenance.iter().chain(&cut) {
+                    text.push_str(&format!("{line}\n"));
+                }
+                output::result(&text)?;
+            }
             None => {
                 let first = files.first().cloned().unwrap_or_default();
                 let text = fs::read_to_string(&first).map_err(|error| {

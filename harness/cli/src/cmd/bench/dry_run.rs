@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness_plan::{
     bench::RowKind,
-    expand::{Cost, Plan, ResolvedBench, ResolvedRow},
+    expand::{Cost, Plan, ResolvedBench},
     stages::Stage,
 };
 
@@ -181,12 +181,8 @@ impl DryRun<'_> {
                     .map_or_else(String::new, |group| format!(", {group}"))
             ));
         }
-        let has_no_text = |row: &&ResolvedRow| row.data.is_empty();
-        if let Some(row) = bench.rows.iter().find(has_no_text) {
-            text.push_str(&format!(
-                "text of {}: not given, taken to be long enough\n",
-                row.row.model
-            ));
+        for line in plan.provenance.iter().chain(&bench.budgets()) {
+            text.push_str(&format!("{line}\n"));
         }
         for note in notes {
             text.push_str(&format!("{note}\n"));

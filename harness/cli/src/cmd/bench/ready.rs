@@ -138,6 +138,9 @@ impl<'a> Ready<'a> {
         };
         let folders = Folders { models, saes };
         let mut bench = resolved(args, &root, &spec, &overrides, &folders, text_dir)?;
+        for note in &bench.notes {
+            output::talk(&output::inert(note));
+        }
         let found = Plugins::find(choice)?.agree()?;
         // Looking is opening, and who only reads opens nothing.
         let Plugins {

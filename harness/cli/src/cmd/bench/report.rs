@@ -17,8 +17,8 @@ use harness_plan::{
     replies::JudgingSummary,
     stages::PluginRef,
     store::{
-        ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestModel, ManifestPlugin,
-        ManifestSae, RunManifest, Store,
+        ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestCutText,
+        ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store,
     },
 };
 use serde_json::Value;
@@ -79,6 +79,7 @@ pub fn manifest(
         .iter()
         .map(|model| ManifestModel {
             name: model.name.clone(),
+            own_name: model.own_name(),
             model_type: model.folder.model_type.clone(),
             checkpoint: checkpoint_of(&model.folder.dir).unwrap_or_default(),
         })
@@ -99,6 +100,7 @@ pub fn manifest(
         workers,
         threads: compute.threads(workers),
         plugins,
+        provenance: plan.provenance.clone(),
         models,
         saes: saes(plan),
         strict_saes: bench.strict_saes,
@@ -164,6 +166,18 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.supervision = outcome.supervision;
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
+}
+
+/// What the context length cut off the text, in a line for each text.
+pub fn cut_lines(texts: &[ManifestCutText]) -> Vec<String> {
+    let line = |text: &ManifestCutText| {
+        format!(
+            "Context length {} keeps {:.0} % of the text of these documents; the rest was cut off.",
+            text.context_length,
+            100.0 * text.kept_share
+        )
+    };
+    texts.iter().map(line).collect()
 }
 
 /// What the grid passes of a run took, in one line.

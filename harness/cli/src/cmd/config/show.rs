@@ -155,11 +155,13 @@ pub fn run(args: &ShowArgs) -> Result<u8, Failure> {
     // What was given and what is a default is known to the matches alone.
     let matches = Cli::command().get_matches_from(words);
     let bench = matches.subcommand_matches("bench");
-    let Some((matches, bench)) =
+    let Some((matches, mut bench)) =
         bench.and_then(|own| Some((own, BenchArgs::from_arg_matches(own).ok()?)))
     else {
         return Err(Failure::new(exit::USAGE, "no bench is named"));
     };
+    // Nothing is run: settings are shown without a text too.
+    bench.dry_run = true;
     let root = Root::find()?;
     let spec = Catalogue::open(&root.tables())?.load(&bench.table)?;
     let shown = Shown {

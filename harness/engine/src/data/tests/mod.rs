@@ -10,6 +10,8 @@ use super::*;
 use crate::text::TextCodec;
 
 mod archives;
+mod formats;
+mod long;
 mod parquet;
 
 fn gz(text: &[u8]) -> Vec<u8> {

@@ -72,6 +72,7 @@ fn every_codec_encoding_and_page_version_gives_the_rows_back() {
         Compression::ZSTD(Default::default()),
         Compression::LZ4_RAW,
         Compression::LZ4,
+        Compression::BROTLI(Default::default()),
     ];
     let encodings = [
         None, // a dictionary

@@ -78,7 +78,10 @@ impl Session {
         let corpus = &shared.corpus;
         let shard = ShardRef {
             files: corpus.files.clone(),
-            text_field: "text".to_owned(),
+            text_field: corpus
+                .text_field
+                .clone()
+                .unwrap_or_else(|| "text".to_owned()),
             documents: DocumentPolicy::Truncate,
             context_length: corpus.context_length,
             first_token: 0,
@@ -158,6 +161,7 @@ impl Finder<'_> {
             documents: self.text.counts.rows,
             n_dead: activity.n_active().iter().filter(|n| **n == 0).count() as u64,
             n_bad_rows: self.text.counts.bad_rows,
+            text_kept: self.text.counts.text_kept,
         })
     }
 

@@ -83,6 +83,7 @@ impl<'a> Outputs<'a> {
             n_masked,
             n_bad_rows: counts.bad_rows,
             ended_short: counts.ended_short,
+            text_kept: counts.text_kept,
         })
     }
 

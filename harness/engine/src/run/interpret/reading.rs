@@ -73,7 +73,7 @@ impl Session {
         let loaded = self.studied(model)?;
         let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
         let text = Text::read(&files, shard, label_field, masks, &info, &codec)?;
-        self.note(text.counts.note.clone());
+        self.note(text.counts.notes.clone());
         Ok(TextOf {
             text,
             codec,

@@ -93,6 +93,8 @@ complete! {
         judge_model: String,
         /// Explanations of an autointerp run that stand for the features and their explanations.
         explanations: String,
+        /// Field of the data files that holds the text, where it is not `text`.
+        text_field: String,
         /// Share of the rows of the files that may be unusable, where it is not the default.
         max_bad_rows: f64,
     }

@@ -2,7 +2,7 @@
 
 use harness_core::suggest;
 
-use super::{ResolvedRow, Resolver, unknown_rows};
+use super::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
 use crate::{
     bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings},
     sources::SaeFolder,
@@ -15,7 +15,8 @@ impl Resolver<'_> {
         let request = self.request;
         self.problems
             .extend(unknown_rows(request.spec, request.overrides));
-        let overridden_scorer = request.overrides.settings.scorer.as_deref();
+        let overridden_scorer = (request.overrides.settings.scorer.as_deref())
+            .filter(|name| ![NO_SCORER, EMBEDDED].contains(name));
         let models: Vec<&str> = request
             .spec
             .models()

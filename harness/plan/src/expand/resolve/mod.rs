@@ -1,7 +1,9 @@
 //! A bench checked against what is on disk.
 
 mod checks;
+mod scorer;
 mod sources;
+mod text;
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +11,9 @@ use std::{
 };
 
 use harness_core::suggest;
+
+pub use scorer::NO_SCORER;
+pub use text::{EMBEDDED, TextSource};
 
 use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings, VariantSpec},
@@ -32,7 +37,7 @@ pub struct BenchRequest<'a> {
     pub zoo: &'a Path,
     /// What the command line says about settings.
     pub overrides: &'a Overrides,
-    /// Text for activation and grid passes (`--data`).
+    /// Text for activation and grid passes (`--data`): files, folders, or the word [`EMBEDDED`].
     pub data: &'a [PathBuf],
     /// Text for passes of embedded models, used when `data` is empty.
     pub zoo_data: &'a [PathBuf],
@@ -95,6 +100,10 @@ pub struct ResolvedBench {
     pub warnings: Vec<String>,
     /// Whether SAEs that say they were made for another model are refused.
     pub strict_saes: bool,
+    /// Whether the command line says which budgets it has.
+    pub is_profile_said: bool,
+    /// What a person should know of what was given, such as files of a folder that are passed over.
+    pub notes: Vec<String>,
 }
 
 /// A model that is run.
@@ -131,8 +140,10 @@ pub struct ResolvedRow {
     pub saes: Vec<SaeFolder>,
     /// Whether the command line named the folder of its SAE set.
     pub is_set_given: bool,
-    /// Files it reads: text, or prompts that are continued.
+    /// Files it reads: text, prompts that are continued, or questions.
     pub data: Vec<PathBuf>,
+    /// Whose text that is.
+    pub text: TextSource,
 }
 
 /// Check a bench against what is on disk, reading only small JSON files and the headers of weights.
@@ -147,6 +158,7 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
         problems: request.overrides.problems.clone(),
         sources: Vec::new(),
         warnings: Vec::new(),
+        notes: Vec::new(),
     };
     resolver.check_names();
     let mut rows = Vec::new();
@@ -175,6 +187,8 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
         rows,
         warnings: resolver.warnings,
         strict_saes: request.strict_saes,
+        is_profile_said: request.profile.is_some(),
+        notes: resolver.notes,
     })
 }
 
@@ -215,6 +229,7 @@ struct Resolver<'a> {
     problems: Vec<Problem>,
     sources: Vec<crate::sources::SourceError>,
     warnings: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Resolver<'_> {
@@ -295,6 +310,21 @@ impl Resolver<'_> {
         let own = row.settings.or(level).or(&spec.settings);
         let own = variant.map_or_else(|| own.clone(), |v| v.settings.or(&own));
         let mut patch = request.overrides.settings.or(&own);
+        let (text, scorer) = (
+            self.text(row, model),
+            self.scorer_name(row, model, &patch, &own),
+        );
+        let ((data, text), scorer) = text.zip(scorer)?;
+        patch.scorer = scorer.or(patch.scorer);
+        let are_labels_said = request.overrides.settings.label_field.is_some();
+        if text != TextSource::Embedded
+            && !are_labels_said
+            && patch.label_field == spec.zoo.label_field
+        {
+            // The labels that a bench names for the embedded models are in their text alone.
+            patch.label_field = None;
+            patch.said.remove("label_field");
+        }
         let mut settings = match Settings::complete(row.kind, &patch, &spec.origin) {
             Ok(settings) => settings?,
             Err(error) => {
@@ -320,10 +350,9 @@ impl Resolver<'_> {
         }
         self.check_settings(row, model, &settings);
         let scorer = match &settings {
-            Settings::Steering(set) => Some(self.model(&set.scorer)?),
+            Settings::Steering(set) if set.scorer != NO_SCORER => Some(self.model(&set.scorer)?),
             _ => None,
         };
-        let data = self.data(row, profile, model)?;
         let saes = self.saes(row, profile, model, set, &settings);
         for error in saes.iter().filter_map(|sae| check_sae(&sae.dir).err()) {
             self.unusable(error);
@@ -346,6 +375,7 @@ impl Resolver<'_> {
             saes,
             is_set_given: request.saes.contains_key(&row.sae),
             data,
+            text,
         })
     }
 }

@@ -1,10 +1,10 @@
 //! What a row runs on: its model, SAEs and files.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::Path};
 
 use super::{Origin, ResolvedModel, Resolver};
 use crate::{
-    bench::{Profile, RowKind, RowSpec, Settings},
+    bench::{Profile, RowSpec, Settings},
     sources::{ModelFolder, SaeFolder, SaeSet, SourceError},
     weights::check_checkpoint,
 };
@@ -113,84 +113,14 @@ impl Resolver<'_> {
         }
     }
 
-    pub(super) fn data(
-        &mut self,
-        row: &RowSpec,
-        profile: Profile,
-        model: usize,
-    ) -> Option<Vec<PathBuf>> {
-        let request = self.request;
-        if row.kind == RowKind::Decoding {
-            return self.questions(row, profile, model);
-        }
-        let is_rollout = row.kind == RowKind::Rollouts;
-        let (own, zoo) = match is_rollout {
-            true => (request.prompts, request.zoo_prompts),
-            false => (request.data, request.zoo_data),
-        };
-        if let Some(given) = [own, request.data].into_iter().find(|f| !f.is_empty()) {
-            return Some(given.to_vec());
-        }
-        if profile == Profile::Real && self.models[model].origin == Origin::Given {
-            if request.is_forecast {
-                return Some(Vec::new());
-            }
-            let (option, what, hint) = match row.kind {
-                RowKind::Rollouts => (
-                    "--prompts",
-                    "prompts to continue",
-                    "give them with --prompts FILE (jsonl with a field `prompt`, or `prompt_field`)",
-                ),
-                RowKind::Documents => (
-                    "--data",
-                    "text to be measured on",
-                    "give held-out text with --data FILE (jsonl, jsonl.gz, jsonl.zst, parquet or plain text)",
-                ),
-                RowKind::Steering
-                | RowKind::Autointerp
-                | RowKind::Decoding
-                | RowKind::Catalogue => (
-                    "--data",
-                    "text for its activation pass",
-                    "give held-out text with --data FILE (jsonl, jsonl.gz or plain text)",
-                ),
-            };
-            let message = format!("`{}` needs {what}", row.model);
-            self.problem(option, message, hint);
-            return None;
-        }
-        Some(zoo.to_vec())
-    }
-
-    /// Files of questions. Text given with `--data` holds none.
-    pub(super) fn questions(
-        &mut self,
-        row: &RowSpec,
-        profile: Profile,
-        model: usize,
-    ) -> Option<Vec<PathBuf>> {
-        let request = self.request;
-        if !request.questions.is_empty() {
-            return Some(request.questions.to_vec());
-        }
-        if profile == Profile::Real && self.models[model].origin == Origin::Given {
-            if request.is_forecast {
-                return Some(Vec::new());
-            }
-            let message = format!("`{}` needs questions to answer", row.model);
-            let hint = "give GSM8K's test.jsonl (or parquet, with fields `question` and `answer`) with --questions FILE";
-            self.problem("--questions", message, hint);
-            return None;
-        }
-        Some(request.zoo_questions.to_vec())
-    }
-
     /// Index of a model, read on first use. A model that cannot be read is reported once.
     pub(super) fn model(&mut self, name: &str) -> Option<usize> {
         if let Some(i) = self.models.iter().position(|m| m.name == name) {
             return Some(i);
         }
         let (dir, origin) = match self.request.models.get(name) {
+            // An embedded model may be given by its folder too.
+            Some(dir) if self.is_embedded(dir) => (dir.clone(), Origin::Zoo),
             Some(dir) => (dir.clone(), Origin::Given),
             None => (self.request.zoo.join(name), Origin::Zoo),
         };
@@ -209,6 +139,17 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+
+    /// Whether a folder is one of the embedded models'.
+    fn is_embedded(&self, dir: &Path) -> bool {
+        let mut names = self.request.spec.models().into_iter();
+        dir.canonicalize().is_ok_and(|dir| {
+            names.any(|name| {
+                let own = self.request.zoo.join(name).canonicalize();
+                own.is_ok_and(|own| own == dir)
+            })
+        })
     }
 
     /// Notes what cannot be used, once.

@@ -24,6 +24,7 @@ fn features(set: &str, layer: u32, choice: FeatureChoice) -> FeaturesParams {
             budget_tokens: windows.text.tokens,
             context_length: windows.text.context_length,
             max_bad_rows: None,
+            text_field: None,
         },
         choice,
         numerics: windows.numerics,

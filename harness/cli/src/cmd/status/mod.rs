@@ -1,6 +1,11 @@
-//! `harness status`: what a folder of results holds.
+//! `harness status`: what a folder of results holds, or which folders there are.
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod runs;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use harness_plan::{
@@ -13,9 +18,9 @@ use crate::{failure::Failure, output};
 /// What a folder of results holds: cells done and failed, how the last run ended, and who is at work.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// Folder of results
+    /// Folder of results [default: a list of the runs in results/runs, newest first]
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -26,7 +31,14 @@ struct Counts {
 }
 
 pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
-    let store = Store::open(&args.out, Access::Read)?;
+    match &args.out {
+        Some(out) => of(out),
+        None => runs::list(Path::new("results/runs")),
+    }
+}
+
+fn of(out: &Path) -> Result<u8, Failure> {
+    let store = Store::open(out, Access::Read)?;
     let mut stages: BTreeMap<String, Counts> = BTreeMap::new();
     let mut failures = Vec::new();
     for key in store.keys()? {
@@ -51,7 +63,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
         }
     }
     if stages.is_empty() {
-        let message = format!("0 cells: {} holds no results", args.out.display());
+        let message = format!("0 cells: {} holds no results", out.display());
         return Err(Failure::new(exit::NOTHING, message));
     }
     let mut rows = vec![
@@ -81,7 +93,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
             manifest.cells.done
         ))?;
     }
-    for (holder, cells) in claims::at_work(&args.out)? {
+    for (holder, cells) in claims::at_work(out)? {
         output::result(&format!(
             "at work: {} with {cells} cells",
             output::inert(&holder.to_string())

@@ -1,0 +1,247 @@
+//! Whose models, text and scorer a bench runs on, and which budgets, in sentences for its header, its
+//! tables and its manifest.
+
+use serde_json::Value;
+
+use super::{Origin, ResolvedBench, ResolvedModel, ResolvedRow, TextSource};
+use crate::{
+    bench::{Profile, RowKind, Settings},
+    inert::one_line,
+    sources::ModelFolder,
+};
+
+/// Files of a text that are named.
+const NAMED_FILES: usize = 3;
+/// Characters of a name from a checkpoint's configuration.
+const MAX_NAME_CHARS: usize = 80;
+
+/// Budgets and how they are set on the command line.
+const BUDGETS: [(&str, &str); 13] = [
+    ("k", "--k "),
+    ("budget_tokens", "--budget-tokens "),
+    ("context_length", "--context-length "),
+    ("documents", "--documents "),
+    ("n_features", "--n-features "),
+    ("n_prefix", "--n-prefix "),
+    ("n_latents", "--latents "),
+    ("n_prompts", "--set n_prompts="),
+    ("n_questions", "--n-questions "),
+    ("amp_factor", "--amp-factor "),
+    ("dlm_steps", "--dlm-steps "),
+    ("max_new_tokens", "--max-new-tokens "),
+    ("batch", "--batch "),
+];
+
+impl ResolvedModel {
+    /// Whether it is an embedded model.
+    pub fn is_embedded(&self) -> bool {
+        self.origin == Origin::Zoo
+    }
+
+    /// Its own name, whatever the bench calls it: `embedded`, or that of its folder with that of its configuration.
+    pub fn own_name(&self) -> String {
+        let folder = self.folder.own_name();
+        if self.is_embedded() {
+            return match folder == self.name {
+                true => "embedded".to_owned(),
+                false => format!("the embedded {folder}"),
+            };
+        }
+        match self.folder.config_name() {
+            Some(name) if name != folder => format!("{folder} (config.json: {name})"),
+            _ => folder,
+        }
+    }
+}
+
+impl ModelFolder {
+    /// The name of its folder, or of its repository where the folder is a snapshot in a hub's cache.
+    pub fn own_name(&self) -> String {
+        let dir = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        let name =
+            |path: &std::path::Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+        let repository = dir.ancestors().nth(2).and_then(name);
+        let repository =
+            repository.and_then(|name| Some(name.strip_prefix("models--")?.replace("--", "/")));
+        one_line(&repository.or_else(|| name(&dir)).unwrap_or_default())
+    }
+
+    /// What its configuration calls it (`_name_or_path`), where that is a name and no path.
+    pub fn config_name(&self) -> Option<String> {
+        let config = std::fs::read(self.dir.join("config.json")).ok()?;
+        let config: Value = serde_json::from_slice(&config).ok()?;
+        let name = config.get("_name_or_path")?.as_str()?;
+        let is_name = !name.is_empty() && !name.starts_with(['/', '.', '~']);
+        is_name.then(|| one_line(&name.chars().take(MAX_NAME_CHARS).collect::<String>()))
+    }
+}
+
+impl ResolvedRow {
+    /// Its text, in words.
+    pub fn text_name(&self) -> String {
+        let what = match self.row.kind {
+            RowKind::Decoding => "questions",
+            RowKind::Rollouts => "prompts",
+            _ => "tokens",
+        };
+        let n = match &self.settings {
+            Settings::Steering(set) => set.budget_tokens,
+            Settings::Documents { text, .. } => text.budget_tokens,
+            Settings::Autointerp(set) => set.budget_tokens,
+            Settings::Rollouts { text, .. } => text.n_prompts.into(),
+            Settings::Decoding(set) => set.n_questions.into(),
+        };
+        match self.text {
+            TextSource::Embedded => format!("{n} {what} of the embedded generated text"),
+            TextSource::Assumed => {
+                format!("{n} {what} of a text that is not given and taken to be long enough")
+            }
+            TextSource::Given => {
+                let name = |path: &std::path::PathBuf| {
+                    path.file_name()
+                        .unwrap_or(path.as_os_str())
+                        .to_string_lossy()
+                        .into_owned()
+                };
+                let names: Vec<String> = self.data.iter().take(NAMED_FILES).map(name).collect();
+                let more = match self.data.len() - names.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more files"),
+                };
+                one_line(&format!("{n} {what} of {}{more}", names.join(", ")))
+            }
+        }
+    }
+
+    /// Its scorer, in words; `None` in benches that score no perplexity.
+    fn scorer_name(&self, models: &[ResolvedModel]) -> Option<String> {
+        let Settings::Steering(_) = self.settings else {
+            return None;
+        };
+        Some(match self.scorer {
+            None => "none, so that P and S are missing".to_owned(),
+            Some(scorer) => format!("{} is {}", models[scorer].name, models[scorer].own_name()),
+        })
+    }
+
+    /// Its budgets, each as it is set on the command line.
+    fn budgets(&self) -> String {
+        let settings = serde_json::to_value(&self.settings).unwrap_or_default();
+        let said = |(key, option): &(&str, &str)| {
+            let value = find(&settings, key)?;
+            let text = match value {
+                Value::Array(items) => {
+                    let items: Vec<String> = items.iter().map(Value::to_string).collect();
+                    items.join(",")
+                }
+                Value::String(text) => text.trim_end_matches("_whole").to_owned(),
+                other => other.to_string(),
+            };
+            Some(format!("{option}{text}"))
+        };
+        let said: Vec<String> = BUDGETS.iter().filter_map(said).collect();
+        said.join(" ")
+    }
+}
+
+/// A setting at the top of a kind's settings, or in one of their groups.
+fn find<'a>(settings: &'a Value, key: &str) -> Option<&'a Value> {
+    let object = settings.as_object()?;
+    object
+        .get(key)
+        .filter(|value| !value.is_null())
+        .or_else(|| object.values().find_map(|group| find(group, key)))
+}
+
+impl ResolvedBench {
+    /// Whose models, text and scorer it runs on.
+    pub fn provenance(&self) -> Vec<String> {
+        let scorers: Vec<Option<usize>> = self.rows.iter().map(|row| row.scorer).collect();
+        let is_studied = |i: usize| self.rows.iter().any(|row| row.model == i);
+        let models = self
+            .models
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| is_studied(*i) || !scorers.contains(&Some(*i)));
+        let names: Vec<(String, String)> = models
+            .map(|(_, model)| (model.own_name(), model.name.clone()))
+            .collect();
+        let mut lines: Vec<String> = by_first(names)
+            .into_iter()
+            .map(|(own, names)| match names.len() {
+                1 => format!("Model: {} is {own}.", names[0]),
+                _ => format!("Models: {} are {own}.", names.join(", ")),
+            })
+            .collect();
+        let of_rows = |of: &dyn Fn(&ResolvedRow) -> Option<String>| {
+            let all = self.rows.iter();
+            by_first(
+                all.filter_map(|row| Some((of(row)?, row.row.model.clone())))
+                    .collect(),
+            )
+        };
+        let texts = of_rows(&|row| Some(row.text_name()));
+        let scorers = of_rows(&|row| row.scorer_name(&self.models));
+        for (what, all) in [("Text", texts), ("Scorer", scorers)] {
+            let is_one = all.len() == 1;
+            lines.extend(all.into_iter().map(|(name, models)| match is_one {
+                true => format!("{what}: {name}."),
+                false => format!("{what} of {}: {name}.", models.join(", ")),
+            }));
+        }
+        lines
+    }
+
+    /// Which budgets each model has and why, each with the option that changes it.
+    pub fn budgets(&self) -> Vec<String> {
+        let of_row = |row: &ResolvedRow| {
+            let model = &self.models[row.model];
+            let deepest = row.row.real_layers.iter().max().copied().unwrap_or(0);
+            let blocks = model.folder.n_layers;
+            let (why, other) = match (row.profile, self.is_profile_said, model.is_embedded()) {
+                (Profile::Zoo, true, _) => (" (--profile zoo)".to_owned(), "real"),
+                (Profile::Real, true, _) => (" (--profile real)".to_owned(), "zoo"),
+                (Profile::Zoo, false, true) => (String::new(), "real"),
+                (Profile::Zoo, false, false) => (
+                    format!(
+                        ", because it has {blocks} blocks and the paper's layers go to {deepest}"
+                    ),
+                    "real",
+                ),
+                (Profile::Real, false, _) => (
+                    format!(", because its {blocks} blocks include the paper's layers"),
+                    "zoo",
+                ),
+            };
+            let whose = match row.profile {
+                Profile::Zoo => "those scaled to the embedded models",
+                Profile::Real => "the paper's",
+            };
+            format!(
+                "{whose}{why}: {}; --profile {other} takes the others",
+                row.budgets()
+            )
+        };
+        let all = self
+            .rows
+            .iter()
+            .map(|row| (of_row(row), row.row.model.clone()));
+        by_first(all.collect())
+            .into_iter()
+            .map(|(budgets, models)| format!("Budgets of {}: {budgets}.", models.join(", ")))
+            .collect()
+    }
+}
+
+/// Second values by their first, in order and each once.
+fn by_first(pairs: Vec<(String, String)>) -> Vec<(String, Vec<String>)> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for (first, second) in pairs {
+        match groups.iter_mut().find(|(known, _)| *known == first) {
+            Some((_, all)) if all.contains(&second) => {}
+            Some((_, all)) => all.push(second),
+            None => groups.push((first, vec![second])),
+        }
+    }
+    groups
+}

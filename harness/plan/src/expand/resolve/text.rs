@@ -1,0 +1,85 @@
+//! Whose text a row reads. A model that is not embedded never gets the embedded models' text unless
+//! somebody says so.
+
+use std::path::{Path, PathBuf};
+
+use super::{Origin, Resolver};
+use crate::{
+    bench::{RowKind, RowSpec},
+    sources::TextFiles,
+};
+
+/// The word that stands for the embedded models' own text in place of files, and for their scorer.
+pub const EMBEDDED: &str = "embedded";
+
+/// Whose text a row reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextSource {
+    /// The text that was generated for the embedded models.
+    Embedded,
+    /// Files that were given.
+    Given,
+    /// None yet: a prediction takes it to be there and long enough.
+    Assumed,
+}
+
+impl Resolver<'_> {
+    /// The files of a row's text, prompts or questions, and whose they are.
+    pub(super) fn text(
+        &mut self,
+        row: &RowSpec,
+        model: usize,
+    ) -> Option<(Vec<PathBuf>, TextSource)> {
+        let request = self.request;
+        let (given, own) = match row.kind {
+            RowKind::Decoding => ([request.questions, &[]], request.zoo_questions),
+            RowKind::Rollouts => ([request.prompts, request.data], request.zoo_prompts),
+            _ => ([request.data, &[]], request.zoo_data),
+        };
+        let given = given.into_iter().find(|files| !files.is_empty());
+        let is_embedded = self.models[model].origin == Origin::Zoo;
+        match given {
+            Some(files) if files != [Path::new(EMBEDDED)] => match TextFiles::of(files) {
+                Ok(found) => {
+                    for note in found.notes {
+                        if !self.notes.contains(&note) {
+                            self.notes.push(note);
+                        }
+                    }
+                    Some((found.files, TextSource::Given))
+                }
+                Err(error) => {
+                    self.unusable(error);
+                    None
+                }
+            },
+            Some(_) => Some((own.to_vec(), TextSource::Embedded)),
+            None if is_embedded => Some((own.to_vec(), TextSource::Embedded)),
+            None if request.is_forecast => Some((Vec::new(), TextSource::Assumed)),
+            None => {
+                let (option, what, files) = match row.kind {
+                    RowKind::Decoding => (
+                        "--questions",
+                        "questions to answer",
+                        "GSM8K's test.jsonl, or parquet with fields `question` and `answer`",
+                    ),
+                    RowKind::Rollouts => (
+                        "--prompts",
+                        "prompts to continue",
+                        "jsonl with a field `prompt`, or --set prompt_field=NAME",
+                    ),
+                    RowKind::Documents => ("--data", "text to be measured on", TEXT),
+                    _ => ("--data", "text for its activation pass", TEXT),
+                };
+                let message = format!("`{}` is no embedded model and needs {what}", row.model);
+                let hint = format!(
+                    "give it with {option} FILE ({files}), or say {option} {EMBEDDED} for the text of the embedded models"
+                );
+                self.problem(option, message, hint);
+                None
+            }
+        }
+    }
+}
+
+const TEXT: &str = "held-out text: jsonl, json, csv, parquet or plain text, also .gz or .zst";
