@@ -1,5 +1,6 @@
 //! From the files of a folder to a tokenizer.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -17,6 +18,8 @@ use super::tokens::Tokens;
 pub(super) struct Built {
     pub tokenizer: Tokenizer,
     pub tokens: Tokens,
+    /// Ids of special tokens: once special, a token stays so, whatever another file says.
+    pub special: HashSet<u32>,
     /// Where the files contradict each other.
     pub notes: Vec<String>,
 }
@@ -50,7 +53,9 @@ pub(super) fn build(
         path: folder.dir.join("tokenizer_config.json"),
         detail: format!("its tokens cannot be added: {error}"),
     };
+    let mut special = special_ids(&tokenizer);
     notes.extend(tokens.add_to(&mut tokenizer, class).map_err(bad)?);
+    special.extend(special_ids(&tokenizer));
     tokenizer.set_encode_special_tokens(folder.flag("split_special_tokens") == Some(true));
     notes.extend(lost_tokens(in_file.as_ref(), &tokenizer));
     if is_file {
@@ -67,8 +72,15 @@ pub(super) fn build(
     Ok(Built {
         tokenizer,
         tokens,
+        special,
         notes,
     })
+}
+
+fn special_ids(tokenizer: &Tokenizer) -> HashSet<u32> {
+    let added = tokenizer.get_added_tokens_decoder().into_iter();
+    let special = added.filter(|(_, token)| token.special);
+    special.map(|(id, _)| id).collect()
 }
 
 /// Lets the class decide what it decides, and says so where the file reads otherwise.
@@ -129,23 +141,32 @@ fn lost_tokens(in_file: Option<&Value>, tokenizer: &Tokenizer) -> Option<String>
 }
 
 /// Says where `add_bos_token` or `add_eos_token` is not what tokenizer.json does.
-fn added_token(
-    folder: &Folder,
-    tokenizer: &Tokenizer,
-    setting: &str,
-    token: Option<&str>,
-) -> Option<String> {
-    let said = folder.flag(setting)?;
-    let id = tokenizer.token_to_id(token?)?;
-    let around = tokenizer.encode_fast("", true).ok()?;
-    let is_added = around.get_ids().contains(&id);
-    (said != is_added).then(|| {
-        let done = if is_added { "adds it" } else { "does not add it" };
-        format!(
-            "tokenizer_config.json says {setting} {said}, but tokenizer.json {done}; transformers 5 follows tokenizer.json, and so it is \
+fn around_text(folder: &Folder, tokenizer: &Tokenizer) -> Vec<String> {
+    let ids = |special| {
+        let encoding = tokenizer.encode_fast("a", special);
+        encoding
+            .map(|encoding| encoding.get_ids().to_vec())
+            .unwrap_or_default()
+    };
+    let (plain, whole) = (ids(false), ids(true));
+    let more = whole.len().saturating_sub(plain.len());
+    let before = (0..=more)
+        .find(|at| whole[*at..].starts_with(&plain))
+        .unwrap_or(0);
+    let done = [("add_bos_token", before), ("add_eos_token", more - before)];
+    let note = |(setting, n): (&str, usize)| {
+        let said = folder.flag(setting).filter(|said| *said != (n > 0))?;
+        let does = if n > 0 {
+            "puts one there"
+        } else {
+            "puts none there"
+        };
+        Some(format!(
+            "tokenizer_config.json says {setting} {said}, but tokenizer.json {does}; transformers 5 follows tokenizer.json, and so it is \
              done here, transformers 4 may follow {setting}"
-        )
-    })
+        ))
+    };
+    done.into_iter().filter_map(note).collect()
 }
 
 /// Without tokenizer.json, `add_bos_token` and `add_eos_token` count.

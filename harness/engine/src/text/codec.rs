@@ -55,6 +55,7 @@ impl TextCodec {
         let Built {
             tokenizer,
             tokens,
+            special: special_ids,
             mut notes,
         } = build::build(&folder, file, &class, &limits)?;
         let id = |name: &str| {
@@ -74,7 +75,7 @@ impl TextCodec {
         let (chat, more) = ChatTemplate::find(&folder, &tokens)?;
         notes.extend(more);
         let codec = Self {
-            hidden: hidden_ids(&folder, &tokenizer),
+            hidden: hidden_ids(&folder, &tokenizer, special_ids),
             pieces: Pieces::of(&tokenizer),
             clean_up: cleans_up(&folder, &tokenizer),
             folder,
@@ -264,18 +265,13 @@ impl std::fmt::Debug for TextCodec {
 }
 
 /// The fast reference classes hide tokens flagged special; the slow ones hide the tokens that special_tokens_map.json names.
-fn hidden_ids(folder: &Folder, tokenizer: &Tokenizer) -> HashSet<u32> {
-    if folder.uses_slow_class() {
-        return special::slow_special(folder)
-            .into_iter()
-            .filter_map(|token| tokenizer.token_to_id(token))
-            .collect();
+fn hidden_ids(folder: &Folder, tokenizer: &Tokenizer, special: HashSet<u32>) -> HashSet<u32> {
+    if !folder.uses_slow_class() {
+        return special;
     }
-    tokenizer
-        .get_added_tokens_decoder()
+    special::slow_special(folder)
         .into_iter()
-        .filter(|(_, token)| token.special)
-        .map(|(id, _)| id)
+        .filter_map(|token| tokenizer.token_to_id(token))
         .collect()
 }
 

@@ -21,6 +21,8 @@ const NO_CHARACTER: char = '\u{FFFD}';
 /// Most tokens that make up one character: one for each of its bytes, and the tokens of a joined
 /// sequence that begin or end within it.
 const REACH: usize = 8;
+/// Tokens that are tried as an anchor where no likely one is in the vocabulary.
+const MAX_ANCHORS: usize = 50_000;
 
 /// Text of single tokens behind an ordinary word, kept because windows ask for the same ones again.
 #[derive(Default)]
@@ -35,7 +37,7 @@ impl Pieces {
     pub fn of(tokenizer: &Tokenizer) -> Self {
         let words = ["a", "▁a", "Ġa", "A", "▁A", "e", "▁the", "the"];
         let likely = words.iter().filter_map(|word| tokenizer.token_to_id(word));
-        let any = 0..tokenizer.get_vocab_size(false) as u32;
+        let any = 0..tokenizer.get_vocab_size(false).min(MAX_ANCHORS) as u32;
         let is_anchor = |id: &u32| {
             let text = |ids: &[u32]| tokenizer.decode(ids, false).unwrap_or_default();
             let (one, two) = (text(&[*id]), text(&[*id, *id]));

@@ -255,12 +255,15 @@ fn check_added(added: &Value, limits: &TokenizerLimits) -> Result<(), String> {
             .get("content")
             .and_then(Value::as_str)
             .ok_or_else(|| format!("added_tokens[{i}] has no content"))?;
+        let id = token.get("id").unwrap_or(&Value::Null);
         // An added token may lie beyond the model: that matters once a text holds it.
-        let anywhere = TokenizerLimits {
-            max_id: TokenizerLimits::default().max_id,
-            ..limits.clone()
+        let is_possible = |id: u64| id < TokenizerLimits::default().max_id;
+        let id = if id.as_u64().is_some_and(is_possible) {
+            &Value::from(0)
+        } else {
+            id
         };
-        check_id(content, token.get("id").unwrap_or(&Value::Null), &anywhere)?;
+        check_id(content, id, limits)?;
     }
     Ok(())
 }

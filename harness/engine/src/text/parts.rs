@@ -22,7 +22,16 @@ pub(super) fn describe(folder: &Folder) -> Result<Value, TextError> {
         read_json(&path, VOCABULARY_LIMIT)?,
         read_text(&merges_path, VOCABULARY_LIMIT)?,
     ) else {
-        return Err(TextError::NoTokenizer(folder.dir.clone()));
+        let path = folder.dir.join("tokenizer.model");
+        return Err(match path.exists() {
+            true => TextError::Malformed {
+                path,
+                detail: "a SentencePiece model by itself is not read (hint: transformers writes a tokenizer.json for it: \
+                         AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER))"
+                    .into(),
+            },
+            false => TextError::NoTokenizer(folder.dir.clone()),
+        });
     };
     let class = Class::of(folder, None);
     let rules = class.rules(folder).ok_or_else(|| TextError::Malformed {

@@ -212,7 +212,7 @@ fn a_tokenizer_of_another_model_is_refused() {
         of(3, None)
             .unwrap_err()
             .to_string()
-            .contains("largest id is 4")
+            .contains("largest id is 3")
     );
     assert!(
         of(300, Some(7))

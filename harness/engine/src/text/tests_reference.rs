@@ -156,11 +156,11 @@ fn files_that_contradict_each_other_are_told_of() {
     for (folder, words) in [
         (
             "llama2-class-add-eos",
-            "add_eos_token true, but tokenizer.json does not add it",
+            "add_eos_token true, but tokenizer.json puts none there",
         ),
         (
             "llama3-as-llama-class",
-            "add_bos_token false, but tokenizer.json adds it",
+            "add_bos_token false, but tokenizer.json puts one there",
         ),
         (
             "gpt2-prefix-generic",

@@ -40,6 +40,8 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", json::to_json);
     environment.add_filter("string", |value: Value| python::text(&value));
     environment.add_filter("join", join);
+    environment.add_filter("escape", escape);
+    environment.add_filter("e", escape);
     environment.add_filter(
         "format",
         |text: String, values: Rest<Value>, named: Kwargs| {
@@ -60,6 +62,22 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         let kind = value.kind();
         kind == ValueKind::String || value.is_undefined() || value.try_iter().is_ok()
     });
+}
+
+/// `escape` with the names of characters that Python's markupsafe writes.
+fn escape(value: Value) -> String {
+    let names = [
+        ('&', "&amp;"),
+        ('<', "&lt;"),
+        ('>', "&gt;"),
+        ('\'', "&#39;"),
+        ('"', "&#34;"),
+    ];
+    let text = python::text(&value);
+    let name = |char: char| names.iter().find(|(known, _)| *known == char);
+    text.chars()
+        .map(|char| name(char).map_or(char.to_string(), |(_, name)| (*name).to_owned()))
+        .collect()
 }
 
 /// `join` with Python's way of writing the values, of themselves or of an attribute.

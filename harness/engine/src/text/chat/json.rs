@@ -68,6 +68,9 @@ fn bad(detail: impl Into<String>) -> Error {
 
 impl Style {
     fn write(&self, value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
+        if depth > python::MAX_NESTING {
+            return Err(bad(format!("nested deeper than {}", python::MAX_NESTING)));
+        }
         match value.kind() {
             ValueKind::None => out.push_str("null"),
             ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),

@@ -125,7 +125,7 @@ impl ChatTemplate {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         functions::add_to(&mut environment);
         environment
-            .add_template_owned("chat", source::rewrite(source))
+            .add_template_owned("chat", source::rewrite(source).map_err(bad)?)
             .map_err(|error| bad(describe(&error)))?;
         Ok(Self {
             dir: dir.to_owned(),

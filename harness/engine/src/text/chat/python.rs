@@ -11,8 +11,16 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
+/// Deepest nesting that is written; beyond it Python's sign for a list within itself stands.
+pub(super) const MAX_NESTING: usize = 100;
+
 /// `repr(value)`.
 pub(super) fn repr(value: &Value) -> String {
+    nested(value, 0)
+}
+
+fn nested(value: &Value, depth: usize) -> String {
+    let repr = |value: &Value| nested(value, depth + 1);
     match value.kind() {
         ValueKind::Undefined => "Undefined".into(),
         ValueKind::None => "None".into(),
@@ -20,6 +28,9 @@ pub(super) fn repr(value: &Value) -> String {
         ValueKind::Number if value.is_integer() => value.to_string(),
         ValueKind::Number => f64::try_from(value.clone()).map_or(value.to_string(), float),
         ValueKind::String => quoted(value.as_str().unwrap_or_default()),
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map if depth > MAX_NESTING => {
+            "[...]".into()
+        }
         ValueKind::Seq | ValueKind::Iterable => {
             let items: Vec<String> = items(value).iter().map(repr).collect();
             format!("[{}]", items.join(", "))

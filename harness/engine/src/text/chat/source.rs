@@ -16,8 +16,16 @@ pub(super) const CONCAT: &str = "__concat";
 /// Words that stand between expressions and are part of none.
 const SEPARATORS: [&str; 6] = ["in", "not", "and", "or", "if", "else"];
 
+/// Deepest nesting of an expression; real ones have three or four levels.
+const MAX_NESTING: usize = 100;
+/// Signs that compare two values.
+const COMPARISONS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
+
 /// Rewrites `source`.
-pub(super) fn rewrite(source: &str) -> String {
+///
+/// # Errors
+/// What the engine would read otherwise and nothing here rewrites.
+pub(super) fn rewrite(source: &str) -> Result<String, String> {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());
     let mut rest = source.as_str();
@@ -47,21 +55,19 @@ pub(super) fn rewrite(source: &str) -> String {
             }
             (true, "generation") => out.push_str(&format!("{open} with {close}")),
             (true, "endgeneration") => out.push_str(&format!("{open} endwith {close}")),
-            (is_statement, _) => match operators(body, is_statement) {
+            (is_statement, _) => match operators(body, is_statement)? {
                 Some(body) => out.push_str(&format!("{open} {body} {close}")),
                 None => out.push_str(text),
             },
         }
     }
     out.push_str(rest);
-    out
+    Ok(out)
 }
 
 fn next_tag(text: &str) -> Option<usize> {
-    ["{{", "{%", "{#"]
-        .iter()
-        .filter_map(|open| text.find(open))
-        .min()
+    let opens = |at: &usize| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#'));
+    text.match_indices('{').map(|(at, _)| at).find(opens)
 }
 
 /// Length of the tag that `text` begins with; strings and brackets within it are passed over.
@@ -114,36 +120,74 @@ fn parts(tag: &str) -> (&str, &str, &str) {
 
 /// Where the text of a `raw` block ends, its last tag included.
 fn end_of_raw(text: &str) -> usize {
-    let mut at = 0;
+    let (mut at, is_mark) = (0, |char: char| matches!(char, '-' | '+'));
     while let Some(next) = text[at..].find("{%") {
-        at += next;
-        let Some(length) = tag(&text[at..], "%}") else {
-            break;
-        };
-        let (_, body, _) = parts(&text[at..at + length]);
-        at += length;
-        if body.trim() == "endraw" {
-            return at;
+        at += next + 2;
+        let name = text[at..].trim_start_matches(is_mark).trim_start();
+        let close = name.strip_prefix("endraw").map(|rest| {
+            let rest = rest.trim_start();
+            rest.strip_prefix(is_mark).unwrap_or(rest)
+        });
+        if let Some(rest) = close.and_then(|rest| rest.strip_prefix("%}")) {
+            return text.len() - rest.len();
         }
     }
     text.len()
 }
 
 /// The tag's content with calls for its operators; `None` where it has none of them.
-fn operators(body: &str, is_statement: bool) -> Option<String> {
-    let tokens = tokens(body)?;
-    if !tokens.iter().any(|token| matches!(*token, "%" | "~")) {
-        return None;
+///
+/// # Errors
+/// A chain of comparisons, which the engine would read as a comparison of a comparison.
+fn operators(body: &str, is_statement: bool) -> Result<Option<String>, String> {
+    let Some(tokens) = tokens(body) else {
+        return Ok(None);
+    };
+    let has_operator = tokens.iter().any(|token| matches!(*token, "%" | "~"));
+    let comparisons = tokens.iter().filter(|token| COMPARISONS.contains(*token));
+    if !has_operator && comparisons.count() < 2 {
+        return Ok(None);
     }
-    let mut reader = Reader { tokens, at: 0 };
+    if nesting(&tokens) > MAX_NESTING {
+        return Err(format!("an expression nested deeper than {MAX_NESTING}"));
+    }
+    let mut reader = Reader {
+        tokens,
+        at: 0,
+        has_chain: false,
+    };
     let mut out = Vec::new();
     if is_statement {
         out.extend(reader.next().map(str::to_owned));
     }
     out.push(reader.list(""));
+    if reader.has_chain {
+        return Err(format!(
+            "comparisons in a chain, as in {:?}, are not known here (hint: write `a < b and b < c`)",
+            body.trim()
+        ));
+    }
     // Whoever reads a message about a line must find it.
     out.push("\n".repeat(body.matches('\n').count()));
-    Some(out.join(" "))
+    Ok(Some(out.join(" ")).filter(|_| has_operator))
+}
+
+/// How deeply reading `tokens` may recurse: brackets within brackets, signs and powers.
+fn nesting(tokens: &[&str]) -> usize {
+    let (mut depth, mut deepest, mut others) = (0_usize, 0, 0);
+    let mut before = "";
+    for token in tokens {
+        match *token {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            "**" => others += 1,
+            "-" | "+" if before == *token => others += 1,
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+        before = token;
+    }
+    deepest + others
 }
 
 /// Cuts an expression into strings, numbers, names and signs.
@@ -192,6 +236,8 @@ fn number(text: &str) -> usize {
 struct Reader<'a> {
     tokens: Vec<&'a str>,
     at: usize,
+    /// Whether one comparison follows another.
+    has_chain: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -208,14 +254,26 @@ impl<'a> Reader<'a> {
     /// Everything up to the closing bracket, which is not read.
     fn list(&mut self, close: &str) -> String {
         let mut out: Vec<String> = Vec::new();
+        let (mut is_behind_operand, mut n_comparisons) = (false, 0);
         while !self.peek().is_empty() && (close.is_empty() || self.peek() != close) {
-            let at = self.at;
-            if self.begins_operand() {
+            let is_sign = matches!(self.peek(), "-" | "+") && !is_behind_operand;
+            if is_sign || self.begins_operand() {
+                let at = self.at;
                 out.push(self.concat());
+                is_behind_operand = true;
+                if at < self.at {
+                    continue;
+                }
             }
-            if at == self.at {
-                out.extend(self.next().map(str::to_owned));
-            }
+            let token = self.next().unwrap_or_default();
+            n_comparisons = match token {
+                _ if COMPARISONS.contains(&token) => n_comparisons + 1,
+                "+" | "-" => n_comparisons,
+                _ => 0,
+            };
+            self.has_chain |= n_comparisons > 1;
+            is_behind_operand = false;
+            out.push(token.to_owned());
         }
         out.join(" ")
     }
@@ -263,7 +321,8 @@ impl<'a> Reader<'a> {
     fn signed(&mut self) -> (String, bool) {
         if matches!(self.peek(), "-" | "+") {
             let sign = self.next().unwrap_or_default();
-            return (format!("{sign}{}", self.signed().0), false);
+            // Without the parentheses the engine would apply the sign before a call.
+            return (format!("{sign}({})", self.signed().0), false);
         }
         let (mut out, is_tuple) = self.operand();
         if self.peek() != "**" {
@@ -365,21 +424,21 @@ mod tests {
                 "{{ __concat(a.b|f(__concat(c, 1)) , z)",
             ),
         ] {
-            let got = rewrite(template);
+            let got = rewrite(template).unwrap();
             let plain = |text: &str| text.replace(' ', "");
             let same = plain(&got) == plain(rewritten);
             assert!(same || template.contains('+'), "{template}: {got}");
         }
         assert_eq!(
-            rewrite("{{ a ~ x * y|f ~ -z }}"),
-            "{{ __concat(a, x * y|f, -z)  }}"
+            rewrite("{{ a ~ x * y|f ~ -z }}").unwrap(),
+            "{{ __concat(a, x * y|f, -(z))  }}"
         );
         assert_eq!(
-            rewrite("{% set x = 'a' ~ (b if c else d ~ e) %}"),
+            rewrite("{% set x = 'a' ~ (b if c else d ~ e) %}").unwrap(),
             "{% set x = __concat('a', (b if c else __concat(d, e)))  %}"
         );
         assert_eq!(
-            rewrite("{{ not a % 2 is odd and b is divisibleby 3 }}"),
+            rewrite("{{ not a % 2 is odd and b is divisibleby 3 }}").unwrap(),
             "{{ not __modulo(a, 2 is odd) and b is divisibleby 3  }}"
         );
     }
@@ -390,15 +449,39 @@ mod tests {
             "100 % {{ x }} ~ {# {{ a ~ b }} #}",
             "{{ '~ % }}' }}{{ {'a': {'b': '~'}} }}",
             "{% raw %}{{ a ~ b }}{% generation %}{% endraw %}",
+            "{% raw -%} {% don't ~ %}{%- endraw -%}{{ 'x' }}",
             "{{ unfinished ~ ",
         ] {
-            assert_eq!(rewrite(template), template);
+            assert_eq!(rewrite(template).unwrap(), template);
         }
-        assert_eq!(rewrite("a\r\nb\rc"), "a\nb\nc");
+        assert_eq!(rewrite("a\r\nb\rc").unwrap(), "a\nb\nc");
         assert_eq!(
-            rewrite("{%- generation -%}x{% endgeneration +%}"),
+            rewrite("{%- generation -%}x{% endgeneration +%}").unwrap(),
             "{%- with -%}x{% endwith +%}"
         );
-        assert_eq!(rewrite("{{ a\n~\nb }}c").matches('\n').count(), 2);
+        assert_eq!(rewrite("{{ a\n~\nb }}c").unwrap().matches('\n').count(), 2);
+    }
+
+    #[test]
+    fn an_expression_without_end_is_refused() {
+        for deep in ["(", "-", "a ** "] {
+            let template = format!("{{{{ {} 1 ~ a }}}}", deep.repeat(100_000));
+            let closed = template.replace(" 1", &format!(" 1{}", ")".repeat(100_000)));
+            let refusal = rewrite(if deep == "(" { &closed } else { &template });
+            assert!(refusal.unwrap_err().contains("deeper than 100"), "{deep}");
+        }
+    }
+
+    #[test]
+    fn a_chain_of_comparisons_is_refused() {
+        let refusal = rewrite("{% if 0 < n + 1 < 3 %}").unwrap_err();
+        assert!(refusal.contains("if 0 < n + 1 < 3"), "{refusal}");
+        for fine in [
+            "{{ a < b and b < c }}",
+            "{{ f(a == 1, b == 2) }}",
+            "{{ a == (b == c) }}",
+        ] {
+            assert_eq!(rewrite(fine).unwrap(), fine);
+        }
     }
 }
