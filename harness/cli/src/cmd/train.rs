@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{bench::zoo_text, generate::model_dir};
 use crate::{
-    args::{ComputeArgs, PluginDirs},
+    args::{self, ComputeArgs, PluginDirs},
     failure::Failure,
     output,
     progress::Progress,
@@ -161,7 +161,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         let message = format!("cannot write to --out {}: {error}", args.out.display());
         Failure::new(exit::CANNOT_WRITE, message)
     })?;
-    let is_embedded = model != args.model;
+    let is_embedded = model != args::expanded(&args.model);
     let data = match (args.data.as_slice(), is_embedded) {
         ([], true) => vec![zoo_text::train_file(&args.out)?],
         ([], false) => {

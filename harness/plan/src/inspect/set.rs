@@ -3,10 +3,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_weights::{model_like, not_a_folder, read_text};
 use serde::Serialize;
 
 use super::{InspectedModel, InspectedSae, Runtime};
-use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, read_small};
+use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,10 +88,11 @@ impl Inspected {
     /// When it is neither a set, a folder of sets, an SAE nor a checkpoint, with what was found instead.
     pub fn read(dir: &Path) -> Result<Inspected, SourceError> {
         if !dir.is_dir() {
-            return Err(SourceError::Unusable {
-                path: dir.to_owned(),
-                message: "is not a folder; give a set of SAEs, one SAE or a checkpoint".to_owned(),
-            });
+            let message = format!(
+                "{}; give a set of SAEs, one SAE or a checkpoint",
+                not_a_folder(dir)
+            );
+            return Err(SourceError::unusable(dir, message));
         }
         let one = |set| Inspected::Saes { sets: vec![set] };
         if is_set(dir) {
@@ -121,6 +123,9 @@ impl Inspected {
             sets.push(InspectedSet::read(&name_of(&folder), &folder)?);
         }
         if sets.is_empty() {
+            if let Some(message) = model_like(dir)? {
+                return Err(SourceError::unusable(dir, message));
+            }
             return Err(SourceError::Unusable {
                 path: dir.to_owned(),
                 message: "holds no resid_post_layer_L folders, no set that does, no SAE (cfg.json or config.json) and no checkpoint".to_owned(),
@@ -132,8 +137,8 @@ impl Inspected {
 
 /// A configuration that names its `model_type` is a checkpoint's; dictionary_learning has a `config.json` too.
 fn is_model(dir: &Path) -> bool {
-    let bytes = read_small(&dir.join("config.json"), MAX_JSON_BYTES).unwrap_or_default();
-    let json: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+    let text = read_text(&dir.join("config.json"), MAX_JSON_BYTES).unwrap_or_default();
+    let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     json.is_some_and(|config| config.get("model_type").is_some())
 }
 

@@ -7,7 +7,7 @@ mod model;
 mod sae_set;
 
 pub use explanations::Explanations;
+pub(crate) use json::MAX_JSON_BYTES;
 pub use json::SourceError;
-pub(crate) use json::{MAX_JSON_BYTES, misplaced, read_small};
 pub use model::ModelFolder;
 pub use sae_set::{SaeFolder, SaeSet};
