@@ -9,7 +9,7 @@ mod plugins;
 mod runs;
 mod settings;
 mod stores;
-mod support;
+pub mod support;
 mod tables;
 mod torch_files;
 mod weights;
