@@ -1,6 +1,10 @@
 //! The command line: commands, and the options that several of them share.
 
-use std::{env, path::PathBuf, thread};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use clap::{Args, Parser, Subcommand};
 use harness_plan::{exit, jobs::Compute, plugin::PluginChoice, stages::Dtype};
@@ -216,9 +220,19 @@ pub fn device(text: &str) -> Result<String, String> {
 pub fn named_dir(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, dir)) if !name.is_empty() && !dir.is_empty() => {
-            Ok((name.to_owned(), PathBuf::from(dir)))
+            Ok((name.to_owned(), expanded(Path::new(dir))))
         }
         _ => Err("must be NAME=DIR".to_owned()),
+    }
+}
+
+/// A path with `~` at its beginning as the home folder. Shells expand it where a word begins, and
+/// so neither after `NAME=` nor after `--option=`.
+pub fn expanded(path: &Path) -> PathBuf {
+    let home = env::var_os("HOME").filter(|home| !home.is_empty());
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) if !path.exists() => Path::new(&home).join(rest),
+        _ => path.to_owned(),
     }
 }
 
@@ -241,6 +255,18 @@ mod tests {
             named_dir("dream=/m/d=1"),
             Ok(("dream".to_owned(), PathBuf::from("/m/d=1")))
         );
-        assert!(named_dir("dream").is_err() && named_dir("=x").is_err());
+        assert_eq!(named_dir("dream"), Err("must be NAME=DIR".to_owned()));
+        assert_eq!(named_dir("=x"), Err("must be NAME=DIR".to_owned()));
+    }
+
+    #[test]
+    fn the_home_folder_is_expanded_where_shells_do_not() {
+        let home = PathBuf::from(env::var_os("HOME").expect("a home folder"));
+        let dir = |text: &str| named_dir(text).map(|(_, dir)| dir);
+        assert_eq!(dir("dream=~/m/d"), Ok(home.join("m/d")));
+        assert_eq!(dir("dream=~"), Ok(home.join("")));
+        for path in ["~someone/m", "a/~/b", "./~"] {
+            assert_eq!(dir(&format!("dream={path}")), Ok(PathBuf::from(path)));
+        }
     }
 }

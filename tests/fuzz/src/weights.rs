@@ -4,20 +4,15 @@ use std::{io::Cursor, path::Path};
 
 use decoder::DecoderConfig;
 use harness_engine::text::{TextCodec, TokenizerLimits};
-use harness_plan::weights::{Limits, read_header};
+use harness_weights::{Limits, read_header};
 use state_dict::{Archive, Item, TensorDesc, numel, parse};
 
 use crate::scratch;
 
-/// The check before a run accepts nothing that the readers refuse for its layout, and no reader takes what it refuses.
+/// Whatever the check of a header takes, the safetensors library takes too.
 pub fn safetensors(data: &[u8]) {
-    let checked = read_header(data, data.len() as u64, Limits::default());
-    let read = decoder::tensor_names(Path::new("model.safetensors"), data);
-    match (&checked, &read) {
-        (Err(error), Ok(names)) => panic!("read {names:?}, refused by the check: {error}"),
-        (Ok(tensors), Ok(names)) => {
-            let checked: Vec<&str> = tensors.iter().map(|tensor| &*tensor.name).collect();
-            assert_eq!(checked, *names);
+    match read_header(data, data.len() as u64, Limits::default()) {
+        Ok(_) => {
             let library = safetensors::SafeTensors::deserialize(data);
             let is_known = |error: &safetensors::SafeTensorError| {
                 matches!(
@@ -29,12 +24,7 @@ pub fn safetensors(data: &[u8]) {
             // The library alone wants words in `__metadata__`, and a brace as the first byte.
             assert!(library.as_ref().err().is_none_or(is_known), "{library:?}");
         }
-        (Ok(tensors), Err(error)) => {
-            let is_other = |dtype: &str| matches!(dtype, "C64" | "F8_E8M0");
-            let is_refused = tensors.iter().any(|tensor| is_other(&tensor.dtype));
-            assert!(is_refused, "taken by the check, not read: {error}");
-        }
-        (Err(error), Err(_)) => assert!(!error.to_string().is_empty()),
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 
@@ -220,7 +210,10 @@ pub mod seeds {
             ),
             &format!(r#"{{"model_type":"qwen2",{llama},"eos_token_id":[1,2]}}"#),
             &format!(r#"{{"model_type":"Dream",{llama},"mask_token_id":7}}"#),
-            r#"{"model_type":"llada","vocab_size":8,"embedding_size":8,"d_model":8,"mlp_hidden_size":16,"n_layers":2,"n_heads":2,"n_kv_heads":2,"rms_norm_eps":1e-5,"rope_theta":500000.0,"max_sequence_length":64,"mask_token_id":7}"#,
+            &format!(
+                r#"{{"model_type":"llama",{llama},"rope_scaling":{{"type":"yarn","factor":4.0}},"original_max_position_embeddings":16}}"#
+            ),
+            r#"{"model_type":"llada","block_type":"llama","layer_norm_type":"rms","activation_type":"silu","rope":true,"vocab_size":8,"embedding_size":8,"d_model":8,"mlp_hidden_size":16,"n_layers":2,"n_heads":2,"n_kv_heads":2,"rms_norm_eps":1e-5,"rope_theta":500000.0,"max_sequence_length":64,"mask_token_id":7}"#,
             r#"{"model_type":"gpt2","vocab_size":8,"n_embd":8,"n_layer":2,"n_head":2,"n_positions":64,"n_ctx":64,"layer_norm_epsilon":1e-5,"activation_function":"gelu_new"}"#,
         ])
     }

@@ -1,6 +1,6 @@
 //! `harness generate`: continue a text, and show what each denoising step reveals.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use harness_plan::{
@@ -8,10 +8,11 @@ use harness_plan::{
     jobs::{Event, GenerateJob, Job},
     weights::check_checkpoint,
 };
+use harness_weights::not_a_folder;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::{ComputeArgs, PluginDirs},
+    args::{self, ComputeArgs, PluginDirs},
     failure::Failure,
     output,
     root::Root,
@@ -124,14 +125,17 @@ pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
 ///
 /// # Errors
 /// When there is neither, or a weight file is damaged: that is found here before a worker is started.
-pub fn model_dir(named: &std::path::Path) -> Result<PathBuf, Failure> {
+pub fn model_dir(named: &Path) -> Result<PathBuf, Failure> {
+    let named = args::expanded(named);
     if named.is_dir() {
-        check_checkpoint(named)?;
-        return Ok(named.to_path_buf());
+        for warning in check_checkpoint(&named)? {
+            output::warn(&warning);
+        }
+        return Ok(named);
     }
-    let message = format!("--model {}: there is no such folder", named.display());
+    let message = format!("--model {}: {}", named.display(), not_a_folder(&named));
     let missing = Failure::new(exit::BAD_INPUT, message);
-    let is_name = named.components().count() == 1;
+    let is_name = named.components().count() == 1 && !named.is_file();
     let (Some(name), true) = (named.to_str(), is_name) else {
         return Err(missing);
     };

@@ -8,8 +8,10 @@ use harness_plan::{
     inspect::{Inspected, InspectedModel, InspectedSet, render},
 };
 
+use harness_weights::not_a_folder;
+
 use super::list;
-use crate::{failure::Failure, output, root::Root};
+use crate::{args, failure::Failure, output, root::Root};
 
 /// What a set of SAEs, one SAE or a checkpoint says of itself. Nothing is loaded.
 #[derive(Args, Debug)]
@@ -74,11 +76,15 @@ pub fn run(args: &InspectArgs) -> Result<u8, Failure> {
 
 /// The folder itself, or the embedded set or model of that name.
 fn folder(named: &Path) -> Result<PathBuf, Failure> {
+    let named = args::expanded(named);
     if named.is_dir() {
-        return Ok(named.to_path_buf());
+        return Ok(named);
     }
-    let message = format!("{}: there is no such folder", named.display());
+    let message = format!("{}: {}", named.display(), not_a_folder(&named));
     let missing = Failure::new(exit::BAD_INPUT, message);
+    if named.is_file() {
+        return Err(missing);
+    }
     let (Some(name), 1) = (named.to_str(), named.components().count()) else {
         return Err(missing.hint("give a set of SAEs, one SAE or a checkpoint"));
     };

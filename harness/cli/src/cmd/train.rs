@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{bench::zoo_text, generate::model_dir};
 use crate::{
-    args::{ComputeArgs, PluginDirs},
+    args::{self, ComputeArgs, PluginDirs},
     failure::Failure,
     output,
     progress::Progress,
@@ -194,7 +194,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         let message = format!("cannot write to --out {}: {error}", args.out.display());
         Failure::new(exit::CANNOT_WRITE, message)
     })?;
-    let is_embedded = model != args.model;
+    let is_embedded = model != args::expanded(&args.model);
     let words = [Path::new(EMBEDDED)];
     let data = match (args.data.as_slice(), is_embedded) {
         (files, _) if files == words => vec![zoo_text::train_file(&args.out)?],

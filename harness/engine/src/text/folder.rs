@@ -68,7 +68,7 @@ pub(super) fn read_json(path: &Path, limit: u64) -> Result<Option<Value>, TextEr
             "a web page, not JSON (hint: the download was answered with an error page)".into(),
         ));
     }
-    serde_json::from_str(&text)
+    serde_json::from_str(&harness_weights::plain_json(&text))
         .map(Some)
         .map_err(|error| not_json(format!("not JSON: {error}")))
 }

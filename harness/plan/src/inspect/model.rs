@@ -1,10 +1,11 @@
 use std::{fs, path::PathBuf};
 
+use harness_weights::{StoredTensor, read_tensors};
 use serde::Serialize;
 
 use crate::{
     sources::{ModelFolder, SourceError},
-    weights::{StoredTensor, check_checkpoint, read_tensors},
+    weights::check_checkpoint,
 };
 
 /// A checkpoint as far as its configuration and the headers of its weight files tell.
@@ -34,6 +35,9 @@ pub struct InspectedModel {
     pub weight_bytes: u64,
     /// Bytes of all its files.
     pub bytes: u64,
+    /// What a person should know of its files before using it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Where a number of parameters is from.
@@ -57,11 +61,14 @@ impl InspectedModel {
             path: folder.dir.clone(),
             source,
         };
-        check_checkpoint(&folder.dir)?;
+        let warnings = check_checkpoint(&folder.dir)?;
         let (mut counted, mut bytes) = (0_u64, 0);
         for entry in fs::read_dir(&folder.dir).map_err(io)? {
             let path = entry.map_err(io)?.path();
-            let meta = fs::metadata(&path).map_err(io)?;
+            // A link to nothing is no file of the checkpoint: those have been followed.
+            let Ok(meta) = fs::metadata(&path) else {
+                continue;
+            };
             if meta.is_file() {
                 bytes += meta.len();
                 if path.extension().is_some_and(|end| end == "safetensors") {
@@ -95,6 +102,7 @@ impl InspectedModel {
             },
             weight_bytes: folder.weight_bytes,
             bytes,
+            warnings,
         })
     }
 }

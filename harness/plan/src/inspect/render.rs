@@ -218,7 +218,7 @@ pub fn model_lines(model: &InspectedModel) -> Vec<(&'static str, String)> {
         ParameterSource::Weights => "",
         ParameterSource::Configuration => ", estimated from its configuration",
     };
-    vec![
+    let mut lines = vec![
         ("family", model.family.clone()),
         ("objective", model.objective.clone()),
         ("blocks", model.n_layers.to_string()),
@@ -231,5 +231,7 @@ pub fn model_lines(model: &InspectedModel) -> Vec<(&'static str, String)> {
         ),
         ("weights", size(model.weight_bytes as f64)),
         ("bytes", size(model.bytes as f64)),
-    ]
+    ];
+    lines.extend((model.warnings.iter()).map(|warning| ("warning", warning.clone())));
+    lines
 }

@@ -3,13 +3,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_weights::{model_like, not_a_folder, read_text};
 use sae_folder::{PassedOver, Site, find};
 use serde::Serialize;
 
 use super::{InspectedModel, InspectedSae, Runtime};
-use crate::sources::{
-    MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, own_name, read_small,
-};
+use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, own_name};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -95,10 +94,11 @@ impl Inspected {
     /// When it is neither a set, a folder of sets, an SAE nor a checkpoint, with what was found instead.
     pub fn read(dir: &Path) -> Result<Inspected, SourceError> {
         if !dir.is_dir() {
-            return Err(SourceError::Unusable {
-                path: dir.to_owned(),
-                message: "is not a folder; give a set of SAEs, one SAE or a checkpoint".to_owned(),
-            });
+            let message = format!(
+                "{}; give a set of SAEs, one SAE or a checkpoint",
+                not_a_folder(dir)
+            );
+            return Err(SourceError::unusable(dir, message));
         }
         if is_model(dir) {
             let folder = ModelFolder::read(&own_name(dir), dir)?;
@@ -106,6 +106,9 @@ impl Inspected {
         }
         let found = find(dir).map_err(|error| SourceError::unusable(&error.path, error.message))?;
         if found.saes.is_empty() && found.passed_over.is_empty() {
+            if let Some(message) = model_like(dir)? {
+                return Err(SourceError::unusable(dir, message));
+            }
             let message = "holds no checkpoint (a config.json with a `model_type`), no SAE (cfg.json, config.json or \
                            autoencoder.pt), and no folder below that does and names its layer";
             return Err(SourceError::unusable(dir, message));
@@ -168,7 +171,7 @@ fn by_set(root: &Path, saes: Vec<PathBuf>) -> BTreeMap<PathBuf, Vec<PathBuf>> {
 
 /// A configuration that names its `model_type` is a checkpoint's; dictionary_learning has a `config.json` too.
 fn is_model(dir: &Path) -> bool {
-    let bytes = read_small(&dir.join("config.json"), MAX_JSON_BYTES).unwrap_or_default();
-    let json: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+    let text = read_text(&dir.join("config.json"), MAX_JSON_BYTES).unwrap_or_default();
+    let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     json.is_some_and(|config| config.get("model_type").is_some())
 }

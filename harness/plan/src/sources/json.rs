@@ -1,9 +1,9 @@
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
+use harness_weights::{InputError, default_size, read_text};
 use serde_json::{Map, Value};
 
 use crate::{exit, hash::HashError};
@@ -14,6 +14,18 @@ pub(crate) const MAX_JSON_BYTES: u64 = 4 << 20;
 /// A folder or file given to the harness that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
+    /// What was given for a checkpoint's folder is none.
+    #[error("{what}: {}: {found}; {hint}", path.display())]
+    NotAFolder {
+        /// What it was to be.
+        what: String,
+        /// What was given.
+        path: PathBuf,
+        /// What it is instead.
+        found: String,
+        /// What would cure it.
+        hint: String,
+    },
     /// The folder is not there.
     #[error("{what}: there is no folder {}; {hint}", path.display())]
     NoFolder {
@@ -45,6 +57,15 @@ pub enum SourceError {
     Hash(#[from] HashError),
 }
 
+impl From<InputError> for SourceError {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Io { path, source } => SourceError::Io { path, source },
+            InputError::Unusable { path, message } => SourceError::Unusable { path, message },
+        }
+    }
+}
+
 impl SourceError {
     /// Exit code of a run that ends for this reason.
     pub const fn exit_code(&self) -> u8 {
@@ -68,8 +89,8 @@ pub(super) struct JsonFile {
 impl JsonFile {
     /// Read a file that must hold a JSON object.
     pub fn read(path: &Path) -> Result<JsonFile, SourceError> {
-        let bytes = read_small(path, MAX_JSON_BYTES)?;
-        match serde_json::from_slice(&bytes) {
+        let text = read_text(path, MAX_JSON_BYTES)?;
+        match serde_json::from_str(&text) {
             Ok(Value::Object(object)) => Ok(JsonFile {
                 path: path.to_owned(),
                 object,
@@ -89,64 +110,23 @@ impl JsonFile {
             .filter(|n| *n > 0)
     }
 
+    /// Like [`JsonFile::optional`]; where none of the keys is there, what the family's own
+    /// configuration takes for one of them.
+    pub fn size(&self, model_type: &str, keys: &[&str]) -> Result<u64, SourceError> {
+        let is_absent = keys.iter().all(|key| !self.object.contains_key(*key));
+        let default = || {
+            let known = keys.iter().find_map(|key| default_size(model_type, key));
+            known.filter(|_| is_absent)
+        };
+        let found = self.optional(keys).or_else(default);
+        found.map_or_else(|| self.required(keys), Ok)
+    }
+
     /// Like [`JsonFile::optional`], an error when there is none.
     pub fn required(&self, keys: &[&str]) -> Result<u64, SourceError> {
         self.optional(keys).ok_or_else(|| {
             let message = format!("has no positive whole number `{}`", keys.join("` or `"));
             SourceError::unusable(&self.path, message)
         })
-    }
-}
-
-/// The content of a file of settings that is not larger than `limit` and was downloaded.
-pub(crate) fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
-    let io = |source| SourceError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(io)?;
-    let len = file.metadata().map_err(io)?.len();
-    let mut bytes = Vec::new();
-    if len <= limit {
-        // A device or a file that grows has more than it says.
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
-    }
-    let len = len.max(bytes.len() as u64);
-    if len > limit {
-        let message =
-            format!("has {len} bytes or more, over the limit of {limit} for a configuration");
-        return Err(SourceError::unusable(path, message));
-    }
-    match misplaced(&bytes) {
-        Some(message) => Err(SourceError::unusable(path, message)),
-        None => Ok(bytes),
-    }
-}
-
-/// What a file is when its download went wrong in one of the usual ways.
-pub(crate) fn misplaced(bytes: &[u8]) -> Option<&'static str> {
-    let start = bytes.trim_ascii_start();
-    if start.starts_with(b"version https://git-lfs") {
-        return Some("is a Git LFS pointer, not the file: run `git lfs pull` in its repository");
-    }
-    let head: Vec<u8> = start.iter().take(14).map(u8::to_ascii_lowercase).collect();
-    (head.starts_with(b"<!doctype html")
-        || head.starts_with(b"<html")
-        || head.starts_with(b"<?xml"))
-    .then_some("is a web page, not the file: download it again (the file may need a login)")
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-
-    /// A device says that it has no bytes and was read until the memory was full.
-    #[test]
-    fn a_file_with_more_than_it_says_is_refused() {
-        // Has some 1500 bytes and says 0.
-        let path = Path::new("/proc/self/status");
-        assert!(read_small(path, 1 << 20).is_ok());
-        let error = read_small(path, 100).unwrap_err().to_string();
-        assert!(error.contains("over the limit of 100"), "{error}");
     }
 }

@@ -9,8 +9,8 @@ mod sae_set;
 mod text_files;
 
 pub use explanations::Explanations;
+pub(crate) use json::MAX_JSON_BYTES;
 pub use json::SourceError;
-pub(crate) use json::{MAX_JSON_BYTES, misplaced, read_small};
 pub use model::ModelFolder;
 pub(crate) use sae::own_name;
 pub use sae::{MadeFor, SaeFolder};

@@ -4,6 +4,7 @@ use std::{
 };
 
 use harness_core::grid::ModelShape;
+use harness_weights::{check_folder, is_checkpoint_file, not_a_folder};
 
 use crate::{
     hash::HashCache,
@@ -42,12 +43,14 @@ impl ModelFolder {
     /// When it is missing, or its config.json is not one.
     pub fn read(what: &str, dir: &Path) -> Result<ModelFolder, SourceError> {
         if !dir.is_dir() {
-            return Err(SourceError::NoFolder {
+            return Err(SourceError::NotAFolder {
                 what: what.to_owned(),
                 path: dir.to_owned(),
+                found: not_a_folder(dir),
                 hint: format!("give it with --model {what}=DIR"),
             });
         }
+        check_folder(dir)?;
         let config = JsonFile::read(&dir.join("config.json"))?;
         let model_type = config
             .object
@@ -64,31 +67,30 @@ impl ModelFolder {
                 SourceError::unusable(&config.path, format!("holds {n}, too large for a size"))
             })
         };
-        let d_model = narrow(config.required(&["hidden_size", "d_model", "n_embd"])?)?;
-        let heads = config
-            .optional(&["num_attention_heads", "n_heads", "n_head"])
-            .unwrap_or(1)
-            .max(1);
-        let head_dim = config
-            .optional(&["head_dim"])
-            .unwrap_or(u64::from(d_model) / heads);
-        let kv_heads = config
-            .optional(&["num_key_value_heads", "n_kv_heads"])
-            .unwrap_or(heads);
-        let d_ff = config.optional(&["intermediate_size", "mlp_hidden_size", "n_inner"]);
+        let size = |keys: &[&str]| config.size(model_type, keys);
+        let d_model = narrow(size(&["hidden_size", "d_model", "n_embd"])?)?;
+        let heads = size(&["num_attention_heads", "n_heads", "n_head"]).unwrap_or(1);
+        let kv_heads = size(&["num_key_value_heads", "n_kv_heads"]).unwrap_or(heads);
+        let d_kv = match config.optional(&["head_dim"]) {
+            Some(width) => kv_heads.saturating_mul(width),
+            None => kv_heads.saturating_mul(u64::from(d_model)) / heads,
+        };
+        let ratio = size(&["mlp_ratio"]).unwrap_or(4);
+        let d_ff = size(&["intermediate_size", "mlp_hidden_size", "n_inner"])
+            .unwrap_or(ratio.saturating_mul(u64::from(d_model)));
         Ok(ModelFolder {
             dir: dir.to_owned(),
             model_type: model_type.to_owned(),
-            n_layers: narrow(config.required(&["num_hidden_layers", "n_layers", "n_layer"])?)?,
+            n_layers: narrow(size(&["num_hidden_layers", "n_layers", "n_layer"])?)?,
             d_model,
-            d_ff: narrow(d_ff.unwrap_or(4 * u64::from(d_model)))?,
-            d_kv: narrow(kv_heads.saturating_mul(head_dim))?,
+            d_ff: narrow(d_ff)?,
+            d_kv: narrow(d_kv)?,
             n_ff: if model_type == "gpt2" { 2 } else { 3 },
-            vocab_size: narrow(config.required(&["embedding_size", "vocab_size"])?)?,
-            is_diffusion: config
-                .object
-                .get("mask_token_id")
-                .is_some_and(|v| v.is_u64()),
+            vocab_size: narrow(size(&["embedding_size", "vocab_size"])?)?,
+            is_diffusion: match config.object.get("mask_token_id") {
+                Some(id) => id.is_u64(),
+                None => harness_weights::default_size(model_type, "mask_token_id").is_some(),
+            },
             weight_bytes: weight_bytes(dir)?,
         })
     }
@@ -148,15 +150,6 @@ impl ModelFolder {
     }
 }
 
-/// Files that decide what a checkpoint computes: weights, configurations, tokenizers and templates; no words about it.
-fn is_checkpoint_file(name: &str) -> bool {
-    !name.starts_with('.')
-        && [".safetensors", ".json", ".jinja"]
-            .iter()
-            .any(|end| name.ends_with(end))
-        || name == "merges.txt"
-}
-
 fn weight_bytes(dir: &Path) -> Result<u64, SourceError> {
     let io = |source| SourceError::Io {
         path: dir.to_owned(),
@@ -164,13 +157,10 @@ fn weight_bytes(dir: &Path) -> Result<u64, SourceError> {
     };
     let mut sum = 0;
     for entry in fs::read_dir(dir).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .ends_with(".safetensors")
-        {
-            sum += fs::metadata(entry.path()).map_err(io)?.len();
+        let path = entry.map_err(io)?.path();
+        if path.extension().is_some_and(|end| end == "safetensors") {
+            let meta = fs::metadata(&path).map_err(|source| SourceError::Io { path, source })?;
+            sum += meta.len();
         }
     }
     Ok(sum)

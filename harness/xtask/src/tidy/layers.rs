@@ -11,6 +11,7 @@ enum Role {
     Abi,
     Sdk,
     Core,
+    Weights,
     Plan,
     Engine,
     Worker,
@@ -25,7 +26,8 @@ enum Role {
 }
 
 use Role::{
-    Abi, Cli, Core, Data, Engine, Kernels, Plan, Plugin, Sdk, SharedPlugin, Top, Worker, Xtask,
+    Abi, Cli, Core, Data, Engine, Kernels, Plan, Plugin, Sdk, SharedPlugin, Top, Weights, Worker,
+    Xtask,
 };
 
 fn role(folder: &str) -> Option<Role> {
@@ -33,6 +35,7 @@ fn role(folder: &str) -> Option<Role> {
         "harness/abi" => Abi,
         "harness/sdk" => Sdk,
         "harness/core" => Core,
+        "harness/weights" => Weights,
         "harness/plan" => Plan,
         "harness/engine" => Engine,
         "harness/worker" => Worker,
@@ -47,21 +50,23 @@ fn role(folder: &str) -> Option<Role> {
     })
 }
 
-/// What a role may use of ours. A plugin of ours uses what a third party's can use, kernels aside.
+/// What a role may use of ours. A plugin of ours uses what a third party's can use, kernels and the
+/// reading of weight files aside.
 fn may_use(role: Role) -> &'static [Role] {
     match role {
-        Abi | Core | Kernels | Data | Xtask => &[],
+        Abi | Core | Weights | Kernels | Data | Xtask => &[],
         Sdk => &[Abi],
         // Readers of files from outside, without torch: what an SAE is must be one definition.
-        Plan => &[Core, SharedPlugin],
-        Engine => &[Abi, Core, Plan, Kernels, Data],
+        Plan => &[Core, Weights, SharedPlugin],
+        Engine => &[Abi, Core, Weights, Plan, Kernels, Data],
         Worker => &[Engine, Plan, Core],
-        Cli => &[Plan, Core, Data],
-        SharedPlugin | Plugin => &[Sdk, Kernels, SharedPlugin],
+        Cli => &[Plan, Core, Weights, Data],
+        SharedPlugin | Plugin => &[Sdk, Kernels, Weights, SharedPlugin],
         Top => &[
             Abi,
             Sdk,
             Core,
+            Weights,
             Plan,
             Engine,
             Worker,
@@ -85,7 +90,7 @@ fn tests_may_use(role: Role) -> &'static [Role] {
 
 const ABI_STABLE_IN: [Role; 3] = [Abi, Sdk, Engine];
 /// These answer in milliseconds, or are built before libtorch is there.
-const WITHOUT_TORCH: [Role; 6] = [Abi, Core, Plan, Cli, Xtask, Data];
+const WITHOUT_TORCH: [Role; 7] = [Abi, Core, Weights, Plan, Cli, Xtask, Data];
 const TORCH: [&str; 2] = ["tch", "torch-sys"];
 
 /// Checks every member against the rules.

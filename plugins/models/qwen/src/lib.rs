@@ -2,8 +2,10 @@
 //!
 //! - Logits at position i score position i + 1.
 //! - With padding, positions count valid tokens, so that left-padded prompts generate as if alone.
-//! - Sliding-window attention (`use_sliding_window`) is refused: the public 7B models leave it off.
-//! - Small models tie the head to the embedding (`tie_word_embeddings`).
+//! - Rotary frequencies are plain or scaled (linear, dynamic, llama3, yarn) as in transformers 5.
+//! - Sliding-window attention is refused where it would apply: the public 7B models leave it off.
+//! - Small models tie the head to the embedding (`tie_word_embeddings`); a stored head that differs
+//!   from it is used all the same.
 
 use decoder::Family;
 use decoder::adapter::{Adapter, Rules};

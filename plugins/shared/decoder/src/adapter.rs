@@ -102,7 +102,7 @@ impl<R: Rules> ModelAdapter for Adapter<R> {
     }
 
     fn load(&mut self, request: &LoadRequest) -> harness_sdk::Result<ModelInfo> {
-        let config = Self::config(&request.dir)?;
+        Self::config(&request.dir)?;
         let options = LoadOptions {
             kind: kind(request.dtype)?,
             device: present(request.torch_device()?)?,
@@ -114,8 +114,10 @@ impl<R: Rules> ModelAdapter for Adapter<R> {
         };
         let model = guarded(|| crate::load(&request.dir, Some(R::FAMILY), &options))?;
         let stored = crate::stored_kind(&request.dir).map_err(sdk_error)?;
+        // The files may hold a head that the configuration ties.
+        let info = info(model.config(), stored);
         self.model = Some(Arc::new(Mutex::new(model)));
-        Ok(info(&config, stored))
+        Ok(info)
     }
 
     fn begin(

@@ -11,26 +11,26 @@ pub(crate) fn split_heads(x: &Tensor, n_heads: i64) -> Tensor {
         .transpose(1, 2)
 }
 
-/// Attention over all heads, joined again.
+/// Attention over all heads, joined again. Scores are multiplied by `scale`; without one, divided by
+/// the square root of head_dim.
 ///
 /// `q: [r, h, t, head_dim]; k, v: [r, n_kv_heads, s, head_dim] -> [r, t, h * head_dim]`
-pub(crate) fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Mask) -> Tensor {
+pub(crate) fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: &Mask,
+    scale: Option<f64>,
+) -> Tensor {
     let size = q.size();
     let groups = size[1] / k.size()[1];
     let (k, v) = (repeat_heads(k, groups), repeat_heads(v, groups)); // [r, h, s, head_dim]
-    let none: Option<&Tensor> = None;
-    let mixed = match mask {
-        Mask::None => {
-            Tensor::scaled_dot_product_attention(q, &k, &v, none, 0.0, false, None, false)
-        }
-        Mask::Causal => {
-            Tensor::scaled_dot_product_attention(q, &k, &v, none, 0.0, true, None, false)
-        }
-        Mask::Allowed(allowed) => {
-            Tensor::scaled_dot_product_attention(q, &k, &v, Some(allowed), 0.0, false, None, false)
-        }
-    }; // [r, h, t, head_dim]
-    mixed
+    let (allowed, is_causal) = match mask {
+        Mask::None => (None, false),
+        Mask::Causal => (None, true),
+        Mask::Allowed(allowed) => (Some(allowed), false),
+    };
+    Tensor::scaled_dot_product_attention(q, &k, &v, allowed, 0.0, is_causal, scale, false) // [r, h, t, head_dim]
         .transpose(1, 2)
         .reshape([size[0], size[2], size[1] * size[3]])
 }

@@ -136,6 +136,59 @@ pub enum RopeScaling {
         /// Context length of the first training, in tokens.
         original_max_positions: i64,
     },
+    /// All frequencies divided by `factor`.
+    Linear {
+        /// Divisor.
+        factor: f64,
+    },
+    /// The base of the wavelengths grows with the length of the text ("dynamic NTK").
+    Dynamic {
+        /// How much longer the context is to be.
+        factor: f64,
+        /// Texts up to this length have plain frequencies.
+        original_max_positions: i64,
+    },
+    /// YaRN: low frequencies divided, high ones kept, and cosines and sines made larger.
+    Yarn(Yarn),
+}
+
+/// The settings of YaRN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Yarn {
+    /// Divisor of the low frequencies.
+    pub factor: f64,
+    /// Context length of the first training, in tokens.
+    pub original_max_positions: i64,
+    /// Factor of cosines and sines.
+    pub attention_factor: f64,
+    /// Pairs that turn more often than this in the first context keep their frequency.
+    pub beta_fast: f64,
+    /// Pairs that turn less often than this have theirs divided.
+    pub beta_slow: f64,
+    /// Whether the bounds between the two are rounded outwards to whole pairs.
+    pub truncate: bool,
+}
+
+/// Activation of the MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x sigmoid(x).
+    Silu,
+    /// x Φ(x), exact.
+    Gelu,
+    /// The same through tanh.
+    GeluTanh,
+    /// max(x, 0).
+    Relu,
+}
+
+/// What divides the scores of attention before the softmax (GPT-2 has a choice).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScoreScale {
+    /// The square root of the width of a head.
+    pub by_head_dim: bool,
+    /// The number of the block, counted from 1.
+    pub by_layer: bool,
 }
 
 /// Rotary position embedding.
@@ -189,6 +242,14 @@ pub struct DecoderConfig {
     pub rope: Rope,
     /// Biases on the query, key and value projections.
     pub qkv_bias: bool,
+    /// Bias on the projection out of attention; GPT-2 always has it.
+    pub o_bias: bool,
+    /// Biases in the MLP; GPT-2 always has them.
+    pub mlp_bias: bool,
+    /// Activation of the MLP.
+    pub activation: Activation,
+    /// What divides the scores of attention.
+    pub scores: ScoreScale,
     /// The head is the embedding matrix.
     pub tie_embeddings: bool,
     /// Which keys a query sees.
@@ -197,6 +258,41 @@ pub struct DecoderConfig {
     pub positions: Positions,
     /// Special tokens.
     pub special: SpecialTokens,
+}
+
+impl RopeScaling {
+    /// Adds what cannot be computed with.
+    fn check(&self, wrong: &mut Vec<String>) {
+        let (factor, original) = match *self {
+            Self::None => return,
+            Self::Linear { factor } => (factor, 1),
+            Self::Dynamic {
+                factor,
+                original_max_positions,
+            }
+            | Self::Llama3 {
+                factor,
+                original_max_positions,
+                ..
+            } => (factor, original_max_positions),
+            Self::Yarn(yarn) => {
+                let betas = [yarn.beta_fast, yarn.beta_slow, yarn.attention_factor];
+                if betas.iter().any(|x| !(x.is_finite() && *x > 0.0)) {
+                    wrong.push(format!(
+                        "beta_fast {}, beta_slow {} and the attention factor {} are not all above 0",
+                        yarn.beta_fast, yarn.beta_slow, yarn.attention_factor
+                    ));
+                }
+                (yarn.factor, yarn.original_max_positions)
+            }
+        };
+        if !(factor.is_finite() && factor > 0.0) {
+            wrong.push(format!("the rope factor {factor} is not above 0"));
+        }
+        if original < 1 {
+            wrong.push(format!("original_max_position_embeddings is {original}"));
+        }
+    }
 }
 
 impl DecoderConfig {
@@ -226,6 +322,16 @@ impl DecoderConfig {
                 rotate_in_f32: family == Family::Llada,
             },
             qkv_bias: matches!(family, Family::Dream | Family::Qwen2 | Family::Gpt2),
+            o_bias: family == Family::Gpt2,
+            mlp_bias: family == Family::Gpt2,
+            activation: match family {
+                Family::Gpt2 => Activation::GeluTanh,
+                _ => Activation::Silu,
+            },
+            scores: ScoreScale {
+                by_head_dim: true,
+                by_layer: false,
+            },
             tie_embeddings: family == Family::Gpt2,
             attention: family.attention(),
             positions: family.positions(),
@@ -281,11 +387,21 @@ impl DecoderConfig {
                 self.rope.theta
             ));
         }
-        let ids = [self.special.mask, self.special.pad, self.special.bos];
-        for id in ids.iter().flatten().chain(&self.special.eos) {
-            if *id < 0 || *id >= self.vocab_size {
+        self.rope.scaling.check(&mut wrong);
+        let ids = [
+            ("mask_token_id", self.special.mask),
+            ("pad_token_id", self.special.pad),
+            ("bos_token_id", self.special.bos),
+        ];
+        let ends = self
+            .special
+            .eos
+            .iter()
+            .map(|id| ("eos_token_id", Some(*id)));
+        for (name, id) in ids.into_iter().chain(ends) {
+            if let Some(id) = id.filter(|id| *id < 0 || *id >= self.vocab_size) {
                 wrong.push(format!(
-                    "special token {id} is outside the vocabulary of {}",
+                    "{name} {id} is outside the vocabulary of {}",
                     self.vocab_size
                 ));
             }

@@ -1,9 +1,10 @@
 //! Writes config.json with the keys that the families' Python libraries read.
 
+use harness_weights::default_size;
 use serde_json::{Value, json};
 use tch::Kind;
 
-use crate::config::{DecoderConfig, Family, RopeScaling};
+use crate::config::{Activation, DecoderConfig, Family, RopeScaling};
 
 impl DecoderConfig {
     /// The contents of the family's config.json for weights stored as `kind`.
@@ -31,7 +32,8 @@ impl DecoderConfig {
                 ("pad_token_id", json!(self.special.pad)),
                 ("mask_token_id", json!(self.special.mask)),
             ] {
-                if !id.is_null() {
+                // What is left out would be read as the family's default.
+                if !id.is_null() || default_size(self.family.model_type(), key).is_some() {
                     map.insert(key.to_owned(), id);
                 }
             }
@@ -42,34 +44,19 @@ impl DecoderConfig {
 }
 
 fn llama_like_json(config: &DecoderConfig) -> Value {
-    let scaling = match config.rope.scaling {
-        RopeScaling::None => Value::Null,
-        RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_max_positions,
-        } => json!({
-            "rope_type": "llama3",
-            "factor": factor,
-            "low_freq_factor": low_freq_factor,
-            "high_freq_factor": high_freq_factor,
-            "original_max_position_embeddings": original_max_positions,
-        }),
-    };
     let mut value = json!({
         "model_type": config.family.model_type(),
         "attention_dropout": 0.0,
-        "hidden_act": "silu",
+        "hidden_act": activation(config),
         "hidden_size": config.d_model,
         "initializer_range": 0.02,
         "intermediate_size": config.d_ff,
-        "max_position_embeddings": config.max_positions,
+        "max_position_embeddings": max_positions(config),
         "num_attention_heads": config.n_heads,
         "num_hidden_layers": config.n_layers,
         "num_key_value_heads": config.n_kv_heads,
         "rms_norm_eps": config.norm_eps,
-        "rope_scaling": scaling,
+        "rope_scaling": scaling(config),
         "rope_theta": config.rope.theta,
         "tie_word_embeddings": config.tie_embeddings,
         "use_cache": true,
@@ -78,8 +65,8 @@ fn llama_like_json(config: &DecoderConfig) -> Value {
     let family = match config.family {
         Family::Llama => json!({
             "architectures": ["LlamaForCausalLM"],
-            "attention_bias": false,
-            "mlp_bias": false,
+            "attention_bias": config.qkv_bias,
+            "mlp_bias": config.mlp_bias,
             "pretraining_tp": 1,
         }),
         Family::Qwen2 => json!({
@@ -116,7 +103,7 @@ fn llada_json(config: &DecoderConfig) -> Value {
             "AutoModelForCausalLM": "modeling_llada.LLaDAModelLM",
         },
         "model_type": "llada",
-        "activation_type": "silu",
+        "activation_type": activation(config),
         "alibi": false,
         "alibi_bias_max": 8.0,
         "attention_dropout": 0.0,
@@ -159,10 +146,10 @@ fn llada_json(config: &DecoderConfig) -> Value {
 }
 
 fn gpt2_json(config: &DecoderConfig) -> Value {
-    json!({
+    let mut value = json!({
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "activation_function": "gelu_new",
+        "activation_function": activation(config),
         "attn_pdrop": 0.1,
         "embd_pdrop": 0.1,
         "initializer_range": 0.02,
@@ -174,5 +161,72 @@ fn gpt2_json(config: &DecoderConfig) -> Value {
         "n_positions": config.max_positions,
         "resid_pdrop": 0.1,
         "vocab_size": config.vocab_size,
-    })
+    });
+    // The published files leave out what is as usual.
+    for (key, value_of, usual) in [
+        ("tie_word_embeddings", config.tie_embeddings, true),
+        ("scale_attn_weights", config.scores.by_head_dim, true),
+        (
+            "scale_attn_by_inverse_layer_idx",
+            config.scores.by_layer,
+            false,
+        ),
+    ] {
+        if value_of != usual {
+            value[key] = json!(value_of);
+        }
+    }
+    value
+}
+
+fn activation(config: &DecoderConfig) -> &'static str {
+    match config.activation {
+        Activation::Silu => "silu",
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_new",
+        Activation::Relu => "relu",
+    }
+}
+
+fn scaling(config: &DecoderConfig) -> Value {
+    match config.rope.scaling {
+        RopeScaling::None => Value::Null,
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_positions,
+        } => json!({
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low_freq_factor,
+            "high_freq_factor": high_freq_factor,
+            "original_max_position_embeddings": original_max_positions,
+        }),
+        RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
+        RopeScaling::Dynamic { factor, .. } => json!({ "rope_type": "dynamic", "factor": factor }),
+        RopeScaling::Yarn(yarn) => json!({
+            "rope_type": "yarn",
+            "factor": yarn.factor,
+            "original_max_position_embeddings": yarn.original_max_positions,
+            "attention_factor": yarn.attention_factor,
+            "beta_fast": yarn.beta_fast,
+            "beta_slow": yarn.beta_slow,
+            "truncate": yarn.truncate,
+        }),
+    }
+}
+
+/// `max_position_embeddings`, from which a reader computes the same longest context again.
+fn max_positions(config: &DecoderConfig) -> i64 {
+    match config.rope.scaling {
+        RopeScaling::Dynamic {
+            original_max_positions,
+            ..
+        } => original_max_positions,
+        RopeScaling::Linear { factor } => {
+            (config.max_positions as f64 / factor.max(1.0)).ceil() as i64
+        }
+        _ => config.max_positions,
+    }
 }

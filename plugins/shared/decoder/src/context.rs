@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{Attention, DecoderConfig, Family, Positions};
+use crate::config::{Attention, DecoderConfig, Family, Positions, Rope, RopeScaling};
 use crate::rope::RopeTables;
 use crate::{DecoderError, Result};
 
@@ -24,13 +24,28 @@ pub struct ForwardContext {
     batch: i64,
     capacity: i64,
     attention: Attention,
-    positions: Tensor,        // [1 or b, capacity] i64
-    valid: Option<Tensor>,    // [b, capacity] bool, None without padding
-    rope: Option<RopeTables>, // None for learned positions
+    positions: Tensor,     // [1 or b, capacity] i64
+    valid: Option<Tensor>, // [b, capacity] bool, None without padding
+    rotation: Rotation,
     cache: Option<Vec<Option<Stored>>>,
     chunk: Option<Chunk>,
     start: i64,
     len: i64,
+}
+
+/// Where the rotary rows of a chunk come from.
+#[derive(Debug)]
+enum Rotation {
+    /// Positions are learned.
+    None,
+    /// Computed once for all slots.
+    Whole(RopeTables),
+    /// Frequencies depend on how long the text is when a chunk is entered (dynamic scaling).
+    OfChunk {
+        rope: Rope,
+        head_dim: i64,
+        kind: Kind,
+    },
 }
 
 /// Rotary rows and mask of the current slots, for a number of rows.
@@ -107,14 +122,7 @@ impl ForwardContext {
             }
         };
         let positions = positions(config.positions, valid.as_ref(), capacity, device);
-        let rope = (config.family != Family::Gpt2).then(|| {
-            let table = if config.rope.rotate_in_f32 {
-                Kind::Float
-            } else {
-                kind
-            };
-            RopeTables::new(&config.rope, config.head_dim, &positions, table)
-        });
+        let rotation = rotation(config, kind, &positions);
         let cache = (cache == Cache::On).then(|| (0..config.n_layers).map(|_| None).collect());
         Ok(Self {
             batch,
@@ -122,7 +130,7 @@ impl ForwardContext {
             attention: config.attention,
             positions,
             valid,
-            rope,
+            rotation,
             cache,
             chunk: None,
             start: 0,
@@ -194,10 +202,19 @@ impl ForwardContext {
         if self.chunk.as_ref().is_some_and(|chunk| chunk.rows == rows) {
             return;
         }
-        let rope = self
-            .rope
-            .as_ref()
-            .map(|tables| tables.chunk(self.start, self.len, rows));
+        let rope = match &self.rotation {
+            Rotation::None => None,
+            Rotation::Whole(tables) => Some(tables.chunk(self.start, self.len, rows)),
+            Rotation::OfChunk {
+                rope,
+                head_dim,
+                kind,
+            } => {
+                let positions = self.positions.narrow(1, self.start, self.len);
+                let tables = RopeTables::new(rope, *head_dim, &positions, *kind);
+                Some(tables.chunk(0, self.len, rows))
+            }
+        };
         self.chunk = Some(Chunk {
             rows,
             rope,
@@ -304,6 +321,25 @@ impl ForwardContext {
             stored.keys.narrow(2, 0, start + len),
             stored.values.narrow(2, 0, start + len),
         ))
+    }
+}
+
+fn rotation(config: &DecoderConfig, kind: Kind, positions: &Tensor) -> Rotation {
+    if config.family == Family::Gpt2 {
+        return Rotation::None;
+    }
+    let kind = match config.rope.rotate_in_f32 {
+        true => Kind::Float,
+        false => kind,
+    };
+    let (rope, head_dim) = (config.rope, config.head_dim);
+    match rope.scaling {
+        RopeScaling::Dynamic { .. } => Rotation::OfChunk {
+            rope,
+            head_dim,
+            kind,
+        },
+        _ => Rotation::Whole(RopeTables::new(&rope, head_dim, positions, kind)),
     }
 }
 

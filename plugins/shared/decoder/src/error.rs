@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use harness_weights::InputError;
+
 /// An error of the decoder library.
 #[derive(Debug, thiserror::Error)]
 pub enum DecoderError {
@@ -47,7 +49,7 @@ pub enum DecoderError {
         /// The adapter that reads it.
         found_adapter: &'static str,
     },
-    /// A weight file is not what its name says, or is damaged.
+    /// A file or folder is not what its name says, or is damaged.
     #[error("{}: {message}", path.display())]
     WeightFile {
         /// The file.
@@ -83,6 +85,15 @@ pub enum DecoderError {
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+}
+
+impl From<InputError> for DecoderError {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Io { path, source } => Self::Io { path, source },
+            InputError::Unusable { path, message } => Self::WeightFile { path, message },
+        }
+    }
 }
 
 impl DecoderError {

@@ -1,10 +1,10 @@
-//! GPT-2: learned positions, layer norm, one fused projection for queries, keys and values, and the tied head.
+//! GPT-2: learned positions, layer norm, one fused projection for queries, keys and values.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 use crate::attention::{attend, split_heads};
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, ScoreScale};
 use crate::context::ForwardContext;
 use crate::layers::{Conv1d, layer_norm};
 use crate::model::{Decoder, Parameters};
@@ -14,10 +14,11 @@ use crate::names::{Role, Slot};
 #[derive(Debug)]
 pub struct Gpt2 {
     config: DecoderConfig,
-    embed: Tensor,           // [v, d], also the head
+    embed: Tensor,           // [v, d]
     embed_positions: Tensor, // [max_positions, d]
     blocks: Vec<Block>,
     final_norm: Norm,
+    head: Tensor, // [v, d], in most files the embedding
 }
 
 #[derive(Debug)]
@@ -68,9 +69,14 @@ impl Gpt2 {
             })
             .collect::<Result<Vec<_>>>()?;
         let mut take = |role| parameters.take(Slot::model(role));
+        let embed = take(Role::Embed)?;
         Ok(Self {
             config: config.clone(),
-            embed: take(Role::Embed)?,
+            head: match config.tie_embeddings {
+                true => embed.shallow_clone(),
+                false => take(Role::Head)?,
+            },
+            embed,
             embed_positions: take(Role::EmbedPositions)?,
             blocks,
             final_norm: Norm {
@@ -103,10 +109,8 @@ impl Block {
                 config,
                 context,
             )?;
-        let mlp = self
-            .up
-            .apply(&self.mlp_norm.apply(&resid, config.norm_eps))
-            .gelu("tanh"); // [r, t, ff]
+        let mlp = self.up.apply(&self.mlp_norm.apply(&resid, config.norm_eps)); // [r, t, ff]
+        let mlp = config.activation.apply(mlp);
         let mlp = self.down.apply(&mlp);
         Ok(resid + mlp)
     }
@@ -122,9 +126,27 @@ impl Block {
         let parts = self.qkv.apply(x).split(config.d_model, -1); // 3 x [r, t, d]
         let heads = |part: &Tensor| split_heads(part, config.n_heads); // [r, h, t, head_dim]
         let (k, v) = context.extend(layer, heads(&parts[1]), heads(&parts[2]))?;
-        let mixed = attend(&heads(&parts[0]), &k, &v, &context.chunk()?.mask); // [r, t, d]
+        let scale = scale(config, layer);
+        let mixed = attend(&heads(&parts[0]), &k, &v, &context.chunk()?.mask, scale); // [r, t, d]
         Ok(self.o.apply(&mixed))
     }
+}
+
+/// What the scores of a block are multiplied by; `None` is the usual `head_dim^(-1/2)`.
+fn scale(config: &DecoderConfig, layer: i64) -> Option<f64> {
+    let ScoreScale {
+        by_head_dim,
+        by_layer,
+    } = config.scores;
+    if by_head_dim && !by_layer {
+        return None;
+    }
+    let of_head = match by_head_dim {
+        true => (config.head_dim as f64).powf(-0.5),
+        false => 1.0,
+    };
+    let of_layer = if by_layer { (layer + 1) as f64 } else { 1.0 };
+    Some(of_head / of_layer)
 }
 
 impl Decoder for Gpt2 {
@@ -155,6 +177,6 @@ impl Decoder for Gpt2 {
 
     fn project(&self, normed: &Tensor) -> Tensor {
         let none: Option<&Tensor> = None;
-        normed.linear(&self.embed, none) // [.., v]
+        normed.linear(&self.head, none) // [.., v]
     }
 }

@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use crate::config::Activation;
+
 /// Root-mean-square norm over the last axis: `x / sqrt(mean(x^2) + eps) * weight`.
 ///
 /// The quotient is taken in float32 and cast back before the weight multiplies it, as the references do; in bfloat16 the
@@ -20,6 +22,18 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
 /// `x: [.., d], weight and bias: [d] -> [.., d]`
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Tensor {
     x.layer_norm(weight.size(), Some(weight), Some(bias), eps, true)
+}
+
+impl Activation {
+    /// In place where libtorch can.
+    pub(crate) fn apply(self, mut x: Tensor) -> Tensor {
+        match self {
+            Self::Silu => x.silu_(),
+            Self::Gelu => x.gelu("none"),
+            Self::GeluTanh => x.gelu("tanh"),
+            Self::Relu => x.relu_(),
+        }
+    }
 }
 
 /// A dense layer with its weight as [out, in].

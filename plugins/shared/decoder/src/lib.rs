@@ -38,10 +38,11 @@ mod transformer;
 
 pub use checkpoint::{
     Checkpoint, LoadOptions, NonFinite, check_parameters, save_checkpoint, stored_kind,
-    tensor_names, write_weights,
+    write_weights,
 };
 pub use config::{
-    Attention, DecoderConfig, Family, Objective, Positions, Rope, RopeScaling, SpecialTokens,
+    Activation, Attention, DecoderConfig, Family, Objective, Positions, Rope, RopeScaling,
+    ScoreScale, SpecialTokens, Yarn,
 };
 pub use context::{Cache, ForwardContext};
 pub use error::DecoderError;

@@ -68,6 +68,7 @@ pub(crate) enum Role {
     MlpNorm,
     MlpNormBias,
     Gate,
+    GateBias,
     Up,
     UpBias,
     Down,
@@ -130,10 +131,20 @@ fn decoder_parameters(config: &DecoderConfig) -> Vec<ParameterSpec> {
             }
         }
         list.push(at(Role::O), &[d, q], residual);
+        if config.o_bias {
+            list.push(at(Role::OBias), &[d], Initial::Zeros);
+        }
         list.push(at(Role::MlpNorm), &[d], Initial::Ones);
-        list.push(at(Role::Gate), &[ff, d], weight);
-        list.push(at(Role::Up), &[ff, d], weight);
-        list.push(at(Role::Down), &[d, ff], residual);
+        for (role, bias, shape, initial) in [
+            (Role::Gate, Role::GateBias, [ff, d], weight),
+            (Role::Up, Role::UpBias, [ff, d], weight),
+            (Role::Down, Role::DownBias, [d, ff], residual),
+        ] {
+            list.push(at(role), &shape, initial);
+            if config.mlp_bias {
+                list.push(at(bias), &shape[..1], Initial::Zeros);
+            }
+        }
     }
     list.push(Slot::model(Role::FinalNorm), &[d], Initial::Ones);
     if !config.tie_embeddings {
@@ -173,6 +184,9 @@ fn gpt2_parameters(config: &DecoderConfig) -> Vec<ParameterSpec> {
     }
     list.push(Slot::model(Role::FinalNorm), &[d], Initial::Ones);
     list.push(Slot::model(Role::FinalNormBias), &[d], Initial::Zeros);
+    if !config.tie_embeddings {
+        list.push(Slot::model(Role::Head), &[config.vocab_size, d], weight);
+    }
     list.specs
 }
 
@@ -184,6 +198,11 @@ fn initials(config: &DecoderConfig) -> (Initial, Initial) {
         Initial::Normal { std_dev: STD_DEV },
         Initial::Normal { std_dev: residual },
     )
+}
+
+/// Names under which a family's files keep the embedding and the output head.
+pub(crate) fn ends(family: Family) -> [String; 2] {
+    [Role::Embed, Role::Head].map(|role| name(family, Slot::model(role)))
 }
 
 fn name(family: Family, slot: Slot) -> String {
@@ -213,6 +232,7 @@ fn llama_name(role: Role) -> &'static str {
         Role::OBias => "self_attn.o_proj.bias",
         Role::MlpNorm | Role::MlpNormBias => "post_attention_layernorm.weight",
         Role::Gate => "mlp.gate_proj.weight",
+        Role::GateBias => "mlp.gate_proj.bias",
         Role::Up => "mlp.up_proj.weight",
         Role::UpBias => "mlp.up_proj.bias",
         Role::Down => "mlp.down_proj.weight",

@@ -1,8 +1,10 @@
 //! Rotary position embedding, the rotate-half form.
 
+use std::f64::consts::PI;
+
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{Rope, RopeScaling};
+use crate::config::{Rope, RopeScaling, Yarn};
 
 /// Cosines and sines of every position of a context: [1 or b, 1, capacity, head_dim / 2].
 #[derive(Debug)]
@@ -14,11 +16,15 @@ pub(crate) struct RopeTables {
 impl RopeTables {
     /// positions: [1 or b, capacity] i64. The tables are computed in float32 and kept in `kind`.
     pub(crate) fn new(rope: &Rope, head_dim: i64, positions: &Tensor, kind: Kind) -> Self {
-        let frequencies = frequencies(rope, head_dim, positions.device()); // [head_dim / 2]
+        let frequencies = frequencies(rope, head_dim, positions); // [head_dim / 2] or [b, 1, 1, head_dim / 2]
         let angles = positions.to_kind(Kind::Float).unsqueeze(1).unsqueeze(-1) * frequencies; // [b, 1, t, head_dim / 2]
+        let table = |values: Tensor| match rope.scaling {
+            RopeScaling::Yarn(yarn) => (values * yarn.attention_factor).to_kind(kind),
+            _ => values.to_kind(kind),
+        };
         Self {
-            cos: angles.cos().to_kind(kind),
-            sin: angles.sin().to_kind(kind),
+            cos: table(angles.cos()),
+            sin: table(angles.sin()),
         }
     }
 
@@ -57,15 +63,37 @@ impl RopeTables {
     }
 }
 
-/// Radians per position of each pair: `theta^(-2 i / head_dim)`, scaled. [head_dim / 2] f32
+/// Radians per position of each pair: `theta^(-2 i / head_dim)`, scaled. `[head_dim / 2] f32`, and
+/// `[b, 1, 1, head_dim / 2]` where they depend on a row's length.
 ///
-/// In libtorch's float32 like the references: at position 100,000 one unit in the last place of a frequency is already
-/// a visible angle.
-fn frequencies(rope: &Rope, head_dim: i64, device: Device) -> Tensor {
+/// In libtorch's float32 like the references: at position 100,000 one unit in the last place of a
+/// frequency is already a visible angle.
+fn frequencies(rope: &Rope, head_dim: i64, positions: &Tensor) -> Tensor {
     let exponent = Tensor::arange_start_step(0, head_dim, 2, (Kind::Float, Device::Cpu)) / head_dim;
-    let plain = Tensor::pow_scalar(rope.theta, &exponent).reciprocal();
+    let turns = Tensor::pow_scalar(rope.theta, &exponent);
+    let plain = turns.reciprocal();
     let scaled = match rope.scaling {
         RopeScaling::None => plain,
+        RopeScaling::Linear { factor } => plain / factor,
+        RopeScaling::Dynamic {
+            factor,
+            original_max_positions,
+        } => {
+            let length = (positions.amax([-1], true) + 1).to_device(Device::Cpu); // [b, 1]
+            let base = grown_base(
+                rope.theta,
+                &length,
+                factor,
+                original_max_positions,
+                head_dim,
+            );
+            let grown = base.pow(&exponent).reciprocal(); // [b, head_dim / 2]
+            let is_short = length.le(original_max_positions);
+            plain
+                .where_self(&is_short, &grown)
+                .unsqueeze(1)
+                .unsqueeze(1) // [b, 1, 1, head_dim / 2]
+        }
         RopeScaling::Llama3 {
             factor,
             low_freq_factor,
@@ -73,7 +101,7 @@ fn frequencies(rope: &Rope, head_dim: i64, device: Device) -> Tensor {
             original_max_positions,
         } => {
             let original = original_max_positions as f64;
-            let wavelength = plain.reciprocal() * (2.0 * std::f64::consts::PI); // positions per turn
+            let wavelength = plain.reciprocal() * (2.0 * PI); // positions per turn
             let divided = &plain / factor;
             let blend = (wavelength.reciprocal() * original - low_freq_factor)
                 / (high_freq_factor - low_freq_factor);
@@ -82,8 +110,41 @@ fn frequencies(rope: &Rope, head_dim: i64, device: Device) -> Tensor {
             let high = wavelength.lt(original / high_freq_factor);
             plain.where_self(&high, &divided.where_self(&low, &between))
         }
+        RopeScaling::Yarn(yarn) => {
+            let kept = yarn_share_kept(&yarn, rope.theta, head_dim); // [head_dim / 2]
+            let divided = (turns * yarn.factor).reciprocal();
+            divided * (1.0 - &kept) + plain * kept
+        }
     };
-    scaled.to_device(device)
+    scaled.to_device(positions.device())
+}
+
+/// The base that dynamic scaling takes for texts of the given lengths, in float32 as the reference
+/// computes it. `length: [b, 1] i64 -> [b, 1] f32`
+fn grown_base(theta: f64, length: &Tensor, factor: f64, original: i64, head_dim: i64) -> Tensor {
+    let stretch = length.to_kind(Kind::Float) * factor / original - (factor - 1.0);
+    let power = head_dim as f64 / (head_dim - 2) as f64;
+    stretch.pow_tensor_scalar(power) * theta
+}
+
+/// The share of each pair's own frequency that YaRN keeps: 1 for pairs that turn often, 0 for those
+/// that turn seldom, and a straight line between. [head_dim / 2] f32
+fn yarn_share_kept(yarn: &Yarn, theta: f64, head_dim: i64) -> Tensor {
+    let width = head_dim as f64;
+    let original = yarn.original_max_positions as f64;
+    // The pair that turns so many times in the first context, as a real number.
+    let pair_of = |turns: f64| width * (original / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
+    let (mut low, mut high) = (pair_of(yarn.beta_fast), pair_of(yarn.beta_slow));
+    if yarn.truncate {
+        (low, high) = (low.floor(), high.ceil());
+    }
+    (low, high) = (low.max(0.0), high.min(width - 1.0));
+    if low == high {
+        high += 0.001;
+    }
+    let pairs = Tensor::arange(head_dim / 2, (Kind::Float, Device::Cpu));
+    let ramp: Tensor = (pairs - low) / (high - low);
+    1.0 - ramp.clamp(0.0, 1.0)
 }
 
 #[cfg(test)]
@@ -91,7 +152,7 @@ mod tests {
     use super::*;
 
     fn values(rope: &Rope, head_dim: i64) -> Vec<f64> {
-        let f = frequencies(rope, head_dim, Device::Cpu).to_kind(Kind::Double);
+        let f = frequencies(rope, head_dim, &Tensor::from_slice(&[0i64])).to_kind(Kind::Double);
         Vec::try_from(f).expect("a vector")
     }
 

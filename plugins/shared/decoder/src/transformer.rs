@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 use crate::attention::{attend, split_heads};
-use crate::config::DecoderConfig;
+use crate::config::{Activation, DecoderConfig};
 use crate::context::ForwardContext;
 use crate::layers::{Linear, rms_norm};
 use crate::model::{Decoder, Parameters};
@@ -46,15 +46,16 @@ impl Transformer {
                         bias: bias.map(&mut take).transpose()?,
                     })
                 };
-                let bias = |role| config.qkv_bias.then_some(role);
+                let qkv = |role| config.qkv_bias.then_some(role);
+                let mlp = |role| config.mlp_bias.then_some(role);
                 Ok(Block {
-                    q: linear(Role::Q, bias(Role::QBias))?,
-                    k: linear(Role::K, bias(Role::KBias))?,
-                    v: linear(Role::V, bias(Role::VBias))?,
-                    o: linear(Role::O, None)?,
-                    gate: linear(Role::Gate, None)?,
-                    up: linear(Role::Up, None)?,
-                    down: linear(Role::Down, None)?,
+                    q: linear(Role::Q, qkv(Role::QBias))?,
+                    k: linear(Role::K, qkv(Role::KBias))?,
+                    v: linear(Role::V, qkv(Role::VBias))?,
+                    o: linear(Role::O, config.o_bias.then_some(Role::OBias))?,
+                    gate: linear(Role::Gate, mlp(Role::GateBias))?,
+                    up: linear(Role::Up, mlp(Role::UpBias))?,
+                    down: linear(Role::Down, mlp(Role::DownBias))?,
                     attn_norm: take(Role::AttnNorm)?,
                     mlp_norm: take(Role::MlpNorm)?,
                 })
@@ -91,8 +92,8 @@ impl Block {
     ) -> Result<Tensor> {
         // In place: the sums are the same, and nothing is allocated for them.
         let resid = self.attention(layer, resid, config, context)?.g_add_(resid);
-        let mut mlp = self.mlp(&rms_norm(&resid, &self.mlp_norm, config.norm_eps));
-        Ok(mlp.g_add_(&resid))
+        let normed = rms_norm(&resid, &self.mlp_norm, config.norm_eps);
+        Ok(self.mlp(&normed, config.activation).g_add_(&resid))
     }
 
     /// `[r, t, d] -> [r, t, d]`
@@ -112,13 +113,15 @@ impl Block {
             None => (q, k),
         };
         let (k, v) = context.extend(layer, k, v)?; // [r, n_kv_heads, s, head_dim]
-        let mixed = attend(&q, &k, &v, &context.chunk()?.mask); // [r, t, h * head_dim]
+        let mixed = attend(&q, &k, &v, &context.chunk()?.mask, None); // [r, t, h * head_dim]
         Ok(self.o.apply(&mixed))
     }
 
-    /// SwiGLU: down(silu(gate x) * up x). [r, t, d] -> [r, t, d]
-    fn mlp(&self, x: &Tensor) -> Tensor {
-        let mut gated = self.gate.apply(x).silu_();
+    /// SwiGLU, or the same with another activation: down(silu(gate x) * up x).
+    ///
+    /// `[r, t, d] -> [r, t, d]`
+    fn mlp(&self, x: &Tensor, activation: Activation) -> Tensor {
+        let mut gated = activation.apply(self.gate.apply(x));
         self.down.apply(&gated.g_mul_(&self.up.apply(x)))
     }
 }

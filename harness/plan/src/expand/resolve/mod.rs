@@ -115,6 +115,8 @@ pub struct ResolvedModel {
     pub folder: ModelFolder,
     /// Where the folder came from.
     pub origin: Origin,
+    /// What a person should know of its files.
+    pub warnings: Vec<String>,
 }
 
 /// A model with an SAE set and the settings of one variant.

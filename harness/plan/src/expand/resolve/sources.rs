@@ -125,12 +125,13 @@ impl Resolver<'_> {
             None => (self.request.zoo.join(name), Origin::Zoo),
         };
         let read = ModelFolder::read(name, &dir);
-        match read.and_then(|folder| check_checkpoint(&dir).map(|()| folder)) {
-            Ok(folder) => {
+        match read.and_then(|folder| Ok((check_checkpoint(&dir)?, folder))) {
+            Ok((warnings, folder)) => {
                 self.models.push(ResolvedModel {
                     name: name.to_owned(),
                     folder,
                     origin,
+                    warnings,
                 });
                 Some(self.models.len() - 1)
             }

@@ -1,23 +1,17 @@
 //! A model folder: its configuration and where each tensor lies.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use harness_weights::{StoredHead, Weights, read_weights, stored_head};
 use tch::{Device, Kind, Tensor};
 
 use super::fit::check_parameters;
-use super::header::TensorFile;
+use super::header::{TensorFile, kind, shape};
 use crate::config::{DecoderConfig, Family};
-use crate::names::parameters;
+use crate::names::{ParameterSpec, ends, parameters};
 use crate::{DecoderError, Result};
-
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-/// Largest JSON file read from a model folder.
-const MAX_JSON_BYTES: u64 = 64 << 20;
 
 /// Whether NaN and infinity are accepted in weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,39 +56,26 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens a folder with config.json and either model.safetensors or shards with their index.
     ///
+    /// Where the configuration ties the head to the embedding and both are stored, what is stored
+    /// counts, as in transformers 5: [`Self::config`] says whether the head is tied.
+    ///
     /// # Errors
     /// A missing or damaged file, an unknown family, an unsupported setting, tensors that do not fit the configuration.
     pub fn open(folder: &Path) -> Result<Self> {
-        let config = DecoderConfig::from_folder(folder)?;
-        let files = weight_files(folder)?;
-        let mut places = BTreeMap::new();
-        for (file, tensor_file) in files.iter().enumerate() {
-            for (entry, tensor) in tensor_file.entries.iter().enumerate() {
-                let name = plain_name(&config, &tensor.name);
-                if is_ignored(&config, name) {
-                    continue;
-                }
-                if let Some((first, _)) = places.insert(name.to_owned(), (file, entry)) {
-                    let message = format!(
-                        "{name} occurs again; it is already in {}",
-                        files[first].path().display()
-                    );
-                    return Err(DecoderError::weights(tensor_file.path(), message));
-                }
-            }
-        }
-        let found = places
-            .iter()
-            .map(|(name, &(file, entry))| (name.clone(), files[file].entries[entry].shape.clone()));
-        check_parameters(
-            &folder.display().to_string(),
-            &parameters(&config),
-            &found.collect(),
-        )?;
+        let mut config = DecoderConfig::from_folder(folder)?;
+        let weights = weights(folder)?;
+        let mut places = places(&config, &weights)?;
+        settle_head(&mut config, &weights, &mut places)?;
+        let specs = parameters(&config);
+        check_index(&config, &specs, &weights, &places)?;
+        let entry = |&(file, entry): &(usize, usize)| shape(&weights.files[file].tensors[entry]);
+        let found = places.iter().map(|(name, at)| (name.clone(), entry(at)));
+        check_parameters(&folder.display().to_string(), &specs, &found.collect())?;
+        let files = weights.files.into_iter().map(TensorFile::open);
         Ok(Self {
             folder: folder.to_owned(),
             config,
-            files,
+            files: files.collect::<Result<_>>()?,
             places,
         })
     }
@@ -114,7 +95,7 @@ impl Checkpoint {
         for (name, &(file, entry)) in &self.places {
             let file = &self.files[file];
             let stored = file
-                .tensor(&file.entries[entry])?
+                .tensor(&file.tensors()[entry])?
                 .f_to_device(options.device)?;
             let tensor = stored.f_to_kind(options.kind)?;
             if options.non_finite == NonFinite::Refuse {
@@ -152,10 +133,10 @@ impl Checkpoint {
 /// # Errors
 /// Weights that are missing or damaged.
 pub fn stored_kind(folder: &Path) -> Result<Kind> {
-    let files = weight_files(folder)?;
-    let entries = files.iter().flat_map(|file| &file.entries);
-    let largest = entries
-        .filter_map(|entry| Some((entry.kind()?, entry.shape.iter().product::<i64>())))
+    let weights = weights(folder)?;
+    let tensors = weights.files.iter().flat_map(|file| &file.tensors);
+    let largest = tensors
+        .filter_map(|tensor| Some((kind(tensor)?, tensor.numbers())))
         .max_by_key(|(_, count)| *count);
     match largest {
         Some((kind, _)) => Ok(kind),
@@ -166,143 +147,106 @@ pub fn stored_kind(folder: &Path) -> Result<Kind> {
     }
 }
 
-/// Takes off the prefix under which GPT-2 files saved from the language-model class keep their tensors.
-fn plain_name<'a>(config: &DecoderConfig, name: &'a str) -> &'a str {
+fn weights(folder: &Path) -> Result<Weights> {
+    read_weights(folder)?.ok_or_else(|| {
+        let message = "holds neither model.safetensors nor model.safetensors.index.json; download \
+                       the weights into this folder";
+        DecoderError::weights(folder, message)
+    })
+}
+
+/// Where each tensor lies, by its name in the family's layout.
+fn places(config: &DecoderConfig, weights: &Weights) -> Result<BTreeMap<String, (usize, usize)>> {
+    let mut places = BTreeMap::new();
+    for (file, weight_file) in weights.files.iter().enumerate() {
+        for (entry, tensor) in weight_file.tensors.iter().enumerate() {
+            let name = plain_name(config, &tensor.name);
+            if is_ignored(config, &name) {
+                continue;
+            }
+            if let Some((first, _)) = places.insert(name.to_string(), (file, entry)) {
+                let message = format!(
+                    "{name} occurs again; it is already in {}",
+                    weights.files[first].path.display()
+                );
+                return Err(DecoderError::weights(&weight_file.path, message));
+            }
+        }
+    }
+    Ok(places)
+}
+
+/// Decides whether the head is the embedding. A configuration that ties them is followed where one
+/// of the two is stored, or both with the same bytes; a head that differs is used as it is.
+fn settle_head(
+    config: &mut DecoderConfig,
+    weights: &Weights,
+    places: &mut BTreeMap<String, (usize, usize)>,
+) -> Result<()> {
+    if !config.tie_embeddings {
+        return Ok(());
+    }
+    let [embedding, head] = ends(config.family);
+    match (places.get(&embedding).copied(), places.remove(&head)) {
+        (_, None) => {}
+        (None, Some(head)) => {
+            places.insert(embedding, head);
+        }
+        (Some(one), Some(other)) => {
+            let name = |(file, entry): (usize, usize)| &weights.files[file].tensors[entry].name;
+            if stored_head(&weights.files, name(one), name(other))? == StoredHead::Different {
+                config.tie_embeddings = false;
+                places.insert(head, other);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Names a tensor that the model needs and that is not in the shard the index gives it. Others that
+/// the index lists in vain do not matter.
+fn check_index(
+    config: &DecoderConfig,
+    specs: &[ParameterSpec],
+    weights: &Weights,
+    places: &BTreeMap<String, (usize, usize)>,
+) -> Result<()> {
+    let needed: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    for (name, shard) in &weights.index {
+        let plain = plain_name(config, name);
+        if needed.contains(&*plain) && !places.contains_key(&*plain) {
+            let message = format!(
+                "{name} should be in {shard}, which does not hold it; download the shard again"
+            );
+            return Err(DecoderError::weights(&weights.path, message));
+        }
+    }
+    Ok(())
+}
+
+/// A tensor's name in the family's layout. GPT-2 files saved from the language-model class have a
+/// prefix that the published file lacks; Qwen2's, LLaMA's and Dream's saved from the class without a
+/// head lack one.
+fn plain_name<'a>(config: &DecoderConfig, name: &'a str) -> Cow<'a, str> {
     match config.family {
-        Family::Gpt2 => name.strip_prefix("transformer.").unwrap_or(name),
-        _ => name,
+        Family::Gpt2 => Cow::Borrowed(name.strip_prefix("transformer.").unwrap_or(name)),
+        Family::Dream | Family::Qwen2 | Family::Llama
+            if ["layers.", "embed_tokens.", "norm."]
+                .iter()
+                .any(|start| name.starts_with(start)) =>
+        {
+            Cow::Owned(format!("model.{name}"))
+        }
+        _ => Cow::Borrowed(name),
     }
 }
 
-/// Buffers that some files carry although they follow from the configuration, and heads that are tied.
+/// Buffers that some files carry although they follow from the configuration.
 fn is_ignored(config: &DecoderConfig, name: &str) -> bool {
     let gpt2_mask = || {
         let mut parts = name.split('.');
         parts.next() == Some("h")
             && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"))
     };
-    (config.family == Family::Gpt2 && gpt2_mask())
-        || name.ends_with("rotary_emb.inv_freq")
-        || (config.tie_embeddings
-            && matches!(name, "lm_head.weight" | "model.transformer.ff_out.weight"))
-}
-
-fn weight_files(folder: &Path) -> Result<Vec<TensorFile>> {
-    let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
-    if single.exists() {
-        return Ok(vec![TensorFile::open(&single)?]);
-    }
-    if !index.exists() {
-        let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
-            .iter()
-            .any(|name| folder.join(name).exists());
-        let hint = if pickled {
-            "only pickled weights are here, which are never executed; convert them to safetensors"
-        } else {
-            "download the weights into this folder"
-        };
-        return Err(DecoderError::weights(
-            folder,
-            format!("holds neither {SINGLE} nor {INDEX}; {hint}"),
-        ));
-    }
-    let text = read_json(&index)?;
-    let Index {
-        weight_map: WeightMap(weight_map),
-    } = serde_json::from_str(&text)
-        .map_err(|error| DecoderError::weights(&index, format!("not a weight index: {error}")))?;
-    let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, shard) in &weight_map {
-        shards.entry(shard).or_default().push(name);
-    }
-    if shards.is_empty() {
-        return Err(DecoderError::weights(
-            &index,
-            "the index lists no tensor; download it again",
-        ));
-    }
-    let mut files = Vec::new();
-    for (shard, names) in shards {
-        let mut parts = Path::new(shard).components();
-        let plain = matches!(
-            (parts.next(), parts.next()),
-            (Some(Component::Normal(_)), None)
-        );
-        if !plain || shard.contains('\\') {
-            let message = format!(
-                "the shard path \"{shard}\" leaves the folder; only plain file names are read"
-            );
-            return Err(DecoderError::weights(&index, message));
-        }
-        let path = folder.join(shard);
-        if !path.exists() {
-            let message = format!(
-                "the shard {shard} ({} tensors) is missing; download it into the folder",
-                names.len()
-            );
-            return Err(DecoderError::weights(&index, message));
-        }
-        let file = TensorFile::open(&path)?;
-        let stored: std::collections::HashSet<&str> = file
-            .entries
-            .iter()
-            .map(|entry| entry.name.as_str())
-            .collect();
-        if let Some(name) = names.iter().find(|name| !stored.contains(**name)) {
-            let message = format!(
-                "{name} should be in {shard}, which does not hold it; download the shard again"
-            );
-            return Err(DecoderError::weights(&index, message));
-        }
-        files.push(file);
-    }
-    Ok(files)
-}
-
-pub(crate) fn read_json(path: &Path) -> Result<String> {
-    let size = std::fs::metadata(path)
-        .map_err(|source| DecoderError::io(path, source))?
-        .len();
-    if size > MAX_JSON_BYTES {
-        let message = format!("{size} bytes, the limit is {MAX_JSON_BYTES}");
-        return Err(DecoderError::config(path.display().to_string(), message));
-    }
-    std::fs::read_to_string(path).map_err(|source| DecoderError::io(path, source))
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: WeightMap,
-}
-
-/// Tensor -> shard, as a list, so that a repeated name is seen.
-struct WeightMap(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for WeightMap {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = WeightMap;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tensor names and shard file names")
-            }
-            fn visit_map<A: MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> std::result::Result<WeightMap, A::Error> {
-                let mut pairs = Vec::new();
-                let mut names = std::collections::HashSet::new();
-                while let Some((name, shard)) = map.next_entry::<String, String>()? {
-                    if !names.insert(name.clone()) {
-                        return Err(serde::de::Error::custom(format!(
-                            "the name {name} occurs twice"
-                        )));
-                    }
-                    pairs.push((name, shard));
-                }
-                Ok(WeightMap(pairs))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
+    (config.family == Family::Gpt2 && gpt2_mask()) || name.ends_with("rotary_emb.inv_freq")
 }

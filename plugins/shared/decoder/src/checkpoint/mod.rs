@@ -6,7 +6,5 @@ mod header;
 mod write;
 
 pub use fit::check_parameters;
-pub(crate) use folder::read_json;
 pub use folder::{Checkpoint, LoadOptions, NonFinite, stored_kind};
-pub use header::tensor_names;
 pub use write::{save_checkpoint, write_weights};

@@ -1,6 +1,7 @@
-use std::{fs, path::Path};
+use std::fs;
 
 use super::*;
+use crate::{read_tensors, read_weights};
 
 fn file(header: &str, data: u64) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
@@ -126,7 +127,7 @@ fn shards_lie_in_the_folder() {
     let index = |shard: &str| {
         let text = format!(r#"{{"weight_map":{{"a":"{shard}","b":"{shard}"}}}}"#);
         fs::write(dir.path().join("model.safetensors.index.json"), text).unwrap();
-        check_checkpoint(dir.path()).map_err(|error| error.to_string())
+        read_weights(dir.path()).map_err(|error| error.to_string())
     };
     for outside in [
         "../x.safetensors",
@@ -152,33 +153,6 @@ fn shards_lie_in_the_folder() {
     // One file is read without the index.
     write("model.safetensors", b"");
     assert!(index("one.safetensors").unwrap_err().contains("is empty"));
-}
-
-#[test]
-fn other_things_under_the_name_of_weights_are_named() {
-    let dir = tempfile::tempdir().unwrap();
-    check_sae(dir.path()).unwrap();
-    let of = |name: &str, bytes: &[u8]| {
-        let path = dir.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        let said = check_sae(dir.path());
-        fs::remove_file(path).unwrap();
-        said.unwrap_err().to_string()
-    };
-    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
-    for name in ["sae.safetensors", "ae.pt"] {
-        assert!(of(name, pointer).contains("Git LFS pointer"));
-        assert!(of(name, b"<!DOCTYPE html><html>").contains("web page"));
-        assert!(of(name, b"").contains("is empty"));
-    }
-    assert!(of("sae.safetensors", b"PK\x03\x04......").contains("pickled PyTorch file"));
-    assert!(of("sae.safetensors", b"GGUF....").contains("GGUF"));
-    assert!(
-        read_tensors(Path::new("no/such"))
-            .unwrap_err()
-            .to_string()
-            .contains("no/such")
-    );
 }
 
 /// A size of 0 hid any other, and the reader of the weights would have taken 2^64 - 1 for -1.

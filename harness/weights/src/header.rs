@@ -299,3 +299,7 @@ impl<'de> Deserialize<'de> for Entries {
         deserializer.deserialize_map(InOrder)
     }
 }
+
+#[cfg(test)]
+#[path = "header_tests.rs"]
+mod tests;
