@@ -59,13 +59,7 @@ pub(super) fn build(
     tokenizer.set_encode_special_tokens(folder.flag("split_special_tokens") == Some(true));
     notes.extend(lost_tokens(in_file.as_ref(), &tokenizer));
     if is_file {
-        for (setting, name) in [
-            ("add_bos_token", "bos_token"),
-            ("add_eos_token", "eos_token"),
-        ] {
-            let token = tokens.named(name);
-            notes.extend(added_token(folder, &tokenizer, setting, token));
-        }
+        notes.extend(around_text(folder, &tokenizer));
     } else if !folder.has_own_class() {
         put_around(folder, &mut tokenizer, &tokens, &path)?;
     }

@@ -258,12 +258,9 @@ fn check_added(added: &Value, limits: &TokenizerLimits) -> Result<(), String> {
         let id = token.get("id").unwrap_or(&Value::Null);
         // An added token may lie beyond the model: that matters once a text holds it.
         let is_possible = |id: u64| id < TokenizerLimits::default().max_id;
-        let id = if id.as_u64().is_some_and(is_possible) {
-            &Value::from(0)
-        } else {
-            id
-        };
-        check_id(content, id, limits)?;
+        let zero = Value::from(0);
+        let is_possible = id.as_u64().is_some_and(is_possible);
+        check_id(content, if is_possible { &zero } else { id }, limits)?;
     }
     Ok(())
 }
