@@ -138,7 +138,7 @@ fn a_configuration_is_enough() {
         "device time at 0.4 of 989 TFLOP/s (as given)",
         "no weights, taken to have 7,",
         "SAE set dream-mask: not given, taken to have 16384 latents",
-        "text of dream: not given",
+        "of a text that is not given and taken to be long enough",
         "SAE set dream-mask: 36 SAEs, layers 1,5,10,14,23,27, k 50,80,160,320,520,820, budgets of real",
         "nothing was loaded and nothing was run",
     ] {

@@ -282,7 +282,7 @@ fn a_model_of_ones_own_needs_its_text_and_its_scorer() {
     says(
         &ran.stdout,
         &[
-            "qwen is tiny-qwen",
+            "qwen is the checkpoint tiny-qwen",
             "a text that is not given",
             "Scorer: gpt2 is embedded",
             "because it has",
@@ -369,7 +369,7 @@ fn without_a_scorer_there_is_no_perplexity() {
         says(
             said,
             &[
-                "qwen is tiny-qwen",
+                "qwen is the checkpoint tiny-qwen",
                 "tokens of text.jsonl",
                 "Scorer: none, so that P and S are missing",
             ],

@@ -17,6 +17,16 @@ use super::lines::{Line, Lines};
 use super::stream::Stream;
 use super::table::Table;
 
+/// Names under which an object around all records holds them.
+const WRAPPERS: [&str; 7] = [
+    "data",
+    "rows",
+    "records",
+    "examples",
+    "items",
+    "documents",
+    "train",
+];
 /// Names that a message lists.
 const LISTED: usize = 8;
 
@@ -247,11 +257,15 @@ fn parse_row(bytes: &[u8], options: &DataOptions) -> Result<(String, Map<String,
 fn without_field(row: &Map<String, Value>, options: &DataOptions) -> Bad {
     let names: Vec<String> = row.keys().cloned().collect();
     let reason = format!("no field {:?}; it has {}", options.field, list(&names));
-    let is_records = |value: &Value| {
+    // Lists of objects are also parts of a record, as the messages of a chat are.
+    let holds_records = |(name, value): &(&String, &Value)| {
         let first = value.as_array().and_then(|values| values.first());
-        first.is_some_and(Value::is_object)
+        first.is_some_and(|first| {
+            let is_wrapper = WRAPPERS.contains(&name.as_str());
+            first.is_object() && (is_wrapper || first.get(&options.field).is_some())
+        })
     };
-    let hint = match row.iter().find(|(_, value)| is_records(value)) {
+    let hint = match row.iter().find(holds_records) {
         Some((name, _)) => format!(
             "one JSON object around all records is not read; write the list in its field {name:?} by itself: \
              `jq -c '.[{name:?}][]' FILE > NEW.jsonl`"

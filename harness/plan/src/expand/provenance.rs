@@ -52,6 +52,14 @@ impl ResolvedModel {
             _ => folder,
         }
     }
+
+    /// What it is, in a sentence that begins with the bench's name for it.
+    fn described(&self) -> String {
+        match self.is_embedded() {
+            true => self.own_name(),
+            false => format!("the checkpoint {}", self.own_name()),
+        }
+    }
 }
 
 impl ModelFolder {
@@ -120,7 +128,7 @@ impl ResolvedRow {
         };
         Some(match self.scorer {
             None => "none, so that P and S are missing".to_owned(),
-            Some(scorer) => format!("{} is {}", models[scorer].name, models[scorer].own_name()),
+            Some(scorer) => format!("{} is {}", models[scorer].name, models[scorer].described()),
         })
     }
 
@@ -164,7 +172,7 @@ impl ResolvedBench {
             .enumerate()
             .filter(|(i, _)| is_studied(*i) || !scorers.contains(&Some(*i)));
         let names: Vec<(String, String)> = models
-            .map(|(_, model)| (model.own_name(), model.name.clone()))
+            .map(|(_, model)| (model.described(), model.name.clone()))
             .collect();
         let mut lines: Vec<String> = by_first(names)
             .into_iter()

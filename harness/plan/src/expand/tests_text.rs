@@ -33,7 +33,7 @@ fn without_a_scorer_no_perplexity_is_asked_for() {
     assert!(of(Stage::Score).all(|cell| cell.inputs.len() == 3));
     let said = plan.provenance.join("\n");
     for part in [
-        "Model: qwen is tiny.",
+        "Model: qwen is the checkpoint tiny.",
         "tokens of words.jsonl",
         "Scorer: none, so that P and S are missing.",
     ] {

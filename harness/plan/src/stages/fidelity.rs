@@ -13,7 +13,7 @@ pub enum DocumentPolicy {
     Truncate,
     /// Documents joined by the end token until a row is full; a document longer than a row goes on in the next. Results from before that was
     /// so have another name in their keys.
-    #[serde(rename = "pack_whole")]
+    #[serde(rename = "pack_whole", alias = "pack")]
     Pack,
 }
 

@@ -276,6 +276,10 @@ fn the_hint_of_a_bad_row_is_about_its_reason() {
             ["it has [\"version\", \"data\"]", "jq -c '.[\"data\"][]'"],
         ),
         (
+            b"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}",
+            ["it has [\"messages\"]", "--set text_field=NAME"],
+        ),
+        (
             b"{\"text\": [\"a\", \"b\"]}",
             ["field \"text\" is a list", "join its list"],
         ),

@@ -37,7 +37,7 @@ fn packing_uses_long_documents_whole() {
     .unwrap();
     let rows: Vec<TokenRow> = packer.by_ref().map(Result::unwrap).collect();
     let ids = PackIds::of(&codec).unwrap();
-    let mut joined = Vec::new();
+    let mut joined: Vec<u32> = Vec::new();
     for row in &rows {
         assert_eq!(row.ids[0], ids.begin);
         assert!(row.ids.len() <= CONTEXT);
