@@ -238,7 +238,7 @@ fn row_32_a_tokenizer_of_another_model() {
     edit(&small.join("config.json"), |config| {
         config["vocab_size"] = json!(2000)
     });
-    says(&said(&small), &["token 2036", "vocabulary of 2000"]);
+    says(&said(&small), &["wte.weight", "[2000, 128]", "[2048, 128]"]);
 }
 
 /// Row 33: a configuration whose width is not that of the weights (a table), a model type that nobody reads (with those that are read, and
@@ -289,8 +289,11 @@ fn row_33_configurations() {
     says(&refused(&mut command), &words);
     assert!(!flag.exists());
 
-    let rope = with(&|config| config["rope_scaling"] = json!({"rope_type": "yarn", "factor": 4.0}));
-    says(&said(&rope), &["rope scaling \"yarn\" is not implemented"]);
+    let rope = with(&|config| config["rope_scaling"] = json!({"rope_type": "longrope"}));
+    says(
+        &said(&rope),
+        &["rope scaling \"longrope\" is not implemented"],
+    );
     let none = with(&|config| drop(config.as_object_mut().unwrap().remove("model_type")));
     says(&said(&none), &["config.json", "model_type"]);
     let negative = with(&|config| config["num_hidden_layers"] = json!(-3));

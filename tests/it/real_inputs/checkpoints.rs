@@ -259,7 +259,7 @@ fn one_configuration_written_in_several_ways() {
     assert_eq!(moved, sound);
     let beside = with("qwen", &|config| {
         config.insert("rope_parameters".into(), json!({"rope_type": "default"}));
-        config.insert("layer_types".into(), json!(["full_attention"; 8]));
+        config.insert("layer_types".into(), json!(vec!["full_attention"; 8]));
         config.insert("use_sliding_window".into(), json!(true));
     });
     assert_eq!(beside, sound);

@@ -217,7 +217,7 @@ fn other_folders_are_refused_with_what_was_looked_for() {
     let dir = tempfile::tempdir().unwrap();
     let error = |path: &Path| Inspected::read(path).unwrap_err().to_string();
     assert!(error(dir.path()).contains("no checkpoint"));
-    assert!(error(&dir.path().join("none")).contains("not a folder"));
+    assert!(error(&dir.path().join("none")).contains("no such folder"));
     write(
         &dir.path().join("cfg.json"),
         br#"{"d_in":4,"d_sae":8,"k":2}"#,

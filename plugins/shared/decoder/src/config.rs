@@ -178,6 +178,8 @@ pub enum Activation {
     Gelu,
     /// The same through tanh.
     GeluTanh,
+    /// x sigmoid(1.702 x).
+    QuickGelu,
     /// max(x, 0).
     Relu,
 }

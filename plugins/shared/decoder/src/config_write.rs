@@ -184,6 +184,7 @@ fn activation(config: &DecoderConfig) -> &'static str {
         Activation::Silu => "silu",
         Activation::Gelu => "gelu",
         Activation::GeluTanh => "gelu_new",
+        Activation::QuickGelu => "quick_gelu",
         Activation::Relu => "relu",
     }
 }

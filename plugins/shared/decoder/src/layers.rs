@@ -31,6 +31,7 @@ impl Activation {
             Self::Silu => x.silu_(),
             Self::Gelu => x.gelu("none"),
             Self::GeluTanh => x.gelu("tanh"),
+            Self::QuickGelu => (&x * 1.702).sigmoid_() * x,
             Self::Relu => x.relu_(),
         }
     }

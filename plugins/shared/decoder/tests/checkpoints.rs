@@ -297,8 +297,8 @@ fn unsupported_settings_and_bad_fields_are_named() {
         ),
         (
             "hidden_act",
-            serde_json::json!("quick_gelu"),
-            &["hidden_act", "quick_gelu", "silu"],
+            serde_json::json!("xielu"),
+            &["hidden_act", "xielu", "silu"],
         ),
         (
             "num_hidden_layers",

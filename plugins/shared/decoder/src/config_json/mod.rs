@@ -149,7 +149,10 @@ fn llama_like(family: Family, fields: &Fields) -> Result<DecoderConfig> {
     let rope = rope::read(fields, size("max_position_embeddings")?)?;
     (config.rope.theta, config.rope.scaling) = (rope.theta, rope.scaling);
     config.max_positions = rope.max_positions;
-    window::check(fields, model_type, config.n_layers, config.max_positions)?;
+    // LLaMA's class has no windows and reads none of the fields.
+    if family != Family::Llama {
+        window::check(fields, model_type, config.n_layers, config.max_positions)?;
+    }
     Ok(config)
 }
 
@@ -162,11 +165,12 @@ fn activation(fields: &Fields, key: &str, default: &str) -> Result<Activation> {
         "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_accurate" => {
             Activation::GeluTanh
         }
+        "quick_gelu" => Activation::QuickGelu,
         "relu" => Activation::Relu,
         other => {
             return Err(fields.error(format!(
                 "{key} \"{other}\" is not implemented; implemented: silu, swish, relu, gelu, \
-                 gelu_new, gelu_fast, gelu_pytorch_tanh, gelu_accurate"
+                 gelu_new, gelu_fast, gelu_pytorch_tanh, gelu_accurate, quick_gelu"
             )));
         }
     })

@@ -117,6 +117,10 @@ CASES = {
     "llama-gelu": ("llama", {**LLAMA, "hidden_act": "gelu"}),
     "llama-gelu-tanh": ("llama", {**LLAMA, "hidden_act": "gelu_pytorch_tanh"}),
     "llama-relu": ("llama", {**LLAMA, "hidden_act": "relu"}),
+    "llama-windows-unread": (
+        "llama",
+        {**LLAMA, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0},
+    ),
     "llama-head-kept": ("llama", {**LLAMA, "tie_word_embeddings": True}),
     "qwen2": ("qwen2", QWEN2),
     "qwen2-dynamic": ("qwen2", scaled(QWEN2, rope_type="dynamic", factor=2.5)),
@@ -148,7 +152,9 @@ CASES = {
     ),
     **{
         f"gpt2-{name}": ("gpt2", {**GPT2, "activation_function": name})
-        for name in ["gelu", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate", "relu", "silu"]
+        for name in (
+            "gelu gelu_fast gelu_pytorch_tanh gelu_accurate quick_gelu relu silu".split()
+        )
     },
     "gpt2-scores-not-scaled": ("gpt2", {**GPT2, "scale_attn_weights": False}),
     "gpt2-scores-by-layer": ("gpt2", {**GPT2, "scale_attn_by_inverse_layer_idx": True}),
