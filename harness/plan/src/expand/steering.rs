@@ -163,6 +163,7 @@ impl Expander<'_> {
             resamples: set.resamples,
             seed,
             metrics,
+            invalid_as_zero: set.invalid_as_zero == Some(true),
         };
         let read = vec![
             features.clone(),

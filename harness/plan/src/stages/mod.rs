@@ -121,6 +121,8 @@ impl Stage {
         match self {
             // 2: peaks have whole windows and are apart as those of stage windows; rows are not cut at the budget.
             Stage::Features => 2,
+            // 2: a mean is over the features that have its value.
+            Stage::Score => 2,
             _ => 1,
         }
     }

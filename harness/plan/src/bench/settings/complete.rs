@@ -91,6 +91,8 @@ complete! {
         k_scope: u32,
         /// Model behind an online judge.
         judge_model: String,
+        /// Features without C or P count as 0 in all means, as the authors count them.
+        invalid_as_zero: bool,
         /// Explanations of an autointerp run that stand for the features and their explanations.
         explanations: String,
         /// Share of the rows of the files that may be unusable, where it is not the default.
