@@ -1,6 +1,6 @@
 //! Rows of results. A missing number is `None` with a status that says why; nothing is rounded.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,10 @@ use crate::{layer::Depth, steering::MeanScore};
 pub enum Status {
     /// Every cell behind the row is done.
     Ok,
-    /// Some cells behind the row failed; the numbers are of the others.
+    /// Some cells behind the row failed or have questions open; the numbers are of the others.
     Partial,
+    /// Every cell behind the row is done, and the judge gave no usable answer for any feature: what needs one is missing.
+    Unjudged,
     /// No cell behind the row has a value because cells failed.
     Failed,
     /// No cell behind the row has been run yet.
@@ -23,11 +25,12 @@ pub enum Status {
 }
 
 impl Status {
-    /// `ok`, `partial`, `failed`, `missing` or `no_scorer`.
+    /// `ok`, `partial`, `unjudged`, `failed`, `missing` or `no_scorer`.
     pub const fn name(self) -> &'static str {
         match self {
             Status::Ok => "ok",
             Status::Partial => "partial",
+            Status::Unjudged => "unjudged",
             Status::Failed => "failed",
             Status::Missing => "missing",
             Status::NoScorer => "no_scorer",
@@ -48,6 +51,7 @@ impl FromStr for Status {
         [
             Status::Ok,
             Status::Partial,
+            Status::Unjudged,
             Status::Failed,
             Status::Missing,
             Status::NoScorer,
@@ -55,7 +59,7 @@ impl FromStr for Status {
         .into_iter()
         .find(|s| s.name() == name)
         .ok_or_else(|| {
-            format!("unknown status `{name}`: ok, partial, failed, missing or no_scorer")
+            format!("unknown status `{name}`: ok, partial, unjudged, failed, missing or no_scorer")
         })
     }
 }
@@ -78,6 +82,10 @@ pub struct SteeringNumbers {
     pub n_features: Option<u64>,
     /// Features with C and P.
     pub n_valid: Option<u64>,
+    /// Features with C.
+    pub n_judged: Option<u64>,
+    /// Questions without a usable answer, by what became of them; `None` when none was asked.
+    pub missing: Option<BTreeMap<String, u64>>,
     /// Identity of the judge; empty when nothing was judged.
     pub judge: String,
     /// Whether the judge may be compared with the paper's; `None` when nothing was judged.

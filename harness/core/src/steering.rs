@@ -48,6 +48,15 @@ pub struct MeanScore {
     pub std_err: Option<f64>,
 }
 
+/// What features without C or P count as in the means over an SAE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidFeatures {
+    /// Each mean is over the features that have its value.
+    LeftOut,
+    /// 0 in all three means, as the authors count them (PROTOCOL §10, item 8).
+    Zero,
+}
+
 /// Means over the features of an SAE.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SaeScores {
@@ -57,44 +66,43 @@ pub struct SaeScores {
     pub perplexity_reduction: MeanScore,
     /// S.
     pub steering_score: MeanScore,
-    /// Features, valid or not: the denominator.
+    /// Features, valid or not.
     pub n_features: usize,
+    /// Features with C.
+    pub n_judged: usize,
+    /// Features with P.
+    pub n_read: usize,
     /// Features with C and P.
     pub n_valid: usize,
 }
 
-/// Means over features; a feature without C or P counts as 0 in all three (PROTOCOL §6), so S = C + lambda · P holds for
-/// the means too.
-pub fn sae_scores(features: &[SteeringScores], bootstrap: Bootstrap) -> SaeScores {
-    let valid: Vec<(f64, f64, f64)> = features
-        .iter()
-        .map(|f| {
-            match (
-                f.concept_improvement,
-                f.perplexity_reduction,
-                f.steering_score,
-            ) {
-                (Some(c), Some(p), Some(s)) => (c, p, s),
-                _ => (0.0, 0.0, 0.0),
-            }
-        })
-        .collect();
-    let mean = |pick: fn(&(f64, f64, f64)) -> f64| {
-        let values: Vec<f64> = valid.iter().map(pick).collect();
+/// Means over features. Where every feature has C and P, or the others count as 0, S = C + lambda · P holds for the means too.
+pub fn sae_scores(
+    features: &[SteeringScores],
+    invalid: InvalidFeatures,
+    bootstrap: Bootstrap,
+) -> SaeScores {
+    let count = |of: fn(&SteeringScores) -> Option<f64>| features.iter().filter_map(of).count();
+    let mean = |of: fn(&SteeringScores) -> Option<f64>| {
+        let values: Vec<f64> = match invalid {
+            InvalidFeatures::LeftOut => features.iter().filter_map(of).collect(),
+            InvalidFeatures::Zero => (features.iter())
+                .map(|f| of(f).filter(|_| f.steering_score.is_some()).unwrap_or(0.0))
+                .collect(),
+        };
         MeanScore {
             value: (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64),
             std_err: mean_bootstrap(&values, bootstrap).map(|r| r.std_err),
         }
     };
     SaeScores {
-        concept_improvement: mean(|v| v.0),
-        perplexity_reduction: mean(|v| v.1),
-        steering_score: mean(|v| v.2),
+        concept_improvement: mean(|f| f.concept_improvement),
+        perplexity_reduction: mean(|f| f.perplexity_reduction),
+        steering_score: mean(|f| f.steering_score),
         n_features: features.len(),
-        n_valid: features
-            .iter()
-            .filter(|f| f.steering_score.is_some())
-            .count(),
+        n_judged: count(|f| f.concept_improvement),
+        n_read: count(|f| f.perplexity_reduction),
+        n_valid: count(|f| f.steering_score),
     }
 }
 
@@ -155,25 +163,37 @@ mod tests {
     }
 
     #[test]
-    fn missing_is_missing_for_a_feature_and_zero_in_the_mean() {
+    fn a_mean_is_over_the_features_that_have_its_value() {
         let whole = feature_scores(&[prefix(Some((0.0, 40.0)), Some((2.0, 1.0)))], 0.3);
-        let broken = feature_scores(&[prefix(None, Some((2.0, 1.0)))], 0.3);
+        let unjudged = feature_scores(&[prefix(None, Some((2.0, 1.5)))], 0.3);
+        let unread = feature_scores(&[prefix(Some((0.0, 20.0)), None)], 0.3);
         assert_eq!(
-            (broken.concept_improvement, broken.steering_score),
+            (unjudged.concept_improvement, unjudged.steering_score),
             (None, None)
         );
-        let sae = sae_scores(&[whole, broken], Bootstrap::default());
-        assert_eq!((sae.n_features, sae.n_valid), (2, 1));
-        assert_eq!(sae.concept_improvement.value, Some(0.2));
-        assert_eq!(sae.perplexity_reduction.value, Some(0.25));
-        let none = sae_scores(&[], Bootstrap::default());
-        assert_eq!(
-            (
-                none.concept_improvement.value,
-                none.concept_improvement.std_err
-            ),
-            (None, None)
+        let of = |invalid| {
+            let sae = sae_scores(&[whole, unjudged, unread], invalid, Bootstrap::default());
+            assert_eq!((sae.n_features, sae.n_valid), (3, 1));
+            assert_eq!((sae.n_judged, sae.n_read), (2, 2));
+            [
+                sae.concept_improvement,
+                sae.perplexity_reduction,
+                sae.steering_score,
+            ]
+            .map(|mean| mean.value.unwrap())
+        };
+        let near = |got: [f64; 3], want: [f64; 3]| {
+            let is_near = got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12);
+            assert!(is_near, "{got:?}, expected {want:?}");
+        };
+        near(of(InvalidFeatures::LeftOut), [0.3, 0.375, 0.55]);
+        near(
+            of(InvalidFeatures::Zero),
+            [0.4 / 3.0, 0.5 / 3.0, 0.55 / 3.0],
         );
+        let none = sae_scores(&[], InvalidFeatures::LeftOut, Bootstrap::default());
+        let mean = none.concept_improvement;
+        assert_eq!((mean.value, mean.std_err), (None, None));
     }
 
     #[test]
@@ -201,7 +221,7 @@ mod tests {
         #[test]
         fn means_keep_eq_19(scores in prop::collection::vec((prop::option::of((0f64..100.0, 0f64..100.0)), prop::option::of((1f64..50.0, 1f64..50.0))), 1..20)) {
             let features: Vec<_> = scores.iter().map(|&(c, p)| feature_scores(&[prefix(c, p)], 0.3)).collect();
-            let sae = sae_scores(&features, Bootstrap { resamples: 20, seed: 0 });
+            let sae = sae_scores(&features, InvalidFeatures::Zero, Bootstrap { resamples: 20, seed: 0 });
             let (c, p, s) = (sae.concept_improvement.value, sae.perplexity_reduction.value, sae.steering_score.value);
             prop_assert!((s.unwrap() - c.unwrap() - 0.3 * p.unwrap()).abs() < 1e-12);
         }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! worker → hello          host → init          worker → ready | fatal
-//! host → run              worker → progress*   worker → done | failed         (repeat)
+//! host → run              worker → progress*   worker → done | open | failed  (repeat)
 //! host → shutdown         worker ends
 //! ```
-//! The worker writes results to the store itself; `done` means that the cell file is in place.
+//! The worker writes results to the store itself; `done` and `open` mean that the cell file is in place.
 
 mod counters;
 
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Version of this protocol. Host and worker of different versions do not work together.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;
 /// Version of libtorch that workers are built for.
 pub const TORCH_VERSION: &str = "2.11.0";
 
@@ -167,10 +167,22 @@ pub enum FromWorker {
         /// What it took.
         counters: Counters,
     },
+    /// A cell has a value, in which something is missing for a reason outside: it is run again.
+    Open {
+        /// Why, with the cell.
+        failure: Failure,
+        /// What it took.
+        counters: Counters,
+    },
     /// A cell failed; the worker goes on.
     Failed(Failure),
     /// The worker cannot go on and ends.
     Fatal(Failure),
+    /// What a judge has learnt of its server.
+    Learnt {
+        /// A line each.
+        what: Vec<String>,
+    },
     /// Something to show.
     Log {
         /// How important it is.
@@ -296,8 +308,10 @@ pub enum FailureKind {
     Device,
     /// Out of memory on the device.
     OutOfMemory,
-    /// The judge refused: key, authorisation or quota.
+    /// The judge cannot be asked: key, money, model, address, a field of every question, a server that is down.
     JudgeAuth,
+    /// Questions to the judge have no answer for reasons outside.
+    JudgeUnanswered,
     /// The judge's budget is used up.
     JudgeBudget,
     /// A recording that replay needs is missing.
@@ -323,6 +337,7 @@ impl FailureKind {
     pub const fn exit_code(self) -> u8 {
         match self {
             FailureKind::Plugin
+            | FailureKind::JudgeUnanswered
             | FailureKind::WorkerDied
             | FailureKind::TimedOut
             | FailureKind::TooMuchMemory => exit::PARTIAL,

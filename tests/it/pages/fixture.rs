@@ -162,6 +162,7 @@ pub fn write_steering(dir: &Path, spec: &Spec, layer: u32, k: u32, latent: u32, 
         prefix,
         before: Some(10.0),
         after: Some(75.0),
+        outcome: None,
         error: None,
     };
     let nothing = harness_plan::outputs::Estimate {
@@ -196,6 +197,8 @@ pub fn write_steering(dir: &Path, spec: &Spec, layer: u32, k: u32, latent: u32, 
         steering_score: nothing,
         n_features: 1,
         n_valid: 1,
+        n_judged: 1,
+        missing: Default::default(),
         judge: "lexical-1".to_owned(),
         comparable_with_paper: false,
     };

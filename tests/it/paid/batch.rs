@@ -224,7 +224,8 @@ fn lines_that_fail_for_themselves_are_counted_apart() {
             _ => Line::Answer,
         }
     });
-    let ran = succeed(&mut batched(&out, &server, &replies));
+    let ran = run(&mut batched(&out, &server, &replies));
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
     assert_eq!(counter(&out, "judge_refused"), 1);
     assert_eq!(counter(&out, "judge_unusable"), 1);
     assert_eq!(counter(&out, "judge_failed"), 1);
@@ -237,6 +238,36 @@ fn lines_that_fail_for_themselves_are_counted_apart() {
     assert!(seen.values().all(|seen| seen.asked == 1), "{seen:?}");
     assert_eq!(kept(&replies).len(), seen.len() - 3);
     assert!(is_settled(&replies));
+    // Refusals and unusable answers of finished cells stay; of a cell that is open they are asked for again with what is.
+    succeed(&mut batched(&out, &server, &replies));
+    let seen = server.seen();
+    assert!(seen.values().all(|seen| seen.asked <= 2), "{seen:?}");
+    let open = seen.values().filter(|seen| seen.answered == 0).count();
+    assert!(open <= 2 && is_settled(&replies), "{seen:?}");
+}
+
+/// A batch is taken as a whole and its lines are looked at later: a field the server does not know is refused in every line.
+#[test]
+fn a_field_that_a_server_does_not_take_is_learnt_from_a_batch() {
+    const NO: &str = "Unsupported value: 'temperature' does not support 0.0 with this model.";
+    let dir = tempfile::tempdir().unwrap();
+    let out = store(dir.path());
+    let replies = dir.path().join("replies");
+    let server = Server::start(|_, _| Act::Answer);
+    server.batches().line = Box::new(|_, body| match body["temperature"].is_null() {
+        true => Line::Answer,
+        false => Line::Error(400, NO),
+    });
+    let ran = succeed(&mut batched(&out, &server, &replies));
+    assert!(
+        ran.stderr.contains("`temperature` is left out"),
+        "{}",
+        ran.stderr
+    );
+    // The explanations twice, and the judgements in the form that was learnt.
+    assert_eq!(server.batches().n_made(), 3);
+    assert!(server.seen().values().all(|seen| seen.answered == 1));
+    assert_eq!(counter(&out, "judge_no_answer"), 0);
 }
 
 #[test]

@@ -125,8 +125,9 @@ fn a_wrong_key_and_an_empty_account_end_the_run_at_once() {
 enum Fate {
     /// It is answered at the second asking, no sooner than after these milliseconds.
     Answered(u64),
-    /// It is a missing value of a finished cell, counted here, after so many askings.
-    Counted(&'static str, usize),
+    /// It is a missing value, counted here, after so many askings. The run ends with this code: an answer that is none is final, and what the
+    /// server did is asked for again.
+    Counted(&'static str, usize, i32),
     /// The run ends with code 30.
     Ends,
 }
@@ -138,6 +139,7 @@ fn every_fault_has_its_documented_end() {
     let status = |head, text: &str| Act::Status(head, text.to_owned());
     let quota = r#"{"error": {"message": "no credit", "code": "insufficient_quota"}}"#;
     let key = r#"{"error": {"message": "wrong key", "code": "invalid_api_key"}}"#;
+    let filter = r#"{"error": {"message": "filtered", "code": "content_filter"}}"#;
     let slow = "<html>slow down</html>";
     let wrong = r#"{"score_without": "high", "score_after": 3}"#;
     // Name, what the server does first, whether it goes on doing it, what follows.
@@ -180,21 +182,33 @@ fn every_fault_has_its_documented_end() {
             "bad JSON always",
             Act::Content("no JSON"),
             true,
-            Counted("judge_unusable", 2),
+            Counted("judge_unusable", 2, 0),
         ),
         ("wrong schema once", Act::Content(wrong), false, Answered(0)),
         (
             "wrong schema always",
             Act::Content(wrong),
             true,
-            Counted("judge_unusable", 2),
+            Counted("judge_unusable", 2, 0),
         ),
-        ("refusal", Act::Refuse, true, Counted("judge_refused", 1)),
+        ("refusal", Act::Refuse, true, Counted("judge_refused", 1, 0)),
         (
             "400",
             status("400 Bad Request", "{}"),
             true,
-            Counted("judge_failed", 1),
+            Counted("judge_failed", 1, 5),
+        ),
+        (
+            "content filter",
+            status("400 Bad Request", filter),
+            true,
+            Counted("judge_filtered", 1, 5),
+        ),
+        (
+            "too long",
+            status("413 Content Too Large", "{}"),
+            true,
+            Counted("judge_too_long", 1, 5),
         ),
         (
             "insufficient quota",
@@ -234,8 +248,8 @@ fn every_fault_has_its_documented_end() {
                 );
                 assert_eq!(n_others, seen.len(), "{name}");
             }
-            Counted(counted, n_asked) => {
-                assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
+            Counted(counted, n_asked, code) => {
+                assert_eq!(ran.code, code, "{name}: {}", ran.stderr);
                 assert_eq!((struck.asked, struck.answered), (n_asked, 0), "{name}");
                 assert_eq!(counter(&out, counted), 1, "{name}");
                 assert_eq!(n_others, seen.len() - 1, "{name}");

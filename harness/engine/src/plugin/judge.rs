@@ -95,6 +95,15 @@ impl Judge {
         })
     }
 
+    /// What the judge has learnt of its server, a line each; nothing of one that cannot say.
+    pub fn learnt(&self) -> Vec<String> {
+        let said = self.origin.call("learnt", || self.inner.learnt());
+        said.map_or_else(
+            |_| Vec::new(),
+            |lines| lines.into_iter().map(String::from).collect(),
+        )
+    }
+
     /// Answers, one for each question in their order; one failed question does not fail the others.
     ///
     /// # Errors

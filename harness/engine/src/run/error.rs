@@ -2,9 +2,10 @@ use std::path::PathBuf;
 
 use harness_abi::ErrorCode;
 use harness_plan::{
-    protocol::{Failure, FailureKind},
+    protocol::{Counters, Failure, FailureKind},
     replies::RepliesError,
 };
+use serde_json::Value;
 
 use crate::{
     data::DataError,
@@ -14,7 +15,18 @@ use crate::{
     text::TextError,
 };
 
-/// Why a cell has no value.
+/// A value in which something is missing for a reason outside.
+#[derive(Debug)]
+pub struct OpenCell {
+    /// What there is.
+    pub output: Value,
+    /// What it took.
+    pub counters: Counters,
+    /// What is missing and why.
+    pub why: String,
+}
+
+/// Why a cell has no value, or none that stays.
 #[derive(Debug, thiserror::Error)]
 pub enum CellError {
     /// A plugin's method failed.
@@ -96,6 +108,12 @@ pub enum CellError {
     /// What this cell shares with others failed.
     #[error("{0}")]
     Together(Failure),
+    /// The judge cannot be asked, this question or another.
+    #[error("{0}")]
+    NoJudge(PluginFailure),
+    /// It has a value, in which something is missing for a reason outside.
+    #[error("{}", .0.why)]
+    Open(Box<OpenCell>),
     /// The judge's budget does not cover the next question.
     #[error("{0}")]
     JudgeBudget(String),
@@ -141,6 +159,7 @@ impl CellError {
     fn plugin_failure(&self) -> Option<&PluginFailure> {
         match self {
             CellError::Plugin(failure)
+            | CellError::NoJudge(failure)
             | CellError::Component(ComponentError::Failed(failure))
             | CellError::Generate(GenerateError::Plugin(failure)) => Some(failure),
             CellError::Eval(EvalError::Plugin(failure)) => Some(failure),
@@ -158,6 +177,9 @@ impl CellError {
     }
 
     fn kind(&self) -> FailureKind {
+        if let CellError::NoJudge(_) = self {
+            return FailureKind::JudgeAuth;
+        }
         if let Some(failure) = self.plugin_failure() {
             return match failure.code {
                 ErrorCode::INPUT => FailureKind::BadInput,
@@ -168,9 +190,10 @@ impl CellError {
         }
         match self {
             CellError::Together(failure) => failure.kind,
-            CellError::Plugin(_) | CellError::Component(ComponentError::Failed(_)) => {
-                FailureKind::Plugin
-            }
+            CellError::Plugin(_)
+            | CellError::NoJudge(_)
+            | CellError::Component(ComponentError::Failed(_)) => FailureKind::Plugin,
+            CellError::Open(_) => FailureKind::JudgeUnanswered,
             CellError::Generate(GenerateError::Text(_)) => FailureKind::BadInput,
             CellError::Component(ComponentError::Unknown { .. }) => FailureKind::PluginRefused,
             CellError::Text(_)

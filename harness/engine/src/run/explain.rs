@@ -71,7 +71,7 @@ impl Session {
             .map(|subject| {
                 let said = match subject.not_asked {
                     Some(why) => Err((Outcome::NotAsked, why.to_owned())),
-                    None => next_of(&mut answers).and_then(read),
+                    None => next_of(&mut answers, judge.identity.online).and_then(read),
                 };
                 let (explanation, outcome, error) = match said {
                     Ok(text) => (Some(text), Outcome::Answered, None),
@@ -131,12 +131,15 @@ pub(super) fn without_windows(state: LatentState) -> Option<&'static str> {
     }
 }
 
-/// The next answer of those that were asked for, or what became of its question and why.
+/// The next answer of those that a judge was asked for, or what became of its question and why.
 pub(super) fn next_of(
     answers: &mut impl Iterator<Item = Result<Answer, PluginFailure>>,
+    is_online: bool,
 ) -> Result<Answer, (Outcome, String)> {
     match answers.next() {
-        Some(answer) => answer.map_err(|failure| (outcome_of(&failure), failure.to_string())),
+        Some(answer) => {
+            answer.map_err(|failure| (outcome_of(&failure, is_online), failure.to_string()))
+        }
         None => Err((Outcome::Failed, "the question got no answer".to_owned())),
     }
 }
@@ -162,12 +165,17 @@ fn read(answer: Answer) -> Result<String, (Outcome, String)> {
     answers::explanation(&answer.text).map_err(|error| (Outcome::Unparsed, error))
 }
 
-/// What a failed question counts as.
-pub(super) fn outcome_of(failure: &PluginFailure) -> Outcome {
+/// What a failed question counts as. An offline judge fails each time alike: that is its answer.
+pub(super) fn outcome_of(failure: &PluginFailure, is_online: bool) -> Outcome {
     match failure.code {
         ErrorCode::REFUSED => Outcome::Refused,
         ErrorCode::UNUSABLE => Outcome::Unparsed,
-        _ => Outcome::Failed,
+        _ if !is_online => Outcome::Failed,
+        ErrorCode::FILTERED => Outcome::ContentFilter,
+        ErrorCode::TOO_LONG => Outcome::TooLong,
+        ErrorCode::RATE_LIMITED => Outcome::RateLimited,
+        ErrorCode::NETWORK => Outcome::NoAnswer,
+        _ => Outcome::Rejected,
     }
 }
 

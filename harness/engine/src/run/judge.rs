@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use harness_plan::{
     answers,
-    outputs::{ExplainOutput, GenerationOutput, JudgeOutput, PairScore},
+    outputs::{ExplainOutput, GenerationOutput, JudgeOutput, Outcome, PairScore},
     stages::JudgeParams,
 };
 
-use super::{CellError, Progress, Session, prompts};
+use super::{CellError, Progress, Session, explain::outcome_of, prompts};
 use crate::plugin::Question;
 
 impl Session {
@@ -35,7 +35,7 @@ impl Session {
 
         let mut questions: Vec<Question> = Vec::new();
         // Each pair with the number of its question, or why there is none.
-        let mut pairs: Vec<(u32, u32, Result<usize, String>)> = Vec::new();
+        let mut pairs: Vec<(u32, u32, Result<usize, (Outcome, String)>)> = Vec::new();
         for text in &steered.texts {
             let latent = text
                 .latent
@@ -52,7 +52,10 @@ impl Session {
                     questions.push(prompts::concept_pair(id, concept, before, &text.text));
                     Ok(questions.len() - 1)
                 }
-                None => Err("the feature has no explanation".to_owned()),
+                None => Err((
+                    Outcome::NotAsked,
+                    "the feature has no explanation".to_owned(),
+                )),
             };
             pairs.push((latent, text.prefix, number));
         }
@@ -61,18 +64,25 @@ impl Session {
             .into_iter()
             .map(|(latent, prefix, number)| {
                 let scores = number.and_then(|number| match &answers[number] {
-                    Ok(answer) => answers::pair(&answer.text),
-                    Err(failure) => Err(failure.to_string()),
+                    Ok(answer) => {
+                        answers::pair(&answer.text).map_err(|error| (Outcome::Unparsed, error))
+                    }
+                    Err(failure) => {
+                        let outcome = outcome_of(failure, judge.identity.online);
+                        Err((outcome, failure.to_string()))
+                    }
                 });
-                let (before, after, error) = match scores {
-                    Ok((before, after)) => (Some(before), Some(after), None),
-                    Err(error) => (None, None, Some(error)),
+                let (scores, why) = match scores {
+                    Ok(scores) => (Some(scores), None),
+                    Err(why) => (None, Some(why)),
                 };
+                let (outcome, error) = why.unzip();
                 PairScore {
                     latent,
                     prefix,
-                    before,
-                    after,
+                    before: scores.map(|(before, _)| before),
+                    after: scores.map(|(_, after)| after),
+                    outcome,
                     error,
                 }
             })

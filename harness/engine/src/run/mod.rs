@@ -27,7 +27,7 @@ mod session;
 mod shard;
 mod together;
 
-pub use error::CellError;
+pub use error::{CellError, OpenCell};
 pub use serve::serve;
 
 pub use session::{Progress, Session};

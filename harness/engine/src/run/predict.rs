@@ -59,7 +59,7 @@ impl Session {
                 let n = latent.scored.len();
                 let said = match not_asked {
                     Some(why) => Err((Outcome::NotAsked, why.to_owned())),
-                    None => next_of(&mut given).and_then(|answer| {
+                    None => next_of(&mut given, judge.identity.online).and_then(|answer| {
                         answers::windows(&answer.text, n)
                             .map_err(|error| (Outcome::Unparsed, error))
                     }),

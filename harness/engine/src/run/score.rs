@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use harness_core::{
     stats::Bootstrap,
-    steering::{MeanScore, SteeringScores, sae_scores},
+    steering::{InvalidFeatures, MeanScore, SteeringScores, sae_scores},
 };
 use harness_plan::{
     outputs::{
-        Estimate, ExplainOutput, FeatureScore, FeaturesOutput, JudgeOutput, PairScore,
+        Estimate, ExplainOutput, FeatureScore, FeaturesOutput, JudgeOutput, Outcome, PairScore,
         PerplexityOutput, ScoreOutput,
     },
     stages::ScoreParams,
@@ -126,15 +126,21 @@ impl Session {
                 values.steering_score = values.concept_improvement;
             }
         }
-        let means = sae_scores(&rated, bootstrap);
-        let n = means.n_features as u64;
-        let estimate = |mean: MeanScore| Estimate {
+        let invalid = match params.invalid_as_zero {
+            true => InvalidFeatures::Zero,
+            false => InvalidFeatures::LeftOut,
+        };
+        let means = sae_scores(&rated, invalid, bootstrap);
+        let estimate = |mean: MeanScore, n_with: usize| Estimate {
             value: mean.value,
             std_err: mean.std_err,
-            n,
+            n: match invalid {
+                InvalidFeatures::Zero => means.n_features as u64,
+                InvalidFeatures::LeftOut => n_with as u64,
+            },
         };
-        let scored_estimate = |mean: MeanScore| match perplexities {
-            Some(_) => estimate(mean),
+        let scored_estimate = |mean: MeanScore, n_with: usize| match perplexities {
+            Some(_) => estimate(mean, n_with),
             None => Estimate {
                 value: None,
                 std_err: None,
@@ -143,11 +149,13 @@ impl Session {
         };
         Ok(ScoreOutput {
             features: scores,
-            concept_improvement: estimate(means.concept_improvement),
-            perplexity_reduction: scored_estimate(means.perplexity_reduction),
-            steering_score: scored_estimate(means.steering_score),
-            n_features: n,
+            concept_improvement: estimate(means.concept_improvement, means.n_judged),
+            perplexity_reduction: scored_estimate(means.perplexity_reduction, means.n_read),
+            steering_score: scored_estimate(means.steering_score, means.n_valid),
+            n_features: means.n_features as u64,
             n_valid: means.n_valid as u64,
+            n_judged: means.n_judged as u64,
+            missing: missing(explained, judged),
             judge: judged.judge.clone(),
             comparable_with_paper: judged.comparable_with_paper,
         })
@@ -192,4 +200,21 @@ impl Session {
 
 fn is_judged(pair: &PairScore) -> bool {
     pair.before.is_some() && pair.after.is_some()
+}
+
+/// Explanations and judgements without a usable answer, by what became of the question. A pair of a feature that has no explanation was
+/// no question.
+fn missing(explained: &ExplainOutput, judged: &JudgeOutput) -> BTreeMap<String, u64> {
+    let explanations = (explained.explanations.iter())
+        .filter(|explanation| explanation.explanation.is_none())
+        .map(|explanation| explanation.outcome);
+    let pairs = (judged.pairs.iter())
+        .filter(|pair| !is_judged(pair))
+        .filter_map(|pair| pair.outcome)
+        .filter(|outcome| *outcome != Outcome::NotAsked);
+    let mut counts = BTreeMap::new();
+    for outcome in explanations.chain(pairs) {
+        *counts.entry(outcome.name().to_owned()).or_default() += 1;
+    }
+    counts
 }

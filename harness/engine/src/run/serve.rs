@@ -16,7 +16,7 @@ use harness_plan::{
 };
 use serde_json::Value;
 
-use super::{CellError, Session};
+use super::{CellError, OpenCell, Session};
 use crate::plugin::{Registry, TORCH_VERSION, leave_trail_in};
 
 /// Serves cells on standard input and output until it is told to end or its supervisor is gone.
@@ -131,9 +131,14 @@ impl<I: BufRead, O: Write> Server<I, O> {
         cells: &[Cell],
     ) -> Result<(), Ended> {
         let mut runnable = Vec::new();
+        // Of each of these, why an input of it is open.
+        let mut open_inputs = Vec::new();
         for cell in cells {
             match inputs(store, cell) {
-                Ok(inputs) => runnable.push((cell, inputs)),
+                Ok((inputs, why)) => {
+                    runnable.push((cell, inputs));
+                    open_inputs.push(why);
+                }
                 Err(error) => self.failed(store, init, cell, error.failure(Some(&cell.key)))?,
             }
         }
@@ -162,9 +167,23 @@ impl<I: BufRead, O: Write> Server<I, O> {
             let level = LogLevel::Warn;
             self.say(&FromWorker::Log { level, message })?;
         }
-        for ((cell, _), result) in runnable.iter().zip(results) {
+        let what = session.take_learnt();
+        if !what.is_empty() {
+            self.say(&FromWorker::Learnt { what })?;
+        }
+        for (((cell, _), result), why) in runnable.iter().zip(results).zip(open_inputs) {
+            let result = match (result, why) {
+                // What is made of something open is open with it.
+                (Ok((output, counters)), Some(why)) => Err(CellError::Open(Box::new(OpenCell {
+                    output,
+                    counters,
+                    why,
+                }))),
+                (result, _) => result,
+            };
             match result {
                 Ok((output, counters)) => self.done(store, init, cell, &output, counters)?,
+                Err(CellError::Open(open)) => self.open(store, init, cell, *open)?,
                 Err(error) => {
                     self.failed(store, init, cell, error.failure(Some(&cell.key)))?;
                 }
@@ -205,6 +224,26 @@ impl<I: BufRead, O: Write> Server<I, O> {
         })
     }
 
+    fn open(
+        &mut self,
+        store: &Store,
+        init: &Init,
+        cell: &Cell,
+        open: OpenCell,
+    ) -> Result<(), Ended> {
+        let OpenCell {
+            output,
+            counters,
+            why,
+        } = open;
+        let failure = Failure::new(FailureKind::JudgeUnanswered, why).of_cell(&cell.key);
+        let provenance = provenance(init, counters);
+        if let Err(error) = store.put_open(cell, output, failure.clone(), provenance) {
+            return self.say(&FromWorker::Failed(cannot_write(cell, &error)));
+        }
+        self.say(&FromWorker::Open { failure, counters })
+    }
+
     fn failed(
         &mut self,
         store: &Store,
@@ -233,19 +272,26 @@ impl<I: BufRead, O: Write> Server<I, O> {
     }
 }
 
-/// Outputs of a cell's inputs.
-fn inputs(store: &Store, cell: &Cell) -> Result<Vec<Value>, CellError> {
-    cell.inputs
-        .iter()
-        .map(|input| match store.lookup(input) {
-            Ok(Lookup::Done(record)) => Ok(record.output.unwrap_or(Value::Null)),
-            Ok(_) => Err(CellError::MissingInput {
-                key: cell.key.clone(),
-                input: input.clone(),
-            }),
-            Err(error) => Err(CellError::Store(error.to_string())),
-        })
-        .collect()
+/// Outputs of a cell's inputs, and why the first of them that is open is so.
+fn inputs(store: &Store, cell: &Cell) -> Result<(Vec<Value>, Option<String>), CellError> {
+    let (mut outputs, mut why) = (Vec::new(), None);
+    for input in &cell.inputs {
+        let found = store.lookup(input);
+        match found.map_err(|error| CellError::Store(error.to_string()))? {
+            Lookup::Done(record) => outputs.push(record.output.unwrap_or(Value::Null)),
+            Lookup::Failed(record) if record.output.is_some() => {
+                outputs.extend(record.output);
+                why = why.or(record.failure.map(|failure| failure.message));
+            }
+            _ => {
+                return Err(CellError::MissingInput {
+                    key: cell.key.clone(),
+                    input: input.clone(),
+                });
+            }
+        }
+    }
+    Ok((outputs, why))
 }
 
 fn cannot_write(cell: &Cell, error: &StoreError) -> Failure {

@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    CellError,
-    asking::{Joint, Judges},
+    CellError, OpenCell,
+    asking::{Joint, Judges, Unanswered},
     assets::{Assets, LoadedModel, Role},
     halving::BatchRows,
     score::Scored,
@@ -31,6 +31,8 @@ pub struct Session {
     /// Cells that ask together; `None` where each asks by itself.
     pub(super) joint: Option<Joint>,
     pub(super) counters: Counters,
+    /// Questions of the cell under way that have no answer for reasons outside.
+    pub(super) unanswered: Unanswered,
     /// Measured matrix-product peak, FLOP/s.
     pub(super) peak: Option<f64>,
     /// Rows of the batches of the cells under way.
@@ -64,6 +66,7 @@ impl Session {
             judges: Judges::default(),
             joint: None,
             counters: Counters::default(),
+            unanswered: Unanswered::default(),
             peak: None,
             batches: BatchRows::default(),
             notes: Notes::default(),
@@ -125,10 +128,15 @@ impl Session {
             .collect()
     }
 
+    /// What judges have learnt of their servers and nobody has been told.
+    pub fn take_learnt(&mut self) -> Vec<String> {
+        self.judges.take_learnt()
+    }
+
     /// Runs one cell on the outputs of its inputs, in their order.
     ///
     /// # Errors
-    /// Why it has no value.
+    /// Why it has no value, or one in which something is missing.
     pub fn run(
         &mut self,
         cell: &Cell,
@@ -139,6 +147,7 @@ impl Session {
         let started = std::time::Instant::now();
         let work_before = self.assets.work();
         self.counters = Counters::default();
+        self.unanswered = Unanswered::default();
         let stage: Stage = cell.stage.parse().map_err(CellError::Invalid)?;
         let inputs = Inputs {
             cell,
@@ -188,7 +197,14 @@ impl Session {
         counters.block_passes = work.block_passes;
         counters.head_rows = work.head_rows;
         counters.flops += flops;
-        Ok((output, counters))
+        match self.unanswered.told() {
+            None => Ok((output, counters)),
+            Some(why) => Err(CellError::Open(Box::new(OpenCell {
+                output,
+                counters,
+                why,
+            }))),
+        }
     }
 
     pub(super) fn studied(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {

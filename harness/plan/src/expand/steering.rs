@@ -160,6 +160,7 @@ impl Expander<'_> {
             resamples: set.resamples,
             seed,
             metrics,
+            invalid_as_zero: set.invalid_as_zero == Some(true),
         };
         let mut read = vec![features.clone(), judged.clone()];
         read.extend(perplexities.iter().cloned());

@@ -101,6 +101,7 @@ fn another(name: &str, now: &Value, world: &World) -> String {
         ("explanations", _) => explanations(world),
         // Not set unless somebody does.
         ("max_bad_rows", _) => "0.5".to_owned(),
+        ("invalid_as_zero", _) => "true".to_owned(),
         (_, Value::Bool(is_on)) => (!is_on).to_string(),
         // Fractions stay within their bounds, counts within what is there.
         (_, Value::Number(n)) if n.as_f64() == Some(0.0) => "0.5".to_owned(),

@@ -201,6 +201,8 @@ fn steering_row(sae: &str, layer: u32, k: u32, value: Option<f64>) -> SteeringRo
             steering_score: score,
             n_features: None,
             n_valid: None,
+            n_judged: None,
+            missing: None,
             judge: String::new(),
             comparable_with_paper: None,
             status: Status::Ok,

@@ -153,8 +153,68 @@ pub enum Outcome {
     Unparsed,
     /// The judge's model declined.
     Refused,
-    /// It failed in another way.
+    /// An offline judge has no answer.
     Failed,
+    /// A filter in front of the judge's model turned the question away.
+    ContentFilter,
+    /// The question is longer than the judge's model takes.
+    TooLong,
+    /// The judge's server answers no more for now.
+    RateLimited,
+    /// The judge's server gave no answer.
+    NoAnswer,
+    /// The judge's server turned the question away for another reason.
+    Rejected,
+}
+
+impl Outcome {
+    /// As tables and cells say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::NotAsked => "not_asked",
+            Outcome::Unparsed => "unparsed",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+            Outcome::ContentFilter => "content_filter",
+            Outcome::TooLong => "too_long",
+            Outcome::RateLimited => "rate_limited",
+            Outcome::NoAnswer => "no_answer",
+            Outcome::Rejected => "rejected",
+        }
+    }
+
+    /// The outcome of a name.
+    pub fn of_name(name: &str) -> Option<Outcome> {
+        Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.name() == name)
+    }
+
+    /// Whether it says nothing of the judge's answer: the same question is asked again.
+    pub const fn is_open(self) -> bool {
+        matches!(
+            self,
+            Outcome::ContentFilter
+                | Outcome::TooLong
+                | Outcome::RateLimited
+                | Outcome::NoAnswer
+                | Outcome::Rejected
+        )
+    }
+
+    const ALL: [Outcome; 10] = [
+        Outcome::Answered,
+        Outcome::NotAsked,
+        Outcome::Unparsed,
+        Outcome::Refused,
+        Outcome::Failed,
+        Outcome::ContentFilter,
+        Outcome::TooLong,
+        Outcome::RateLimited,
+        Outcome::NoAnswer,
+        Outcome::Rejected,
+    ];
 }
 
 /// Predictions of one SAE's latents.

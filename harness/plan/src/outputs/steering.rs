@@ -1,5 +1,7 @@
 //! Outputs of the steering stages.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
@@ -132,6 +134,9 @@ pub struct PairScore {
     pub before: Option<f64>,
     /// Score of the steered text.
     pub after: Option<f64>,
+    /// What became of the question, where it has no scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
     /// Why there is none.
     pub error: Option<String>,
 }
@@ -141,7 +146,7 @@ pub struct PairScore {
 pub struct ScoreOutput {
     /// Scores of each selected feature.
     pub features: Vec<FeatureScore>,
-    /// C (Eq. 17), mean over the selected features; an invalid feature counts as 0.
+    /// C (Eq. 17), mean over the selected features that have one; over all, the others as 0, with `invalid_as_zero`.
     pub concept_improvement: Estimate,
     /// P (Eq. 18), likewise.
     pub perplexity_reduction: Estimate,
@@ -151,6 +156,10 @@ pub struct ScoreOutput {
     pub n_features: u64,
     /// Features with a valid C and P.
     pub n_valid: u64,
+    /// Features with a valid C.
+    pub n_judged: u64,
+    /// Explanations and judgements without a usable answer, by what became of the question.
+    pub missing: BTreeMap<String, u64>,
     /// Identity of the judge.
     pub judge: String,
     /// Whether the judge may be compared with the paper's.

@@ -20,6 +20,14 @@ pub struct Counters {
     pub judge_refused: u64,
     /// Questions that it answered, and not with what was asked for.
     pub judge_unusable: u64,
+    /// Questions that a filter of content turned away.
+    pub judge_filtered: u64,
+    /// Questions that are longer than it takes.
+    pub judge_too_long: u64,
+    /// Questions that a limit of its server kept from being answered.
+    pub judge_rate_limited: u64,
+    /// Questions that its server gave no answer to.
+    pub judge_no_answer: u64,
     /// Questions that failed in another way.
     pub judge_failed: u64,
     /// Tokens paid for, sent and received.
@@ -114,6 +122,10 @@ impl Counters {
         self.judge_kept += other.judge_kept;
         self.judge_refused += other.judge_refused;
         self.judge_unusable += other.judge_unusable;
+        self.judge_filtered += other.judge_filtered;
+        self.judge_too_long += other.judge_too_long;
+        self.judge_rate_limited += other.judge_rate_limited;
+        self.judge_no_answer += other.judge_no_answer;
         self.judge_failed += other.judge_failed;
         self.judge_tokens += other.judge_tokens;
         self.judge_usd += other.judge_usd;

@@ -160,7 +160,7 @@ fn note(latent: &Latent) -> Option<&'static str> {
             (Some(Outcome::Unparsed), _) => Some("explanation unusable"),
             (Some(Outcome::Refused), _) => Some("explanation refused"),
             (Some(Outcome::NotAsked), _) => Some("not asked"),
-            (Some(Outcome::Failed), _) => Some("explanation failed"),
+            (Some(_), _) => Some("explanation failed"),
         },
     }
 }

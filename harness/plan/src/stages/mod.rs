@@ -123,6 +123,8 @@ impl Stage {
             Stage::Features => 2,
             // 2: answers are read by other rules (`harness_core::task::answer`).
             Stage::Decoding => 2,
+            // 2: a mean is over the features that have its value.
+            Stage::Score => 2,
             _ => 1,
         }
     }

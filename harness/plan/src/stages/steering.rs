@@ -158,4 +158,7 @@ pub struct ScoreParams {
     pub seed: u64,
     /// The metrics that form C, P and S, sorted.
     pub metrics: Vec<PluginRef>,
+    /// Features without C or P count as 0 in all means, as the authors count them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invalid_as_zero: bool,
 }

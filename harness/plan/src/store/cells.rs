@@ -37,7 +37,7 @@ pub enum Lookup {
     Missing,
     /// It is done.
     Done(Box<CellRecord>),
-    /// It failed; it may be run again.
+    /// It failed; it may be run again. With an output it is open: what failed for a reason outside is missing in it.
     Failed(Box<CellRecord>),
     /// Its file was damaged, and is out of the way when the store is open for writing: run it again.
     Damaged {
@@ -46,6 +46,15 @@ pub enum Lookup {
         /// What is wrong with it.
         damage: Damage,
     },
+}
+
+/// What there is of a cell's output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Available<T> {
+    /// The output.
+    pub output: T,
+    /// Whether the cell is done; else something in it is missing for a reason outside.
+    pub is_whole: bool,
 }
 
 /// What became of a result.
@@ -219,16 +228,36 @@ impl Store {
     /// # Errors
     /// When it is not done, or its output is not of this type.
     pub fn output<T: DeserializeOwned>(&self, key: &str) -> Result<T, StoreError> {
-        let Lookup::Done(record) = self.lookup(key)? else {
-            return Err(StoreError::NotDone {
+        match self.available(key)? {
+            Some(Available {
+                output,
+                is_whole: true,
+            }) => Ok(output),
+            _ => Err(StoreError::NotDone {
                 key: key.to_owned(),
-            });
+            }),
+        }
+    }
+
+    /// Output of a done cell, or what there is of an open one; `None` of any other.
+    ///
+    /// # Errors
+    /// As [`Store::lookup`]; when the output is not of this type.
+    pub fn available<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Available<T>>, StoreError> {
+        let (record, is_whole) = match self.lookup(key)? {
+            Lookup::Done(record) => (record, true),
+            Lookup::Failed(record) if record.output.is_some() => (record, false),
+            _ => return Ok(None),
         };
         let output = record.output.unwrap_or(Value::Null);
-        serde_json::from_value(output).map_err(|source| StoreError::Output {
+        let output = serde_json::from_value(output).map_err(|source| StoreError::Output {
             key: key.to_owned(),
             source,
-        })
+        })?;
+        Ok(Some(Available { output, is_whole }))
     }
 
     /// Store the output of a cell.
@@ -308,10 +337,37 @@ impl Store {
         failure: Failure,
         provenance: Provenance,
     ) -> Result<(), StoreError> {
+        self.put_unfinished(cell, None, failure, provenance)
+    }
+
+    /// Store what there is of a cell that is open, and why it is; a result that is there stays.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_open(
+        &self,
+        cell: &Cell,
+        output: Value,
+        failure: Failure,
+        provenance: Provenance,
+    ) -> Result<(), StoreError> {
+        self.put_unfinished(cell, Some(output), failure, provenance)
+    }
+
+    fn put_unfinished(
+        &self,
+        cell: &Cell,
+        output: Option<Value>,
+        failure: Failure,
+        provenance: Provenance,
+    ) -> Result<(), StoreError> {
         if self.is_done(&cell.key)? {
             return Ok(());
         }
-        let record = CellRecord::new(cell, version_of(cell), Err(failure), provenance);
+        let record = CellRecord {
+            output,
+            ..CellRecord::new(cell, version_of(cell), Err(failure), provenance)
+        };
         let bytes = record.to_bytes().map_err(|source| StoreError::Output {
             key: cell.key.clone(),
             source,

@@ -81,6 +81,9 @@ pub struct RunManifest {
     /// What asking an online judge took in this run; `None` where none was asked live.
     #[serde(default)]
     pub judging: Option<JudgingSummary>,
+    /// What judges have learnt of their servers in this run: fields that these do not take, and what was sent instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judge_learnt: Vec<String>,
     /// What supervision of workers took.
     #[serde(default)]
     pub supervision: Supervision,
@@ -322,6 +325,9 @@ pub struct CellCounts {
     pub elsewhere: u64,
     /// Failed in this run.
     pub failed: u64,
+    /// With questions to a judge open, or made of such.
+    #[serde(default)]
+    pub open: u64,
     /// Not run because a cell they read failed.
     pub blocked: u64,
     /// Files that were damaged and are in quarantine.

@@ -28,7 +28,7 @@ mod verify;
 #[cfg(test)]
 mod verify_tests;
 
-pub use cells::{Access, Lookup, Put, Store, StoreError};
+pub use cells::{Access, Available, Lookup, Put, Store, StoreError};
 pub use findings::{Finding, Problem};
 pub use gc::{Removable, Rubbish};
 pub use manifest::{

@@ -26,9 +26,9 @@ pub struct CellRecord {
     pub params: Value,
     /// Keys of the cells it has read.
     pub inputs: Vec<String>,
-    /// What it computed; `None` when it failed.
+    /// What it computed; `None` when it failed. Beside a failure it is what there is so far: the cell is open, and run again.
     pub output: Option<Value>,
-    /// Why it failed; `None` when it is done.
+    /// Why it failed, or is open; `None` when it is done.
     pub failure: Option<Failure>,
     /// How it came about. Not part of the value.
     pub provenance: Provenance,
@@ -132,9 +132,9 @@ impl CellRecord {
         if record.key != key || record.key != record.expected_key().map_err(unreadable)? {
             return Err(Damage::Key);
         }
-        if record.output.is_some() == record.failure.is_some() {
+        if record.output.is_none() && record.failure.is_none() {
             return Err(Damage::Unreadable(
-                "it must hold either an output or a failure".to_owned(),
+                "it holds neither an output nor a failure".to_owned(),
             ));
         }
         Ok(record)

@@ -91,6 +91,33 @@ fn a_failure_gives_way_to_a_result_and_never_the_reverse() {
     assert!(store.is_done(&cell(1).key).unwrap());
 }
 
+#[test]
+fn an_open_cell_has_an_output_and_is_not_done() {
+    let (_dir, store) = store();
+    let open = |value: f64| {
+        let output = json!({ "value": value });
+        (store.put_open(&cell(1), output, failure(), Provenance::default())).unwrap();
+    };
+    open(0.1);
+    assert!(!store.is_done(&cell(1).key).unwrap());
+    assert!(store.output::<Value>(&cell(1).key).is_err());
+    let there = store.available::<Value>(&cell(1).key).unwrap().unwrap();
+    assert_eq!(
+        (there.output, there.is_whole),
+        (json!({"value": 0.1}), false)
+    );
+    // What there is may change until it is whole, and no longer then.
+    open(0.2);
+    assert_eq!(put(&store, 1, 0.3), Put::Stored);
+    open(0.4);
+    let there = store.available::<Value>(&cell(1).key).unwrap().unwrap();
+    assert_eq!(
+        (there.output, there.is_whole),
+        (json!({"value": 0.3}), true)
+    );
+    assert_eq!(store.available::<Value>(&cell(2).key).unwrap(), None);
+}
+
 /// Cut at every length, and with a byte changed at every place: never read as a result, never in the way.
 #[test]
 fn damaged_files_are_quarantined_and_replaced() {

@@ -75,6 +75,8 @@ struct Left {
     explain: Option<ExplainOutput>,
     predict: Option<PredictOutput>,
     has_failed: bool,
+    /// Questions are open.
+    is_open: bool,
 }
 
 /// The tables of a plan's rows; an SAE without any cell done has a row all the same, empty and with a status.
@@ -95,26 +97,27 @@ pub(super) fn tables(plan: &Plan, store: &Store) -> Result<AutointerpTables, Sto
 impl Left {
     fn read(work: &AutointerpWork, store: &Store) -> Result<Left, StoreError> {
         let mut has_failed = false;
-        let mut is_done = |key: &str| -> Result<bool, StoreError> {
-            let found = store.lookup(key)?;
-            has_failed |= matches!(found, Lookup::Failed(_));
-            Ok(matches!(found, Lookup::Done(_)))
-        };
-        let done = [
-            is_done(&work.windows)?,
-            is_done(&work.explain)?,
-            is_done(&work.predict)?,
-        ];
+        for key in [&work.windows, &work.explain, &work.predict] {
+            has_failed |= matches!(store.lookup(key)?, Lookup::Failed(_));
+        }
+        let explain = store.available::<ExplainOutput>(&work.explain)?;
+        let predict = store.available::<PredictOutput>(&work.predict)?;
+        let is_whole = |done: [Option<bool>; 2]| done.into_iter().flatten().all(|is| is);
         Ok(Left {
-            windows: done[0].then(|| store.output(&work.windows)).transpose()?,
-            explain: done[1].then(|| store.output(&work.explain)).transpose()?,
-            predict: done[2].then(|| store.output(&work.predict)).transpose()?,
+            windows: (store.available(&work.windows)?).map(|there| there.output),
+            is_open: !is_whole([
+                explain.as_ref().map(|there| there.is_whole),
+                predict.as_ref().map(|there| there.is_whole),
+            ]),
+            explain: explain.map(|there| there.output),
+            predict: predict.map(|there| there.output),
             has_failed,
         })
     }
 
     fn status(&self) -> Status {
         match (&self.predict, self.has_failed) {
+            (Some(_), _) if self.is_open => Status::Partial,
             (Some(_), _) => Status::Ok,
             (None, true) => Status::Failed,
             (None, false) => Status::Missing,
@@ -175,7 +178,7 @@ fn latent_row(
     let outcome = match (latent.state, unanswered, correct) {
         (LatentState::Dead, ..) => "dead",
         (LatentState::FewWindows, ..) => "few_windows",
-        (_, Some((outcome, _)), _) => outcome_name(outcome),
+        (_, Some((outcome, _)), _) => outcome.name(),
         (_, None, Some(_)) => "scored",
         (_, None, None) => "missing",
     };
@@ -224,15 +227,16 @@ fn sae_row(
         seed: set.seed,
     };
     let is_there = left.predict.is_some();
-    let with = |outcomes: &[&str]| {
-        let n = chosen
-            .iter()
-            .filter(|l| outcomes.contains(&l.outcome.as_str()))
-            .count();
+    let count = |is_counted: &dyn Fn(&str) -> bool| {
+        let n = chosen.iter().filter(|l| is_counted(&l.outcome)).count();
         is_there.then_some(n as u64)
     };
-    let n_not_asked = with(&["dead", "few_windows"]);
+    let with = |outcome: &str| count(&|is| is == outcome);
+    let n_not_asked = count(&|outcome| ["dead", "few_windows"].contains(&outcome));
     let n_asked = n_not_asked.map(|n| chosen.len() as u64 - n);
+    let n_open = count(&|is| Outcome::of_name(is).is_some_and(Outcome::is_open));
+    // What no answer says anything of counts as nothing.
+    let n_counted = (n_asked.zip(n_open)).map(|(asked, open)| asked - open);
     AutointerpRow {
         model: row.model.clone(),
         sae: row.sae.clone(),
@@ -244,11 +248,13 @@ fn sae_row(
         std_err: mean_bootstrap(&scores, bootstrap).map(|resampled| resampled.std_err),
         n_latents: is_there.then_some(scores.len() as u64),
         n_dead: left.windows.as_ref().map(|windows| windows.n_dead),
-        n_unparsed: with(&["unparsed"]),
-        n_refused: with(&["refused"]),
-        n_failed: with(&["failed"]),
+        n_unparsed: with("unparsed"),
+        n_refused: with("refused"),
+        n_failed: with("failed")
+            .zip(n_open)
+            .map(|(failed, open)| failed + open),
         judge: left.judge(),
-        score_unanswered_counted: n_asked
+        score_unanswered_counted: n_counted
             .filter(|n| *n > 0)
             .map(|n| scores.iter().sum::<f64>() / n as f64),
         n_asked,
@@ -316,15 +322,5 @@ const fn chosen_name(chosen: Chosen) -> &'static str {
         Chosen::Sample => "sample",
         Chosen::List => "list",
         Chosen::Label => "label",
-    }
-}
-
-const fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Answered => "answered",
-        Outcome::NotAsked => "not_asked",
-        Outcome::Unparsed => "unparsed",
-        Outcome::Refused => "refused",
-        Outcome::Failed => "failed",
     }
 }

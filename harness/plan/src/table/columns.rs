@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use harness_core::record::{GridRow, SteeringNumbers, SteeringRow, Table2Row, Table4Row};
 
 use crate::inert::csv_text;
@@ -12,6 +14,9 @@ macro_rules! numbers {
             "steering_score_std_err",
             "n_features",
             "n_valid",
+            "n_judged",
+            "n_missing",
+            "missing",
             "judge",
             "comparable_with_paper",
             $($last,)*
@@ -21,17 +26,17 @@ macro_rules! numbers {
 }
 
 /// Columns of fig9.csv and fig10.csv.
-pub const STEERING_COLUMNS: [&str; 18] = numbers!(
+pub const STEERING_COLUMNS: [&str; 21] = numbers!(
     "family", "model", "sae", "sae_id", "layer", "depth", "k", "concept_improvement", "perplexity_reduction", "steering_score";
 );
 
 /// Columns of table2.csv.
-pub const TABLE2_COLUMNS: [&str; 17] = numbers!(
+pub const TABLE2_COLUMNS: [&str; 20] = numbers!(
     "family", "model", "sae", "layer", "depth", "concept_improvement", "perplexity_reduction", "steering_score", "starred";
 );
 
 /// Columns of table4.csv. `time_per_sae_min` is a measurement: it differs from machine to machine.
-pub const TABLE4_COLUMNS: [&str; 24] = numbers!(
+pub const TABLE4_COLUMNS: [&str; 27] = numbers!(
     "group", "model", "sae", "sae_id", "layer", "k", "amp_factor", "dlm_steps", "token_scope", "k_scope", "n_prefix",
     "max_new_tokens", "concept_improvement", "perplexity_reduction", "steering_score";
     "time_per_sae_min"
@@ -147,16 +152,31 @@ fn scores(n: &SteeringNumbers) -> [String; 3] {
     .map(|m| optional(m.value))
 }
 
-fn basis(n: &SteeringNumbers) -> [String; 7] {
+fn basis(n: &SteeringNumbers) -> [String; 10] {
+    let n_missing = n
+        .missing
+        .as_ref()
+        .map(|missing| missing.values().sum::<u64>());
     [
         optional(n.concept_improvement.std_err),
         optional(n.perplexity_reduction.std_err),
         optional(n.steering_score.std_err),
         optional(n.n_features),
         optional(n.n_valid),
+        optional(n.n_judged),
+        optional(n_missing),
+        n.missing.as_ref().map(counted).unwrap_or_default(),
         n.judge.clone(),
         optional(n.comparable_with_paper),
     ]
+}
+
+/// Counts by kind: `content_filter=2 refused=1`.
+pub(super) fn counted(counts: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> = (counts.iter())
+        .map(|(kind, n)| format!("{kind}={n}"))
+        .collect();
+    counts.join(" ")
 }
 
 /// A value unrounded (the shortest text that reads back the same), or nothing.
@@ -185,6 +205,11 @@ mod tests {
             },
             n_features: Some(20),
             n_valid: Some(19),
+            n_judged: Some(19),
+            missing: Some(BTreeMap::from([
+                ("refused".into(), 2),
+                ("unparsed".into(), 1),
+            ])),
             judge: "lexical-1".into(),
             comparable_with_paper: Some(false),
             status: Status::Ok,
@@ -207,7 +232,7 @@ mod tests {
         assert_eq!(lines.next().unwrap(), TABLE2_COLUMNS.join(","));
         assert_eq!(
             lines.next().unwrap(),
-            "f,m,s,3,deep,0.30000000000000004,-0.5,,true,0.0000001,,,20,19,lexical-1,false,ok"
+            "f,m,s,3,deep,0.30000000000000004,-0.5,,true,0.0000001,,,20,19,19,3,refused=2 unparsed=1,lexical-1,false,ok"
         );
     }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use harness_core::{
     record::{Status, SteeringNumbers, shown_k},
     steering::MeanScore,
@@ -12,7 +14,8 @@ use super::{
 };
 use crate::{
     bench::{RowKind, TableKind},
-    expand::Plan,
+    expand::{Plan, RowWork},
+    outputs::Outcome,
 };
 
 /// The table of a bench as text: ours with standard errors and n, beside the paper's numbers where it prints some.
@@ -232,6 +235,14 @@ fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(unanswered(&all));
+    let counts_zero = |work: &RowWork| match work {
+        RowWork::Steering(work) => work.settings.invalid_as_zero == Some(true),
+        _ => false,
+    };
+    if plan.rows.iter().any(|row| counts_zero(&row.work)) {
+        notes.push("Features without C or P count as 0 in all means (invalid_as_zero).".to_owned());
+    }
     for status in [Status::Failed, Status::Missing] {
         let n = all.iter().filter(|n| n.status == status).count();
         if n > 0 {
@@ -242,4 +253,44 @@ fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
         }
     }
     notes
+}
+
+/// How many questions to judges have no usable answer, why, and what the means are over.
+fn unanswered(all: &[&SteeringNumbers]) -> Option<String> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for (outcome, n) in all.iter().flat_map(|n| n.missing.iter().flatten()) {
+        *counts.entry(outcome.clone()).or_default() += n;
+    }
+    let sum =
+        |of: fn(&SteeringNumbers) -> Option<u64>| -> u64 { all.iter().filter_map(|n| of(n)).sum() };
+    told_counts(&counts).map(|told| {
+        format!(
+            "{told} C is over the {} of {} features that were judged, S over the {} with C and P.",
+            sum(|n| n.n_judged),
+            sum(|n| n.n_features),
+            sum(|n| n.n_valid)
+        )
+    })
+}
+
+/// Questions without a usable answer in words, and what becomes of them; `None` where there are none.
+pub(super) fn told_counts(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let n: u64 = counts.values().sum();
+    let kinds: Vec<String> = (counts.iter())
+        .map(|(kind, n)| format!("{n} {}", kind.replace('_', " ")))
+        .collect();
+    let is_open = |kind: &String| Outcome::of_name(kind).is_some_and(Outcome::is_open);
+    let n_open: u64 = (counts.iter())
+        .filter_map(|(kind, n)| is_open(kind).then_some(n))
+        .sum();
+    let again = match n_open {
+        0 => String::new(),
+        n_open => format!("; the same command asks {n_open} of them again"),
+    };
+    (n > 0).then(|| {
+        format!(
+            "{n} questions to the judge have no usable answer ({}){again}.",
+            kinds.join(", ")
+        )
+    })
 }

@@ -9,8 +9,12 @@ use super::{
     Align::{self, Left, Right},
     Derived, Style, TextTable,
     paper::paper_autointerp,
+    print::told_counts,
 };
-use crate::expand::{Plan, PlannedRow};
+use crate::{
+    expand::{Plan, PlannedRow},
+    outputs::Outcome,
+};
 
 /// Score of a judge that answers by tossing a coin.
 const CHANCE: f64 = 0.5;
@@ -290,6 +294,17 @@ fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
             lost.join(", ")
         ));
     }
+    let mut open: BTreeMap<String, u64> = BTreeMap::new();
+    for latent in &tables.latents {
+        if Outcome::of_name(&latent.outcome).is_some_and(Outcome::is_open) {
+            *open.entry(latent.outcome.clone()).or_default() += 1;
+        }
+    }
+    notes.extend(told_counts(&open).map(|told| {
+        format!(
+            "{told} Their latents are in neither autointerp_score nor score_unanswered_counted."
+        )
+    }));
     let is_other = |row: &&AutointerpRow| row.comparable_with_paper == Some(false);
     if let Some(row) = tables.saes.iter().find(is_other) {
         notes.push(format!(

@@ -84,21 +84,24 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
 
 /// Numbers of one SAE.
 fn numbers(row: &SteeringWork, store: &Store) -> Result<SteeringNumbers, StoreError> {
-    if let Lookup::Done(_) = store.lookup(&row.cells.score)? {
-        let score: ScoreOutput = store.output(&row.cells.score)?;
-        let status = match row.cells.perplexities.is_empty() {
-            true => Status::NoScorer,
-            false => Status::Ok,
-        };
+    if let Some(there) = store.available::<ScoreOutput>(&row.cells.score)? {
+        let score = there.output;
         return Ok(SteeringNumbers {
             concept_improvement: mean(score.concept_improvement),
             perplexity_reduction: mean(score.perplexity_reduction),
             steering_score: mean(score.steering_score),
             n_features: Some(score.n_features),
             n_valid: Some(score.n_valid),
+            n_judged: Some(score.n_judged),
+            missing: Some(score.missing),
             judge: score.judge,
             comparable_with_paper: Some(score.comparable_with_paper),
-            status,
+            status: match there.is_whole {
+                false => Status::Partial,
+                true if score.n_judged == 0 && score.n_features > 0 => Status::Unjudged,
+                true if row.cells.perplexities.is_empty() => Status::NoScorer,
+                true => Status::Ok,
+            },
         });
     }
     for key in row.cells.all() {
@@ -120,6 +123,8 @@ fn without_numbers(status: Status) -> SteeringNumbers {
         steering_score: none,
         n_features: None,
         n_valid: None,
+        n_judged: None,
+        missing: None,
         judge: String::new(),
         comparable_with_paper: None,
         status,
@@ -171,17 +176,30 @@ fn combine(group: &[&SteeringRow]) -> SteeringNumbers {
     let pick = |of: fn(&SteeringNumbers) -> MeanScore| {
         mean_of_estimates(&group.iter().map(|r| of(&r.numbers)).collect::<Vec<_>>())
     };
-    let whole = group
-        .iter()
-        .filter(|r| matches!(r.numbers.status, Status::Ok | Status::NoScorer))
-        .count();
-    let status = match whole {
-        // All of a group have the same scorer, or none.
-        n if n == group.len() => group[0].numbers.status,
-        0 if group.iter().any(|r| r.numbers.status == Status::Failed) => Status::Failed,
-        0 => Status::Missing,
-        _ => Status::Partial,
+    let first = group[0].numbers.status;
+    let is_any = |status: Status| group.iter().any(|r| r.numbers.status == status);
+    let status = match () {
+        () if group.iter().all(|r| r.numbers.status == first) => first,
+        () if [
+            Status::Ok,
+            Status::NoScorer,
+            Status::Partial,
+            Status::Unjudged,
+        ]
+        .into_iter()
+        .any(is_any) =>
+        {
+            Status::Partial
+        }
+        () => Status::Failed,
     };
+    let mut missing: Option<BTreeMap<String, u64>> = None;
+    for one in group.iter().filter_map(|r| r.numbers.missing.as_ref()) {
+        let sum = missing.get_or_insert_default();
+        for (outcome, n) in one {
+            *sum.entry(outcome.clone()).or_default() += n;
+        }
+    }
     let total = |of: fn(&SteeringNumbers) -> Option<u64>| {
         let present: Vec<u64> = group.iter().filter_map(|r| of(&r.numbers)).collect();
         (!present.is_empty()).then(|| present.iter().sum())
@@ -195,6 +213,8 @@ fn combine(group: &[&SteeringRow]) -> SteeringNumbers {
         steering_score: pick(|n| n.steering_score),
         n_features: total(|n| n.n_features),
         n_valid: total(|n| n.n_valid),
+        n_judged: total(|n| n.n_judged),
+        missing,
         judge: judged.map(|r| r.numbers.judge.clone()).unwrap_or_default(),
         comparable_with_paper: judged.and_then(|r| r.numbers.comparable_with_paper),
         status,

@@ -33,6 +33,8 @@ fn score_of(row: &PlannedRow) -> ScoreOutput {
         steering_score: estimate(c + 0.3 * p),
         n_features: 10,
         n_valid: 9,
+        n_judged: 9,
+        missing: [("refused".to_owned(), 1)].into(),
         judge: "lexical-1".into(),
         comparable_with_paper: false,
     }

@@ -7,8 +7,8 @@
 //! | `OPENAI_API_KEY` | - | none: an error names the variable |
 //! | `HARNESS_JUDGE_TIMEOUT` | `timeout_s` | 60, for each attempt |
 //! | - | `total_s` | 600, for a request with all its attempts and waits |
-//! | - | `attempts` | 6 |
-//! | - | `backoff_s` | 0.8: attempt i waits a uniform draw from 0 to 0.8·2^i s, or what the server asks for |
+//! | `HARNESS_JUDGE_ATTEMPTS` | `attempts` | 6 |
+//! | `HARNESS_JUDGE_BACKOFF` | `backoff_s` | 0.8: attempt i waits a uniform draw from 0 to 0.8·2^i s, or what the server asks for |
 //!
 //! | what comes | what follows |
 //! |---|---|

@@ -11,11 +11,19 @@ pub const MODEL: &str = "HARNESS_JUDGE_MODEL";
 pub const BASE_URL: &str = "OPENAI_BASE_URL";
 /// Variable of the longest time of one attempt, in seconds.
 pub const TIMEOUT: &str = "HARNESS_JUDGE_TIMEOUT";
+/// Variable of the most attempts of one request.
+pub const ATTEMPTS: &str = "HARNESS_JUDGE_ATTEMPTS";
+/// Variable of the longest first wait between attempts, in seconds.
+pub const BACKOFF: &str = "HARNESS_JUDGE_BACKOFF";
 /// Variable of the key.
 pub const API_KEY: &str = "OPENAI_API_KEY";
 
 /// Seconds an attempt may take where nobody says otherwise.
 const TIMEOUT_S: f64 = 60.0;
+/// Attempts of one request where nobody says otherwise.
+const USUAL_ATTEMPTS: u32 = 6;
+/// Longest first wait between attempts, in seconds, where nobody says otherwise.
+const BACKOFF_S: f64 = 0.8;
 const PAPERS_MODEL: &str = "gpt-4o-mini";
 const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
 
@@ -27,8 +35,8 @@ struct Config {
     base_url: Option<String>,
     timeout_s: Option<f64>,
     total_s: f64,
-    attempts: u32,
-    backoff_s: f64,
+    attempts: Option<u32>,
+    backoff_s: Option<f64>,
 }
 
 impl Default for Config {
@@ -38,8 +46,8 @@ impl Default for Config {
             base_url: None,
             timeout_s: None,
             total_s: 600.0,
-            attempts: 6,
-            backoff_s: 0.8,
+            attempts: None,
+            backoff_s: None,
         }
     }
 }
@@ -88,22 +96,28 @@ impl Settings {
                 .filter(|time| !time.is_zero())
                 .ok_or_else(|| wrong(format!("{name} {seconds} is no time above 0")))
         };
-        let timeout_s = match (config.timeout_s, env(TIMEOUT)) {
-            (Some(seconds), _) => seconds,
+        let seconds = |given: Option<f64>, variable: &str, usual: f64| match (given, env(variable))
+        {
+            (Some(seconds), _) => Ok(seconds),
             (None, Some(text)) => text
                 .parse()
-                .map_err(|_| wrong(format!("{TIMEOUT} `{text}` is no number of seconds")))?,
-            (None, None) => TIMEOUT_S,
+                .map_err(|_| wrong(format!("{variable} `{text}` is no number of seconds"))),
+            (None, None) => Ok(usual),
         };
-        let timeout = above_0("timeout_s", timeout_s)?;
+        let timeout = above_0("timeout_s", seconds(config.timeout_s, TIMEOUT, TIMEOUT_S)?)?;
         let total = above_0("total_s", config.total_s)?;
-        let backoff = Duration::try_from_secs_f64(config.backoff_s)
-            .map_err(|_| wrong(format!("backoff_s {} is no time", config.backoff_s)))?;
-        if !(1..=20).contains(&config.attempts) {
-            return Err(wrong(format!(
-                "attempts {} is not in 1 to 20",
-                config.attempts
-            )));
+        let backoff_s = seconds(config.backoff_s, BACKOFF, BACKOFF_S)?;
+        let backoff = Duration::try_from_secs_f64(backoff_s)
+            .map_err(|_| wrong(format!("backoff_s {backoff_s} is no time")))?;
+        let attempts = match (config.attempts, env(ATTEMPTS)) {
+            (Some(attempts), _) => attempts,
+            (None, Some(text)) => text
+                .parse()
+                .map_err(|_| wrong(format!("{ATTEMPTS} `{text}` is no whole number")))?,
+            (None, None) => USUAL_ATTEMPTS,
+        };
+        if !(1..=20).contains(&attempts) {
+            return Err(wrong(format!("attempts {attempts} is not in 1 to 20")));
         }
         let base_url = config
             .base_url
@@ -130,7 +144,7 @@ impl Settings {
             api_key: env(API_KEY),
             timeout,
             total,
-            attempts: config.attempts,
+            attempts,
             backoff,
         })
     }
@@ -212,6 +226,8 @@ mod tests {
             MODEL => Some("from-env".to_owned()),
             BASE_URL => Some("http://localhost:8000/v1/".to_owned()),
             TIMEOUT => Some("2.5".to_owned()),
+            ATTEMPTS => Some("3".to_owned()),
+            BACKOFF => Some("0.25".to_owned()),
             API_KEY => Some(" secret ".to_owned()),
             _ => None,
         };
@@ -220,6 +236,8 @@ mod tests {
         assert_eq!(settings.base_url, "http://localhost:8000/v1");
         assert_eq!(settings.key().unwrap(), "secret");
         assert_eq!(settings.timeout, Duration::from_millis(2500));
+        assert_eq!(settings.attempts, 3);
+        assert_eq!(settings.backoff, Duration::from_millis(250));
         assert!(settings.is_local() && !settings.is_papers_judge());
         let settings = Settings::resolve(&json!({"model": "mine"}), env).unwrap();
         assert_eq!(settings.model, "mine");

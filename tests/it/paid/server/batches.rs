@@ -17,6 +17,8 @@ pub enum Line {
     Refuse,
     /// An error with this status.
     Status(u16),
+    /// An error with this status and message.
+    Error(u16, &'static str),
     /// The time was up before it was answered.
     Expired,
     /// It is in no file.
@@ -219,6 +221,7 @@ fn result(act: Line, body: &Value) -> Option<(bool, Value)> {
             status,
             json!({"error": {"code": "some", "message": "an error"}}),
         ),
+        Line::Error(status, message) => answered(status, json!({"error": {"message": message}})),
         Line::Expired => {
             let error = json!({"code": "batch_expired", "message": "the time was up"});
             Some((false, json!({"response": null, "error": error})))

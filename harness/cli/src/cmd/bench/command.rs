@@ -156,6 +156,7 @@ impl Bench<'_> {
             manifest.cut_texts = self.store.cut_texts(&self.plan.cells)?;
             let noted = self.store.write_manifest(&manifest);
             report::tell_failures(&self.plan, &outcome, &self.store);
+            report::tell_open(&self.plan, &outcome);
             match Replies::new(&judging.replies).spent(&judging.run) {
                 Ok(spent) => {
                     if let Some(line) = judging::line(&outcome.counters, spent) {
@@ -334,6 +335,7 @@ impl Bench<'_> {
             done: outcome.n_done,
             elsewhere: outcome.n_elsewhere,
             failed: outcome.failed.len() as u64,
+            open: outcome.open.len() as u64,
             blocked: self.plan.blocked(is_failed).len() as u64,
             conflicts: self.n_conflicts().saturating_sub(conflicts),
             ..before

@@ -59,6 +59,14 @@ pub enum News {
     },
     /// A cell is done.
     Done { key: String, counters: Counters },
+    /// A cell has a value in which something is missing.
+    Open {
+        key: String,
+        failure: CellFailure,
+        counters: Counters,
+    },
+    /// What a judge has learnt of its server.
+    Learnt(Vec<String>),
     /// Cells failed, for one reason.
     Failed {
         keys: Vec<String>,
@@ -358,6 +366,19 @@ impl Crew {
                 slot.has_less();
                 News::Done { key, counters }
             }
+            FromWorker::Open { failure, counters } => {
+                let Some(key) = failure.key.clone() else {
+                    return self.failed(i, failure);
+                };
+                self.slots[i].busy.retain(|busy| *busy != key);
+                self.slots[i].has_less();
+                News::Open {
+                    key,
+                    failure,
+                    counters,
+                }
+            }
+            FromWorker::Learnt { what } => News::Learnt(what),
             FromWorker::Failed(failure) => self.failed(i, failure),
             FromWorker::Fatal(failure) => News::Stop(failure.into()),
             FromWorker::Log { level, message } => News::Log(level, message),

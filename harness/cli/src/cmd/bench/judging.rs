@@ -338,6 +338,10 @@ pub fn line(counters: &Counters, spent: Spent) -> Option<String> {
     let failures = [
         (counters.judge_refused, "refused"),
         (counters.judge_unusable, "not usable"),
+        (counters.judge_filtered, "turned away by a content filter"),
+        (counters.judge_too_long, "too long"),
+        (counters.judge_rate_limited, "kept back by a rate limit"),
+        (counters.judge_no_answer, "without an answer"),
         (counters.judge_failed, "failed"),
     ];
     for (n, what) in failures.into_iter().filter(|(n, _)| *n > 0) {

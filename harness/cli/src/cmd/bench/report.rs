@@ -26,6 +26,7 @@ use serde_json::Value;
 use super::{
     describe::{self, bytes, count, flops},
     run::Outcome,
+    schedule::asks_judge,
 };
 use crate::{args::ComputeArgs, output, root::Root};
 
@@ -163,6 +164,7 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.decoding = DecodingSummary::of(&outcome.counters);
     manifest.activations = ActivationSummary::of(&outcome.counters);
     manifest.judging = JudgingSummary::of(&outcome.counters);
+    manifest.judge_learnt = outcome.learnt.iter().cloned().collect();
     manifest.supervision = outcome.supervision;
     manifest.finished_unix = Some(now());
     manifest.exit_code = Some(code);
@@ -285,6 +287,41 @@ pub fn tell_failures(plan: &Plan, outcome: &Outcome, store: &Store) {
     ));
 }
 
+/// Tell which questions to judges have no answer, and that they are asked again.
+pub fn tell_open(plan: &Plan, outcome: &Outcome) {
+    let mut causes: Vec<String> = Vec::new();
+    let asking = (plan.cells.iter()).filter(|cell| asks_judge(cell));
+    for cell in asking {
+        if let Some(failure) = outcome.open.get(&cell.key) {
+            causes.push(format!(
+                "{}: {}",
+                describe::cell(plan, cell),
+                message(failure)
+            ));
+        }
+    }
+    if causes.is_empty() {
+        return;
+    }
+    let n = causes.len();
+    let mut text = match n {
+        1 => "1 cell has questions open".to_owned(),
+        n => format!("{n} cells have questions open"),
+    };
+    text.push_str(": their values are missing in the tables");
+    for cause in causes.iter().take(LISTED) {
+        text.push_str(&format!("\n  {}", cause.replace('\n', "\n    ")));
+    }
+    if n > LISTED {
+        text.push_str(&format!("\n  and {} other cells", n - LISTED));
+    }
+    output::talk(&format!("{} {text}", output::bold("warning:")));
+    output::talk(&format!(
+        "{} the same command asks these questions again, and no others",
+        output::bold("hint:")
+    ));
+}
+
 /// What went wrong, with the cells it went wrong for, in the order of the plan.
 fn causes(plan: &Plan, outcome: &Outcome) -> Vec<(String, Vec<String>)> {
     let mut causes: Vec<(String, Vec<String>)> = Vec::new();
@@ -316,6 +353,7 @@ pub fn exit_code(outcome: &Outcome) -> u8 {
         .map(|failure| failure.kind)
         .collect();
     match kinds.first() {
+        None if !outcome.open.is_empty() => exit::PARTIAL,
         None => exit::OK,
         // What is done stays; whoever has more memory, or takes smaller batches, can go on.
         Some(FailureKind::OutOfMemory)

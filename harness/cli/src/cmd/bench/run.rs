@@ -56,6 +56,10 @@ pub struct Outcome {
     pub n_elsewhere: u64,
     /// Cells that failed in this run.
     pub failed: BTreeMap<String, CellFailure>,
+    /// Cells of this run that have questions to a judge open.
+    pub open: BTreeMap<String, CellFailure>,
+    /// What judges have learnt of their servers.
+    pub learnt: BTreeSet<String>,
     /// What the cells of this run took together.
     pub counters: Counters,
     /// The same by stage.
@@ -208,6 +212,19 @@ impl<'a> Run<'a> {
                 }
             }
             News::Done { key, counters } => self.done(key, counters),
+            News::Open {
+                key,
+                failure,
+                counters,
+            } => self.open(key, failure, &counters),
+            News::Learnt(lines) => {
+                for line in lines {
+                    if self.outcome.learnt.insert(line.clone()) {
+                        self.progress
+                            .talk(&format!("judge {}", output::inert(&line)));
+                    }
+                }
+            }
             News::Failed { keys, failure } => self.all_failed(keys, &failure),
             News::Died { keys, failure } => self.died(keys, &failure),
             News::Log(LogLevel::Debug, _) | News::Quiet => {}
@@ -273,13 +290,16 @@ impl<'a> Run<'a> {
         let is_open = |key: &str| {
             !done.contains(key)
                 && !self.outcome.failed.contains_key(key)
+                && !self.outcome.open.contains_key(key)
                 && !busy.contains(key)
                 && !self.sharing.is_elsewhere(key)
         };
+        // What there is of an open cell is worth a table.
+        let is_there = |key: &String| done.contains(key) || self.outcome.open.contains_key(key);
         let mut ready: Vec<&'a Cell> = plan
             .cells
             .iter()
-            .filter(|cell| is_open(&cell.key) && cell.inputs.iter().all(|key| done.contains(key)))
+            .filter(|cell| is_open(&cell.key) && cell.inputs.iter().all(&is_there))
             .collect();
         // A batch takes up to a day: it is made when nothing is under way or can be done that could add to it.
         let asks = |cell: &&Cell| self.batched.contains_key(cell.key.as_str());
@@ -310,6 +330,15 @@ impl<'a> Run<'a> {
         self.outcome.n_done += 1;
         self.settle(&key);
         self.outcome.done.insert(key);
+        self.advance();
+    }
+
+    /// A cell has a value in which answers of a judge are missing: it is run again next time, with all that is made of it.
+    fn open(&mut self, key: String, failure: CellFailure, counters: &Counters) {
+        self.sharing.release(&key);
+        self.outcome.counters.add(counters);
+        self.settle(&key);
+        self.outcome.open.insert(key, failure);
         self.advance();
     }
 
@@ -400,8 +429,8 @@ impl<'a> Run<'a> {
     fn advance(&mut self) {
         let failed = &self.outcome.failed;
         let blocked = self.plan.blocked(|key| failed.contains_key(key)).len() as u64;
-        let settled =
-            self.outcome.n_done + self.outcome.n_elsewhere + failed.len() as u64 + blocked;
+        let unfinished = failed.len() as u64 + self.outcome.open.len() as u64 + blocked;
+        let settled = self.outcome.n_done + self.outcome.n_elsewhere + unfinished;
         self.progress.set(settled.min(self.total), self.total);
         self.progress.weigh(self.schedule.share(&self.under_way));
     }

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::{
     desk::{Desk, Till},
-    key, now, used_up,
+    key, no_judge, now, used_up,
 };
 use crate::{
     plugin::{Answer, Judge, PluginFailure, Prompt, Question},
@@ -52,6 +52,20 @@ impl Session {
         desk: &mut Desk<'_>,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
+        let asked = self.ask_in_rounds(judge, desk, progress);
+        for failure in desk.failures() {
+            self.count_failure(failure);
+        }
+        asked
+    }
+
+    /// Batches after batches, while something is open that is worth asking at once.
+    fn ask_in_rounds(
+        &mut self,
+        judge: &mut Judge,
+        desk: &mut Desk<'_>,
+        progress: Progress<'_>,
+    ) -> Result<(), CellError> {
         let is_live = self.init.judging.mode == JudgeMode::Live;
         loop {
             let asking = desk.wait_to_ask(progress)?;
@@ -60,6 +74,7 @@ impl Session {
             if desk.open().is_empty() {
                 return Ok(());
             }
+            let n_learnt = judge.learnt().len();
             let mut under_way = self.joined(judge, desk, &asking, progress)?;
             if is_live && under_way.is_empty() {
                 return Ok(());
@@ -75,6 +90,10 @@ impl Session {
             }
             if let Some(error) = stopped {
                 return Err(error);
+            }
+            if judge.learnt().len() > n_learnt {
+                // Lines were refused for a field that is no longer sent.
+                desk.reopen();
             }
         }
     }
@@ -198,7 +217,7 @@ impl Session {
                 "the judge {} has no batches ({failure}); ask it with --judge-mode live",
                 desk.identity.model
             )),
-            _ => failure.into(),
+            _ => no_judge(failure),
         }
     }
 
@@ -243,7 +262,7 @@ impl Session {
                         )));
                     }
                     if !may_pass || failed >= FAILED_LOOKS {
-                        return Err(failure.into());
+                        return Err(no_judge(failure));
                     }
                     pause(wait, 0, questions.len() as u64, progress)?;
                 }
@@ -285,11 +304,11 @@ impl Session {
                 Ok(answer) => till.put(i, &keys[i], &batch.requests[i], answer)?,
                 Err(failure) => {
                     // What was answered is billed, usable or not; its tokens are not told.
-                    if [ErrorCode::REFUSED, ErrorCode::UNUSABLE].contains(&failure.code) {
+                    let answered = [ErrorCode::REFUSED, ErrorCode::UNUSABLE, ErrorCode::FILTERED];
+                    if answered.contains(&failure.code) {
                         unsettled += Worst::in_batch(&batch.requests[i]).usd(batch.price);
                     }
                     if let Some(at) = at[i] {
-                        self.count_failure(&failure);
                         desk.answers[at] = Some(Err(failure));
                     }
                 }
@@ -312,7 +331,7 @@ fn found(
     progress: Progress<'_>,
 ) -> Result<Option<String>, CellError> {
     loop {
-        if let Some(ticket) = judge.find(&batch.tag)? {
+        if let Some(ticket) = judge.find(&batch.tag).map_err(no_judge)? {
             return Ok(Some(ticket));
         }
         let age = now().saturating_sub(batch.created_unix);

@@ -108,26 +108,31 @@ impl<'a> Desk<'a> {
                 ErrorCode::INVALID_ARGUMENT,
                 ErrorCode::CONFIG,
                 ErrorCode::AUTH,
+                ErrorCode::TOO_LONG,
             ]
             .contains(&failure.code),
         }
     }
 
+    /// Has the questions asked again that a fault of the network left without an answer.
+    pub(super) fn reopen(&mut self) {
+        for answer in &mut self.answers {
+            if let Some(Err(failure)) = answer
+                && failure.code == ErrorCode::NETWORK
+            {
+                *answer = None;
+            }
+        }
+    }
+
+    /// Failures of questions so far.
+    pub(super) fn failures(&self) -> impl Iterator<Item = &PluginFailure> {
+        let answers = self.answers.iter().flatten();
+        answers.filter_map(|answer| answer.as_ref().err())
+    }
+
     /// One answer for each question.
     pub(super) fn answers(&self) -> Result<Answers, CellError> {
-        // A fault that passes, or that a person can mend, must not become a missing value for good: the cell is run again,
-        // and what is kept stays.
-        let passes = |failure: &PluginFailure| {
-            [ErrorCode::NETWORK, ErrorCode::RATE_LIMITED, ErrorCode::AUTH].contains(&failure.code)
-        };
-        let mut failures = self
-            .answers
-            .iter()
-            .flatten()
-            .filter_map(|a| a.as_ref().err());
-        if let Some(failure) = failures.find(|failure| passes(failure)) {
-            return Err(failure.clone().into());
-        }
         (self.first.iter().zip(self.questions))
             .map(|(&first, question)| {
                 self.answers[first].clone().ok_or_else(|| {

@@ -60,7 +60,12 @@ impl Session {
             .collect();
         self.joint = None;
         // What was shared is counted once, with the first cell that has a value.
-        if let Some((_, counters)) = results.iter_mut().find_map(|result| result.as_mut().ok()) {
+        let first = results.iter_mut().find_map(|result| match result {
+            Ok((_, counters)) => Some(counters),
+            Err(CellError::Open(open)) => Some(&mut open.counters),
+            Err(_) => None,
+        });
+        if let Some(counters) = first {
             counters.add(&shared);
         }
         results

@@ -9,7 +9,7 @@ use super::{
     UNIT,
     clock::Clock,
     desk::{Desk, Till},
-    used_up,
+    no_judge, used_up,
 };
 use crate::{
     plugin::{Answer, Judge, PluginFailure, Question},
@@ -150,6 +150,6 @@ impl Session {
             return Err(error);
         }
         progress(total - desk.open().len() as u64, total, UNIT)?;
-        Ok(asked?)
+        asked.map_err(no_judge)
     }
 }

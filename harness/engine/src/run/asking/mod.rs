@@ -6,9 +6,11 @@ mod clock;
 mod desk;
 mod joint;
 mod live;
+mod unanswered;
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     rc::Rc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -24,9 +26,11 @@ use harness_plan::{
 use serde_json::json;
 
 use super::{CellError, Progress, Session};
-use crate::plugin::{Answer, Judge, JudgeIdentity, PluginFailure, Question};
+use crate::plugin::{Answer, ComponentError, Judge, JudgeIdentity, PluginFailure, Question};
 use desk::Desk;
 pub(super) use joint::Joint;
+pub(super) use unanswered::Unanswered;
+use unanswered::no_judge;
 
 /// What progress counts.
 const UNIT: &str = "questions";
@@ -35,12 +39,24 @@ const UNIT: &str = "questions";
 #[derive(Default)]
 pub(super) struct Judges {
     known: Vec<(JudgeRef, Shared)>,
+    /// What they have learnt of their servers and was told.
+    told: BTreeSet<String>,
 }
 
 /// A judge that cells ask one after the other.
 type Shared = Rc<RefCell<Judge>>;
 
 impl Judges {
+    /// What they have learnt since the last call.
+    pub(super) fn take_learnt(&mut self) -> Vec<String> {
+        let learnt: Vec<String> = (self.known.iter())
+            .flat_map(|(_, judge)| judge.borrow().learnt())
+            .collect();
+        let told = &mut self.told;
+        let is_new = |line: &String| told.insert(line.clone());
+        learnt.into_iter().filter(is_new).collect()
+    }
+
     /// After a panic an instance is not used again.
     fn forget(&mut self, judge: &Shared) {
         self.known.retain(|(_, known)| !Rc::ptr_eq(known, judge));
@@ -98,7 +114,11 @@ impl Session {
                     .model
                     .as_ref()
                     .map_or_else(|| json!({}), |model| json!({ "model": model }));
-                let made = self.registry.judge(&judge.component.name, &config)?;
+                let made = self.registry.judge(&judge.component.name, &config);
+                let made = made.map_err(|error| match error {
+                    ComponentError::Failed(failure) => no_judge(failure),
+                    other => other.into(),
+                })?;
                 let shared = Rc::new(RefCell::new(made));
                 self.judges.known.push((judge.clone(), Rc::clone(&shared)));
                 shared
@@ -111,12 +131,26 @@ impl Session {
         })
     }
 
-    /// Asks, and counts what was sent, kept and paid. A question that failed for itself is returned as such.
+    /// Asks, and counts what was sent, kept and paid. A question that failed for itself is returned as such; where that was for a reason
+    /// outside, the cell is open.
     ///
     /// # Errors
-    /// What concerns the judge as a whole (credentials, quota, the budget); a reply that replay needs and has not; replies
-    /// that cannot be kept; a question to a paid judge that may be answered another time, so that its cell stays open.
+    /// What concerns the judge as a whole (credentials, money, model, address, the budget); a reply that replay needs and has not; replies
+    /// that cannot be kept.
     pub(super) fn ask(
+        &mut self,
+        who: &mut Respondent,
+        questions: &[Question],
+        progress: Progress<'_>,
+    ) -> Result<Answers, CellError> {
+        let answers = self.ask_anyone(who, questions, progress)?;
+        if who.identity.online {
+            self.unanswered.count(&answers)?;
+        }
+        Ok(answers)
+    }
+
+    fn ask_anyone(
         &mut self,
         who: &mut Respondent,
         questions: &[Question],
@@ -141,7 +175,7 @@ impl Session {
         let panicked = |failure: &PluginFailure| failure.code == ErrorCode::PANIC;
         let has_ended = match &asked {
             Ok(answers) => answers.iter().any(|a| a.as_ref().is_err_and(panicked)),
-            Err(CellError::Plugin(failure)) => panicked(failure),
+            Err(CellError::Plugin(failure) | CellError::NoJudge(failure)) => panicked(failure),
             Err(_) => false,
         };
         if has_ended {
@@ -155,7 +189,7 @@ impl Session {
         judge: &mut Judge,
         questions: &[Question],
     ) -> Result<Answers, CellError> {
-        let answers = judge.ask(questions, self.concurrency())?;
+        let answers = judge.ask(questions, self.concurrency()).map_err(no_judge)?;
         self.counters.judge_calls += questions.len() as u64;
         for answer in &answers {
             match answer {
@@ -163,7 +197,7 @@ impl Session {
                     self.counters.judge_tokens += answer.tokens_in + answer.tokens_out;
                 }
                 Err(failure) if failure.code == ErrorCode::AUTH => {
-                    return Err(failure.clone().into());
+                    return Err(no_judge(failure.clone()));
                 }
                 Err(failure) => self.count_failure(failure),
             }
@@ -256,6 +290,10 @@ impl Session {
         match failure.code {
             ErrorCode::REFUSED => self.counters.judge_refused += 1,
             ErrorCode::UNUSABLE => self.counters.judge_unusable += 1,
+            ErrorCode::FILTERED => self.counters.judge_filtered += 1,
+            ErrorCode::TOO_LONG => self.counters.judge_too_long += 1,
+            ErrorCode::RATE_LIMITED => self.counters.judge_rate_limited += 1,
+            ErrorCode::NETWORK => self.counters.judge_no_answer += 1,
             _ => self.counters.judge_failed += 1,
         }
     }

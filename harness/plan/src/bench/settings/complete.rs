@@ -91,6 +91,8 @@ complete! {
         k_scope: u32,
         /// Model behind an online judge.
         judge_model: String,
+        /// Features without C or P count as 0 in all means, as the authors count them.
+        invalid_as_zero: bool,
         /// Explanations of an autointerp run that stand for the features and their explanations.
         explanations: String,
         /// Field of the data files that holds the text, where it is not `text`.
