@@ -184,7 +184,7 @@ fn windows_keep_the_blanks_between_words() {
     let data = dir.path().join("text.jsonl");
     let words = "the baker walks to the river and the miller sings of bread and rain ";
     let line = json!({"text": words.repeat(12).trim()});
-    fs::write(&data, format!("{line}\n").repeat(60)).unwrap();
+    fs::write(&data, format!("{line}\n").repeat(90)).unwrap();
     let out = dir.path().join("out");
     succeed(&mut autointerp(&out, &sentencepiece(dir.path()), &data));
     let windows = windows(&out);

@@ -74,8 +74,9 @@ fn spelled_in(file: &Value) -> impl Iterator<Item = &str> {
     single.chain(several.into_iter().flatten().filter_map(token_content))
 }
 
-/// Compares the tokenizer of `folder` with the model. `mask_token` is the spelling of its mask token, `id_of` maps a spelling to its
-/// id, `token_of` an id to its spelling and to whether it is an added token.
+/// Compares the tokenizer of `folder` with the model. `mask_token` is the spelling of its mask
+/// token, `id_of` maps a spelling to its id, `token_of` an id to its spelling and to whether it is
+/// an added token.
 ///
 /// # Errors
 /// [`TextError::WrongModel`] when the model's mask id is no token of the tokenizer, is an ordinary word piece, or differs from `mask_token`.

@@ -223,6 +223,9 @@ def folders():
         **generic, "added_tokens_decoder": {str(n + 50): entry("<x>"), str(n + 9): entry("<|im_end|>", special=True)}}})
     yield variant("listed-for-class", "gpt2", "gpt2", {"tokenizer_config.json": {
         "tokenizer_class": "GPT2Tokenizer", "eos_token": "<|endoftext|>", "added_tokens_decoder": listed}})
+    yield variant("lost", "qwen2", "qwen2", {"tokenizer_config.json": {
+        "tokenizer_class": "Qwen2Tokenizer",
+        "added_tokens_decoder": {str(qwen.token_to_id("<|endoftext|>")): entry("<|endoftext|>", special=True)}}})
     yield variant("other-flags", "llama", "gpt2", {"tokenizer_config.json": {
         **generic, "added_tokens_decoder": {str(n - 1): entry("<|endoftext|>", special=False, rstrip=True)}}})
     yield variant("named", "llama", "gpt2", {"tokenizer_config.json": {

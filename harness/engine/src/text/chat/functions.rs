@@ -40,6 +40,8 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", json::to_json);
     environment.add_filter("string", |value: Value| python::text(&value));
     environment.add_filter("join", join);
+    environment.add_filter("length", length);
+    environment.add_filter("count", length);
     environment.add_filter("escape", escape);
     environment.add_filter("e", escape);
     environment.add_filter(
@@ -62,6 +64,15 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         let kind = value.kind();
         kind == ValueKind::String || value.is_undefined() || value.try_iter().is_ok()
     });
+}
+
+/// `length`, which is 0 for what is undefined.
+fn length(value: &Value) -> Result<usize, Error> {
+    match value.as_str() {
+        Some(text) => Ok(text.chars().count()),
+        None if value.is_undefined() => Ok(0),
+        None => Ok(value.try_iter()?.count()),
+    }
 }
 
 /// `escape` with the names of characters that Python's markupsafe writes.

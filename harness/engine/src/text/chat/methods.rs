@@ -149,7 +149,7 @@ fn of_string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, 
     }))
 }
 
-/// Numbers and strings as they are, so that formats of theirs apply; anything else as Python prints it.
+/// Numbers and strings as they are, so that formats of theirs apply; else what Python prints.
 fn as_printed(value: &Value) -> Value {
     match value.kind() {
         ValueKind::Number | ValueKind::String => value.clone(),

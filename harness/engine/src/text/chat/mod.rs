@@ -58,8 +58,8 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// The template of a checkpoint folder, when it has one: that of chat_template.jinja, else of tokenizer_config.json, else of
-    /// chat_template.json. Beside it what a person should know of it.
+    /// The template of a checkpoint folder, when it has one: that of chat_template.jinja, else of
+    /// tokenizer_config.json, else of chat_template.json. Beside it what a person should know.
     ///
     /// # Errors
     /// [`TextError::Template`] when it does not parse.

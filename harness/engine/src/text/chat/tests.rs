@@ -1,4 +1,4 @@
-//! Templates whose rendering can be told without the reference; the table of its renderings is in tests/it.
+//! Templates by themselves, and the table of the reference's renderings in tests/it.
 
 use super::*;
 
