@@ -7,7 +7,13 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use harness_plan::{exit, jobs::Compute, plugin::PluginChoice, stages::Dtype};
+use harness_plan::{
+    exit,
+    expand::{EMBEDDED, NO_SCORER},
+    jobs::Compute,
+    plugin::PluginChoice,
+    stages::Dtype,
+};
 
 use crate::{cmd, failure::Failure, plugins::Plugins, root::Root, worker::Launch};
 
@@ -236,6 +242,18 @@ pub fn expanded(path: &Path) -> PathBuf {
     }
 }
 
+/// A scorer: a name with its folder, the name of a model that is given, or one of the words.
+pub fn scorer(text: &str) -> Result<(String, Option<PathBuf>), String> {
+    if text.contains('=') {
+        let (name, dir) = named_dir(text)?;
+        return Ok((name, Some(dir)));
+    }
+    match text.is_empty() || text.contains('/') {
+        true => Err(format!("must be NAME=DIR, {EMBEDDED} or {NO_SCORER}")),
+        false => Ok((text.to_owned(), None)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +262,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_scorer_has_a_folder_or_is_a_word() {
+        let of = |name: &str, dir: Option<&str>| Ok((name.to_owned(), dir.map(PathBuf::from)));
+        assert_eq!(scorer("gpt2=/m/gpt2"), of("gpt2", Some("/m/gpt2")));
+        assert_eq!(scorer("none"), of("none", None));
+        assert!(
+            scorer("/m/gpt2")
+                .unwrap_err()
+                .contains("NAME=DIR, embedded or none")
+        );
+        assert!(scorer("gpt2=").is_err());
     }
 
     #[test]

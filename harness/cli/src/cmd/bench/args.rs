@@ -17,7 +17,7 @@ use harness_plan::{
 
 use super::{forecast::ForecastArgs, judging::JudgingArgs, shards::ShardArgs};
 use crate::{
-    args::{ComputeArgs, PluginDirs, device, named_dir},
+    args::{ComputeArgs, PluginDirs, device, named_dir, scorer},
     failure::Failure,
     memory,
 };
@@ -540,18 +540,6 @@ fn unique(option: &str, pairs: &[(String, PathBuf)]) -> Result<BTreeMap<String, 
     Ok(folders)
 }
 
-/// A scorer: a name with its folder, the name of a model that is given, or one of the words.
-fn scorer(text: &str) -> Result<(String, Option<PathBuf>), String> {
-    if text.contains('=') {
-        let (name, dir) = named_dir(text)?;
-        return Ok((name, Some(dir)));
-    }
-    match text.is_empty() || text.contains('/') {
-        true => Err(format!("must be NAME=DIR, {EMBEDDED} or {NO_SCORER}")),
-        false => Ok((text.to_owned(), None)),
-    }
-}
-
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -581,19 +569,6 @@ fn size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_scorer_has_a_folder_or_is_a_word() {
-        let of = |name: &str, dir: Option<&str>| Ok((name.to_owned(), dir.map(PathBuf::from)));
-        assert_eq!(scorer("gpt2=/m/gpt2"), of("gpt2", Some("/m/gpt2")));
-        assert_eq!(scorer("none"), of("none", None));
-        assert!(
-            scorer("/m/gpt2")
-                .unwrap_err()
-                .contains("NAME=DIR, embedded or none")
-        );
-        assert!(scorer("gpt2=").is_err());
-    }
 
     #[test]
     fn sizes_read_in_units_of_1024() {
