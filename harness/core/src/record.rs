@@ -8,7 +8,7 @@ use crate::{layer::Depth, steering::MeanScore};
 
 /// Whether a row's numbers are whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Every cell behind the row is done.
     Ok,
@@ -18,16 +18,29 @@ pub enum Status {
     Failed,
     /// No cell behind the row has been run yet.
     Missing,
+    /// The cells are done, and what they measured varies by rounding alone: there is no variance to
+    /// explain, and no value.
+    NoVariance,
 }
 
 impl Status {
-    /// `ok`, `partial`, `failed` or `missing`.
+    /// All of them.
+    pub const ALL: [Status; 5] = [
+        Status::Ok,
+        Status::Partial,
+        Status::Failed,
+        Status::Missing,
+        Status::NoVariance,
+    ];
+
+    /// `ok`, `partial`, `failed`, `missing` or `no_variance`.
     pub const fn name(self) -> &'static str {
         match self {
             Status::Ok => "ok",
             Status::Partial => "partial",
             Status::Failed => "failed",
             Status::Missing => "missing",
+            Status::NoVariance => "no_variance",
         }
     }
 }
@@ -42,10 +55,11 @@ impl FromStr for Status {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        [Status::Ok, Status::Partial, Status::Failed, Status::Missing]
+        let known = Status::ALL.map(Status::name).join(", ");
+        Status::ALL
             .into_iter()
             .find(|s| s.name() == name)
-            .ok_or_else(|| format!("unknown status `{name}`: ok, partial, failed or missing"))
+            .ok_or_else(|| format!("unknown status `{name}`: one of {known}"))
     }
 }
 
@@ -137,6 +151,41 @@ pub struct Table4Row {
     pub time_per_sae_min: Option<f64>,
     /// The numbers.
     pub numbers: SteeringNumbers,
+}
+
+/// A value of a metric plugin besides C, P and S, of one SAE: a row of metrics.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricRow {
+    /// Model, e.g. `dream`.
+    pub model: String,
+    /// SAE set, e.g. `dream-mask`.
+    pub sae: String,
+    /// The SAE's folder within its set.
+    pub sae_id: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Active budget of the SAE.
+    pub k: u32,
+    /// What tells configurations of one SAE apart, as `name=value` texts; empty where there is one.
+    pub variant: String,
+    /// The metric's component.
+    pub component: String,
+    /// Name of the value; that of the component where nothing has been computed.
+    pub metric: String,
+    /// Unit, empty for a plain number.
+    pub unit: String,
+    /// 1 higher is better, -1 lower is better, 0 neither; `None` where nothing has been computed.
+    pub direction: Option<i32>,
+    /// Mean over the features that have a value.
+    pub value: Option<f64>,
+    /// Its standard error, by bootstrap over these features.
+    pub std_err: Option<f64>,
+    /// These features.
+    pub n: Option<u64>,
+    /// Whether it is there.
+    pub status: Status,
+    /// Why the metric failed.
+    pub error: Option<String>,
 }
 
 /// One value of a grid bench: a row of fidelity.csv or transfer.csv.

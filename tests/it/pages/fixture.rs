@@ -197,6 +197,7 @@ pub fn write_steering(dir: &Path, spec: &Spec, layer: u32, k: u32, latent: u32, 
         n_valid: 1,
         judge: "lexical-1".to_owned(),
         comparable_with_paper: false,
+        metrics: Vec::new(),
     };
     store.put_done(&score, &scored, at()).unwrap();
 }

@@ -9,13 +9,15 @@ use harness_core::suggest;
 use crate::exit;
 
 /// Columns that name a row in the schemas of this project. What else a table holds is compared.
-const KEY_COLUMNS: [&str; 29] = [
+const KEY_COLUMNS: [&str; 31] = [
     "group",
     "family",
     "model",
     "target",
     "sae",
+    "sae_id",
     "sae_source",
+    "component",
     "attribute",
     "layer",
     "depth",

@@ -10,7 +10,7 @@ use crate::{
     },
     cell::Cell,
     protocol::Sources,
-    stages::Stage,
+    stages::{Dtype, Stage},
 };
 
 /// The cells of a bench and the rows that are derived from them.
@@ -85,6 +85,8 @@ pub struct SteeringWork {
     pub is_diffusion: bool,
     /// Group of the variant.
     pub group: Option<String>,
+    /// Name of the SAE's folder.
+    pub sae_id: String,
     /// Settings.
     pub settings: SteeringSettings,
     /// Keys of the cells behind it.
@@ -102,6 +104,8 @@ pub struct GridWork {
     pub is_diffusion: bool,
     /// Whether the model's logits are also read unshifted (`paper_code`).
     pub has_paper_code: bool,
+    /// Number format of the residuals.
+    pub dtype: Dtype,
     /// Settings.
     pub settings: GridSettings,
     /// Key of its cell on each shard.

@@ -11,8 +11,8 @@ use crate::{
     sources::{Explanations, SaeFolder},
     stages::{
         BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, GivenExplanation,
-        JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, SaeRef, ScoreParams, Stage,
-        SteerParams, SteeringParams,
+        JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, STEERING_VALUES, SaeRef,
+        ScoreParams, Stage, SteerParams, SteeringParams,
     },
 };
 
@@ -162,6 +162,8 @@ impl Expander<'_> {
             lambda: set.lambda,
             resamples: set.resamples,
             seed,
+            keeps_others: (metrics.iter())
+                .any(|metric| !STEERING_VALUES.contains(&metric.name.as_str())),
             metrics,
         };
         let read = vec![
@@ -185,6 +187,8 @@ impl Expander<'_> {
         Ok(RowWork::Steering(Box::new(SteeringWork {
             is_diffusion: model.folder.is_diffusion,
             group: row.group.clone(),
+            sae_id: (sae.dir.file_name())
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             settings: set.clone(),
             cells: RowCells {
                 features,

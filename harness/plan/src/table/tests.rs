@@ -33,6 +33,7 @@ fn score_of(row: &PlannedRow) -> ScoreOutput {
         n_valid: 9,
         judge: "lexical-1".into(),
         comparable_with_paper: false,
+        metrics: Vec::new(),
     }
 }
 
