@@ -116,10 +116,11 @@ impl Plugins {
         let mut harmful = BTreeMap::new();
         let reason = |message: &str| format!("opening it ended its process: {message}");
         let look = |only: BTreeSet<String>| {
-            open(&PluginChoice {
+            let choice = PluginChoice {
                 only,
                 ..self.choice.clone()
-            })
+            };
+            open(&choice, false)
         };
         while !left.is_empty() {
             let Answer::Died { message, plugin } = look(left.clone())? else {
@@ -173,11 +174,11 @@ pub enum Answer {
     },
 }
 
-/// Open plugins in a process of their own.
+/// Open plugins in a process of their own. With `metrics` those among them say what they compute and need.
 ///
 /// # Errors
 /// When there is no worker, or a folder cannot be read.
-pub fn open(choice: &PluginChoice) -> Result<Answer, Failure> {
+pub fn open(choice: &PluginChoice, metrics: bool) -> Result<Answer, Failure> {
     let memory = Some(memory::most()).filter(|bytes| *bytes > 0);
     let launch = Launch::new(1, false)?.limited(Limits {
         memory,
@@ -188,6 +189,7 @@ pub fn open(choice: &PluginChoice) -> Result<Answer, Failure> {
     let job = Job::Plugins(PluginsJob {
         plugins: choice.clone(),
         trail: trail.as_ref().map(Trail::path),
+        metrics,
     });
     let ended = run_job(&launch, &job, |event| {
         match event {

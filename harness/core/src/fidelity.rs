@@ -20,12 +20,15 @@
 //! * `ev_var` = 1 − Σ|r − mean r|² / Σ|x − mean x|², the authors' definition, from summed moments of all tokens;
 //! * `ev_mse` = 1 − Σ|r|² / Σ|x − mean x|²;
 //! * `ev_token_mean` = mean over tokens of 1 − |r|² / |x − m|² with m the mean over the policy's tokens of the token's own row; rows
-//!   with fewer than two such tokens do not count;
+//!   with fewer than two such tokens do not count, and neither do tokens that are their row's mean but for rounding;
 //! * `ev_var_robust` = `ev_var` without massive activations: a token is left out when its |x|² is more than
 //!   [`MASSIVE`] times the median |x|² of the policy's tokens of its row.
+//!
+//! Where the residual varies by no more than the rounding of its number format (a constant text) there is nothing to explain, and
+//! none of these has a value; [`Format::rounding`] says how much that is.
 
 use crate::{
-    ev::EvMoments,
+    ev::{EvMoments, Format},
     stats::Bootstrap,
     units::{Resampled, Totals, UnitSums, UnitsError},
 };
@@ -111,6 +114,8 @@ pub struct FidelityValue {
     pub estimate: Resampled,
     /// Tokens it is formed from.
     pub n: u64,
+    /// Whether there is no value because the residual hardly varies at these tokens.
+    pub is_constant: bool,
 }
 
 /// A function of totals, `None` where it is undefined.
@@ -128,7 +133,7 @@ struct Statistic {
 /// All values whose sums are there, in a fixed order.
 ///
 /// The values of `ev_var`, `ev_mse` and `ev_var_robust` come from the moments, which are exact over shards; their errors come
-/// from the units.
+/// from the units. Where residuals vary by the rounding of their format alone, no kind of explained variance has a value.
 ///
 /// # Errors
 /// Damaged sums.
@@ -136,6 +141,7 @@ pub fn values(
     units: &UnitSums,
     moments: &EvMoments,
     robust: &EvMoments,
+    format: Format,
     bootstrap: Bootstrap,
 ) -> Result<Vec<FidelityValue>, UnitsError> {
     let statistics = statistics(units);
@@ -149,26 +155,25 @@ pub fn values(
             column.map_or(0, |c| units.total(c) as u64)
         })
         .collect();
-    let exact = |variant: &str| match variant {
-        "ev_var" => moments.finish().map(|ev| ev.ev_var),
-        "ev_mse" => moments.finish().map(|ev| ev.ev_mse),
-        "ev_var_robust" => robust.finish().map(|ev| ev.ev_var),
-        _ => None,
-    };
+    let (all, robust_only) = (moments.finish(format), robust.finish(format));
     Ok(statistics
         .into_iter()
         .zip(found)
         .zip(totals)
         .map(|((s, found), n)| {
             let value = match s.variant.as_str() {
-                "ev_var" | "ev_mse" | "ev_var_robust" => exact(&s.variant),
+                "ev_var" => all.map(|ev| ev.ev_var),
+                "ev_mse" => all.map(|ev| ev.ev_mse),
+                "ev_var_robust" => robust_only.map(|ev| ev.ev_var),
+                "ev_token_mean" => found.value.filter(|_| all.is_some()),
                 _ => found.value,
             };
             FidelityValue {
                 metric: s.metric,
+                is_constant: s.metric == "ev" && moments.n() > 0 && value.is_none(),
                 estimate: Resampled {
                     value,
-                    std_err: found.std_err,
+                    std_err: found.std_err.filter(|_| value.is_some()),
                 },
                 variant: s.variant,
                 n,
@@ -317,7 +322,7 @@ mod tests {
             ("all.kl", [0.5, 1.0]),
         ]);
         let none = EvMoments::new(1);
-        let found = values(&sums, &none, &none, Bootstrap::default()).unwrap();
+        let found = values(&sums, &none, &none, Format::F32, Bootstrap::default()).unwrap();
         let of = |metric, variant| value(&found, metric, variant).unwrap();
         assert_eq!(of("clean_loss", "aligned-plain"), 8.0 / 6.0);
         assert_eq!(of("spliced_loss", "aligned-weighted-all"), 40.0 / 6.0);
@@ -357,7 +362,7 @@ mod tests {
             }
         }
         let none = EvMoments::new(1);
-        let found = values(&sums, &none, &none, Bootstrap::default()).unwrap();
+        let found = values(&sums, &none, &none, Format::F32, Bootstrap::default()).unwrap();
         let error = |metric: &str| {
             let found = found.iter().find(|v| v.metric == metric).unwrap();
             found.estimate.std_err.unwrap()

@@ -8,7 +8,7 @@ use crate::{layer::Depth, steering::MeanScore};
 
 /// Whether a row's numbers are whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Every cell behind the row is done.
     Ok,
@@ -22,10 +22,24 @@ pub enum Status {
     Missing,
     /// Every cell behind the row is done, and no model scores perplexity: P and S are missing.
     NoScorer,
+    /// The cells are done, and what they measured varies by rounding alone: there is no variance to
+    /// explain, and no value.
+    NoVariance,
 }
 
 impl Status {
-    /// `ok`, `partial`, `unjudged`, `failed`, `missing` or `no_scorer`.
+    /// All of them.
+    pub const ALL: [Status; 7] = [
+        Status::Ok,
+        Status::Partial,
+        Status::Unjudged,
+        Status::Failed,
+        Status::Missing,
+        Status::NoScorer,
+        Status::NoVariance,
+    ];
+
+    /// `ok`, `partial`, `unjudged`, `failed`, `missing`, `no_scorer` or `no_variance`.
     pub const fn name(self) -> &'static str {
         match self {
             Status::Ok => "ok",
@@ -34,6 +48,7 @@ impl Status {
             Status::Failed => "failed",
             Status::Missing => "missing",
             Status::NoScorer => "no_scorer",
+            Status::NoVariance => "no_variance",
         }
     }
 }
@@ -48,19 +63,11 @@ impl FromStr for Status {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        [
-            Status::Ok,
-            Status::Partial,
-            Status::Unjudged,
-            Status::Failed,
-            Status::Missing,
-            Status::NoScorer,
-        ]
-        .into_iter()
-        .find(|s| s.name() == name)
-        .ok_or_else(|| {
-            format!("unknown status `{name}`: ok, partial, unjudged, failed, missing or no_scorer")
-        })
+        let known = Status::ALL.map(Status::name).join(", ");
+        Status::ALL
+            .into_iter()
+            .find(|s| s.name() == name)
+            .ok_or_else(|| format!("unknown status `{name}`: one of {known}"))
     }
 }
 
@@ -165,6 +172,41 @@ pub struct Table4Row {
     pub time_per_sae_min: Option<f64>,
     /// The numbers.
     pub numbers: SteeringNumbers,
+}
+
+/// A value of a metric plugin besides C, P and S, of one SAE: a row of metrics.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricRow {
+    /// Model, e.g. `dream`.
+    pub model: String,
+    /// SAE set, e.g. `dream-mask`.
+    pub sae: String,
+    /// The SAE's folder within its set.
+    pub sae_id: String,
+    /// Layer, from 0.
+    pub layer: u32,
+    /// Active budget of the SAE, for those that have one.
+    pub k: Option<u32>,
+    /// What tells configurations of one SAE apart, as `name=value` texts; empty where there is one.
+    pub variant: String,
+    /// The metric's component.
+    pub component: String,
+    /// Name of the value; that of the component where nothing has been computed.
+    pub metric: String,
+    /// Unit, empty for a plain number.
+    pub unit: String,
+    /// 1 higher is better, -1 lower is better, 0 neither; `None` where nothing has been computed.
+    pub direction: Option<i32>,
+    /// Mean over the features that have a value.
+    pub value: Option<f64>,
+    /// Its standard error, by bootstrap over these features.
+    pub std_err: Option<f64>,
+    /// These features.
+    pub n: Option<u64>,
+    /// Whether it is there.
+    pub status: Status,
+    /// Why the metric failed.
+    pub error: Option<String>,
 }
 
 /// One value of a grid bench: a row of fidelity.csv or transfer.csv.

@@ -35,8 +35,10 @@ pub(crate) fn csv_text(columns: &[&str], rows: impl Iterator<Item = Vec<String>>
     out
 }
 
-/// A field of a CSV file, quoted where it must be. A text that a spreadsheet would take for a formula gets a quote in front.
+/// A field of a CSV file, quoted where it must be. A text that a spreadsheet would take for a formula gets a quote in front. A zero
+/// has no sign: `-0` is what is left of a difference of equal numbers, and says nothing.
 fn field(text: &str) -> String {
+    let text = if text == "-0" { "0" } else { text };
     let is_number = text.parse::<f64>().is_ok();
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number;
     let text = match is_formula {
@@ -69,5 +71,6 @@ mod tests {
         assert_eq!(field("\r=cmd|x"), "'\\u{d}=cmd|x");
         assert_eq!(field("a\u{1b}[2J"), "a\\u{1b}[2J");
         assert_eq!(field("-0.5"), "-0.5");
+        assert_eq!(field(&(-0.0_f64).to_string()), "0");
     }
 }

@@ -66,6 +66,17 @@ pub struct PluginsJob {
     /// Where the worker says which one it opens, see [`crate::trail`].
     #[serde(serialize_with = "crate::wire::paths")]
     pub trail: Option<PathBuf>,
+    /// Say of metrics what they compute and need: an instance of each is made.
+    pub metrics: bool,
+}
+
+/// What a metric computes and needs, in the answer to [`PluginsJob`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricNeeds {
+    /// Name of a value.
+    pub name: String,
+    /// The inputs it is formed from.
+    pub requires: Vec<String>,
 }
 
 /// Compare with parity fixtures.

@@ -12,11 +12,13 @@
 //!
 //! impl Metric for Mean {
 //!     fn new(_name: &str, _config: &Value) -> Result<Self> { Ok(Self { sum: 0.0, n: 0 }) }
-//!     fn spec(&self) -> Vec<MetricSpec> { vec![MetricSpec::new("mean").requires(&["ce"])] }
+//!     fn spec(&self) -> Vec<MetricSpec> { vec![MetricSpec::new("mean").requires(&["ppl_after"])] }
 //!     fn update(&mut self, inputs: &Inputs<'_>) -> Result<()> {
-//!         let ce = inputs.f64("ce")?;
-//!         self.sum += ce.iter().sum::<f64>();
-//!         self.n += ce.len() as u64;
+//!         // NaN is a missing value.
+//!         for x in inputs.f64("ppl_after")?.iter().filter(|x| x.is_finite()) {
+//!             self.sum += x;
+//!             self.n += 1;
+//!         }
 //!         Ok(())
 //!     }
 //!     fn save(&self) -> Result<Value> { Ok(serde_json::json!({"sum": self.sum, "n": self.n})) }
@@ -31,8 +33,8 @@
 //! }
 //!
 //! harness_sdk::export_plugin! {
-//!     id: "mean-of-ce",
-//!     components: [ metric "mean" => Mean: "mean cross-entropy" ]
+//!     id: "mean-perplexity",
+//!     components: [ metric "mean" => Mean: "mean perplexity of steered texts" ]
 //! }
 //! ```
 

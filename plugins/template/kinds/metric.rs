@@ -1,4 +1,4 @@
-//! A metric: the mean of `ce` with its standard error.
+//! A metric: the mean gain of the judge's score, steered less unsteered, with its standard error.
 //!
 //! Updates may come in pieces and states are merged, so keep sums, not means of means.
 
@@ -24,12 +24,23 @@ impl Metric for Mean {
     }
 
     fn spec(&self) -> Vec<MetricSpec> {
-        vec![MetricSpec::new("template").requires(&["ce"]).direction(-1)]
+        // What a bench gives is in the documentation of `harness_sdk::Metric`.
+        vec![
+            MetricSpec::new("template")
+                .requires(&["score_before", "score_after"])
+                .unit("points")
+                .direction(1),
+        ]
     }
 
     fn update(&mut self, inputs: &Inputs<'_>) -> Result<()> {
-        // NaN is a missing value: it is left out, and `n` says how many count.
-        for &x in inputs.f64("ce")?.iter().filter(|x| x.is_finite()) {
+        let (before, after) = (inputs.f64("score_before")?, inputs.f64("score_after")?);
+        // NaN is a missing value: its pair is left out, and `n` says how many count.
+        let gains = before
+            .iter()
+            .zip(after)
+            .map(|(before, after)| after - before);
+        for x in gains.filter(|x| x.is_finite()) {
             self.n += 1;
             self.sum += x;
             self.squares += x * x;
@@ -70,7 +81,7 @@ impl Metric for Mean {
 
 harness_sdk::export_plugin! {
     id: "template",
-    components: [ metric "template" => Mean: "mean cross-entropy with its standard error" ]
+    components: [ metric "template" => Mean: "mean gain of the judge's score with its standard error" ]
 }
 
 #[cfg(test)]
@@ -81,7 +92,11 @@ mod tests {
     fn fed(values: &[f64]) -> Mean {
         let mut metric = Mean::new("template", &json!({})).unwrap();
         let shape = [values.len() as i64];
-        let inputs = Inputs::new(vec![("ce", View::of_f64(values, &shape).unwrap())]);
+        let zeros = vec![0.0; values.len()];
+        let inputs = Inputs::new(vec![
+            ("score_before", View::of_f64(&zeros, &shape).unwrap()),
+            ("score_after", View::of_f64(values, &shape).unwrap()),
+        ]);
         metric.update(&inputs).unwrap();
         metric
     }

@@ -45,11 +45,11 @@ impl Metric for Inventive {
     }
 
     fn spec(&self) -> Vec<MetricSpec> {
-        vec![MetricSpec::new("one").requires(&["ce"])]
+        vec![MetricSpec::new("one").requires(&["score_after"])]
     }
 
     fn update(&mut self, inputs: &Inputs<'_>) -> Result<()> {
-        inputs.f64("ce").map(|_| ())
+        inputs.f64("score_after").map(|_| ())
     }
 
     fn save(&self) -> Result<Value> {

@@ -201,6 +201,7 @@ pub fn write_steering(dir: &Path, spec: &Spec, layer: u32, k: u32, latent: u32, 
         missing: Default::default(),
         judge: "lexical-1".to_owned(),
         comparable_with_paper: false,
+        metrics: Vec::new(),
     };
     store.put_done(&score, &scored, at()).unwrap();
 }

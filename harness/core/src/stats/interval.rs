@@ -47,9 +47,17 @@ pub fn wilson_interval(successes: u64, trials: u64, confidence: f64) -> Option<I
     let scale = 1.0 + z * z / n;
     let centre = (p + z * z / (2.0 * n)) / scale;
     let half = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    // With no success centre and half are one number, and so are 1 - centre and half with nothing
+    // but successes: the difference is 0 but for rounding.
     Some(Interval {
-        low: (centre - half).max(0.0),
-        high: (centre + half).min(1.0),
+        low: match successes {
+            0 => 0.0,
+            _ => (centre - half).max(0.0),
+        },
+        high: match trials - successes {
+            0 => 1.0,
+            _ => (centre + half).min(1.0),
+        },
     })
 }
 
@@ -99,8 +107,10 @@ mod tests {
             (i.low - 0.0624).abs() < 5e-5 && (i.high - 0.1605).abs() < 5e-5,
             "{i:?}"
         );
-        close(wilson_interval(0, 10, 0.95).unwrap().low, 0.0);
-        close(wilson_interval(10, 10, 0.95).unwrap().high, 1.0);
+        for n in 1..200 {
+            assert_eq!(wilson_interval(0, n, 0.95).unwrap().low, 0.0);
+            assert_eq!(wilson_interval(n, n, 0.95).unwrap().high, 1.0);
+        }
         assert!(wilson_interval(0, 0, 0.95).is_none() && wilson_interval(3, 2, 0.95).is_none());
     }
 }

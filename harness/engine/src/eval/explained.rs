@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use harness_core::{
-    ev::EvMoments,
+    ev::{EvMoments, Format},
     fidelity::{EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, MASSIVE, UNITS},
     units::UnitSums,
 };
 use harness_kernels::{centred_moments, residual_moments};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Batch, EvalError, Scope, Watch};
 
@@ -91,6 +91,8 @@ struct RowPart {
     keep: Vec<bool>,
     /// |x - m|² with m the mean of the row's tokens of the policy.
     about_row_mean: Vec<f64>,
+    /// |x|².
+    squares: Vec<f64>,
 }
 
 /// The batch under way at one layer for one policy.
@@ -99,6 +101,7 @@ struct Part {
     index: Tensor,
     /// `[n, d_model]`.
     x: Tensor,
+    format: Format,
     rows: Vec<RowPart>,
 }
 
@@ -299,12 +302,17 @@ impl Explained {
                 len,
                 keep,
                 about_row_mean: about_mean.x2,
+                squares: all.x2,
             });
         }
         self.parts.insert(
             place,
             Part {
                 index,
+                format: match x.kind() {
+                    Kind::BFloat16 => Format::Bf16,
+                    _ => Format::F32,
+                },
                 x,
                 rows: parts,
             },
@@ -357,9 +365,11 @@ impl Watch for Explained {
                 &found.sum_r_kept,
             );
             if row.len >= 2 {
-                for (r2, spread) in found.r2.iter().zip(&row.about_row_mean) {
-                    // A token that is its row's mean has no ratio.
-                    if *spread > 0.0 {
+                let rounding = part.format.rounding();
+                let tokens = found.r2.iter().zip(&row.about_row_mean).zip(&row.squares);
+                for ((r2, spread), squares) in tokens {
+                    // A token that is its row's mean but for rounding has no ratio.
+                    if *spread > rounding * squares {
                         errors.token_n[row.unit] += 1.0;
                         errors.token_sum[row.unit] += 1.0 - r2 / spread;
                     }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use harness_plan::{
     exit,
-    jobs::{Event, PluginsJob},
+    jobs::{Event, MetricNeeds, PluginsJob},
     plugin::FoundPlugin,
 };
 use serde_json::{Value, json};
 
 use super::{Sink, unreadable};
 use crate::{
-    plugin::{Registry, leave_trail_in},
+    plugin::{Metric, MetricSpec, Registry, leave_trail_in},
     run::CellError,
 };
 
@@ -32,7 +32,7 @@ pub(super) fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
     let loaded: Vec<Value> = registry
         .plugins()
         .iter()
-        .map(|plugin| describe(&plugin.found))
+        .map(|plugin| describe(&plugin.found, job.metrics.then_some(&registry)))
         .collect();
     let refused: Vec<Value> = registry
         .refused()
@@ -55,19 +55,34 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A plugin as its manifest says; its library has been found to agree.
-fn describe(found: &FoundPlugin) -> Value {
+fn needs(metric: &Metric) -> Vec<MetricNeeds> {
+    let needs = |spec: MetricSpec| MetricNeeds {
+        name: spec.name,
+        requires: spec.requires,
+    };
+    metric.spec().into_iter().map(needs).collect()
+}
+
+/// A plugin as its manifest says; its library has been found to agree. With a registry, metrics say what they compute and need.
+fn describe(found: &FoundPlugin, metrics: Option<&Registry>) -> Value {
     let manifest = &found.manifest;
     let components: Vec<Value> = manifest
         .components
         .iter()
         .map(|component| {
-            json!({
+            let mut described = json!({
                 "kind": component.kind,
                 "name": component.name,
                 "summary": component.summary,
                 "model_types": component.model_types,
-            })
+            });
+            if let Some(registry) = metrics.filter(|_| component.kind == "metric") {
+                match registry.metric(&component.name, &json!({})) {
+                    Ok(metric) => described["values"] = json!(needs(&metric)),
+                    Err(error) => described["error"] = json!(error.to_string()),
+                }
+            }
+            described
         })
         .collect();
     json!({

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use harness_core::{
-    stats::Bootstrap,
+    stats::{Bootstrap, mean_bootstrap},
     steering::{InvalidFeatures, MeanScore, SteeringScores, sae_scores},
 };
 use harness_plan::{
     outputs::{
-        Estimate, ExplainOutput, FeatureScore, FeaturesOutput, JudgeOutput, Outcome, PairScore,
-        PerplexityOutput, ScoreOutput,
+        Estimate, ExplainOutput, FeatureMetric, FeatureScore, FeaturesOutput, JudgeOutput,
+        MetricOutput, Outcome, PairScore, PerplexityOutput, ScoreOutput,
     },
-    stages::ScoreParams,
+    stages::{METRIC_INPUTS, STEERING_VALUES, ScoreParams},
 };
 use serde_json::json;
 
 use super::{CellError, Session, assets::none};
+use crate::plugin::{MetricSpec, MetricValue};
 
 /// The metric that weighs P by lambda (Eq. 19).
 const STEERING_SCORE: &str = "steering_score";
@@ -26,6 +27,19 @@ struct Prefixes {
     score_after: Vec<f64>,
     ppl_before: Vec<f64>,
     ppl_after: Vec<f64>,
+}
+
+impl Prefixes {
+    /// By the names of [`harness_plan::stages::METRIC_INPUTS`].
+    fn inputs(&self) -> [(&str, &[f64]); 4] {
+        let of = |name| match name {
+            "score_before" => &self.score_before,
+            "score_after" => &self.score_after,
+            "ppl_before" => &self.ppl_before,
+            _ => &self.ppl_after,
+        };
+        METRIC_INPUTS.map(|(name, _)| (name, of(name).as_slice()))
+    }
 }
 
 /// What a score is formed from.
@@ -90,12 +104,13 @@ impl Session {
             row.ppl_after.push(nan(steered.and_then(|s| s.perplexity)));
         }
 
+        let metrics = self.measure(params, &rows)?;
         let mut scores = Vec::new();
         let mut rated = Vec::new();
         for feature in &features.features {
-            let values = match rows.get(&feature.latent) {
-                Some(prefixes) => self.feature_scores(params, prefixes)?,
-                None => SteeringScores {
+            let values = match rows.contains_key(&feature.latent) {
+                true => metrics.scores(feature.latent)?,
+                false => SteeringScores {
                     concept_improvement: None,
                     perplexity_reduction: None,
                     steering_score: None,
@@ -158,35 +173,128 @@ impl Session {
             missing: missing(explained, judged),
             judge: judged.judge.clone(),
             comparable_with_paper: judged.comparable_with_paper,
+            metrics: metrics.others(bootstrap),
         })
     }
 
-    fn feature_scores(
+    /// What all metrics say of all features. One that gives C, P or S must work; another fails alone.
+    fn measure(
         &self,
         params: &ScoreParams,
-        prefixes: &Prefixes,
-    ) -> Result<SteeringScores, CellError> {
-        let mut values = BTreeMap::new();
+        rows: &BTreeMap<u32, Prefixes>,
+    ) -> Result<Measured, CellError> {
+        let mut measured = Measured::default();
         for metric in &params.metrics {
-            // Only S has a weight; C and P take no configuration.
+            // Only S has a weight; C and P take no configuration, and neither do others.
             let config = if metric.name == STEERING_SCORE {
                 json!({ "lambda": params.lambda })
             } else {
                 none()
             };
-            let mut instance = self.registry.metric(&metric.name, &config)?;
-            instance.update(&[
-                ("score_before", &prefixes.score_before),
-                ("score_after", &prefixes.score_after),
-                ("ppl_before", &prefixes.ppl_before),
-                ("ppl_after", &prefixes.ppl_after),
-            ])?;
-            for value in instance.finish()? {
-                values.insert(value.name, value.value);
+            let specs = match self.registry.metric(&metric.name, &config) {
+                Ok(instance) => instance.spec(),
+                Err(error) if is_needed(&metric.name) => return Err(error.into()),
+                Err(error) => {
+                    let named = MetricSpec {
+                        name: metric.name.clone(),
+                        unit: String::new(),
+                        direction: 0,
+                        requires: Vec::new(),
+                    };
+                    measured.failed(&metric.name, vec![named], error.to_string());
+                    continue;
+                }
+            };
+            let of_feature = |prefixes: &Prefixes| -> Result<Vec<MetricValue>, CellError> {
+                let mut instance = self.registry.metric(&metric.name, &config)?;
+                instance.update(&prefixes.inputs())?;
+                Ok(instance.finish()?)
+            };
+            let values: Result<BTreeMap<u32, Vec<MetricValue>>, CellError> = rows
+                .iter()
+                .map(|(latent, prefixes)| Ok((*latent, of_feature(prefixes)?)))
+                .collect();
+            match values {
+                Ok(values) => measured.add(&metric.name, specs, &values),
+                Err(error) if specs.iter().any(|spec| is_needed(&spec.name)) => return Err(error),
+                Err(error) => measured.failed(&metric.name, specs, error.to_string()),
             }
         }
+        Ok(measured)
+    }
+}
+
+/// Whether this is C, P or S.
+fn is_needed(name: &str) -> bool {
+    STEERING_VALUES.contains(&name)
+}
+
+/// What the metrics of a cell say.
+#[derive(Default)]
+struct Measured {
+    /// C, P and S of each feature.
+    needed: BTreeMap<(u32, String), Option<f64>>,
+    others: Vec<Other>,
+}
+
+/// A value besides C, P and S.
+struct Other {
+    component: String,
+    spec: MetricSpec,
+    features: Vec<FeatureMetric>,
+    error: Option<String>,
+}
+
+impl Measured {
+    /// Adds a metric that has values of every feature, in the order of its specification.
+    fn add(
+        &mut self,
+        component: &str,
+        specs: Vec<MetricSpec>,
+        values: &BTreeMap<u32, Vec<MetricValue>>,
+    ) {
+        for (place, spec) in specs.into_iter().enumerate() {
+            let of_place = values
+                .iter()
+                .filter_map(|(latent, all)| Some((*latent, all.get(place)?)));
+            if is_needed(&spec.name) {
+                self.needed.extend(
+                    of_place.map(|(latent, value)| ((latent, spec.name.clone()), value.value)),
+                );
+                continue;
+            }
+            let features = of_place
+                .map(|(latent, value)| FeatureMetric {
+                    latent,
+                    value: value.value,
+                    std_err: value.std_err,
+                    n: value.n,
+                })
+                .collect();
+            self.others.push(Other {
+                component: component.to_owned(),
+                spec,
+                features,
+                error: None,
+            });
+        }
+    }
+
+    /// Adds a metric that has failed.
+    fn failed(&mut self, component: &str, specs: Vec<MetricSpec>, error: String) {
+        self.others.extend(specs.into_iter().map(|spec| Other {
+            component: component.to_owned(),
+            spec,
+            features: Vec::new(),
+            error: Some(error.clone()),
+        }));
+    }
+
+    /// C, P and S of a feature.
+    fn scores(&self, latent: u32) -> Result<SteeringScores, CellError> {
         let value = |name: &str| {
-            values.get(name).copied().ok_or_else(|| {
+            let value = self.needed.get(&(latent, name.to_owned()));
+            value.copied().ok_or_else(|| {
                 CellError::Invalid(format!("none of the bench's metrics computes `{name}`"))
             })
         };
@@ -195,6 +303,30 @@ impl Session {
             perplexity_reduction: value("perplexity_reduction")?,
             steering_score: value(STEERING_SCORE)?,
         })
+    }
+
+    /// The other values, with their means over the features that have one.
+    fn others(self, bootstrap: Bootstrap) -> Vec<MetricOutput> {
+        let output = |other: Other| {
+            let values: Vec<f64> = (other.features.iter())
+                .filter_map(|feature| feature.value)
+                .collect();
+            let sum: f64 = values.iter().sum();
+            MetricOutput {
+                component: other.component,
+                metric: other.spec.name,
+                unit: other.spec.unit,
+                direction: other.spec.direction,
+                mean: Estimate {
+                    value: (!values.is_empty()).then(|| sum / values.len() as f64),
+                    std_err: mean_bootstrap(&values, bootstrap).map(|found| found.std_err),
+                    n: values.len() as u64,
+                },
+                features: other.features,
+                error: other.error,
+            }
+        };
+        self.others.into_iter().map(output).collect()
     }
 }
 

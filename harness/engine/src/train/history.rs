@@ -64,7 +64,8 @@ impl History {
     /// Adds rows.
     pub(super) fn add(&mut self, rows: &[(At, Measured)]) -> Result<(), CellError> {
         let number = |x: f64| match x.is_finite() {
-            true => x.to_string(),
+            // A zero has no sign.
+            true => (x + 0.0).to_string(),
             false => String::new(),
         };
         let mut text = String::new();

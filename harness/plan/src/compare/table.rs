@@ -13,7 +13,7 @@ use crate::exit;
 pub(super) const SAE_ID: &str = "sae_id";
 
 /// Columns that name a row in the schemas of this project. What else a table holds is compared.
-const KEY_COLUMNS: [&str; 30] = [
+const KEY_COLUMNS: [&str; 31] = [
     "group",
     "family",
     "model",
@@ -21,6 +21,7 @@ const KEY_COLUMNS: [&str; 30] = [
     "sae",
     "sae_source",
     SAE_ID,
+    "component",
     "attribute",
     "layer",
     "depth",

@@ -77,6 +77,7 @@ impl Expander<'_> {
             policy: row.row.policy.clone(),
             is_diffusion: model.folder.is_diffusion,
             has_paper_code: set.measures.paper_code && is_shifted(&model.folder),
+            dtype: bench.numerics.dtype,
             settings: set.clone(),
             shards,
             rollout,

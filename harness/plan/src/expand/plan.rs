@@ -10,7 +10,7 @@ use crate::{
     },
     cell::Cell,
     protocol::Sources,
-    stages::{Stage, sae_name},
+    stages::{Dtype, Stage, sae_name},
 };
 
 /// The cells of a bench and the rows that are derived from them.
@@ -112,6 +112,8 @@ pub struct GridWork {
     pub is_diffusion: bool,
     /// Whether the model's logits are also read unshifted (`paper_code`).
     pub has_paper_code: bool,
+    /// Number format of the residuals.
+    pub dtype: Dtype,
     /// Settings.
     pub settings: GridSettings,
     /// Key of its cell on each shard.

@@ -11,8 +11,8 @@ use crate::{
     sources::{Explanations, SaeFolder},
     stages::{
         BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, GivenExplanation,
-        JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, SaeRef, ScoreParams, Stage,
-        SteerParams, SteeringParams,
+        JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, STEERING_VALUES, SaeRef,
+        ScoreParams, Stage, SteerParams, SteeringParams,
     },
 };
 
@@ -159,6 +159,8 @@ impl Expander<'_> {
             lambda: set.lambda,
             resamples: set.resamples,
             seed,
+            keeps_others: (metrics.iter())
+                .any(|metric| !STEERING_VALUES.contains(&metric.name.as_str())),
             metrics,
             invalid_as_zero: set.invalid_as_zero == Some(true),
         };

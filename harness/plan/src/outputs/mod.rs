@@ -12,9 +12,9 @@ pub use autointerp::{
 pub use decoding::{Answer, DecodingOutput};
 pub use fidelity::{FidelityOutput, Rollout, RolloutOutput};
 pub use steering::{
-    Context, Estimate, ExplainOutput, Explanation, Feature, FeatureScore, FeaturesOutput,
-    Generation, GenerationOutput, JudgeOutput, PairScore, Perplexity, PerplexityOutput,
-    ScoreOutput,
+    Context, Estimate, ExplainOutput, Explanation, Feature, FeatureMetric, FeatureScore,
+    FeaturesOutput, Generation, GenerationOutput, JudgeOutput, MetricOutput, PairScore, Perplexity,
+    PerplexityOutput, ScoreOutput,
 };
 
 /// Whether a count may be left out.

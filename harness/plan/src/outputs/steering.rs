@@ -164,6 +164,42 @@ pub struct ScoreOutput {
     pub judge: String,
     /// Whether the judge may be compared with the paper's.
     pub comparable_with_paper: bool,
+    /// Values of metrics besides C, P and S.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricOutput>,
+}
+
+/// A value of a metric besides C, P and S.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricOutput {
+    /// The metric's component.
+    pub component: String,
+    /// Name of the value; that of the component where it failed before it named any.
+    pub metric: String,
+    /// Unit, empty for a plain number.
+    pub unit: String,
+    /// 1 higher is better, -1 lower is better, 0 neither.
+    pub direction: i32,
+    /// Mean over the features that have a value.
+    pub mean: Estimate,
+    /// Its values of each feature.
+    pub features: Vec<FeatureMetric>,
+    /// Why there is no value: the metric failed. C, P and S are not touched by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A metric's value of one feature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeatureMetric {
+    /// The latent.
+    pub latent: u32,
+    /// The value; `None` where it is not defined.
+    pub value: Option<f64>,
+    /// Its standard error, where the metric gives one.
+    pub std_err: Option<f64>,
+    /// Samples it rests on.
+    pub n: u64,
 }
 
 /// Scores of one feature.

@@ -42,8 +42,8 @@ pub use fidelity::{
 };
 pub use steering::{
     BaselineParams, EXPLAIN_MAX_TOKENS, ExplainParams, FeatureChoice, FeaturesParams,
-    GivenExplanation, JudgeParams, JudgeRef, PAIR_MAX_TOKENS, PerplexityParams, ScoreParams,
-    SteerParams, SteeringParams,
+    GivenExplanation, JudgeParams, JudgeRef, METRIC_INPUTS, PAIR_MAX_TOKENS, PerplexityParams,
+    STEERING_VALUES, ScoreParams, SteerParams, SteeringParams,
 };
 
 use std::{fmt, str::FromStr};

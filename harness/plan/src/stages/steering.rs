@@ -156,9 +156,32 @@ pub struct ScoreParams {
     pub resamples: u32,
     /// Seed of the bootstrap.
     pub seed: u64,
-    /// The metrics that form C, P and S, sorted.
+    /// The metrics that form C, P and S, and others, sorted.
     pub metrics: Vec<PluginRef>,
     /// Features without C or P count as 0 in all means, as the authors count them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invalid_as_zero: bool,
+    /// Whether other values than C, P and S are kept: true where other metrics than the usual three are named. It is written
+    /// then only, so that a bench with the usual ones keeps its keys, and cells that have dropped such values are not taken
+    /// for those that hold them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_others: bool,
 }
+
+/// The values that every steering bench needs of its metrics: C, P and S.
+pub const STEERING_VALUES: [&str; 3] = [
+    "concept_improvement",
+    "perplexity_reduction",
+    "steering_score",
+];
+
+/// What steering benches give to metrics: arrays `[n_prefix] f64` of one feature, NaN where a value is missing, and what each is.
+pub const METRIC_INPUTS: [(&str, &str); 4] = [
+    (
+        "score_before",
+        "judge's score of the unsteered text, 0 to 100",
+    ),
+    ("score_after", "judge's score of the steered text, 0 to 100"),
+    ("ppl_before", "perplexity of the unsteered text, above 0"),
+    ("ppl_after", "perplexity of the steered text, above 0"),
+];

@@ -187,9 +187,11 @@ pub struct GridSummary {
     pub load_seconds: f64,
     /// Seconds by what was done.
     pub phases: Phases,
-    /// Measured matrix-product peak of a worker, FLOP/s; `None` where it was not measured.
+    /// Matrix-product peak of a worker, FLOP/s, as measured after its first grid with whatever else the machine did then; `None`
+    /// where it was not measured.
     pub peak_flops: Option<f64>,
-    /// `flops` over what the peak would have done in `seconds`.
+    /// `flops` over what the peak would have done in `seconds`. `None` where that is more than all of it: the machine was busy
+    /// when the peak was measured, and the share says nothing.
     pub fraction_of_peak: Option<f64>,
     /// Largest resident memory of a worker, in bytes.
     pub peak_bytes: u64,
@@ -224,7 +226,8 @@ impl GridSummary {
             peak_flops,
             fraction_of_peak: peak_flops
                 .filter(|_| seconds > 0.0)
-                .map(|peak| counters.grid_flops / (seconds * peak)),
+                .map(|peak| counters.grid_flops / (seconds * peak))
+                .filter(|share| *share <= 1.0),
             peak_bytes: counters.peak_bytes,
         })
     }

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
-use harness_core::record::{GridRow, SteeringNumbers, SteeringRow, Table2Row, Table4Row};
+use harness_core::record::{
+    GridRow, MetricRow, SteeringNumbers, SteeringRow, Table2Row, Table4Row,
+};
 
-use crate::inert::csv_text;
+use crate::inert::{csv_text, one_line};
 
 /// Columns that every table of steering results ends in.
 macro_rules! numbers {
@@ -46,6 +48,61 @@ pub const TABLE4_COLUMNS: [&str; 27] = numbers!(
 pub const GRID_COLUMNS: [&str; 11] = [
     "model", "sae", "sae_id", "layer", "k", "metric", "variant", "value", "std_err", "n", "status",
 ];
+
+/// Columns of metrics.csv; tables of variants have `variant` after `k`.
+pub const METRIC_COLUMNS: [&str; 13] = [
+    "model",
+    "sae",
+    "sae_id",
+    "layer",
+    "k",
+    "component",
+    "metric",
+    "unit",
+    "direction",
+    "value",
+    "std_err",
+    "n",
+    "status",
+];
+
+/// metrics.csv. The status of a metric that failed says why.
+pub fn metrics_csv(rows: &[MetricRow]) -> String {
+    let has_variants = rows.iter().any(|row| !row.variant.is_empty());
+    let variant = |text: &str| has_variants.then(|| text.to_owned());
+    let (own, values) = METRIC_COLUMNS.split_at(5);
+    let columns: Vec<&str> = (own.iter().copied())
+        .chain(has_variants.then_some("variant"))
+        .chain(values.iter().copied())
+        .collect();
+    let line = |r: &MetricRow| -> Vec<String> {
+        let own = [
+            r.model.clone(),
+            r.sae.clone(),
+            r.sae_id.clone(),
+            r.layer.to_string(),
+            optional(r.k),
+        ];
+        let status = match &r.error {
+            Some(error) => format!("{}: {}", r.status, one_line(error)),
+            None => r.status.to_string(),
+        };
+        let values = [
+            r.component.clone(),
+            r.metric.clone(),
+            r.unit.clone(),
+            optional(r.direction),
+            optional(r.value),
+            optional(r.std_err),
+            optional(r.n),
+            status,
+        ];
+        (own.into_iter().chain(variant(&r.variant)))
+            .chain(values)
+            .collect()
+    };
+    csv_text(&columns, rows.iter().map(line))
+}
 
 /// fidelity.csv, transfer.csv or transfer-rollouts.csv.
 pub fn grid_csv(rows: &[GridRow]) -> String {

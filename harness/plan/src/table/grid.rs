@@ -1,5 +1,5 @@
 use harness_core::{
-    ev::EvMoments,
+    ev::{EvMoments, Format},
     fidelity::{
         COUNTED, EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, Logits, SpliceKind, cost_column,
         kl_column, values as values_of,
@@ -13,6 +13,7 @@ use serde::de::Error as _;
 use crate::{
     expand::{GridWork, PlannedRow},
     outputs::FidelityOutput,
+    stages::Dtype,
     store::{Lookup, Store, StoreError},
 };
 
@@ -81,6 +82,10 @@ pub(super) fn values(
         &merged.units,
         &merged.moments,
         &merged.moments_robust,
+        match work.dtype {
+            Dtype::F32 => Format::F32,
+            Dtype::Bf16 => Format::Bf16,
+        },
         bootstrap,
     )
     .map_err(|error| damaged(first, &error))?;
@@ -100,7 +105,10 @@ pub(super) fn values(
             value: value.estimate.value,
             std_err: value.estimate.std_err,
             n: (coverage.done > 0).then_some(value.n),
-            status,
+            status: match value.is_constant {
+                true => Status::NoVariance,
+                false => status,
+            },
         })
         .collect();
     Ok((rows, coverage))

@@ -29,8 +29,8 @@ mod wide;
 pub use autointerp::{AutointerpTables, ExplanationLine};
 pub use catalogue::{Listed, list_sets};
 pub use columns::{
-    GRID_COLUMNS, STEERING_COLUMNS, TABLE2_COLUMNS, TABLE4_COLUMNS, grid_csv, steering_csv,
-    table2_csv, table4_csv,
+    GRID_COLUMNS, METRIC_COLUMNS, STEERING_COLUMNS, TABLE2_COLUMNS, TABLE4_COLUMNS, grid_csv,
+    metrics_csv, steering_csv, table2_csv, table4_csv,
 };
 pub use columns_autointerp::{AUTOINTERP_COLUMNS, LABEL_COLUMNS, LATENT_COLUMNS};
 pub use columns_decoding::{
@@ -109,6 +109,10 @@ pub fn write_csv(
         | TableKind::Top1
         | TableKind::Table1
         | TableKind::Table3 => {}
+    }
+    if !derived.metrics.is_empty() {
+        let text = metrics_csv(&derived.metrics);
+        paths.push(store.write_file("metrics.csv", text.as_bytes())?);
     }
     for view in &plan.views {
         if view.table.dynamics().is_empty() {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use harness_core::{
-    record::{Status, SteeringNumbers, shown_k},
+    record::{MetricRow, Status, SteeringNumbers, shown_k},
     steering::MeanScore,
 };
 
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     bench::{RowKind, TableKind},
     expand::{Plan, RowWork},
+    inert::one_line,
     outputs::Outcome,
 };
 
@@ -202,6 +203,34 @@ fn score(m: MeanScore) -> String {
     }
 }
 
+/// One line for each value of other metrics: in how many SAEs it is there, and why not in the others.
+fn of_metrics(rows: &[MetricRow]) -> Vec<String> {
+    let mut values: Vec<Vec<&MetricRow>> = Vec::new();
+    for row in rows {
+        let is_of = |known: &Vec<&MetricRow>| {
+            (&known[0].component, &known[0].metric) == (&row.component, &row.metric)
+        };
+        match values.iter_mut().find(|known| is_of(known)) {
+            Some(known) => known.push(row),
+            None => values.push(vec![row]),
+        }
+    }
+    let line = |rows: &Vec<&MetricRow>| {
+        let first = rows[0];
+        let there = rows.iter().filter(|row| row.status == Status::Ok).count();
+        let failed: Vec<&str> = rows.iter().filter_map(|row| row.error.as_deref()).collect();
+        let why = failed.first().map_or_else(String::new, |error| {
+            format!("; {} failed: {}", failed.len(), one_line(error))
+        });
+        let (metric, component) = (one_line(&first.metric), one_line(&first.component));
+        format!(
+            "{metric} (metric {component}): {there} of {} values in metrics.csv{why}.",
+            rows.len()
+        )
+    };
+    values.iter().map(line).collect()
+}
+
 /// What a reader must know: the judge, rows that are not whole, models that are not the paper's.
 fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
     let all: Vec<&SteeringNumbers> = derived.by_k.iter().map(|r| &r.numbers).collect();
@@ -225,6 +254,7 @@ fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
         };
         notes.push(format!("Judge {judge}{remark}."));
     }
+    notes.extend(of_metrics(&derived.metrics));
     if plan
         .rows
         .iter()

@@ -12,6 +12,11 @@ use crate::{
     expand::{GridWork, Plan, PlannedRow},
 };
 
+/// Difference of EV and its robust variant from which on the first says little.
+const APART: f64 = 0.1;
+/// SAEs that a note names.
+const NAMED: usize = 3;
+
 type Cell<'a> = (&'a PlannedRow, &'a GridWork);
 
 /// The values of a grid bench as text: one block for each SAE set in a model, one line for each SAE.
@@ -68,6 +73,7 @@ fn table(
         columns.push(("SAE", Left));
     }
     columns.push(("EV", Right));
+    columns.push(("EV robust", Right));
     if is_diffusion {
         columns.push(("delta (1/t)", Right));
     }
@@ -99,6 +105,7 @@ fn table(
             fields.push(row.twin.clone().unwrap_or_default());
         }
         fields.push(number(values.ev(), 3));
+        fields.push(number(values.robust_ev(), 3));
         if is_diffusion {
             fields.push(number(values.delta(), 3));
         }
@@ -110,7 +117,11 @@ fn table(
         if has_kl {
             fields.push(number(values.get("kl", "aligned-plain-all"), 3));
         }
-        fields.push(values.status().to_string());
+        let ev = values.ev().map(|row| row.status);
+        fields.push(match ev.filter(|status| *status == Status::NoVariance) {
+            Some(status) => status.to_string(),
+            None => values.status().to_string(),
+        });
         if let (Some(name), Some(layer)) = (&row.paper, row.paper_layer)
             && let Some((small, large)) = paper.get(&(name.sae.clone(), layer))
         {
@@ -137,10 +148,12 @@ fn plain(row: Option<&GridRow>, digits: usize) -> String {
 /// What a reader must know: definitions, what was passed over, what is not whole.
 fn notes(plan: &Plan, derived: &Derived, blocks: &[Vec<Cell<'_>>]) -> Vec<String> {
     let mut notes = vec![
-        "EV: explained variance of the residual at the policy's tokens (ev_var). delta: loss with the residual replaced \
+        "EV: explained variance of the residual at the policy's tokens (ev_var); robust: without massive activations, tokens \
+         of more than 100 times their row's median square (ev_var_robust). delta: loss with the residual replaced \
          at all positions minus the loss without, ± standard error over rows of text; positive is worse."
             .to_owned(),
     ];
+    notes.extend(of_variance(derived, blocks));
     let grid = || plan.rows.iter().filter_map(PlannedRow::grid);
     if grid().any(|work| work.is_diffusion) {
         notes.push(
@@ -183,6 +196,52 @@ fn notes(plan: &Plan, derived: &Derived, blocks: &[Vec<Cell<'_>>]) -> Vec<String
         }
     }
     notes
+}
+
+/// Where the explained variance is missing, or says something else than its robust variant.
+fn of_variance(derived: &Derived, blocks: &[Vec<Cell<'_>>]) -> Vec<String> {
+    let (mut constant, mut apart) = (Vec::new(), Vec::new());
+    for (row, work) in blocks.iter().flatten() {
+        let values = SaeValues::of(row, work, derived);
+        let (ev, robust) = (values.ev(), values.robust_ev());
+        let name = format!(
+            "{} layer {} k {} in {}",
+            row.sae, row.layer, row.k, row.model
+        );
+        if ev.is_some_and(|ev| ev.status == Status::NoVariance) {
+            constant.push(name);
+        } else if let (Some(ev), Some(robust)) =
+            (ev.and_then(|r| r.value), robust.and_then(|r| r.value))
+            && (ev - robust).abs() > APART
+        {
+            apart.push(name);
+        }
+    }
+    let mut notes = Vec::new();
+    if !constant.is_empty() {
+        notes.push(format!(
+            "No EV of {}: the residual hardly varies at its tokens, its variance is at the level of rounding, and there is \
+             nothing to explain. Give text that is not constant with --data.",
+            some_of(&constant)
+        ));
+    }
+    if !apart.is_empty() {
+        notes.push(format!(
+            "EV and its robust variant differ by more than {APART} for {}: a few massive activations make up most of the \
+             variance, so go by the robust one.",
+            some_of(&apart)
+        ));
+    }
+    notes
+}
+
+/// The first of some names, and how many more there are.
+fn some_of(names: &[String]) -> String {
+    let first = names[..names.len().min(NAMED)].join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// The text each block was measured on, and what of it could not be used.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use harness_core::{
     layer::starred,
-    record::{GridRow, Status, SteeringNumbers, SteeringRow, Table2Row, Table4Row},
+    record::{GridRow, MetricRow, Status, SteeringNumbers, SteeringRow, Table2Row, Table4Row},
     steering::{MeanScore, mean_of_estimates},
 };
 
@@ -10,7 +10,8 @@ use super::{AutointerpTables, Coverage, DecodingTables, autointerp, decoding, gr
 use crate::{
     bench::{RowKind, TableKind},
     expand::{Plan, PlannedRow, RowWork, SteeringWork},
-    outputs::{Estimate, ScoreOutput},
+    outputs::{Estimate, MetricOutput, ScoreOutput},
+    stages::STEERING_VALUES,
     store::{CellRecord, Lookup, Store, StoreError},
 };
 
@@ -24,6 +25,8 @@ pub struct Derived {
     pub table2: Vec<Table2Row>,
     /// One for each variant.
     pub table4: Vec<Table4Row>,
+    /// Values of metrics besides C, P and S, of steering benches that name such metrics.
+    pub metrics: Vec<MetricRow>,
     /// One for each value of an SAE, measured on documents.
     pub grid: Vec<GridRow>,
     /// The same, measured on continuations of prompts.
@@ -60,7 +63,13 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
             }
             RowWork::Decoding(_) | RowWork::Autointerp(_) => continue,
         };
-        let numbers = numbers(work, store)?;
+        let (numbers, metrics) = numbers(work, store)?;
+        let variant = match plan.table {
+            TableKind::Variants => variant_of(work),
+            _ => String::new(),
+        };
+        let rows = metric_rows(row, work, &variant, numbers.status, metrics);
+        derived.metrics.extend(rows);
         if plan.table == TableKind::Variants {
             let row = table4_row(row, work, numbers.clone(), store)?;
             derived.table4.push(row);
@@ -82,11 +91,14 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<Derived, StoreError> {
     Ok(derived)
 }
 
-/// Numbers of one SAE.
-fn numbers(row: &SteeringWork, store: &Store) -> Result<SteeringNumbers, StoreError> {
+/// Numbers of one SAE, and the values of its other metrics.
+fn numbers(
+    row: &SteeringWork,
+    store: &Store,
+) -> Result<(SteeringNumbers, Vec<MetricOutput>), StoreError> {
     if let Some(there) = store.available::<ScoreOutput>(&row.cells.score)? {
         let score = there.output;
-        return Ok(SteeringNumbers {
+        let numbers = SteeringNumbers {
             concept_improvement: mean(score.concept_improvement),
             perplexity_reduction: mean(score.perplexity_reduction),
             steering_score: mean(score.steering_score),
@@ -102,14 +114,82 @@ fn numbers(row: &SteeringWork, store: &Store) -> Result<SteeringNumbers, StoreEr
                 true if row.cells.perplexities.is_empty() => Status::NoScorer,
                 true => Status::Ok,
             },
-        });
+        };
+        return Ok((numbers, score.metrics));
     }
     for key in row.cells.all() {
         if let Lookup::Failed(_) = store.lookup(key)? {
-            return Ok(without_numbers(Status::Failed));
+            return Ok((without_numbers(Status::Failed), Vec::new()));
         }
     }
-    Ok(without_numbers(Status::Missing))
+    Ok((without_numbers(Status::Missing), Vec::new()))
+}
+
+/// What tells the configurations of a table of variants apart.
+fn variant_of(work: &SteeringWork) -> String {
+    let set = &work.settings;
+    let k_scope = set.k_scope.map(|k| format!(" k_scope={k}"));
+    let steps = (work.is_diffusion).then(|| format!(" dlm_steps={}", set.dlm_steps));
+    format!(
+        "group={} amp_factor={}{} token_scope={}{} n_prefix={} max_new_tokens={}",
+        work.group.as_deref().unwrap_or_default(),
+        set.amp_factor,
+        steps.unwrap_or_default(),
+        set.token_scope,
+        k_scope.unwrap_or_default(),
+        set.n_prefix,
+        set.max_new_tokens
+    )
+}
+
+/// Rows of the metrics besides the usual three. Where the cell is not done their values have no names yet, and a row stands
+/// for each metric.
+fn metric_rows(
+    row: &PlannedRow,
+    work: &SteeringWork,
+    variant: &str,
+    status: Status,
+    metrics: Vec<MetricOutput>,
+) -> Vec<MetricRow> {
+    let named = |component: &str, metric: &str| MetricRow {
+        model: row.model.clone(),
+        sae: row.sae.clone(),
+        sae_id: row.sae_id.clone(),
+        layer: row.layer,
+        k: row.k,
+        variant: variant.to_owned(),
+        component: component.to_owned(),
+        metric: metric.to_owned(),
+        unit: String::new(),
+        direction: None,
+        value: None,
+        std_err: None,
+        n: None,
+        status,
+        error: None,
+    };
+    if matches!(status, Status::Failed | Status::Missing) {
+        let names = work.settings.metrics.iter();
+        return names
+            .filter(|name| !STEERING_VALUES.contains(&name.as_str()))
+            .map(|name| named(name, name))
+            .collect();
+    }
+    let of_output = |output: MetricOutput| MetricRow {
+        unit: output.unit,
+        direction: Some(output.direction),
+        value: output.mean.value,
+        std_err: output.mean.std_err,
+        n: Some(output.mean.n),
+        status: match output.error {
+            Some(_) => Status::Failed,
+            None if status == Status::Partial => Status::Partial,
+            None => Status::Ok,
+        },
+        error: output.error,
+        ..named(&output.component, &output.metric)
+    };
+    metrics.into_iter().map(of_output).collect()
 }
 
 fn without_numbers(status: Status) -> SteeringNumbers {

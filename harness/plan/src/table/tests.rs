@@ -37,6 +37,7 @@ fn score_of(row: &PlannedRow) -> ScoreOutput {
         missing: [("refused".to_owned(), 1)].into(),
         judge: "lexical-1".into(),
         comparable_with_paper: false,
+        metrics: Vec::new(),
     }
 }
 

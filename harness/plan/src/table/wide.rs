@@ -88,9 +88,15 @@ impl<'a> SaeValues<'a> {
         self.get("ev", "ev_var")
     }
 
-    /// Whether the values are whole.
+    /// Explained variance without massive activations.
+    pub(super) fn robust_ev(&self) -> Option<&'a GridRow> {
+        self.get("ev", "ev_var_robust")
+    }
+
+    /// Whether the values are whole, those of the explained variance aside.
     pub(super) fn status(&self) -> Status {
-        self.rows.first().map_or(Status::Missing, |r| r.status)
+        let of_losses = self.rows.iter().find(|r| r.metric != "ev");
+        of_losses.map_or(Status::Missing, |r| r.status)
     }
 }
 
@@ -151,7 +157,9 @@ fn delta_line((row, work): &(&PlannedRow, &GridWork), derived: &Derived) -> Vec<
 
 fn ev_line((row, work): &(&PlannedRow, &GridWork), derived: &Derived) -> Vec<String> {
     let values = SaeValues::of(row, work, derived);
-    let own = vec![value(values.ev()), values.status().to_string()];
+    let ev = values.ev();
+    let status = ev.map_or(Status::Missing, |r| r.status);
+    let own = vec![value(ev), status.to_string()];
     [key(row), own].concat()
 }
 

@@ -164,14 +164,14 @@ impl SaeTrainer for Training {
     fn step(&mut self, x: View<'_>) -> Result<Vec<MetricValue>> {
         let r = self.0.step(&*x.tensor()?).map_err(report)?;
         let named = [
-            ("loss", r.loss),
+            ("loss", Some(r.loss)),
             ("ev", r.ev),
-            ("l0", r.l0),
-            ("n_dead", r.n_dead as f64),
+            ("l0", Some(r.l0)),
+            ("n_dead", Some(r.n_dead as f64)),
         ];
         Ok(named
             .into_iter()
-            .map(|(name, v)| MetricValue::new(name, Some(v), r.n))
+            .map(|(name, v)| MetricValue::new(name, v, r.n))
             .collect())
     }
 

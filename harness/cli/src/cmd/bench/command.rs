@@ -16,11 +16,11 @@ use harness_plan::{
     protocol::{Init, Judging},
     replies::Replies,
     store::{CellCounts, Lookup, Store, StoreError},
-    table::{derive, print_tables, write_csv},
+    table::{Derived, derive, print_tables, write_csv},
 };
 
 use super::{
-    BenchArgs, all, judging, pictures,
+    BenchArgs, all, judging, metrics, pictures,
     ready::{Asked, Ready},
     report,
     run::{self, Order, Outcome},
@@ -103,8 +103,12 @@ impl Bench<'_> {
     pub(super) fn run(self) -> Result<u8, Failure> {
         let (done, quarantined) = done_cells(&self.plan, &self.store)?;
         let code = self.compute(done, quarantined)?;
-        self.print().map_err(kept)?;
-        Ok(code)
+        let derived = self.print().map_err(kept)?;
+        // The cell of a metric that failed is done: its other values are there.
+        match derived.metrics.iter().any(|row| row.error.is_some()) && code == exit::OK {
+            true => Ok(exit::PARTIAL),
+            false => Ok(code),
+        }
     }
 
     /// Run the cells that are not among `done`; of the others `quarantined` were damaged.
@@ -129,6 +133,7 @@ impl Bench<'_> {
                 self.plan.bench
             ));
         } else {
+            metrics::check(&self.plan, &done, &self.choice)?;
             self.announce(planned, reused);
             let workers = self.workers();
             let mut manifest = report::manifest(
@@ -347,7 +352,7 @@ impl Bench<'_> {
         fs::read_dir(self.store.dir().join("conflicts")).map_or(0, |files| files.count() as u64)
     }
 
-    pub(super) fn print(&self) -> Result<(), Failure> {
+    pub(super) fn print(&self) -> Result<Derived, Failure> {
         let derived = derive(&self.plan, &self.store)?;
         let files = write_csv(&self.plan, &derived, &self.store)?;
         match self.args.format.style() {
@@ -370,7 +375,8 @@ impl Bench<'_> {
         for file in files {
             output::talk(&format!("wrote {}", file.display()));
         }
-        pictures::write(&self.plan, &derived, &self.store, self.args.png)
+        pictures::write(&self.plan, &derived, &self.store, self.args.png)?;
+        Ok(derived)
     }
 }
 

@@ -10,6 +10,7 @@ mod describe;
 mod dry_run;
 mod forecast;
 mod judging;
+mod metrics;
 mod parts;
 mod pictures;
 mod ready;

@@ -193,12 +193,18 @@ pub fn grid_line(grid: &GridSummary) -> String {
         flops(grid.flops),
         grid.seconds,
     );
-    if let (Some(share), Some(peak)) = (grid.fraction_of_peak, grid.peak_flops) {
-        text.push_str(&format!(
-            ", {:.0} % of the measured {:.1} GFLOP/s",
-            100.0 * share,
-            peak / 1e9
-        ));
+    let peak = grid
+        .peak_flops
+        .map(|peak| format!("{:.1} GFLOP/s", peak / 1e9));
+    match (grid.fraction_of_peak, peak) {
+        (Some(share), Some(peak)) => text.push_str(&format!(
+            ", {:.0} % of the {peak} that matrix products reached after the first grid",
+            100.0 * share
+        )),
+        (None, Some(peak)) => text.push_str(&format!(
+            ", more than the {peak} that matrix products reached after the first grid, on a busy machine: no share of the peak"
+        )),
+        (_, None) => {}
     }
     let phases = &grid.phases;
     let parts = [

@@ -22,7 +22,7 @@ impl Loaded {
     /// When there is no worker, or a folder cannot be read.
     pub fn of(choice: PluginChoice) -> Result<Loaded, Failure> {
         let choice = Plugins::find(choice)?.look()?.choice;
-        match open(&choice)? {
+        match open(&choice, false)? {
             Answer::Said(value) => Ok(Loaded { value }),
             Answer::Died { message, .. } => {
                 let message = format!("opening these plugins ended a process: {message}");

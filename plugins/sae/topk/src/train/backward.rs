@@ -12,12 +12,16 @@ use super::{ProductDtype, TrainConfig, trainer::Parameters};
 use crate::error::Result;
 
 /// What a batch says.
+/// Share of a batch's mean square up to which its variance is the rounding of f32: the square of 64
+/// unit roundoffs, as products of some thousand terms leave them.
+const ROUNDING: f64 = 1.0 / (1u64 << 36) as f64;
+
 #[derive(Debug)]
 pub(super) struct Batch {
     /// `mean_n |x - x_hat|^2 + alpha · aux`.
     pub loss: f64,
-    /// Eq. 15 on this batch.
-    pub ev: f64,
+    /// Eq. 15 on this batch; `None` where its rows vary by rounding alone.
+    pub ev: Option<f64>,
     pub active: Active,
     /// How often each latent fired: `[d_sae] i64`.
     pub fired: Tensor,
@@ -47,9 +51,13 @@ pub(super) fn forward(x: &Tensor, p: &Parameters, config: &TrainConfig) -> Resul
             .f_sum(Kind::Double)?
             .f_double_value(&[])?)
     };
+    let variance = spread(x)?;
     Ok(Batch {
         loss: sum_of_squares(&error)? / n,
-        ev: 1.0 - spread(&error)? / spread(x)?,
+        ev: match variance > ROUNDING * sum_of_squares(x)? / n {
+            true => Some(1.0 - spread(&error)? / variance),
+            false => None,
+        },
         active,
         fired: by_latent.counts()?,
         input,
@@ -333,6 +341,6 @@ mod tests {
                 })
                 .sum()
         };
-        assert!((batch.ev - (1.0 - spread(&values) / spread(&inputs))).abs() < 1e-5);
+        assert!((batch.ev.unwrap() - (1.0 - spread(&values) / spread(&inputs))).abs() < 1e-5);
     }
 }

@@ -23,8 +23,8 @@ use crate::{
 pub struct StepReport {
     /// Mean squared error of a row plus the auxiliary loss, on normalised activations.
     pub loss: f64,
-    /// Explained variance (Eq. 15).
-    pub ev: f64,
+    /// Explained variance (Eq. 15); `None` where the rows vary by rounding alone.
+    pub ev: Option<f64>,
     /// Mean number of active latents.
     pub l0: f64,
     /// Latents that have not fired for `dead_after_tokens`.
