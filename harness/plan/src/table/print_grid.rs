@@ -204,10 +204,7 @@ fn of_variance(derived: &Derived, blocks: &[Vec<Cell<'_>>]) -> Vec<String> {
     for (row, work) in blocks.iter().flatten() {
         let values = SaeValues::of(row, work, derived);
         let (ev, robust) = (values.ev(), values.robust_ev());
-        let name = format!(
-            "{} layer {} k {} in {}",
-            row.sae, row.layer, row.k, row.model
-        );
+        let name = format!("{} in {}", row.name(), row.model);
         if ev.is_some_and(|ev| ev.status == Status::NoVariance) {
             constant.push(name);
         } else if let (Some(ev), Some(robust)) =
