@@ -149,10 +149,8 @@ fn llama_like(family: Family, fields: &Fields) -> Result<DecoderConfig> {
     let rope = rope::read(fields, size("max_position_embeddings")?)?;
     (config.rope.theta, config.rope.scaling) = (rope.theta, rope.scaling);
     config.max_positions = rope.max_positions;
-    // LLaMA's class has no windows and reads none of the fields.
-    if family != Family::Llama {
-        window::check(fields, model_type, config.n_layers, config.max_positions)?;
-    }
+    // LLaMA's class has no windows, but transformers' caches of keys and values follow the fields.
+    window::check(fields, model_type, config.n_layers, config.max_positions)?;
     Ok(config)
 }
 

@@ -117,10 +117,6 @@ CASES = {
     "llama-gelu": ("llama", {**LLAMA, "hidden_act": "gelu"}),
     "llama-gelu-tanh": ("llama", {**LLAMA, "hidden_act": "gelu_pytorch_tanh"}),
     "llama-relu": ("llama", {**LLAMA, "hidden_act": "relu"}),
-    "llama-windows-unread": (
-        "llama",
-        {**LLAMA, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0},
-    ),
     "llama-head-kept": ("llama", {**LLAMA, "tie_word_embeddings": True}),
     "qwen2": ("qwen2", QWEN2),
     "qwen2-dynamic": ("qwen2", scaled(QWEN2, rope_type="dynamic", factor=2.5)),
