@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use tch::{Kind, Tensor};
@@ -90,11 +90,14 @@ impl TensorFile {
             );
             return Err(DecoderError::weights(&self.path, message));
         };
-        Ok(Tensor::f_from_data_size(
-            &self.map[entry.start..entry.end],
-            &entry.shape,
-            kind,
-        )?)
+        let bytes = &self.map[entry.start..entry.end];
+        let tensor = Tensor::f_from_data_size(bytes, &entry.shape, kind)?;
+        let advice = UncheckedAdvice::DontNeed;
+        // Its pages are given back, or the file would be in memory beside the copies by the end of the load. A system that
+        // takes no advice only keeps them.
+        // SAFETY: the map is read-only and of a file, so a page that is touched again is read from there again.
+        let _ = unsafe { (self.map).unchecked_advise_range(advice, entry.start, bytes.len()) };
+        Ok(tensor)
     }
 }
 
