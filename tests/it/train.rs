@@ -209,7 +209,7 @@ fn text_that_is_too_short_is_an_error_unless_it_may_be_read_again() {
     ] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
-    // The same command goes on where the text ended, and ends as a run that was allowed it from the start.
+    // It was said before anything was trained: with leave to read the text again the run begins.
     let ran = succeed(&mut train(&data, &out, &["--allow-short"]));
     assert!(ran.stderr.contains("for the 2nd time"), "{}", ran.stderr);
     let fresh = dir.path().join("fresh");

@@ -50,12 +50,13 @@ def make_saes(folder, width, grid):
                 json.dump(config, file)
 
 
-def make_text(path, words):
+def make_text(path, rows, context):
+    """As many documents as rows, each longer than one."""
     rng = random.Random(1)
     known = "the rain had stopped before she came to old house and nobody there could say why of it was so late".split()
     with open(path, "w", encoding="utf-8") as file:
-        for _ in range(words // 4000):
-            json.dump({"text": " ".join(rng.choice(known) for _ in range(4000))}, file)
+        for _ in range(rows):
+            json.dump({"text": " ".join(rng.choice(known) for _ in range(2 * context))}, file)
             file.write("\n")
 
 
@@ -103,6 +104,7 @@ def main():
     parser.add_argument("--plugins", default="plugins")
     parser.add_argument("--harness", default="target/release/harness")
     parser.add_argument("--grid", action="append", choices=GRIDS, help="only these grids")
+    parser.add_argument("--rows", type=int, default=16, help="rows of text [default: 16, two batches]")
     parser.add_argument("--dtype", default="f32")
     args = parser.parse_args()
     with open(os.path.join(args.model, "config.json"), encoding="utf-8") as file:
@@ -115,13 +117,13 @@ def main():
         with tempfile.TemporaryDirectory() as scratch:
             saes, text = os.path.join(scratch, "saes"), os.path.join(scratch, "text.jsonl")
             make_saes(saes, width, grid)
-            make_text(text, 40_000)
+            make_text(text, 2 * args.rows, grid["context"])
             for budget in args.budgets:
                 command = [args.harness, "bench", "fidelity", "--plugins", args.plugins, "--rows", "llama"]
                 command += ["--model", f"llama={args.model}", "--saes", f"llama={saes}", "--data", text]
                 command += ["--layers", ",".join(map(str, grid["layers"])), "--k", ",".join(map(str, grid["k"]))]
                 command += ["--context-length", str(grid["context"]), "--documents", "truncate"]
-                command += ["--budget-tokens", str(6 * max(grid["context"], 512)), "--workers", "1", "--dtype", args.dtype]
+                command += ["--budget-tokens", str(args.rows * grid["context"]), "--workers", "1", "--dtype", args.dtype]
                 command += ["--memory", budget, "--out", os.path.join(scratch, "out" + budget)]
                 code, said, peak, own = measure(command)
                 share = peak / size(budget)

@@ -222,6 +222,20 @@ pub fn device(text: &str) -> Result<String, String> {
     }
 }
 
+/// The failure of a command line with words that are not UTF-8, where they are to be text.
+pub fn not_text() -> Failure {
+    let odd: Vec<String> = (env::args_os().skip(1))
+        .filter(|word| word.to_str().is_none())
+        // In this form bytes that are no text stand as \xFF.
+        .map(|word| format!("{word:?}"))
+        .collect();
+    let message = format!("{}: this is not UTF-8", odd.join(", "));
+    Failure::new(exit::USAGE, message).hint(RENAME)
+}
+
+/// What to do about a path that is not UTF-8.
+pub const RENAME: &str = "rename it, or copy what is in it to a folder whose name is in UTF-8";
+
 /// `NAME=DIR`.
 pub fn named_dir(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {

@@ -13,7 +13,7 @@ use harness_plan::{
     store::StoreError,
 };
 
-use crate::output;
+use crate::{args::RENAME, output};
 
 /// Why a command ends early.
 #[derive(Debug)]
@@ -121,8 +121,9 @@ impl From<protocol::Failure> for Failure {
 impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Failure {
         match error {
-            ProtocolError::Unsendable(_) => Failure::new(exit::USAGE, error.to_string())
-                .hint("rename it, or copy what is in it to a folder with a name in UTF-8"),
+            ProtocolError::Unsendable(_) => {
+                Failure::new(exit::USAGE, error.to_string()).hint(RENAME)
+            }
             _ => Failure::new(exit::UNEXPECTED, error.to_string())
                 .hint("host and worker must be of one build: `cargo xtask build`"),
         }

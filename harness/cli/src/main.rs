@@ -18,11 +18,15 @@ mod worker;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    match cmd::run(cli.command) {
+    let run = match args::Cli::try_parse() {
+        Ok(cli) => cmd::run(cli.command),
+        Err(error) if error.kind() == ErrorKind::InvalidUtf8 => Err(args::not_text()),
+        Err(error) => error.exit(),
+    };
+    match run {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             failure.tell();

@@ -50,7 +50,7 @@ pub fn paths<T: Paths + Serialize, S: Serializer>(
         None => value.serialize(serializer),
         // In this form bytes that are no text stand as \xFF.
         Some(path) => Err(S::Error::custom(format!(
-            "{path:?}: this path is not UTF-8, so it can be given to no plugin"
+            "{path:?}: this is not UTF-8, so no plugin can be given this path"
         ))),
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         ] {
             let error = serde_json::to_string(&odd).unwrap_err().to_string();
             assert!(
-                error.starts_with(r#""/m\xFF/x": this path is not"#),
+                error.starts_with(r#""/m\xFF/x": this is not UTF-8"#),
                 "{error}"
             );
         }

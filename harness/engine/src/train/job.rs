@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     checkpoint::{Checkpoints, Timer},
+    counting::Counting,
     grid::{Grid, Learner, Measured},
     history::{At, History},
     meter::{Meter, stage},
@@ -28,7 +30,6 @@ use super::{
     passes::{Rows, residuals},
     pool::Keep,
     settings::{Policy, Settings, trainer_config},
-    supply::Supply,
 };
 use crate::{
     data::{DataOptions, TokenBatch},
@@ -38,9 +39,6 @@ use crate::{
     run::CellError,
     text::{ExpectedIds, TextCodec},
 };
-
-/// Time between two events while text is counted.
-const COUNT_EVERY: Duration = Duration::from_millis(500);
 
 /// Trains the grid of a job and tells one result for each SAE. Once `is_asked` says so it writes checkpoints and stops.
 ///
@@ -100,80 +98,51 @@ pub fn run_with<L: Learner>(
         mask_token_id: info.mask_token_id,
         family: info.family.clone(),
     })?;
-    // Before anything that takes longer; a run that goes on says itself whether its text was counted.
-    let is_new = !Checkpoints::are_in(&job.out);
-    if is_new && !job.allow_short {
-        count_text(job, &settings, &codec, is_asked, sink)?;
-    }
-    sink(stage(&settings, "reading model and text"));
-    let hashes = Hashes::read(job, &folder, registry)?;
-    let mut checkpoints = Checkpoints::open(&job.out, fingerprint(job, &settings, &hashes))?;
-    if !job.allow_short {
-        if !is_new && !checkpoints.is_text_enough() {
-            count_text(job, &settings, &codec, is_asked, sink)?;
+    thread::scope(|scope| {
+        let count = || Counting::start(scope, job, &settings, &codec);
+        // Before anything that takes longer; a run that goes on says itself whether its text was counted.
+        let is_new = !Checkpoints::are_in(&job.out);
+        let mut counting = match is_new && !job.allow_short {
+            true => count().wait(&settings, is_asked, sink)?,
+            false => None,
+        };
+        sink(stage(&settings, "reading model and text"));
+        let hashes = Hashes::read(job, &folder, registry)?;
+        let mut checkpoints = Checkpoints::open(&job.out, fingerprint(job, &settings, &hashes))?;
+        if !is_new && !job.allow_short && !checkpoints.is_text_enough() {
+            counting = count().wait(&settings, is_asked, sink)?;
         }
-        checkpoints.text_is_enough();
-    }
-    let history = History::open(&job.out, |policy, step| {
-        let saved = policy.parse().ok().and_then(|p| checkpoints.saved(p));
-        saved.is_some_and(|s| s.finished.is_some() || step <= s.progress.steps)
-    })?;
-    let mut run = Run {
-        job,
-        settings,
-        info,
-        hashes,
-        make,
-        checkpoints,
-        history,
-        timer: Timer::default(),
-        grids: Vec::new(),
-        options,
-        is_asked,
-    };
-    run.open_grids(sink)?;
-    run.train(model, &codec, sink)?;
-    run.tell_results(sink);
-    run.history.finish()?;
-    Ok(exit::OK)
+        if counting.is_none() && !job.allow_short {
+            checkpoints.text_is_enough();
+        }
+        let history = History::open(&job.out, |policy, step| {
+            let saved = policy.parse().ok().and_then(|p| checkpoints.saved(p));
+            saved.is_some_and(|s| s.finished.is_some() || step <= s.progress.steps)
+        })?;
+        let mut run = Run {
+            job,
+            settings: settings.clone(),
+            info,
+            hashes,
+            make,
+            checkpoints,
+            counting,
+            history,
+            timer: Timer::default(),
+            grids: Vec::new(),
+            options,
+            is_asked,
+        };
+        run.open_grids(sink)?;
+        run.train(model, &codec, sink)?;
+        run.tell_results(sink);
+        run.history.finish()?;
+        Ok(exit::OK)
+    })
 }
 
-/// Makes sure that the text is long enough.
-fn count_text(
-    job: &TrainJob,
-    settings: &Settings,
-    codec: &TextCodec,
-    is_asked: IsAsked<'_>,
-    sink: &mut dyn FnMut(Event),
-) -> Result<(), CellError> {
-    sink(stage(settings, "counting the text"));
-    let mut rows = open_rows(job, codec)?;
-    let mut told = Instant::now();
-    let supply = Supply::count(
-        &mut rows,
-        settings,
-        job.model_batch as usize,
-        &mut |supply| {
-            if is_asked() {
-                let message = "stopped while the text was counted, before anything was trained";
-                return Err(CellError::Interrupted(message.to_owned()));
-            }
-            if told.elapsed() >= COUNT_EVERY {
-                told = Instant::now();
-                let (tokens, needed) = supply.progress();
-                let text = format!("counting the text: {tokens} of about {needed} tokens");
-                sink(stage(settings, &text));
-            }
-            Ok(())
-        },
-    )?;
-    match supply.is_enough() {
-        true => Ok(()),
-        false => Err(supply.shortage()),
-    }
-}
-
-fn open_rows<'c>(job: &TrainJob, codec: &'c TextCodec) -> Result<Rows<'c>, CellError> {
+/// The rows of the job's text.
+pub(super) fn open_rows<'c>(job: &TrainJob, codec: &'c TextCodec) -> Result<Rows<'c>, CellError> {
     let options = DataOptions {
         field: job.text_field.clone(),
         naming: "--text-field ",
@@ -190,6 +159,8 @@ struct Run<'a, L> {
     hashes: Hashes,
     make: MakeLearner<'a, L>,
     checkpoints: Checkpoints,
+    /// The count of the text, while it is under way.
+    counting: Option<Counting>,
     history: History,
     timer: Timer,
     grids: Vec<Grid<L>>,
@@ -312,6 +283,7 @@ impl<L: Learner> Run<'_, L> {
             if (self.is_asked)() {
                 return Err(CellError::Stopped);
             }
+            self.look_at_count()?;
             let n = self.job.model_batch as usize;
             let mut taken = rows.take(n)?;
             if taken.is_empty() {
@@ -325,7 +297,10 @@ impl<L: Learner> Run<'_, L> {
                 .map(|g| g.policy)
                 .collect();
             if wanted.is_empty() {
-                continue; // before the checkpoint
+                // Before the checkpoint.
+                self.tell_filling(meter, clock, sink);
+                began = clock.elapsed();
+                continue;
             }
             let batch = TokenBatch::collate(&taken, pad);
             let started = clock.elapsed();
@@ -339,11 +314,27 @@ impl<L: Learner> Run<'_, L> {
                 }
                 self.feed(*policy, pass, found, rows.epochs, meter, clock, sink)?;
             }
-            if let Some(event) = meter.filling(clock.elapsed(), &self.grids, &self.settings) {
-                sink(event);
-            }
+            self.tell_filling(meter, clock, sink);
             self.keep_due(clock.elapsed())?;
             began = clock.elapsed();
+        }
+        Ok(())
+    }
+
+    /// Tells how far the buffers are, when it is time for it.
+    fn tell_filling(&self, meter: &mut Meter, clock: &Instant, sink: &mut dyn FnMut(Event)) {
+        if let Some(event) = meter.filling(clock.elapsed(), &self.grids, &self.settings) {
+            sink(event);
+        }
+    }
+
+    /// Looks whether the text has been found long enough, or too short.
+    fn look_at_count(&mut self) -> Result<(), CellError> {
+        if let Some(counting) = &self.counting
+            && counting.has_ended()?
+        {
+            self.counting = None;
+            self.checkpoints.text_is_enough();
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! and not the pool: an interrupted run reads the pool's passes again and ends with the same bits.
 
 mod checkpoint;
+mod counting;
 mod grid;
 mod history;
 mod job;

@@ -1,4 +1,4 @@
-//! How much a text gives: counted before the first pass of the model, with the same rows and masks that training will see.
+//! How much a text gives, counted with the same rows and masks that training will see.
 
 use super::{
     passes::{Rows, masked_positions, positions},
@@ -15,6 +15,8 @@ pub(super) struct Supply {
     /// Tokens and rows that were read for it.
     tokens: u64,
     rows: u64,
+    /// Whether nothing more is counted.
+    is_at_end: bool,
 }
 
 impl Supply {
@@ -35,6 +37,7 @@ impl Supply {
             found: settings.policies.iter().map(|p| (*p, 0)).collect(),
             tokens: 0,
             rows: 0,
+            is_at_end: false,
         };
         for pass in 0.. {
             let taken = rows.take(model_batch)?;
@@ -70,6 +73,19 @@ impl Supply {
         }
     }
 
+    /// The same, known to be all that is counted.
+    pub(super) fn at_its_end(self) -> Supply {
+        Supply {
+            is_at_end: true,
+            ..self
+        }
+    }
+
+    /// Whether nothing more is counted.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
+
     /// Whether every policy gets what it needs.
     pub(super) fn is_enough(&self) -> bool {
         self.found.iter().all(|(_, n)| *n >= self.wanted)
@@ -83,8 +99,8 @@ impl Supply {
         (self.tokens, needed as u64)
     }
 
-    /// What is missing, and what can be done about it.
-    pub(super) fn shortage(&self) -> CellError {
+    /// What is missing, what became of the run, and what can be done about it.
+    pub(super) fn shortage(&self, outcome: &str) -> CellError {
         let each: Vec<String> = (self.found.iter())
             .map(|(policy, n)| {
                 let most = self.wanted;
@@ -102,7 +118,7 @@ impl Supply {
             false => " with other masks",
         };
         CellError::BadInput(format!(
-            "the text ends after {} tokens in {} rows: they give {}; nothing was trained (hint: more --data{fewer}, or \
+            "the text ends after {} tokens in {} rows: they give {}; {outcome} (hint: more --data{fewer}, or \
              --allow-short to read it again{masks})",
             self.tokens,
             self.rows,
@@ -122,6 +138,7 @@ mod tests {
             found: found.to_vec(),
             tokens: 2000,
             rows: 20,
+            is_at_end: true,
         }
     }
 
@@ -134,14 +151,17 @@ mod tests {
 
     #[test]
     fn a_shortage_says_how_much_there_is_and_what_to_do() {
-        let masked = supply(&[(Policy::Mask, 555), (Policy::Unmask, 1300)]).shortage();
+        let masked =
+            supply(&[(Policy::Mask, 555), (Policy::Unmask, 1300)]).shortage("nothing was trained");
         assert_eq!(
             masked.to_string(),
             "the text ends after 2000 tokens in 20 rows: they give 555 of the 1000 activations of mask and 1000 of the \
              1000 activations of unmask; nothing was trained (hint: more --data, at most --tokens 500, or \
              --allow-short to read it again with other masks)"
         );
-        let clean = supply(&[(Policy::Clean, 12)]).shortage().to_string();
+        let clean = supply(&[(Policy::Clean, 12)])
+            .shortage("it is kept")
+            .to_string();
         assert!(
             !clean.contains("mask") && !clean.contains("--tokens"),
             "{clean}"

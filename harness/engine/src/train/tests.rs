@@ -275,6 +275,22 @@ fn every_row_is_used_once_and_all_trainers_see_the_same() {
 }
 
 #[test]
+fn a_run_takes_exactly_the_rows_it_is_trained_on() {
+    // Two whole pools, and three steps of a third.
+    let settings = settings(11, 4, 5);
+    let out = tempfile::tempdir().unwrap();
+    let grids = run(&settings, out.path(), u64::MAX);
+    for grid in grids.values() {
+        let mut rows: Vec<i64> = grid.trainers[0][0].seen.concat();
+        assert!(!rows[40..].is_sorted(), "the last pool is shuffled too");
+        rows.sort_unstable();
+        assert_eq!(rows, (1..=55).collect::<Vec<i64>>());
+    }
+    let rows: Vec<usize> = (0..11).map(|steps| settings.pool_rows_at(steps)).collect();
+    assert_eq!(rows, [20, 20, 20, 20, 20, 20, 20, 20, 15, 15, 15]);
+}
+
+#[test]
 fn the_report_is_over_the_last_hundred_steps() {
     let out = tempfile::tempdir().unwrap();
     let grids = run(&settings(250, 7, 2), out.path(), u64::MAX);

@@ -266,9 +266,13 @@ impl Plan {
         self.group_of.get(key).copied()
     }
 
-    /// Groups for which there is not memory enough, even one row and one splice at a time.
-    pub fn too_large(&self, counts: impl Fn(&str) -> bool) -> Vec<(&PlannedGroup, TooLarge)> {
-        let with = |group: &PlannedGroup| group.work(&counts, self.memory)?.too_large;
+    /// Groups for which a worker of so much memory has not enough, even one row and one splice at a time.
+    pub fn too_large(
+        &self,
+        memory: u64,
+        counts: impl Fn(&str) -> bool,
+    ) -> Vec<(&PlannedGroup, TooLarge)> {
+        let with = |group: &PlannedGroup| group.work(&counts, memory)?.too_large;
         let groups = self.groups.iter();
         groups
             .filter_map(|group| Some((group, with(group)?)))

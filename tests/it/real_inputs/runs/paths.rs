@@ -44,9 +44,10 @@ fn paths_given_to_workers_are_refused_by_name() {
     let odd = odd(dir.path());
     symlink(root().join("benchmarks/zoo/qwen"), &odd).unwrap();
     is_refused(&mut with(&["generate", "--prompt", "x"], "--model", &odd));
-    is_refused(with(&TRAIN, "--model", &odd).arg("--out").arg(dir.path()));
     let text = dir.path().join("text.txt");
     std::fs::write(&text, "A line of text.\n".repeat(2000)).unwrap();
+    let mut train = with(&TRAIN, "--model", &odd);
+    is_refused(train.arg("--out").arg(dir.path()).arg("--data").arg(&text));
     let odd_text = odd.with_extension("txt");
     symlink(&text, &odd_text).unwrap();
     let mut train = with(&TRAIN, "--model", Path::new("qwen"));
@@ -63,13 +64,12 @@ fn paths_given_to_workers_are_refused_by_name() {
             .arg("--out")
             .arg(dir.path().join(OsStr::from_bytes(b"om\xff"))),
     );
+    let fixtures = dir.path().join(OsStr::from_bytes(b"fm\xff"));
+    std::fs::create_dir(&fixtures).unwrap();
+    std::fs::write(fixtures.join("index.json"), "{}").unwrap();
     let mut golden = harness();
-    is_refused(
-        golden
-            .arg("golden")
-            .arg(&odd)
-            .args(["--plugins", "plugins"]),
-    );
+    golden.args(["golden", "--plugins", "plugins"]);
+    is_refused(golden.arg(&fixtures));
 }
 
 #[test]

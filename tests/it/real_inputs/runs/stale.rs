@@ -34,8 +34,9 @@ fn a_replaced_checkpoint_is_another_checkpoint() {
     file.set_modified(old).unwrap();
     // Younger files are never remembered.
     thread::sleep(Duration::from_millis(3500));
-    let text = dir.path().join("text.txt");
-    fs::write(&text, "The rain had stopped before they came.\n".repeat(40)).unwrap();
+    let text = dir.path().join("text.jsonl");
+    let row = "{\"text\": \"The rain had stopped before they came to the old house.\"}\n";
+    fs::write(&text, row.repeat(60)).unwrap();
     let mut losses = Vec::new();
     for _ in 0..2 {
         let mut bench = harness();

@@ -136,6 +136,7 @@ impl Bench<'_> {
             metrics::check(&self.plan, &done, &self.choice)?;
             self.announce(planned, reused);
             let workers = self.workers();
+            self.check_memory(workers, &done)?;
             let mut manifest = report::manifest(
                 &self.plan,
                 &self.bench,
@@ -332,6 +333,26 @@ impl Bench<'_> {
     /// Memory of all workers together: what was named, else most of what is free. `None` where nobody knows, as on a device.
     fn memory(&self) -> Option<u64> {
         Some(self.plan.memory_budget()).filter(|bytes| *bytes > 0)
+    }
+
+    /// Refuse what does not fit the memory of a worker: before one loads anything.
+    fn check_memory(&self, workers: u32, done: &BTreeSet<String>) -> Result<(), Failure> {
+        let Some(all) = self.memory() else {
+            return Ok(());
+        };
+        let budget = all / u64::from(workers.max(1));
+        let too_large = self.plan.too_large(budget, |key| !done.contains(key));
+        let Some(most) = too_large.iter().map(|(_, error)| error.needed).max() else {
+            return Ok(());
+        };
+        let mut lines: Vec<String> = (too_large.iter())
+            .map(|(group, error)| format!("{}: {error}", group.model))
+            .collect();
+        lines.dedup();
+        let needed = (most * u64::from(workers.max(1))).div_ceil(1 << 20);
+        Err(Failure::new(exit::DEVICE, lines.join("\n")).hint(format!(
+            "--memory {needed}M is enough for {workers} of --workers; fewer --layers or --k need less"
+        )))
     }
 
     fn counts(&self, before: CellCounts, outcome: &Outcome, conflicts: u64) -> CellCounts {

@@ -247,7 +247,7 @@ fn groups(plan: &Plan, is_open: impl Fn(&str) -> bool) -> String {
             .map(|(cells, n)| [vec![n.to_string()], cells].concat()),
     );
     let mut too_large: Vec<String> = plan
-        .too_large(&is_open)
+        .too_large(plan.memory_budget(), &is_open)
         .iter()
         .map(|(group, error)| format!("{}: {error}\n", group.model))
         .collect();

@@ -212,7 +212,9 @@ impl<'a> Ready<'a> {
             text,
             cells: plan.cells.len() as u64,
             memory_bytes: plan.memory_bytes(),
-            is_too_large: !plan.too_large(|key| !done.contains(key)).is_empty(),
+            is_too_large: !plan
+                .too_large(plan.memory_budget(), |key| !done.contains(key))
+                .is_empty(),
             seconds: cost.flops / speed.flops,
             usd: usd.map(|usd| usd(&cost)),
             cost,

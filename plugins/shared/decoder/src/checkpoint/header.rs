@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use harness_weights::{StoredTensor, WeightFile};
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use tch::{Kind, Tensor};
 
 use crate::{DecoderError, Result};
@@ -62,14 +62,22 @@ impl TensorFile {
             return Err(DecoderError::weights(self.path(), message));
         };
         let at = |byte: u64| usize::try_from(self.file.data + byte).ok();
-        let bytes = match (at(tensor.span.0), at(tensor.span.1)) {
+        let start = at(tensor.span.0);
+        let bytes = match (start, at(tensor.span.1)) {
             (Some(start), Some(end)) => self.map.get(start..end),
             _ => None,
         };
-        let Some(bytes) = bytes else {
+        let (Some(start), Some(bytes)) = (start, bytes) else {
             let message = format!("{} is gone: the file has changed", tensor.name);
             return Err(DecoderError::weights(self.path(), message));
         };
-        Ok(Tensor::f_from_data_size(bytes, &shape(tensor), kind)?)
+        let copy = Tensor::f_from_data_size(bytes, &shape(tensor), kind)?;
+        let advice = UncheckedAdvice::DontNeed;
+        // Its pages are given back, or the file would be in memory beside the copies by the end of
+        // the load. A system that takes no advice only keeps them.
+        // SAFETY: the map is read-only and of a file, so a page that is touched again is read from
+        // there again.
+        let _ = unsafe { (self.map).unchecked_advise_range(advice, start, bytes.len()) };
+        Ok(copy)
     }
 }
