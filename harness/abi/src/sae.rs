@@ -3,7 +3,7 @@ use abi_stable::{
     std_types::{RBox, ROption, RStr, RString, RVec},
 };
 
-use crate::{AbiResult, DType, Device, MetricValue, TensorMut, TensorRef};
+use crate::{AbiResult, DType, Device, ErrorCode, MetricValue, PluginError, TensorMut, TensorRef};
 
 /// What the host needs to know of a sparse autoencoder.
 #[repr(C)]
@@ -80,6 +80,17 @@ pub trait Sae: Send {
     /// Decoder rows as added to the residual: `latents: [m] i64` → `rows: [m, d_model] f32`.
     #[sabi(last_prefix_field)]
     fn decoder_rows(&self, latents: TensorRef<'_>, rows: TensorMut<'_>) -> AbiResult<()>;
+
+    /// Reconstruction of `x: [n, d_model]` (f32 or bf16) → `x_hat: [n, d_model] f32`, for an SAE whose `decode` is
+    /// `UNSUPPORTED` because it needs the input back. Since 1.3; the host decodes what it has encoded elsewhere.
+    fn reconstruct(&self, _x: TensorRef<'_>, _x_hat: TensorMut<'_>) -> AbiResult<()> {
+        AbiResult::RErr(PluginError {
+            code: ErrorCode::UNSUPPORTED,
+            message: RString::from("reconstruction from the input"),
+            hint: RString::new(),
+            retry_after_ms: 0,
+        })
+    }
 }
 
 /// Owned SAE.

@@ -98,6 +98,15 @@ pub trait Sae: Send + 'static {
     /// # Errors
     /// A latent out of range.
     fn decoder_rows(&self, latents: View<'_>, rows: &mut ViewMut<'_>) -> Result<()>;
+
+    /// Reconstruction of `x: [n, d_model]` → `x_hat: [n, d_model] f32`, for an SAE that cannot decode activations alone,
+    /// such as one that normalises each row: its `decode` is `UNSUPPORTED`, and the host asks for this instead.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED` by default.
+    fn reconstruct(&self, _x: View<'_>, _x_hat: &mut ViewMut<'_>) -> Result<()> {
+        Err(crate::Error::unsupported("reconstruction from the input"))
+    }
 }
 
 /// Trains one SAE.
@@ -251,6 +260,16 @@ impl abi::Sae for Bridge<dyn Sae> {
             expect("latents", &latents, &[-1], &[DType::I64])?;
             expect_mut("rows", &rows, &[latents.shape()[0], -1], &[DType::F32])?;
             sae.decoder_rows(latents, &mut rows)
+        })
+    }
+
+    fn reconstruct(&self, x: TensorRef<'_>, x_hat: TensorMut<'_>) -> AbiResult<()> {
+        self.with("reconstruct", |sae| {
+            let x = View::new(x);
+            let mut x_hat = ViewMut::new(x_hat);
+            expect("x", &x, &[-1, -1], FLOATS)?;
+            expect_mut("x_hat", &x_hat, x.shape(), &[DType::F32])?;
+            sae.reconstruct(x, &mut x_hat)
         })
     }
 }

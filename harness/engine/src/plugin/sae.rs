@@ -1,6 +1,6 @@
 use std::{cell::Cell, path::Path};
 
-use harness_abi::{DType, SaeArchitectureBox, SaeBox, SaeTrainerBox};
+use harness_abi::{DType, ErrorCode, SaeArchitectureBox, SaeBox, SaeTrainerBox};
 use harness_core::grid::sae_flops;
 use tch::{Kind, Tensor};
 
@@ -57,6 +57,8 @@ pub struct Sae {
     device: tch::Device,
     /// Its weights may hold NaN and infinity, and so may what it makes of them.
     allow_nan: bool,
+    /// Whether it has said that it cannot decode activations without the input they are of.
+    needs_input: Cell<bool>,
     /// Floating-point operations so far.
     flops: Cell<f64>,
 }
@@ -128,6 +130,7 @@ impl SaeArchitecture {
             info,
             device,
             allow_nan,
+            needs_input: Cell::new(false),
             flops: Cell::new(0.0),
         })
     }
@@ -233,13 +236,35 @@ impl Sae {
         Ok(x_hat)
     }
 
-    /// Reconstruction of `x: [n, d_model]` → `[n, d_model] f32`.
+    /// Reconstruction of `x: [n, d_model]` → `[n, d_model] f32`: what is encoded is decoded. An SAE that needs its input
+    /// back for that, as one that normalises each row, says so by an unsupported `decode` and is given the input.
     ///
     /// # Errors
     /// As `encode` and `decode`.
     pub fn reconstruct(&self, x: &Tensor) -> Result<Tensor, PluginFailure> {
-        let encoded = self.encode(x)?;
-        self.decode(&encoded.acts, &encoded.latents)
+        if !self.needs_input.get() {
+            let encoded = self.encode(x)?;
+            match self.decode(&encoded.acts, &encoded.latents) {
+                Err(failure) if failure.code == ErrorCode::UNSUPPORTED => {
+                    self.needs_input.set(true)
+                }
+                decoded => return decoded,
+            }
+        }
+        self.check_width("reconstruct", x)?;
+        let (n, d_model) = (x.size()[0], self.info.d_model as i64);
+        let x_hat = self.zeros("reconstruct", &[n, d_model], Kind::Float)?;
+        let lent = self.lend("reconstruct", x)?;
+        let mut out = self.lend_mut("reconstruct", &x_hat)?;
+        self.origin.call("reconstruct", || {
+            self.inner.reconstruct(lent.view(), out.view_mut())
+        })?;
+        if !self.allow_nan {
+            sound::finite(&self.origin, "reconstruct", "a reconstruction", &x_hat, x)?;
+        }
+        let slots = self.info.max_active as u64;
+        self.count(n, self.info.d_sae as u64, slots);
+        Ok(x_hat)
     }
 
     /// `ReLU(p)` of chosen latents: `x: [n, d_model]`, `latents: [m] i64` → `[n, m] f32`.

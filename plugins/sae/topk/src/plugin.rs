@@ -156,6 +156,10 @@ impl Sae for Loaded {
         let found: Tensor = self.0.decoder_rows(&*latents.tensor()?).map_err(report)?;
         rows.write(&found)
     }
+
+    fn reconstruct(&self, x: View<'_>, x_hat: &mut ViewMut<'_>) -> Result<()> {
+        x_hat.write(&self.0.reconstruct(&*x.tensor()?).map_err(report)?)
+    }
 }
 
 struct Training(Trainer);
