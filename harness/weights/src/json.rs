@@ -11,6 +11,12 @@ const NOT_JSON: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 /// same letters. A field that nobody reads may hold them, and a reader that wants a number there
 /// says what it found.
 pub fn plain_json(text: &str) -> Cow<'_, str> {
+    replace_python_numbers(text, |word| format!("\"{word}\""))
+}
+
+/// JSON as Python writes it, with what `stand_in` gives for each `NaN`, `Infinity` and `-Infinity`
+/// outside of texts.
+pub fn replace_python_numbers(text: &str, stand_in: impl Fn(&str) -> String) -> Cow<'_, str> {
     if !NOT_JSON[1..].iter().any(|word| text.contains(word)) {
         return Cow::Borrowed(text);
     }
@@ -20,7 +26,7 @@ pub fn plain_json(text: &str) -> Cow<'_, str> {
         let word = NOT_JSON.iter().find(|word| rest.starts_with(**word));
         let taken = match (in_text, first, word) {
             (false, _, Some(word)) => {
-                plain.extend(["\"", word, "\""]);
+                plain.push_str(&stand_in(word));
                 rest = &rest[word.len()..];
                 continue;
             }
@@ -84,9 +90,14 @@ mod tests {
 
     #[test]
     fn numbers_of_python_become_texts() {
+        let text = r#"{"a": NaN, "b": [-Infinity, Infinity,1], "c": 2}"#;
         assert_eq!(
-            read(r#"{"a": NaN, "b": [-Infinity, Infinity,1], "c": 2}"#),
+            read(text),
             json!({"a": "NaN", "b": ["-Infinity", "Infinity", 1], "c": 2})
+        );
+        assert_eq!(
+            replace_python_numbers(text, |_| "null".to_owned()),
+            r#"{"a": null, "b": [null, null,1], "c": 2}"#
         );
     }
 

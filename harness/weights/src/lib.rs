@@ -22,6 +22,6 @@ pub use files::{WeightFile, Weights, check_download, read_tensors, read_weights}
 pub use folder::{check_folder, is_checkpoint_file, model_like};
 pub use head::{StoredHead, stored_head, untied_head};
 pub use header::{HeaderError, Limits, StoredTensor, read_header};
-pub use json::{plain_json, read_small, read_text};
+pub use json::{plain_json, read_small, read_text, replace_python_numbers};
 pub use look_alike::misplaced;
 pub use missing::not_a_folder;

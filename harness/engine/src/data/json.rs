@@ -1,5 +1,5 @@
 //! Records of JSON: the values of an array, or objects one after the other, however they are spread
-//! over lines; and what Python's `json` writes beyond JSON.
+//! over lines.
 
 use super::error::DataError;
 use super::lines::Line;
@@ -205,48 +205,5 @@ impl Extent {
     /// Whether a string is open.
     pub fn is_in_string(&self) -> bool {
         self.in_string
-    }
-}
-
-/// `text` with null for the numbers `NaN`, `Infinity` and `-Infinity`, which Python's `json` writes
-/// and JSON has not; `None` where there are none.
-pub(super) fn without_python_numbers(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    let (mut is_in_string, mut is_escaped, mut rest) = (false, false, text);
-    let mut is_changed = false;
-    while let Some(next) = rest.chars().next() {
-        let word = ["NaN", "-Infinity", "Infinity"]
-            .into_iter()
-            .find(|word| !is_in_string && rest.starts_with(word));
-        if let Some(word) = word {
-            out.push_str("null");
-            rest = &rest[word.len()..];
-            is_changed = true;
-            continue;
-        }
-        if is_in_string {
-            is_in_string = next != '"' || is_escaped;
-            is_escaped = next == '\\' && !is_escaped;
-        } else {
-            is_in_string = next == '"';
-        }
-        out.push(next);
-        rest = &rest[next.len_utf8()..];
-    }
-    is_changed.then_some(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_of_python_are_null_outside_strings_alone() {
-        let of = |text: &str| without_python_numbers(text);
-        assert_eq!(
-            of(r#"{"a": NaN, "b": [-Infinity,Infinity], "c": "NaN \" Infinity"}"#).unwrap(),
-            r#"{"a": null, "b": [null,null], "c": "NaN \" Infinity"}"#
-        );
-        assert_eq!(of(r#"{"NaN": "\\", "x": "Infinity"}"#), None);
     }
 }

@@ -1,17 +1,19 @@
 //! The rows of one file, whatever its format: each is a document or says why it is none.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::str::Utf8Error;
 
+use harness_weights::replace_python_numbers;
 use serde_json::{Map, Value};
 
 use super::column::{Cell, ParquetColumn};
 use super::documents::DataOptions;
 use super::error::DataError;
 use super::format::{Format, recognise, refuse_foreign};
-use super::json::{JsonRecords, without_python_numbers};
+use super::json::JsonRecords;
 use super::layout::{Layout, layout_of};
 use super::lines::{Line, Lines};
 use super::stream::Stream;
@@ -235,9 +237,12 @@ fn parse_row(bytes: &[u8], options: &DataOptions) -> Result<(String, Map<String,
     }
     let text = std::str::from_utf8(bytes).map_err(|error| Bad::not_utf8(bytes, error, "line"))?;
     let row: Value = serde_json::from_str(text)
-        .or_else(|error| match without_python_numbers(text) {
-            Some(text) => serde_json::from_str(&text),
-            None => Err(error),
+        .or_else(|error| {
+            // A number that is none is no value: where it stands for the text there is no text.
+            match replace_python_numbers(text, |_| "null".to_owned()) {
+                Cow::Owned(text) => serde_json::from_str(&text),
+                Cow::Borrowed(_) => Err(error),
+            }
         })
         .map_err(|error| Bad::of(format!("not JSON at column {}", error.column())))?;
     let Value::Object(mut row) = row else {

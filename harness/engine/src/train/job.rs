@@ -9,7 +9,6 @@ use std::{
 
 use harness_plan::{
     exit,
-    inspect::{RUNTIME_FILE, Runtime, SaeSeconds},
     jobs::{Event, TrainJob},
     protocol::LogLevel,
     sources::ModelFolder,
@@ -23,12 +22,11 @@ use super::{
     grid::{Grid, Learner, Measured},
     history::{At, History},
     meter::{Meter, stage},
-    origin::{
-        Hashes, Origin, bad_input, dtype_name, fingerprint, prepends_bos, provenance, report,
-    },
+    origin::{Hashes, Origin, bad_input, fingerprint, prepends_bos, provenance, report},
     pace::step_in_tokens,
     passes::{Rows, residuals},
     pool::Keep,
+    runtime::write_runtime,
     settings::{Policy, Settings, trainer_config},
 };
 use crate::{
@@ -468,7 +466,7 @@ impl<L: Learner> Run<'_, L> {
         if fed.is_ok() && grid.is_done() {
             self.history.sync()?;
             let reports = self.write(&mut grid, epochs)?;
-            self.write_runtime(&grid)?;
+            write_runtime(self.job, &self.settings, &grid)?;
             self.checkpoints.finish(&grid, reports)?;
         } else {
             self.grids.push(grid);
@@ -503,39 +501,6 @@ impl<L: Learner> Run<'_, L> {
             }
         }
         Ok(reports)
-    }
-
-    /// Writes the time a policy took beside its layers' folders.
-    fn write_runtime(&self, grid: &Grid<L>) -> Result<(), CellError> {
-        let compute = &self.job.compute;
-        let mut saes = Vec::new();
-        for (layer, seconds) in self.settings.layers.iter().zip(&grid.spent.steps) {
-            for (k, seconds) in self.settings.k.iter().zip(seconds) {
-                saes.push(SaeSeconds {
-                    layer: *layer as u32,
-                    k: *k,
-                    seconds: *seconds,
-                });
-            }
-        }
-        let runtime = Runtime {
-            schema: 1,
-            policy: grid.policy.name().to_owned(),
-            device: compute.device.clone(),
-            threads: compute.threads,
-            model_dtype: dtype_name(compute.dtype).to_owned(),
-            product_dtype: dtype_name(self.job.product_dtype).to_owned(),
-            resumed: grid.spent.resumed,
-            model_seconds: grid.spent.model,
-            buffer_seconds: grid.spent.buffer,
-            saes,
-        };
-        let path = self.job.out.join(grid.policy.name()).join(RUNTIME_FILE);
-        let fail = |error: &dyn std::fmt::Display| {
-            CellError::Store(format!("{}: cannot write it: {error}", path.display()))
-        };
-        let text = serde_json::to_string_pretty(&runtime).map_err(|e| fail(&e))?;
-        fs::write(&path, text + "\n").map_err(|e| fail(&e))
     }
 
     fn tell_results(&self, sink: &mut dyn FnMut(Event)) {

@@ -17,6 +17,7 @@ mod origin;
 mod pace;
 mod passes;
 mod pool;
+mod runtime;
 mod settings;
 mod supply;
 #[cfg(test)]
