@@ -153,7 +153,7 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
         csv.lines()
             .nth(2)
             .unwrap()
-            .ends_with("qwen,4,middle,,,,false,,,,,,,,failed"),
+            .ends_with("qwen,4,middle,,,,false,,,,,,,,,,,failed"),
         "{csv}"
     );
     let text = print_tables(&plan, &derived, Style::Plain);

@@ -186,14 +186,16 @@ fn files_have_the_columns_of_the_protocol() {
     // The scale of the paper: weighted for masked diffusion, plain for next tokens.
     let fig3 = text(1);
     assert_eq!(fig3.lines().count(), 37);
-    assert!(fig3.contains("\nqwen,qwen,1,8,0.5,2,2.5,4,ok\n"), "{fig3}");
-    assert!(
-        fig3.contains("\ndream,dream-mask,1,8,1,4,5,4,ok\n"),
-        "{fig3}"
-    );
+    for (set, values) in [
+        ("qwen,qwen", "0.5,2,2.5,4"),
+        ("dream,dream-mask", "1,4,5,4"),
+    ] {
+        let row = format!("\n{set},resid_post_layer_1/trainer_0,1,8,{values},ok\n");
+        assert!(fig3.contains(&row), "{fig3}");
+    }
     assert_eq!(
         text(3).lines().next().unwrap(),
-        "model,sae,layer,k,ev,status"
+        "model,sae,sae_id,layer,k,ev,status"
     );
 }
 
@@ -282,7 +284,8 @@ fn fig6_stands_on_text_and_on_rollouts() {
         put(&plan, &store, &work(row).shards[0], &output(4.0, 1.0, true));
     }
     let text = lines();
-    assert!(text.contains("dream-sft,dream-mask,1,8,1,"), "{text}");
+    let row = "dream-sft,dream-mask,resid_post_layer_1/trainer_0,1,8,1,";
+    assert!(text.contains(row), "{text}");
     assert!(text.lines().skip(1).all(|l| l.ends_with(",2,ok")), "{text}");
 }
 
@@ -306,13 +309,13 @@ fn failed_rollouts_fail_their_rows() {
 fn compare_knows_the_rows_of_a_grid_by_their_variant() {
     use crate::compare::{CompareOptions, CsvTable, compare};
     let csv = "model,sae,sae_id,layer,k,metric,variant,value,std_err,n,status\n\
-        m,s,1,8,ev,ev_var,0.5,0.1,4,ok\nm,s,1,8,ev,ev_mse,0.4,0.1,4,ok\n";
+        m,s,a,1,8,ev,ev_var,0.5,0.1,4,ok\nm,s,a,1,8,ev,ev_mse,0.4,0.1,4,ok\n";
     let table = |text: &str| CsvTable::parse("a.csv", text.as_bytes()).unwrap();
     let same = compare(&table(csv), &table(csv), &CompareOptions::default()).unwrap();
     assert_eq!((same.rows, same.differences.len()), (2, 0));
     assert_eq!(
         same.key,
-        ["model", "sae", "layer", "k", "metric", "variant"]
+        ["model", "sae", "sae_id", "layer", "k", "metric", "variant"]
     );
     let other = csv.replace("0.4,", "0.3,");
     let found = compare(&table(csv), &table(&other), &CompareOptions::default()).unwrap();
