@@ -95,7 +95,10 @@ fn row_30_an_sae_of_another_model_or_layer() {
     let said = with(&|config| config["metadata"]["hook_name"] = json!("blocks.3.hook_resid_post"));
     says(&said, &["layer 3", "layer 1"]);
     let said = with(&|config| config["hook_layer"] = json!(3));
-    says(&said, &["of layer 3", "the folder of layer 1"]);
+    says(
+        &said,
+        &["blocks.1.hook_resid_post", "(layer 1)", "hook_layer 3"],
+    );
     // Weights of another width below a configuration that fits.
     let (set, sae) = sae(dir.path());
     let weights = sae.join(SAE_WEIGHTS);

@@ -100,7 +100,7 @@ impl Inspected {
             );
             return Err(SourceError::unusable(dir, message));
         }
-        if is_model(dir) {
+        if is_model(dir)? {
             let folder = ModelFolder::read(&own_name(dir), dir)?;
             return Ok(Inspected::Model(Box::new(InspectedModel::of(&folder)?)));
         }
@@ -170,8 +170,15 @@ fn by_set(root: &Path, saes: Vec<PathBuf>) -> BTreeMap<PathBuf, Vec<PathBuf>> {
 }
 
 /// A configuration that names its `model_type` is a checkpoint's; dictionary_learning has a `config.json` too.
-fn is_model(dir: &Path) -> bool {
-    let text = read_text(&dir.join("config.json"), MAX_JSON_BYTES).unwrap_or_default();
+///
+/// # Errors
+/// One that is there and cannot be read.
+fn is_model(dir: &Path) -> Result<bool, SourceError> {
+    let path = dir.join("config.json");
+    if !path.exists() {
+        return Ok(false);
+    }
+    let text = read_text(&path, MAX_JSON_BYTES)?;
     let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-    json.is_some_and(|config| config.get("model_type").is_some())
+    Ok(json.is_some_and(|config| config.get("model_type").is_some()))
 }
