@@ -83,10 +83,10 @@ fn table_has_a_row_for_each_set_and_layer() {
             "{set} is not in\n{table}"
         );
     }
-    assert!(
-        table.lines().skip(1).all(|row| row.ends_with(",ok")),
-        "{table}"
-    );
+    // With two features an offline judge may have found words for none.
+    let is_whole = |row: &str| row.ends_with(",ok") || row.ends_with(",unjudged");
+    assert!(table.lines().skip(1).all(is_whole), "{table}");
+    assert!(table.contains(",ok\n"), "{table}");
 }
 
 #[test]
@@ -133,7 +133,12 @@ fn strength_zero_gives_exactly_zero() {
     ] {
         let column = header.iter().position(|h| *h == name).unwrap();
         for row in table.lines().skip(1) {
-            let value: f64 = row.split(',').nth(column).unwrap().parse().unwrap();
+            let text = row.split(',').nth(column).unwrap();
+            if row.ends_with(",unjudged") && name != "perplexity_reduction" {
+                assert_eq!(text, "", "{row}");
+                continue;
+            }
+            let value: f64 = text.parse().unwrap();
             assert!(value == 0.0, "{name} is {value} in {row}");
         }
     }

@@ -25,17 +25,17 @@ fn bench(table: &str, out: &Path) -> Command {
     command
 }
 
-/// Values of a tidy table by model, SAE set, layer, k, metric and variant.
+/// Values of a tidy table by model, SAE set, layer, k, metric and variant; no two SAEs share these.
 fn values(out: &Path, name: &str) -> BTreeMap<String, f64> {
     let table = result(out, name);
     let mut values = BTreeMap::new();
     for row in table.lines().skip(1) {
         let fields: Vec<&str> = row.split(',').collect();
-        assert_eq!(fields.len(), 10, "{row}");
-        assert_eq!(fields[9], "ok", "{row}");
-        let value = fields[6].parse();
+        assert_eq!(fields.len(), 11, "{row}");
+        assert_eq!(fields[10], "ok", "{row}");
+        let value = fields[7].parse();
         values.insert(
-            fields[..6].join(","),
+            [&fields[..2], &fields[3..7]].concat().join(","),
             value.unwrap_or_else(|_| panic!("{row} has no value")),
         );
     }

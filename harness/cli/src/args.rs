@@ -38,7 +38,7 @@ Start here:
 
 Exit codes:
   0 done   2 usage   3 configuration   4 nothing to do   5 some cells failed   10 tables differ
-  20 bad input   21 plugin refused   22 device   30 judge cannot be asked   31 judge's budget used up
+  20 bad input   21 plugin refused   22 device   30 judge cannot be asked   31 budget used up
   75 interrupted, the same command goes on   110 cannot write"
 )]
 pub struct Cli {

@@ -51,7 +51,8 @@ pub struct MeanScore {
 /// What features without C or P count as in the means over an SAE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidFeatures {
-    /// Each mean is over the features that have its value.
+    /// The means are over the features with both C and P. Where none has both, C and P are each over
+    /// the features that have it, and S is missing.
     LeftOut,
     /// 0 in all three means, as the authors count them (PROTOCOL §10, item 8).
     Zero,
@@ -76,16 +77,20 @@ pub struct SaeScores {
     pub n_valid: usize,
 }
 
-/// Means over features. Where every feature has C and P, or the others count as 0, S = C + lambda · P holds for the means too.
+/// Means over features. S = C + lambda · P holds for the means too wherever all three are there.
 pub fn sae_scores(
     features: &[SteeringScores],
     invalid: InvalidFeatures,
     bootstrap: Bootstrap,
 ) -> SaeScores {
+    let has_valid = features.iter().any(|f| f.steering_score.is_some());
     let count = |of: fn(&SteeringScores) -> Option<f64>| features.iter().filter_map(of).count();
     let mean = |of: fn(&SteeringScores) -> Option<f64>| {
         let values: Vec<f64> = match invalid {
-            InvalidFeatures::LeftOut => features.iter().filter_map(of).collect(),
+            InvalidFeatures::LeftOut => (features.iter())
+                .filter(|f| f.steering_score.is_some() || !has_valid)
+                .filter_map(of)
+                .collect(),
             InvalidFeatures::Zero => (features.iter())
                 .map(|f| of(f).filter(|_| f.steering_score.is_some()).unwrap_or(0.0))
                 .collect(),
@@ -163,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_is_over_the_features_that_have_its_value() {
+    fn means_are_over_the_features_that_have_both_values() {
         let whole = feature_scores(&[prefix(Some((0.0, 40.0)), Some((2.0, 1.0)))], 0.3);
         let unjudged = feature_scores(&[prefix(None, Some((2.0, 1.5)))], 0.3);
         let unread = feature_scores(&[prefix(Some((0.0, 20.0)), None)], 0.3);
@@ -186,10 +191,17 @@ mod tests {
             let is_near = got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12);
             assert!(is_near, "{got:?}, expected {want:?}");
         };
-        near(of(InvalidFeatures::LeftOut), [0.3, 0.375, 0.55]);
+        near(of(InvalidFeatures::LeftOut), [0.4, 0.5, 0.55]);
         near(
             of(InvalidFeatures::Zero),
             [0.4 / 3.0, 0.5 / 3.0, 0.55 / 3.0],
+        );
+        // Without a judgement the perplexities are still there.
+        let alone = sae_scores(&[unjudged], InvalidFeatures::LeftOut, Bootstrap::default());
+        assert_eq!(alone.perplexity_reduction.value, Some(0.25));
+        assert_eq!(
+            (alone.concept_improvement.value, alone.steering_score.value),
+            (None, None)
         );
         let none = sae_scores(&[], InvalidFeatures::LeftOut, Bootstrap::default());
         let mean = none.concept_improvement;
@@ -221,9 +233,15 @@ mod tests {
         #[test]
         fn means_keep_eq_19(scores in prop::collection::vec((prop::option::of((0f64..100.0, 0f64..100.0)), prop::option::of((1f64..50.0, 1f64..50.0))), 1..20)) {
             let features: Vec<_> = scores.iter().map(|&(c, p)| feature_scores(&[prefix(c, p)], 0.3)).collect();
-            let sae = sae_scores(&features, InvalidFeatures::Zero, Bootstrap { resamples: 20, seed: 0 });
-            let (c, p, s) = (sae.concept_improvement.value, sae.perplexity_reduction.value, sae.steering_score.value);
-            prop_assert!((s.unwrap() - c.unwrap() - 0.3 * p.unwrap()).abs() < 1e-12);
+            for invalid in [InvalidFeatures::Zero, InvalidFeatures::LeftOut] {
+                let sae = sae_scores(&features, invalid, Bootstrap { resamples: 20, seed: 0 });
+                let (c, p) = (sae.concept_improvement.value, sae.perplexity_reduction.value);
+                let s = sae.steering_score.value;
+                prop_assert_eq!(s.is_some(), invalid == InvalidFeatures::Zero || sae.n_valid > 0);
+                if let Some(s) = s {
+                    prop_assert!((s - c.unwrap() - 0.3 * p.unwrap()).abs() < 1e-12);
+                }
+            }
         }
 
         #[test]

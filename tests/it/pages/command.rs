@@ -136,7 +136,7 @@ fn examples_have_the_appendix_form() {
     insta::assert_snapshot!(ran.stdout, @r###"
     # Latents of dream-mask on dream
 
-    The 2 best of 2 scored latents, judged by lexical-1: best first, those of equal accuracy by layer, k and index. Windows are counted from 1; `<<` and `>>` enclose the tokens on which a latent is active.
+    The 2 best of 2 scored latents, judged by lexical-1: best first, those of equal accuracy by layer, k and index. Windows are counted from 1; `<<` and `>>` enclose the tokens on which a latent is active, `[[` and `]]` those that were masked.
 
     ## Latent 4, layer 2, k 8
 
@@ -147,7 +147,7 @@ fn examples_have_the_appendix_form() {
     * Strongest context, activation 2.500:
 
     ````text
-    ↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵<<```↵# not a heading↵>>↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵
+    ↵[[```↵# not a heading↵]]↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵<<```↵# not a heading↵>>↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵↵```↵# not a heading↵
     ````
 
     ## Latent 3, layer 2, k 8
@@ -159,7 +159,7 @@ fn examples_have_the_appendix_form() {
     * Strongest context, activation 2.500:
 
     ```text
-     river river river river river river river river river river <<river>> river river river river river river river river river river
+     [[river]] river river river river river river river river river <<river>> river river river river river river river river river river
     ```
     "###);
     succeed(report(&path).arg("--examples"));

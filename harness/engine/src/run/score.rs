@@ -151,6 +151,7 @@ impl Session {
             std_err: mean.std_err,
             n: match invalid {
                 InvalidFeatures::Zero => means.n_features as u64,
+                InvalidFeatures::LeftOut if means.n_valid > 0 => means.n_valid as u64,
                 InvalidFeatures::LeftOut => n_with as u64,
             },
         };

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use harness_weights::check_download;
 use sae_folder::{
     Kind, Layout, NoLayer, Stated, k_of, layer_of, layouts_in, openai_header, stated_site,
 };
@@ -272,6 +273,10 @@ fn config_path(dir: &Path) -> Result<(Option<Layout>, PathBuf), SourceError> {
     match paths.find(|path| path.is_file()) {
         Some(path) => Ok((layout, path)),
         None => {
+            if let Some(layout) = layout {
+                // A pointer or a web page in place of the weights is told first.
+                check_download(&dir.join(layout.weights_file()))?;
+            }
             let beside = layout.map_or_else(String::new, |layout| {
                 format!(" beside its {}", layout.weights_file())
             });
