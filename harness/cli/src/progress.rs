@@ -158,12 +158,14 @@ impl Progress {
         let elapsed = now.saturating_duration_since(self.started);
         let left = self.share.left(elapsed);
         let left = left.map(|left| format!(", about {} left", clock(left)));
+        // Before anything is counted there is no number to give.
+        let count = match self.total {
+            0 => String::new(),
+            total => format!(" {}/{total} {}", self.done, self.unit),
+        };
         Some(format!(
-            "{} {}/{} {}{}  {}",
+            "{}{count}{}  {}",
             clock(elapsed),
-            self.done,
-            self.total,
-            self.unit,
             left.unwrap_or_default(),
             self.text
         ))

@@ -35,6 +35,13 @@ impl Metric for Mean {
 
     fn update(&mut self, inputs: &Inputs<'_>) -> Result<()> {
         let (before, after) = (inputs.f64("score_before")?, inputs.f64("score_after")?);
+        if before.len() != after.len() {
+            return Err(harness_sdk::Error::invalid(format!(
+                "score_before has {} values and score_after {}",
+                before.len(),
+                after.len()
+            )));
+        }
         // NaN is a missing value: its pair is left out, and `n` says how many count.
         let gains = before
             .iter()

@@ -269,7 +269,16 @@ fn of_cause(
         Cause::Model => Error::config(text).hint(format!(
             "does the server have the model `{model}`? --judge-model or {MODEL} names another"
         )),
-        Cause::Address => Error::config(text).hint(format!(
+        // A page with status 200 may be a gateway's in passing: only a server that has never answered
+        // is taken to lie elsewhere, and that is for the whole call to say.
+        Cause::Address => Error::new(
+            match status {
+                200..=299 => ErrorCode::NETWORK,
+                _ => ErrorCode::CONFIG,
+            },
+            text,
+        )
+        .hint(format!(
             "is {BASE_URL} right? it is the address below which /chat/completions lies, and ends in /v1 at most servers"
         )),
         Cause::Parameter => Error::config(text).hint(format!(

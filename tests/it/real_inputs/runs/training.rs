@@ -179,8 +179,14 @@ fn a_log_is_told_of_the_run_from_its_beginning() {
     let data = dir.path().join("text.jsonl");
     text(&data, 300);
     let ran = succeed(&mut train("qwen", &data, &dir.path().join("out"), 6400));
-    let first = ran.stderr.lines().next().unwrap_or_default();
-    assert!(first.starts_with("0:00 0/0 steps"), "{}", ran.stderr);
+    // What is trained on, and then how far it is.
+    let mut lines = ran.stderr.lines();
+    assert_eq!(
+        lines.next(),
+        Some("training on text.jsonl, with activations of qwen")
+    );
+    let first = lines.next().unwrap_or_default();
+    assert!(first.starts_with("0:00 "), "{}", ran.stderr);
     assert!(!ran.stderr.contains('\r'), "{}", ran.stderr);
 }
 
