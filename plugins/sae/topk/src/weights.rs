@@ -116,7 +116,7 @@ pub(crate) fn check_k(path: &Path, k: Option<u64>, d_sae: u64) -> Result<u64> {
         )),
         None => Err(SaeError::uncertain(
             path,
-            "no number `k` says how many latents are active",
+            "no positive whole number `k` says how many latents are active",
             "add `k` to the configuration as the SAE was trained",
         )),
     }

@@ -80,7 +80,10 @@ fn settings_that_are_not_understood_are_refused() {
         &with_config(s, |c| c["k"] = json!(33)),
         &["k = 33", "32 latents"],
     );
-    assert_says(&with_config(s, |c| c["k"] = json!(0)), &["k = 0"]);
+    assert_says(
+        &with_config(s, |c| c["k"] = json!(0)),
+        &["no positive whole number `k`"],
+    );
     assert_says(
         &with_config(s, |c| drop(c.as_object_mut().unwrap().remove("k"))),
         &["no number `k`"],
@@ -303,7 +306,7 @@ fn pickles_execute_nothing() {
     // A dictionary inside itself.
     assert_says(
         &with_pickle(b"\x80\x02}q\0(X\x01\0\0\0ah\0u."),
-        &["neither tensor, number nor word"],
+        &["dictionaries inside each other"],
     );
 }
 
