@@ -288,7 +288,7 @@ fn transfer_on_text_and_on_rollouts_meet_in_fig6() {
     for row in fig6.lines().skip(1) {
         let fields: Vec<&str> = row.split(',').collect();
         assert!(
-            fields.len() == 8 && fields.iter().all(|field| !field.is_empty()),
+            fields.len() == 9 && fields.iter().all(|field| !field.is_empty()),
             "{row}"
         );
     }

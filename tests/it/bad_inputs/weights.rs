@@ -359,6 +359,7 @@ fn row_25_pointers_and_web_pages() {
         fs::write(sae.join("ae.pt"), text).unwrap();
         says(&refused(&mut inspect(&sae)), &["ae.pt", word]);
         says(&refused(&mut bench(dir.path(), &set)), &["ae.pt", word]);
+        fs::remove_file(sae.join("ae.pt")).unwrap();
         fs::write(sae.join("cfg.json"), text).unwrap();
         says(&refused(&mut inspect(&sae)), &["cfg.json", word]);
 

@@ -179,6 +179,7 @@ fn is_model(dir: &Path) -> Result<bool, SourceError> {
         return Ok(false);
     }
     let text = read_text(&path, MAX_JSON_BYTES)?;
-    let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-    Ok(json.is_some_and(|config| config.get("model_type").is_some()))
+    let config: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| SourceError::unusable(&path, format!("is not JSON: {error}")))?;
+    Ok(config.get("model_type").is_some())
 }

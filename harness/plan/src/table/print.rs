@@ -295,10 +295,9 @@ fn unanswered(all: &[&SteeringNumbers]) -> Option<String> {
         |of: fn(&SteeringNumbers) -> Option<u64>| -> u64 { all.iter().filter_map(|n| of(n)).sum() };
     told_counts(&counts).map(|told| {
         format!(
-            "{told} C is over the {} of {} features that were judged, S over the {} with C and P.",
-            sum(|n| n.n_judged),
-            sum(|n| n.n_features),
-            sum(|n| n.n_valid)
+            "{told} C, P and S are over the {} of {} features that have both C and P.",
+            sum(|n| n.n_valid),
+            sum(|n| n.n_features)
         )
     })
 }
