@@ -86,7 +86,7 @@ fn settings_that_are_not_understood_are_refused() {
     );
     assert_says(
         &with_config(s, |c| drop(c.as_object_mut().unwrap().remove("k"))),
-        &["no number `k`"],
+        &["no positive whole number `k`"],
     );
     assert_says(
         &with_config(s, |c| c["d_in"] = json!("four")),

@@ -157,7 +157,7 @@ fn an_sae_of_another_kind_needs_no_k() {
 fn broken_sets_are_refused() {
     let error = |files: &[(&str, &str)]| read(files).unwrap_err();
     assert!(error(&[("a/b", "")]).contains("holds no SAE"));
-    let no_config = error(&[("resid_post_layer_1/trainer_0/ae.pt", "")]);
+    let no_config = error(&[("resid_post_layer_1/trainer_0/ae.pt", "PK")]);
     assert!(
         no_config.contains("no config.json beside its ae.pt"),
         "{no_config}"
