@@ -548,7 +548,8 @@ fn answers_are_read_whatever_stands_around_them() {
     let out = store(dir.path(), "plain");
     succeed(&mut judged(&out, &plain.server));
     let fair = field(&result(&out, "table2.csv"), "concept_improvement");
-    let wraps: [(&str, fn(&str) -> String); 5] = [
+    type Wrap = fn(&str) -> String;
+    let wraps: [(&str, Wrap); 5] = [
         ("thought", |json| {
             format!("<think>\nRows share {{\"active\": [1]}}.\n</think>\n\n{json}")
         }),

@@ -34,8 +34,9 @@ impl Session {
             .collect();
 
         let mut questions: Vec<Question> = Vec::new();
-        // Each pair with the number of its question, or why there is none.
-        let mut pairs: Vec<(u32, u32, Result<usize, (Outcome, String)>)> = Vec::new();
+        // The number of a pair's question, or why there is none.
+        type Asked = Result<usize, (Outcome, String)>;
+        let mut pairs: Vec<(u32, u32, Asked)> = Vec::new();
         for text in &steered.texts {
             let latent = text
                 .latent

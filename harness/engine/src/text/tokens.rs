@@ -61,10 +61,10 @@ impl Tokens {
             Some(Value::Object(items)) => !items.is_empty(),
             Some(_) => true,
         };
-        if !is_given(settings.get("extra_special_tokens")) {
-            if let Some(tokens) = settings.remove("additional_special_tokens") {
-                settings.insert("extra_special_tokens".into(), tokens);
-            }
+        if !is_given(settings.get("extra_special_tokens"))
+            && let Some(tokens) = settings.remove("additional_special_tokens")
+        {
+            settings.insert("extra_special_tokens".into(), tokens);
         }
         let mut by_id = BTreeMap::new();
         if let Some(Value::Object(list)) = settings.get("added_tokens_decoder") {

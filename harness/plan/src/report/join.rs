@@ -207,8 +207,7 @@ fn ids(dir: &Path) -> Ids {
 /// earlier settings.
 fn latest_windows(scan: &Scan) -> (Vec<SaeCells>, u64) {
     let ids = ids(&scan.dir);
-    let mut latest: BTreeMap<(String, String, u32, Option<u32>, String), (u64, SaeCells)> =
-        BTreeMap::new();
+    let mut latest: BTreeMap<_, (u64, SaeCells)> = BTreeMap::new();
     let mut n = 0;
     for head in scan.done(Stage::Windows.name()) {
         let Some(params) = head.params::<WindowsParams>() else {

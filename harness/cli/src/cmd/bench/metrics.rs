@@ -98,7 +98,7 @@ fn check_all(metrics: &[PluginRef], described: &BTreeMap<&str, &Value>) -> Resul
                 named.join(", ")
             );
             Err(Failure::new(exit::CONFIG, output::inert(&message))
-                .hint(&format!("name {} too", STEERING_VALUES.join(", "))))
+                .hint(format!("name {} too", STEERING_VALUES.join(", "))))
         }
     }
 }
@@ -138,7 +138,7 @@ fn check_inputs(metric: &PluginRef, value: &MetricNeeds) -> Result<(), Failure> 
         .map(|(name, what)| format!("\n  {name}: {what}"))
         .collect();
     Err(
-        Failure::new(exit::CONFIG, output::inert(&message)).hint(&format!(
+        Failure::new(exit::CONFIG, output::inert(&message)).hint(format!(
             "inputs on offer, one value a prefix:{}",
             given.concat()
         )),

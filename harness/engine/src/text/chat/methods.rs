@@ -127,7 +127,8 @@ fn of_string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, 
         "islower" | "isupper" => {
             nothing()?;
             let (lower, upper) = (char::is_lowercase, char::is_uppercase);
-            let (has, has_not): (fn(char) -> bool, fn(char) -> bool) = match method {
+            type IsCased = fn(char) -> bool;
+            let (has, has_not): (IsCased, IsCased) = match method {
                 "islower" => (lower, upper),
                 _ => (upper, lower),
             };
