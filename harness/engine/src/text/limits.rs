@@ -278,6 +278,7 @@ fn check_part(
     if depth > MAX_DEPTH {
         return Err(format!("{path}: nested deeper than {MAX_DEPTH}"));
     }
+    check_template(value, path)?;
     match value {
         Value::Object(object) => object.iter().try_for_each(|(key, inner)| {
             let path = format!("{path}.{key}");
@@ -304,6 +305,28 @@ fn check_part(
         }
         _ => Ok(()),
     }
+}
+
+/// A template may name only special tokens that it describes: the library panics on any other.
+fn check_template(value: &Value, path: &str) -> Result<(), String> {
+    let Some(known) = value.get("special_tokens") else {
+        return Ok(());
+    };
+    for template in ["single", "pair"] {
+        let pieces = value.get(template).and_then(Value::as_array);
+        let ids = pieces.into_iter().flatten().filter_map(|piece| {
+            let id = piece.pointer("/SpecialToken/id")?;
+            id.as_str()
+        });
+        for id in ids {
+            if known.get(id).is_none() {
+                return Err(format!(
+                    "{path}.{template}: names the special token {id:?}, which its special_tokens do not describe"
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_regex(pattern: &str, path: &str, limits: &TokenizerLimits) -> Result<(), String> {
@@ -402,6 +425,15 @@ mod tests {
         assert_eq!(check(sound), "");
         assert!(check(&sound[..9]).contains("t.json: not JSON"));
         assert!(check(&sound.replace(":0", ":4294967296")).contains("id 4294967296"));
+        // A template that names a token of its own, and one that names another's.
+        let template = |described: &str| {
+            let processor = format!(
+                r#""post_processor":{{"type":"TemplateProcessing","single":[{{"SpecialToken":{{"id":"a","type_id":0}}}}],"pair":[],"special_tokens":{{"{described}":{{"id":"{described}","ids":[0],"tokens":["a"]}}}}}},"model""#
+            );
+            check(&sound.replace("\"model\"", &processor))
+        };
+        assert_eq!(template("a"), "");
+        assert!(template("b").contains("names the special token \"a\""));
     }
 
     #[test]
