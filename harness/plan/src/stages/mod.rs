@@ -123,7 +123,7 @@ impl Stage {
             Stage::Features => 2,
             // 2: answers are read by other rules (`harness_core::task::answer`).
             Stage::Decoding => 2,
-            // 2: a mean is over the features that have its value.
+            // 2: C, P and S are means over the features that have both C and P.
             Stage::Score => 2,
             _ => 1,
         }

@@ -146,7 +146,7 @@ patch! {
     question_field: String = |t: &Table<'_, '_>, key| t.string(key),
     /// Field of the question files that holds the worked answer.
     answer_field: String = |t: &Table<'_, '_>, key| t.string(key),
-    /// Features without C or P count as 0 in all means; else each mean is over those that have its value.
+    /// Features without C or P count as 0 in all means; else the means leave them out.
     invalid_as_zero: bool = |t: &Table<'_, '_>, key| t.boolean(key),
     /// Explanations of an autointerp run: their latents, best score first, are the features.
     explanations: String = |t: &Table<'_, '_>, key| t.string(key),
