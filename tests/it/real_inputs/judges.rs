@@ -262,9 +262,17 @@ fn through(faults: Vec<Fault>) {
             assert_eq!(of("status"), "partial", "{what}");
             assert_eq!(of("n_judged"), n_judged.to_string(), "{what}\n{table}");
             assert_eq!(of("missing"), format!("{kind}={n_missing}"), "{what}");
-            // Perplexities need no judge; where some features are judged, P is over these, as C is.
+            // Perplexities need no judge; where some features are judged, P is over these, as C is: their score is the sum.
             match n_judged {
-                1 => assert!(!of("perplexity_reduction").is_empty(), "{what}"),
+                1 => {
+                    let number = |column: &str| of(column).parse::<f64>().unwrap();
+                    let (c, p) = (
+                        number("concept_improvement"),
+                        number("perplexity_reduction"),
+                    );
+                    let off = number("steering_score") - (c + 0.3 * p);
+                    assert!(off.abs() < 1e-12, "{what}: {off}\n{table}");
+                }
                 _ => assert_eq!(
                     of("perplexity_reduction"),
                     field(&fair, "perplexity_reduction"),

@@ -298,33 +298,56 @@ fn an_own_folder_is_a_set() {
     );
 }
 
-/// OpenAI's `autoencoder.pt` has no configuration: its settings lie beside its tensors. Its rows are normalised first, so its numbers are
-/// its own; here it is enough that they are there.
+/// OpenAI's `autoencoder.pt` has no configuration: its settings lie beside its tensors, in a dictionary inside. Its reader normalises each
+/// row, which changes the numbers. Where the settings lie open, another program wrote the file: rows are read as they are, and that is said.
 #[test]
 fn openai_files_are_read_from_their_header() {
-    let set = Set::new();
     let names = [
         "encoder.weight",
         "latent_bias",
         "decoder.weight",
         "pre_bias",
     ];
-    let written = |tensors: &[Torch]| {
+    let settings = |prefix: &str| {
+        let k = (format!("{prefix}k"), b"K\x08".to_vec());
+        vec![k, (format!("{prefix}postact_fn"), text("ReLU"))]
+    };
+    let written = |tensors: &[Torch], settings: Vec<(String, Vec<u8>)>| {
         let mut items: Vec<(String, Vec<u8>)> = (names.iter().zip(tensors).enumerate())
             .map(|(i, (name, t))| ((*name).to_owned(), t.value(i)))
             .collect();
         items.push(("activation".to_owned(), text("TopK")));
-        items.push(("activation_state_dict.k".to_owned(), b"K\x08".to_vec()));
-        items.push(("activation_state_dict.postact_fn".to_owned(), text("ReLU")));
+        items.extend(settings);
         program(dict(items))
     };
-    set.torch("resid_post_layer_1/trainer_0", "autoencoder.pt", written);
-    succeed(&mut set.bench(&set.saes()));
-    assert_eq!(set.measured().len(), 1);
-    says(
-        &succeed(&mut inspect(&set.saes())).stdout,
-        &["openai", "272"],
+    let note = "its input is read as it is, not normalised";
+    let place = ("resid_post_layer_1/trainer_0", "autoencoder.pt");
+    let published = Set::new();
+    published.torch(place.0, place.1, |tensors| {
+        let inner = dict(settings(""));
+        written(tensors, vec![("activation_state_dict".to_owned(), inner)])
+    });
+    let ran = succeed(&mut published.bench(&published.saes()));
+    assert!(!ran.stderr.contains(note), "{}", ran.stderr);
+    let other = Set::new();
+    other.torch(place.0, place.1, |tensors| {
+        written(tensors, settings("activation_state_dict."))
+    });
+    let ran = succeed(&mut other.bench(&other.saes()));
+    says(&ran.stderr, &["resid_post_layer_1/trainer_0", note]);
+    close(&other.measured(), &[place.0], expected());
+    let normalised = published.measured();
+    assert_eq!(normalised.len(), 1);
+    assert!(
+        (normalised[0].1 - expected()).abs() > 1e-3,
+        "{normalised:?}"
     );
+    for set in [published, other] {
+        says(
+            &succeed(&mut inspect(&set.saes())).stdout,
+            &["openai", "272"],
+        );
+    }
 }
 
 /// Names with a wrapper's prefix, values that are parameters, and weights inside a trainer's checkpoint.

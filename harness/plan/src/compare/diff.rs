@@ -121,6 +121,9 @@ pub fn compare(
     }
     let mut key = left.key_columns(&options.key)?;
     key.retain(|c| !is_unmatched(c));
+    if key.is_empty() {
+        return Err(left.no_key());
+    }
     let by_key = |table: &CsvTable| {
         table.by_key(&key).map_err(|error| match error {
             CompareError::DuplicateKey {
@@ -377,6 +380,12 @@ mod tests {
         // Both have it: it is part of the key.
         let got = run(&twins, &twins, &CompareOptions::default()).unwrap();
         assert_eq!((got.rows, got.is_equal()), (2, true));
+        // Without it nothing names a row, whichever file has it.
+        let (with, without) = ("sae_id,value\nq,0.5\n", "value\n0.5\n");
+        for (a, b) in [(with, without), (without, with)] {
+            let error = run(a, b, &CompareOptions::default()).unwrap_err();
+            assert!(matches!(error, CompareError::NoKey { .. }), "{error}");
+        }
     }
 
     /// Every column is looked for in all, several times.

@@ -243,11 +243,16 @@ impl CsvTable {
             .cloned()
             .collect();
         if known.is_empty() {
-            return Err(CompareError::NoKey {
-                columns: self.columns.join(", "),
-            });
+            return Err(self.no_key());
         }
         Ok(known)
+    }
+
+    /// That nothing is known to name a row of this table.
+    pub(super) fn no_key(&self) -> CompareError {
+        CompareError::NoKey {
+            columns: self.columns.join(", "),
+        }
     }
 
     /// Rows by key, in the text of the keys with numbers in one form.

@@ -93,7 +93,12 @@ pub fn expand(
         memory: bench.limits.memory,
         costs: expander.costs,
         row_memory: memory_by_model(bench),
-        warnings: [bench.warnings.clone(), warnings].concat(),
+        warnings: [
+            bench.warnings.clone(),
+            warnings,
+            made_for::assumptions(bench),
+        ]
+        .concat(),
     })
 }
 

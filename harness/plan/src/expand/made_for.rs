@@ -57,30 +57,10 @@ pub(super) fn check(
             continue;
         }
         let targets = targets(bench, row, checkpoints);
-        let mut said: Vec<(String, &SaeFolder, usize)> = Vec::new();
-        for sae in &row.saes {
-            let Some(what) = other_model(&sae.made_for, &targets) else {
-                continue;
-            };
-            match said.iter_mut().find(|(known, ..)| *known == what) {
-                Some((.., n)) => *n += 1,
-                None => said.push((what, sae, 1)),
-            }
-        }
         let names = |target: &Target<'_>| target.names.join(", ");
         let used: Vec<String> = targets.iter().map(names).collect();
-        lines.extend(said.into_iter().map(|(what, sae, n)| {
-            let others = match n {
-                1 => String::new(),
-                n => format!(" and {} more", n - 1),
-            };
-            format!(
-                "SAE set {}: {}{others} {what}, and is used in {}",
-                row.row.sae,
-                sae.id,
-                used.join("; ")
-            )
-        }));
+        let said = said_of(row, |sae| other_model(&sae.made_for, &targets));
+        lines.extend(said.map(|line| format!("{line}, and is used in {}", used.join("; "))));
     }
     if bench.strict_saes && !lines.is_empty() {
         let hint =
@@ -91,6 +71,36 @@ pub(super) fn check(
         }));
     }
     Ok(lines)
+}
+
+/// One line for each set and thing that is assumed of its SAEs because no file says it.
+pub(super) fn assumptions(bench: &ResolvedBench) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let rows = (bench.rows.iter()).filter(|row| seen.insert(row.row.sae.as_str()));
+    rows.flat_map(|row| said_of(row, |sae| sae.assumes.map(str::to_owned)))
+        .collect()
+}
+
+/// What there is to say of the SAEs of a row's set: for each statement the first SAE, how many more, and the statement.
+fn said_of(
+    row: &ResolvedRow,
+    what: impl Fn(&SaeFolder) -> Option<String>,
+) -> impl Iterator<Item = String> {
+    let mut said: Vec<(String, &SaeFolder, usize)> = Vec::new();
+    for sae in &row.saes {
+        let Some(what) = what(sae) else { continue };
+        match said.iter_mut().find(|(known, ..)| *known == what) {
+            Some((.., n)) => *n += 1,
+            None => said.push((what, sae, 1)),
+        }
+    }
+    said.into_iter().map(|(what, sae, n)| {
+        let others = match n {
+            1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        format!("SAE set {}: {}{others} {what}", row.row.sae, sae.id)
+    })
 }
 
 /// The models that the bench puts a row's set into.

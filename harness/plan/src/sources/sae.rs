@@ -43,6 +43,8 @@ pub struct SaeFolder {
     pub policy: Option<String>,
     /// What it says of the model it was made for.
     pub made_for: MadeFor,
+    /// What is assumed of it because its files do not say it: the end of a sentence that begins with its name.
+    pub assumes: Option<&'static str>,
 }
 
 /// What an SAE says of the model it was made for.
@@ -78,6 +80,7 @@ struct Header {
     kind: Option<Kind>,
     k: Option<u64>,
     sizes: Option<(u64, u64)>,
+    assumes: Option<&'static str>,
 }
 
 impl SaeFolder {
@@ -131,6 +134,7 @@ impl SaeFolder {
             d_model: narrow(d_model)?,
             d_sae: narrow(d_sae)?,
             kind: header.kind,
+            assumes: header.assumes,
         })
     }
 
@@ -175,6 +179,9 @@ impl SaeFolder {
     }
 }
 
+/// OpenAI's reader takes none of these files, so what their input should be is nowhere written down.
+const INPUT_AS_IT_IS: &str = "keeps its settings beside its weights, which OpenAI's code does not: its input is read as it is, not normalised";
+
 fn not_read(kind: &Kind) -> String {
     format!(
         "is a {} SAE ({}); the Top-K plugin reads Top-K SAEs alone: give one of those, or the plugin \
@@ -195,6 +202,7 @@ impl Header {
                 kind: Some(found.kind),
                 k: found.k,
                 sizes: Some((found.d_model, found.d_sae)),
+                assumes: (!found.is_as_published).then_some(INPUT_AS_IT_IS),
             });
         }
         let file = JsonFile::read(&path)?;
@@ -213,6 +221,7 @@ impl Header {
             kind: Kind::of(&config),
             k: k_of(&config),
             sizes: d_model.zip(d_sae),
+            assumes: None,
             path,
             config,
         })

@@ -15,7 +15,7 @@ pub use config::{k_of, stated_site};
 pub use find::{Found, PassedOver, find};
 pub use kind::Kind;
 pub use layout::{Layout, layouts_in};
-pub use openai::{OpenAiHeader, openai_header};
+pub use openai::{OpenAiHeader, normalises_input, openai_header};
 pub use site::{At, NoLayer, Site, Stated, layer_of, named_by_folder};
 
 use std::path::PathBuf;

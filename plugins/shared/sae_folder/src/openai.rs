@@ -19,6 +19,19 @@ pub struct OpenAiHeader {
     pub k: Option<u64>,
     /// Its kind by its activation.
     pub kind: Kind,
+    /// Whether OpenAI's code can have written it; see [`normalises_input`].
+    pub is_as_published: bool,
+}
+
+/// The dictionary in which OpenAI's code keeps the settings of an activation.
+const SETTINGS: &str = "activation_state_dict";
+
+/// Whether the SAE of a state dict that says `TopK` reads each row with mean 0 and standard deviation 1. No field says so: OpenAI's
+/// reader normalises every `TopK` file it can read, and those have their settings in a dictionary inside. A file with
+/// `activation_state_dict.k` beside its weights was written by another program, which that reader refuses; its input is left as it is.
+pub fn normalises_input(items: &[(String, Item)]) -> bool {
+    let is_settings = |(name, item): &(String, Item)| name == SETTINGS && *item == Item::Dict;
+    items.iter().any(is_settings)
 }
 
 /// Read the header of an `autoencoder.pt`: names, shapes and settings, no weights.
@@ -63,6 +76,7 @@ pub fn openai_header(path: &Path) -> Result<OpenAiHeader, FolderError> {
         d_sae,
         d_model,
         k,
+        is_as_published: normalises_input(&items),
         kind: Kind::named(&activation, "activation"),
     })
 }

@@ -58,7 +58,9 @@ pub fn unwrapped_items(mut items: Items) -> Result<Items, String> {
     for (name, item) in &mut items {
         let own = match item {
             Item::Tensor(_) => plain.next(),
-            Item::Scalar(_) => prefix.and_then(|p| name.strip_prefix(p)).map(str::to_owned),
+            Item::Scalar(_) | Item::Dict => {
+                prefix.and_then(|p| name.strip_prefix(p)).map(str::to_owned)
+            }
         };
         *name = own.unwrap_or_else(|| name.clone());
     }

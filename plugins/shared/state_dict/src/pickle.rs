@@ -61,6 +61,8 @@ pub enum Item {
     Tensor(Rc<TensorDesc>),
     /// A number or a word.
     Scalar(Scalar),
+    /// A dictionary inside; its own items follow.
+    Dict,
 }
 
 #[derive(Clone, Debug)]

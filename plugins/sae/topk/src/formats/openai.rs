@@ -1,6 +1,6 @@
 //! OpenAI's sparse_autoencoder: one state dict with `pre_bias`, `latent_bias`, encoder and decoder.
 //!
-//! Its reader normalises the input of an SAE exactly when the activation is `TopK`.
+//! No field says whether the input is normalised; see [`sae_folder::normalises_input`].
 
 use std::path::Path;
 
@@ -89,7 +89,10 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         k,
         apply_b_dec_to_input: true,
         rescale_by_decoder_norm: false,
-        input_norm: InputNorm::PerRow,
+        input_norm: match file.normalises_input() {
+            true => InputNorm::PerRow,
+            false => InputNorm::None,
+        },
         threshold: -1.0,
         meta: SaeMeta {
             format: Format::OpenAi,

@@ -8,6 +8,7 @@ use std::{
     rc::Rc,
 };
 
+use sae_folder::normalises_input;
 use state_dict::{Archive, Item, Refusal, Scalar, TensorDesc, unwrapped_items};
 use tch::Tensor;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -23,6 +24,7 @@ pub(crate) struct TorchFile {
     metas: BTreeMap<String, Meta>,
     tensors: BTreeMap<String, Rc<TensorDesc>>,
     scalars: BTreeMap<String, Scalar>,
+    normalises_input: bool,
 }
 
 impl TorchFile {
@@ -51,12 +53,15 @@ impl TorchFile {
             metas: BTreeMap::new(),
             tensors: BTreeMap::new(),
             scalars: BTreeMap::new(),
+            normalises_input: false,
         };
         let items = unwrapped_items(items)
             .map_err(|what| SaeError::file(path, what, "keep one of them"))?;
+        opened.normalises_input = normalises_input(&items);
         for (name, item) in items {
             match item {
                 Item::Scalar(value) => drop(opened.scalars.insert(name, value)),
+                Item::Dict => {}
                 Item::Tensor(t) => {
                     let meta = Meta {
                         element: t.element,
@@ -73,6 +78,11 @@ impl TorchFile {
     /// Numbers and words that lie beside the tensors.
     pub(crate) fn scalars(&self) -> &BTreeMap<String, Scalar> {
         &self.scalars
+    }
+
+    /// Whether an SAE of OpenAI's layout normalises its input; see [`sae_folder::normalises_input`].
+    pub(crate) fn normalises_input(&self) -> bool {
+        self.normalises_input
     }
 }
 

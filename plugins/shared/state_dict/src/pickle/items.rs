@@ -87,6 +87,7 @@ impl Machine<'_> {
                 Value::Tensor(t) => out.push((name, Item::Tensor(t))),
                 Value::Scalar(s) => out.push((name, Item::Scalar(s))),
                 Value::Dict(inner) => {
+                    out.push((name.clone(), Item::Dict));
                     self.collect(inner, &format!("{name}."), depth + 1, out)?;
                 }
                 _ => {

@@ -101,7 +101,10 @@ fn dict(items: &[(&str, Vec<u8>)]) -> Vec<u8> {
 
 fn names(root: Vec<u8>) -> Result<Vec<String>, String> {
     let program = [b"\x80\x02".to_vec(), root, b".".to_vec()].concat();
-    Ok(parse(&program)?.into_iter().map(|(name, _)| name).collect())
+    let items = parse(&program)?
+        .into_iter()
+        .filter(|(_, item)| *item != Item::Dict);
+    Ok(items.map(|(name, _)| name).collect())
 }
 
 #[test]
@@ -142,7 +145,12 @@ fn the_weights_of_a_trainers_checkpoint_are_found() {
     ]);
     assert_eq!(names(checkpoint).unwrap(), ["state_dict.b_dec"]);
     let nested = dict(&[("model", dict(&[("ae", weights())]))]);
-    assert_eq!(names(nested).unwrap(), ["model.ae.b_dec"]);
+    assert_eq!(names(nested.clone()).unwrap(), ["model.ae.b_dec"]);
+    let program = [b"\x80\x02".to_vec(), nested, b".".to_vec()].concat();
+    let found = parse(&program).unwrap();
+    let dicts = found.iter().filter(|(_, item)| *item == Item::Dict);
+    let dicts: Vec<&str> = dicts.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(dicts, ["model", "model.ae"]);
     // Beside weights that lie open, nothing is passed over.
     let open = dict(&[("b_dec", tensor("FloatStorage")), ("optimizer", optimizer)]);
     let error = names(open).unwrap_err();
