@@ -83,10 +83,11 @@ fn table_has_a_row_for_each_set_and_layer() {
             "{set} is not in\n{table}"
         );
     }
-    // With two features an offline judge may have found words for none.
-    let is_whole = |row: &str| row.ends_with(",ok") || row.ends_with(",unjudged");
-    assert!(table.lines().skip(1).all(is_whole), "{table}");
-    assert!(table.contains(",ok\n"), "{table}");
+    // With two features an offline judge may have found words for none, of a set or two.
+    let n_with = |status: &str| table.lines().filter(|row| row.ends_with(status)).count();
+    let (n_ok, n_unjudged) = (n_with(",ok"), n_with(",unjudged"));
+    assert_eq!(n_ok + n_unjudged, 6, "{table}");
+    assert!(n_ok >= 4, "{table}");
 }
 
 #[test]
@@ -132,6 +133,7 @@ fn strength_zero_gives_exactly_zero() {
         "steering_score",
     ] {
         let column = header.iter().position(|h| *h == name).unwrap();
+        let mut n_zero = 0;
         for row in table.lines().skip(1) {
             let text = row.split(',').nth(column).unwrap();
             if row.ends_with(",unjudged") && name != "perplexity_reduction" {
@@ -140,7 +142,9 @@ fn strength_zero_gives_exactly_zero() {
             }
             let value: f64 = text.parse().unwrap();
             assert!(value == 0.0, "{name} is {value} in {row}");
+            n_zero += 1;
         }
+        assert!(n_zero >= 4, "{name} of {n_zero} rows\n{table}");
     }
 }
 

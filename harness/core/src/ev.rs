@@ -187,47 +187,6 @@ impl EvMoments {
     }
 }
 
-/// Mean over tokens of `1 - |x - x_hat|² / |x - m|²` with `m` the mean of all tokens: the mean of ratios that some
-/// libraries report. Needs all tokens at once; `None` without tokens or when one of them is the mean itself.
-///
-/// - `x`, `x_hat`: `[n, d_model] f32`, row-major
-///
-/// # Errors
-/// When the lengths differ or are no multiple of `d_model`.
-pub fn ev_token_mean(
-    x: &[f32],
-    x_hat: &[f32],
-    d_model: usize,
-) -> Result<Option<f64>, EvShapeError> {
-    check(x, x_hat, d_model)?;
-    let n = x.len() / d_model;
-    let mut mean = vec![0.0f64; d_model];
-    for row in x.chunks_exact(d_model) {
-        mean.iter_mut()
-            .zip(row)
-            .for_each(|(m, &v)| *m += f64::from(v) / n as f64);
-    }
-    let total = x
-        .chunks_exact(d_model)
-        .zip(x_hat.chunks_exact(d_model))
-        .map(|(x, x_hat)| {
-            let spread: f64 = x
-                .iter()
-                .zip(&mean)
-                .map(|(&x, m)| (f64::from(x) - m).powi(2))
-                .sum();
-            let error: f64 = x
-                .iter()
-                .zip(x_hat)
-                .map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2))
-                .sum();
-            1.0 - error / spread
-        })
-        .sum::<f64>();
-    let value = total / n as f64;
-    Ok(value.is_finite().then_some(value))
-}
-
 fn check(x: &[f32], x_hat: &[f32], d_model: usize) -> Result<(), EvShapeError> {
     if d_model == 0 || x.len() != x_hat.len() || !x.len().is_multiple_of(d_model) {
         return Err(EvShapeError {
@@ -257,10 +216,6 @@ mod tests {
         assert_eq!(
             (ev.n, ev.ev_var, ev.ev_mse, ev.mse),
             (3, 1.0, 1.0 - 3.0 / 8.0, 1.0)
-        );
-        assert_eq!(
-            ev_token_mean(&[0.0, 4.0], &[1.0, 5.0], 1).unwrap(),
-            Some(0.75)
         );
     }
 
@@ -314,7 +269,6 @@ mod tests {
         let mut same = EvMoments::new(1);
         same.update(&[3.0, 3.0], &[1.0, 2.0]).unwrap();
         assert!(same.finish(Format::F32).is_none());
-        assert_eq!(ev_token_mean(&[0.0, 1.0, 2.0], &[0.0; 3], 1).unwrap(), None);
         assert!(same.update(&[1.0], &[1.0, 2.0]).is_err());
     }
 

@@ -80,7 +80,9 @@ fn a_gold_answer_of_two_numbers_is_refused_by_its_row() {
 fn an_interval_of_none_right_begins_at_0() {
     let dir = tempfile::tempdir().unwrap();
     succeed(&mut questions(dir.path(), &["#### 123456789"; 3]));
-    for row in table(&dir.path().join("out"), "accuracy.csv") {
+    let rows = table(&dir.path().join("out"), "accuracy.csv");
+    assert_eq!(rows.len(), 2, "read strictly and flexibly");
+    for row in rows {
         assert_eq!((row["correct"].as_str(), row["lo"].as_str()), ("0", "0"));
     }
 }
@@ -246,6 +248,8 @@ fn a_constant_text_has_no_explained_variance() {
             ]),
     );
     let rows = table(&out, "fidelity.csv");
+    let n_ev = rows.iter().filter(|row| row["metric"] == "ev").count();
+    assert!(n_ev == 4 && rows.len() > n_ev, "{n_ev} of {}", rows.len());
     for row in &rows {
         let is_ev = row["metric"] == "ev";
         assert_eq!(row["value"].is_empty(), is_ev, "{row:?}");

@@ -393,6 +393,8 @@ fn without_a_scorer_there_is_no_perplexity() {
         ("", ""),
         "{table}"
     );
+    assert_ne!(value("n_judged"), "0", "{table}");
+    assert_eq!(value("n_valid"), "0", "{table}");
     assert_eq!(
         (value("starred"), value("status")),
         ("false", "no_scorer"),

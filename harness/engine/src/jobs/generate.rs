@@ -10,7 +10,7 @@ use harness_plan::{
 };
 use serde_json::{Value, json};
 
-use super::{Sink, options, unreadable};
+use super::{Sink, options, tokenizer, unreadable};
 use crate::{
     generate::{
         AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
@@ -21,7 +21,7 @@ use crate::{
         CellError,
         prompt::{check_length, has_text},
     },
-    text::{ChatMessage, ExpectedIds, TextCodec},
+    text::{ChatMessage, TextCodec},
 };
 
 /// Order of a masked-diffusion model when none is named.
@@ -80,18 +80,7 @@ pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
         .map_err(|error| CellError::BadInput(error.to_string()))?;
     let mut model = registry.model_for_type(&folder.model_type)?;
     let info = model.load(&job.model, compute)?;
-    let codec = TextCodec::load(&job.model)?;
-    for message in codec.notes() {
-        sink(Event::Log {
-            level: LogLevel::Warn,
-            message,
-        });
-    }
-    codec.check_model(&ExpectedIds {
-        vocab_size: info.vocab_size,
-        mask_token_id: info.mask_token_id,
-        family: info.family.clone(),
-    })?;
+    let codec = tokenizer(&job.model, &info, sink)?;
     let ids = if job.chat {
         let messages = [ChatMessage::user(job.prompt.as_str())];
         codec.encode(&codec.render_chat(&messages, true)?, false)?

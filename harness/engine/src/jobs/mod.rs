@@ -4,13 +4,19 @@ mod generate;
 mod golden;
 mod plugins;
 
+use std::path::Path;
+
 use harness_plan::{
     exit,
     jobs::{Compute, Event, Job},
-    protocol::FailureKind,
+    protocol::{FailureKind, LogLevel},
 };
 
-use crate::{plugin::LoadOptions, run::CellError};
+use crate::{
+    plugin::{LoadOptions, ModelInfo},
+    run::CellError,
+    text::{ExpectedIds, TextCodec},
+};
 
 /// Where events go.
 pub type Sink<'a> = &'a mut dyn FnMut(Event);
@@ -43,18 +49,35 @@ pub fn run(job: Job, is_asked: IsAsked<'_>, sink: Sink<'_>) -> u8 {
 }
 
 /// Failure to read a folder of plugins.
-fn unreadable(error: &std::io::Error) -> CellError {
+pub(crate) fn unreadable(error: &std::io::Error) -> CellError {
     CellError::Invalid(format!(
         "the folders of plugins cannot be searched: {error}"
     ))
 }
 
 /// Where a job's model runs.
-fn options(compute: &Compute) -> Result<LoadOptions, CellError> {
+pub(crate) fn options(compute: &Compute) -> Result<LoadOptions, CellError> {
     tch::set_num_threads(i32::try_from(compute.threads).unwrap_or(1).max(1));
     Ok(LoadOptions {
         device: crate::device::parse(&compute.device)?,
         kind: crate::device::kind(compute.dtype),
         allow_nan: false,
     })
+}
+
+/// The tokenizer of a job's model, compared with the model; what its files leave open is told.
+pub(crate) fn tokenizer(
+    dir: &Path,
+    info: &ModelInfo,
+    sink: Sink<'_>,
+) -> Result<TextCodec, CellError> {
+    let codec = TextCodec::load(dir)?;
+    for message in codec.notes() {
+        sink(Event::Log {
+            level: LogLevel::Warn,
+            message,
+        });
+    }
+    codec.check_model(&ExpectedIds::from(info))?;
+    Ok(codec)
 }

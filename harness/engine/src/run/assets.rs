@@ -150,11 +150,7 @@ fn load(
     let mut model = registry.model(&wanted.adapter.name, &none())?;
     let info = model.load(dir, options)?;
     let codec = TextCodec::load(dir)?;
-    codec.check_model(&ExpectedIds {
-        vocab_size: info.vocab_size,
-        mask_token_id: info.mask_token_id,
-        family: info.family.clone(),
-    })?;
+    codec.check_model(&ExpectedIds::from(&info))?;
     let folder = ModelFolder::read(&wanted.name, dir)
         .map_err(|error| CellError::BadInput(error.to_string()))?;
     Ok(LoadedModel {

@@ -169,7 +169,7 @@ impl Session {
             perplexity_reduction: scored_estimate(means.perplexity_reduction, means.n_read),
             steering_score: scored_estimate(means.steering_score, means.n_valid),
             n_features: means.n_features as u64,
-            n_valid: means.n_valid as u64,
+            n_valid: perplexities.as_ref().map_or(0, |_| means.n_valid as u64),
             n_judged: means.n_judged as u64,
             missing: missing(explained, judged),
             judge: judged.judge.clone(),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::error::TextError;
 use super::folder::{Folder, token_content};
+use crate::plugin::ModelInfo;
 
 /// Names under which tokenizer_config.json and special_tokens_map.json give single tokens.
 const NAMES: [&str; 8] = [
@@ -39,6 +40,16 @@ pub struct ExpectedIds {
     pub mask_token_id: Option<i64>,
     /// The model's adapter or family, for the message.
     pub family: String,
+}
+
+impl From<&ModelInfo> for ExpectedIds {
+    fn from(info: &ModelInfo) -> Self {
+        Self {
+            vocab_size: info.vocab_size,
+            mask_token_id: info.mask_token_id,
+            family: info.family.clone(),
+        }
+    }
 }
 
 /// Whether any named or additional special token is spelled `content`.

@@ -32,10 +32,10 @@ use super::{
 use crate::{
     data::{DataOptions, TokenBatch},
     device,
-    jobs::IsAsked,
+    jobs::{IsAsked, options, tokenizer, unreadable},
     plugin::{LoadOptions, Model, ModelInfo, Registry, SaeTrainer},
     run::CellError,
-    text::{ExpectedIds, TextCodec},
+    text::TextCodec,
 };
 
 /// Trains the grid of a job and tells one result for each SAE. Once `is_asked` says so it writes checkpoints and stops.
@@ -48,9 +48,7 @@ pub fn run(
     is_asked: IsAsked<'_>,
     sink: &mut dyn FnMut(Event),
 ) -> Result<u8, CellError> {
-    let registry = Registry::open(&job.plugins).map_err(|e| {
-        CellError::Invalid(format!("the folders of plugins cannot be searched: {e}"))
-    })?;
+    let registry = Registry::open(&job.plugins).map_err(|error| unreadable(&error))?;
     let device = device::parse(&job.compute.device)?;
     let mut make = |config: &Value| -> Result<SaeTrainer, CellError> {
         let architecture = registry.sae(&job.architecture, &json!({}))?;
@@ -74,28 +72,12 @@ pub fn run_with<L: Learner>(
     sink: &mut dyn FnMut(Event),
 ) -> Result<u8, CellError> {
     let _no_grad = tch::no_grad_guard();
-    tch::set_num_threads(i32::try_from(job.compute.threads).unwrap_or(1).max(1));
-    let options = LoadOptions {
-        device: device::parse(&job.compute.device)?,
-        kind: device::kind(job.compute.dtype),
-        allow_nan: false,
-    };
+    let options = options(&job.compute)?;
     let folder = ModelFolder::read(&job.model_name, &job.model).map_err(bad_input)?;
     let model = registry.model_for_type(&folder.model_type)?;
     let info = model.inspect(&job.model)?;
     let settings = Settings::new(job, &info)?;
-    let codec = TextCodec::load(&job.model)?;
-    for message in codec.notes() {
-        sink(Event::Log {
-            level: LogLevel::Warn,
-            message,
-        });
-    }
-    codec.check_model(&ExpectedIds {
-        vocab_size: info.vocab_size,
-        mask_token_id: info.mask_token_id,
-        family: info.family.clone(),
-    })?;
+    let codec = tokenizer(&job.model, &info, sink)?;
     thread::scope(|scope| {
         let count = || Counting::start(scope, job, &settings, &codec);
         // Before anything that takes longer; a run that goes on says itself whether its text was counted.
@@ -120,6 +102,7 @@ pub fn run_with<L: Learner>(
         let mut run = Run {
             job,
             settings: settings.clone(),
+            prepends_bos: prepends_bos(&codec)?,
             info,
             hashes,
             make,
@@ -155,6 +138,7 @@ struct Run<'a, L> {
     settings: Settings,
     info: ModelInfo,
     hashes: Hashes,
+    prepends_bos: bool,
     make: MakeLearner<'a, L>,
     checkpoints: Checkpoints,
     /// The count of the text, while it is under way.
@@ -483,7 +467,7 @@ impl<L: Learner> Run<'_, L> {
             info: &self.info,
             hashes: &self.hashes,
             epochs,
-            prepends_bos: prepends_bos(&TextCodec::load(&self.job.model)?)?,
+            prepends_bos: self.prepends_bos,
         };
         let mut reports = Vec::new();
         for (l, layer) in self.settings.layers.iter().enumerate() {

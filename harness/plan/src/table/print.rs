@@ -293,12 +293,15 @@ fn unanswered(all: &[&SteeringNumbers]) -> Option<String> {
     }
     let sum =
         |of: fn(&SteeringNumbers) -> Option<u64>| -> u64 { all.iter().filter_map(|n| of(n)).sum() };
-    told_counts(&counts).map(|told| {
-        format!(
-            "{told} C, P and S are over the {} of {} features that have both C and P.",
-            sum(|n| n.n_valid),
-            sum(|n| n.n_features)
-        )
+    let features = sum(|n| n.n_features);
+    told_counts(&counts).map(|told| match sum(|n| n.n_valid) {
+        0 => {
+            let judged = sum(|n| n.n_judged);
+            format!("{told} C is over the {judged} of {features} features that have it.")
+        }
+        valid => format!(
+            "{told} C, P and S are over the {valid} of {features} features that have both C and P."
+        ),
     })
 }
 

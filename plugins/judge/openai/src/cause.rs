@@ -327,6 +327,10 @@ mod tests {
             (named("n"), named("model"), named("messages")),
             (Parameter, Model, Unclear)
         );
+        for place in ["messages.[2].content", "messages[2].content", "input.0"] {
+            assert_eq!(named(place), Unclear, "{place}");
+        }
+        assert_eq!(named("response_format.json_schema"), Parameter);
         let entry = r#"{"detail": [{"loc": ["body", "messages", 0], "msg": "bad", "type": "t"}]}"#;
         assert_eq!(of(422, entry), Unclear);
         let entry = r#"{"detail": [{"loc": ["body", "user"], "msg": "missing", "type": "t"}]}"#;

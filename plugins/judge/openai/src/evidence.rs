@@ -55,6 +55,11 @@ impl Evidence {
         }
     }
 
+    /// A call begins. What was in doubt when an earlier one ended early is of its questions.
+    pub fn begin_call(&mut self) {
+        self.doubts.clear();
+    }
+
     /// A question is sent.
     pub fn begin(&self) -> Began {
         Began(self.n_answered)
@@ -179,5 +184,12 @@ mod tests {
         assert_eq!(evidence.settle(true).unwrap().len(), 1);
         assert!(evidence.doubt(0, error()).is_none());
         assert!(evidence.settle(true).is_err());
+
+        // A call that ends while one is in doubt leaves the next one no reply of its own.
+        let mut evidence = Evidence::default();
+        assert!(evidence.doubt(0, error()).is_none());
+        evidence.begin_call();
+        evidence.heard(true);
+        assert!(evidence.settle(true).unwrap().is_empty());
     }
 }

@@ -126,21 +126,7 @@ impl Form {
             // Others have met the same refusal while this request was under way.
             return Some(learnt.form);
         }
-        let (form, instead) = self.without(field)?;
-        let form = match field {
-            Field::Shape => Form {
-                shape: form.shape,
-                ..learnt.form
-            },
-            Field::Limit => Form {
-                limit: form.limit,
-                ..learnt.form
-            },
-            Field::Temperature => Form {
-                temperature: form.temperature,
-                ..learnt.form
-            },
-        };
+        let (form, instead) = learnt.form.without(field)?;
         learnt.form = form;
         let (host, model) = (settings.host(), &settings.model);
         let note = format!("{model} at {host}: {instead} (it said: {})", said.message);

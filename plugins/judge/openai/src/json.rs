@@ -3,10 +3,14 @@
 //! An answer is a JSON object that holds what its task asks for; other keys do not matter, numbers may stand in quotes, and a comma
 //! may stand before a closing bracket. Two answers that say different things are none.
 
+use std::ops::RangeInclusive;
+
 use harness_sdk::{JudgeTask, Value};
 
 /// Names of the elements that models think in.
 const THOUGHTS: [&str; 5] = ["think", "thinking", "thought", "thoughts", "reasoning"];
+/// Scores there can be.
+const SCORES: RangeInclusive<f64> = 0.0..=100.0;
 /// Opening brackets that are looked at.
 const MOST_OBJECTS: usize = 1000;
 
@@ -116,13 +120,16 @@ fn object_at(text: &str) -> Option<(Value, usize)> {
 
 /// What the task's answer must hold and this object does not.
 fn missing(task: JudgeTask, answer: &Value) -> Option<&'static str> {
-    let is_number = |key: &str| number(&answer[key]).is_some();
+    let is_score = |key: &str| number(&answer[key]).is_some_and(|n| SCORES.contains(&n));
+    let is_told = |key: &str| answer[key].as_str().is_some_and(|t| !t.trim().is_empty());
     match task {
-        JudgeTask::EXPLAIN if !answer["explanation"].is_string() => Some("text `explanation`"),
-        JudgeTask::CONCEPT_PAIR if !is_number("score_without") => Some("number `score_without`"),
-        JudgeTask::CONCEPT_PAIR if !is_number("score_after") => Some("number `score_after`"),
+        JudgeTask::EXPLAIN if !is_told("explanation") => Some("text `explanation`"),
+        JudgeTask::CONCEPT_PAIR if !is_score("score_without") => {
+            Some("`score_without` from 0 to 100")
+        }
+        JudgeTask::CONCEPT_PAIR if !is_score("score_after") => Some("`score_after` from 0 to 100"),
         JudgeTask::PREDICT_WINDOWS if windows(answer).is_none() => {
-            Some("list `active` of whole numbers")
+            Some("list `active` of whole numbers from 0")
         }
         _ => None,
     }
@@ -143,7 +150,7 @@ fn windows(answer: &Value) -> Option<Vec<f64>> {
     let places = places.collect::<Option<Vec<f64>>>()?;
     places
         .iter()
-        .all(|place| place.fract() == 0.0)
+        .all(|place| *place >= 0.0 && place.fract() == 0.0)
         .then_some(places)
 }
 
@@ -197,6 +204,7 @@ mod tests {
             ("\"explanation\": \"boats\"", "no JSON object"),
             ("{\"explanation\": \"bo", "no JSON object"),
             ("{\"explanation\": 3}", "no text `explanation`"),
+            ("{\"explanation\": \" \"}", "no text `explanation`"),
             (
                 "{\"answer\": {\"explanation\": \"boats\"}}",
                 "no text `explanation`",
@@ -221,6 +229,9 @@ mod tests {
             r#"{"score_without": "high", "score_after": 20}"#,
             r#"{"score_without": null, "score_after": 20}"#,
             r#"{"score_without": "10%", "score_after": 20}"#,
+            r#"{"score_without": "NaN", "score_after": 20}"#,
+            r#"{"score_without": -1, "score_after": 20}"#,
+            r#"{"score_without": 100.5, "score_after": 20}"#,
         ] {
             assert!(pair(bad).unwrap_err().contains("`score_without`"), "{bad}");
         }
@@ -237,6 +248,7 @@ mod tests {
         for bad in [
             r#"{"active": [1.5]}"#,
             r#"{"active": ["one"]}"#,
+            r#"{"active": [-1]}"#,
             r#"{"active": null}"#,
         ] {
             assert!(places(bad).unwrap_err().contains("`active`"), "{bad}");

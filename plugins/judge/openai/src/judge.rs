@@ -188,6 +188,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Answers all requests, as many at a time as the pace allows, and hands each reply over when it is there.
     async fn ask(mut self, requests: &[JudgeRequest], on_reply: OnReply<'_>) -> Result<()> {
+        self.evidence.begin_call();
         let mut waiting = requests.iter().enumerate();
         let mut running = JoinSet::new();
         loop {

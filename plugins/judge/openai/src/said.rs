@@ -85,6 +85,9 @@ impl Said {
             code if code.is_empty() => text("error_code"),
             code => code,
         };
+        // `messages.[2].content` and `messages[2]` are places in a field.
+        let place = text("param");
+        let field = place.split(['.', '[']).next().unwrap_or_default();
         // A gateway hides the words of the server behind it in a field of its own.
         let behind = error["metadata"]["raw"].as_str().unwrap_or_default();
         let message = message_of(error);
@@ -92,7 +95,7 @@ impl Said {
             status: number("code").or_else(|| number("status")),
             code,
             kind: [text("type"), text("status")].join(" ").trim().to_owned(),
-            fields: text("param"),
+            fields: field.to_owned(),
             message: match behind.is_empty() {
                 true => shortened(&message),
                 false => shortened(&format!("{message}: {behind}")),

@@ -218,11 +218,14 @@ impl<'a> Reply<'a> {
     /// Number `index`, when it has its sentence for itself but for a unit: `Answer: 18 eggs.`, not the first number of
     /// a working.
     fn alone(&self, index: usize) -> Option<Number> {
-        let value = self.strict(index)?;
         let after = self.text[self.numbers[index].end..].trim_start_matches(is_blank);
         let unit_end = after.find(|c: char| !c.is_alphabetic());
         let end = self.text.len() - after.len() + unit_end.unwrap_or(after.len());
-        ends_clause(&self.text[end..]).then_some(value)
+        // What a number offers may be read to the end of the text, so that is looked at last.
+        if !ends_clause(&self.text[end..]) {
+            return None;
+        }
+        self.strict(index)
     }
 
     /// Index of the first number after a place, when what stands between leads to it.

@@ -256,9 +256,11 @@ fn power_of_ten(text: &str, start: usize) -> Option<(usize, i64)> {
     let unsigned = signed
         .strip_prefix(['-', '\u{2212}', '⁻'])
         .unwrap_or(signed);
+    // A fourth digit shows that it is no exponent; more might not fit into a number.
     let digits: String = unsigned
         .chars()
         .take_while(|c| digit(*c).is_some())
+        .take(4)
         .collect();
     let size = digits
         .chars()
