@@ -10,7 +10,7 @@ use std::{
 use harness_core::stats::{Moments, student_interval};
 use serde_json::Value;
 
-use crate::cells::records;
+use crate::cells::{manifest, records, table};
 use crate::support::{harness, result, root, run, succeed};
 
 /// At its smallest: two layers, one k, some thousand tokens.
@@ -35,25 +35,6 @@ fn bench(out: &Path) -> Command {
         .args(["bench", "autointerp", "--plugins", "plugins", "--out"])
         .arg(out);
     command
-}
-
-fn manifest(out: &Path) -> Value {
-    serde_json::from_str(&result(out, "run.json")).unwrap()
-}
-
-/// Rows of a table by column.
-fn table(out: &Path, name: &str) -> Vec<BTreeMap<String, String>> {
-    let text = result(out, name);
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().unwrap().clone();
-    reader
-        .records()
-        .map(|record| {
-            let record = record.unwrap();
-            let pairs = header.iter().zip(record.iter());
-            pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-        })
-        .collect()
 }
 
 fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {

@@ -1,13 +1,26 @@
-//! What a store holds.
+//! What a store and a run's files hold.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
-use crate::support::cell_files;
+use crate::support::{cell_files, result};
+
+/// The record of a run.
+pub fn manifest(out: &Path) -> Value {
+    serde_json::from_str(&result(out, "run.json")).unwrap()
+}
+
+/// Rows of a table by column.
+pub fn table(out: &Path, name: &str) -> Vec<BTreeMap<String, String>> {
+    let text = result(out, name);
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    reader.deserialize().map(|row| row.unwrap()).collect()
+}
 
 /// The records of a store's cells.
 pub fn records(out: &Path) -> Vec<Value> {

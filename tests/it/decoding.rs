@@ -10,6 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::cells::manifest;
 use crate::support::{
     Ran, cell_files, copy_folder, harness, only_child_of, result, run, signal, start, succeed,
     wait_for_cells,
@@ -47,10 +48,6 @@ fn reference() -> &'static Path {
         (dir, out)
     });
     out
-}
-
-fn manifest(out: &Path) -> serde_json::Value {
-    serde_json::from_str(&result(out, "run.json")).unwrap()
 }
 
 /// Files of a run with an ending, by name.

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
+use crate::cells::manifest;
 use crate::support::{harness, result, run, succeed};
 
 const SMALL: [&str; 8] = [
@@ -40,10 +41,6 @@ fn values(out: &Path, name: &str) -> BTreeMap<String, f64> {
         );
     }
     values
-}
-
-fn manifest(out: &Path) -> serde_json::Value {
-    serde_json::from_str(&result(out, "run.json")).unwrap()
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub fn harness() -> Command {
     command
 }
 
+/// Arguments that are written in one line, parted by blanks.
+pub fn words(line: &str) -> std::str::SplitWhitespace<'_> {
+    line.split_whitespace()
+}
+
 /// Takes away what would change what a program says.
 pub fn clean(command: &mut Command) {
     for variable in [
@@ -182,6 +187,13 @@ pub fn copy_folder(from: &Path, to: &Path) {
 pub fn result(out: &Path, name: &str) -> String {
     let path = out.join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Asserts that a text holds some parts.
+pub fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
 }
 
 /// A whole command as text: exit code and both streams; `[ROOT]` and `[TMP]` stand for the folders, `[TIME]` for clock

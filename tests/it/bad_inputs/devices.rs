@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
+use crate::cells::manifest;
 use crate::{
     bench::{copy_of_reference, small},
     plugins::bench::{Manifest, install, library},
@@ -112,10 +111,6 @@ fn texts(out: &Path, plugins: &Path, order: &str) -> Command {
         .arg("--plugins")
         .arg(plugins);
     command
-}
-
-fn manifest(out: &Path) -> Value {
-    serde_json::from_str(&result(out, "run.json")).unwrap()
 }
 
 /// Too little memory for a batch: half of it is tried once, which is said and counted, and the values are those of small batches. Where

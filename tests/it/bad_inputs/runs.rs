@@ -11,6 +11,7 @@ use std::{
 use harness_plan::store::{Access, CellRecord, Store};
 use serde_json::{Value, json};
 
+use crate::cells::manifest;
 use crate::{
     bench::{reference, small},
     support::{
@@ -31,10 +32,6 @@ fn is_same_as_reference(out: &Path) {
 
 fn ended(child: Child) -> Ran {
     child.wait_with_output().unwrap().into()
-}
-
-fn manifest(out: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(out.join("run.json")).unwrap()).unwrap()
 }
 
 /// A file system of its own of a few hundred KiB; it goes with this value.

@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::Value;
 
+pub use crate::support::says;
 use crate::support::{clean, copy_folder, harness, result, root, run, succeed};
 
 /// Address space, in KiB, of a process that must get by with little: 100 MB.
@@ -141,13 +142,6 @@ pub fn refused(command: &mut Command) -> String {
     let panics = ran.stderr.contains("panicked");
     assert!(!panics, "{command:?}\n{}", ran.stderr);
     ran.stderr
-}
-
-/// A text must have all these parts.
-pub fn says(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "{part:?} is not in\n{text}");
-    }
 }
 
 /// The same command in a process that may take so much address space, in KiB.

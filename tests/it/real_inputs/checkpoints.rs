@@ -14,7 +14,7 @@ use crate::{
     bad_inputs::support::{
         MODEL_WEIGHTS, assemble, edit, generate, inspect, model, parts, refused, says, span,
     },
-    support::{harness, run, succeed},
+    support::{harness, run, succeed, words},
 };
 
 /// What a model writes, at temperature 0.
@@ -26,8 +26,8 @@ fn written(model: &Path) -> String {
 fn dry_run(model: &Path) -> Command {
     let mut command = harness();
     command
-        .args(["bench", "fidelity", "--plugins", "plugins", "--dry-run"])
-        .args(["--rows", "qwen", "--layers", "1", "--k", "8", "--model"])
+        .args(words("bench fidelity --plugins plugins --dry-run"))
+        .args(words("--rows qwen --layers 1 --k 8 --model"))
         .arg(format!("qwen={}", model.display()));
     command
 }
@@ -36,25 +36,12 @@ fn dry_run(model: &Path) -> Command {
 fn bench(model: &Path, dir: &Path) -> Command {
     let mut command = harness();
     command
-        .args([
-            "bench",
-            "fidelity",
-            "--plugins",
-            "plugins",
-            "--threads",
-            "1",
-        ])
-        .args(["--rows", "qwen", "--layers", "1", "--k", "8", "--model"])
+        .args(words("bench fidelity --plugins plugins --threads 1"))
+        .args(words("--rows qwen --layers 1 --k 8 --model"))
         .arg(format!("qwen={}", model.display()))
         .arg("--data")
         .arg(text(dir))
-        .args([
-            "--budget-tokens",
-            "500",
-            "--set",
-            "shard_tokens=500",
-            "--out",
-        ])
+        .args(words("--budget-tokens 500 --set shard_tokens=500 --out"))
         .arg(dir.join("out"));
     command
 }
@@ -62,10 +49,8 @@ fn bench(model: &Path, dir: &Path) -> Command {
 fn train(model: &Path, dir: &Path) -> Command {
     let mut command = harness();
     command
-        .args(["train", "--plugins", "plugins", "--policies", "clean"])
-        .args([
-            "--layers", "1", "--k", "4", "--d-sae", "32", "--tokens", "4096",
-        ])
+        .args(words("train --plugins plugins --policies clean"))
+        .args(words("--layers 1 --k 4 --d-sae 32 --tokens 4096"))
         .arg("--model")
         .arg(model)
         .arg("--data")
@@ -477,7 +462,7 @@ fn the_home_folder_after_an_equals_sign() {
     let mut generate = harness();
     generate
         .args(["generate", "--plugins", "plugins", "--prompt", "the baker"])
-        .args(["--max-new-tokens", "2", "--threads", "1"])
+        .args(words("--max-new-tokens 2 --threads 1"))
         .arg(format!("--model=~/{name}"));
     home(&mut generate);
 }

@@ -17,7 +17,7 @@ use crate::{
         counter, judged_by, kept,
         server::{Act, Line, Server},
     },
-    support::{Ran, harness, result, run, succeed},
+    support::{Ran, harness, result, run, succeed, words},
 };
 
 /// Explanations, and judgements.
@@ -181,14 +181,7 @@ fn is_struck(who: Who, number: usize) -> bool {
 fn judged(out: &Path, server: &Server) -> Command {
     let mut command = judged_by(small(out), server);
     command
-        .args([
-            "--rows",
-            "qwen",
-            "--workers",
-            "1",
-            "--judge-concurrency",
-            "1",
-        ])
+        .args(words("--rows qwen --workers 1 --judge-concurrency 1"))
         .env("HARNESS_JUDGE_TIMEOUT", "1")
         .env("HARNESS_JUDGE_ATTEMPTS", "2")
         .env("HARNESS_JUDGE_BACKOFF", "0.01");
@@ -437,30 +430,10 @@ fn latents_without_an_answer_are_asked_about_again() {
     let bench = |out: &Path| {
         let mut command = harness();
         command
-            .args([
-                "bench",
-                "autointerp",
-                "--plugins",
-                "plugins",
-                "--rows",
-                "qwen",
-            ])
+            .args(words("bench autointerp --plugins plugins --rows qwen"))
             .args(["--layers", "1", "--k", "8", "--latents", LATENTS])
-            .args([
-                "--budget-tokens",
-                "12000",
-                "--threads",
-                "1",
-                "--workers",
-                "1",
-            ])
-            .args([
-                "--set",
-                "label_field=none",
-                "--judge-concurrency",
-                "1",
-                "--out",
-            ])
+            .args(words("--budget-tokens 12000 --threads 1 --workers 1"))
+            .args(words("--set label_field=none --judge-concurrency 1 --out"))
             .arg(out);
         let mut command = judged_by(command, &weather.server);
         command

@@ -1,28 +1,13 @@
 //! Answers, metrics and numbers.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use crate::{
     bench::small,
-    cells::records,
+    cells::{records, table},
     plugins::bench::install_bad,
-    support::{harness, result, run, succeed},
+    support::{harness, result, run, succeed, words},
 };
-
-/// Rows of a table by column.
-fn table(out: &Path, name: &str) -> Vec<BTreeMap<String, String>> {
-    let text = result(out, name);
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().unwrap().clone();
-    let row = |record: csv::StringRecord| {
-        let pairs = header.iter().zip(record.iter());
-        pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-    };
-    reader
-        .records()
-        .map(|record| row(record.unwrap()))
-        .collect()
-}
 
 fn bench(name: &str, out: &Path) -> Command {
     let mut command = harness();
@@ -52,10 +37,8 @@ fn questions(dir: &Path, answers: &[&str]) -> Command {
         .arg("--questions")
         .arg(path)
         .args(["--n-questions", &answers.len().to_string()])
-        .args([
-            "--layers", "2", "--orders", "entropy", "--preset", "question",
-        ])
-        .args(["--dlm-steps", "2", "--max-new-tokens", "4"]);
+        .args(words("--layers 2 --orders entropy --preset question"))
+        .args(words("--dlm-steps 2 --max-new-tokens 4"));
     command
 }
 
@@ -158,12 +141,9 @@ fn a_metric_that_needs_another_input_is_refused_with_those_on_offer() {
     ] {
         assert!(ran.stderr.contains(part), "{part} is not in {}", ran.stderr);
     }
-    let ran = run(small(&out).args([
-        "--rows",
-        "qwen",
-        "--set",
-        "metrics=concept_improvement,template",
-    ]));
+    let ran = run(small(&out).args(words(
+        "--rows qwen --set metrics=concept_improvement,template",
+    )));
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert!(
         ran.stderr.contains("`perplexity_reduction`"),
@@ -202,22 +182,7 @@ fn a_failing_metric_fails_alone() {
 fn latents_of_masked_text_are_explained_by_what_was_hidden() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    succeed(bench("autointerp", &out).args([
-        "--rows",
-        "dream-mask",
-        "--layers",
-        "2",
-        "--k",
-        "24",
-        "--budget-tokens",
-        "12000",
-        "--latents",
-        "4",
-        "--mask-rate",
-        "0.3",
-        "--positions",
-        "policy",
-    ]));
+    succeed(bench("autointerp", &out).args(words("--rows dream-mask --layers 2 --k 24 --budget-tokens 12000 --latents 4 --mask-rate 0.3 --positions policy")));
     let latents = table(&out, "latents.csv");
     assert!(latents.len() >= 4);
     for latent in &latents {
@@ -236,16 +201,11 @@ fn a_constant_text_has_no_explained_variance() {
     let out = dir.path().join("out");
     let ran = succeed(
         bench("fidelity", &out)
-            .args(["--rows", "qwen", "--layers", "2", "--k", "8", "--data"])
+            .args(words("--rows qwen --layers 2 --k 8 --data"))
             .arg(text)
-            .args([
-                "--context-length",
-                "32",
-                "--documents",
-                "truncate",
-                "--budget-tokens",
-                "600",
-            ]),
+            .args(words(
+                "--context-length 32 --documents truncate --budget-tokens 600",
+            )),
     );
     let rows = table(&out, "fidelity.csv");
     let n_ev = rows.iter().filter(|row| row["metric"] == "ev").count();

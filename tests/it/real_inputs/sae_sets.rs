@@ -15,7 +15,7 @@ use crate::{
         support::{SAE_WEIGHTS, assemble, edit, inspect, parts, refused, says, span},
         torch_files::{archive, tensor, text},
     },
-    support::{copy_folder, harness, result, root, run, succeed},
+    support::{copy_folder, harness, result, root, run, succeed, words},
 };
 
 /// The embedded SAE whose weights are used: layer 1, k 8 of `qwen`.
@@ -104,32 +104,11 @@ impl Set {
     fn bench(&self, saes: &Path) -> Command {
         let mut command = harness();
         command
-            .args([
-                "bench",
-                "fidelity",
-                "--plugins",
-                "plugins",
-                "--rows",
-                "qwen",
-                "--layers",
-                "1",
-            ])
-            .args([
-                "--k",
-                "8",
-                "--measures",
-                "none",
-                "--threads",
-                "1",
-                "--reproducible",
-            ])
-            .args([
-                "--budget-tokens",
-                "500",
-                "--set",
-                "shard_tokens=500",
-                "--saes",
-            ])
+            .args(words(
+                "bench fidelity --plugins plugins --rows qwen --layers 1",
+            ))
+            .args(words("--k 8 --measures none --threads 1 --reproducible"))
+            .args(words("--budget-tokens 500 --set shard_tokens=500 --saes"))
             .arg(format!("qwen={}", saes.display()))
             .arg("--out")
             .arg(self.dir.path().join("out"));
@@ -295,6 +274,26 @@ fn an_own_folder_is_a_set() {
     assert!(
         !ran.stdout.contains("layers.1"),
         "no longer label than needed"
+    );
+    // From inside it the folder has no name of its own.
+    let inside = succeed(inspect(Path::new(".")).current_dir(&folder));
+    says(&inside.stdout, &["layers.1", "272"]);
+}
+
+/// Configurations as Python writes them, in which a field that nobody reads may be `NaN`.
+#[test]
+fn configurations_that_python_wrote_are_read() {
+    let set = Set::new();
+    let folder = set.saelens("resid_post_layer_1/trainer_0", |_| ());
+    let path = folder.join("cfg.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.replacen('{', "{\"l0_coefficient\": NaN, \"lr_end\": -Infinity, ", 1);
+    fs::write(&path, text).unwrap();
+    succeed(&mut set.bench(&set.saes()));
+    close(
+        &set.measured(),
+        &["resid_post_layer_1/trainer_0"],
+        expected(),
     );
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Ran, copy_folder, harness, result, root, run, succeed};
+use crate::{
+    bad_inputs::support::table,
+    support::{Ran, copy_folder, harness, result, root, run, says, succeed, words},
+};
 
 const TOKENS: &str = "600";
 
@@ -42,15 +45,8 @@ fn fidelity(dir: &Path, data: &Path) -> Command {
     let _ = fs::remove_dir_all(&out);
     let mut command = harness();
     command
-        .args([
-            "bench",
-            "fidelity",
-            "--plugins",
-            "plugins",
-            "--rows",
-            "qwen",
-        ])
-        .args(["--layers", "1", "--k", "8", "--measures", "none"])
+        .args(words("bench fidelity --plugins plugins --rows qwen"))
+        .args(words("--layers 1 --k 8 --measures none"))
         .args([
             "--budget-tokens",
             TOKENS,
@@ -66,18 +62,8 @@ fn fidelity(dir: &Path, data: &Path) -> Command {
     command
 }
 
-fn table(dir: &Path) -> String {
-    result(&dir.join("out"), "fidelity.csv")
-}
-
 fn manifest(dir: &Path) -> Value {
     serde_json::from_str(&result(&dir.join("out"), "run.json")).unwrap()
-}
-
-fn says(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "{part} is not in\n{text}");
-    }
 }
 
 fn ends(command: &mut Command, code: i32, parts: &[&str]) -> Ran {
@@ -227,27 +213,11 @@ fn steering(dir: &Path, model: &Path) -> Command {
     let _ = fs::remove_dir_all(&out);
     let mut command = harness();
     command
-        .args([
-            "bench",
-            "table2",
-            "--plugins",
-            "plugins",
-            "--rows",
-            "qwen",
-            "--layers",
-            "1",
-        ])
-        .args([
-            "--k",
-            "8",
-            "--limit",
-            "2",
-            "--n-prefix",
-            "2",
-            "--max-new-tokens",
-            "8",
-        ])
-        .args(["--budget-tokens", "2000", "--threads", "1"])
+        .args(words(
+            "bench table2 --plugins plugins --rows qwen --layers 1",
+        ))
+        .args(words("--k 8 --limit 2 --n-prefix 2 --max-new-tokens 8"))
+        .args(words("--budget-tokens 2000 --threads 1"))
         .arg("--model")
         .arg(format!("qwen={}", model.display()))
         .arg("--out")
@@ -336,18 +306,10 @@ fn a_model_of_ones_own_needs_its_text_and_its_scorer() {
     }
     let mut train = harness();
     train
-        .args([
-            "train",
-            "--plugins",
-            "plugins",
-            "--layers",
-            "1",
-            "--k",
-            "4",
-            "--policies",
-            "clean",
-        ])
-        .args(["--d-sae", "16", "--tokens", "512", "--model"])
+        .args(words(
+            "train --plugins plugins --layers 1 --k 4 --policies clean",
+        ))
+        .args(words("--d-sae 16 --tokens 512 --model"))
         .arg(&model)
         .arg("--out")
         .arg(dir.path().join("saes"));
@@ -362,7 +324,7 @@ fn without_a_scorer_there_is_no_perplexity() {
     let text = write(dir.path(), "text.jsonl", jsonl(&texts()));
     let ran = succeed(
         steering(dir.path(), &model)
-            .args(["--scorer", "none", "--data"])
+            .args(words("--scorer none --data"))
             .arg(&text),
     );
     for said in [&ran.stdout, &ran.stderr] {
@@ -416,27 +378,12 @@ fn autointerp_on_ones_own_text_needs_no_labels() {
     let text = write(dir.path(), "text.jsonl", jsonl(&texts()));
     let mut command = harness();
     command
-        .args([
-            "bench",
-            "autointerp",
-            "--plugins",
-            "plugins",
-            "--rows",
-            "qwen",
-            "--layers",
-            "1",
-        ])
-        .args([
-            "--k",
-            "8",
-            "--latents",
-            "2",
-            "--budget-tokens",
-            "1000",
-            "--threads",
-            "1",
-            "--data",
-        ])
+        .args(words(
+            "bench autointerp --plugins plugins --rows qwen --layers 1",
+        ))
+        .args(words(
+            "--k 8 --latents 2 --budget-tokens 1000 --threads 1 --data",
+        ))
         .arg(&text)
         .arg(format!("--model=qwen={}", model.display()))
         .arg("--out")

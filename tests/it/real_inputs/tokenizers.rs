@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::cells::records;
-use crate::support::{copy_folder, harness, root, succeed};
+use crate::support::{copy_folder, harness, root, succeed, words};
 
 /// A copy of an embedded model with some of its files written anew.
 fn model(dir: &Path, name: &str, files: &[(&str, Value)]) -> PathBuf {
@@ -38,15 +38,8 @@ fn with(mut value: Value, name: &str, content: Value) -> Value {
 fn generate(model: &Path, prompt: &str, more: &[&str]) -> (Value, String) {
     let mut command = harness();
     command
-        .args([
-            "generate",
-            "--plugins",
-            "plugins",
-            "--threads",
-            "1",
-            "--json",
-        ])
-        .args(["--temperature", "0", "--max-new-tokens", "6"])
+        .args(words("generate --plugins plugins --threads 1 --json"))
+        .args(words("--temperature 0 --max-new-tokens 6"))
         .arg(format!("--prompt={prompt}"))
         .arg("--model")
         .arg(model)
@@ -136,25 +129,9 @@ fn continuations_keep_the_blank_in_front() {
 fn autointerp(out: &Path, model: &Path, data: &Path) -> Command {
     let mut command = harness();
     command
-        .args([
-            "bench",
-            "autointerp",
-            "--plugins",
-            "plugins",
-            "--rows",
-            "llama",
-        ])
-        .args([
-            "--layers",
-            "2",
-            "--k",
-            "24",
-            "--latents",
-            "3",
-            "--threads",
-            "1",
-        ])
-        .args(["--budget-tokens", "9000", "--set", "label_field=none"])
+        .args(words("bench autointerp --plugins plugins --rows llama"))
+        .args(words("--layers 2 --k 24 --latents 3 --threads 1"))
+        .args(words("--budget-tokens 9000 --set label_field=none"))
         .arg("--model")
         .arg(format!("llama={}", model.display()))
         .arg("--data")
@@ -244,14 +221,9 @@ fn what_a_chat_template_asks_for_in_vain_is_named() {
         let model = model(dir.path(), "qwen", &[("tokenizer_config.json", config)]);
         let mut command = harness();
         command
-            .args([
-                "generate",
-                "--plugins",
-                "plugins",
-                "--prompt=hi",
-                "--chat",
-                "--model",
-            ])
+            .args(words(
+                "generate --plugins plugins --prompt=hi --chat --model",
+            ))
             .arg(&model);
         let ran = crate::support::run(&mut command);
         assert_eq!(ran.code, 20, "{template}: {}", ran.stderr);

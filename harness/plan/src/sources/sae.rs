@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use harness_weights::check_download;
 use sae_folder::{
-    Kind, Layout, NoLayer, Stated, k_of, layer_of, layouts_in, openai_header, stated_site,
+    Kind, Layout, NoLayer, Stated, k_of, layer_of, layouts_in, openai_header, policy_of,
+    stated_site,
 };
 use serde_json::{Map, Value};
 
@@ -13,14 +14,6 @@ use crate::hash::HashCache;
 
 /// Configuration files of an SAE whose weights are not there yet; the first found counts.
 const CONFIG_FILES: [&str; 2] = ["cfg.json", "config.json"];
-/// Fields that name the positions an SAE was trained on.
-const POLICIES: [&str; 4] = [
-    "/metadata/harness/policy",
-    "/harness/policy",
-    "/buffer/mask_policy",
-    "/trainer/mask_policy",
-];
-
 /// One SAE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaeFolder {
@@ -125,7 +118,7 @@ impl SaeFolder {
         let narrow =
             |n: u64| u32::try_from(n).map_err(|_| bad(format!("holds {n}, too large for a size")));
         Ok(SaeFolder {
-            policy: text(&header.config, &POLICIES).or_else(|| policy_of_folder(dir)),
+            policy: policy_of(&header.config, dir),
             made_for: MadeFor::of(&header.config, stated, dir),
             dir: dir.to_owned(),
             id,
@@ -199,7 +192,7 @@ impl Header {
             return Ok(Header {
                 path,
                 config: Value::Null,
-                kind: Some(found.kind),
+                kind: found.kind,
                 k: found.k,
                 sizes: Some((found.d_model, found.d_sae)),
                 assumes: (!found.is_as_published).then_some(INPUT_AS_IT_IS),
@@ -250,17 +243,6 @@ impl MadeFor {
 fn text(config: &Value, places: &[&str]) -> Option<String> {
     let mut texts = places.iter().filter_map(|at| config.pointer(at)?.as_str());
     texts.find(|text| !text.is_empty()).map(str::to_owned)
-}
-
-/// The policy that the name of a folder above an SAE states, as in the released repositories.
-fn policy_of_folder(dir: &Path) -> Option<String> {
-    dir.ancestors().take(4).find_map(|folder| {
-        let name = folder.file_name()?.to_str()?.to_lowercase();
-        let mut words = name.split(|c: char| !c.is_alphanumeric());
-        words
-            .find(|word| ["mask", "unmask", "clean"].contains(word))
-            .map(str::to_owned)
-    })
 }
 
 /// The file that says what an SAE is, and its layout where the weights tell it.

@@ -1,8 +1,10 @@
 //! What configurations say of an SAE in the words of every layout.
 
+use std::path::Path;
+
 use serde_json::Value;
 
-use super::site::{At, NoLayer, Site, Stated, at_of_words};
+use super::site::{At, NoLayer, Site, Stated, at_of_words, names_above};
 
 /// Fields that name the hook or module an SAE reads.
 const HOOKS: [&str; 5] = [
@@ -22,6 +24,35 @@ const NUMBERS: [&str; 5] = [
 ];
 /// Fields of the active budget.
 const BUDGETS: [&str; 3] = ["/k", "/activation_fn_kwargs/k", "/trainer/k"];
+
+/// Fields that name the positions an SAE was trained on.
+const POLICIES: [&str; 4] = [
+    "/metadata/harness/policy",
+    "/harness/policy",
+    "/buffer/mask_policy",
+    "/trainer/mask_policy",
+];
+/// The same as words of a folder's name.
+const POLICY_WORDS: [&str; 3] = ["mask", "unmask", "clean"];
+
+/// The positions an SAE was trained on: what its configuration states, else a word in the name of its
+/// folder or of one of the three above, as in the released repositories.
+#[must_use]
+pub fn policy_of(config: &Value, dir: &Path) -> Option<String> {
+    let mut texts = POLICIES
+        .iter()
+        .filter_map(|at| config.pointer(at)?.as_str());
+    let stated = texts.find(|text| !text.is_empty()).map(str::to_owned);
+    stated.or_else(|| {
+        names_above(dir, 4).iter().find_map(|name| {
+            let name = name.to_lowercase();
+            let mut words = name.split(|c: char| !c.is_alphanumeric());
+            words
+                .find(|word| POLICY_WORDS.contains(word))
+                .map(str::to_owned)
+        })
+    })
+}
 
 /// The active budget that a configuration states. SAELens writes whole budgets as `4.0` too.
 #[must_use]
@@ -115,6 +146,22 @@ mod tests {
             error.contains("blocks.2.hook_resid_post") && error.contains("hook_layer 5"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn policies_are_stated_or_in_the_names_of_folders() {
+        let of = |config: Value, dir: &str| policy_of(&config, Path::new(dir));
+        let config = json!({"harness": {"policy": "clean"}});
+        assert_eq!(of(config, "/saes/mask/a").as_deref(), Some("clean"));
+        for (dir, policy) in [
+            ("/dream_mask_k50/resid_post_layer_1/trainer_0", Some("mask")),
+            ("/Unmask/layers.1", Some("unmask")),
+            ("/clean/resid_post_layer_1/trainer_0", Some("clean")),
+            ("/masked/layers.1", None),
+            ("/mask/a/b/c/d", None),
+        ] {
+            assert_eq!(of(json!({}), dir).as_deref(), policy, "{dir}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_weights::read_text;
 use serde_json::Value;
 
 use super::{FolderError, layout::layouts_in, site::named_by_folder};
@@ -93,11 +94,8 @@ fn has_trainer(dir: &Path) -> bool {
     if !is_small {
         return false;
     }
-    let json = fs::read(&path)
-        .ok()
-        .map(|bytes| serde_json::from_slice::<Value>(&bytes));
-    match json {
-        Some(Ok(config)) => config.get("trainer").is_some_and(Value::is_object),
+    match read_text(&path, MAX_CONFIG).map(|text| serde_json::from_str::<Value>(&text)) {
+        Ok(Ok(config)) => config.get("trainer").is_some_and(Value::is_object),
         _ => named_by_folder(dir).is_some(),
     }
 }

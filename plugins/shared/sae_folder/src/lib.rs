@@ -11,7 +11,7 @@ mod layout;
 mod openai;
 mod site;
 
-pub use config::{k_of, stated_site};
+pub use config::{k_of, policy_of, stated_site};
 pub use find::{Found, PassedOver, find};
 pub use kind::Kind;
 pub use layout::{Layout, layouts_in};

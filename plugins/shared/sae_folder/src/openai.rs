@@ -17,8 +17,8 @@ pub struct OpenAiHeader {
     pub d_model: u64,
     /// Active budget, of a Top-K SAE.
     pub k: Option<u64>,
-    /// Its kind by its activation.
-    pub kind: Kind,
+    /// Its kind by its activation, where it names one.
+    pub kind: Option<Kind>,
     /// Whether OpenAI's code can have written it; see [`normalises_input`].
     pub is_as_published: bool,
 }
@@ -64,9 +64,9 @@ pub fn openai_header(path: &Path) -> Result<OpenAiHeader, FolderError> {
         let message = "holds no matrix `encoder.weight`; it is no SAE of OpenAI's layout";
         return Err(fault(message.to_owned()));
     };
-    let activation = match item("activation") {
-        Some(Item::Scalar(Scalar::Text(word))) => word.to_string(),
-        _ => String::new(),
+    let kind = match item("activation") {
+        Some(Item::Scalar(Scalar::Text(word))) => Some(Kind::named(word, "activation")),
+        _ => None,
     };
     let k = match item("activation_state_dict.k") {
         Some(Item::Scalar(Scalar::Int(k))) => u64::try_from(*k).ok().filter(|k| *k > 0),
@@ -77,6 +77,6 @@ pub fn openai_header(path: &Path) -> Result<OpenAiHeader, FolderError> {
         d_model,
         k,
         is_as_published: normalises_input(&items),
-        kind: Kind::named(&activation, "activation"),
+        kind,
     })
 }

@@ -188,14 +188,21 @@ pub(crate) fn at_of_words(text: &str) -> Option<At> {
     }
 }
 
+/// The names of a folder and of those above it, `most` at the most. `.` is the folder that a command
+/// runs in.
+pub(crate) fn names_above(dir: &Path, most: usize) -> Vec<String> {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    dir.ancestors()
+        .take(most)
+        .map_while(|folder| Some(folder.file_name()?.to_str()?.to_owned()))
+        .collect()
+}
+
 /// What the names of an SAE's folder and of those above it say; the nearest that names a block counts.
 #[must_use]
 pub fn named_by_folder(dir: &Path) -> Option<Stated> {
-    let names: Vec<&str> = dir
-        .ancestors()
-        .take(FOLDERS + 1)
-        .map_while(|folder| folder.file_name()?.to_str())
-        .collect();
+    let names = names_above(dir, FOLDERS + 1);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     for (i, name) in names.iter().take(FOLDERS).enumerate() {
         let above = names.get(i + 1).copied();
         // Paths may have become folders: `layers/3`.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{Ran, harness, run};
+use crate::support::{Ran, harness, run, words};
 
 /// A cluster's programs, which note how they were called.
 struct Site {
@@ -47,16 +47,8 @@ impl Site {
     fn submit(&self) -> Ran {
         let path = env::var("PATH").unwrap_or_default();
         let mut command = harness();
-        command.args([
-            "slurm",
-            "submit",
-            "table2",
-            "--plugins",
-            "plugins",
-            "--rows",
-            "qwen",
-        ]);
-        command.args(["--layers", "1", "--k", "8", "--out"]);
+        command.args(words("slurm submit table2 --plugins plugins --rows qwen"));
+        command.args(words("--layers 1 --k 8 --out"));
         command.arg(self.path("out"));
         command.env("PATH", format!("{}:{path}", self.path("bin").display()));
         run(&mut command)

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::support::{copy_folder, harness, root, run, succeed};
+use crate::support::{copy_folder, harness, root, run, succeed, words};
 
 /// `dir/m\xff`.
 fn odd(dir: &Path) -> PathBuf {
@@ -68,7 +68,7 @@ fn paths_given_to_workers_are_refused_by_name() {
     std::fs::create_dir(&fixtures).unwrap();
     std::fs::write(fixtures.join("index.json"), "{}").unwrap();
     let mut golden = harness();
-    golden.args(["golden", "--plugins", "plugins"]);
+    golden.args(words("golden --plugins plugins"));
     is_refused(golden.arg(&fixtures));
 }
 
@@ -104,7 +104,7 @@ fn homes_and_caches_may_have_any_name() {
         "--model",
         Path::new("qwen"),
     );
-    generate.args(["--max-new-tokens", "2", "--json"]);
+    generate.args(words("--max-new-tokens 2 --json"));
     generate
         .env("HOME", &odd)
         .env("HARNESS_CACHE", odd.join("cache"));
@@ -118,7 +118,7 @@ fn homes_and_caches_may_have_any_name() {
     let manifest = plugins.join(OsStr::from_bytes(b"p\xff/plugin.toml"));
     std::fs::write(manifest, "id = 7").unwrap();
     let ran = run(harness()
-        .args(["plugins", "list", "--plugins"])
+        .args(words("plugins list --plugins"))
         .arg(&plugins));
     assert_eq!(ran.code, 21, "{}", ran.stderr);
     assert!(ran.stdout.contains("qwen"), "{}", ran.stdout);

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::{copy_folder, harness, result, root, succeed};
+use crate::support::{copy_folder, harness, result, root, succeed, words};
 
 /// Makes another file of it with the same size and time.
 fn replace(path: &Path) {
@@ -40,16 +40,9 @@ fn a_replaced_checkpoint_is_another_checkpoint() {
     let mut losses = Vec::new();
     for _ in 0..2 {
         let mut bench = harness();
-        bench.args([
-            "bench",
-            "fidelity",
-            "--plugins",
-            "plugins",
-            "--rows",
-            "qwen",
-        ]);
-        bench.args(["--layers", "1", "--k", "8", "--budget-tokens", "300"]);
-        bench.args(["--context-length", "16", "--documents", "truncate"]);
+        bench.args(words("bench fidelity --plugins plugins --rows qwen"));
+        bench.args(words("--layers 1 --k 8 --budget-tokens 300"));
+        bench.args(words("--context-length 16 --documents truncate"));
         bench
             .arg("--model")
             .arg(format!("qwen={}", model.display()));

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{harness, run, signal, start, succeed};
+use crate::support::{harness, run, signal, start, succeed, words};
 
 /// Text of the generator.
 fn text(path: &Path, documents: u32) {
@@ -24,16 +24,9 @@ fn train(model: &str, data: &Path, out: &Path, tokens: u64) -> Command {
     let tokens = tokens.to_string();
     let mut command = harness();
     command.args(["train", "--model", model, "--plugins", "plugins"]);
-    command.args(["--layers", "1", "--k", "8", "--d-sae", "64"]);
+    command.args(words("--layers 1 --k 8 --d-sae 64"));
     command.args(["--tokens", &tokens, "--batch", "64", "--buffer", "1000"]);
-    command.args([
-        "--model-batch",
-        "8",
-        "--context-length",
-        "48",
-        "--threads",
-        "1",
-    ]);
+    command.args(words("--model-batch 8 --context-length 48 --threads 1"));
     command.arg("--data").arg(data).arg("--out").arg(out);
     command
 }
@@ -202,7 +195,7 @@ fn generation_says_how_fast_it_was() {
         "--plugins",
         "plugins",
     ]);
-    let ran = succeed(command.args(["--max-new-tokens", "4", "--json"]));
+    let ran = succeed(command.args(words("--max-new-tokens 4 --json")));
     assert!(ran.stderr.contains(" tokens/s"), "{}", ran.stderr);
     assert!(ran.stdout.starts_with('{'), "{}", ran.stdout);
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use harness_weights::plain_json;
 use sae_folder::{Kind, layer_of, stated_site};
 use serde_json::Value;
 
@@ -23,8 +24,10 @@ pub(crate) fn read(path: &Path) -> Result<Value> {
     }
     let bytes = fs::read(path).map_err(SaeError::io(path, "read it"))?;
     refuse_look_alikes(path, &bytes)?;
-    let json: Value = serde_json::from_slice(&bytes)
-        .map_err(|e| SaeError::file(path, format!("not JSON: {e}"), "download it again"))?;
+    let not_json = |e: String| SaeError::file(path, format!("not JSON: {e}"), "download it again");
+    let text = str::from_utf8(&bytes).map_err(|e| not_json(e.to_string()))?;
+    let json: Value =
+        serde_json::from_str(&plain_json(text)).map_err(|e| not_json(e.to_string()))?;
     if !json.is_object() {
         return Err(SaeError::file(
             path,
@@ -102,19 +105,4 @@ pub(crate) fn only_top_k(path: &Path, json: &Value, cure: &str) -> Result<()> {
             Err(SaeError::uncertain(path, what, cure))
         }
     }
-}
-
-/// Positions it was trained on: what the configuration says, else what a folder's name says.
-pub(crate) fn policy(dir: &Path, stated: &str) -> String {
-    if !stated.is_empty() {
-        return stated.to_string();
-    }
-    let word = dir.ancestors().take(4).find_map(|folder| {
-        let name = folder.file_name()?.to_str()?.to_lowercase();
-        let mut words = name.split(|c: char| !c.is_alphanumeric());
-        words
-            .find(|w| matches!(*w, "mask" | "unmask"))
-            .map(str::to_string)
-    });
-    word.unwrap_or_default()
 }

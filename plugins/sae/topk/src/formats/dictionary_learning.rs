@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path};
 
-use sae_folder::k_of;
+use sae_folder::{k_of, policy_of};
 use serde_json::{Value, json};
 use tch::Kind;
 
@@ -79,17 +79,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         meta: SaeMeta {
             format: Format::DictionaryLearning,
             layer,
-            policy: config::policy(
-                &place.dir,
-                &config::text(
-                    &json,
-                    &[
-                        "/harness/policy",
-                        "/buffer/mask_policy",
-                        "/trainer/mask_policy",
-                    ],
-                ),
-            ),
+            policy: policy_of(&json, &place.dir).unwrap_or_default(),
             model: config::text(&json, &["/trainer/lm_name"]),
         },
     })

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use sae_folder::policy_of;
 use serde_json::Value;
 
 use super::{Place, config};
@@ -97,7 +98,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         meta: SaeMeta {
             format: Format::OpenAi,
             layer: config::layer(path, &place.dir, &Value::Null)?,
-            policy: config::policy(&place.dir, ""),
+            policy: policy_of(&Value::Null, &place.dir).unwrap_or_default(),
             model: String::new(),
         },
     })

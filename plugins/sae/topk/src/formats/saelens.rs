@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path};
 
-use sae_folder::k_of;
+use sae_folder::{k_of, policy_of};
 use serde_json::{Value, json};
 use tch::Kind;
 
@@ -62,10 +62,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         meta: SaeMeta {
             format: Format::Saelens,
             layer,
-            policy: config::policy(
-                &place.dir,
-                &config::text(&json, &["/metadata/harness/policy"]),
-            ),
+            policy: policy_of(&json, &place.dir).unwrap_or_default(),
             model: config::text(&json, &["/metadata/model_name", "/model_name"]),
         },
     })

@@ -1,6 +1,6 @@
 //! sparsify: `cfg.json` and `sae.safetensors` in a folder named after the hook point.
 
-use sae_folder::k_of;
+use sae_folder::{k_of, policy_of};
 use serde_json::{Value, json};
 
 use super::{Place, config};
@@ -55,7 +55,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         meta: SaeMeta {
             format: Format::Sparsify,
             layer,
-            policy: config::policy(&place.dir, ""),
+            policy: policy_of(&json, &place.dir).unwrap_or_default(),
             model: String::new(),
         },
     })

@@ -11,11 +11,11 @@ use tch::{Kind, Tensor};
 use super::{ProductDtype, TrainConfig, trainer::Parameters};
 use crate::error::Result;
 
-/// What a batch says.
 /// Share of a batch's mean square up to which its variance is the rounding of f32: the square of 64
 /// unit roundoffs, as products of some thousand terms leave them.
 const ROUNDING: f64 = 1.0 / (1u64 << 36) as f64;
 
+/// What a batch says.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// `mean_n |x - x_hat|^2 + alpha · aux`.
