@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dtype::Dtype;
+
 /// Sums over tokens from which explained variance is formed at the end. Mergeable; all sums in f64.
 ///
 /// Values are taken relative to a first token, so that a mean far from 0 does not cancel.
@@ -15,36 +17,6 @@ pub struct EvMoments {
     sum_x2: f64,
     sum_r: Vec<f64>,
     sum_r2: f64,
-}
-
-/// Number format that residuals are stored in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Format {
-    /// 32-bit floats.
-    F32,
-    /// Brain floats.
-    Bf16,
-}
-
-impl Format {
-    /// Share of the sum of squares up to which the spread of residuals is rounding.
-    ///
-    /// Residuals of tokens that a model does not tell apart (one token repeated, say) are not equal to
-    /// the last bit, and what is left of their spread is no variance that anything could explain. Two
-    /// roundings add up to it, each relative to the residual:
-    /// * a block adds to the residual twice, and each sum is rounded to the format by at most its unit
-    ///   roundoff u; the last 50 or so of these sums are about as large as the residual, and independent
-    ///   roundings add up to sqrt(50 / 3) u, about 4 u;
-    /// * products sum up to some thousand terms in f32: sqrt(4096) = 64 times its unit roundoff.
-    pub fn rounding(self) -> f64 {
-        let f32_roundoff = f64::from(f32::EPSILON) / 2.0;
-        let roundoff = match self {
-            Format::F32 => f32_roundoff,
-            // Eight bits of significand, the leading one included.
-            Format::Bf16 => 1.0 / 256.0,
-        };
-        (4.0 * roundoff).powi(2) + (64.0 * f32_roundoff).powi(2)
-    }
 }
 
 /// Explained variance and error of a reconstruction.
@@ -169,8 +141,8 @@ impl EvMoments {
     }
 
     /// Explained variance; `None` without tokens, and when they vary by no more than the rounding of
-    /// their format, see [`Format::rounding`].
-    pub fn finish(&self, format: Format) -> Option<Ev> {
+    /// their format, see [`Dtype::rounding`].
+    pub fn finish(&self, dtype: Dtype) -> Option<Ev> {
         let n = self.n as f64;
         let spread = self.sum_x2 - sum_of_squares(&self.sum_x) / n;
         // The squares are about 0, the sums about the first token.
@@ -178,7 +150,7 @@ impl EvMoments {
             .map(|(o, x)| o * (2.0 * x + n * o))
             .sum();
         let squares = self.sum_x2 + at_origin;
-        (self.n > 0 && spread > format.rounding() * squares).then(|| Ev {
+        (self.n > 0 && spread > dtype.rounding() * squares).then(|| Ev {
             n: self.n,
             ev_var: 1.0 - (self.sum_r2 - sum_of_squares(&self.sum_r) / n) / spread,
             ev_mse: 1.0 - self.sum_r2 / spread,
@@ -212,7 +184,7 @@ mod tests {
     fn an_error_of_the_mean_tells_the_variants_apart() {
         let mut m = EvMoments::new(1);
         m.update(&[0.0, 2.0, 4.0], &[1.0, 3.0, 5.0]).unwrap();
-        let ev = m.finish(Format::F32).unwrap();
+        let ev = m.finish(Dtype::F32).unwrap();
         assert_eq!(
             (ev.n, ev.ev_var, ev.ev_mse, ev.mse),
             (3, 1.0, 1.0 - 3.0 / 8.0, 1.0)
@@ -251,24 +223,24 @@ mod tests {
         };
         for size in [1e-3, 1.0, 1e4] {
             for moments in of(size, 3e-7) {
-                assert_eq!(moments.finish(Format::F32), None, "{size}");
+                assert_eq!(moments.finish(Dtype::F32), None, "{size}");
             }
             for moments in of(size, 1e-4) {
-                assert!(moments.finish(Format::F32).is_some(), "{size}");
-                assert_eq!(moments.finish(Format::Bf16), None, "{size}");
+                assert!(moments.finish(Dtype::F32).is_some(), "{size}");
+                assert_eq!(moments.finish(Dtype::Bf16), None, "{size}");
             }
             for moments in of(size, 0.3) {
-                assert!(moments.finish(Format::Bf16).is_some(), "{size}");
+                assert!(moments.finish(Dtype::Bf16).is_some(), "{size}");
             }
         }
     }
 
     #[test]
     fn undefined_cases_are_none() {
-        assert!(EvMoments::new(4).finish(Format::F32).is_none());
+        assert!(EvMoments::new(4).finish(Dtype::F32).is_none());
         let mut same = EvMoments::new(1);
         same.update(&[3.0, 3.0], &[1.0, 2.0]).unwrap();
-        assert!(same.finish(Format::F32).is_none());
+        assert!(same.finish(Dtype::F32).is_none());
         assert!(same.update(&[1.0], &[1.0, 2.0]).is_err());
     }
 
@@ -279,7 +251,7 @@ mod tests {
         let mut m = EvMoments::new(1);
         m.update(&x, &x.iter().map(|v| v + 0.5).collect::<Vec<_>>())
             .unwrap();
-        assert!((m.finish(Format::F32).unwrap().ev_var - 1.0).abs() < 1e-12);
+        assert!((m.finish(Dtype::F32).unwrap().ev_var - 1.0).abs() < 1e-12);
     }
 
     proptest! {
@@ -295,7 +267,7 @@ mod tests {
             let (mut a, mut b) = (EvMoments::new(d_model), EvMoments::new(d_model));
             a.update(&x[..cut], &y[..cut]).unwrap();
             b.update(&x[cut..], &y[cut..]).unwrap();
-            let (whole, merged) = (whole.finish(Format::F32), a.merge(&b).finish(Format::F32));
+            let (whole, merged) = (whole.finish(Dtype::F32), a.merge(&b).finish(Dtype::F32));
             if let (Some(w), Some(m)) = (whole, merged) {
                 // Relative to the spread, rounding of sums of 60 terms stays below 1e-9.
                 prop_assert!((w.ev_var - m.ev_var).abs() < 1e-9 * (1.0 + w.ev_var.abs()));

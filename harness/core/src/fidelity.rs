@@ -25,10 +25,11 @@
 //!   [`MASSIVE`] times the median |x|² of the policy's tokens of its row.
 //!
 //! Where the residual varies by no more than the rounding of its number format (a constant text) there is nothing to explain, and
-//! none of these has a value; [`Format::rounding`] says how much that is.
+//! none of these has a value; [`Dtype::rounding`] says how much that is.
 
 use crate::{
-    ev::{EvMoments, Format},
+    dtype::Dtype,
+    ev::EvMoments,
     stats::Bootstrap,
     units::{Resampled, Totals, UnitSums, UnitsError},
 };
@@ -141,7 +142,7 @@ pub fn values(
     units: &UnitSums,
     moments: &EvMoments,
     robust: &EvMoments,
-    format: Format,
+    dtype: Dtype,
     bootstrap: Bootstrap,
 ) -> Result<Vec<FidelityValue>, UnitsError> {
     let statistics = statistics(units);
@@ -155,7 +156,7 @@ pub fn values(
             column.map_or(0, |c| units.total(c) as u64)
         })
         .collect();
-    let (all, robust_only) = (moments.finish(format), robust.finish(format));
+    let (all, robust_only) = (moments.finish(dtype), robust.finish(dtype));
     Ok(statistics
         .into_iter()
         .zip(found)
@@ -322,7 +323,7 @@ mod tests {
             ("all.kl", [0.5, 1.0]),
         ]);
         let none = EvMoments::new(1);
-        let found = values(&sums, &none, &none, Format::F32, Bootstrap::default()).unwrap();
+        let found = values(&sums, &none, &none, Dtype::F32, Bootstrap::default()).unwrap();
         let of = |metric, variant| value(&found, metric, variant).unwrap();
         assert_eq!(of("clean_loss", "aligned-plain"), 8.0 / 6.0);
         assert_eq!(of("spliced_loss", "aligned-weighted-all"), 40.0 / 6.0);
@@ -362,7 +363,7 @@ mod tests {
             }
         }
         let none = EvMoments::new(1);
-        let found = values(&sums, &none, &none, Format::F32, Bootstrap::default()).unwrap();
+        let found = values(&sums, &none, &none, Dtype::F32, Bootstrap::default()).unwrap();
         let error = |metric: &str| {
             let found = found.iter().find(|v| v.metric == metric).unwrap();
             found.estimate.std_err.unwrap()

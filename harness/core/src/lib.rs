@@ -5,6 +5,7 @@
 
 pub mod autointerp;
 pub mod corruption;
+pub mod dtype;
 pub mod dynamics;
 pub mod ev;
 pub mod fidelity;

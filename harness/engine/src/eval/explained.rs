@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use harness_core::{
-    ev::{EvMoments, Format},
+    dtype::Dtype,
+    ev::EvMoments,
     fidelity::{EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, MASSIVE, UNITS},
     units::UnitSums,
 };
@@ -101,7 +102,7 @@ struct Part {
     index: Tensor,
     /// `[n, d_model]`.
     x: Tensor,
-    format: Format,
+    dtype: Dtype,
     rows: Vec<RowPart>,
 }
 
@@ -309,9 +310,9 @@ impl Explained {
             place,
             Part {
                 index,
-                format: match x.kind() {
-                    Kind::BFloat16 => Format::Bf16,
-                    _ => Format::F32,
+                dtype: match x.kind() {
+                    Kind::BFloat16 => Dtype::Bf16,
+                    _ => Dtype::F32,
                 },
                 x,
                 rows: parts,
@@ -365,7 +366,7 @@ impl Watch for Explained {
                 &found.sum_r_kept,
             );
             if row.len >= 2 {
-                let rounding = part.format.rounding();
+                let rounding = part.dtype.rounding();
                 let tokens = found.r2.iter().zip(&row.about_row_mean).zip(&row.squares);
                 for ((r2, spread), squares) in tokens {
                     // A token that is its row's mean but for rounding has no ratio.

@@ -1,6 +1,6 @@
 //! Explained variance of the model's own residuals under both SAEs, for every recorded scope.
 
-use harness_core::{ev::Format, units::UnitSums};
+use harness_core::{dtype::Dtype, units::UnitSums};
 use serde_json::Value;
 
 use super::compare::{self, Tolerance};
@@ -112,7 +112,7 @@ impl<'a> Variances<'a> {
     ) -> Result<(), Failed> {
         for (i, wanted) in self.wanted.iter().enumerate() {
             let found = explained.finish(i + 1, &mut UnitSums::default())?;
-            let ev = found.all.finish(Format::F32);
+            let ev = found.all.finish(Dtype::F32);
             let tolerance = tolerances.ev;
             // An error is not a ratio: its size is that of the residuals, so it gets the losses' relative part.
             let rtol = tolerance.rtol.max(tolerances.loss.rtol);

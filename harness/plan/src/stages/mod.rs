@@ -40,6 +40,7 @@ pub use decoding::{DecodingParams, QuestionsRef};
 pub use fidelity::{
     Corruption, DocumentPolicy, FidelityParams, GridText, Measures, RolloutParams, ShardRef,
 };
+pub use harness_core::dtype::Dtype;
 pub use steering::{
     BaselineParams, EXPLAIN_MAX_TOKENS, ExplainParams, FeatureChoice, FeaturesParams,
     GivenExplanation, JudgeParams, JudgeRef, METRIC_INPUTS, PAIR_MAX_TOKENS, PerplexityParams,
@@ -169,46 +170,6 @@ impl FromStr for Stage {
 
 /// Share of the rows of text files that may be unusable, unless a bench says otherwise. They are passed over and counted.
 pub const MAX_BAD_ROWS: f64 = 0.001;
-
-/// Number format of model passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dtype {
-    /// 32-bit floats.
-    F32,
-    /// Brain floats.
-    Bf16,
-}
-
-impl Dtype {
-    /// `f32` or `bf16`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Dtype::F32 => "f32",
-            Dtype::Bf16 => "bf16",
-        }
-    }
-
-    /// Bytes of one number.
-    pub const fn bytes(self) -> u64 {
-        match self {
-            Dtype::F32 => 4,
-            Dtype::Bf16 => 2,
-        }
-    }
-}
-
-impl FromStr for Dtype {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "f32" => Ok(Dtype::F32),
-            "bf16" => Ok(Dtype::Bf16),
-            _ => Err(format!("unknown dtype `{name}`: f32 or bf16")),
-        }
-    }
-}
 
 /// How numbers are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

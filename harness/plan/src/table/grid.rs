@@ -1,5 +1,5 @@
 use harness_core::{
-    ev::{EvMoments, Format},
+    ev::EvMoments,
     fidelity::{
         COUNTED, EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, Logits, SpliceKind, cost_column,
         kl_column, values as values_of,
@@ -13,7 +13,6 @@ use serde::de::Error as _;
 use crate::{
     expand::{GridWork, PlannedRow},
     outputs::FidelityOutput,
-    stages::Dtype,
     store::{Lookup, Store, StoreError},
 };
 
@@ -82,10 +81,7 @@ pub(super) fn values(
         &merged.units,
         &merged.moments,
         &merged.moments_robust,
-        match work.dtype {
-            Dtype::F32 => Format::F32,
-            Dtype::Bf16 => Format::Bf16,
-        },
+        work.dtype,
         bootstrap,
     )
     .map_err(|error| damaged(first, &error))?;
