@@ -48,11 +48,11 @@ pub struct MeanScore {
     pub std_err: Option<f64>,
 }
 
-/// What features without C or P count as in the means over an SAE.
+/// What features that are not valid count as in the means over an SAE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidFeatures {
-    /// The means are over the features with both C and P. Where none has both, C and P are each over
-    /// the features that have it, and S is missing.
+    /// The means are over the valid features. Where none is, C and P are each over the features that
+    /// have it, and S is missing.
     LeftOut,
     /// 0 in all three means, as the authors count them (PROTOCOL §10, item 8).
     Zero,
@@ -73,26 +73,32 @@ pub struct SaeScores {
     pub n_judged: usize,
     /// Features with P.
     pub n_read: usize,
-    /// Features with C and P.
+    /// Features that are valid.
     pub n_valid: usize,
 }
 
-/// Means over features. S = C + lambda · P holds for the means too wherever all three are there.
+/// Means over features. A feature is valid that has both C and P, or C alone where no text has a
+/// perplexity. S = C + lambda · P holds for the means too wherever all three are there.
 pub fn sae_scores(
     features: &[SteeringScores],
+    has_perplexities: bool,
     invalid: InvalidFeatures,
     bootstrap: Bootstrap,
 ) -> SaeScores {
-    let has_valid = features.iter().any(|f| f.steering_score.is_some());
+    let is_valid = |f: &SteeringScores| match has_perplexities {
+        true => f.steering_score.is_some(),
+        false => f.concept_improvement.is_some(),
+    };
+    let n_valid = features.iter().filter(|f| is_valid(f)).count();
     let count = |of: fn(&SteeringScores) -> Option<f64>| features.iter().filter_map(of).count();
     let mean = |of: fn(&SteeringScores) -> Option<f64>| {
         let values: Vec<f64> = match invalid {
             InvalidFeatures::LeftOut => (features.iter())
-                .filter(|f| f.steering_score.is_some() || !has_valid)
+                .filter(|f| is_valid(f) || n_valid == 0)
                 .filter_map(of)
                 .collect(),
             InvalidFeatures::Zero => (features.iter())
-                .map(|f| of(f).filter(|_| f.steering_score.is_some()).unwrap_or(0.0))
+                .map(|f| of(f).filter(|_| is_valid(f)).unwrap_or(0.0))
                 .collect(),
         };
         MeanScore {
@@ -107,7 +113,7 @@ pub fn sae_scores(
         n_features: features.len(),
         n_judged: count(|f| f.concept_improvement),
         n_read: count(|f| f.perplexity_reduction),
-        n_valid: count(|f| f.steering_score),
+        n_valid,
     }
 }
 
@@ -177,7 +183,12 @@ mod tests {
             (None, None)
         );
         let of = |invalid| {
-            let sae = sae_scores(&[whole, unjudged, unread], invalid, Bootstrap::default());
+            let sae = sae_scores(
+                &[whole, unjudged, unread],
+                true,
+                invalid,
+                Bootstrap::default(),
+            );
             assert_eq!((sae.n_features, sae.n_valid), (3, 1));
             assert_eq!((sae.n_judged, sae.n_read), (2, 2));
             [
@@ -197,15 +208,30 @@ mod tests {
             [0.4 / 3.0, 0.5 / 3.0, 0.55 / 3.0],
         );
         // Without a judgement the perplexities are still there.
-        let alone = sae_scores(&[unjudged], InvalidFeatures::LeftOut, Bootstrap::default());
+        let left_out = |features: &[SteeringScores], has_perplexities| {
+            let bootstrap = Bootstrap::default();
+            sae_scores(
+                features,
+                has_perplexities,
+                InvalidFeatures::LeftOut,
+                bootstrap,
+            )
+        };
+        let alone = left_out(&[unjudged], true);
         assert_eq!(alone.perplexity_reduction.value, Some(0.25));
         assert_eq!(
             (alone.concept_improvement.value, alone.steering_score.value),
             (None, None)
         );
-        let none = sae_scores(&[], InvalidFeatures::LeftOut, Bootstrap::default());
-        let mean = none.concept_improvement;
+        let mean = left_out(&[], true).concept_improvement;
         assert_eq!((mean.value, mean.std_err), (None, None));
+        // Where no text is read, C alone decides.
+        let unread_all = left_out(&[unread, feature_scores(&[], 0.3)], false);
+        assert_eq!(
+            (unread_all.concept_improvement.value, unread_all.n_valid),
+            (Some(0.2), 1)
+        );
+        assert_eq!(unread_all.steering_score.value, None);
     }
 
     #[test]
@@ -234,7 +260,7 @@ mod tests {
         fn means_keep_eq_19(scores in prop::collection::vec((prop::option::of((0f64..100.0, 0f64..100.0)), prop::option::of((1f64..50.0, 1f64..50.0))), 1..20)) {
             let features: Vec<_> = scores.iter().map(|&(c, p)| feature_scores(&[prefix(c, p)], 0.3)).collect();
             for invalid in [InvalidFeatures::Zero, InvalidFeatures::LeftOut] {
-                let sae = sae_scores(&features, invalid, Bootstrap { resamples: 20, seed: 0 });
+                let sae = sae_scores(&features, true, invalid, Bootstrap { resamples: 20, seed: 0 });
                 let (c, p) = (sae.concept_improvement.value, sae.perplexity_reduction.value);
                 let s = sae.steering_score.value;
                 prop_assert_eq!(s.is_some(), invalid == InvalidFeatures::Zero || sae.n_valid > 0);

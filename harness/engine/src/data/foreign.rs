@@ -63,10 +63,15 @@ const MARKUP: &[(&str, &str)] = &[
 pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
     let is_of = |(magic, at, ..): &&Signature| {
         head.get(*at..).is_some_and(|rest| rest.starts_with(magic))
-            // `BZh` alone may begin a text; a level follows it in an archive.
-            && (*magic != b"BZh" || head.get(3).is_some_and(u8::is_ascii_digit))
-            // A word that begins like a name of a format is followed by bytes that no text has.
-            && (*magic != b"ORC" || head.contains(&0))
+            && match *magic {
+                // `BZh` alone may begin a text; a level follows it in an archive.
+                b"BZh" => head.get(3).is_some_and(u8::is_ascii_digit),
+                // So may any short word; files of these formats hold zeros, which no text has.
+                word if word.len() <= 4 && word.iter().all(u8::is_ascii_alphanumeric) => {
+                    head.contains(&0)
+                }
+                _ => true,
+            }
     };
     if let Some((_, _, name, hint)) = SIGNATURES.iter().find(is_of) {
         return Some((name, hint));
@@ -170,10 +175,24 @@ mod tests {
             ),
             (&tar, "a tar archive"),
             (b"BZh9\x31", "a bzip2 archive"),
+            (b"PARE\x2c\0\0\0", "an encrypted parquet file"),
+            (b"GGUF\x03\0\0\0", "a GGUF model"),
+            (b"FEA1\0\0\0\0", "an Arrow (Feather) file"),
+            (b"ORC\x11\0\0", "an ORC file"),
         ] {
             assert_eq!(foreign(head).unwrap().0, name);
         }
-        for text in ["BZhmed", "ORCs came", "PKs", "<htm", "7zip", "version 2"] {
+        for text in [
+            "BZhmed",
+            "ORCs came",
+            "PARENT_ID,TEXT\n1,a\n",
+            "GGUF is a format of models",
+            "FEA1,FEA2\n",
+            "PKs",
+            "<htm",
+            "7zip",
+            "version 2",
+        ] {
             assert_eq!(foreign(text.as_bytes()), None, "{text}");
         }
     }

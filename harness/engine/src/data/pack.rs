@@ -68,7 +68,8 @@ pub struct Packer<'a, D> {
     too_short: u64,
     /// What is left of a document longer than a row.
     rest: Option<Rest>,
-    /// Tokens of the documents so far: about as many as that, where a long one was not tokenised to its end.
+    /// Tokens of the documents so far, estimated where truncating left the end of a long one
+    /// untokenised.
     document_tokens: f64,
     /// Tokens of them that are in rows.
     row_tokens: u64,
@@ -77,7 +78,7 @@ pub struct Packer<'a, D> {
 
 /// The end of a document that goes on in the next row.
 struct Rest {
-    ids: Vec<u32>,
+    ids: std::vec::IntoIter<u32>,
     /// Characters of the document for each of its tokens.
     chars_per_token: f64,
 }
@@ -177,8 +178,7 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
         let Some(document) = self.documents.next().transpose()? else {
             return Ok(None);
         };
-        let Beginning { ids, whole } =
-            self.encode_up_to(&document.text, true, self.context_length)?;
+        let Beginning { ids, whole } = self.encode_up_to(&document.text, self.context_length)?;
         self.document_tokens += whole;
         self.row_tokens += ids.len() as u64;
         Ok(Some((ids, 1)))
@@ -201,22 +201,15 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
                 ids.push(self.ids.end);
             }
             let n_chars = document.text.chars().count();
-            let most = self.context_length;
-            let Beginning { ids: own, whole } = self.encode_up_to(&document.text, false, most)?;
-            self.document_tokens += whole;
+            let own = self.codec.encode(&document.text, false)?;
+            self.document_tokens += own.len() as f64;
             // No row holds a text of so many tokens behind a begin token.
-            let is_long = own.len() == most;
-            let own = match is_long {
-                true => self.codec.encode(&document.text, false)?,
-                false => own,
-            };
-            if is_long {
-                self.document_tokens += own.len() as f64 - whole;
+            if own.len() >= self.context_length {
                 let chars_per_token = n_chars as f64 / own.len() as f64;
                 self.fill(
                     &mut ids,
                     Rest {
-                        ids: own,
+                        ids: own.into_iter(),
                         chars_per_token,
                     },
                 );
@@ -235,35 +228,29 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
 
     /// Fills a row with the beginning of `text`, and keeps what does not fit.
     fn fill(&mut self, row: &mut Vec<u32>, mut text: Rest) {
-        let room = self.context_length.saturating_sub(row.len());
-        let left = text.ids.split_off(room.min(text.ids.len()));
-        self.row_tokens += text.ids.len() as u64;
-        row.append(&mut text.ids);
-        if !left.is_empty() {
-            self.rest = Some(Rest { ids: left, ..text });
-        }
+        let before = row.len();
+        let room = self.context_length.saturating_sub(before);
+        row.extend(text.ids.by_ref().take(room));
+        self.row_tokens += (row.len() - before) as u64;
+        self.rest = (text.ids.len() > 0).then_some(text);
     }
 
-    /// The first `limit` tokens of `text`. Of a long text only a beginning is tokenised when that is sure to give the same tokens.
-    fn encode_up_to(
-        &self,
-        text: &str,
-        add_special: bool,
-        limit: usize,
-    ) -> Result<Beginning, DataError> {
+    /// The first `limit` tokens of `text`, special ones included. Of a long text only a beginning is
+    /// tokenised when that is sure to give the same tokens.
+    fn encode_up_to(&self, text: &str, limit: usize) -> Result<Beginning, DataError> {
         let cut = text
             .char_indices()
             .nth(PREFIX_CHARS_PER_TOKEN * (limit + CUT_MARGIN_TOKENS))
             .map(|(at, _)| at);
         if let Some(at) = cut {
-            let mut ids = self.codec.encode(&text[..at], add_special)?;
+            let mut ids = self.codec.encode(&text[..at], true)?;
             if ids.len() >= limit + CUT_MARGIN_TOKENS {
                 let whole = ids.len() as f64 * (text.len() as f64 / at as f64);
                 ids.truncate(limit);
                 return Ok(Beginning { ids, whole });
             }
         }
-        let mut ids = self.codec.encode(text, add_special)?;
+        let mut ids = self.codec.encode(text, true)?;
         let whole = ids.len() as f64;
         ids.truncate(limit);
         Ok(Beginning { ids, whole })

@@ -82,7 +82,11 @@ pub(super) struct Rows {
 
 enum Source {
     Jsonl(Lines),
-    Paragraphs(Lines),
+    Paragraphs {
+        lines: Lines,
+        /// Whether the paragraph under way was given out as a bad row.
+        is_bad: bool,
+    },
     Json(JsonRecords),
     Table(Box<Table>),
     Parquet(Box<ParquetColumn>),
@@ -115,7 +119,10 @@ impl Rows {
                 let most = options.max_line_bytes;
                 match layout {
                     Layout::Jsonl => Source::Jsonl(Lines::new(stream, most)),
-                    Layout::Text => Source::Paragraphs(Lines::new(stream, most)),
+                    Layout::Text => Source::Paragraphs {
+                        lines: Lines::new(stream, most),
+                        is_bad: false,
+                    },
                     Layout::Json(sequence) => {
                         Source::Json(JsonRecords::new(stream, sequence, most))
                     }
@@ -138,8 +145,8 @@ impl Rows {
         &self.path
     }
 
-    /// Line, record or row number of what [`Rows::next_row`] gave last, counted from 1; the last line
-    /// of a paragraph.
+    /// Line, record or row number of what [`Rows::next_row`] gave last, counted from 1; of a
+    /// paragraph its last line, or the one that cannot be used.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -154,8 +161,8 @@ impl Rows {
         let line = match &mut self.source {
             Source::Jsonl(lines) => lines.next_line()?,
             Source::Json(records) => records.next_record()?,
-            Source::Paragraphs(lines) => {
-                return next_paragraph(lines, &mut self.number, options.max_line_bytes);
+            Source::Paragraphs { lines, is_bad } => {
+                return next_paragraph(lines, is_bad, &mut self.number, options.max_line_bytes);
             }
             Source::Table(table) => {
                 let row = table.next_row()?;
@@ -194,8 +201,10 @@ fn of_cell(cell: Cell, options: &DataOptions) -> Row {
     })
 }
 
+/// The next paragraph. A line that cannot be used makes all of it one bad row, told at that line.
 fn next_paragraph(
     lines: &mut Lines,
+    is_bad: &mut bool,
     number: &mut u64,
     max_line_bytes: u64,
 ) -> Result<Option<Row>, DataError> {
@@ -205,18 +214,20 @@ fn next_paragraph(
             return Ok((!paragraph.is_empty()).then(|| Row::Text(paragraph, Map::new())));
         };
         *number += 1;
-        let bytes = match line {
-            Line::Bytes(bytes) => bytes,
-            Line::TooLong(length) => {
-                return Ok(Some(Row::Bad(too_long("line", length, max_line_bytes))));
+        let text = match &line {
+            Line::Bytes(bytes) => {
+                std::str::from_utf8(bytes).map_err(|error| Bad::not_utf8(bytes, error, "line"))
             }
+            Line::TooLong(length) => Err(too_long("line", *length, max_line_bytes)),
         };
-        match std::str::from_utf8(&bytes) {
+        match text {
             Ok(text) if text.trim().is_empty() => {
+                *is_bad = false;
                 if !paragraph.is_empty() {
                     return Ok(Some(Row::Text(paragraph, Map::new())));
                 }
             }
+            _ if *is_bad => {}
             Ok(text) => {
                 if !paragraph.is_empty() {
                     paragraph.push('\n');
@@ -226,7 +237,10 @@ fn next_paragraph(
                     return Ok(Some(Row::Text(paragraph, Map::new())));
                 }
             }
-            Err(error) => return Ok(Some(Row::Bad(Bad::not_utf8(&bytes, error, "line")))),
+            Err(bad) => {
+                *is_bad = true;
+                return Ok(Some(Row::Bad(bad)));
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::Read;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -27,6 +28,8 @@ pub(super) struct Table {
     is_tabbed: bool,
     max_line_bytes: u64,
     record: ByteRecord,
+    /// Lines that a quotation mark of an earlier line took in; each is a bad row.
+    taken_in: Range<u64>,
 }
 
 /// A stream that ends with an error where one record goes on for too long, as after a quotation mark
@@ -102,6 +105,7 @@ impl Table {
             is_tabbed: delimiter == b'\t',
             max_line_bytes: options.max_line_bytes,
             record: ByteRecord::new(),
+            taken_in: 0..0,
         })
     }
 
@@ -110,6 +114,10 @@ impl Table {
     /// # Errors
     /// [`DataError::Format`] for a record without an end; those of the stream.
     pub fn next_row(&mut self) -> Result<Option<(u64, Row)>, DataError> {
+        if let Some(line) = self.taken_in.next() {
+            let bad = Bad::of("a quotation mark of an earlier line takes this one in");
+            return Ok(Some((line, Row::Bad(bad))));
+        }
         self.left.set(self.max_line_bytes + READ_AHEAD);
         match self.reader.read_byte_record(&mut self.record) {
             Err(error) => return Err(failure(&self.path, error)),
@@ -117,21 +125,33 @@ impl Table {
             Ok(true) => {}
         }
         let line = self.record.position().map_or(0, csv::Position::line);
-        let lines = self.reader.position().line().saturating_sub(line);
-        Ok(Some((line, self.row(lines))))
+        let lines = self.lines(self.reader.position().line().saturating_sub(line));
+        if self.is_tabbed && lines > 1 {
+            // Many writers of tabbed values know no quotation, and their rows would be one.
+            self.taken_in = line + 1..line + lines;
+            let bad = Bad::of(format!(
+                "a value begins with a quotation mark and goes on for {lines} lines"
+            ));
+            return Ok(Some((line, Row::Bad(bad))));
+        }
+        Ok(Some((line, self.row())))
     }
 
-    fn row(&self, lines: u64) -> Row {
+    /// Lines of the record. `n_ends` line ends were read for it, those of blank lines before it
+    /// included.
+    fn lines(&self, n_ends: u64) -> u64 {
+        let values = self.record.as_slice();
+        let within = values.iter().filter(|byte| **byte == b'\n').count() as u64;
+        // A value that only the end of the file closes holds the end of its last line.
+        let is_open = values.ends_with(b"\n") && n_ends == within;
+        within + u64::from(!is_open)
+    }
+
+    fn row(&self) -> Row {
         let (n, wanted) = (self.record.len(), self.columns.len());
         if n != wanted {
             return Row::Bad(Bad::of(format!(
                 "{n} values, the table has {wanted} columns"
-            )));
-        }
-        if self.is_tabbed && lines > 1 {
-            // Many writers of tabbed values know no quotation, and two of their rows would be one.
-            return Row::Bad(Bad::of(format!(
-                "a value begins with a quotation mark and goes on for {lines} lines"
             )));
         }
         let value = &self.record[self.column];

@@ -36,8 +36,6 @@ pub(super) struct Assets {
     /// Models loaded so far.
     loads: u64,
     saes: Vec<(String, Rc<Sae>)>,
-    /// What a person should know of the folders that were loaded.
-    notes: Vec<String>,
 }
 
 /// Which place a model is kept in.
@@ -75,15 +73,9 @@ impl Assets {
             None => {
                 self.loads += 1;
                 let loaded = load(self.loads, wanted, registry, sources, options)?;
-                self.notes.extend(loaded.codec.notes());
                 Ok(place.insert(loaded))
             }
         }
-    }
-
-    /// What a person should know of the folders loaded since this was last asked.
-    pub(super) fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
     }
 
     /// Drops all SAEs but these.

@@ -134,18 +134,11 @@ impl Session {
             resamples: params.resamples,
             seed: params.seed,
         };
-        if perplexities.is_none() {
-            // Without perplexities C alone says which features count.
-            for values in &mut rated {
-                values.perplexity_reduction = values.concept_improvement.map(|_| 0.0);
-                values.steering_score = values.concept_improvement;
-            }
-        }
         let invalid = match params.invalid_as_zero {
             true => InvalidFeatures::Zero,
             false => InvalidFeatures::LeftOut,
         };
-        let means = sae_scores(&rated, invalid, bootstrap);
+        let means = sae_scores(&rated, perplexities.is_some(), invalid, bootstrap);
         let estimate = |mean: MeanScore, n_with: usize| Estimate {
             value: mean.value,
             std_err: mean.std_err,

@@ -47,6 +47,16 @@ struct Notes {
     unsaid: Vec<String>,
 }
 
+impl Notes {
+    fn add(&mut self, notes: impl IntoIterator<Item = String>) {
+        for note in notes {
+            if self.said.insert(note.clone()) {
+                self.unsaid.push(note);
+            }
+        }
+    }
+}
+
 impl Session {
     /// A session on loaded plugins.
     ///
@@ -81,11 +91,7 @@ impl Session {
 
     /// Keeps something that a person should know, unless it was said before.
     pub(super) fn note(&mut self, note: impl IntoIterator<Item = String>) {
-        for note in note {
-            if self.notes.said.insert(note.clone()) {
-                self.notes.unsaid.push(note);
-            }
-        }
+        self.notes.add(note);
     }
 
     /// What a person should know and has not been told.
@@ -217,13 +223,9 @@ impl Session {
 
     fn loaded(&mut self, role: Role, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
         let (registry, sources) = (&self.registry, &self.init.sources);
-        self.assets
-            .model(role, model, registry, sources, self.options)?;
-        let notes = self.assets.take_notes();
-        self.note(notes);
-        let (registry, sources) = (&self.registry, &self.init.sources);
-        self.assets
-            .model(role, model, registry, sources, self.options)
+        let loaded = (self.assets).model(role, model, registry, sources, self.options)?;
+        self.notes.add(loaded.codec.notes());
+        Ok(loaded)
     }
 
     /// The SAE of a cell that uses one; the others go.

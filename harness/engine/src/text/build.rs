@@ -121,10 +121,10 @@ fn find_flag(part: &Value) -> Option<bool> {
 /// Tokens of tokenizer.json that are no tokens of their own in the tokenizer that was built.
 fn lost_tokens(in_file: Option<&Value>, tokenizer: &Tokenizer) -> Option<String> {
     let added = tokenizer.get_added_tokens_decoder();
-    let known = |content: &str| added.values().any(|token| token.content == content);
+    let known: HashSet<&str> = added.values().map(|token| token.content.as_str()).collect();
     let lost: Vec<&str> = (in_file?.as_array()?.iter())
         .filter_map(|token| token["content"].as_str())
-        .filter(|content| !content.is_empty() && !known(content))
+        .filter(|content| !content.is_empty() && !known.contains(content))
         .collect();
     let first = lost.first()?;
     Some(format!(

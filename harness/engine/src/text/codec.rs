@@ -16,6 +16,8 @@ use super::limits::TokenizerLimits;
 use super::special::{self, ExpectedIds, SpecialTokens};
 use super::tokens::Tokens;
 
+const NO_TEMPLATE: &str = "the folder has none (hint: a base model; give plain text instead)";
+
 /// Tokenizer and chat template of a checkpoint folder.
 pub struct TextCodec {
     folder: Folder,
@@ -26,7 +28,8 @@ pub struct TextCodec {
     hidden: HashSet<u32>,
     /// Whether decoded text loses the spaces before punctuation, as `clean_up_tokenization_spaces` asks.
     clean_up: bool,
-    chat: Option<ChatTemplate>,
+    /// The chat template, or why no conversation can be rendered.
+    chat: Result<ChatTemplate, String>,
     pub(super) pieces: Pieces,
     /// What a person should know of the folder: files that contradict each other.
     notes: Vec<String>,
@@ -72,8 +75,15 @@ impl TextCodec {
                 .and_then(|mask| u32::try_from(mask).ok())
                 .or_else(|| id("mask_token")),
         };
-        let (chat, more) = ChatTemplate::find(&folder, &tokens)?;
-        notes.extend(more);
+        let chat = match ChatTemplate::find(&folder, &tokens) {
+            Ok((chat, more)) => {
+                notes.extend(more);
+                chat.ok_or_else(|| NO_TEMPLATE.to_owned())
+            }
+            // Most work needs none.
+            Err(TextError::Template { detail, .. }) => Err(detail),
+            Err(other) => return Err(other),
+        };
         let codec = Self {
             hidden: hidden_ids(&folder, &tokenizer, special_ids),
             pieces: Pieces::of(&tokenizer),
@@ -184,28 +194,23 @@ impl TextCodec {
         decoded.map_err(|error| self.coding(error.to_string()))
     }
 
-    /// Whether the folder has a chat template.
-    pub fn has_chat_template(&self) -> bool {
-        self.chat.is_some()
-    }
-
     /// `messages` as the model was trained to read them; encode the result without adding special tokens.
     ///
     /// # Errors
-    /// [`TextError::Template`] without a template, or when it refuses these messages.
+    /// [`TextError::Template`] without a template, with one that does not parse, or when it refuses
+    /// these messages.
     pub fn render_chat(
         &self,
         messages: &[ChatMessage],
         add_generation_prompt: bool,
     ) -> Result<String, TextError> {
-        let missing = || TextError::Template {
-            path: self.folder.dir.clone(),
-            detail: "the folder has none (hint: a base model; give plain text instead)".into(),
-        };
-        self.chat
-            .as_ref()
-            .ok_or_else(missing)?
-            .render(messages, add_generation_prompt)
+        match &self.chat {
+            Ok(chat) => chat.render(messages, add_generation_prompt),
+            Err(detail) => Err(TextError::Template {
+                path: self.folder.dir.clone(),
+                detail: detail.clone(),
+            }),
+        }
     }
 
     /// Compares with the model: every id addresses a row of the embedding, and the mask token is the model's.

@@ -57,16 +57,8 @@ pub(super) fn read_json(path: &Path, limit: u64) -> Result<Option<Value>, TextEr
         path: path.to_owned(),
         detail,
     };
-    if text.starts_with("version https://git-lfs") {
-        return Err(not_json(
-            "a Git LFS pointer, not the file itself (hint: run `git lfs pull` in that folder)"
-                .into(),
-        ));
-    }
-    if text.trim_start().starts_with('<') {
-        return Err(not_json(
-            "a web page, not JSON (hint: the download was answered with an error page)".into(),
-        ));
+    if let Some(what) = harness_weights::misplaced(text.as_bytes()) {
+        return Err(not_json(what.to_owned()));
     }
     serde_json::from_str(&harness_weights::plain_json(&text))
         .map(Some)

@@ -84,7 +84,7 @@ fn added_tokens(folder: &Folder) -> Result<Vec<Value>, TextError> {
             })?;
             let content = token_content(token)
                 .ok_or_else(|| bad(format!("added_tokens_decoder.{key}: no content")))?;
-            let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
+            let flag = |name: &str| token.get(name).and_then(Value::as_bool);
             by_id.insert(id, entry(id, content, flag));
         }
     }
@@ -109,7 +109,10 @@ fn added_tokens(folder: &Folder) -> Result<Vec<Value>, TextError> {
                 Some(_) => {}
                 None => {
                     let special = super::special::is_named(folder, content);
-                    by_id.insert(id, entry(id, content, |name| special && name == "special"));
+                    by_id.insert(
+                        id,
+                        entry(id, content, |name| (name == "special").then_some(special)),
+                    );
                 }
             }
         }
@@ -117,12 +120,16 @@ fn added_tokens(folder: &Folder) -> Result<Vec<Value>, TextError> {
     Ok(by_id.into_values().collect())
 }
 
-fn entry(id: u64, content: &str, flag: impl Fn(&str) -> bool) -> Value {
+/// A token of the description. Where no file says otherwise it is normalised unless it is special,
+/// as in the reference.
+fn entry(id: u64, content: &str, flag: impl Fn(&str) -> Option<bool>) -> Value {
     let mut token = Map::new();
     token.insert("id".into(), id.into());
     token.insert("content".into(), content.into());
+    let special = flag("special").unwrap_or(false);
     for name in ["single_word", "lstrip", "rstrip", "normalized", "special"] {
-        token.insert(name.into(), flag(name).into());
+        let default = name == "normalized" && !special;
+        token.insert(name.into(), flag(name).unwrap_or(default).into());
     }
     Value::Object(token)
 }

@@ -227,3 +227,51 @@ fn a_tokenizer_of_another_model_is_refused() {
             .contains("ordinary token \"b\"")
     );
 }
+
+#[test]
+fn a_template_that_does_not_parse_hinders_conversations_alone() {
+    let dir = folder_with(|_| {});
+    let config = |template: Value| {
+        let config = json!({ "chat_template": template }).to_string();
+        std::fs::write(dir.path().join("tokenizer_config.json"), config).unwrap();
+    };
+    for (template, words) in [
+        (json!("{{ a }}\n{% for %}"), "line 2"),
+        (
+            json!([{"name": "tool_use", "template": "x"}]),
+            "it names [\"tool_use\"]",
+        ),
+        (json!(3), "neither a string nor a list"),
+        (Value::Null, "the folder has none"),
+    ] {
+        config(template);
+        let codec = TextCodec::load(dir.path()).unwrap();
+        assert_eq!(codec.encode("ab a", false).unwrap(), [2, 3, 0]);
+        let error = codec.render_chat(&[ChatMessage::user("a")], true);
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("chat template: ") && error.contains(words),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_list_of_added_tokens_contradicts_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in [
+        ("vocab.json", r#"{"a": 0, "b": 1, "ab": 2, "\u0120": 3}"#),
+        ("merges.txt", "a b\n"),
+        ("added_tokens.json", r#"{"<x>": 4, "<e>": 5}"#),
+        ("config.json", r#"{"vocab_size": 300}"#),
+        (
+            "tokenizer_config.json",
+            r#"{"tokenizer_class": "GPT2Tokenizer", "bos_token": "<e>", "eos_token": "<e>", "unk_token": "<e>"}"#,
+        ),
+    ] {
+        std::fs::write(dir.path().join(name), content).unwrap();
+    }
+    let codec = TextCodec::load(dir.path()).unwrap();
+    assert_eq!(codec.encode("ab<x>a<e>", false).unwrap(), [2, 4, 0, 5]);
+    assert_eq!(codec.notes().collect::<Vec<_>>(), Vec::<String>::new());
+}

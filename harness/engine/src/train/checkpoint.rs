@@ -22,7 +22,7 @@ use crate::run::CellError;
 
 /// The record's file.
 const RECORD: &str = "train.json";
-/// Layout of `train.json`, and which rows make up a pool.
+/// Layout of `train.json`, what its fingerprint holds, and which rows make up a pool.
 const VERSION: u32 = 2;
 /// Time after which a checkpoint is due, however few steps were made.
 const EVERY: Duration = Duration::from_secs(300);
@@ -143,6 +143,11 @@ impl Checkpoints {
         out.join(RECORD).exists()
     }
 
+    /// Whether the SAEs of all these policies are written.
+    pub(super) fn are_finished(&self, policies: &[Policy]) -> bool {
+        (policies.iter()).all(|p| self.saved(*p).is_some_and(|s| s.finished.is_some()))
+    }
+
     /// Whether the text is known to be long enough.
     pub(super) fn is_text_enough(&self) -> bool {
         self.record.is_text_enough
@@ -251,7 +256,7 @@ mod tests {
     #[test]
     fn runs_of_other_versions_are_refused_as_such() {
         let dir = tempfile::tempdir().unwrap();
-        let old = r#"{"version": 1, "fingerprint": {}, "policies": {}}"#;
+        let old = r#"{"version": 2, "fingerprint": {}, "policies": {}}"#;
         fs::write(dir.path().join(RECORD), old).unwrap();
         let error = Checkpoints::open(dir.path(), Map::new()).unwrap_err();
         assert!(error.to_string().contains("another version"), "{error}");

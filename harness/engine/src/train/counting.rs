@@ -2,6 +2,7 @@
 //! counted on while the model works, so that no device waits for it.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,12 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two events while it is waited for.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
+/// What became of a run that has made steps.
+const KEPT: &str = "the steps made so far are kept, for a run with --allow-short";
+
 /// A count under way. It is given up when this is dropped.
 pub(super) struct Counting {
     /// What was counted so far, and the end of it.
     heard: Receiver<Result<Supply, CellError>>,
     given_up: Arc<AtomicBool>,
 }
+
+/// Told of every pass's rows; an error of it ends the count.
+type Tell<'a> = &'a mut dyn FnMut(&Supply) -> Result<(), CellError>;
 
 impl Drop for Counting {
     fn drop(&mut self) {
@@ -42,37 +49,50 @@ impl Counting {
         settings: &'scope Settings,
         codec: &'scope TextCodec,
     ) -> Counting {
+        Self::spawn(scope, |tell| {
+            let mut rows = open_rows(job, codec)?;
+            Supply::count(&mut rows, settings, job.model_batch as usize, tell)
+        })
+    }
+
+    /// Runs `count` on a thread of its own.
+    fn spawn<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        count: impl FnOnce(Tell<'_>) -> Result<Supply, CellError> + Send + 'scope,
+    ) -> Counting {
         let (tell, heard) = mpsc::channel();
         let given_up = Arc::new(AtomicBool::new(false));
         let is_given_up = Arc::clone(&given_up);
         scope.spawn(move || {
             let mut told = Instant::now();
-            let counted = open_rows(job, codec).and_then(|mut rows| {
-                let model_batch = job.model_batch as usize;
-                Supply::count(&mut rows, settings, model_batch, &mut |supply| {
-                    if is_given_up.load(Ordering::Relaxed) {
-                        return Err(CellError::Stopped);
-                    }
-                    if told.elapsed() >= TELL_EVERY && !supply.is_enough() {
-                        told = Instant::now();
-                        // Nobody listens to a count that is given up.
-                        let _ = tell.send(Ok(supply.clone()));
-                    }
-                    Ok(())
-                })
-            });
+            let mut tell_now_and_then = |supply: &Supply| {
+                if is_given_up.load(Ordering::Relaxed) {
+                    return Err(CellError::Stopped);
+                }
+                if told.elapsed() >= TELL_EVERY && !supply.is_enough() {
+                    told = Instant::now();
+                    // Nobody listens to a count that is given up.
+                    let _ = tell.send(Ok(supply.clone()));
+                }
+                Ok(())
+            };
+            // The scope would end with a panic of this thread.
+            let counted = catch_unwind(AssertUnwindSafe(|| count(&mut tell_now_and_then)));
+            let counted = counted.unwrap_or_else(|_| Err(without_result()));
             let _ = tell.send(counted.map(Supply::at_its_end));
         });
         Counting { heard, given_up }
     }
 
-    /// Waits for the end, for a while; gives itself back when that has not come by then.
+    /// Waits for the end, for a while; gives itself back when that has not come by then. `is_new`
+    /// says that the run has made no steps.
     ///
     /// # Errors
     /// A text that is too short or cannot be read, or a request to stop.
     pub(super) fn wait(
         self,
         settings: &Settings,
+        is_new: bool,
         is_asked: IsAsked<'_>,
         sink: &mut dyn FnMut(Event),
     ) -> Result<Option<Counting>, CellError> {
@@ -80,7 +100,12 @@ impl Counting {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             if is_asked() {
-                let message = "interrupted while the text was counted, before anything was trained";
+                let message = match is_new {
+                    true => "interrupted while the text was counted, before anything was trained",
+                    false => {
+                        "interrupted while the text was counted; the steps made so far are kept"
+                    }
+                };
                 return Err(CellError::Interrupted(message.to_owned()));
             }
             match self.heard.recv_timeout(TELL_EVERY) {
@@ -89,9 +114,12 @@ impl Counting {
                     let text = format!("counting the text: {tokens} of about {needed} tokens");
                     sink(stage(settings, &text));
                 }
-                Ok(counted) => return judge(&counted?, "nothing was trained").map(|()| None),
+                Ok(counted) => {
+                    let outcome = if is_new { "nothing was trained" } else { KEPT };
+                    return judge(&counted?, outcome).map(|()| None);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => return Err(without_result()),
             }
         }
         Ok(Some(self))
@@ -107,21 +135,54 @@ impl Counting {
                 Ok(counted) => {
                     let supply = counted?;
                     if supply.is_at_end() {
-                        let outcome =
-                            "the steps made so far are kept, for a run with --allow-short";
-                        return judge(&supply, outcome).map(|()| true);
+                        return judge(&supply, KEPT).map(|()| true);
                     }
                 }
                 Err(TryRecvError::Empty) => return Ok(false),
-                Err(TryRecvError::Disconnected) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Err(without_result()),
             }
         }
     }
+}
+
+fn without_result() -> CellError {
+    CellError::Invalid("the count of the text ended without a result".to_owned())
 }
 
 fn judge(supply: &Supply, outcome: &str) -> Result<(), CellError> {
     match supply.is_enough() {
         true => Ok(()),
         false => Err(supply.shortage(outcome)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::train::tests::settings;
+
+    const WITHOUT_RESULT: &str = "the count of the text ended without a result";
+
+    #[test]
+    fn a_count_that_panics_is_no_text_of_enough_length() {
+        let ended = thread::scope(|scope| {
+            let counting = Counting::spawn(scope, |_| panic!("a fault of the count"));
+            counting.wait(&settings(1, 1, 2), true, &|| false, &mut |_| {})
+        });
+        let error = ended.err().unwrap().to_string();
+        assert!(error.contains(WITHOUT_RESULT), "{error}");
+    }
+
+    #[test]
+    fn a_count_without_its_last_message_is_an_error_later_too() {
+        let (tell, heard) = mpsc::channel();
+        let given_up = Arc::default();
+        let counting = Counting { heard, given_up };
+        assert!(!counting.has_ended().unwrap());
+        drop(tell);
+        let error = counting.has_ended().unwrap_err().to_string();
+        assert!(error.contains(WITHOUT_RESULT), "{error}");
     }
 }

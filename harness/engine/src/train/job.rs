@@ -22,7 +22,7 @@ use super::{
     grid::{Grid, Learner, Measured},
     history::{At, History},
     meter::{Meter, stage},
-    origin::{Hashes, Origin, bad_input, fingerprint, prepends_bos, provenance, report},
+    origin::{Hashes, Origin, bad_input, fingerprint, provenance, report},
     pace::step_in_tokens,
     passes::{Rows, residuals},
     pool::Keep,
@@ -83,14 +83,17 @@ pub fn run_with<L: Learner>(
         // Before anything that takes longer; a run that goes on says itself whether its text was counted.
         let is_new = !Checkpoints::are_in(&job.out);
         let mut counting = match is_new && !job.allow_short {
-            true => count().wait(&settings, is_asked, sink)?,
+            true => count().wait(&settings, is_new, is_asked, sink)?,
             false => None,
         };
         sink(stage(&settings, "reading model and text"));
         let hashes = Hashes::read(job, &folder, registry)?;
         let mut checkpoints = Checkpoints::open(&job.out, fingerprint(job, &settings, &hashes))?;
-        if !is_new && !job.allow_short && !checkpoints.is_text_enough() {
-            counting = count().wait(&settings, is_asked, sink)?;
+        // A run that has ended needs no text any more.
+        let is_counted =
+            checkpoints.is_text_enough() || checkpoints.are_finished(&settings.policies);
+        if !is_new && !job.allow_short && !is_counted {
+            counting = count().wait(&settings, is_new, is_asked, sink)?;
         }
         if counting.is_none() && !job.allow_short {
             checkpoints.text_is_enough();
@@ -102,7 +105,6 @@ pub fn run_with<L: Learner>(
         let mut run = Run {
             job,
             settings: settings.clone(),
-            prepends_bos: prepends_bos(&codec)?,
             info,
             hashes,
             make,
@@ -138,7 +140,6 @@ struct Run<'a, L> {
     settings: Settings,
     info: ModelInfo,
     hashes: Hashes,
-    prepends_bos: bool,
     make: MakeLearner<'a, L>,
     checkpoints: Checkpoints,
     /// The count of the text, while it is under way.
@@ -467,7 +468,6 @@ impl<L: Learner> Run<'_, L> {
             info: &self.info,
             hashes: &self.hashes,
             epochs,
-            prepends_bos: self.prepends_bos,
         };
         let mut reports = Vec::new();
         for (l, layer) in self.settings.layers.iter().enumerate() {

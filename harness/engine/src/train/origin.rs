@@ -10,7 +10,6 @@ use super::{
 use crate::{
     plugin::{ModelInfo, Registry},
     run::CellError,
-    text::TextCodec,
 };
 
 /// Contents that decide the result.
@@ -50,6 +49,7 @@ pub(super) fn fingerprint(
         "model": hashes.model,
         "model_name": job.model_name,
         "data": hashes.data,
+        "text_field": job.text_field,
         "architecture": job.architecture,
         "architecture_hash": hashes.architecture,
         "layers": settings.layers,
@@ -75,14 +75,10 @@ pub(super) fn fingerprint(
         "dtype": job.compute.dtype,
         "device": job.compute.device,
     });
-    let Value::Object(mut map) = value else {
-        return Map::new();
-    };
-    // Runs from before other fields could be named go on.
-    if job.text_field != "text" {
-        map.insert("text_field".to_owned(), json!(job.text_field));
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
     }
-    map
 }
 
 /// What all SAEs of a policy have in common.
@@ -93,14 +89,6 @@ pub(super) struct Origin<'a> {
     pub hashes: &'a Hashes,
     /// Times the text had been begun when the last row was taken.
     pub epochs: u64,
-    /// Whether each row begins with a token that its text does not have.
-    pub prepends_bos: bool,
-}
-
-/// Whether a tokenizer puts a token before a text.
-pub(super) fn prepends_bos(codec: &TextCodec) -> Result<bool, CellError> {
-    let (with, without) = (codec.encode("a", true)?, codec.encode("a", false)?);
-    Ok(with.first() != without.first())
 }
 
 /// What an SAE's configuration says of its origin. Nothing in it depends on when or where it was trained.
@@ -115,7 +103,6 @@ pub(super) fn provenance(
         info,
         hashes,
         epochs,
-        prepends_bos,
     } = origin;
     let (policy, layer, k) = place;
     json!({
@@ -133,7 +120,8 @@ pub(super) fn provenance(
         "batch": settings.batch,
         "model_batch": job.model_batch,
         "context_length": job.context_length,
-        "prepend_bos": prepends_bos,
+        // Packing puts a begin token (or end token) in front of every row.
+        "prepend_bos": true,
         "buffer": job.buffer,
         "mask_rate": if policy == Policy::Clean { Value::Null } else { json!([job.t_min, job.t_max]) },
         "seed": job.seed,

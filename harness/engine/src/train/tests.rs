@@ -61,7 +61,7 @@ impl Learner for Recorder {
     }
 }
 
-fn settings(steps: u64, pool_steps: u64, batch: usize) -> Settings {
+pub(super) fn settings(steps: u64, pool_steps: u64, batch: usize) -> Settings {
     Settings {
         policies: vec![Policy::Mask, Policy::Unmask],
         layers: vec![1, 3],

@@ -199,3 +199,31 @@ fn generation_says_how_fast_it_was() {
     assert!(ran.stderr.contains(" tokens/s"), "{}", ran.stderr);
     assert!(ran.stdout.starts_with('{'), "{}", ran.stdout);
 }
+
+#[test]
+fn a_run_that_was_begun_keeps_its_steps_where_the_text_is_too_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("text.jsonl");
+    text(&data, 200);
+    let out = dir.path().join("out");
+    let again = || train("qwen", &data, &out, 64 * 700);
+    stopped(again().arg("--allow-short"), "-INT", &out);
+    let ran = run(&mut again());
+    assert_eq!(ran.code, 20, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the steps made so far are kept")
+            && !ran.stderr.contains("nothing was trained"),
+        "{}",
+        ran.stderr
+    );
+    // A run that has ended needs no text any more.
+    succeed(again().arg("--allow-short"));
+    let whole = made(&out);
+    // Every row begins with a token put in front of it, also where a tokenizer alone puts none.
+    let config = fs::read(out.join("clean/resid_post_layer_1/trainer_0/cfg.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["metadata"]["prepend_bos"], true);
+    let ran = succeed(&mut again());
+    assert!(!ran.stderr.contains("counting the text"), "{}", ran.stderr);
+    assert!(made(&out) == whole, "the files differ");
+}

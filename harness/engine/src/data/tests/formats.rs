@@ -194,6 +194,26 @@ fn tables_are_read_with_their_quotation() {
         let said = texts(&file(dir.path(), name, bytes.as_bytes())).unwrap_err();
         assert!(said.contains(part), "{name}: {said}");
     }
+    // Every line that a quotation mark took in is a bad row, whatever columns that made.
+    for (bytes, good, bad) in [
+        ("id\ttext\n0\t\"a\n1\tb\n2\tc\n3\td\"\n4\te\n", 1, 4),
+        ("id\ttext\n0\t\"a\n1\tb\"\tc\n2\td\n", 1, 2),
+        ("id\ttext\n0\ta\n1\t\"b\n2\tc\n", 1, 2),
+        ("id\ttext\n0\ta\n1\t\"b\n2\tc", 1, 2),
+        ("id\ttext\n0\ta\n\n1\tb\n", 2, 0),
+    ] {
+        let options = DataOptions {
+            max_bad_rows: 1.0,
+            ..Default::default()
+        };
+        let path = file(dir.path(), "e.tsv", bytes.as_bytes());
+        let (found, error, counts) = read(&path, options);
+        assert!(error.is_none(), "{bytes}: {error:?}");
+        assert_eq!((found.len(), counts.bad_rows), (good, bad), "{bytes}");
+        let lines: Vec<u64> = counts.examples.iter().map(|bad| bad.line).collect();
+        let first = lines.first().copied().unwrap_or_default();
+        assert_eq!(lines, Vec::from_iter(first..first + bad), "{bytes}");
+    }
     let open = format!("id,text\n0,\"{}", "word ".repeat(40_000));
     let options = DataOptions {
         max_line_bytes: 1000,

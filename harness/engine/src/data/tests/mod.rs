@@ -200,6 +200,30 @@ fn plain_text_is_split_at_blank_lines_and_skip_keeps_items() {
     assert_eq!((found.len(), found[0].item, counts.skipped), (1, 2, 2));
 }
 
+#[test]
+fn a_line_that_cannot_be_used_makes_its_paragraph_one_bad_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = [b"x".repeat(300), b"\n".to_vec()].concat();
+    let bytes = [
+        b"one\n\ntwo\ncaf\xe9\nmore\n\xff\n\nthree\n\nfour\n".as_slice(),
+        &long,
+        b"more\n\n\xff\nlast",
+    ]
+    .concat();
+    let options = DataOptions {
+        max_line_bytes: 200,
+        max_bad_rows: 1.0,
+        ..Default::default()
+    };
+    let (found, error, counts) = read(&file(dir.path(), "t.txt", &bytes), options);
+    assert!(error.is_none(), "{error:?}");
+    let texts: Vec<&str> = found.iter().map(|d| d.text.as_str()).collect();
+    assert_eq!(texts, ["one", "three"]);
+    assert_eq!((counts.rows, counts.bad_rows), (5, 3));
+    let lines: Vec<u64> = counts.examples.iter().map(|bad| bad.line).collect();
+    assert_eq!(lines, [4, 11, 14]);
+}
+
 fn shared() -> Option<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     if !dir.is_dir() {

@@ -179,7 +179,7 @@ pub(super) fn write(
             "hook_name": hook,
             "hook_head_index": null,
             "context_size": provenance.get("context_length"),
-            // Training reads text as it is tokenized, documents without anything put before them.
+            // Whether every row of the training text began with a token put in front of it.
             "prepend_bos": provenance.get("prepend_bos"),
             "harness": provenance,
         },
