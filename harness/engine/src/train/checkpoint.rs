@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn runs_of_other_versions_are_refused_as_such() {
         let dir = tempfile::tempdir().unwrap();
-        let old = r#"{"version": 2, "fingerprint": {}, "policies": {}}"#;
+        let old = r#"{"version": 1, "fingerprint": {}, "policies": {}}"#;
         fs::write(dir.path().join(RECORD), old).unwrap();
         let error = Checkpoints::open(dir.path(), Map::new()).unwrap_err();
         assert!(error.to_string().contains("another version"), "{error}");

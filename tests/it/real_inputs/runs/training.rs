@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use crate::support::{harness, run, signal, start, succeed, words};
 
 /// Text of the generator.
