@@ -17,3 +17,4 @@ pub use sae::{MadeFor, SaeFolder};
 pub use sae_set::SaeSet;
 pub(crate) use sae_set::id_of;
 pub use text_files::TextFiles;
+pub(crate) use text_files::first_of;
