@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(model.own_name(), "Qwen/Qwen2.5-7B");
         assert_eq!(model.config_name().as_deref(), Some("Qwen/base"));
         assert_eq!(model.names(), ["abc", "Qwen/Qwen2.5-7B", "Qwen/base"]);
-        for path in ["", "/home/models", "./here"] {
+        for path in ["", "/data/models", "./here"] {
             assert_eq!(read(path).config_name(), None, "{path}");
         }
     }
