@@ -232,3 +232,51 @@ fn merge_refuses_itself_and_folders_without_results() {
         "nothing is begun before all sources are looked at"
     );
 }
+
+fn put_open(store: &Store, i: u32) {
+    let failure = Failure::new(FailureKind::JudgeUnanswered, "1 question is open");
+    store
+        .put_open(&cell(i), json!(0.5), failure, Provenance::default())
+        .unwrap();
+}
+
+/// Open cells are neither done nor failed nor missing, and none is lost.
+#[test]
+fn open_cells_are_counted_apart_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = dir.path().join("results/runs");
+    let [out, all] = ["bench", "all"].map(|name| runs.join(name));
+    let first = store(&out, &[(1, 0.1)]);
+    put_failed(&first, 2);
+    put_open(&first, 3);
+    let status = on(&out, "status", &[]);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+    let rows: Vec<Vec<String>> = status.stdout.lines().map(words).collect();
+    assert_eq!(rows[0], ["stage", "done", "failed", "open", "damaged"]);
+    assert_eq!(rows[1], ["score", "1", "1", "1", "0"]);
+    let verified: Value =
+        serde_json::from_str(&on(&out, "verify", &["--format", "json"]).stdout).unwrap();
+    assert_eq!(
+        (&verified["done"], &verified["failed"], &verified["open"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
+    assert_eq!(on(&out, "gc", &["--failed"]).code, 0);
+    assert_eq!(merge(&all, &[&out]).code, 0);
+    assert_eq!(cells(&all), cells(&out));
+    assert_eq!(cells(&all).len(), 2);
+
+    let manifest = json!({
+        "command": [], "harness": "", "git_revision": null, "torch": "", "bench": "table2", "settings": {},
+        "device": "cpu", "dtype": "f32", "reproducible": false, "workers": 1, "threads": 1, "plugins": [],
+        "models": [], "saes": [], "data": [], "counters": {},
+        "cells": {"planned": 9, "reused": 2, "done": 3, "failed": 1, "open": 2, "blocked": 0, "quarantined": 0, "conflicts": 0},
+        "started_unix": 0, "finished_unix": null, "exit_code": 5,
+    });
+    fs::write(out.join("run.json"), manifest.to_string()).unwrap();
+    let list = run(harness().current_dir(dir.path()).arg("status"));
+    let rows: Vec<Vec<String>> = list.stdout.lines().map(words).collect();
+    let head = ["done", "failed", "open", "missing", "exit"];
+    assert!(rows[0].ends_with(&head.map(str::to_owned)), "{rows:?}");
+    let counts = ["5", "1", "2", "1", "5"];
+    assert!(rows[1].ends_with(&counts.map(str::to_owned)), "{rows:?}");
+}

@@ -10,7 +10,8 @@ use harness_plan::{
 
 use crate::{failure::Failure, output};
 
-/// Remove temporary files that killed processes left behind, and what else is named. Done cells and replies are never removed.
+/// Remove temporary files that killed processes left behind, and what else is named. Done and open
+/// cells and replies are never removed.
 #[derive(Args, Debug)]
 #[command(
     after_help = "A folder of results does not say which of its cells the next run will need, so cells \

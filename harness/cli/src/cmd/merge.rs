@@ -19,11 +19,13 @@ use harness_plan::{
 
 use crate::{failure::Failure, output, progress::Progress};
 
-/// Copy done cells and kept replies of other folders of results into one, each checked first. Nothing is overwritten.
+/// Copy done and open cells and kept replies of other folders of results into one, each checked first.
+/// Nothing is overwritten.
 #[derive(Args, Debug)]
 #[command(
     after_help = "A cell that is there with the same value counts as the same; a different value goes to conflicts/, the first stays, and the exit \
-    code is 5. Damaged cells are named and left where they are; failed cells are not copied. It may be interrupted and given again. What was \
+    code is 5. Damaged cells are named and left where they are; failed cells are not copied; an open cell \
+    is copied where there is no value of it. It may be interrupted and given again. What was \
     spent on judges (replies/ledger.json) and batches under way stay with their folder.\n\n\
     Exit codes: 0 all there   5 conflicts or damaged files   75 interrupted, the same command goes on\n\n\
     Examples:\n  harness merge --out results/runs/table2 node1/table2 node2/table2\n  \
@@ -56,6 +58,7 @@ pub fn run(args: &MergeArgs) -> Result<u8, Failure> {
         "from",
         "copied",
         "same",
+        "open",
         "failed, left",
         "damaged, left",
         "conflicts",
@@ -85,6 +88,7 @@ pub fn run(args: &MergeArgs) -> Result<u8, Failure> {
         row.extend([
             merged.copied.to_string(),
             merged.same.to_string(),
+            merged.open.to_string(),
             merged.failed.to_string(),
             n_damaged.to_string(),
             merged.conflicts.len().to_string(),

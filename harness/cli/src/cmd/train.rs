@@ -213,24 +213,9 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
             found.files
         }
     };
-    let names: Vec<String> = (data.iter().take(3))
-        .map(|path| {
-            path.file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
     let whose = match args.data.is_empty() || args.data == words {
         true => "the embedded generated text".to_owned(),
-        false if data.len() > names.len() => {
-            format!(
-                "{} and {} more files",
-                names.join(", "),
-                data.len() - names.len()
-            )
-        }
-        false => names.join(", "),
+        false => TextFiles::names(&data),
     };
     output::talk(&output::inert(&format!(
         "training on {whose}, with activations of {}",

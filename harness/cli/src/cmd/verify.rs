@@ -16,7 +16,7 @@ use crate::{failure::Failure, output, progress::Progress};
 #[derive(Args, Debug)]
 #[command(
     after_help = "A finding costs a result, or may: a damaged or misplaced file, a missing input, a second value of a cell, a ledger that cannot be \
-    read. A note costs none: failed cells, cells of another version, temporary files, what was put aside, files of other programs.\n\n\
+    read. A note costs none: failed and open cells, cells of another version, temporary files, what was put aside, files of other programs.\n\n\
     Exit codes: 0 no findings (with --strict: no notes either)   4 no results there   5 findings\n\n\
     Examples:\n  harness verify --out results/runs/table2\n  harness verify --out results/runs/table2 --format json"
 )]
@@ -65,6 +65,7 @@ fn table(verified: &Verified) -> String {
     let rows = [
         ("cells done", verified.done),
         ("cells failed", verified.failed),
+        ("cells open", verified.open),
         ("cells damaged", verified.damaged),
         ("replies", verified.replies),
         ("replies damaged", verified.damaged_replies),
@@ -108,6 +109,7 @@ fn json_of(verified: &Verified) -> Value {
     json!({
         "done": verified.done,
         "failed": verified.failed,
+        "open": verified.open,
         "damaged": verified.damaged,
         "replies": verified.replies,
         "damaged_replies": verified.damaged_replies,

@@ -7,13 +7,8 @@ use super::{Origin, ResolvedBench, ResolvedModel, ResolvedRow, TextSource};
 use crate::{
     bench::{Profile, RowKind, Settings},
     inert::one_line,
-    sources::ModelFolder,
+    sources::TextFiles,
 };
-
-/// Files of a text that are named.
-const NAMED_FILES: usize = 3;
-/// Characters of a name from a checkpoint's configuration.
-const MAX_NAME_CHARS: usize = 80;
 
 /// Budgets and how they are set on the command line.
 const BUDGETS: [(&str, &str); 13] = [
@@ -62,28 +57,6 @@ impl ResolvedModel {
     }
 }
 
-impl ModelFolder {
-    /// The name of its folder, or of its repository where the folder is a snapshot in a hub's cache.
-    pub fn own_name(&self) -> String {
-        let dir = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
-        let name =
-            |path: &std::path::Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
-        let repository = dir.ancestors().nth(2).and_then(name);
-        let repository =
-            repository.and_then(|name| Some(name.strip_prefix("models--")?.replace("--", "/")));
-        one_line(&repository.or_else(|| name(&dir)).unwrap_or_default())
-    }
-
-    /// What its configuration calls it (`_name_or_path`), where that is a name and no path.
-    pub fn config_name(&self) -> Option<String> {
-        let config = std::fs::read(self.dir.join("config.json")).ok()?;
-        let config: Value = serde_json::from_slice(&config).ok()?;
-        let name = config.get("_name_or_path")?.as_str()?;
-        let is_name = !name.is_empty() && !name.starts_with(['/', '.', '~']);
-        is_name.then(|| one_line(&name.chars().take(MAX_NAME_CHARS).collect::<String>()))
-    }
-}
-
 impl ResolvedRow {
     /// Its text, in words.
     pub fn text_name(&self) -> String {
@@ -105,18 +78,8 @@ impl ResolvedRow {
                 format!("{n} {what} of a text that is not given and taken to be long enough")
             }
             TextSource::Given => {
-                let name = |path: &std::path::PathBuf| {
-                    path.file_name()
-                        .unwrap_or(path.as_os_str())
-                        .to_string_lossy()
-                        .into_owned()
-                };
-                let names: Vec<String> = self.data.iter().take(NAMED_FILES).map(name).collect();
-                let more = match self.data.len() - names.len() {
-                    0 => String::new(),
-                    more => format!(" and {more} more files"),
-                };
-                one_line(&format!("{n} {what} of {}{more}", names.join(", ")))
+                let files = TextFiles::names(&self.data);
+                one_line(&format!("{n} {what} of {files}"))
             }
         }
     }

@@ -8,7 +8,9 @@ use sae_folder::{PassedOver, Site, find};
 use serde::Serialize;
 
 use super::{InspectedModel, InspectedSae, Runtime};
-use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, own_name};
+use crate::sources::{
+    MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, id_of, own_name,
+};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -113,23 +115,35 @@ impl Inspected {
                            autoencoder.pt), and no folder below that does and names its layer";
             return Err(SourceError::unusable(dir, message));
         }
-        if found.saes.is_empty() {
-            // The error of a set says what was found instead.
-            SaeSet::of(&own_name(dir), dir, &[], found.passed_over.clone())?;
-        }
         if found.saes == [dir] {
             return Ok(Inspected::Saes {
                 sets: vec![alone(dir)?],
             });
         }
-        let mut sets = Vec::new();
-        for (set, saes) in by_set(dir, found.saes) {
-            let is_of = |passed: &&PassedOver| passed.dir.starts_with(&set);
-            let passed = found.passed_over.iter().filter(is_of).cloned().collect();
-            let set = SaeSet::of(&own_name(&set), &set, &saes, passed)?;
-            sets.push(InspectedSet::of(&set)?);
+        let whole = SaeSet::of(&own_name(dir), dir, &found.saes, found.passed_over)?;
+        let (mut sets, mut left) = (Vec::new(), whole.passed_over);
+        // A set within another comes after it, and is asked first what is its own.
+        for (set, mut saes) in by_set(dir, whole.saes).into_iter().rev() {
+            let is_of = |passed: &PassedOver| passed.dir.starts_with(&set);
+            let (passed_over, others) = left.into_iter().partition(is_of);
+            left = others;
+            for sae in &mut saes {
+                sae.id = id_of(&set, &sae.dir);
+            }
+            sets.push(SaeSet {
+                name: own_name(&set),
+                dir: set,
+                saes,
+                passed_over,
+            });
         }
-        Ok(Inspected::Saes { sets })
+        sets.reverse();
+        // What is of no set is said once too.
+        if let Some(first) = sets.first_mut() {
+            first.passed_over.extend(left);
+        }
+        let sets: Result<Vec<_>, _> = sets.iter().map(InspectedSet::of).collect();
+        Ok(Inspected::Saes { sets: sets? })
     }
 }
 
@@ -153,10 +167,12 @@ fn alone(dir: &Path) -> Result<InspectedSet, SourceError> {
 
 /// The SAEs below a folder by the set they are of: its folder is the one above that which names the
 /// layer, or above the SAE's own where no folder does.
-fn by_set(root: &Path, saes: Vec<PathBuf>) -> BTreeMap<PathBuf, Vec<PathBuf>> {
-    let mut sets: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+fn by_set(root: &Path, saes: Vec<SaeFolder>) -> BTreeMap<PathBuf, Vec<SaeFolder>> {
+    let mut sets: BTreeMap<PathBuf, Vec<SaeFolder>> = BTreeMap::new();
     for sae in saes {
-        let within: Vec<&Path> = sae.ancestors().take_while(|dir| *dir != root).collect();
+        let within: Vec<&Path> = (sae.dir.ancestors())
+            .take_while(|dir| *dir != root)
+            .collect();
         let names_layer = |dir: &&&Path| {
             dir.file_name()
                 .and_then(|name| Site::of_name(name.to_str()?))

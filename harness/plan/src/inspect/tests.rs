@@ -310,3 +310,40 @@ fn sizes_are_in_units_of_1024() {
     assert_eq!(size(f64::from(16384 * 3584 * 2 * 4)), "448M");
     assert_eq!(size(3.0 * 1024f64.powi(3)), "3.0G");
 }
+
+#[test]
+fn a_sibling_without_a_usable_sae_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let cfg = |layer: u32, hook: &str| {
+        let mut config = saelens(layer, 8, 512);
+        config["metadata"]["hook_name"] = json!(format!("blocks.{layer}.{hook}"));
+        config.to_string()
+    };
+    for (path, config) in [
+        ("mlp_out/blocks.1.hook_mlp_out", cfg(1, "hook_mlp_out")),
+        ("resid/layers.1", cfg(1, "hook_resid_post")),
+        ("resid/blocks.2.hook_mlp_out", cfg(2, "hook_mlp_out")),
+    ] {
+        let sae = dir.path().join(path);
+        write(&sae.join("sae_weights.safetensors"), &no_tensors());
+        write(&sae.join("cfg.json"), config.as_bytes());
+    }
+    fs::create_dir_all(dir.path().join("late/resid_post_layer_3")).unwrap();
+    let Inspected::Saes { sets } = Inspected::read(dir.path()).unwrap() else {
+        panic!("sets")
+    };
+    let [set] = &sets[..] else {
+        panic!("one set: {sets:?}")
+    };
+    assert_eq!((&*set.name, set.saes.len()), ("resid", 1));
+    assert_eq!(set.saes[0].sae_id, "layers.1");
+    let said = set.passed_over.join("\n");
+    assert_eq!(set.passed_over.len(), 3, "{said}");
+    for folder in [
+        "mlp_out/blocks.1.hook_mlp_out: ",
+        "resid/blocks.2.hook_mlp_out: ",
+        "late/resid_post_layer_3: ",
+    ] {
+        assert!(said.contains(folder), "{said}");
+    }
+}

@@ -1,7 +1,13 @@
 //! Outputs of the auto-interpretation stages.
 
 use harness_core::autointerp::Origin;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{
+        IntoDeserializer,
+        value::{self, StrDeserializer},
+    },
+};
 
 /// Windows of the latents of one SAE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -186,9 +192,8 @@ impl Outcome {
 
     /// The outcome of a name.
     pub fn of_name(name: &str) -> Option<Outcome> {
-        Outcome::ALL
-            .into_iter()
-            .find(|outcome| outcome.name() == name)
+        let name: StrDeserializer<'_, value::Error> = name.into_deserializer();
+        Outcome::deserialize(name).ok()
     }
 
     /// Whether it says nothing of the judge's answer: the same question is asked again.
@@ -202,19 +207,6 @@ impl Outcome {
                 | Outcome::Rejected
         )
     }
-
-    const ALL: [Outcome; 10] = [
-        Outcome::Answered,
-        Outcome::NotAsked,
-        Outcome::Unparsed,
-        Outcome::Refused,
-        Outcome::Failed,
-        Outcome::ContentFilter,
-        Outcome::TooLong,
-        Outcome::RateLimited,
-        Outcome::NoAnswer,
-        Outcome::Rejected,
-    ];
 }
 
 /// Predictions of one SAE's latents.
@@ -239,4 +231,25 @@ pub struct Prediction {
     pub outcome: Outcome,
     /// Why there is no usable answer.
     pub error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_read_by_the_names_they_are_written_with() {
+        for outcome in [
+            Outcome::Answered,
+            Outcome::NotAsked,
+            Outcome::ContentFilter,
+            Outcome::TooLong,
+            Outcome::RateLimited,
+            Outcome::NoAnswer,
+            Outcome::Rejected,
+        ] {
+            assert_eq!(Outcome::of_name(outcome.name()), Some(outcome));
+        }
+        assert_eq!(Outcome::of_name("closed"), None);
+    }
 }

@@ -14,7 +14,7 @@ pub(crate) const MAX_JSON_BYTES: u64 = 4 << 20;
 /// A folder or file given to the harness that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// What was given for a checkpoint's folder is none.
+    /// What was given for the folder of a checkpoint or of an SAE set is none.
     #[error("{what}: {}: {found}; {hint}", path.display())]
     NotAFolder {
         /// What it was to be.
@@ -23,16 +23,6 @@ pub enum SourceError {
         path: PathBuf,
         /// What it is instead.
         found: String,
-        /// What would cure it.
-        hint: String,
-    },
-    /// The folder is not there.
-    #[error("{what}: there is no folder {}; {hint}", path.display())]
-    NoFolder {
-        /// What it was to be.
-        what: String,
-        /// Where it was looked for.
-        path: PathBuf,
         /// What would cure it.
         hint: String,
     },

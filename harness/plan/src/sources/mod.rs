@@ -15,4 +15,6 @@ pub use model::ModelFolder;
 pub(crate) use sae::own_name;
 pub use sae::{MadeFor, SaeFolder};
 pub use sae_set::SaeSet;
+pub(crate) use sae_set::id_of;
 pub use text_files::TextFiles;
+pub(crate) use text_files::first_of;

@@ -5,9 +5,11 @@ use std::{
 
 use harness_core::grid::ModelShape;
 use harness_weights::{check_folder, is_checkpoint_file, not_a_folder};
+use serde_json::Value;
 
 use crate::{
     hash::HashCache,
+    inert::one_line,
     sources::{SourceError, json::JsonFile},
 };
 
@@ -34,7 +36,12 @@ pub struct ModelFolder {
     pub is_diffusion: bool,
     /// Bytes of its weight files.
     pub weight_bytes: u64,
+    /// `_name_or_path` of config.json, where it holds one.
+    stated_name: Option<String>,
 }
+
+/// Characters of a name from a configuration that are shown.
+const MAX_NAME_CHARS: usize = 80;
 
 impl ModelFolder {
     /// Read a folder.
@@ -92,32 +99,47 @@ impl ModelFolder {
                 None => harness_weights::default_size(model_type, "mask_token_id").is_some(),
             },
             weight_bytes: weight_bytes(dir)?,
+            stated_name: (config.object.get("_name_or_path"))
+                .and_then(Value::as_str)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
         })
     }
 
     /// What it is called: its folder's name, that of its repository where it lies in the Hub's cache
     /// (`models--Qwen--Qwen2.5-7B/snapshots/…`), and the name its configuration keeps.
     pub fn names(&self) -> Vec<String> {
-        let path = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
-        let of_folder = path
-            .ancestors()
-            .enumerate()
-            .take(3)
-            .filter_map(|(i, folder)| {
-                let name = folder.file_name()?.to_str()?;
-                match name.strip_prefix("models--") {
-                    Some(repository) => Some(repository.replace("--", "/")),
-                    None => (i == 0).then(|| name.to_owned()),
-                }
-            });
-        let config = JsonFile::read(&self.dir.join("config.json")).ok();
-        let kept = config.and_then(|config| {
-            let name = config.object.get("_name_or_path")?.as_str()?.to_owned();
-            (!name.is_empty()).then_some(name)
-        });
-        let mut names: Vec<String> = of_folder.chain(kept).collect();
+        let mut names = self.names_of_folder();
+        names.extend(self.stated_name.clone());
         names.dedup();
         names
+    }
+
+    /// The name of its folder, or of its repository where the folder is a snapshot in a hub's cache.
+    pub fn own_name(&self) -> String {
+        one_line(&self.names_of_folder().pop().unwrap_or_default())
+    }
+
+    /// What its configuration calls it (`_name_or_path`), where that is a name and no path.
+    pub fn config_name(&self) -> Option<String> {
+        let name = (self.stated_name.as_ref()).filter(|name| !name.starts_with(['/', '.', '~']))?;
+        Some(one_line(
+            &name.chars().take(MAX_NAME_CHARS).collect::<String>(),
+        ))
+    }
+
+    /// Its folder's name, and last that of its repository where it lies in the Hub's cache.
+    fn names_of_folder(&self) -> Vec<String> {
+        let path = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        let names = path.ancestors().enumerate().take(3);
+        let names = names.filter_map(|(i, folder)| {
+            let name = folder.file_name()?.to_string_lossy();
+            match name.strip_prefix("models--") {
+                Some(repository) => Some(repository.replace("--", "/")),
+                None => (i == 0).then(|| name.into_owned()),
+            }
+        });
+        names.collect()
     }
 
     /// Numbers in its weights: files hold two bytes a number. Without files, those of the matrices that the configuration describes.
@@ -214,6 +236,27 @@ mod tests {
         let missing = ModelFolder::read("dream", Path::new("no/such")).unwrap_err();
         assert!(missing.to_string().contains("--model dream=DIR"));
         assert_eq!(missing.exit_code(), 20);
+    }
+
+    #[test]
+    fn names_are_those_of_the_repository_and_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let snapshot = dir.path().join("models--Qwen--Qwen2.5-7B/snapshots/abc");
+        fs::create_dir_all(&snapshot).unwrap();
+        let read = |name: &str| {
+            let config = format!(
+                r#"{{"model_type":"x","hidden_size":1,"num_hidden_layers":1,"vocab_size":1,"_name_or_path":"{name}"}}"#
+            );
+            fs::write(snapshot.join("config.json"), config).unwrap();
+            ModelFolder::read("x", &snapshot).unwrap()
+        };
+        let model = read("Qwen/base");
+        assert_eq!(model.own_name(), "Qwen/Qwen2.5-7B");
+        assert_eq!(model.config_name().as_deref(), Some("Qwen/base"));
+        assert_eq!(model.names(), ["abc", "Qwen/Qwen2.5-7B", "Qwen/base"]);
+        for path in ["", "/data/models", "./here"] {
+            assert_eq!(read(path).config_name(), None, "{path}");
+        }
     }
 
     #[test]

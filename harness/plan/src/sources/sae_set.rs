@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use harness_weights::not_a_folder;
 use sae_folder::{PassedOver, find};
 
 use super::{
@@ -28,9 +29,10 @@ impl SaeSet {
     /// is a folder of sets.
     pub fn read(name: &str, dir: &Path) -> Result<SaeSet, SourceError> {
         if !dir.is_dir() {
-            return Err(SourceError::NoFolder {
+            return Err(SourceError::NotAFolder {
                 what: format!("SAE set {name}"),
                 path: dir.to_owned(),
+                found: not_a_folder(dir),
                 hint: format!("give it with --saes {name}=DIR, or train it with `harness train`"),
             });
         }
@@ -118,7 +120,7 @@ impl SaeSet {
 }
 
 /// The name of an SAE within its set.
-fn id_of(set: &Path, sae: &Path) -> String {
+pub(crate) fn id_of(set: &Path, sae: &Path) -> String {
     let relative = sae.strip_prefix(set).unwrap_or(sae);
     let names: Vec<_> = relative.iter().map(|name| name.to_string_lossy()).collect();
     match names.is_empty() {

@@ -27,6 +27,8 @@ const PROSE: [&str; 2] = ["txt", "text"];
 const NAMED: [&str; 1] = ["arrow"];
 /// Names that a message lists.
 const LISTED: usize = 4;
+/// Names of a text's files, where the text is named by them.
+const NAMED_FILES: usize = 3;
 
 /// The files of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,15 @@ impl TextFiles {
             }
         }
         Ok(all)
+    }
+
+    /// The first names of some files, without their folders.
+    pub fn names(files: &[PathBuf]) -> String {
+        let name = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            name.to_string_lossy().into_owned()
+        };
+        first_of(files.iter().map(name), NAMED_FILES, " files")
     }
 
     fn add_folder(&mut self, dir: &Path) -> Result<(), SourceError> {
@@ -149,10 +160,19 @@ fn ending(path: &Path) -> Option<String> {
 
 fn names(dir: &Path, files: &[PathBuf]) -> String {
     let name = |path: &PathBuf| path.strip_prefix(dir).unwrap_or(path).display().to_string();
-    let named: Vec<String> = files.iter().take(LISTED).map(name).collect();
-    match files.len() - named.len() {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
+    first_of(files.iter().map(name), LISTED, "")
+}
+
+/// The first of some names, and how many more there are of `what`, which begins with a space.
+pub(crate) fn first_of(
+    mut names: impl ExactSizeIterator<Item = String>,
+    most: usize,
+    what: &str,
+) -> String {
+    let first: Vec<String> = names.by_ref().take(most).collect();
+    match names.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more{what}", first.join(", ")),
     }
 }
 

@@ -37,7 +37,8 @@ pub enum Lookup {
     Missing,
     /// It is done.
     Done(Box<CellRecord>),
-    /// It failed; it may be run again. With an output it is open: what failed for a reason outside is missing in it.
+    /// It failed; it may be run again. It may be open ([`CellRecord::is_open`]): what failed for a
+    /// reason outside is missing in its output.
     Failed(Box<CellRecord>),
     /// Its file was damaged, and is out of the way when the store is open for writing: run it again.
     Damaged {
@@ -249,7 +250,7 @@ impl Store {
     ) -> Result<Option<Available<T>>, StoreError> {
         let (record, is_whole) = match self.lookup(key)? {
             Lookup::Done(record) => (record, true),
-            Lookup::Failed(record) if record.output.is_some() => (record, false),
+            Lookup::Failed(record) if record.is_open() => (record, false),
             _ => return Ok(None),
         };
         let output = record.output.unwrap_or(Value::Null);
@@ -327,7 +328,8 @@ impl Store {
         Ok(free)
     }
 
-    /// Store the failure of a cell; a result that is there stays.
+    /// Store the failure of a cell; a result that is there stays, and so does the output of an open
+    /// cell.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -361,12 +363,17 @@ impl Store {
         failure: Failure,
         provenance: Provenance,
     ) -> Result<(), StoreError> {
-        if self.is_done(&cell.key)? {
-            return Ok(());
-        }
-        let record = CellRecord {
-            output,
-            ..CellRecord::new(cell, version_of(cell), Err(failure), provenance)
+        let record = match self.lookup(&cell.key)? {
+            Lookup::Done(_) => return Ok(()),
+            // Tables have shown this output, and running the cell again gave none.
+            Lookup::Failed(first) if first.is_open() && output.is_none() => CellRecord {
+                failure: Some(failure),
+                ..*first
+            },
+            _ => CellRecord {
+                output,
+                ..CellRecord::new(cell, version_of(cell), Err(failure), provenance)
+            },
         };
         let bytes = record.to_bytes().map_err(|source| StoreError::Output {
             key: cell.key.clone(),

@@ -23,7 +23,7 @@ pub enum Problem {
     Input {
         /// Key of the other.
         input: String,
-        /// `missing` or `failed`.
+        /// `missing`, `failed` or `open`.
         state: &'static str,
     },
     /// A kept reply that cannot be used.
@@ -59,6 +59,14 @@ pub enum Problem {
     /// A failed cell.
     #[error("a {stage} cell that failed: {message}")]
     Failed {
+        /// Its stage.
+        stage: String,
+        /// The first line of why.
+        message: String,
+    },
+    /// An open cell.
+    #[error("a {stage} cell that is open: {message}")]
+    Open {
         /// Its stage.
         stage: String,
         /// The first line of why.
@@ -103,6 +111,7 @@ impl Problem {
             Problem::NoSchema => "no-schema",
             Problem::Manifest => "manifest",
             Problem::Failed { .. } => "failed",
+            Problem::Open { .. } => "open",
             Problem::OtherVersion { .. } => "other-version",
             Problem::Temporary => "temporary",
             Problem::Quarantined => "quarantined",
@@ -139,6 +148,7 @@ impl Problem {
             }
             Problem::NoSchema | Problem::Manifest => "the next run writes it again",
             Problem::Failed { .. } => "a run tries it again",
+            Problem::Open { .. } => "tables show what is there, and a run asks for the rest",
             Problem::OtherVersion { .. } => "a run of this version passes it over",
             Problem::Temporary => "`harness gc` removes it once it is old",
             Problem::Quarantined => "`harness gc --quarantine` removes it",
@@ -161,6 +171,7 @@ impl Problem {
             Problem::NoSchema
             | Problem::Manifest
             | Problem::Failed { .. }
+            | Problem::Open { .. }
             | Problem::OtherVersion { .. }
             | Problem::Temporary
             | Problem::Quarantined

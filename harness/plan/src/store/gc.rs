@@ -19,7 +19,7 @@ pub enum Rubbish {
     Quarantine,
     /// Second results of finished cells and second replies to a request.
     Conflicts,
-    /// Cells that failed: they are run again anyway.
+    /// Cells that failed and have no output: they are run again anyway.
     Failed,
 }
 
@@ -36,7 +36,7 @@ pub struct Removable {
 
 impl Store {
     /// Files of one kind that may be removed, in order. Temporary files count when they are older than `age`: younger ones may
-    /// belong to a process that is still writing. Done cells are never among them.
+    /// belong to a process that is still writing. Done and open cells are never among them.
     ///
     /// # Errors
     /// When a folder or a cell cannot be read.
@@ -129,11 +129,11 @@ fn sweep(
     Ok(())
 }
 
-/// Whether the file of a cell holds a failure.
+/// Whether the file of a cell holds a failure and no output.
 fn failed_there(key: &str, path: &Path) -> Result<bool, StoreError> {
     let bytes = read_file(path)?;
     let record = bytes.and_then(|bytes| CellRecord::from_bytes(key, &bytes).ok());
-    Ok(record.is_some_and(|record| record.failure.is_some()))
+    Ok(record.is_some_and(|record| record.output.is_none()))
 }
 
 /// A result may take the failure's place at any moment, so the file is moved aside, looked at, and put back when it is one.
@@ -142,7 +142,7 @@ fn remove_failed(path: &Path) -> io::Result<bool> {
     let aside = path.with_file_name(format!(".{key}.tmp"));
     fs::rename(path, &aside)?;
     let is_failed = CellRecord::from_bytes(&key, &fs::read(&aside)?)
-        .is_ok_and(|record| record.failure.is_some());
+        .is_ok_and(|record| record.output.is_none());
     if !is_failed {
         match fs::hard_link(&aside, path) {
             // The same result was stored once more.
@@ -239,6 +239,22 @@ mod tests {
         }
         assert_eq!(store.output::<f64>(&cell(1).key).unwrap(), 0.1);
         assert_eq!(store.keys().unwrap(), [cell(1).key]);
+    }
+
+    #[test]
+    fn open_cells_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Access::Write).unwrap();
+        fail(&store, 1);
+        let listed = store.removable(Rubbish::Failed, DAY).unwrap();
+        let failure = Failure::new(FailureKind::JudgeUnanswered, "1 question is open");
+        store
+            .put_open(&cell(1), json!(0.5), failure, Provenance::default())
+            .unwrap();
+        assert!(store.removable(Rubbish::Failed, DAY).unwrap().is_empty());
+        assert!(!store.remove(&listed[0]).unwrap());
+        let there = store.available::<f64>(&cell(1).key).unwrap().unwrap();
+        assert_eq!((there.output, there.is_whole), (0.5, false));
     }
 
     /// Between being listed and being removed, a failed cell may be run again by another process.

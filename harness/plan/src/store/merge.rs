@@ -14,6 +14,8 @@ pub struct Merged {
     pub copied: u64,
     /// Done cells that were there with the same value.
     pub same: u64,
+    /// Open cells: copied where the target has no value of them.
+    pub open: u64,
     /// Failed cells, which are not copied: a run tries them again.
     pub failed: u64,
     /// Replies that were copied.
@@ -31,9 +33,11 @@ pub struct Merged {
 }
 
 impl Store {
-    /// Copy done cells and kept replies of another store into this one, each checked first. Nothing is overwritten but failures
-    /// and damaged files: the same value counts as the same, another one is kept beside the first. It may be stopped at
-    /// any moment and done again. `progress` is called with the files done and all there are, and may stop it.
+    /// Copy done and open cells and kept replies of another store into this one, each checked first.
+    /// Nothing is overwritten but failures, damaged files and, by done cells, open ones: the same
+    /// value counts as the same, another one is kept beside the first. It may be stopped at any
+    /// moment and done again. `progress` is called with the files done and all there are, and may
+    /// stop it.
     ///
     /// What runs have spent on judges (`replies/ledger.json`) and batches under way stay with the source.
     ///
@@ -80,12 +84,25 @@ impl Store {
                 return Ok(());
             }
         };
-        if record.failure.is_some() {
+        if record.failure.is_some() && !record.is_open() {
             merged.failed += 1;
             return Ok(());
         }
         // Looked up first: what is there need not be written to find that out.
-        let put = match self.lookup(key)? {
+        let there = self.lookup(key)?;
+        if record.is_open() {
+            merged.open += 1;
+            let has_value = match there {
+                Lookup::Done(_) => true,
+                Lookup::Failed(first) => first.is_open(),
+                Lookup::Missing | Lookup::Damaged { .. } => false,
+            };
+            return match has_value {
+                true => Ok(()),
+                false => self.write(&self.cell_path(key), &bytes, Placing::Replace),
+            };
+        }
+        let put = match there {
             Lookup::Done(first) if first.output == record.output => Put::Same,
             Lookup::Done(_) => Put::Conflict {
                 path: self.keep_conflict(&record, &bytes)?,

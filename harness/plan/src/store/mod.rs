@@ -38,6 +38,7 @@ pub use manifest::{
 pub use merge::Merged;
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};
 pub use stage_summary::StageSummary;
+pub use unread::Unread;
 pub use verify::Verified;
 
 use std::{

@@ -97,6 +97,11 @@ impl CellRecord {
         }
     }
 
+    /// Whether it is open: part of its output is there, and a run asks for the rest.
+    pub const fn is_open(&self) -> bool {
+        self.output.is_some() && self.failure.is_some()
+    }
+
     /// The file's content: the checksum, then the record it covers.
     ///
     /// # Errors

@@ -118,6 +118,19 @@ fn an_open_cell_has_an_output_and_is_not_done() {
     assert_eq!(store.available::<Value>(&cell(2).key).unwrap(), None);
 }
 
+#[test]
+fn the_output_of_an_open_cell_outlasts_a_failure() {
+    let (_dir, store) = store();
+    let output = json!({"value": 0.1});
+    (store.put_open(&cell(1), output.clone(), failure(), Provenance::default())).unwrap();
+    let worse = Failure::new(FailureKind::Plugin, "it panicked when run again");
+    (store.put_failed(&cell(1), worse.clone(), Provenance::default())).unwrap();
+    let Lookup::Failed(record) = store.lookup(&cell(1).key).unwrap() else {
+        panic!("not open")
+    };
+    assert_eq!((record.output, record.failure), (Some(output), Some(worse)));
+}
+
 /// Cut at every length, and with a byte changed at every place: never read as a result, never in the way.
 #[test]
 fn damaged_files_are_quarantined_and_replaced() {

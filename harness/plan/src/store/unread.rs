@@ -17,73 +17,63 @@ const FILES: [&str; 5] = [
     "/files",
 ];
 
+/// What the files of the data could not give.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unread {
+    /// Unusable rows. Cells that share files have met the same rows, so the largest number of theirs
+    /// counts.
+    pub bad_rows: Vec<ManifestBadRows>,
+    /// Text of which the context length cut off most.
+    pub cut_texts: Vec<ManifestCutText>,
+}
+
 impl Store {
-    /// Unusable rows of the files that these cells read, as far as the cells are done. Cells that share files have met the same rows, so that the
-    /// number of files is the largest of theirs.
+    /// What the files that these cells read could not give, as far as the cells are done.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn bad_rows(&self, cells: &[Cell]) -> Result<Vec<ManifestBadRows>, StoreError> {
-        let mut found: BTreeMap<Vec<String>, u64> = BTreeMap::new();
-        self.of_files(cells, |_, files, output| {
-            let n = output.get("n_bad_rows").and_then(Value::as_u64);
-            if let Some(n) = n.filter(|n| *n > 0) {
-                let most = found.entry(files).or_default();
-                *most = n.max(*most);
-            }
-        })?;
-        Ok(found
-            .into_iter()
-            .map(|(files, n_bad_rows)| ManifestBadRows { files, n_bad_rows })
-            .collect())
-    }
-
-    /// Text that these cells read and of which their context length cut off most, as far as the cells are done.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn cut_texts(&self, cells: &[Cell]) -> Result<Vec<ManifestCutText>, StoreError> {
-        let mut found: BTreeMap<(Vec<String>, u64), f64> = BTreeMap::new();
-        self.of_files(cells, |cell, files, output| {
-            let Some(kept) = output.get("text_kept").and_then(Value::as_f64) else {
-                return;
-            };
-            let length = (FILES.iter())
-                .filter_map(|at| at.strip_suffix("files"))
-                .find_map(|at| {
-                    cell.params
-                        .pointer(&format!("{at}context_length"))?
-                        .as_u64()
-                });
-            let least = found.entry((files, length.unwrap_or(0))).or_insert(kept);
-            *least = kept.min(*least);
-        })?;
-        let texts = found.into_iter();
-        Ok(texts
-            .map(|((files, context_length), kept_share)| ManifestCutText {
-                files,
-                context_length,
-                kept_share,
-            })
-            .collect())
-    }
-
-    /// Shows the output of each of these cells that is done and has read files.
-    fn of_files(
-        &self,
-        cells: &[Cell],
-        mut show: impl FnMut(&Cell, Vec<String>, &Value),
-    ) -> Result<(), StoreError> {
+    pub fn unread(&self, cells: &[Cell]) -> Result<Unread, StoreError> {
+        let mut bad_rows: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+        let mut cut_texts: BTreeMap<(Vec<String>, u64), f64> = BTreeMap::new();
         for cell in cells {
             let Some(files) = files_of(cell) else {
                 continue;
             };
-            if let Lookup::Done(record) = self.lookup(&cell.key)? {
-                show(cell, files, record.output.as_ref().unwrap_or(&Value::Null));
+            let Lookup::Done(record) = self.lookup(&cell.key)? else {
+                continue;
+            };
+            let output = record.output.unwrap_or(Value::Null);
+            let n = output.get("n_bad_rows").and_then(Value::as_u64);
+            if let Some(n) = n.filter(|n| *n > 0) {
+                let most = bad_rows.entry(files.clone()).or_default();
+                *most = n.max(*most);
+            }
+            if let Some(kept) = output.get("text_kept").and_then(Value::as_f64) {
+                let length = context_length(cell).unwrap_or(0);
+                let least = cut_texts.entry((files, length)).or_insert(kept);
+                *least = kept.min(*least);
             }
         }
-        Ok(())
+        let (bad_rows, cut_texts) = (bad_rows.into_iter(), cut_texts.into_iter());
+        Ok(Unread {
+            bad_rows: bad_rows
+                .map(|(files, n_bad_rows)| ManifestBadRows { files, n_bad_rows })
+                .collect(),
+            cut_texts: cut_texts
+                .map(|((files, context_length), kept_share)| ManifestCutText {
+                    files,
+                    context_length,
+                    kept_share,
+                })
+                .collect(),
+        })
     }
+}
+
+fn context_length(cell: &Cell) -> Option<u64> {
+    let groups = FILES.iter().filter_map(|at| at.strip_suffix("files"));
+    let mut places = groups.map(|at| format!("{at}context_length"));
+    places.find_map(|at| cell.params.pointer(&at)?.as_u64())
 }
 
 fn files_of(cell: &Cell) -> Option<Vec<String>> {
@@ -129,7 +119,7 @@ mod tests {
             (cell(Stage::Judge, json!({"judge": "x"})), 7),
         ];
         let cells: Vec<Cell> = all.iter().map(|(cell, _)| cell.clone()).collect();
-        assert!(store.bad_rows(&cells).unwrap().is_empty());
+        assert!(store.unread(&cells).unwrap().bad_rows.is_empty());
         for (cell, n) in &all {
             let output = json!({ "n_bad_rows": n });
             store
@@ -146,7 +136,7 @@ mod tests {
             of(&["d"], 5),
             of(&["e"], 4),
         ];
-        assert_eq!(store.bad_rows(&cells).unwrap(), want);
+        assert_eq!(store.unread(&cells).unwrap().bad_rows, want);
     }
 
     #[test]
@@ -169,6 +159,6 @@ mod tests {
             context_length: 32,
             kept_share: 0.125,
         };
-        assert_eq!(store.cut_texts(&cells).unwrap(), [want]);
+        assert_eq!(store.unread(&cells).unwrap().cut_texts, [want]);
     }
 }

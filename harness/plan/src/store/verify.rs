@@ -44,6 +44,8 @@ pub struct Verified {
     pub done: u64,
     /// Cells that failed.
     pub failed: u64,
+    /// Cells that are open.
+    pub open: u64,
     /// Cell files that cannot be used.
     pub damaged: u64,
     /// Replies that are whole.
@@ -67,8 +69,9 @@ impl Verified {
 /// What was done cells need, and what there is.
 #[derive(Default)]
 struct Inputs {
-    /// Whether each cell that has a file failed; damaged ones count as there, for they are named themselves.
-    failed: BTreeMap<String, bool>,
+    /// Why each cell that has a file is not done; damaged ones count as done, for they are named
+    /// themselves.
+    not_done: BTreeMap<String, Option<&'static str>>,
     /// File of a done cell, and an input of it.
     needed: Vec<(PathBuf, String)>,
 }
@@ -96,9 +99,9 @@ impl Store {
             progress((cells.keys.len() + i) as u64 + 1, total);
         }
         for (path, input) in inputs.needed {
-            let state = match inputs.failed.get(&input) {
-                Some(false) => continue,
-                Some(true) => "failed",
+            let state = match inputs.not_done.get(&input) {
+                Some(None) => continue,
+                Some(Some(state)) => state,
                 None => "missing",
             };
             found.add(path, Problem::Input { input, state });
@@ -134,14 +137,17 @@ impl Store {
             Ok(record) => record,
             Err(damage) => {
                 found.damaged += 1;
-                inputs.failed.insert(key.to_owned(), false);
+                inputs.not_done.insert(key.to_owned(), None);
                 found.add(path, Problem::Cell(damage));
                 return Ok(());
             }
         };
-        inputs
-            .failed
-            .insert(key.to_owned(), record.failure.is_some());
+        let is_open = record.is_open();
+        let state = record.failure.as_ref().map(|_| match is_open {
+            true => "open",
+            false => "failed",
+        });
+        inputs.not_done.insert(key.to_owned(), state);
         let is_of_this_version =
             (record.stage.parse::<Stage>()).is_ok_and(|stage| stage.version() == record.version);
         if !is_of_this_version {
@@ -150,11 +156,16 @@ impl Store {
         }
         match record.failure {
             Some(failure) => {
-                found.failed += 1;
                 let message = failure.message.lines().next().unwrap_or_default();
                 let message = message.to_owned();
                 let stage = record.stage;
-                found.add(path, Problem::Failed { stage, message });
+                if is_open {
+                    found.open += 1;
+                    found.add(path, Problem::Open { stage, message });
+                } else {
+                    found.failed += 1;
+                    found.add(path, Problem::Failed { stage, message });
+                }
             }
             None => {
                 found.done += 1;

@@ -312,6 +312,41 @@ fn results_take_the_place_of_failures_and_damage_alone() {
 }
 
 #[test]
+fn open_cells_are_carried_where_there_is_no_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let [to, from] =
+        ["to", "from"].map(|name| Store::open(&dir.path().join(name), Access::Write).unwrap());
+    let put_open = |store: &Store, i: u32, value: f64| {
+        let failure = Failure::new(FailureKind::JudgeUnanswered, "1 question is open");
+        let output = json!({ "value": value });
+        let cell = cell(i, &[]);
+        (store.put_open(&cell, output, failure, Provenance::default())).unwrap();
+    };
+    for i in 1..=4 {
+        put_open(&from, i, 0.5);
+    }
+    put(&to, &cell(1, &[]), 1.0);
+    put_failed(&to, &cell(2, &[]));
+    put_open(&to, 3, 3.0);
+    let merged = merge(&to, &from);
+    assert_eq!((merged.open, merged.copied, merged.failed), (4, 0, 0));
+    for (i, value) in [(1, 1.0), (2, 0.5), (3, 3.0), (4, 0.5)] {
+        let there = to.available::<serde_json::Value>(&cell(i, &[]).key);
+        let there = there.unwrap().unwrap();
+        assert_eq!(
+            (there.output, there.is_whole),
+            (json!({ "value": value }), i == 1)
+        );
+    }
+    let verified = verify(&to);
+    assert_eq!((verified.done, verified.open, verified.failed), (1, 3, 0));
+    assert_eq!(found(&to), "|open open open");
+    // A result takes the place of an open cell.
+    put(&from, &cell(4, &[]), 4.0);
+    assert_eq!(merge(&to, &from).copied, 1);
+}
+
+#[test]
 fn the_first_reply_stays_and_the_second_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let [to, from] =

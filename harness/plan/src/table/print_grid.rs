@@ -10,6 +10,7 @@ use super::{
 use crate::{
     bench::RowKind,
     expand::{GridWork, Plan, PlannedRow},
+    sources::first_of,
 };
 
 /// Difference of EV and its robust variant from which on the first says little.
@@ -219,26 +220,17 @@ fn of_variance(derived: &Derived, blocks: &[Vec<Cell<'_>>]) -> Vec<String> {
         notes.push(format!(
             "No EV of {}: the residual hardly varies at its tokens, its variance is at the level of rounding, and there is \
              nothing to explain. Give text that is not constant with --data.",
-            some_of(&constant)
+            first_of(constant.into_iter(), NAMED, "")
         ));
     }
     if !apart.is_empty() {
         notes.push(format!(
             "EV and its robust variant differ by more than {APART} for {}: a few massive activations make up most of the \
              variance, so go by the robust one.",
-            some_of(&apart)
+            first_of(apart.into_iter(), NAMED, "")
         ));
     }
     notes
-}
-
-/// The first of some names, and how many more there are.
-fn some_of(names: &[String]) -> String {
-    let first = names[..names.len().min(NAMED)].join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
-    }
 }
 
 /// The text each block was measured on, and what of it could not be used.

@@ -36,6 +36,7 @@ struct Ended {
     cells: u64,
     done: u64,
     failed: u64,
+    open: u64,
     took: Duration,
     table: PathBuf,
     code: u8,
@@ -119,6 +120,7 @@ fn run_each(args: &BenchArgs, asked: Vec<Asked>, base: &Path) -> Result<u8, Fail
             cells: 0,
             done: 0,
             failed: 0,
+            open: 0,
             took: Duration::ZERO,
             code: exit::OK,
         };
@@ -167,6 +169,7 @@ fn tally(plan: &Plan, store: &Store, end: &mut Ended) -> Result<(), Failure> {
     for cell in &plan.cells {
         match store.lookup(&cell.key)? {
             Lookup::Done(_) => end.done += 1,
+            Lookup::Failed(record) if record.is_open() => end.open += 1,
             Lookup::Failed(_) => end.failed += 1,
             Lookup::Missing | Lookup::Damaged { .. } => {}
         }
@@ -189,7 +192,9 @@ fn graver(a: u8, b: u8) -> u8 {
 }
 
 fn summary(ended: &[Ended]) -> String {
-    let head = ["bench", "cells", "done", "failed", "time", "code", "table"];
+    let head = [
+        "bench", "cells", "done", "failed", "open", "time", "code", "table",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for end in ended {
         let table = match end.table.is_file() {
@@ -201,6 +206,7 @@ fn summary(ended: &[Ended]) -> String {
             count(end.cells),
             count(end.done),
             count(end.failed),
+            count(end.open),
             clock(end.took),
             end.code.to_string(),
             table,

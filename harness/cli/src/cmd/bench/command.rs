@@ -15,7 +15,7 @@ use harness_plan::{
     plugin::{Discovery, PluginChoice},
     protocol::{Init, Judging},
     replies::Replies,
-    store::{CellCounts, Lookup, Store, StoreError},
+    store::{CellCounts, Lookup, Store, StoreError, Unread},
     table::{Derived, derive, print_tables, write_csv},
 };
 
@@ -102,8 +102,8 @@ pub(super) struct Bench<'a> {
 impl Bench<'_> {
     pub(super) fn run(self) -> Result<u8, Failure> {
         let (done, quarantined) = done_cells(&self.plan, &self.store)?;
-        let code = self.compute(done, quarantined)?;
-        let derived = self.print().map_err(kept)?;
+        let (code, unread) = self.compute(done, quarantined)?;
+        let derived = self.print(unread).map_err(kept)?;
         // The cell of a metric that failed is done: its other values are there.
         match derived.metrics.iter().any(|row| row.error.is_some()) && code == exit::OK {
             true => Ok(exit::PARTIAL),
@@ -111,12 +111,21 @@ impl Bench<'_> {
         }
     }
 
-    /// Run the cells that are not among `done`; of the others `quarantined` were damaged.
-    pub(super) fn compute(&self, done: BTreeSet<String>, quarantined: u64) -> Result<u8, Failure> {
+    /// Run the cells that are not among `done`; of the others `quarantined` were damaged. What the
+    /// data could not give comes with the exit code where there was anything to run.
+    pub(super) fn compute(
+        &self,
+        done: BTreeSet<String>,
+        quarantined: u64,
+    ) -> Result<(u8, Option<Unread>), Failure> {
         self.supervise(done, quarantined).map_err(kept)
     }
 
-    fn supervise(&self, done: BTreeSet<String>, quarantined: u64) -> Result<u8, Failure> {
+    fn supervise(
+        &self,
+        done: BTreeSet<String>,
+        quarantined: u64,
+    ) -> Result<(u8, Option<Unread>), Failure> {
         let started = Instant::now();
         let (planned, reused) = (self.plan.cells.len() as u64, done.len() as u64);
         let mut counts = CellCounts {
@@ -126,7 +135,7 @@ impl Bench<'_> {
             ..CellCounts::default()
         };
         let conflicts = self.n_conflicts();
-        let mut code = exit::OK;
+        let (mut code, mut unread) = (exit::OK, None);
         if reused == planned {
             output::talk(&format!(
                 "{}: nothing to do, all {planned} cells are done",
@@ -158,8 +167,10 @@ impl Bench<'_> {
                 None => report::exit_code(&outcome),
             };
             report::finish(&mut manifest, &outcome, counts, code);
-            manifest.bad_rows = self.store.bad_rows(&self.plan.cells)?;
-            manifest.cut_texts = self.store.cut_texts(&self.plan.cells)?;
+            let found = self.store.unread(&self.plan.cells)?;
+            manifest.bad_rows.clone_from(&found.bad_rows);
+            manifest.cut_texts.clone_from(&found.cut_texts);
+            unread = Some(found);
             let noted = self.store.write_manifest(&manifest);
             report::tell_failures(&self.plan, &outcome, &self.store);
             report::tell_open(&self.plan, &outcome);
@@ -209,13 +220,13 @@ impl Bench<'_> {
         if quarantined > 0 && self.args.strict && code == exit::OK {
             code = exit::PARTIAL;
         }
-        Ok(code)
+        Ok((code, unread))
     }
 
     /// Make tables of the cells that are done, and run nothing.
     fn collect(self) -> Result<u8, Failure> {
         let (done, _) = done_cells(&self.plan, &self.store)?;
-        self.print()?;
+        self.print(None)?;
         let (planned, n) = (self.plan.cells.len(), self.plan.cells.len() - done.len());
         if n == 0 {
             return Ok(exit::OK);
@@ -373,13 +384,18 @@ impl Bench<'_> {
         fs::read_dir(self.store.dir().join("conflicts")).map_or(0, |files| files.count() as u64)
     }
 
-    pub(super) fn print(&self) -> Result<Derived, Failure> {
+    /// Write and print the tables. What the data could not give is looked up where it is not known.
+    fn print(&self, unread: Option<Unread>) -> Result<Derived, Failure> {
         let derived = derive(&self.plan, &self.store)?;
         let files = write_csv(&self.plan, &derived, &self.store)?;
         match self.args.format.style() {
             Some(style) => {
                 let mut text = print_tables(&self.plan, &derived, style);
-                let cut = report::cut_lines(&self.store.cut_texts(&self.plan.cells)?);
+                let unread = match unread {
+                    Some(unread) => unread,
+                    None => self.store.unread(&self.plan.cells)?,
+                };
+                let cut = report::cut_lines(&unread.cut_texts, &self.plan.sources.files);
                 for line in self.plan.provenance.iter().chain(&cut) {
                     text.push_str(&format!("{line}\n"));
                 }

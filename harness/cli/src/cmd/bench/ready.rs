@@ -1,7 +1,7 @@
 //! What a bench is before it is run: its settings, what is on disk, its cells, and what they would take.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
 };
@@ -150,10 +150,6 @@ impl<'a> Ready<'a> {
             true => found,
             false => found.look()?,
         };
-        let warnings: BTreeSet<&String> = bench.models.iter().flat_map(|m| &m.warnings).collect();
-        for warning in warnings {
-            output::warn(warning);
-        }
         for refused in &plugins.refused {
             let reason = output::inert(&refused.reason);
             output::warn(&format!("refused {}: {reason}", refused.path.display()));

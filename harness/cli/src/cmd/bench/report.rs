@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -15,6 +15,7 @@ use harness_plan::{
     plugin::Discovery,
     protocol::{Failure as CellFailure, FailureKind},
     replies::JudgingSummary,
+    sources::TextFiles,
     stages::PluginRef,
     store::{
         ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestCutText,
@@ -170,14 +171,23 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.exit_code = Some(code);
 }
 
-/// What the context length cut off the text, in a line for each text.
-pub fn cut_lines(texts: &[ManifestCutText]) -> Vec<String> {
+/// What the context length cut off the text, in a line for each text, which is named where there are
+/// several. `files` are by their content hashes.
+pub fn cut_lines(texts: &[ManifestCutText], files: &BTreeMap<String, PathBuf>) -> Vec<String> {
+    let is_one = texts.windows(2).all(|pair| pair[0].files == pair[1].files);
     let line = |text: &ManifestCutText| {
-        format!(
-            "Context length {} keeps {:.0} % of the text of these documents; the rest was cut off.",
+        let files: Vec<PathBuf> = (text.files.iter())
+            .filter_map(|hash| files.get(hash).cloned())
+            .collect();
+        let documents = match is_one {
+            true => "these documents".to_owned(),
+            false => format!("the documents in {}", TextFiles::names(&files)),
+        };
+        output::inert(&format!(
+            "Context length {} keeps {:.0} % of the text of {documents}; the rest was cut off.",
             text.context_length,
             100.0 * text.kept_share
-        )
+        ))
     };
     texts.iter().map(line).collect()
 }
@@ -401,4 +411,35 @@ fn git_revision(root: &Path) -> Option<String> {
     } else {
         format!("{revision}-dirty")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_are_cut_off_are_named_where_there_are_several() {
+        let files: BTreeMap<String, PathBuf> = ["a", "b"]
+            .map(|hash| (hash.to_owned(), PathBuf::from(format!("text/{hash}.jsonl"))))
+            .into();
+        let cut = |hash: &str, context_length| ManifestCutText {
+            files: vec![hash.to_owned()],
+            context_length,
+            kept_share: 0.25,
+        };
+        let lines = cut_lines(&[cut("a", 32), cut("a", 64)], &files);
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.contains("of these documents;")),
+            "{lines:?}"
+        );
+        let lines = cut_lines(&[cut("a", 32), cut("b", 32)], &files);
+        for (line, name) in lines.iter().zip(["a.jsonl", "b.jsonl"]) {
+            assert!(
+                line.contains(&format!("the documents in {name};")),
+                "{line}"
+            );
+        }
+    }
 }

@@ -34,6 +34,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
             "cells",
             "done",
             "failed",
+            "open",
             "chunks",
             "whole",
             "jobs",
@@ -44,12 +45,13 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
     let mut all_jobs = Vec::new();
     for submission in &submissions {
         let plan = ShardPlan::read(&submission.file("plan.json"))?;
-        let (mut cells, mut done, mut failed, mut whole) = (0, 0, 0, 0);
+        let (mut cells, mut done, mut failed, mut open, mut whole) = (0, 0, 0, 0, 0);
         for chunk in &plan.chunks {
             let before = done;
             for key in &chunk.cells {
                 match store.lookup(key)? {
                     Lookup::Done(_) => done += 1,
+                    Lookup::Failed(record) if record.is_open() => open += 1,
                     Lookup::Failed(_) => failed += 1,
                     Lookup::Missing | Lookup::Damaged { .. } => {}
                 }
@@ -66,6 +68,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
             cells.to_string(),
             done.to_string(),
             failed.to_string(),
+            open.to_string(),
             plan.chunks.len().to_string(),
             whole.to_string(),
             output::inert(&jobs.join(", ")),

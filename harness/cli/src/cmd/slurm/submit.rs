@@ -217,14 +217,14 @@ fn accepted(words: &[String], name: &str) -> Result<JobId, Failure> {
     match tools::sbatch(words) {
         Ok(job) => Ok(job),
         Err(NotSubmitted::Refused(failure, job)) => {
-            // Where it is none there is nothing to take back.
+            // The number may be that of another job: only the name is surely this one's.
             if let Some(job) = job {
-                tools::cancel(&job);
+                tools::cancel_named(name, job.cluster.as_deref());
             }
             Err(failure)
         }
         Err(NotSubmitted::Nameless(failure)) => tools::job_named(name).ok_or_else(|| {
-            failure.hint(match tools::cancel_named(name) {
+            failure.hint(match tools::cancel_named(name, None) {
                 true => format!("it was taken back with `scancel --name={name}`"),
                 false => {
                     format!("it could not be taken back; do so with `scancel --name={name}`")

@@ -15,7 +15,7 @@ pub const USUAL_ARRAY_SIZE: usize = 1001;
 
 /// Why there is no job, or none whose number is known.
 pub enum NotSubmitted {
-    /// There is no sbatch, or it refuses. A job that it names all the same may be there.
+    /// There is no sbatch, or it refuses. Where it names a job all the same, this one may be there.
     Refused(Failure, Option<JobId>),
     /// It accepts the job and does not say its number.
     Nameless(Failure),
@@ -33,10 +33,16 @@ pub fn sbatch(words: &[String]) -> Result<JobId, NotSubmitted> {
         );
         NotSubmitted::Refused(failure, None)
     })?;
+    answer(&ran)
+}
+
+/// The job that sbatch has accepted, from what it prints and how it ends.
+fn answer(ran: &Output) -> Result<JobId, NotSubmitted> {
     let said = String::from_utf8_lossy(&ran.stdout);
-    let why = String::from_utf8_lossy(&ran.stderr);
-    let found = job_number::find(&said).or_else(|| job_number::find(&why));
+    // An error may name other jobs, so a number is taken from what is printed for it alone.
+    let found = job_number::find(&said);
     if !ran.status.success() {
+        let why = String::from_utf8_lossy(&ran.stderr);
         let why = output::inert(why.trim());
         let (code, hint) = advice(&why);
         let failure = Failure::new(code, format!("sbatch refuses the job: {why}")).hint(hint);
@@ -72,17 +78,20 @@ fn only_job(said: &str) -> Option<JobId> {
 
 /// Take a job back; false where that cannot be done.
 pub fn cancel(job: &JobId) -> bool {
-    let cluster = (job.cluster.iter()).map(|cluster| format!("--clusters={cluster}"));
-    scancel(cluster.chain([job.number.clone()]).collect())
+    scancel(clusters(job.cluster.as_deref()).chain([job.number.clone()]))
 }
 
 /// Take all jobs of a name back; false where that cannot be done.
-pub fn cancel_named(name: &str) -> bool {
-    scancel(vec![format!("--name={name}")])
+pub fn cancel_named(name: &str, cluster: Option<&str>) -> bool {
+    scancel(clusters(cluster).chain([format!("--name={name}")]))
 }
 
-fn scancel(words: Vec<String>) -> bool {
-    run("scancel", &words).is_ok_and(|ran| ran.status.success())
+fn clusters(cluster: Option<&str>) -> impl Iterator<Item = String> {
+    (cluster.into_iter()).map(|cluster| format!("--clusters={cluster}"))
+}
+
+fn scancel(words: impl Iterator<Item = String>) -> bool {
+    run("scancel", &words.collect::<Vec<_>>()).is_ok_and(|ran| ran.status.success())
 }
 
 /// What to do about a refusal, and its exit code.
@@ -191,7 +200,33 @@ fn run(program: &str, words: &[String]) -> io::Result<Output> {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
     use super::*;
+
+    fn ended(code: i32, stdout: &str, stderr: &str) -> Result<JobId, NotSubmitted> {
+        answer(&Output {
+            status: ExitStatus::from_raw(code << 8),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        })
+    }
+
+    #[test]
+    fn jobs_that_an_error_names_are_others() {
+        let error = "sbatch: error: you already have job 12345 running\n";
+        let Err(NotSubmitted::Refused(failure, job)) = ended(1, "", error) else {
+            panic!("it was refused")
+        };
+        assert_eq!(job, None);
+        assert!(failure.to_string().contains("job 12345 running"));
+        assert!(matches!(
+            ended(0, "", error),
+            Err(NotSubmitted::Nameless(_))
+        ));
+        let accepted = ended(0, "101\n", error).ok().map(|job| job.number);
+        assert_eq!(accepted.as_deref(), Some("101"));
+    }
 
     #[test]
     fn a_refusal_comes_with_advice() {

@@ -15,7 +15,8 @@ use harness_plan::{
 
 use crate::{failure::Failure, output};
 
-/// What a folder of results holds: cells done and failed, how the last run ended, and who is at work.
+/// What a folder of results holds: cells done, failed and open, how the last run ended, and who is at
+/// work.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Folder of results [default: a list of the runs in results/runs, newest first]
@@ -27,6 +28,7 @@ pub struct StatusArgs {
 struct Counts {
     done: u64,
     failed: u64,
+    open: u64,
     damaged: u64,
 }
 
@@ -46,6 +48,7 @@ fn of(out: &Path) -> Result<u8, Failure> {
             Lookup::Missing => {}
             Lookup::Done(record) => stages.entry(record.stage).or_default().done += 1,
             Lookup::Failed(record) => {
+                let is_open = record.is_open();
                 if let Some(failure) = record.failure {
                     failures.push(format!(
                         "{} {}: {}",
@@ -54,7 +57,11 @@ fn of(out: &Path) -> Result<u8, Failure> {
                         failure.told().replace('\n', "\n  ")
                     ));
                 }
-                stages.entry(record.stage).or_default().failed += 1;
+                let counts = stages.entry(record.stage).or_default();
+                match is_open {
+                    true => counts.open += 1,
+                    false => counts.failed += 1,
+                }
             }
             Lookup::Damaged { path, damage } => {
                 failures.push(format!("{}: {damage}", path.display()));
@@ -67,7 +74,7 @@ fn of(out: &Path) -> Result<u8, Failure> {
         return Err(Failure::new(exit::NOTHING, message));
     }
     let mut rows = vec![
-        ["stage", "done", "failed", "damaged"]
+        ["stage", "done", "failed", "open", "damaged"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -76,6 +83,7 @@ fn of(out: &Path) -> Result<u8, Failure> {
             stage,
             counts.done.to_string(),
             counts.failed.to_string(),
+            counts.open.to_string(),
             counts.damaged.to_string(),
         ]);
     }

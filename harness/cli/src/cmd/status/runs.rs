@@ -20,6 +20,9 @@ const MAX_DEPTH: u32 = 3;
 /// The end of the year 9999, the last that a date is written for.
 const LAST_SECOND: u64 = 253_402_300_799;
 
+/// The column of open cells, which is there where some run has left any.
+const OPEN: &str = "open";
+
 /// A folder of results.
 struct Run {
     dir: PathBuf,
@@ -44,10 +47,17 @@ pub fn list(base: &Path) -> Result<u8, Failure> {
         of(a).cmp(&of(b)).then_with(|| a.dir.cmp(&b.dir))
     });
     let head = [
-        "run", "bench", "started", "done", "failed", "missing", "exit",
+        "run", "bench", "started", "done", "failed", OPEN, "missing", "exit",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(found.iter().map(|run| row(base, run)));
+    if found.iter().all(|run| run.manifest.cells.open == 0)
+        && let Some(at) = rows[0].iter().position(|name| name == OPEN)
+    {
+        rows.iter_mut().for_each(|row| {
+            row.remove(at);
+        });
+    }
     output::result(&output::columns(&rows))?;
     output::talk("`harness status --out DIR` says more of one of them");
     Ok(exit::OK)
@@ -57,8 +67,8 @@ fn row(base: &Path, run: &Run) -> Vec<String> {
     let Run { dir, manifest } = run;
     let cells = &manifest.cells;
     let done = cells.reused + cells.done + cells.elsewhere;
-    let failed = cells.failed;
-    let missing = cells.planned.saturating_sub(done + failed);
+    let (failed, open) = (cells.failed, cells.open);
+    let missing = cells.planned.saturating_sub(done + failed + open);
     let name = dir.strip_prefix(base).unwrap_or(dir);
     vec![
         one_line(&name.display().to_string()),
@@ -68,6 +78,7 @@ fn row(base: &Path, run: &Run) -> Vec<String> {
         ),
         done.to_string(),
         failed.to_string(),
+        open.to_string(),
         missing.to_string(),
         match manifest.exit_code {
             Some(code) => code.to_string(),

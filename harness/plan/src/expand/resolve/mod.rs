@@ -96,7 +96,7 @@ pub struct ResolvedBench {
     pub models: Vec<ResolvedModel>,
     /// What is run, in the order of the bench.
     pub rows: Vec<ResolvedRow>,
-    /// Folders of SAE sets that are passed over, and why.
+    /// Folders of SAE sets that are passed over, and what should be known of files of checkpoints.
     pub warnings: Vec<String>,
     /// Whether SAEs that say they were made for another model are refused.
     pub strict_saes: bool,
@@ -115,8 +115,6 @@ pub struct ResolvedModel {
     pub folder: ModelFolder,
     /// Where the folder came from.
     pub origin: Origin,
-    /// What a person should know of its files.
-    pub warnings: Vec<String>,
 }
 
 /// A model with an SAE set and the settings of one variant.
@@ -161,6 +159,7 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
         sources: Vec::new(),
         warnings: Vec::new(),
         notes: Vec::new(),
+        texts: BTreeMap::new(),
     };
     resolver.check_names();
     let mut rows = Vec::new();
@@ -232,6 +231,8 @@ struct Resolver<'a> {
     sources: Vec<crate::sources::SourceError>,
     warnings: Vec<String>,
     notes: Vec<String>,
+    /// Files of texts by what was given; `None` where they cannot be used.
+    texts: BTreeMap<&'a [PathBuf], Option<Vec<PathBuf>>>,
 }
 
 impl Resolver<'_> {

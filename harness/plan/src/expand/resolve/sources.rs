@@ -127,11 +127,11 @@ impl Resolver<'_> {
         let read = ModelFolder::read(name, &dir);
         match read.and_then(|folder| Ok((check_checkpoint(&dir)?, folder))) {
             Ok((warnings, folder)) => {
+                warnings.into_iter().for_each(|line| self.warn(line));
                 self.models.push(ResolvedModel {
                     name: name.to_owned(),
                     folder,
                     origin,
-                    warnings,
                 });
                 Some(self.models.len() - 1)
             }

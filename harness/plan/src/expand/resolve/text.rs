@@ -39,20 +39,10 @@ impl Resolver<'_> {
         let given = given.into_iter().find(|files| !files.is_empty());
         let is_embedded = self.models[model].origin == Origin::Zoo;
         match given {
-            Some(files) if files != [Path::new(EMBEDDED)] => match TextFiles::of(files) {
-                Ok(found) => {
-                    for note in found.notes {
-                        if !self.notes.contains(&note) {
-                            self.notes.push(note);
-                        }
-                    }
-                    Some((found.files, TextSource::Given))
-                }
-                Err(error) => {
-                    self.unusable(error);
-                    None
-                }
-            },
+            Some(files) if files != [Path::new(EMBEDDED)] => {
+                let found = self.files(files)?;
+                Some((found, TextSource::Given))
+            }
             Some(_) => Some((own.to_vec(), TextSource::Embedded)),
             None if is_embedded => Some((own.to_vec(), TextSource::Embedded)),
             None if request.is_forecast => Some((Vec::new(), TextSource::Assumed)),
@@ -79,6 +69,31 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+}
+
+impl<'a> Resolver<'a> {
+    /// The files of a text that was given, looked for once; `None` where they cannot be used.
+    fn files(&mut self, given: &'a [PathBuf]) -> Option<Vec<PathBuf>> {
+        if let Some(known) = self.texts.get(given) {
+            return known.clone();
+        }
+        let found = match TextFiles::of(given) {
+            Ok(TextFiles { files, notes }) => {
+                for note in notes {
+                    if !self.notes.contains(&note) {
+                        self.notes.push(note);
+                    }
+                }
+                Some(files)
+            }
+            Err(error) => {
+                self.unusable(error);
+                None
+            }
+        };
+        self.texts.insert(given, found.clone());
+        found
     }
 }
 

@@ -195,3 +195,19 @@ fn broken_sets_are_refused() {
         "{missing}"
     );
 }
+
+#[test]
+fn what_is_no_folder_is_said() {
+    let dir = tree(&[("sae.safetensors", "")]);
+    let said = |path: &Path| SaeSet::read("mask", path).unwrap_err().to_string();
+    let file = said(&dir.path().join("sae.safetensors"));
+    assert!(
+        file.contains("SAE set mask") && file.contains("is a file, not a folder"),
+        "{file}"
+    );
+    let hub = said(Path::new("org/saes"));
+    assert!(
+        hub.contains("hf download org/saes") && hub.contains("--saes mask=DIR"),
+        "{hub}"
+    );
+}
