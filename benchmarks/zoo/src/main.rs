@@ -24,8 +24,8 @@ use crate::train::{Options, Run};
 
 /// Trains the models of the zoo, measures them and writes their folders and README.
 ///
-/// The state of an unfinished training is kept every minute under OUT/.training; the same command goes on
-/// from there and gives the same weights as one that was never stopped.
+/// The state of an unfinished training is kept every minute under OUT/.training; the same command
+/// goes on from there and gives the same weights as one that was never stopped.
 #[derive(Parser, Debug)]
 #[command(name = "harness-zoo")]
 struct Arguments {

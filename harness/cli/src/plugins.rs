@@ -174,7 +174,8 @@ pub enum Answer {
     },
 }
 
-/// Open plugins in a process of their own. With `metrics` those among them say what they compute and need.
+/// Open plugins in a process of their own. With `metrics` those among them say what they compute
+/// and need.
 ///
 /// # Errors
 /// When there is no worker, or a folder cannot be read.

@@ -80,7 +80,8 @@ impl Progress {
         }
     }
 
-    /// The same with a first line as soon as there is something to say, for commands that may take hours.
+    /// The same with a first line as soon as there is something to say, for commands that may take
+    /// hours.
     #[must_use]
     pub fn eager(self) -> Progress {
         let next_line = self.started;

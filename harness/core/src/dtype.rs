@@ -33,12 +33,12 @@ impl Dtype {
 
     /// Share of the sum of squares up to which the spread of residuals is rounding.
     ///
-    /// Residuals of tokens that a model does not tell apart (one token repeated, say) are not equal to
-    /// the last bit, and what is left of their spread is no variance that anything could explain. Two
-    /// roundings add up to it, each relative to the residual:
-    /// * a block adds to the residual twice, and each sum is rounded to the format by at most its unit
-    ///   roundoff u; the last 50 or so of these sums are about as large as the residual, and independent
-    ///   roundings add up to sqrt(50 / 3) u, about 4 u;
+    /// Residuals of tokens that a model does not tell apart (one token repeated, say) are not equal
+    /// to the last bit, and what is left of their spread is no variance that anything could
+    /// explain. Two roundings add up to it, each relative to the residual:
+    /// * a block adds to the residual twice, and each sum is rounded to the format by at most its
+    ///   unit roundoff u; the last 50 or so of these sums are about as large as the residual, and
+    ///   independent roundings add up to sqrt(50 / 3) u, about 4 u;
     /// * products sum up to some thousand terms in f32: sqrt(4096) = 64 times its unit roundoff.
     pub fn rounding(self) -> f64 {
         let f32_roundoff = f64::from(f32::EPSILON) / 2.0;

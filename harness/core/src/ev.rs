@@ -140,8 +140,8 @@ impl EvMoments {
         self.n
     }
 
-    /// Explained variance; `None` without tokens, and when they vary by no more than the rounding of
-    /// their format, see [`Dtype::rounding`].
+    /// Explained variance; `None` without tokens, and when they vary by no more than the rounding
+    /// of their format, see [`Dtype::rounding`].
     pub fn finish(&self, dtype: Dtype) -> Option<Ev> {
         let n = self.n as f64;
         let spread = self.sum_x2 - sum_of_squares(&self.sum_x) / n;
@@ -191,8 +191,8 @@ mod tests {
         );
     }
 
-    /// Tokens that differ by some units in the last place have no variance to explain, whatever their
-    /// size and however the sums are formed; ten times the rounding is variance.
+    /// Tokens that differ by some units in the last place have no variance to explain, whatever
+    /// their size and however the sums are formed; ten times the rounding is variance.
     #[test]
     fn rounding_is_no_variance() {
         let of = |size: f32, step: f32| {

@@ -1,5 +1,5 @@
-//! From the sums of one SAE to its values: losses and their differences (Eq. 16), loss recovered, KL, explained
-//! variance (Eq. 15) in its definitions.
+//! From the sums of one SAE to its values: losses and their differences (Eq. 16), loss recovered,
+//! KL, explained variance (Eq. 15) in its definitions.
 //!
 //! | metric | variants | definition |
 //! |---|---|---|
@@ -10,22 +10,27 @@
 //! | `kl` | `aligned-plain-<splice>` | mean over counted tokens of KL(clean ‖ spliced) of the predictions, in nats |
 //! | `ev` | `ev_var`, `ev_mse`, `ev_token_mean`, `ev_var_robust` | over the tokens of the SAE's policy, see below |
 //!
-//! * logits: `aligned` (the model's own alignment), `paper_code` (never shifted, as the authors' loss script);
-//! * weight: `plain` (nats a counted token), `weighted` (Σ over rows of (1/t) Σ cost / counted tokens: the paper's scale; masked
-//!   diffusion only);
+//! * logits: `aligned` (the model's own alignment), `paper_code` (never shifted, as the authors'
+//!   loss script);
+//! * weight: `plain` (nats a counted token), `weighted` (Σ over rows of (1/t) Σ cost / counted
+//!   tokens: the paper's scale; masked diffusion only);
 //! * splice: `all` (every real token), `policy` (the tokens the SAE was trained on).
 //!
-//! Counted tokens are the masked ones of a diffusion model, and those after a real token for an autoregressive one.
+//! Counted tokens are the masked ones of a diffusion model, and those after a real token for an
+//! autoregressive one.
 //!
-//! * `ev_var` = 1 − Σ|r − mean r|² / Σ|x − mean x|², the authors' definition, from summed moments of all tokens;
+//! * `ev_var` = 1 − Σ|r − mean r|² / Σ|x − mean x|², the authors' definition, from summed moments
+//!   of all tokens;
 //! * `ev_mse` = 1 − Σ|r|² / Σ|x − mean x|²;
-//! * `ev_token_mean` = mean over tokens of 1 − |r|² / |x − m|² with m the mean over the policy's tokens of the token's own row; rows
-//!   with fewer than two such tokens do not count, and neither do tokens that are their row's mean but for rounding;
-//! * `ev_var_robust` = `ev_var` without massive activations: a token is left out when its |x|² is more than
-//!   [`MASSIVE`] times the median |x|² of the policy's tokens of its row.
+//! * `ev_token_mean` = mean over tokens of 1 − |r|² / |x − m|² with m the mean over the policy's
+//!   tokens of the token's own row; rows with fewer than two such tokens do not count, and neither
+//!   do tokens that are their row's mean but for rounding;
+//! * `ev_var_robust` = `ev_var` without massive activations: a token is left out when its |x|² is
+//!   more than [`MASSIVE`] times the median |x|² of the policy's tokens of its row.
 //!
-//! Where the residual varies by no more than the rounding of its number format (a constant text) there is nothing to explain, and
-//! none of these has a value; [`Dtype::rounding`] says how much that is.
+//! Where the residual varies by no more than the rounding of its number format (a constant text)
+//! there is nothing to explain, and none of these has a value; [`Dtype::rounding`] says how much
+//! that is.
 
 use crate::{
     dtype::Dtype,
@@ -133,8 +138,9 @@ struct Statistic {
 
 /// All values whose sums are there, in a fixed order.
 ///
-/// The values of `ev_var`, `ev_mse` and `ev_var_robust` come from the moments, which are exact over shards; their errors come
-/// from the units. Where residuals vary by the rounding of their format alone, no kind of explained variance has a value.
+/// The values of `ev_var`, `ev_mse` and `ev_var_robust` come from the moments, which are exact over
+/// shards; their errors come from the units. Where residuals vary by the rounding of their format
+/// alone, no kind of explained variance has a value.
 ///
 /// # Errors
 /// Damaged sums.

@@ -14,7 +14,8 @@ pub enum Status {
     Ok,
     /// Some cells behind the row failed or have questions open; the numbers are of the others.
     Partial,
-    /// Every cell behind the row is done, and the judge gave no usable answer for any feature: what needs one is missing.
+    /// Every cell behind the row is done, and the judge gave no usable answer for any feature: what
+    /// needs one is missing.
     Unjudged,
     /// No cell behind the row has a value because cells failed.
     Failed,

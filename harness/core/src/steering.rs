@@ -51,8 +51,8 @@ pub struct MeanScore {
 /// What features that are not valid count as in the means over an SAE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidFeatures {
-    /// The means are over the valid features. Where none is, C and P are each over the features that
-    /// have it, and S is missing.
+    /// The means are over the valid features. Where none is, C and P are each over the features
+    /// that have it, and S is missing.
     LeftOut,
     /// 0 in all three means, as the authors count them (PROTOCOL §10, item 8).
     Zero,

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the names of SAEs differ in that share a place with another one, such as `trainer_1`. An SAE that
-/// is alone in its place has nothing here, so that no label is longer than it must be.
+/// What the names of SAEs differ in that share a place with another one, such as `trainer_1`. An
+/// SAE that is alone in its place has nothing here, so that no label is longer than it must be.
 ///
 /// A place is what else a reader is told of an SAE: its set, layer and k.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub struct Twins<P> {
 }
 
 impl<P: Ord> Twins<P> {
-    /// Those among some SAEs, each given by its place and its name within its set. An SAE may be given
-    /// several times.
+    /// Those among some SAEs, each given by its place and its name within its set. An SAE may be
+    /// given several times.
     pub fn among<'a>(saes: impl Iterator<Item = (P, &'a str)>) -> Twins<P> {
         let mut by_place: BTreeMap<P, BTreeSet<&str>> = BTreeMap::new();
         for (place, id) in saes {

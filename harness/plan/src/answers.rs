@@ -1,5 +1,5 @@
-//! What judges answer. Keys that were not asked for do not matter and numbers may stand in quotes; what can be read in two ways, or not at all,
-//! is unusable and says why.
+//! What judges answer. Keys that were not asked for do not matter and numbers may stand in quotes;
+//! what can be read in two ways, or not at all, is unusable and says why.
 
 use serde_json::Value;
 
@@ -72,7 +72,8 @@ fn number(value: &Value) -> Option<f64> {
         .or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// Reads a judge's JSON answer; one fenced as Markdown is accepted. Whatever else may stand around an answer has been taken off by the judge.
+/// Reads a judge's JSON answer; one fenced as Markdown is accepted. Whatever else may stand around
+/// an answer has been taken off by the judge.
 fn parse(text: &str) -> Result<Value, String> {
     let trimmed = text.trim();
     let inner = trimmed

@@ -20,8 +20,8 @@ pub const BAD_INPUT: u8 = 20;
 pub const PLUGIN_REFUSED: u8 = 21;
 /// A device is missing or out of memory.
 pub const DEVICE: u8 = 22;
-/// The judge cannot be asked: key, money, model, address, a field of every question, a server that is down; or a recording that replay
-/// needs is missing.
+/// The judge cannot be asked: key, money, model, address, a field of every question, a server that
+/// is down; or a recording that replay needs is missing.
 pub const JUDGE_AUTH: u8 = 30;
 /// The judge's budget is used up; finished cells and all replies are kept.
 pub const JUDGE_BUDGET: u8 = 31;

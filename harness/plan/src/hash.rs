@@ -1,9 +1,9 @@
 //! Content hashes of files and folders, with a cache so that a 15 GB checkpoint is read once.
 //!
-//! An entry of the cache holds a file's path and its stamp: inode, size, and the times of the last change of content and of
-//! metadata. Tools that copy with times kept (`cp -p`, `tar`, `rsync -t`) set the first time, and no tool sets the second.
-//! A file changed less than two seconds before it was hashed is not remembered: a second change within the clock's
-//! granularity would go unseen.
+//! An entry of the cache holds a file's path and its stamp: inode, size, and the times of the last
+//! change of content and of metadata. Tools that copy with times kept (`cp -p`, `tar`, `rsync -t`)
+//! set the first time, and no tool sets the second. A file changed less than two seconds before it
+//! was hashed is not remembered: a second change within the clock's granularity would go unseen.
 
 use std::{
     collections::BTreeMap,
@@ -96,8 +96,8 @@ impl HashCache {
         }
     }
 
-    /// The cache kept in a file. A missing or damaged file, or one of an earlier version, is an empty cache: it only costs
-    /// time.
+    /// The cache kept in a file. A missing or damaged file, or one of an earlier version, is an
+    /// empty cache: it only costs time.
     pub fn open(path: &Path) -> HashCache {
         let entries = fs::read(path)
             .ok()
@@ -187,7 +187,8 @@ fn stamp_of(path: &Path) -> io::Result<Stamp> {
     Ok(Stamp::of(&fs::metadata(path)?))
 }
 
-/// The hash of a file that has the same stamp before and after; that stamp was `before` when it was last looked at.
+/// The hash of a file that has the same stamp before and after; that stamp was `before` when it was
+/// last looked at.
 fn hash_at_rest(path: &Path, before: Stamp) -> io::Result<(Stamp, String)> {
     let mut before = before;
     for _ in 0..MOST_TRIES {

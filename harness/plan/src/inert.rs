@@ -35,8 +35,9 @@ pub(crate) fn csv_text(columns: &[&str], rows: impl Iterator<Item = Vec<String>>
     out
 }
 
-/// A field of a CSV file, quoted where it must be. A text that a spreadsheet would take for a formula gets a quote in front. A zero
-/// has no sign: `-0` is what is left of a difference of equal numbers, and says nothing.
+/// A field of a CSV file, quoted where it must be. A text that a spreadsheet would take for a
+/// formula gets a quote in front. A zero has no sign: `-0` is what is left of a difference of equal
+/// numbers, and says nothing.
 fn field(text: &str) -> String {
     let text = if text == "-0" { "0" } else { text };
     let is_number = text.parse::<f64>().is_ok();

@@ -1,10 +1,11 @@
-//! Requests to a worker other than cells: one request on its standard input, events as JSON lines on its standard
-//! output, and its exit code.
+//! Requests to a worker other than cells: one request on its standard input, events as JSON lines
+//! on its standard output, and its exit code.
 //!
 //! ```text
 //! harness-worker job < request.json        → event* , exit code of harness_plan::exit
 //! ```
-//! A job that can stop before its end ([`Job::can_stop`]) does so when a further line, [`STOP`], comes on its standard input.
+//! A job that can stop before its end ([`Job::can_stop`]) does so when a further line, [`STOP`],
+//! comes on its standard input.
 
 use std::path::PathBuf;
 
@@ -33,7 +34,8 @@ pub enum Job {
 }
 
 impl Job {
-    /// Whether it can be asked to stop, keeps what it has done then, and goes on when it is asked for again.
+    /// Whether it can be asked to stop, keeps what it has done then, and goes on when it is asked
+    /// for again.
     #[must_use]
     pub fn can_stop(&self) -> bool {
         matches!(self, Job::Train(_))

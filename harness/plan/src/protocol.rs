@@ -1,11 +1,13 @@
-//! The line protocol between `harness` and `harness-worker`: one JSON object a line on the worker's standard input and output.
+//! The line protocol between `harness` and `harness-worker`: one JSON object a line on the worker's
+//! standard input and output.
 //!
 //! ```text
 //! worker → hello          host → init          worker → ready | fatal
 //! host → run              worker → progress*   worker → done | open | failed  (repeat)
 //! host → shutdown         worker ends
 //! ```
-//! The worker writes results to the store itself; `done` and `open` mean that the cell file is in place.
+//! The worker writes results to the store itself; `done` and `open` mean that the cell file is in
+//! place.
 
 mod counters;
 
@@ -308,7 +310,8 @@ pub enum FailureKind {
     Device,
     /// Out of memory on the device.
     OutOfMemory,
-    /// The judge cannot be asked: key, money, model, address, a field of every question, a server that is down.
+    /// The judge cannot be asked: key, money, model, address, a field of every question, a server
+    /// that is down.
     JudgeAuth,
     /// Questions to the judge have no answer for reasons outside.
     JudgeUnanswered,

@@ -1,5 +1,6 @@
-//! Paths in messages to a worker. Messages are JSON and plugins are given paths as text, so a path that is not UTF-8 cannot
-//! be sent: saying so when the message is made lets the command end at once, with the path named.
+//! Paths in messages to a worker. Messages are JSON and plugins are given paths as text, so a path
+//! that is not UTF-8 cannot be sent: saying so when the message is made lets the command end at
+//! once, with the path named.
 
 use std::{
     collections::BTreeMap,

@@ -85,8 +85,8 @@ pub trait Judge: Send + 'static {
     /// Answers every request, in order; a failed one does not fail the others.
     ///
     /// # Errors
-    /// Only what concerns all of them, such as wrong credentials or a server that is down: the host ends the run. `AUTH` and `CONFIG`
-    /// of one request mean the same.
+    /// Only what concerns all of them, such as wrong credentials or a server that is down: the host
+    /// ends the run. `AUTH` and `CONFIG` of one request mean the same.
     fn complete(
         &mut self,
         requests: &[JudgeRequest],
@@ -152,8 +152,8 @@ pub trait Judge: Send + 'static {
         Err(no_batches())
     }
 
-    /// What was learnt of the server by its refusals, and is asked otherwise since: a line each, in the order it was learnt. The host
-    /// tells it and keeps it with the run.
+    /// What was learnt of the server by its refusals, and is asked otherwise since: a line each, in
+    /// the order it was learnt. The host tells it and keeps it with the run.
     fn learnt(&self) -> Vec<String> {
         Vec::new()
     }

@@ -136,16 +136,17 @@ impl<'a> Inputs<'a> {
 
 /// A streaming metric. Updates in pieces equal one update; merging is commutative and associative.
 ///
-/// Steering benches make an instance for each feature and give it these inputs, each an array `[n_prefix] f64` with one value a
-/// prefix, NaN where there is none:
+/// Steering benches make an instance for each feature and give it these inputs, each an array
+/// `[n_prefix] f64` with one value a prefix, NaN where there is none:
 ///
 /// | input | unit | what |
 /// |---|---|---|
 /// | `score_before`, `score_after` | points, 0 to 100 | the judge's score of the unsteered and the steered text |
 /// | `ppl_before`, `ppl_after` | perplexity, above 0 | of the unsteered and the steered text under the scorer |
 ///
-/// A metric that requires another input is refused before anything runs. Its values, besides those named `concept_improvement`,
-/// `perplexity_reduction` and `steering_score`, are averaged over features and stand in `metrics.csv`.
+/// A metric that requires another input is refused before anything runs. Its values, besides those
+/// named `concept_improvement`, `perplexity_reduction` and `steering_score`, are averaged over
+/// features and stand in `metrics.csv`.
 pub trait Metric: Send + 'static {
     /// A component of this name with its configuration.
     ///

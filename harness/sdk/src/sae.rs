@@ -99,8 +99,9 @@ pub trait Sae: Send + 'static {
     /// A latent out of range.
     fn decoder_rows(&self, latents: View<'_>, rows: &mut ViewMut<'_>) -> Result<()>;
 
-    /// Reconstruction of `x: [n, d_model]` → `x_hat: [n, d_model] f32`, for an SAE that cannot decode activations alone,
-    /// such as one that normalises each row: its `decode` is `UNSUPPORTED`, and the host asks for this instead.
+    /// Reconstruction of `x: [n, d_model]` → `x_hat: [n, d_model] f32`, for an SAE that cannot
+    /// decode activations alone, such as one that normalises each row: its `decode` is
+    /// `UNSUPPORTED`, and the host asks for this instead.
     ///
     /// # Errors
     /// `UNSUPPORTED` by default.

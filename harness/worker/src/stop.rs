@@ -1,5 +1,6 @@
-//! Requests to a job to stop where it can go on later: a line on standard input, and the signals of the supervisor. A terminal
-//! sends Ctrl-C to both processes, and a scheduler may send its warning to all of a job.
+//! Requests to a job to stop where it can go on later: a line on standard input, and the signals of
+//! the supervisor. A terminal sends Ctrl-C to both processes, and a scheduler may send its warning
+//! to all of a job.
 
 use std::{
     io::{self, BufRead},

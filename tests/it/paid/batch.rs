@@ -238,7 +238,8 @@ fn lines_that_fail_for_themselves_are_counted_apart() {
     assert!(seen.values().all(|seen| seen.asked == 1), "{seen:?}");
     assert_eq!(kept(&replies).len(), seen.len() - 3);
     assert!(is_settled(&replies));
-    // Refusals and unusable answers of finished cells stay; of a cell that is open they are asked for again with what is.
+    // Refusals and unusable answers of finished cells stay; of a cell that is open they are asked
+    // for again with what is.
     succeed(&mut batched(&out, &server, &replies));
     let seen = server.seen();
     assert!(seen.values().all(|seen| seen.asked <= 2), "{seen:?}");
@@ -246,7 +247,8 @@ fn lines_that_fail_for_themselves_are_counted_apart() {
     assert!(open <= 2 && is_settled(&replies), "{seen:?}");
 }
 
-/// A batch is taken as a whole and its lines are looked at later: a field the server does not know is refused in every line.
+/// A batch is taken as a whole and its lines are looked at later: a field the server does not know
+/// is refused in every line.
 #[test]
 fn a_field_that_a_server_does_not_take_is_learnt_from_a_batch() {
     const NO: &str = "Unsupported value: 'temperature' does not support 0.0 with this model.";

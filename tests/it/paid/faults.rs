@@ -125,8 +125,8 @@ fn a_wrong_key_and_an_empty_account_end_the_run_at_once() {
 enum Fate {
     /// It is answered at the second asking, no sooner than after these milliseconds.
     Answered(u64),
-    /// It is a missing value, counted here, after so many askings. The run ends with this code: an answer that is none is final, and what the
-    /// server did is asked for again.
+    /// It is a missing value, counted here, after so many askings. The run ends with this code: an
+    /// answer that is none is final, and what the server did is asked for again.
     Counted(&'static str, usize, i32),
     /// The run ends with code 30.
     Ends,

@@ -109,8 +109,8 @@ fn duplicate(path: &Path, tensor: &str, name: &str) {
     assemble(path, &header.to_string(), &data);
 }
 
-/// A head that differs from the embedding it is tied to is used, and every command says so; one that
-/// is equal is nothing to speak of.
+/// A head that differs from the embedding it is tied to is used, and every command says so; one
+/// that is equal is nothing to speak of.
 #[test]
 fn a_tied_head_that_differs_is_used_and_told() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,8 @@
-//! Judges that fail, and come back: no failure becomes a score, and after the cure the table is that of a run nothing happened to.
+//! Judges that fail, and come back: no failure becomes a score, and after the cure the table is
+//! that of a run nothing happened to.
 //!
-//! One SAE with two features: two explanations, then four judgements of pairs. The texts come from the store of the other tests.
+//! One SAE with two features: two explanations, then four judgements of pairs. The texts come from
+//! the store of the other tests.
 
 use std::{
     fs,
@@ -27,7 +29,8 @@ const QUESTIONS: usize = 2 + 2 * 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     All,
-    /// Every second one: of the explanations the second, of the judgements those of the second prefix.
+    /// Every second one: of the explanations the second, of the judgements those of the second
+    /// prefix.
     Half,
     /// The second judgement.
     One,
@@ -38,7 +41,8 @@ enum Who {
 enum Whose {
     /// It is everybody's: the run ends with code 30, whoever meets it.
     Every,
-    /// It is the question's own: its value is missing for this reason, and the run ends with code 5.
+    /// It is the question's own: its value is missing for this reason, and the run ends with code
+    /// 5.
     One(&'static str),
     /// The same where others are answered; everybody's where nobody is.
     Outage(&'static str),
@@ -147,7 +151,8 @@ fn breaks() -> Vec<Fault> {
     ]
 }
 
-/// A server whose fault can be changed while it runs, so that its address, and with it the judge's name, stays.
+/// A server whose fault can be changed while it runs, so that its address, and with it the judge's
+/// name, stays.
 struct Weather {
     server: Server,
     now: Arc<Mutex<Option<(Act, Who)>>>,
@@ -255,7 +260,8 @@ fn through(faults: Vec<Fault>) {
             assert_eq!(of("status"), "partial", "{what}");
             assert_eq!(of("n_judged"), n_judged.to_string(), "{what}\n{table}");
             assert_eq!(of("missing"), format!("{kind}={n_missing}"), "{what}");
-            // Perplexities need no judge; where some features are judged, P is over these, as C is: their score is the sum.
+            // Perplexities need no judge; where some features are judged, P is over these, as C is:
+            // their score is the sum.
             match n_judged {
                 1 => {
                     let number = |column: &str| of(column).parse::<f64>().unwrap();
@@ -310,8 +316,8 @@ fn a_broken_way_to_a_judge_gives_no_scores_and_passes() {
     through(breaks());
 }
 
-/// A refusal is the judge's answer: the value stays missing, with its reason, and nobody is asked again. The mean is over what was judged,
-/// unless the authors' zeros are asked for.
+/// A refusal is the judge's answer: the value stays missing, with its reason, and nobody is asked
+/// again. The mean is over what was judged, unless the authors' zeros are asked for.
 #[test]
 fn refusals_are_final_and_count_as_nothing_unless_asked_for() {
     let dir = tempfile::tempdir().unwrap();

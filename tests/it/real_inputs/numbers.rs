@@ -72,7 +72,8 @@ fn an_interval_of_none_right_begins_at_0() {
 
 const USUAL: &str = "concept_improvement,perplexity_reduction,steering_score";
 
-/// A value besides C, P and S is kept by the cell and stands in metrics.csv; C, P and S stay as they are.
+/// A value besides C, P and S is kept by the cell and stands in metrics.csv; C, P and S stay as
+/// they are.
 #[test]
 fn values_of_other_metrics_are_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -153,7 +154,8 @@ fn a_metric_that_needs_another_input_is_refused_with_those_on_offer() {
     assert!(records(&out).is_empty());
 }
 
-/// A metric that fails fails alone: its rows say why, C, P and S are there, and the command ends with 5.
+/// A metric that fails fails alone: its rows say why, C, P and S are there, and the command ends
+/// with 5.
 #[test]
 fn a_failing_metric_fails_alone() {
     let dir = tempfile::tempdir().unwrap();

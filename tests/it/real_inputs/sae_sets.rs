@@ -1,5 +1,6 @@
-//! SAE sets as people have them: what folders are called, which files lie in them, and what they say of themselves. The weights are always
-//! those of one embedded SAE, so that every layout must give its numbers.
+//! SAE sets as people have them: what folders are called, which files lie in them, and what they
+//! say of themselves. The weights are always those of one embedded SAE, so that every layout must
+//! give its numbers.
 
 use std::{
     fs,
@@ -37,7 +38,8 @@ impl Set {
         self.dir.path().join("saes")
     }
 
-    /// The embedded SAE at a place of the set, in the layout it has, with a change of its configuration.
+    /// The embedded SAE at a place of the set, in the layout it has, with a change of its
+    /// configuration.
     fn saelens(&self, place: &str, change: impl FnOnce(&mut Value)) -> PathBuf {
         let folder = self.saes().join(place);
         copy_folder(&root().join(EMBEDDED), &folder);
@@ -215,7 +217,8 @@ fn close(found: &[(String, f64)], names: &[&str], value: f64) {
     }
 }
 
-/// Folders named by a module's path or a hook, at any depth, are SAEs of their layer, and several of one layer and k are all measured.
+/// Folders named by a module's path or a hook, at any depth, are SAEs of their layer, and several
+/// of one layer and k are all measured.
 #[test]
 fn folders_named_by_modules_and_hooks_are_measured_side_by_side() {
     let set = Set::new();
@@ -297,8 +300,9 @@ fn configurations_that_python_wrote_are_read() {
     );
 }
 
-/// OpenAI's `autoencoder.pt` has no configuration: its settings lie beside its tensors, in a dictionary inside. Its reader normalises each
-/// row, which changes the numbers. Where the settings lie open, another program wrote the file: rows are read as they are, and that is said.
+/// OpenAI's `autoencoder.pt` has no configuration: its settings lie beside its tensors, in a
+/// dictionary inside. Its reader normalises each row, which changes the numbers. Where the settings
+/// lie open, another program wrote the file: rows are read as they are, and that is said.
 #[test]
 fn openai_files_are_read_from_their_header() {
     let names = [
@@ -349,7 +353,8 @@ fn openai_files_are_read_from_their_header() {
     }
 }
 
-/// Names with a wrapper's prefix, values that are parameters, and weights inside a trainer's checkpoint.
+/// Names with a wrapper's prefix, values that are parameters, and weights inside a trainer's
+/// checkpoint.
 #[test]
 fn weights_as_trainers_leave_them() {
     let value = expected();
@@ -403,7 +408,8 @@ fn weights_as_trainers_leave_them() {
     );
 }
 
-/// Kinds of SAE that are not read are refused by their names before anything is loaded, whatever their k is; `inspect` shows them.
+/// Kinds of SAE that are not read are refused by their names before anything is loaded, whatever
+/// their k is; `inspect` shows them.
 #[test]
 fn other_kinds_are_refused_by_name() {
     for (architecture, k, name) in [
@@ -427,8 +433,8 @@ fn other_kinds_are_refused_by_name() {
     }
 }
 
-/// SAEs of other places are passed over with a line that says which and why, and refused where they are all there is. A configuration and a
-/// folder that differ are an error that shows both.
+/// SAEs of other places are passed over with a line that says which and why, and refused where they
+/// are all there is. A configuration and a folder that differ are an error that shows both.
 #[test]
 fn other_places_and_contradictions_are_named() {
     let set = Set::new();
@@ -458,7 +464,8 @@ fn other_places_and_contradictions_are_named() {
     says(&refused(&mut inspect(&set.saes())), &both);
 }
 
-/// SAEs that say they were made for another model are warned of with both names, and refused where the bench is strict.
+/// SAEs that say they were made for another model are warned of with both names, and refused where
+/// the bench is strict.
 #[test]
 fn saes_of_another_model_are_warned_of_or_refused() {
     let set = Set::new();

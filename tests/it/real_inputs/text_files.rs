@@ -80,7 +80,8 @@ fn own_model(dir: &Path, name: &str) -> PathBuf {
     copy
 }
 
-/// Records in an array, a table, lines with Python's numbers, or a folder give the numbers of jsonl.
+/// Records in an array, a table, lines with Python's numbers, or a folder give the numbers of
+/// jsonl.
 #[test]
 fn records_give_the_same_numbers_whatever_file_they_are_in() {
     let dir = tempfile::tempdir().unwrap();
@@ -122,7 +123,8 @@ fn records_give_the_same_numbers_whatever_file_they_are_in() {
     }
 }
 
-/// What is not read is named, with what to do instead; a wrong field with the option that names another.
+/// What is not read is named, with what to do instead; a wrong field with the option that names
+/// another.
 #[test]
 fn what_is_not_read_is_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -225,7 +227,8 @@ fn steering(dir: &Path, model: &Path) -> Command {
     command
 }
 
-/// A model that is not embedded gets no text, questions, prompts or scorer of the embedded ones unless somebody says so.
+/// A model that is not embedded gets no text, questions, prompts or scorer of the embedded ones
+/// unless somebody says so.
 #[test]
 fn a_model_of_ones_own_needs_its_text_and_its_scorer() {
     let dir = tempfile::tempdir().unwrap();

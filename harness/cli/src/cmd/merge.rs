@@ -19,8 +19,8 @@ use harness_plan::{
 
 use crate::{failure::Failure, output, progress::Progress};
 
-/// Copy done and open cells and kept replies of other folders of results into one, each checked first.
-/// Nothing is overwritten.
+/// Copy done and open cells and kept replies of other folders of results into one, each checked
+/// first. Nothing is overwritten.
 #[derive(Args, Debug)]
 #[command(
     after_help = "A cell that is there with the same value counts as the same; a different value goes to conflicts/, the first stays, and the exit \

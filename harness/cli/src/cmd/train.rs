@@ -28,8 +28,8 @@ use crate::{
 
 /// Train SAEs for a grid of layers, k and policies from one stream of model passes.
 ///
-/// A run that is interrupted (Ctrl-C, SIGTERM, SIGUSR1) writes a checkpoint and ends with 75; it goes on from there, with the
-/// same result, when the same command is given again.
+/// A run that is interrupted (Ctrl-C, SIGTERM, SIGUSR1) writes a checkpoint and ends with 75; it
+/// goes on from there, with the same result, when the same command is given again.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  An embedded model, on its own text, in a minute or two:\n    harness train --model dream --policies mask,unmask --layers 2,5 --k 8,24 --d-sae 320 --tokens 500000 \\\n        --batch 512 --model-batch 16 --context-length 96 --out ./saes --plugins ./plugins\n    harness bench table2 --saes dream-mask=./saes/mask --layers 2,5 --plugins ./plugins --dry-run\n\n  Dream-7B as in the paper:\n    harness train --model /models/Dream-7B --policies mask,unmask --layers 1,5,10,14,23,27 --k 50,80,160,320,520,820 \\\n        --d-sae 16384 --tokens 150000000 --data text.jsonl.gz --dtype bf16 --device cuda:0 --out ./saes --plugins ./plugins\n\n\
@@ -42,8 +42,8 @@ pub struct TrainArgs {
     model: PathBuf,
     #[command(flatten)]
     plugins: PluginDirs,
-    /// Text: jsonl, json, csv or plain text, each also as .gz or .zst; parquet; a folder of them; or `embedded` for the embedded models'
-    /// own [default: `embedded`, for embedded models alone]
+    /// Text: jsonl, json, csv or plain text, each also as .gz or .zst; parquet; a folder of them;
+    /// or `embedded` for the embedded models' own [default: `embedded`, for embedded models alone]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
     /// Field or column of the files that holds the text
@@ -58,7 +58,8 @@ pub struct TrainArgs {
     /// Active budgets
     #[arg(long, value_delimiter = ',', required = true, value_parser = clap::value_parser!(u32).range(1..))]
     k: Vec<u32>,
-    /// Positions trained on: mask and unmask (masked-diffusion models), clean [default of autoregressive models: clean]
+    /// Positions trained on: mask and unmask (masked-diffusion models), clean [default of
+    /// autoregressive models: clean]
     #[arg(long, value_delimiter = ',', value_parser = ["mask", "unmask", "clean"])]
     policies: Vec<String>,
     /// Latents
@@ -83,8 +84,8 @@ pub struct TrainArgs {
     /// what is free]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     buffer_memory: Option<u64>,
-    /// Read the text again, with other masks, where it is too short; otherwise that is an error, said before anything is
-    /// trained
+    /// Read the text again, with other masks, where it is too short; otherwise that is an error,
+    /// said before anything is trained
     #[arg(long)]
     allow_short: bool,
     /// Share of the rows of the text that may be unusable: they are passed over and counted [default: 0.001]
@@ -117,7 +118,8 @@ pub struct TrainArgs {
     /// Seed of masks, shuffles and initial weights
     #[arg(long, default_value_t = 3407)]
     seed: u64,
-    /// Steps between checkpoints from which a run goes on; one is written every 5 minutes in any case
+    /// Steps between checkpoints from which a run goes on; one is written every 5 minutes in any
+    /// case
     #[arg(long, default_value_t = 500, value_name = "N")]
     checkpoint_every: u32,
     /// Steps between rows of training.csv: loss, EV, L0 and dead latents of each SAE

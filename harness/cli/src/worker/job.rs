@@ -20,7 +20,8 @@ use crate::failure::Failure;
 
 /// How often it is looked whether the worker is still there.
 const TICK: Duration = Duration::from_millis(200);
-/// Time that an ended worker's last events get to come. A process it has started may hold its output open for ever.
+/// Time that an ended worker's last events get to come. A process it has started may hold its
+/// output open for ever.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// How a job ended.
@@ -67,12 +68,12 @@ pub fn run_job(
     })
 }
 
-/// Run a job, handing on all that is heard of it. One that can stop is asked to by signals (see [`signals`]); a second Ctrl-C
-/// ends it at once.
+/// Run a job, handing on all that is heard of it. One that can stop is asked to by signals (see
+/// [`signals`]); a second Ctrl-C ends it at once.
 ///
 /// # Errors
-/// When the job cannot be put into words, no worker can be started, it does not speak the protocol, somebody wants its end at
-/// once, or `on_news` fails; the worker is ended then.
+/// When the job cannot be put into words, no worker can be started, it does not speak the protocol,
+/// somebody wants its end at once, or `on_news` fails; the worker is ended then.
 pub fn run_watched(
     launch: &Launch,
     job: &Job,

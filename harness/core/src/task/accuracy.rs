@@ -83,8 +83,8 @@ fn correlation(both: u64, only_a: u64, only_b: u64, neither: u64) -> f64 {
 }
 
 fn mcnemar(only_a: u64, only_b: u64) -> Option<f64> {
-    // As near to each other as their sum allows: half of all outcomes or more lie on either side, and p is 1, which the
-    // distribution function gives but for rounding.
+    // As near to each other as their sum allows: half of all outcomes or more lie on either side,
+    // and p is 1, which the distribution function gives but for rounding.
     if only_a.abs_diff(only_b) <= 1 {
         return Some(1.0);
     }

@@ -97,10 +97,12 @@ impl Promise {
     }
 }
 
-/// The format of `path`, whose first bytes are `head` (some hundred of them where the file has as many).
+/// The format of `path`, whose first bytes are `head` (some hundred of them where the file has as
+/// many).
 ///
 /// # Errors
-/// [`DataError::Format`] for a format that is not read here, and where the name and the first bytes contradict each other.
+/// [`DataError::Format`] for a format that is not read here, and where the name and the first bytes
+/// contradict each other.
 pub(super) fn recognise(path: &Path, head: &[u8]) -> Result<Format, DataError> {
     let (promise, magic) = (Promise::of(path), Magic::of(head));
     let refuse = |detail: String| {

@@ -107,8 +107,8 @@ fn is_list_of_texts(list: &[u8]) -> bool {
     matches!(next, Some(b',' | b']'))
 }
 
-/// Objects of one line each, or objects that go on over lines. A string never goes on over lines, so
-/// that a line which ends in one is a damaged line.
+/// Objects of one line each, or objects that go on over lines. A string never goes on over lines,
+/// so that a line which ends in one is a damaged line.
 fn of_objects(text: &[u8]) -> Layout {
     let mut extent = Extent::default();
     for byte in text {
@@ -142,8 +142,8 @@ fn names(line: &[u8], delimiter: u8) -> Vec<&[u8]> {
         .collect()
 }
 
-/// What stands between the values of a table: what the header has the field between, else what there
-/// is most of.
+/// What stands between the values of a table: what the header has the field between, else what
+/// there is most of.
 fn delimiter(head: &[u8], field: &str) -> u8 {
     let line = first_line(head);
     let has_field = |delimiter: &u8| names(line, *delimiter).contains(&field.as_bytes());

@@ -9,9 +9,10 @@ use crate::text::TextCodec;
 pub enum PackPolicy {
     /// One document a row, with the family's special tokens, cut at the context (evaluation, PROTOCOL §4).
     Truncate,
-    /// Documents joined by the end token until they hold 4 characters per position, one begin token (or end token) in front, no other special
-    /// tokens, cut at the context (SAE training, PROTOCOL §3). What is left of a document that no row could hold goes on in the next rows,
-    /// where the protocol drops it.
+    /// Documents joined by the end token until they hold 4 characters per position, one begin token
+    /// (or end token) in front, no other special tokens, cut at the context (SAE training, PROTOCOL
+    /// §3). What is left of a document that no row could hold goes on in the next rows, where the
+    /// protocol drops it.
     Pack,
 }
 
@@ -133,7 +134,8 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
         })
     }
 
-    /// The share of the tokens of the documents so far that is in rows; the others were cut off at the context. `None` before the first.
+    /// The share of the tokens of the documents so far that is in rows; the others were cut off at
+    /// the context. `None` before the first.
     pub fn kept_share(&self) -> Option<f64> {
         let left = self.rest.as_ref().map_or(0, |rest| rest.ids.len()) as f64;
         let all = self.document_tokens - left;
@@ -235,8 +237,8 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
         self.rest = (text.ids.len() > 0).then_some(text);
     }
 
-    /// The first `limit` tokens of `text`, special ones included. Of a long text only a beginning is
-    /// tokenised when that is sure to give the same tokens.
+    /// The first `limit` tokens of `text`, special ones included. Of a long text only a beginning
+    /// is tokenised when that is sure to give the same tokens.
     fn encode_up_to(&self, text: &str, limit: usize) -> Result<Beginning, DataError> {
         let cut = text
             .char_indices()

@@ -1,4 +1,5 @@
-//! The bytes of a plain, gzip- or zstd-compressed file, with bounds on what an archive may expand to.
+//! The bytes of a plain, gzip- or zstd-compressed file, with bounds on what an archive may expand
+//! to.
 
 use std::cell::Cell;
 use std::fs::File;

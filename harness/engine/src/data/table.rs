@@ -32,8 +32,8 @@ pub(super) struct Table {
     taken_in: Range<u64>,
 }
 
-/// A stream that ends with an error where one record goes on for too long, as after a quotation mark
-/// that nothing closes.
+/// A stream that ends with an error where one record goes on for too long, as after a quotation
+/// mark that nothing closes.
 struct Bounded {
     stream: Stream,
     left: Rc<Cell<u64>>,

@@ -24,7 +24,8 @@ pub type Sink<'a> = &'a mut dyn FnMut(Event);
 /// Whether somebody has asked a job to stop.
 pub type IsAsked<'a> = &'a dyn Fn() -> bool;
 
-/// Runs a job and returns its exit code; a failure has been told as an event by then. A job that can stop looks at `is_asked`.
+/// Runs a job and returns its exit code; a failure has been told as an event by then. A job that
+/// can stop looks at `is_asked`.
 pub fn run(job: Job, is_asked: IsAsked<'_>, sink: Sink<'_>) -> u8 {
     let done = match job {
         Job::Plugins(job) => plugins::run(&job, sink),

@@ -63,7 +63,8 @@ fn needs(metric: &Metric) -> Vec<MetricNeeds> {
     metric.spec().into_iter().map(needs).collect()
 }
 
-/// A plugin as its manifest says; its library has been found to agree. With a registry, metrics say what they compute and need.
+/// A plugin as its manifest says; its library has been found to agree. With a registry, metrics say
+/// what they compute and need.
 fn describe(found: &FoundPlugin, metrics: Option<&Registry>) -> Value {
     let manifest = &found.manifest;
     let components: Vec<Value> = manifest

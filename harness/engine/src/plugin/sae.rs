@@ -236,8 +236,9 @@ impl Sae {
         Ok(x_hat)
     }
 
-    /// Reconstruction of `x: [n, d_model]` → `[n, d_model] f32`: what is encoded is decoded. An SAE that needs its input
-    /// back for that, as one that normalises each row, says so by an unsupported `decode` and is given the input.
+    /// Reconstruction of `x: [n, d_model]` → `[n, d_model] f32`: what is encoded is decoded. An SAE
+    /// that needs its input back for that, as one that normalises each row, says so by an
+    /// unsupported `decode` and is given the input.
     ///
     /// # Errors
     /// As `encode` and `decode`.

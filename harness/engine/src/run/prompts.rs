@@ -222,8 +222,8 @@ mod tests {
         }
     }
 
-    /// What was hidden from the model is shown to judges, marked, and the prompt says what the mark means; without masks
-    /// nothing of the question changes.
+    /// What was hidden from the model is shown to judges, marked, and the prompt says what the mark
+    /// means; without masks nothing of the question changes.
     #[test]
     fn hidden_tokens_are_shown_and_marked() {
         let tokens = ["the", " har", "bour", " wall"];

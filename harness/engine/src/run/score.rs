@@ -171,7 +171,8 @@ impl Session {
         })
     }
 
-    /// What all metrics say of all features. One that gives C, P or S must work; another fails alone.
+    /// What all metrics say of all features. One that gives C, P or S must work; another fails
+    /// alone.
     fn measure(
         &self,
         params: &ScoreParams,
@@ -328,8 +329,8 @@ fn is_judged(pair: &PairScore) -> bool {
     pair.before.is_some() && pair.after.is_some()
 }
 
-/// Explanations and judgements without a usable answer, by what became of the question. A pair of a feature that has no explanation was
-/// no question.
+/// Explanations and judgements without a usable answer, by what became of the question. A pair of a
+/// feature that has no explanation was no question.
 fn missing(explained: &ExplainOutput, judged: &JudgeOutput) -> BTreeMap<String, u64> {
     let explanations = (explained.explanations.iter())
         .filter(|explanation| explanation.explanation.is_none())

@@ -35,7 +35,8 @@ pub(super) struct ShardCounts {
     pub(super) bad_rows: u64,
     pub(super) too_short: u64,
     pub(super) ended_short: bool,
-    /// The share of the documents' tokens that is in rows, where the context length cuts off most of them.
+    /// The share of the documents' tokens that is in rows, where the context length cuts off most
+    /// of them.
     pub(super) text_kept: Option<f64>,
     /// What a person should know of the files: bad rows, cut documents.
     pub(super) notes: Vec<String>,

@@ -214,7 +214,8 @@ fn of_description(description: &Value, path: &Path) -> Result<Tokenizer, TextErr
         path: path.to_owned(),
         detail,
     };
-    // What the checks let through may still meet a panic of the library; it must not take the worker with it.
+    // What the checks let through may still meet a panic of the library; it must not take the
+    // worker with it.
     let tokenizer = match catch_unwind(AssertUnwindSafe(|| Tokenizer::from_bytes(&bytes))) {
         Ok(Ok(tokenizer)) => tokenizer,
         Ok(Err(error)) => return Err(bad(format!("not a usable tokenizer: {error}"))),
@@ -224,7 +225,8 @@ fn of_description(description: &Value, path: &Path) -> Result<Tokenizer, TextErr
             ));
         }
     };
-    // The library numbers added tokens itself, after the vocabulary, and ignores the id a file with gaps gives.
+    // The library numbers added tokens itself, after the vocabulary, and ignores the id a file with
+    // gaps gives.
     for token in description
         .get("added_tokens")
         .and_then(Value::as_array)

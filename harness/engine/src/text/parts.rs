@@ -1,7 +1,7 @@
 //! A tokenizer.json description made from `vocab.json`, `merges.txt` and `added_tokens.json`.
 //!
-//! The rules of each class are those of [`super::class`]: what the families' reference classes build
-//! for the same files.
+//! The rules of each class are those of [`super::class`]: what the families' reference classes
+//! build for the same files.
 
 use std::collections::BTreeMap;
 

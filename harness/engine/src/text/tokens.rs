@@ -1,4 +1,5 @@
-//! Tokens that the files of a folder bring beside tokenizer.json, joined as the reference joins them.
+//! Tokens that the files of a folder bring beside tokenizer.json, joined as the reference joins
+//! them.
 //!
 //! Three things bring tokens: a list by id (`added_tokens_decoder` of tokenizer_config.json, or,
 //! where it has none, added_tokens.json and tokenizer.json), names (`bos_token` and the like, of
@@ -153,8 +154,8 @@ impl Tokens {
         found.map(|(_, token)| token.content.as_str())
     }
 
-    /// Puts into `tokenizer` what it lacks, and the flags that the list gives tokens it has. Returns
-    /// what a person should know: files that contradict each other.
+    /// Puts into `tokenizer` what it lacks, and the flags that the list gives tokens it has.
+    /// Returns what a person should know: files that contradict each other.
     ///
     /// # Errors
     /// The library's reason.

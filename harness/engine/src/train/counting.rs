@@ -1,5 +1,5 @@
-//! The count of a text, on a thread of its own. Most texts are counted before the first pass of the model; a very long one is
-//! counted on while the model works, so that no device waits for it.
+//! The count of a text, on a thread of its own. Most texts are counted before the first pass of the
+//! model; a very long one is counted on while the model works, so that no device waits for it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

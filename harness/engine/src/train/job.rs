@@ -38,11 +38,13 @@ use crate::{
     text::TextCodec,
 };
 
-/// Trains the grid of a job and tells one result for each SAE. Once `is_asked` says so it writes checkpoints and stops.
+/// Trains the grid of a job and tells one result for each SAE. Once `is_asked` says so it writes
+/// checkpoints and stops.
 ///
 /// # Errors
-/// Settings that do not fit the model, text that is too short, files that cannot be read or written, a plugin's failure, or
-/// the request to stop. Finished work stays; the same job goes on from its last checkpoint.
+/// Settings that do not fit the model, text that is too short, files that cannot be read or
+/// written, a plugin's failure, or the request to stop. Finished work stays; the same job goes on
+/// from its last checkpoint.
 pub fn run(
     job: &TrainJob,
     is_asked: IsAsked<'_>,
@@ -80,7 +82,8 @@ pub fn run_with<L: Learner>(
     let codec = tokenizer(&job.model, &info, sink)?;
     thread::scope(|scope| {
         let count = || Counting::start(scope, job, &settings, &codec);
-        // Before anything that takes longer; a run that goes on says itself whether its text was counted.
+        // Before anything that takes longer; a run that goes on says itself whether its text was
+        // counted.
         let is_new = !Checkpoints::are_in(&job.out);
         let mut counting = match is_new && !job.allow_short {
             true => count().wait(&settings, is_new, is_asked, sink)?,
@@ -345,7 +348,8 @@ impl<L: Learner> Run<'_, L> {
         Ok(())
     }
 
-    /// The same for policies whose checkpoint is due by the clock: between two steps lies the filling of a buffer.
+    /// The same for policies whose checkpoint is due by the clock: between two steps lies the
+    /// filling of a buffer.
     fn keep_due(&mut self, now: Duration) -> Result<(), CellError> {
         for grid in &mut self.grids {
             if self.timer.is_due(grid.policy, now) && self.checkpoints.lacks(grid) {

@@ -1,4 +1,5 @@
-//! How far a run is, and how long the rest takes, as events. Times are those of a clock that begins with the run's work.
+//! How far a run is, and how long the rest takes, as events. Times are those of a clock that begins
+//! with the run's work.
 
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub(super) fn stage(settings: &Settings, text: &str) -> Event {
 }
 
 impl Meter {
-    /// A meter of a run, new or gone on with. A step is expected to take as long as `step_in_tokens` tokens, until one was
-    /// made in this process or an earlier one.
+    /// A meter of a run, new or gone on with. A step is expected to take as long as
+    /// `step_in_tokens` tokens, until one was made in this process or an earlier one.
     pub(super) fn new<L: Learner>(
         settings: &Settings,
         grids: &[Grid<L>],
@@ -80,7 +81,8 @@ impl Meter {
         self.pace.steps.add(1.0, seconds);
     }
 
-    /// The event that is due now, if one is: how far the buffers of `grids` are, all that are not done.
+    /// The event that is due now, if one is: how far the buffers of `grids` are, all that are not
+    /// done.
     pub(super) fn filling<L: Learner>(
         &mut self,
         now: Duration,
@@ -100,7 +102,8 @@ impl Meter {
         Some(self.event(now, &text, self.left(grids.iter(), settings)))
     }
 
-    /// The event that is due now, if one is: what the last step of `grid` measured. `others` are not done either.
+    /// The event that is due now, if one is: what the last step of `grid` measured. `others` are
+    /// not done either.
     pub(super) fn training<L: Learner>(
         &mut self,
         now: Duration,
@@ -153,7 +156,8 @@ impl Meter {
         }
     }
 
-    /// Seconds until all of `grids` are done. A pass serves all of them, so the one that needs most tokens counts.
+    /// Seconds until all of `grids` are done. A pass serves all of them, so the one that needs most
+    /// tokens counts.
     fn left<'g, L: Learner + 'g>(
         &self,
         grids: impl Iterator<Item = &'g Grid<L>>,

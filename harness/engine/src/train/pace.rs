@@ -32,8 +32,8 @@ impl Rate {
     }
 }
 
-/// The two kinds of work of a run. Buffers are filled and used up in turns, so what was done so far says little of what is
-/// left unless the kinds are told apart.
+/// The two kinds of work of a run. Buffers are filled and used up in turns, so what was done so far
+/// says little of what is left unless the kinds are told apart.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     /// Tokens through the model and into the buffers.
@@ -60,8 +60,8 @@ impl Pace {
     }
 }
 
-/// What a step takes beside a token: the operations of an encoder's product, once forward and half as much for the rest,
-/// beside those of the blocks that a token goes through.
+/// What a step takes beside a token: the operations of an encoder's product, once forward and half
+/// as much for the rest, beside those of the blocks that a token goes through.
 pub(super) fn step_in_tokens(rows: f64, encoder_numbers: f64, block_numbers: f64) -> f64 {
     1.5 * rows * encoder_numbers / block_numbers.max(1.0)
 }

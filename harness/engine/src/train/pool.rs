@@ -107,7 +107,8 @@ impl Pool {
         self.have == self.capacity
     }
 
-    /// Empties the pool; it begins at `next` and takes `capacity` rows, no more than it was made for.
+    /// Empties the pool; it begins at `next` and takes `capacity` rows, no more than it was made
+    /// for.
     pub(super) fn restart(&mut self, next: Place, capacity: usize) {
         self.have = 0;
         self.start = next;

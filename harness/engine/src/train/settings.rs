@@ -192,8 +192,8 @@ impl Settings {
         self.pool_rows_at(0)
     }
 
-    /// Activations of the pool that the steps after `steps` are of. The last pool is as large as what is left, so that a
-    /// run takes exactly the activations it is to be trained on.
+    /// Activations of the pool that the steps after `steps` are of. The last pool is as large as
+    /// what is left, so that a run takes exactly the activations it is to be trained on.
     pub(super) fn pool_rows_at(&self, steps: u64) -> usize {
         let first = steps / self.pool_steps * self.pool_steps;
         let left = self.steps.saturating_sub(first);

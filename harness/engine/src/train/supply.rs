@@ -20,8 +20,8 @@ pub(super) struct Supply {
 }
 
 impl Supply {
-    /// Counts the text until it is enough for every policy, or ends. `tell` hears of every pass's rows, and may end the
-    /// count with an error.
+    /// Counts the text until it is enough for every policy, or ends. `tell` hears of every pass's
+    /// rows, and may end the count with an error.
     ///
     /// # Errors
     /// Those of the text and of `tell`.

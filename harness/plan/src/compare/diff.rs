@@ -78,8 +78,8 @@ impl Comparison {
     }
 }
 
-/// Compare two tables. The order of rows and of columns does not matter. Where one file alone has the column `sae_id`, rows are
-/// matched without it.
+/// Compare two tables. The order of rows and of columns does not matter. Where one file alone has
+/// the column `sae_id`, rows are matched without it.
 ///
 /// # Errors
 /// When they have different columns, no key, or two rows of one key.

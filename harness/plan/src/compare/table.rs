@@ -8,8 +8,8 @@ use harness_core::suggest;
 
 use crate::exit;
 
-/// The column that tells an SAE from others of its set, layer and k. Files from before it was kept, and the paper's,
-/// do not have it.
+/// The column that tells an SAE from others of its set, layer and k. Files from before it was kept,
+/// and the paper's, do not have it.
 pub(super) const SAE_ID: &str = "sae_id";
 
 /// Columns that name a row in the schemas of this project. What else a table holds is compared.

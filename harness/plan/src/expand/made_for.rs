@@ -1,15 +1,17 @@
 //! Whether SAEs are used in the model they say they were made for.
 //!
-//! The rule. What an SAE states is compared with every model the bench puts its set into (a transfer
-//! bench puts a set into several, on purpose):
-//! * `model_hash`, which `harness train` writes, with the content hash of the checkpoint. Equal hashes
-//!   settle the matter, whatever the names are.
-//! * The model's name (`model_name`, `lm_name`) with the name in the bench, the folder's name, the name of
-//!   its repository in the Hub's cache and `_name_or_path` of its configuration. Owners, the case of
-//!   letters, punctuation and the words `hf`, `base` and `meta` do not count: `Qwen/Qwen2.5-7B` is
-//!   `qwen-2.5-7b`, and is not `Qwen2.5-7B-Instruct`. TransformerLens' `gpt2-small` is `gpt2`.
-//! * The path of the module it reads, where the model's family calls its blocks otherwise: `h.3` is of
-//!   GPT-2 and not of Qwen. Hooks of TransformerLens are called alike for all models and tell nothing.
+//! The rule. What an SAE states is compared with every model the bench puts its set into (a
+//! transfer bench puts a set into several, on purpose):
+//! * `model_hash`, which `harness train` writes, with the content hash of the checkpoint. Equal
+//!   hashes settle the matter, whatever the names are.
+//! * The model's name (`model_name`, `lm_name`) with the name in the bench, the folder's name, the
+//!   name of its repository in the Hub's cache and `_name_or_path` of its configuration. Owners,
+//!   the case of letters, punctuation and the words `hf`, `base` and `meta` do not count:
+//!   `Qwen/Qwen2.5-7B` is `qwen-2.5-7b`, and is not `Qwen2.5-7B-Instruct`. TransformerLens'
+//!   `gpt2-small` is `gpt2`.
+//! * The path of the module it reads, where the model's family calls its blocks otherwise: `h.3` is
+//!   of GPT-2 and not of Qwen. Hooks of TransformerLens are called alike for all models and tell
+//!   nothing.
 //!
 //! Embedded sets in embedded models are not asked.
 
@@ -81,7 +83,8 @@ pub(super) fn assumptions(bench: &ResolvedBench) -> Vec<String> {
         .collect()
 }
 
-/// What there is to say of the SAEs of a row's set: for each statement the first SAE, how many more, and the statement.
+/// What there is to say of the SAEs of a row's set: for each statement the first SAE, how many
+/// more, and the statement.
 fn said_of(
     row: &ResolvedRow,
     what: impl Fn(&SaeFolder) -> Option<String>,

@@ -167,8 +167,8 @@ pub struct OrderWork {
 }
 
 impl PlannedRow {
-    /// Name for messages: `dream-mask layer 2 k 8`, with the SAE's own where its set has several of that
-    /// layer and k.
+    /// Name for messages: `dream-mask layer 2 k 8`, with the SAE's own where its set has several of
+    /// that layer and k.
     pub fn name(&self) -> String {
         let name = sae_name(&self.sae, self.layer, self.k);
         match &self.twin {
@@ -266,7 +266,8 @@ impl Plan {
         self.group_of.get(key).copied()
     }
 
-    /// Groups for which a worker of so much memory has not enough, even one row and one splice at a time.
+    /// Groups for which a worker of so much memory has not enough, even one row and one splice at a
+    /// time.
     pub fn too_large(
         &self,
         memory: u64,

@@ -1,5 +1,5 @@
-//! Whose models, text and scorer a bench runs on, and which budgets, in sentences for its header, its
-//! tables and its manifest.
+//! Whose models, text and scorer a bench runs on, and which budgets, in sentences for its header,
+//! its tables and its manifest.
 
 use serde_json::Value;
 
@@ -33,7 +33,8 @@ impl ResolvedModel {
         self.origin == Origin::Zoo
     }
 
-    /// Its own name, whatever the bench calls it: `embedded`, or that of its folder with that of its configuration.
+    /// Its own name, whatever the bench calls it: `embedded`, or that of its folder with that of
+    /// its configuration.
     pub fn own_name(&self) -> String {
         let folder = self.folder.own_name();
         if self.is_embedded() {

@@ -153,7 +153,8 @@ pub(super) fn bands(rows: &[&GridRow]) -> &'static str {
     }
 }
 
-/// How a layer is drawn, the same in every panel; SAEs that share layer and k are lines of their own.
+/// How a layer is drawn, the same in every panel; SAEs that share layer and k are lines of their
+/// own.
 pub(super) struct Style {
     /// The layer.
     pub layer: u32,

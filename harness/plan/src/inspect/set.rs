@@ -185,7 +185,8 @@ fn by_set(root: &Path, saes: Vec<SaeFolder>) -> BTreeMap<PathBuf, Vec<SaeFolder>
     sets
 }
 
-/// A configuration that names its `model_type` is a checkpoint's; dictionary_learning has a `config.json` too.
+/// A configuration that names its `model_type` is a checkpoint's; dictionary_learning has a
+/// `config.json` too.
 ///
 /// # Errors
 /// One that is there and cannot be read.

@@ -32,7 +32,8 @@ pub struct WindowsOutput {
     pub n_bad_rows: u64,
     /// The data ended before the budget did.
     pub ended_short: bool,
-    /// The share of the documents' tokens that is in rows, where the context length cuts off most of them.
+    /// The share of the documents' tokens that is in rows, where the context length cuts off most
+    /// of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_kept: Option<f64>,
 }

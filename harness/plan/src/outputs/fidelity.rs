@@ -22,7 +22,8 @@ pub struct FidelityOutput {
     pub n_too_short: u64,
     /// The data ended before the shard did (allowed by `allow_short`).
     pub ended_short: bool,
-    /// The share of the documents' tokens that is in rows, where the context length cuts off most of them.
+    /// The share of the documents' tokens that is in rows, where the context length cuts off most
+    /// of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_kept: Option<f64>,
 }

@@ -20,7 +20,8 @@ pub struct FeaturesOutput {
     /// Lines or rows of the data files that could not be used.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub n_bad_rows: u64,
-    /// The share of the documents' tokens that is in rows, where the context length cuts off most of them.
+    /// The share of the documents' tokens that is in rows, where the context length cuts off most
+    /// of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_kept: Option<f64>,
 }
@@ -146,7 +147,8 @@ pub struct PairScore {
 pub struct ScoreOutput {
     /// Scores of each selected feature.
     pub features: Vec<FeatureScore>,
-    /// C (Eq. 17), mean over the selected features that have one; over all, the others as 0, with `invalid_as_zero`.
+    /// C (Eq. 17), mean over the selected features that have one; over all, the others as 0, with
+    /// `invalid_as_zero`.
     pub concept_improvement: Estimate,
     /// P (Eq. 18), likewise.
     pub perplexity_reduction: Estimate,

@@ -147,8 +147,8 @@ fn indices(places: &[u32]) -> String {
     texts.join(", ")
 }
 
-/// The text of a window with its active tokens between `<<` and `>>` and its masked ones between `[[` and `]]`,
-/// neighbours together.
+/// The text of a window with its active tokens between `<<` and `>>` and its masked ones between
+/// `[[` and `]]`, neighbours together.
 fn marked(window: &Window, threshold: f32) -> String {
     let mut out = String::new();
     // Whether the mark of masked tokens and that of active ones are open.

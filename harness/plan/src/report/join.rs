@@ -160,8 +160,8 @@ struct Ids {
 }
 
 impl Ids {
-    /// The name of an SAE: by its content, else that of the only SAE of its set, layer and k, which is
-    /// this one in an earlier state.
+    /// The name of an SAE: by its content, else that of the only SAE of its set, layer and k, which
+    /// is this one in an earlier state.
     fn of(&self, sae: &SaeRef) -> String {
         let by_content = self.saes.iter().find(|known| known.hash == sae.hash);
         let is_there = |known: &&ManifestSae| {
@@ -203,8 +203,8 @@ fn ids(dir: &Path) -> Ids {
     Ids { saes }
 }
 
-/// The windows finished last for each model, set, layer, k and SAE, and how many others there are: a folder of results keeps those of
-/// earlier settings.
+/// The windows finished last for each model, set, layer, k and SAE, and how many others there are:
+/// a folder of results keeps those of earlier settings.
 fn latest_windows(scan: &Scan) -> (Vec<SaeCells>, u64) {
     let ids = ids(&scan.dir);
     let mut latest: BTreeMap<_, (u64, SaeCells)> = BTreeMap::new();

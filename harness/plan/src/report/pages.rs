@@ -232,7 +232,8 @@ fn page(
 }
 
 impl Page {
-    /// The index of pages. `pages` may have lost their `html`; `provenance` says whose models and text they are of.
+    /// The index of pages. `pages` may have lost their `html`; `provenance` says whose models and
+    /// text they are of.
     pub fn index(pages: &[Page], provenance: &[String]) -> String {
         let mut rows = String::new();
         for page in pages {

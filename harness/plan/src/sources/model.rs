@@ -106,8 +106,8 @@ impl ModelFolder {
         })
     }
 
-    /// What it is called: its folder's name, that of its repository where it lies in the Hub's cache
-    /// (`models--Qwen--Qwen2.5-7B/snapshots/…`), and the name its configuration keeps.
+    /// What it is called: its folder's name, that of its repository where it lies in the Hub's
+    /// cache (`models--Qwen--Qwen2.5-7B/snapshots/…`), and the name its configuration keeps.
     pub fn names(&self) -> Vec<String> {
         let mut names = self.names_of_folder();
         names.extend(self.stated_name.clone());
@@ -115,7 +115,8 @@ impl ModelFolder {
         names
     }
 
-    /// The name of its folder, or of its repository where the folder is a snapshot in a hub's cache.
+    /// The name of its folder, or of its repository where the folder is a snapshot in a hub's
+    /// cache.
     pub fn own_name(&self) -> String {
         one_line(&self.names_of_folder().pop().unwrap_or_default())
     }

@@ -19,8 +19,8 @@ const CONFIG_FILES: [&str; 2] = ["cfg.json", "config.json"];
 pub struct SaeFolder {
     /// Its folder.
     pub dir: PathBuf,
-    /// Its name within its set: its folder as seen from the set's, or the folder's own name where the
-    /// set is this SAE alone.
+    /// Its name within its set: its folder as seen from the set's, or the folder's own name where
+    /// the set is this SAE alone.
     pub id: String,
     /// Block whose output it was trained on, from 0.
     pub layer: u32,
@@ -36,7 +36,8 @@ pub struct SaeFolder {
     pub policy: Option<String>,
     /// What it says of the model it was made for.
     pub made_for: MadeFor,
-    /// What is assumed of it because its files do not say it: the end of a sentence that begins with its name.
+    /// What is assumed of it because its files do not say it: the end of a sentence that begins
+    /// with its name.
     pub assumes: Option<&'static str>,
 }
 
@@ -163,7 +164,8 @@ impl SaeFolder {
         })?)
     }
 
-    /// Why no first-party plugin reads an SAE of its kind; `None` for a kind that is read, or unsaid.
+    /// Why no first-party plugin reads an SAE of its kind; `None` for a kind that is read, or
+    /// unsaid.
     pub fn unread_kind(&self) -> Option<String> {
         self.kind
             .as_ref()
@@ -172,7 +174,8 @@ impl SaeFolder {
     }
 }
 
-/// OpenAI's reader takes none of these files, so what their input should be is nowhere written down.
+/// OpenAI's reader takes none of these files, so what their input should be is nowhere written
+/// down.
 const INPUT_AS_IT_IS: &str = "keeps its settings beside its weights, which OpenAI's code does not: its input is read as it is, not normalised";
 
 fn not_read(kind: &Kind) -> String {

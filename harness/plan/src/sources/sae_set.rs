@@ -22,11 +22,12 @@ pub struct SaeSet {
 }
 
 impl SaeSet {
-    /// Read a set. What layouts and names of folders are known is written down in the crate `sae-folder`.
+    /// Read a set. What layouts and names of folders are known is written down in the crate
+    /// `sae-folder`.
     ///
     /// # Errors
-    /// When it is missing or empty, an SAE cannot be read, or its SAEs are of several policies: then it
-    /// is a folder of sets.
+    /// When it is missing or empty, an SAE cannot be read, or its SAEs are of several policies:
+    /// then it is a folder of sets.
     pub fn read(name: &str, dir: &Path) -> Result<SaeSet, SourceError> {
         if !dir.is_dir() {
             return Err(SourceError::NotAFolder {

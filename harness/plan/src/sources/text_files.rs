@@ -40,7 +40,8 @@ pub struct TextFiles {
 }
 
 impl TextFiles {
-    /// The named files, and for a folder among them its text files and those of the folders below, by name.
+    /// The named files, and for a folder among them its text files and those of the folders below,
+    /// by name.
     ///
     /// # Errors
     /// A folder that cannot be read, that holds no text, or that holds records and plain text.
@@ -145,7 +146,8 @@ fn walk(dir: &Path, depth: u32, found: &mut Vec<PathBuf>) -> Result<(), SourceEr
     Ok(())
 }
 
-/// The ending of a name without that of its compression, in lower case; none of a file that describes a data set.
+/// The ending of a name without that of its compression, in lower case; none of a file that
+/// describes a data set.
 fn ending(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     if DESCRIPTIONS.contains(&name.as_str()) {

@@ -11,8 +11,8 @@ use super::{GenerationParams, ModelRef, Numerics, SaeRef};
 pub enum DocumentPolicy {
     /// One document a row, its end cut off at the context length.
     Truncate,
-    /// Documents joined by the end token until a row is full; a document longer than a row goes on in the next. Results from before that was
-    /// so have another name in their keys.
+    /// Documents joined by the end token until a row is full; a document longer than a row goes on
+    /// in the next. Results from before that was so have another name in their keys.
     #[serde(rename = "pack_whole", alias = "pack")]
     Pack,
 }

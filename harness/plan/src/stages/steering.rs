@@ -161,9 +161,9 @@ pub struct ScoreParams {
     /// Features without C or P count as 0 in all means, as the authors count them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invalid_as_zero: bool,
-    /// Whether other values than C, P and S are kept: true where other metrics than the usual three are named. It is written
-    /// then only, so that a bench with the usual ones keeps its keys, and cells that have dropped such values are not taken
-    /// for those that hold them.
+    /// Whether other values than C, P and S are kept: true where other metrics than the usual three
+    /// are named. It is written then only, so that a bench with the usual ones keeps its keys, and
+    /// cells that have dropped such values are not taken for those that hold them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps_others: bool,
 }
@@ -175,7 +175,8 @@ pub const STEERING_VALUES: [&str; 3] = [
     "steering_score",
 ];
 
-/// What steering benches give to metrics: arrays `[n_prefix] f64` of one feature, NaN where a value is missing, and what each is.
+/// What steering benches give to metrics: arrays `[n_prefix] f64` of one feature, NaN where a value
+/// is missing, and what each is.
 pub const METRIC_INPUTS: [(&str, &str); 4] = [
     (
         "score_before",

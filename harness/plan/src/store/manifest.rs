@@ -50,7 +50,8 @@ pub struct RunManifest {
     /// Whose models, text and scorer it ran on, in sentences.
     #[serde(default)]
     pub provenance: Vec<String>,
-    /// Text of which the context length cut off most; only where there is some. Of all cells that are done, whenever that was.
+    /// Text of which the context length cut off most; only where there is some. Of all cells that
+    /// are done, whenever that was.
     #[serde(default)]
     pub cut_texts: Vec<ManifestCutText>,
     /// Checkpoints run.
@@ -81,7 +82,8 @@ pub struct RunManifest {
     /// What asking an online judge took in this run; `None` where none was asked live.
     #[serde(default)]
     pub judging: Option<JudgingSummary>,
-    /// What judges have learnt of their servers in this run: fields that these do not take, and what was sent instead.
+    /// What judges have learnt of their servers in this run: fields that these do not take, and
+    /// what was sent instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judge_learnt: Vec<String>,
     /// What supervision of workers took.
@@ -187,11 +189,11 @@ pub struct GridSummary {
     pub load_seconds: f64,
     /// Seconds by what was done.
     pub phases: Phases,
-    /// Matrix-product peak of a worker, FLOP/s, as measured after its first grid with whatever else the machine did then; `None`
-    /// where it was not measured.
+    /// Matrix-product peak of a worker, FLOP/s, as measured after its first grid with whatever else
+    /// the machine did then; `None` where it was not measured.
     pub peak_flops: Option<f64>,
-    /// `flops` over what the peak would have done in `seconds`. `None` where that is more than all of it: the machine was busy
-    /// when the peak was measured, and the share says nothing.
+    /// `flops` over what the peak would have done in `seconds`. `None` where that is more than all
+    /// of it: the machine was busy when the peak was measured, and the share says nothing.
     pub fraction_of_peak: Option<f64>,
     /// Largest resident memory of a worker, in bytes.
     pub peak_bytes: u64,

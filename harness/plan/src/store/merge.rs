@@ -33,13 +33,14 @@ pub struct Merged {
 }
 
 impl Store {
-    /// Copy done and open cells and kept replies of another store into this one, each checked first.
-    /// Nothing is overwritten but failures, damaged files and, by done cells, open ones: the same
-    /// value counts as the same, another one is kept beside the first. It may be stopped at any
-    /// moment and done again. `progress` is called with the files done and all there are, and may
-    /// stop it.
+    /// Copy done and open cells and kept replies of another store into this one, each checked
+    /// first. Nothing is overwritten but failures, damaged files and, by done cells, open ones: the
+    /// same value counts as the same, another one is kept beside the first. It may be stopped at
+    /// any moment and done again. `progress` is called with the files done and all there are, and
+    /// may stop it.
     ///
-    /// What runs have spent on judges (`replies/ledger.json`) and batches under way stay with the source.
+    /// What runs have spent on judges (`replies/ledger.json`) and batches under way stay with the
+    /// source.
     ///
     /// # Errors
     /// When a file cannot be read or written.

@@ -26,7 +26,8 @@ pub struct CellRecord {
     pub params: Value,
     /// Keys of the cells it has read.
     pub inputs: Vec<String>,
-    /// What it computed; `None` when it failed. Beside a failure it is what there is so far: the cell is open, and run again.
+    /// What it computed; `None` when it failed. Beside a failure it is what there is so far: the
+    /// cell is open, and run again.
     pub output: Option<Value>,
     /// Why it failed, or is open; `None` when it is done.
     pub failure: Option<Failure>,

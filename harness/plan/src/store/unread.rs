@@ -1,5 +1,5 @@
-//! What the files of the data could not give, from the outputs of the cells that have read them: unusable rows, and text that
-//! the context length cut off.
+//! What the files of the data could not give, from the outputs of the cells that have read them:
+//! unusable rows, and text that the context length cut off.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,8 @@ const FILES: [&str; 5] = [
 /// What the files of the data could not give.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Unread {
-    /// Unusable rows. Cells that share files have met the same rows, so the largest number of theirs
-    /// counts.
+    /// Unusable rows. Cells that share files have met the same rows, so the largest number of
+    /// theirs counts.
     pub bad_rows: Vec<ManifestBadRows>,
     /// Text of which the context length cut off most.
     pub cut_texts: Vec<ManifestCutText>,

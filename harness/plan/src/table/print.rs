@@ -87,8 +87,8 @@ fn table2(plan: &Plan, derived: &Derived) -> TextTable {
     table
 }
 
-/// What tells the SAE of each steering row from others of its set, layer and k; `None` where nothing
-/// needs to.
+/// What tells the SAE of each steering row from others of its set, layer and k; `None` where
+/// nothing needs to.
 fn twins(plan: &Plan) -> Option<Vec<String>> {
     let steering = plan.rows.iter().filter(|row| row.steering().is_some());
     let twins: Vec<Option<String>> = steering.map(|row| row.twin.clone()).collect();
@@ -203,7 +203,8 @@ fn score(m: MeanScore) -> String {
     }
 }
 
-/// One line for each value of other metrics: in how many SAEs it is there, and why not in the others.
+/// One line for each value of other metrics: in how many SAEs it is there, and why not in the
+/// others.
 fn of_metrics(rows: &[MetricRow]) -> Vec<String> {
     let mut values: Vec<Vec<&MetricRow>> = Vec::new();
     for row in rows {
@@ -305,7 +306,8 @@ fn unanswered(all: &[&SteeringNumbers]) -> Option<String> {
     })
 }
 
-/// Questions without a usable answer in words, and what becomes of them; `None` where there are none.
+/// Questions without a usable answer in words, and what becomes of them; `None` where there are
+/// none.
 pub(super) fn told_counts(counts: &BTreeMap<String, u64>) -> Option<String> {
     let n: u64 = counts.values().sum();
     let kinds: Vec<String> = (counts.iter())

@@ -142,8 +142,8 @@ fn variant_of(work: &SteeringWork) -> String {
     )
 }
 
-/// Rows of the metrics besides the usual three. Where the cell is not done their values have no names yet, and a row stands
-/// for each metric.
+/// Rows of the metrics besides the usual three. Where the cell is not done their values have no
+/// names yet, and a row stands for each metric.
 fn metric_rows(
     row: &PlannedRow,
     work: &SteeringWork,

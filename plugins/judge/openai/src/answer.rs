@@ -14,7 +14,8 @@ const MOST_TOKENS: u64 = u32::MAX as u64;
 /// The reply in the body of a successful answer.
 ///
 /// # Errors
-/// An error that came with the status of a success; a refusal; an answer that is not the one asked for.
+/// An error that came with the status of a success; a refusal; an answer that is not the one asked
+/// for.
 pub fn read(body: &Value, request: &JudgeRequest) -> Result<JudgeReply, Failure> {
     let Some(choice) = body["choices"].get(0) else {
         return Err(match Said::of(body) {

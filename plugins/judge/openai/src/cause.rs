@@ -1,8 +1,9 @@
 //! What an error answer means: whose fault it is decides what follows.
 //!
-//! What concerns every question ends the run, what concerns one leaves its value open. Servers use the same status for both, so that
-//! words decide where the status does not. An error that says neither is [`Cause::Unclear`]: it is taken to concern one question when
-//! others get answers, and all when a second question meets it before any has been answered.
+//! What concerns every question ends the run, what concerns one leaves its value open. Servers use
+//! the same status for both, so that words decide where the status does not. An error that says
+//! neither is [`Cause::Unclear`]: it is taken to concern one question when others get answers, and
+//! all when a second question meets it before any has been answered.
 
 use crate::said::Said;
 
@@ -109,7 +110,8 @@ const NO_MODEL: [&str; 8] = [
 /// Fields that hold the question itself.
 const QUESTION: [&str; 5] = ["messages", "prompt", "input", "content", "contents"];
 
-/// What an answer with a status and these words means. A status of 200 counts for nothing: gateways send it with errors.
+/// What an answer with a status and these words means. A status of 200 counts for nothing: gateways
+/// send it with errors.
 pub fn cause(status: u16, said: &Said) -> Cause {
     let status = match status {
         200..=299 => said.status.unwrap_or(0),

@@ -2,13 +2,15 @@
 
 use harness_sdk::Error;
 
-/// Questions in a row, with no answer to another in the meantime, after which a server that has answered before is taken to be down.
+/// Questions in a row, with no answer to another in the meantime, after which a server that has
+/// answered before is taken to be down.
 const OUTAGES: u32 = 3;
 /// The same for a server that has never answered.
 const FIRST_OUTAGES: u32 = 2;
 /// Attempts at a question after one that got no answer in all of its own.
 const SECOND_ATTEMPTS: u32 = 2;
-/// Questions that meet an error which may be everybody's, before any has been answered, after which it is taken to be everybody's.
+/// Questions that meet an error which may be everybody's, before any has been answered, after which
+/// it is taken to be everybody's.
 const DOUBTS: usize = 2;
 
 /// What is known of a server from the questions so far.
@@ -36,8 +38,8 @@ impl Evidence {
         self.n_answered > 0
     }
 
-    /// Requests that may be under way: the first goes alone, for what concerns all is found out by one, and what may concern all by
-    /// another.
+    /// Requests that may be under way: the first goes alone, for what concerns all is found out by
+    /// one, and what may concern all by another.
     pub fn limit(&self) -> usize {
         let is_calm = self.n_heard > 0 && self.n_outages == 0 && self.n_doubted == 0;
         match self.has_answered() || is_calm {
@@ -47,7 +49,8 @@ impl Evidence {
         }
     }
 
-    /// Attempts at a question at most: the second question to a server that has let the first wait in vain does not wait as long.
+    /// Attempts at a question at most: the second question to a server that has let the first wait
+    /// in vain does not wait as long.
     pub fn attempts(&self, usual: u32) -> u32 {
         match !self.has_answered() && self.n_outages > 0 {
             true => usual.min(SECOND_ATTEMPTS),
@@ -94,7 +97,8 @@ impl Evidence {
         })
     }
 
-    /// A question has met an error that may be everybody's. Returned is the error where it is known to be the question's own.
+    /// A question has met an error that may be everybody's. Returned is the error where it is known
+    /// to be the question's own.
     pub fn doubt(&mut self, i: usize, error: Error) -> Option<Error> {
         self.n_heard += 1;
         if self.has_answered() {
@@ -105,8 +109,8 @@ impl Evidence {
         None
     }
 
-    /// Decides about what is in doubt, when nothing is under way: the errors that are of their questions alone. While another question is
-    /// to tell, none is.
+    /// Decides about what is in doubt, when nothing is under way: the errors that are of their
+    /// questions alone. While another question is to tell, none is.
     ///
     /// # Errors
     /// One that is everybody's.
@@ -178,7 +182,8 @@ mod tests {
         assert_eq!(evidence.limit(), 0);
         assert!(evidence.settle(false).is_err());
 
-        // The only question there is tells nothing of others, and a second one in the next call does.
+        // The only question there is tells nothing of others, and a second one in the next call
+        // does.
         let mut evidence = Evidence::default();
         assert!(evidence.doubt(0, error()).is_none());
         assert_eq!(evidence.settle(true).unwrap().len(), 1);

@@ -11,7 +11,8 @@ use crate::{
     settings::{API_KEY, BASE_URL, MODEL, Settings},
 };
 
-/// Attempts at a server that nobody has reached yet: what is mistyped does not become right by waiting.
+/// Attempts at a server that nobody has reached yet: what is mistyped does not become right by
+/// waiting.
 const FIRST_ATTEMPTS: u32 = 3;
 
 /// Why an attempt gave no answer.
@@ -130,8 +131,8 @@ impl Failure {
         }
     }
 
-    /// Attempts that are made at most of the usual number; fewer where nothing has been answered yet and what fails is the way to the
-    /// server.
+    /// Attempts that are made at most of the usual number; fewer where nothing has been answered
+    /// yet and what fails is the way to the server.
     pub fn most_attempts(&self, usual: u32, has_answered: bool) -> u32 {
         match self.is_lost() && !has_answered {
             true => usual.min(FIRST_ATTEMPTS),
@@ -269,8 +270,8 @@ fn of_cause(
         Cause::Model => Error::config(text).hint(format!(
             "does the server have the model `{model}`? --judge-model or {MODEL} names another"
         )),
-        // A page with status 200 may be a gateway's in passing: only a server that has never answered
-        // is taken to lie elsewhere, and that is for the whole call to say.
+        // A page with status 200 may be a gateway's in passing: only a server that has never
+        // answered is taken to lie elsewhere, and that is for the whole call to say.
         Cause::Address => Error::new(
             match status {
                 200..=299 => ErrorCode::NETWORK,
@@ -326,7 +327,8 @@ mod tests {
             assert_eq!(status(code, "content_filter").verdict(), Verdict::Give);
         }
         assert_eq!(status(413, "").verdict(), Verdict::Give);
-        // A page in passing is asked for again, at an address that has never answered only a few times.
+        // A page in passing is asked for again, at an address that has never answered only a few
+        // times.
         let page = Failure::of_status(200, Said::of_body("<html>"));
         assert_eq!(page.verdict(), Verdict::Again);
         let attempts = |has_answered| page.most_attempts(6, has_answered);

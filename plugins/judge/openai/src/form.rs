@@ -1,4 +1,5 @@
-//! The form of a request: fields that not every server takes, and what goes out instead once one has been refused.
+//! The form of a request: fields that not every server takes, and what goes out instead once one
+//! has been refused.
 //!
 //! | field | at first | after a refusal |
 //! |---|---|---|
@@ -6,7 +7,8 @@
 //! | `max_completion_tokens` | sent | `max_tokens`; there is no form without a limit, which would have no price |
 //! | `temperature` | sent | left out, so that the server's own holds |
 //!
-//! A refusal is not paid for. It is met once in a process: all further requests to that server and model leave in the new form.
+//! A refusal is not paid for. It is met once in a process: all further requests to that server and
+//! model leave in the new form.
 
 use std::{
     collections::BTreeMap,
@@ -115,7 +117,8 @@ impl Form {
         of(&said.fields).or_else(|| of(&format!("{} {}", said.code, said.message)))
     }
 
-    /// Remembers that the server has refused a field of this form; the form to ask in next, `None` after the last.
+    /// Remembers that the server has refused a field of this form; the form to ask in next, `None`
+    /// after the last.
     pub fn refused(self, field: Field, settings: &Settings, said: &Said) -> Option<Form> {
         let mut known = known();
         let learnt = known.entry(place(settings)).or_insert(Learnt {

@@ -1,7 +1,9 @@
-//! Finds the answer in what a model writes: thoughts before it, a sentence around it and a fence of any spelling are no part of it.
+//! Finds the answer in what a model writes: thoughts before it, a sentence around it and a fence of
+//! any spelling are no part of it.
 //!
-//! An answer is a JSON object that holds what its task asks for; other keys do not matter, numbers may stand in quotes, and a comma
-//! may stand before a closing bracket. Two answers that say different things are none.
+//! An answer is a JSON object that holds what its task asks for; other keys do not matter, numbers
+//! may stand in quotes, and a comma may stand before a closing bracket. Two answers that say
+//! different things are none.
 
 use std::ops::RangeInclusive;
 

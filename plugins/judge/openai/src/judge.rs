@@ -186,7 +186,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Answers all requests, as many at a time as the pace allows, and hands each reply over when it is there.
+    /// Answers all requests, as many at a time as the pace allows, and hands each reply over when
+    /// it is there.
     async fn ask(mut self, requests: &[JudgeRequest], on_reply: OnReply<'_>) -> Result<()> {
         self.evidence.begin_call();
         let mut waiting = requests.iter().enumerate();
@@ -209,7 +210,8 @@ impl Run<'_> {
                 });
             }
             let Some(finished) = running.join_next().await else {
-                // Nothing is under way: what was in doubt is decided, or another question has to tell.
+                // Nothing is under way: what was in doubt is decided, or another question has to
+                // tell.
                 let settled = self.evidence.settle(waiting.len() == 0);
                 for (i, error) in settled.map_err(|error| self.why.take().unwrap_or(error))? {
                     if on_reply(i, Err(error)).is_break() {

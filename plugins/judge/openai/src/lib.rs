@@ -22,16 +22,19 @@
 //! | 400, 404 or 422 about a field of the form of requests | the next form, see `form.rs`, for all further requests; that is not an attempt |
 //! | another client error | where any request has been answered, the request fails; else another is asked, and when that fails alike the batch ends |
 //!
-//! An error object in an answer of status 200 counts by its own number or words (`cause.rs` has them all). The first request to a server
-//! goes alone, so that what concerns all is found out by one.
+//! An error object in an answer of status 200 counts by its own number or words (`cause.rs` has
+//! them all). The first request to a server goes alone, so that what concerns all is found out by
+//! one.
 //!
-//! Batches (`submit`, `find`, `poll`) are those of the Batch API; their tag is kept in the batch's metadata, and an answer is paid for
-//! once. A line with an error is read as the same error live; a line that is missing or was left out (`batch_expired`) may be asked
-//! for again, and so may one that objects to the form.
+//! Batches (`submit`, `find`, `poll`) are those of the Batch API; their tag is kept in the batch's
+//! metadata, and an answer is paid for once. A line with an error is read as the same error live; a
+//! line that is missing or was left out (`batch_expired`) may be asked for again, and so may one
+//! that objects to the form.
 //!
 //! The number of requests under way halves at a 429, grows back with answers and never exceeds what
-//! `x-ratelimit-remaining-requests` says is left. Each reply is handed over the moment it is there. Answers are paid for
-//! twice at most for each request, which is what the host's budget reserves. The key appears in no message.
+//! `x-ratelimit-remaining-requests` says is left. Each reply is handed over the moment it is there.
+//! Answers are paid for twice at most for each request, which is what the host's budget reserves.
+//! The key appears in no message.
 
 mod answer;
 mod attempt;

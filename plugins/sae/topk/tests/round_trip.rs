@@ -99,7 +99,8 @@ fn what_is_saved_is_found_with_its_layer_and_policy() {
     );
 }
 
-/// SAELens drops the metadata of files that state no version of it, and reads the others as they are.
+/// SAELens drops the metadata of files that state no version of it, and reads the others as they
+/// are.
 #[test]
 fn saelens_keeps_what_is_written() {
     let dir = tempfile::tempdir().unwrap();

@@ -11,8 +11,8 @@ pub(crate) fn split_heads(x: &Tensor, n_heads: i64) -> Tensor {
         .transpose(1, 2)
 }
 
-/// Attention over all heads, joined again. Scores are multiplied by `scale`; without one, divided by
-/// the square root of head_dim.
+/// Attention over all heads, joined again. Scores are multiplied by `scale`; without one, divided
+/// by the square root of head_dim.
 ///
 /// `q: [r, h, t, head_dim]; k, v: [r, n_kv_heads, s, head_dim] -> [r, t, h * head_dim]`
 pub(crate) fn attend(

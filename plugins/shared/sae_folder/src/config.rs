@@ -35,8 +35,8 @@ const POLICIES: [&str; 4] = [
 /// The same as words of a folder's name.
 const POLICY_WORDS: [&str; 3] = ["mask", "unmask", "clean"];
 
-/// The positions an SAE was trained on: what its configuration states, else a word in the name of its
-/// folder or of one of the three above, as in the released repositories.
+/// The positions an SAE was trained on: what its configuration states, else a word in the name of
+/// its folder or of one of the three above, as in the released repositories.
 #[must_use]
 pub fn policy_of(config: &Value, dir: &Path) -> Option<String> {
     let mut texts = POLICIES

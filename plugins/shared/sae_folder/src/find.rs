@@ -20,8 +20,8 @@ const MAX_CONFIG: u64 = 4 << 20;
 /// What lies below a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Folders of SAEs, in the order of their names with numbers counted; the folder itself where it
-    /// is one SAE's own.
+    /// Folders of SAEs, in the order of their names with numbers counted; the folder itself where
+    /// it is one SAE's own.
     pub saes: Vec<PathBuf>,
     /// What looks like a place for an SAE and holds none.
     pub passed_over: Vec<PassedOver>,
@@ -86,8 +86,9 @@ fn is_sae(dir: &Path) -> bool {
     !layouts_in(dir).is_empty() || dir.join("cfg.json").is_file() || has_trainer(dir)
 }
 
-/// Whether a `config.json` is that of an SAE: models and whole trainings have one as well. A file that
-/// cannot be read as JSON is one where the folder names a layer, so that the damage is reported.
+/// Whether a `config.json` is that of an SAE: models and whole trainings have one as well. A file
+/// that cannot be read as JSON is one where the folder names a layer, so that the damage is
+/// reported.
 fn has_trainer(dir: &Path) -> bool {
     let path = dir.join("config.json");
     let is_small = fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_CONFIG);

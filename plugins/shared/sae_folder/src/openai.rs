@@ -26,9 +26,11 @@ pub struct OpenAiHeader {
 /// The dictionary in which OpenAI's code keeps the settings of an activation.
 const SETTINGS: &str = "activation_state_dict";
 
-/// Whether the SAE of a state dict that says `TopK` reads each row with mean 0 and standard deviation 1. No field says so: OpenAI's
-/// reader normalises every `TopK` file it can read, and those have their settings in a dictionary inside. A file with
-/// `activation_state_dict.k` beside its weights was written by another program, which that reader refuses; its input is left as it is.
+/// Whether the SAE of a state dict that says `TopK` reads each row with mean 0 and standard
+/// deviation 1. No field says so: OpenAI's reader normalises every `TopK` file it can read, and
+/// those have their settings in a dictionary inside. A file with `activation_state_dict.k` beside
+/// its weights was written by another program, which that reader refuses; its input is left as it
+/// is.
 pub fn normalises_input(items: &[(String, Item)]) -> bool {
     let is_settings = |(name, item): &(String, Item)| name == SETTINGS && *item == Item::Dict;
     items.iter().any(is_settings)

@@ -1,6 +1,6 @@
-//! Which place in the model a name means: a hook of TransformerLens (`blocks.3.hook_resid_post`), the
-//! path of a module (`model.layers.3`, whose output is the residual stream after the block), or the
-//! name of a folder (`resid_post_layer_3`, `layer_3`).
+//! Which place in the model a name means: a hook of TransformerLens (`blocks.3.hook_resid_post`),
+//! the path of a module (`model.layers.3`, whose output is the residual stream after the block), or
+//! the name of a folder (`resid_post_layer_3`, `layer_3`).
 
 use std::path::Path;
 
@@ -102,7 +102,8 @@ impl Site {
         }
     }
 
-    /// The place that a hook, a module's path or a folder's name means; `None` where it names no block.
+    /// The place that a hook, a module's path or a folder's name means; `None` where it names no
+    /// block.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Site> {
         Site::of_path(name).or_else(|| Site::of_words(name))
@@ -129,8 +130,9 @@ impl Site {
         })
     }
 
-    /// What holds the blocks in the path of a module, `layers` or `h`: models of one family call it alike.
-    /// `None` for hooks of TransformerLens, which are called so for every model, and for other names.
+    /// What holds the blocks in the path of a module, `layers` or `h`: models of one family call it
+    /// alike. `None` for hooks of TransformerLens, which are called so for every model, and for
+    /// other names.
     #[must_use]
     pub fn container(name: &str) -> Option<&str> {
         if name.contains("hook_") || Site::of_path(name).is_none() {
@@ -188,8 +190,8 @@ pub(crate) fn at_of_words(text: &str) -> Option<At> {
     }
 }
 
-/// The names of a folder and of those above it, `most` at the most. `.` is the folder that a command
-/// runs in.
+/// The names of a folder and of those above it, `most` at the most. `.` is the folder that a
+/// command runs in.
 pub(crate) fn names_above(dir: &Path, most: usize) -> Vec<String> {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     dir.ancestors()
@@ -198,7 +200,8 @@ pub(crate) fn names_above(dir: &Path, most: usize) -> Vec<String> {
         .collect()
 }
 
-/// What the names of an SAE's folder and of those above it say; the nearest that names a block counts.
+/// What the names of an SAE's folder and of those above it say; the nearest that names a block
+/// counts.
 #[must_use]
 pub fn named_by_folder(dir: &Path) -> Option<Stated> {
     let names = names_above(dir, FOLDERS + 1);
@@ -230,8 +233,8 @@ pub fn named_by_folder(dir: &Path) -> Option<Stated> {
     None
 }
 
-/// The layer of an SAE: what its configuration states, else what the names of its folders say. `None`
-/// where neither does.
+/// The layer of an SAE: what its configuration states, else what the names of its folders say.
+/// `None` where neither does.
 ///
 /// # Errors
 /// Another place than the output of a block; a configuration and a folder that differ.

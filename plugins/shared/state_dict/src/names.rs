@@ -2,8 +2,8 @@
 
 use super::{Item, Items};
 
-/// Parts of names that torch's wrappers add, wherever they stand: `torch.compile`, data parallelism,
-/// fully sharded parallelism and activation checkpoints.
+/// Parts of names that torch's wrappers add, wherever they stand: `torch.compile`, data
+/// parallelism, fully sharded parallelism and activation checkpoints.
 const WRAPPERS: [&str; 4] = [
     "_orig_mod",
     "module",
@@ -13,8 +13,8 @@ const WRAPPERS: [&str; 4] = [
 /// Parts of an SAE itself, which all names of a small file may have in common.
 const OWN: [&str; 2] = ["encoder", "decoder"];
 
-/// The names of a file's tensors as the SAE itself calls them: without the parts that torch's wrappers add, and
-/// without what all of them begin with, such as `ae.` or `state_dict.`.
+/// The names of a file's tensors as the SAE itself calls them: without the parts that torch's
+/// wrappers add, and without what all of them begin with, such as `ae.` or `state_dict.`.
 ///
 /// # Errors
 /// Two names that become one.
@@ -37,8 +37,8 @@ pub fn unwrapped<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Str
     }
 }
 
-/// The items of a state dict under their [`unwrapped`] names: its tensors, and the scalars that lie beside them
-/// behind the same prefix.
+/// The items of a state dict under their [`unwrapped`] names: its tensors, and the scalars that lie
+/// beside them behind the same prefix.
 ///
 /// # Errors
 /// Two names that become one.

@@ -1,5 +1,6 @@
-//! Paths that are not UTF-8, as folders of the Latin-1 days have them. Plugins are given paths as text, so commands that
-//! would hand one on end with 2 and name it; nothing panics, and nothing waits for a worker that was told nothing.
+//! Paths that are not UTF-8, as folders of the Latin-1 days have them. Plugins are given paths as
+//! text, so commands that would hand one on end with 2 and name it; nothing panics, and nothing
+//! waits for a worker that was told nothing.
 
 use std::{
     ffi::{OsStr, OsString},

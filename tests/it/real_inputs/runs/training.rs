@@ -1,5 +1,5 @@
-//! `harness train` on text and machines as they are: text that is just enough or too short, requests to stop, logs that
-//! nobody watches on a terminal.
+//! `harness train` on text and machines as they are: text that is just enough or too short,
+//! requests to stop, logs that nobody watches on a terminal.
 
 use std::{
     collections::BTreeMap,
@@ -123,7 +123,8 @@ fn policies_are_asked_of_models_with_masks_only() {
     assert!(ran.stderr.contains("--policies"), "{}", ran.stderr);
 }
 
-/// Starts a run, asks it to stop with a signal once it has made some steps, and returns what it says at its end.
+/// Starts a run, asks it to stop with a signal once it has made some steps, and returns what it
+/// says at its end.
 fn stopped(command: &mut Command, by: &str, out: &Path) -> String {
     let mut child = start(command.args(["--log-every", "1"]));
     let rows = || fs::read_to_string(out.join("training.csv")).map_or(0, |t| t.lines().count());

@@ -78,8 +78,9 @@ pub struct BenchArgs {
     /// Folder of a model of the bench [default: the embedded one]
     #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
     model: Vec<(String, PathBuf)>,
-    /// Folder of an SAE set of the bench, or of one SAE [default: the embedded one]. Layers are read from
-    /// configurations, or from folders such as resid_post_layer_L/trainer_i, layers.L, h.L or blocks.L.hook_resid_post
+    /// Folder of an SAE set of the bench, or of one SAE [default: the embedded one]. Layers are
+    /// read from configurations, or from folders such as resid_post_layer_L/trainer_i, layers.L,
+    /// h.L or blocks.L.hook_resid_post
     #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
     saes: Vec<(String, PathBuf)>,
     /// Refuse SAEs that say they were made for another model, instead of warning
@@ -95,8 +96,9 @@ pub struct BenchArgs {
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     k: Option<String>,
 
-    /// Text of the passes: jsonl, json, csv or plain text (also .gz, .zst), parquet, a folder of them, or `embedded` for the embedded
-    /// models' own [default: `embedded`, for embedded models alone]
+    /// Text of the passes: jsonl, json, csv or plain text (also .gz, .zst), parquet, a folder of
+    /// them, or `embedded` for the embedded models' own [default: `embedded`, for embedded models
+    /// alone]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = BUDGET)]
     pub data: Vec<PathBuf>,
     /// Tokens of the text
@@ -128,15 +130,16 @@ pub struct BenchArgs {
     /// Take the text there is when it ends before --budget-tokens
     #[arg(long, help_heading = GRID)]
     allow_short: bool,
-    /// Prompts that are continued, jsonl with a field `prompt`, or `embedded` [default: the files of --data]
+    /// Prompts that are continued, jsonl with a field `prompt`, or `embedded` [default: the files
+    /// of --data]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = GRID)]
     pub prompts: Vec<PathBuf>,
 
     /// Decoding orders that are compared, any remasker by name: origin,topk_margin,entropy
     #[arg(long, value_name = "LIST", help_heading = DECODING)]
     orders: Option<String>,
-    /// Questions with worked answers that end in `#### N`: jsonl (also .gz, .zst) or parquet with fields `question` and `answer`, or
-    /// `embedded`
+    /// Questions with worked answers that end in `#### N`: jsonl (also .gz, .zst) or parquet with
+    /// fields `question` and `answer`, or `embedded`
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = DECODING)]
     pub questions: Vec<PathBuf>,
     /// Questions asked, a seeded sample
@@ -170,7 +173,8 @@ pub struct BenchArgs {
     /// Tokens after each prefix, each prompt of rollouts, each question
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
     max_new_tokens: Option<String>,
-    /// Model that scores perplexity: NAME=DIR, `embedded`, or `none` to go without P and S [default: the bench's, for embedded models alone]
+    /// Model that scores perplexity: NAME=DIR, `embedded`, or `none` to go without P and S
+    /// [default: the bench's, for embedded models alone]
     #[arg(long, value_name = "NAME=DIR", value_parser = scorer, help_heading = STEERING)]
     scorer: Option<(String, Option<PathBuf>)>,
     /// Features and their explanations from explanations.jsonl of an autointerp run, best score first, instead of own ones

@@ -17,11 +17,12 @@ use crate::{
     plugins::{Answer, open},
 };
 
-/// Asks the metrics of cells that are not done what they compute and need. The usual three are known, and nobody is asked where
-/// there are no others.
+/// Asks the metrics of cells that are not done what they compute and need. The usual three are
+/// known, and nobody is asked where there are no others.
 ///
 /// # Errors
-/// A metric that needs what is not given, or cannot be made; a value that none or several of them compute.
+/// A metric that needs what is not given, or cannot be made; a value that none or several of them
+/// compute.
 pub(super) fn check(
     plan: &Plan,
     done: &BTreeSet<String>,

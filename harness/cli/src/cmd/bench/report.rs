@@ -171,8 +171,8 @@ pub fn finish(manifest: &mut RunManifest, outcome: &Outcome, counts: CellCounts,
     manifest.exit_code = Some(code);
 }
 
-/// What the context length cut off the text, in a line for each text, which is named where there are
-/// several. `files` are by their content hashes.
+/// What the context length cut off the text, in a line for each text, which is named where there
+/// are several. `files` are by their content hashes.
 pub fn cut_lines(texts: &[ManifestCutText], files: &BTreeMap<String, PathBuf>) -> Vec<String> {
     let is_one = texts.windows(2).all(|pair| pair[0].files == pair[1].files);
     let line = |text: &ManifestCutText| {

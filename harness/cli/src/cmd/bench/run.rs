@@ -333,7 +333,8 @@ impl<'a> Run<'a> {
         self.advance();
     }
 
-    /// A cell has a value in which answers of a judge are missing: it is run again next time, with all that is made of it.
+    /// A cell has a value in which answers of a judge are missing: it is run again next time, with
+    /// all that is made of it.
     fn open(&mut self, key: String, failure: CellFailure, counters: &Counters) {
         self.sharing.release(&key);
         self.outcome.counters.add(counters);

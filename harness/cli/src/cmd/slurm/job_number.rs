@@ -1,5 +1,5 @@
-//! The number of a job in what sbatch prints. Sites wrap sbatch: a line or two before the number, words around it, the
-//! cluster behind it.
+//! The number of a job in what sbatch prints. Sites wrap sbatch: a line or two before the number,
+//! words around it, the cluster behind it.
 
 /// A job as sbatch names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

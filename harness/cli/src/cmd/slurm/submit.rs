@@ -211,8 +211,8 @@ fn submit(args: &SubmitArgs, shares: &Shares) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Submit a job and find out its number: from what sbatch says, else from the queue. A job whose number stays unknown is taken
-/// back by its name, which no other job has.
+/// Submit a job and find out its number: from what sbatch says, else from the queue. A job whose
+/// number stays unknown is taken back by its name, which no other job has.
 fn accepted(words: &[String], name: &str) -> Result<JobId, Failure> {
     match tools::sbatch(words) {
         Ok(job) => Ok(job),
@@ -260,7 +260,8 @@ fn submit_merge(
     Ok(merge.number)
 }
 
-/// Take the chunks back: nothing would make tables of them, and the next submission would have them computed twice.
+/// Take the chunks back: nothing would make tables of them, and the next submission would have them
+/// computed twice.
 fn take_back(submission: &Submission, array: &JobId, failure: Failure) -> Failure {
     let number = &array.number;
     match tools::cancel(array) {

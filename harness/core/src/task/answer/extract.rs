@@ -93,8 +93,9 @@ pub fn extract(text: &str, how: Extraction) -> Option<Number> {
     }
 }
 
-/// The gold answer of a worked solution in GSM8K's form; `None` when it cannot be read, or when its line holds another
-/// number too (`#### 3 or 4`, `#### 7 apples in 2 boxes`): no part of an answer stands for it.
+/// The gold answer of a worked solution in GSM8K's form; `None` when it cannot be read, or when its
+/// line holds another number too (`#### 3 or 4`, `#### 7 apples in 2 boxes`): no part of an answer
+/// stands for it.
 pub fn gold(answer_text: &str) -> Option<Number> {
     let text = without_marks(answer_text);
     let text = plain(&text);
@@ -193,8 +194,8 @@ impl<'a> Reply<'a> {
         })
     }
 
-    /// The value of a box that opens before `from` and ends at its bracket, the line's end or the next box: its only
-    /// number, or what its numbers together offer.
+    /// The value of a box that opens before `from` and ends at its bracket, the line's end or the
+    /// next box: its only number, or what its numbers together offer.
     fn boxed(&self, from: usize) -> Option<Option<Number>> {
         let own = self.text[from..].split(BOXED).next()?;
         let inside = own.split(['}', '\n']).next()?;
@@ -215,8 +216,8 @@ impl<'a> Reply<'a> {
         Some(value.filter(|_| rest.iter().all(|number| number.value == value)))
     }
 
-    /// Number `index`, when it has its sentence for itself but for a unit: `Answer: 18 eggs.`, not the first number of
-    /// a working.
+    /// Number `index`, when it has its sentence for itself but for a unit: `Answer: 18 eggs.`, not
+    /// the first number of a working.
     fn alone(&self, index: usize) -> Option<Number> {
         let after = self.text[self.numbers[index].end..].trim_start_matches(is_blank);
         let unit_end = after.find(|c: char| !c.is_alphabetic());
@@ -236,8 +237,8 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// Whether a statement goes on to its number through this text: signs, brackets, some words, a variable that is equal to
-/// the number.
+/// Whether a statement goes on to its number through this text: signs, brackets, some words, a
+/// variable that is equal to the number.
 fn leads_to_number(between: &str) -> bool {
     let is_sign = |c: char| {
         c.is_whitespace() || is_currency(c) || ":=*_\\([{\"'`~\u{2248}\u{2009}".contains(c)

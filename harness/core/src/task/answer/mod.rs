@@ -1,8 +1,8 @@
 //! Numbers in texts, and which of them is the answer.
 //!
 //! # What is read as a number
-//! Digits are ASCII `0` to `9`; digits of other scripts are passed over, and so are numbers in words
-//! (`twelve`, `two dozen`).
+//! Digits are ASCII `0` to `9`; digits of other scripts are passed over, and so are numbers in
+//! words (`twelve`, `two dozen`).
 //!
 //! | text | read as |
 //! |---|---|
@@ -23,39 +23,47 @@
 //! | `3rd`, `21st` | none: an ordinal is no quantity |
 //! | more than 36 digits on one side of the point or in all | one number that cannot be read |
 //!
-//! Letters are those of scripts with upper and lower case: `共18个` has the number 18. A list without spaces whose groups look
-//! like thousands (`5,100`) is one number, and so are numbers with one blank between whose digits do (`5 100`).
+//! Letters are those of scripts with upper and lower case: `共18个` has the number 18. A list without
+//! spaces whose groups look like thousands (`5,100`) is one number, and so are numbers with one
+//! blank between whose digits do (`5 100`).
 //!
-//! LaTeX is read as what it shows: `1{,}234`, `1,\!234` and `1\,234` are 1234, `\dfrac{1}{2}` and `\frac12` are 1/2, `\text{ dollars}`
-//! is its words, `\times` is `×`. A root, or a fraction of anything but numbers, cannot be read.
+//! LaTeX is read as what it shows: `1{,}234`, `1,\!234` and `1\,234` are 1234, `\dfrac{1}{2}` and
+//! `\frac12` are 1/2, `\text{ dollars}` is its words, `\times` is `×`. A root, or a fraction of
+//! anything but numbers, cannot be read.
 //!
-//! A calculator mark as GSM8K's worked answers hold them (`<<16-3-4=9>>9`) is dropped when its result is repeated right after
-//! it, and replaced by its result when it is not. A mark that the end of the line cuts off is dropped.
+//! A calculator mark as GSM8K's worked answers hold them (`<<16-3-4=9>>9`) is dropped when its
+//! result is repeated right after it, and replaced by its result when it is not. A mark that the
+//! end of the line cuts off is dropped.
 //!
 //! # Which number is the answer
-//! *Strict*: the number after the last `####`, on the same line, with nothing between but blanks, `*` and currency signs. What
-//! follows does not matter, unless it makes the number part of a sum, a list, a range, a time or an alternative
-//! (`#### 3+4=7`, `#### 3, 4`, `#### 3 or 4`). An empty last marker is no answer, whatever an earlier one says.
+//! *Strict*: the number after the last `####`, on the same line, with nothing between but blanks,
+//! `*` and currency signs. What follows does not matter, unless it makes the number part of a sum,
+//! a list, a range, a time or an alternative (`#### 3+4=7`, `#### 3, 4`, `#### 3 or 4`). An empty
+//! last marker is no answer, whatever an earlier one says.
 //!
 //! *Flexible*: the first of these that there is:
 //! 1. what is offered right after the last `####`;
-//! 2. what is offered by the last of the statements `answer is N`, `final answer: N` and `\boxed{N}`. Between the words and the number
-//!    there may be signs, `x =`, and words such as `about` or `equal to`. `answer: N` counts too, where N with at most a unit ends
-//!    its sentence;
+//! 2. what is offered by the last of the statements `answer is N`, `final answer: N` and
+//!    `\boxed{N}`. Between the words and the number there may be signs, `x =`, and words such as
+//!    `about` or `equal to`. `answer: N` counts too, where N with at most a unit ends its sentence;
 //! 3. the last number of the text, with the expression that it ends.
 //!
 //! What is *offered* at a place begins with its first number and goes on over what is joined to it:
-//! * of a chain of equals signs the last side that is one number: `16 - 3 = 13`, `18 = 16 + 2`, `16 eggs - 3 eggs = 13 eggs`;
-//! * a sum without a result, a range (`3-4`, `3 to 4`), a time or ratio (`10:30`), `3,4` and different numbers with a
-//!   blank between are no single number: no answer;
+//! * of a chain of equals signs the last side that is one number: `16 - 3 = 13`, `18 = 16 + 2`, `16
+//!   eggs - 3 eggs = 13 eggs`;
+//! * a sum without a result, a range (`3-4`, `3 to 4`), a time or ratio (`10:30`), `3,4` and
+//!   different numbers with a blank between are no single number: no answer;
 //! * different numbers with `or` between are no answer;
-//! * numbers with a comma, `and` or a spaced long dash between are a list, and no answer when they differ, where the sentence or
-//!   line ends with them; where words follow, a new clause begins with the number after the comma: `18, 2 more than 16` is 18;
-//! * any other word ends it: of `7 apples in 2 boxes` it is 7. In a box different numbers are no answer all the same.
+//! * numbers with a comma, `and` or a spaced long dash between are a list, and no answer when they
+//!   differ, where the sentence or line ends with them; where words follow, a new clause begins
+//!   with the number after the comma: `18, 2 more than 16` is 18;
+//! * any other word ends it: of `7 apples in 2 boxes` it is 7. In a box different numbers are no
+//!   answer all the same.
 //!
 //! In rule 3 commas, `and` and `to` join nothing: it is the last number that counts.
 //!
-//! A number that cannot be read, where the answer is, gives `None`. It never makes another number the answer.
+//! A number that cannot be read, where the answer is, gives `None`. It never makes another number
+//! the answer.
 //!
 //! *Gold* answers are read strictly, and the line of the marker may hold no other number.
 

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-/// Stands where something cannot be read as a number: a root, a fraction of letters. A number beside
-/// it cannot be read either.
+/// Stands where something cannot be read as a number: a root, a fraction of letters. A number
+/// beside it cannot be read either.
 pub(super) const UNREADABLE: char = '\u{fffc}';
 
-/// How a box begins in the rewritten text; it ends at `}`, and no other bracket of this form is left.
+/// How a box begins in the rewritten text; it ends at `}`, and no other bracket of this form is
+/// left.
 pub(super) const BOXED: &str = "\\boxed{";
 
 /// Commands whose argument is text: the argument stays, with blanks around it.
@@ -69,8 +70,8 @@ enum Brace {
     Group,
 }
 
-/// The text in plain notation: `1{,}234` and `1,\!234` become `1,234`, `\dfrac{1}{2}` becomes `1/2`,
-/// `\text{ dollars}` its words, `½` becomes `1/2`. Boxes stay, as [`BOXED`] … `}`.
+/// The text in plain notation: `1{,}234` and `1,\!234` become `1,234`, `\dfrac{1}{2}` becomes
+/// `1/2`, `\text{ dollars}` its words, `½` becomes `1/2`. Boxes stay, as [`BOXED`] … `}`.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     let is_typeset =
         |c| matches!(c, '\\' | '{' | '}' | '~' | '\u{2044}' | '\u{3c0}') || vulgar(c).is_some();

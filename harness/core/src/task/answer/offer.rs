@@ -90,14 +90,14 @@ impl<'a> Offer<'a> {
         self.numbers.len()
     }
 
-    /// Whether it is one number, said once or several times, and neither an expression nor the begin of what looks
-    /// like a list.
+    /// Whether it is one number, said once or several times, and neither an expression nor the
+    /// begin of what looks like a list.
     pub(super) fn is_one_number(&self) -> bool {
         !self.is_cut && self.joints.iter().all(|joint| *joint == Joint::Blank)
     }
 
-    /// The number that is offered: the only one, or what stands after the last equals sign for itself. `None` when
-    /// it cannot be read or when several different numbers are offered.
+    /// The number that is offered: the only one, or what stands after the last equals sign for
+    /// itself. `None` when it cannot be read or when several different numbers are offered.
     pub(super) fn value(&self) -> Option<Number> {
         let parts = self.split(|joint| matches!(joint, Joint::Pause | Joint::Or));
         let mut values = parts.iter().map(Offer::result);
@@ -154,7 +154,8 @@ fn joint(text: &str, number: &Found, next: &Found) -> Joint {
     if gap.len() > LONGEST_GAP {
         return Joint::Apart;
     }
-    // Bold type and brackets say nothing of how numbers are joined; `2**3` without blanks is a power.
+    // Bold type and brackets say nothing of how numbers are joined; `2**3` without blanks is a
+    // power.
     let lower = gap.to_ascii_lowercase();
     let bare: String = match lower.as_str() {
         "**" => "^".to_owned(),

@@ -62,8 +62,8 @@ fn is_raised(head: &str) -> bool {
     head.strip_suffix('(').unwrap_or(head).ends_with('^')
 }
 
-/// Whether a number is all that stands there. `5²` and `5^2` are not 5, and a number beside a root or after `±` is
-/// not the value either.
+/// Whether a number is all that stands there. `5²` and `5^2` are not 5, and a number beside a root
+/// or after `±` is not the value either.
 fn is_whole(head: &str, rest: &str) -> bool {
     let head = head.trim_end_matches(is_blank);
     let after = rest.trim_start_matches(|c| is_blank(c) || c == '.');
@@ -140,8 +140,8 @@ fn amount(text: &str, start: usize, list: &mut List) -> Read {
     }
 }
 
-/// The end and value of the fraction below 1 that makes a mixed number of the integer before `start`: ` 1/2`,
-/// ` and 1/2`.
+/// The end and value of the fraction below 1 that makes a mixed number of the integer before
+/// `start`: ` 1/2`, ` and 1/2`.
 fn proper_fraction(text: &str, start: usize) -> Option<(usize, Option<Number>)> {
     let after = text[start..].trim_start_matches(is_blank);
     let after = after
@@ -192,7 +192,8 @@ fn decimal(text: &str, start: usize, list: &mut List) -> Read {
     }
 }
 
-/// Where the groups of digits with `sign` between them end that begin at `start`; the first of them ends at `end`.
+/// Where the groups of digits with `sign` between them end that begin at `start`; the first of them
+/// ends at `end`.
 fn groups_end(text: &str, start: usize, mut end: usize, sign: char) -> usize {
     if start == end {
         return end;
@@ -205,8 +206,8 @@ fn groups_end(text: &str, start: usize, mut end: usize, sign: char) -> usize {
     end
 }
 
-/// Whether groups of digits, with `rest` after them, are one number: the first has one to three digits and no leading
-/// zero, all others have three.
+/// Whether groups of digits, with `rest` after them, are one number: the first has one to three
+/// digits and no leading zero, all others have three.
 fn are_thousands(groups: &str, sign: char, rest: &str) -> bool {
     let mut all = groups.split(sign);
     let first = all.next().unwrap_or_default();
@@ -216,7 +217,8 @@ fn are_thousands(groups: &str, sign: char, rest: &str) -> bool {
     if sign == ',' || !fits {
         return fits;
     }
-    // `180 180` is a number said twice, and a group that begins a fraction, a time or a word is a number for itself.
+    // `180 180` is a number said twice, and a group that begins a fraction, a time or a word is a
+    // number for itself.
     let is_repeated = sign == ' ' && all.all(|group| group == first);
     let mut after = rest.chars();
     let goes_on = match after.next() {
@@ -240,7 +242,8 @@ fn exponent(text: &str, start: usize) -> Option<(usize, i64)> {
     Some((end, if marked.starts_with('-') { -size } else { size }))
 }
 
-/// The end and value of a power of ten that a mantissa is multiplied by: ` × 10^3`, `*10^-2`, `·10³`.
+/// The end and value of a power of ten that a mantissa is multiplied by: ` × 10^3`, `*10^-2`,
+/// `·10³`.
 fn power_of_ten(text: &str, start: usize) -> Option<(usize, i64)> {
     let times = text[start..].trim_start_matches(is_blank);
     let ten = times

@@ -131,12 +131,12 @@ impl Session {
         })
     }
 
-    /// Asks, and counts what was sent, kept and paid. A question that failed for itself is returned as such; where that was for a reason
-    /// outside, the cell is open.
+    /// Asks, and counts what was sent, kept and paid. A question that failed for itself is returned
+    /// as such; where that was for a reason outside, the cell is open.
     ///
     /// # Errors
-    /// What concerns the judge as a whole (credentials, money, model, address, the budget); a reply that replay needs and has not; replies
-    /// that cannot be kept.
+    /// What concerns the judge as a whole (credentials, money, model, address, the budget); a reply
+    /// that replay needs and has not; replies that cannot be kept.
     pub(super) fn ask(
         &mut self,
         who: &mut Respondent,

@@ -7,7 +7,8 @@ use crate::{
     run::{CellError, explain::outcome_of},
 };
 
-/// Questions of a cell to an online judge that have no answer for reasons outside: their values are missing, and the cell is run again.
+/// Questions of a cell to an online judge that have no answer for reasons outside: their values are
+/// missing, and the cell is run again.
 #[derive(Debug, Default)]
 pub(in crate::run) struct Unanswered {
     n_asked: usize,
@@ -54,7 +55,8 @@ impl Unanswered {
     }
 }
 
-/// The failure of a whole call of a judge, which every further call would meet; a judge that is broken fails its cell alone.
+/// The failure of a whole call of a judge, which every further call would meet; a judge that is
+/// broken fails its cell alone.
 pub(super) fn no_judge(failure: PluginFailure) -> CellError {
     let is_broken = [
         ErrorCode::INTERNAL,

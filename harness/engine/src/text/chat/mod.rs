@@ -24,7 +24,8 @@ use super::error::TextError;
 use super::folder::{Folder, SETTINGS_LIMIT, read_json, read_text};
 use super::tokens::Tokens;
 
-/// Template steps: real templates take a few hundred for a conversation, and an endless loop must end.
+/// Template steps: real templates take a few hundred for a conversation, and an endless loop must
+/// end.
 const FUEL: u64 = 2_000_000;
 /// Bytes of a template; the longest published ones have some 20 kB.
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;

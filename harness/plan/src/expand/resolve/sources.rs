@@ -13,8 +13,8 @@ use crate::{
 const TOP_K: [&str; 2] = ["topk", "topk-paper-code"];
 
 impl Resolver<'_> {
-    /// The SAEs of a row, by layer and k: its layers × its k sweep, or what the filters ask for and the
-    /// set has. Several of one layer and k are all of them.
+    /// The SAEs of a row, by layer and k: its layers × its k sweep, or what the filters ask for and
+    /// the set has. Several of one layer and k are all of them.
     pub(super) fn saes(
         &mut self,
         row: &RowSpec,

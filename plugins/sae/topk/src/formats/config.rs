@@ -87,7 +87,8 @@ pub(crate) fn text(json: &Value, pointers: &[&str]) -> String {
     found.unwrap_or_default().to_string()
 }
 
-/// The layer of the SAE in a folder: what its configuration states, or else the names of its folders.
+/// The layer of the SAE in a folder: what its configuration states, or else the names of its
+/// folders.
 pub(crate) fn layer(path: &Path, dir: &Path, json: &Value) -> Result<Option<u64>> {
     let of = || layer_of(stated_site(json)?.as_ref(), dir);
     of().map(|layer| layer.map(u64::from)).map_err(|why| {

@@ -107,7 +107,8 @@ fn refuse_unknown(cfg: &Path, json: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Factors that finetuning gives activations. SAELens stores ones where it did not finetune, which change nothing.
+/// Factors that finetuning gives activations. SAELens stores ones where it did not finetune, which
+/// change nothing.
 fn refuse_scaling(
     cfg: &Path,
     json: &Value,
@@ -171,7 +172,8 @@ pub(super) fn write(
         "reshape_activations": "none",
         "rescale_acts_by_decoder_norm": weights.rescale_by_decoder_norm,
         "metadata": {
-            // Without a version SAELens takes the file for one of before 6 and drops what it does not know.
+            // Without a version SAELens takes the file for one of before 6 and drops what it does
+            // not know.
             "sae_lens_version": SAELENS_VERSION,
             "sae_lens_training_version": null,
             "model_name": weights.meta.model,

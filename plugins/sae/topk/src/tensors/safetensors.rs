@@ -86,8 +86,8 @@ impl SafetensorsFile {
         Ok(opened)
     }
 
-    /// The file with its tensors under the names the SAE itself gives them: without prefixes of torch's wrappers and of
-    /// checkpoints.
+    /// The file with its tensors under the names the SAE itself gives them: without prefixes of
+    /// torch's wrappers and of checkpoints.
     ///
     /// # Errors
     /// Two names that become one.

@@ -80,7 +80,8 @@ impl TorchFile {
         &self.scalars
     }
 
-    /// Whether an SAE of OpenAI's layout normalises its input; see [`sae_folder::normalises_input`].
+    /// Whether an SAE of OpenAI's layout normalises its input; see
+    /// [`sae_folder::normalises_input`].
     pub(crate) fn normalises_input(&self) -> bool {
         self.normalises_input
     }

@@ -225,8 +225,8 @@ fn check_index(
 }
 
 /// A tensor's name in the family's layout. GPT-2 files saved from the language-model class have a
-/// prefix that the published file lacks; Qwen2's, LLaMA's and Dream's saved from the class without a
-/// head lack one.
+/// prefix that the published file lacks; Qwen2's, LLaMA's and Dream's saved from the class without
+/// a head lack one.
 fn plain_name<'a>(config: &DecoderConfig, name: &'a str) -> Cow<'a, str> {
     match config.family {
         Family::Gpt2 => Cow::Borrowed(name.strip_prefix("transformer.").unwrap_or(name)),

@@ -50,8 +50,8 @@ const BESIDE: [&str; 26] = [
 const MAX_NAME: usize = 1024;
 
 impl Machine<'_> {
-    /// Items of a dictionary and of those inside it. Of a trainer's checkpoint, what it keeps beside the
-    /// weights is not looked at.
+    /// Items of a dictionary and of those inside it. Of a trainer's checkpoint, what it keeps
+    /// beside the weights is not looked at.
     pub(super) fn collect(
         &mut self,
         dict: usize,
@@ -104,8 +104,8 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Whether a dictionary is a trainer's checkpoint: no tensors of its own, and one inside that holds
-    /// the weights.
+    /// Whether a dictionary is a trainer's checkpoint: no tensors of its own, and one inside that
+    /// holds the weights.
     fn is_checkpoint(&self, dict: usize) -> bool {
         let items = &self.dicts[dict];
         let has_tensor = items
