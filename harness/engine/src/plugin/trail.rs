@@ -30,21 +30,25 @@ pub(super) struct Place(u64);
 /// # Errors
 /// A file that is not there, or has another size.
 pub fn leave_in(path: &Path) -> io::Result<()> {
-    let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
-    if file.metadata()?.len() != WORDS as u64 * 8 {
-        return Err(io::Error::other("it is not a trail"));
-    }
-    let map = MmapRaw::map_raw(&file)?;
-    fs::remove_file(path)?;
     // A second trail in one process is nobody's.
-    let _ = TRAIL.set(Trail {
-        map,
-        places: Mutex::default(),
-    });
+    let _ = TRAIL.set(Trail::open(path)?);
     Ok(())
 }
 
 impl Trail {
+    fn open(path: &Path) -> io::Result<Trail> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        if file.metadata()?.len() != WORDS as u64 * 8 {
+            return Err(io::Error::other("it is not a trail"));
+        }
+        let map = MmapRaw::map_raw(&file)?;
+        fs::remove_file(path)?;
+        Ok(Trail {
+            map,
+            places: Mutex::default(),
+        })
+    }
+
     fn word(&self, i: usize) -> &AtomicU64 {
         assert!(i < WORDS);
         // SAFETY: the map is `WORDS` words long, as its file was, begins at a page and lives as long as `self`; this process
@@ -73,6 +77,21 @@ impl Trail {
             false => 0,
         }
     }
+
+    #[inline]
+    fn follow<T>(&self, place: Place, name: &str, call: impl FnOnce() -> T) -> T {
+        // Whoever dies between two of these stores dies outside the method, and is seen so.
+        self.word(0).store(0, Release);
+        for (i, word) in method(name).into_iter().enumerate() {
+            self.word(METHOD + i).store(word, Release);
+        }
+        let calls = self.word(CALLS).load(Relaxed);
+        self.word(CALLS).store(calls.wrapping_add(1), Release);
+        self.word(0).store(place.0 << 1 | 1, Release);
+        let returned = call();
+        self.word(0).store(place.0 << 1, Release);
+        returned
+    }
 }
 
 /// The place of a component.
@@ -87,20 +106,10 @@ pub(super) fn place(plugin: &str, component: &str) -> Place {
 /// Run a plugin's method; while it is under way, and after it, the trail says so.
 #[inline]
 pub(super) fn follow<T>(place: Place, name: &str, call: impl FnOnce() -> T) -> T {
-    let Some(trail) = TRAIL.get() else {
-        return call();
-    };
-    // Whoever dies between two of these stores dies outside the method, and is seen so.
-    trail.word(0).store(0, Release);
-    for (i, word) in method(name).into_iter().enumerate() {
-        trail.word(METHOD + i).store(word, Release);
+    match TRAIL.get() {
+        Some(trail) => trail.follow(place, name, call),
+        None => call(),
     }
-    let calls = trail.word(CALLS).load(Relaxed);
-    trail.word(CALLS).store(calls.wrapping_add(1), Release);
-    trail.word(0).store(place.0 << 1 | 1, Release);
-    let returned = call();
-    trail.word(0).store(place.0 << 1, Release);
-    returned
 }
 
 #[cfg(test)]
@@ -109,15 +118,16 @@ mod tests {
     use harness_plan::trail;
     use std::{hint::black_box, time::Instant};
 
-    /// One test: a process has one trail.
+    /// A trail of the test's own: the process's is written by whatever calls plugins beside it.
     #[test]
     fn a_call_leaves_its_trail_and_costs_nanoseconds() {
         let host = trail::Trail::create().unwrap();
         assert!(leave_in(Path::new("/nowhere")).is_err());
-        leave_in(&host.path()).unwrap();
+        let trail = Trail::open(&host.path()).unwrap();
         assert!(!host.path().exists(), "nothing is left to clean up");
+        let place = |plugin, component| Place(trail.place(plugin, component));
         let (one, other) = (place("p", "metric `m`"), place("q", "sae `x`"));
-        follow(one, "update", || {
+        trail.follow(one, "update", || {
             let step = host.last().unwrap();
             assert_eq!(
                 (step.plugin.as_str(), step.method.as_str()),
@@ -125,7 +135,7 @@ mod tests {
             );
             assert!(step.is_under_way);
         });
-        follow(other, "encode", || ());
+        trail.follow(other, "encode", || ());
         let step = host.last().unwrap();
         assert_eq!(step.component, "sae `x`");
         assert!(!step.is_under_way && host.calls() == 2);
@@ -134,7 +144,7 @@ mod tests {
         let n = 1_000_000;
         let start = Instant::now();
         for i in 0..n {
-            black_box(follow(one, "update", || black_box(i)));
+            black_box(trail.follow(one, "update", || black_box(i)));
         }
         let each = start.elapsed().as_secs_f64() / f64::from(n) * 1e9;
         println!("a call's trail takes {each:.1} ns");
