@@ -1,13 +1,15 @@
 use super::{
-    AutointerpWork, Cost, PlanError, ResolvedRow, RowWork, expander::Expander, pass::PassText,
+    AutointerpWork, Cost, PlanError, ResolvedRow, RowWork,
+    expander::Expander,
+    pass::{PassText, masks},
 };
 use crate::{
     bench::AutointerpSettings,
     cell::Cell,
     sources::SaeFolder,
     stages::{
-        EXPLAIN_MAX_TOKENS, ExplainParams, FixedMasks, JudgeRef, LatentChoice, ModelRef,
-        PREDICT_MAX_TOKENS, PredictParams, ShardRef, Shown, Stage, WindowsParams,
+        EXPLAIN_MAX_TOKENS, ExplainParams, JudgeRef, LatentChoice, ModelRef, PREDICT_MAX_TOKENS,
+        PredictParams, ShardRef, Stage, WindowsParams,
     },
 };
 
@@ -29,7 +31,6 @@ impl Expander<'_> {
         let model = &bench.models[row.model];
         let sae_ref = self.sae_ref(row, sae)?;
         let rules = set.rules();
-        let masks = set.mask_rate.filter(|_| model.folder.is_diffusion);
         let params = WindowsParams {
             model: models[row.model].clone(),
             sae: sae_ref,
@@ -43,11 +44,7 @@ impl Expander<'_> {
                 allow_short: set.allow_short,
                 max_bad_rows: set.max_bad_rows,
             },
-            masks: masks.map(|rate| FixedMasks {
-                rate,
-                seed: set.seed,
-                shown: Shown::HiddenToken,
-            }),
+            masks: masks(model, set.mask_rate, set.seed),
             positions: set.positions,
             latents: match &set.latent {
                 Some(latents) => LatentChoice::Listed {

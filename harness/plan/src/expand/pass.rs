@@ -1,7 +1,11 @@
 //! Cells that read the activations of SAEs share a pass over their text.
 
-use super::{GroupKind, Member, PlannedGroup, ResolvedRow, expander::Expander};
-use crate::{cell::Cell, sources::SaeFolder, stages::Measures};
+use super::{GroupKind, Member, PlannedGroup, ResolvedModel, ResolvedRow, expander::Expander};
+use crate::{
+    cell::Cell,
+    sources::SaeFolder,
+    stages::{FixedMasks, Measures, Shown},
+};
 
 /// How a pass reads its text.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +16,16 @@ pub(super) struct PassText {
     pub(super) row_tokens: u32,
     /// Rows of a batch, unless the command line says otherwise.
     pub(super) batch: u32,
+}
+
+/// The masks of a text that a model reads: autoregressive models have none.
+pub(super) fn masks(model: &ResolvedModel, rate: Option<f64>, seed: u64) -> Option<FixedMasks> {
+    rate.filter(|rate| *rate > 0.0 && model.folder.is_diffusion)
+        .map(|rate| FixedMasks {
+            rate,
+            seed,
+            shown: Shown::HiddenToken,
+        })
 }
 
 impl Expander<'_> {

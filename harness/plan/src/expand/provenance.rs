@@ -11,11 +11,13 @@ use crate::{
 };
 
 /// Budgets and how they are set on the command line.
-const BUDGETS: [(&str, &str); 13] = [
+const BUDGETS: [(&str, &str); 15] = [
     ("k", "--k "),
     ("budget_tokens", "--budget-tokens "),
     ("context_length", "--context-length "),
     ("documents", "--documents "),
+    ("mask_rate", "--mask-rate "),
+    ("positions", "--positions "),
     ("n_features", "--n-features "),
     ("n_prefix", "--n-prefix "),
     ("n_latents", "--latents "),

@@ -1,8 +1,10 @@
 use std::path::Path;
 
 use super::{
-    Cost, PlanError, ResolvedRow, RowCells, RowWork, SteeringWork, cost::RowCosts,
-    expander::Expander, pass::PassText,
+    Cost, PlanError, ResolvedRow, RowCells, RowWork, SteeringWork,
+    cost::RowCosts,
+    expander::Expander,
+    pass::{PassText, masks},
 };
 use crate::{
     bench::SteeringSettings,
@@ -49,10 +51,14 @@ impl Expander<'_> {
             },
             None => FeatureChoice::Coherent { n: set.n_features },
         };
+        let masks = masks(model, set.mask_rate, seed);
         let features = FeaturesParams {
             model: models[row.model].clone(),
             sae: sae_ref.clone(),
             corpus,
+            masks,
+            // Without masks every position is a visible one.
+            positions: masks.and(set.positions).unwrap_or_default(),
             choice,
             numerics,
         };

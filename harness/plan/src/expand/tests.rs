@@ -143,11 +143,17 @@ fn a_change_recomputes_what_it_can_change_and_nothing_else() {
         changed(&base, &with(&[("--set", "amp_factor", "0")])),
         ["steer", "perplexity", "judge", "score"]
     );
-    // Features are selected without draws.
-    assert_eq!(
-        changed(&base, &with(&[("--seed", "seed", "1")])),
-        ["baseline", "steer", "perplexity", "judge", "score"]
-    );
+    // The masks of the text that features are found in are drawn, and nothing else of features.
+    let seed = ("--seed", "seed", "1");
+    let generated = ["baseline", "steer", "perplexity", "judge", "score"];
+    let all = ["features", "explain"].into_iter().chain(generated);
+    assert_eq!(changed(&base, &with(&[seed])), all.collect::<Vec<_>>());
+    let clean = [
+        ("--mask-rate", "mask_rate", "0"),
+        ("--positions", "positions", "all"),
+    ];
+    let reseeded = with(&[clean[0], clean[1], seed]);
+    assert_eq!(changed(&with(&clean), &reseeded), generated);
     let limited = changed(&base, &with(&[("--limit", "limit", "2")]));
     assert!(!limited.contains(&"baseline"), "{limited:?}");
 
@@ -211,10 +217,10 @@ fn table4_runs_every_variant() {
 #[test]
 fn filters_choose_and_are_checked() {
     let world = |options: &[(&str, &str, &str)]| World::new().options(options);
-    let plan = world(&[("--layers", "layers", "2"), ("--k", "k", "24")])
+    let plan = world(&[("--layers", "layers", "2"), ("--k", "k", "8")])
         .plan("table2")
         .unwrap();
-    assert!(plan.rows.len() == 6 && plan.rows.iter().all(|r| (r.layer, r.k) == (2, Some(24))));
+    assert!(plan.rows.len() == 6 && plan.rows.iter().all(|r| (r.layer, r.k) == (2, Some(8))));
     let got = world(&[("--layers", "layers", "2,99"), ("--k", "k", "321")]).error("table2");
     assert!(
         got.contains("layer 99 out of range: dream has 8 blocks, 0 to 7"),
@@ -275,7 +281,7 @@ fn real_models_get_the_papers_budgets_and_need_text() {
     let mut world = world.options(&[("--scorer", "scorer", "embedded")]);
     let missing = world.plan("fig9").unwrap_err().to_string();
     assert!(
-        missing.contains("no k 80 at layer 1") && missing.contains("it has k 8, 24, 50"),
+        missing.contains("no k 80 at layer 1") && missing.contains("it has k 4, 8, 50"),
         "{missing}"
     );
     world = world.options(&[("--k", "k", "50"), ("--scorer", "scorer", "embedded")]);

@@ -105,6 +105,38 @@ fn masks_are_for_models_that_have_them() {
     }
 }
 
+/// Clean text has no masked positions: features of it are those of a bench that knows no masks.
+#[test]
+fn features_are_found_where_their_set_lives() {
+    let features = |options: &[(&str, &str, &str)]| -> Vec<FeaturesParams> {
+        let plan = World::new().options(options).plan("table2").unwrap();
+        let cells = plan.cells.iter().filter(|cell| cell.stage == "features");
+        cells.map(|cell| cell.params().unwrap()).collect()
+    };
+    let masked = features(&[("--mask-rate", "mask_rate", "0.25")]);
+    assert_eq!(masked.len(), 72);
+    for params in masked {
+        let is_diffusion = ["dream", "llada"].contains(&params.model.name.as_str());
+        let rate = params.masks.map(|masks| masks.rate);
+        assert_eq!(rate, is_diffusion.then_some(0.25));
+        assert_eq!(params.positions.is_all(), !is_diffusion);
+    }
+    let clean = [
+        ("--mask-rate", "mask_rate", "0"),
+        ("--positions", "positions", "all"),
+    ];
+    for params in features(&clean) {
+        let written = serde_json::to_value(&params).unwrap();
+        assert!(written.get("masks").is_none() && written.get("positions").is_none());
+    }
+    let refused = World::new().options(&clean[..1]).plan("table2");
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("was trained on masked positions"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn latents_by_number_are_sorted_and_in_range() {
     let plan = plan(&[("--latent", "latent", "17,3")]);
@@ -134,8 +166,8 @@ fn settings_that_cannot_be_followed_are_refused() {
         ("latent", "3,3", "`latent` names a number twice"),
         ("act_threshold", "1.5", "at least 0 and below 1"),
         ("random_windows", "maybe", "random_windows"),
-        ("mask_rate", "1.5", "above 0 and at most 1"),
-        ("positions", "policy", "was trained on masked positions"),
+        ("mask_rate", "1.5", "from 0 (clean text) to 1"),
+        ("mask_rate", "0", "was trained on masked positions"),
     ] {
         let error = error(&[("--set", key, value)]);
         assert!(error.contains(message), "{key}: {error}");
@@ -210,7 +242,7 @@ fn steering_takes_the_best_explained_latents() {
     write(&path, "");
     let error = world.error("table2");
     assert!(
-        error.contains("explains no latent of qwen layer 1 k 8"),
+        error.contains("explains no latent of qwen layer 1 k 4"),
         "{error}"
     );
     assert!(error.contains("run the autointerp bench"), "{error}");

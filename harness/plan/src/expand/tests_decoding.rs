@@ -72,9 +72,9 @@ fn a_cell_for_each_order_and_part_of_the_questions() {
             params
                 .saes
                 .iter()
-                .all(|sae| (&*sae.set, sae.k) == ("dream-instruct-mask", Some(24)))
+                .all(|sae| (&*sae.set, sae.k) == ("dream-instruct-mask", Some(8)))
         );
-        assert_eq!((params.k_set, params.questions.seed), (24, 42));
+        assert_eq!((params.k_set, params.questions.seed), (8, 42));
         assert_eq!(params.preset.id(), "question@1");
         assert!(!params.preset.instruction.is_empty());
         let denoising = params.generation.denoising.unwrap();
@@ -150,7 +150,7 @@ fn what_changes_an_answer_or_its_features_changes_every_key() {
     let base = cells(&[]);
     for option in [
         ("--k-set", "k_set", "10"),
-        ("--k", "k", "8"),
+        ("--k", "k", "4"),
         ("--layers", "layers", "1,2"),
         ("--preset", "preset", "few-shot"),
         ("--seed", "seed", "43"),
@@ -270,7 +270,7 @@ fn orders_that_nobody_offers_are_usage() {
 fn settings_that_do_not_fit_are_named() {
     for (option, parts) in [
         (
-            ("--k", "k", "8,24"),
+            ("--k", "k", "4,8"),
             ["`k` has 2 values", "one SAE a layer", "--k"],
         ),
         (
@@ -305,7 +305,7 @@ fn settings_that_do_not_fit_are_named() {
             assert!(error.contains(part), "{option:?}: no {part:?} in\n{error}");
         }
     }
-    let both = world(&[("--k", "k", "8,24"), ("--dlm-steps", "dlm_steps", "1")]);
+    let both = world(&[("--k", "k", "4,8"), ("--dlm-steps", "dlm_steps", "1")]);
     let error = refused(both.plan(BENCH));
     assert!(error.starts_with("2 problems"), "{error}");
 }

@@ -125,7 +125,7 @@ fn rollouts_are_written_once_and_read_by_every_sae() {
             std::slice::from_ref(key)
         );
     }
-    assert_eq!(plan.blocked(|k| k == key).len(), 24);
+    assert_eq!(plan.blocked(|k| k == key).len(), 12);
     assert_eq!(plan.ready(|_| false).count(), 1);
     let cost = plan.cost(|_| true);
     assert_eq!(cost.generations, 200);
@@ -151,7 +151,7 @@ fn transfer_puts_both_sets_into_both_models() {
     );
     let one = World::new().options(&[("--rows", "rows", "dream/dream-sft-mask")]);
     let one = one.plan("transfer").unwrap();
-    assert!(one.rows.len() == 12 && one.rows.iter().all(|row| row.model == "dream"));
+    assert!(one.rows.len() == 6 && one.rows.iter().all(|row| row.model == "dream"));
     // A figure without rows is not drawn.
     let views = |bench: &str, rows: &str| -> Vec<String> {
         let world = World::new().options(&[("--rows", "rows", rows)]);

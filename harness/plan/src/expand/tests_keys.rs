@@ -69,7 +69,6 @@ const EXCLUDED: &[(&str, &[RowKind], &str)] = &[
 fn companion(name: &str, kind: RowKind) -> Option<(&'static str, &'static str)> {
     match (name, kind) {
         ("documents", RowKind::Autointerp) => Some(("label_field", "none")),
-        ("positions", RowKind::Autointerp) => Some(("mask_rate", "0.3")),
         _ => None,
     }
 }
@@ -77,7 +76,7 @@ fn companion(name: &str, kind: RowKind) -> Option<(&'static str, &'static str)> 
 /// Another value of a setting; the current one is `now`. Numbers and switches need no rule.
 fn another(name: &str, now: &Value, world: &World) -> String {
     match (name, now) {
-        ("k", _) => "8".to_owned(),
+        ("k", _) => "4".to_owned(),
         ("token_scope", _) => "topk-tokens".to_owned(),
         ("order", _) => "origin".to_owned(),
         ("orders", _) => "entropy".to_owned(),
@@ -89,7 +88,7 @@ fn another(name: &str, now: &Value, world: &World) -> String {
         ("measures", _) => "kl".to_owned(),
         ("documents", _) => "pack".to_owned(),
         ("preset", _) => "few-shot".to_owned(),
-        ("positions", _) => "policy".to_owned(),
+        ("positions", _) => "all".to_owned(),
         ("random_windows", _) => "paper_code".to_owned(),
         ("label_field", _) => "/labels/other".to_owned(),
         ("text_field" | "prompt_field" | "question_field" | "answer_field", _) => {

@@ -47,6 +47,7 @@ fn without_a_scorer_no_perplexity_is_asked_for() {
     for part in [
         "because it has 9 blocks and the paper's layers go to 27",
         "--n-prefix 3",
+        "--mask-rate 0.5 --positions policy",
         "--profile real",
     ] {
         assert!(said.contains(part), "{part} is not in\n{said}");

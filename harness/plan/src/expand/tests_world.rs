@@ -168,7 +168,7 @@ impl World {
     /// SAEs that differ by layer and k in one file each, named by their place in the set.
     pub(crate) fn write_set(dir: &Path, layers: &[u32], d_model: u32) {
         for layer in layers {
-            for (i, k) in [8, 24, 50].iter().enumerate() {
+            for (i, k) in [4, 8, 50].iter().enumerate() {
                 let text = format!(
                     r#"{{"d_in":{d_model},"d_sae":320,"k":{k},"hook_layer":{layer},"set":"{}"}}"#,
                     dir.file_name().unwrap().to_string_lossy()

@@ -32,13 +32,21 @@ pub enum Shown {
 }
 
 /// Positions at which activations count. Special tokens never do; a mask is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
     /// All.
+    #[default]
     All,
     /// Those the SAE was trained on: masked or visible ones.
     Policy,
+}
+
+impl Positions {
+    /// Whether activations count at all positions.
+    pub fn is_all(&self) -> bool {
+        *self == Positions::All
+    }
 }
 
 /// Which latents are looked at.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CorpusRef, GenerationParams, ModelRef, Numerics, PluginRef, SaeRef};
+use super::{
+    CorpusRef, FixedMasks, GenerationParams, ModelRef, Numerics, PluginRef, Positions, SaeRef,
+};
 
 /// Most tokens of an explanation.
 pub const EXPLAIN_MAX_TOKENS: u32 = 96;
@@ -17,8 +19,15 @@ pub struct FeaturesParams {
     pub model: ModelRef,
     /// The SAE.
     pub sae: SaeRef,
-    /// The text; never corrupted by masks (PROTOCOL §5, Decision).
+    /// The text.
     pub corpus: CorpusRef,
+    /// Masks put into it; `None` reads clean text, as the authors do (PROTOCOL §5, Decision). It is
+    /// written where there are masks only, so that features of clean text keep their keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<FixedMasks>,
+    /// Positions at which activations count.
+    #[serde(default, skip_serializing_if = "Positions::is_all")]
+    pub positions: Positions,
     /// Which features.
     pub choice: FeatureChoice,
     /// How numbers are computed.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     bench::{RowKind, TableKind},
-    expand::{Plan, RowWork},
+    expand::{Plan, PlannedRow, RowWork, SteeringWork},
     inert::one_line,
     outputs::Outcome,
 };
@@ -267,6 +267,14 @@ fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
         );
     }
     notes.extend(unanswered(&all));
+    let has_masks =
+        |work: &SteeringWork| work.is_diffusion && work.settings.mask_rate.is_some_and(|t| t > 0.0);
+    if (plan.rows.iter())
+        .filter_map(PlannedRow::steering)
+        .any(has_masks)
+    {
+        notes.push(masks_note().to_owned());
+    }
     let counts_zero = |work: &RowWork| match work {
         RowWork::Steering(work) => work.settings.invalid_as_zero == Some(true),
         _ => false,
@@ -284,6 +292,11 @@ fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
         }
     }
     notes
+}
+
+/// What masks in the text that latents are looked up in mean.
+pub(super) fn masks_note() -> &'static str {
+    "Latents of masked-diffusion models were looked up in text with masks (--mask-rate); autoregressive ones read it as it is."
 }
 
 /// How many questions to judges have no usable answer, why, and what the means are over.

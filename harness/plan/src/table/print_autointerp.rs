@@ -9,7 +9,7 @@ use super::{
     Align::{self, Left, Right},
     Derived, Style, TextTable,
     paper::paper_autointerp,
-    print::told_counts,
+    print::{masks_note, told_counts},
 };
 use crate::{
     expand::{Plan, PlannedRow},
@@ -263,12 +263,9 @@ fn notes(plan: &Plan, derived: &Derived) -> Vec<String> {
         .rows
         .iter()
         .filter_map(PlannedRow::autointerp)
-        .any(|work| work.settings.mask_rate.is_some())
+        .any(|work| work.settings.mask_rate.is_some_and(|t| t > 0.0))
     {
-        notes.push(
-            "masked-diffusion models read text with masks; autoregressive ones read it as it is"
-                .to_owned(),
-        );
+        notes.push(masks_note().to_owned());
     }
     let sum =
         |n: fn(&AutointerpRow) -> Option<u64>| -> u64 { tables.saes.iter().filter_map(n).sum() };

@@ -18,7 +18,7 @@ use crate::{
 const ONE: [(&str, &str, &str); 3] = [
     ("--rows", "rows", "dream-mask"),
     ("--layers", "layers", "4"),
-    ("--k", "k", "24"),
+    ("--k", "k", "8"),
 ];
 
 fn plan(options: &[(&str, &str, &str)]) -> Plan {

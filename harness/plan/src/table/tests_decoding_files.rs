@@ -70,7 +70,7 @@ fn accuracies_count_only_questions_whose_gold_answer_was_read() {
         "1/3",
         "6.1 to 79.2 %",
         "1 questions have a gold answer that could not be read",
-        "Layers 2, 5, top 24 latents, 4 steps, 3 new tokens.",
+        "Layers 2, 5, top 8 latents, 4 steps, 3 new tokens.",
         "entropy against origin: +33.3 points",
         "3 questions right in one only, p = 1.000",
     ] {

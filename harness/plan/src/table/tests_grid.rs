@@ -179,7 +179,7 @@ fn files_have_the_columns_of_the_protocol() {
     );
     assert!(
         tidy.contains(
-            "qwen,qwen,resid_post_layer_1/trainer_0,1,8,delta_lm_loss,aligned-plain-all,0.5,0,4,ok"
+            "qwen,qwen,resid_post_layer_1/trainer_1,1,8,delta_lm_loss,aligned-plain-all,0.5,0,4,ok"
         ),
         "{tidy}"
     );
@@ -239,7 +239,7 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
     assert!(per_sae > 5 && derived.grid.len() == 4 * per_sae);
     let csv = grid_csv(&derived.grid);
     assert!(
-        csv.contains("qwen,qwen,resid_post_layer_1/trainer_1,1,24,ev,ev_var,,,,failed"),
+        csv.contains("qwen,qwen,resid_post_layer_1/trainer_1,1,8,ev,ev_var,,,,failed"),
         "{csv}"
     );
     let text = print_tables(&plan, &derived, Style::Plain);
@@ -284,7 +284,7 @@ fn fig6_stands_on_text_and_on_rollouts() {
         put(&plan, &store, &work(row).shards[0], &output(4.0, 1.0, true));
     }
     let text = lines();
-    let row = "dream-sft,dream-mask,resid_post_layer_1/trainer_0,1,8,1,";
+    let row = "dream-sft,dream-mask,resid_post_layer_1/trainer_1,1,8,1,";
     assert!(text.contains(row), "{text}");
     assert!(text.lines().skip(1).all(|l| l.ends_with(",2,ok")), "{text}");
 }

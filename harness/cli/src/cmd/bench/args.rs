@@ -26,6 +26,7 @@ const BUDGET: &str = "Budget";
 const GRID: &str = "Grid benches";
 const DECODING: &str = "Decoding benches";
 const STEERING: &str = "Steering benches";
+const ACTIVATIONS: &str = "Text that latents are looked up in, of steering and autointerp benches";
 const AUTOINTERP: &str = "Autointerp benches";
 const JUDGES: &str = "Judges, of steering and autointerp benches";
 const JUDGING: &str = "Judges that cost money";
@@ -181,18 +182,20 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE", help_heading = STEERING)]
     explanations: Option<String>,
 
+    /// Mask tokens of the text with this probability, for masked-diffusion models
+    /// [default: the bench's; 0, clean text, under the paper's budgets]
+    #[arg(long, value_name = "T", allow_hyphen_values = true, help_heading = ACTIVATIONS)]
+    mask_rate: Option<String>,
+    /// Where activations count: all positions, or those of the SAE's policy (masked or visible ones)
+    #[arg(long, value_name = "WHICH", help_heading = ACTIVATIONS)]
+    positions: Option<String>,
+
     /// Latents of each SAE that are explained, a seeded sample of those that are alive
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = AUTOINTERP)]
     latents: Option<String>,
     /// These latents instead of a sample, such as 3,17
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = AUTOINTERP)]
     latent: Option<String>,
-    /// Mask tokens of the text with this probability, for masked-diffusion models [default: clean text]
-    #[arg(long, value_name = "T", allow_hyphen_values = true, help_heading = AUTOINTERP)]
-    mask_rate: Option<String>,
-    /// Where activations count: all positions, or those of the SAE's policy (masked or visible ones)
-    #[arg(long, value_name = "WHICH", help_heading = AUTOINTERP)]
-    positions: Option<String>,
     /// What counts as true of random windows: checked, or paper_code (that they are inactive)
     #[arg(long, value_name = "HOW", help_heading = AUTOINTERP)]
     random_windows: Option<String>,

@@ -1,6 +1,6 @@
 //! Stage `features`: the latents of many SAEs that are worth steering, from one pass over held-out text.
 //!
-//! The text is clean, as in the authors' code (PROTOCOL §5); special tokens do not count. A latent is a candidate when it fires at least
+//! The text is clean, as in the authors' code (PROTOCOL §5), unless the bench masks some of it; special tokens do not count. A latent is a candidate when it fires at least
 //! [`MIN_ACTIVE`] times and on at most [`MAX_DENSITY`] of the tokens. Candidates are ranked by [`super::coherence`], which needs no
 //! judge, so that another judge never generates again.
 
@@ -19,7 +19,7 @@ use super::{
     coherence::Rarity,
     output::Outputs,
     pass::Follower,
-    reading::{TextOf, checked_latents},
+    reading::{TextOf, checked_latents, scope},
     text::Text,
 };
 use crate::{
@@ -41,6 +41,7 @@ const WINDOWS: u32 = 12;
 struct Member {
     params: FeaturesParams,
     sae: Rc<Sae>,
+    scope: Scope,
 }
 
 impl Session {
@@ -58,11 +59,12 @@ impl Session {
         self.keep_saes(&wanted);
         let prepare = |session: &mut Session, cell: &Cell| {
             let params: FeaturesParams = cell.params()?;
+            let scope = scope(&params.sae, params.positions, params.masks.is_some())?;
             let sae = session.sae_of_pass(&params.model, &params.sae)?;
             if let FeatureChoice::Listed { latents } = &params.choice {
                 checked_latents(latents, sae.info().d_sae)?;
             }
-            Ok(Member { params, sae })
+            Ok(Member { params, sae, scope })
         };
         self.together(cells, prepare, |session, members, _| {
             session.find_features(members, &mut *progress)
@@ -89,13 +91,13 @@ impl Session {
             allow_short: true,
             max_bad_rows: corpus.max_bad_rows,
         };
-        let read = self.read_text(&shared.model, &shard, None, None)?;
+        let read = self.read_text(&shared.model, &shard, None, shared.masks)?;
         let TextOf { text, codec, .. } = &read;
         let rules = WindowRules::peaks(BUFFER, WINDOWS);
         let places = text.places(BUFFER);
         let mut followers: Vec<Follower<'_>> = members
             .iter()
-            .map(|Member { params, sae }| {
+            .map(|Member { params, sae, scope }| {
                 let d_sae = sae.info().d_sae;
                 let followed = match &params.choice {
                     FeatureChoice::Coherent { .. } => (0..d_sae as u32).collect(),
@@ -105,7 +107,7 @@ impl Session {
                     layer: params.sae.layer as usize,
                     sae,
                     name: params.sae.name(),
-                    scope: Scope::All,
+                    scope: *scope,
                     n_masked: 0,
                     // Peaks are found without draws: no seed matters.
                     activity: Activity::new(d_sae, &followed, rules, 0, &places, None),

@@ -5,7 +5,7 @@ use std::{path::Path, rc::Rc, time::Instant};
 use harness_plan::{
     protocol::Counters,
     sources::ModelFolder,
-    stages::{Dtype, FixedMasks, ModelRef, SaeRef, ShardRef},
+    stages::{Dtype, FixedMasks, ModelRef, Positions, SaeRef, ShardRef},
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     text::Text,
 };
 use crate::{
+    eval::{Policy, Scope},
     plugin::Sae,
     run::{CellError, Progress, Session, assets},
     text::TextCodec,
@@ -124,5 +125,32 @@ pub(super) fn checked_latents(latents: &[u32], d_sae: usize) -> Result<(), CellE
             d_sae - 1
         ))),
         None => Ok(()),
+    }
+}
+
+/// Positions at which activations of an SAE count.
+///
+/// # Errors
+/// An unknown policy; masked positions of a text without masks.
+pub(super) fn scope(
+    sae: &SaeRef,
+    positions: Positions,
+    has_masks: bool,
+) -> Result<Scope, CellError> {
+    let policy = Policy::named(&sae.policy).ok_or_else(|| {
+        CellError::Invalid(format!(
+            "policy `{}`: clean, mask and unmask are known",
+            sae.policy
+        ))
+    })?;
+    match positions {
+        Positions::All => Ok(Scope::All),
+        Positions::Policy if policy == Policy::Mask && !has_masks => {
+            Err(CellError::Config(format!(
+                "{} is looked at where tokens are masked, and none are: mask some, or look at all positions",
+                sae.name()
+            )))
+        }
+        Positions::Policy => Ok(policy.scope()),
     }
 }

@@ -7,7 +7,7 @@ use harness_plan::{
     cell::Cell,
     outputs::WindowsOutput,
     protocol::Counters,
-    stages::{LatentChoice, Positions, WindowsParams},
+    stages::{LatentChoice, WindowsParams},
 };
 use serde_json::Value;
 
@@ -15,10 +15,10 @@ use super::{
     logits::extremes,
     output::Outputs,
     pass::Follower,
-    reading::{TextOf, checked_latents},
+    reading::{TextOf, checked_latents, scope},
 };
 use crate::{
-    eval::{Policy, Scope},
+    eval::Scope,
     plugin::Sae,
     run::{CellError, Progress, Session, memory, together::CellResult},
 };
@@ -62,7 +62,7 @@ impl Session {
             .rules
             .checked()
             .map_err(|error| config(error.to_string()))?;
-        let scope = scope(&params)?;
+        let scope = scope(&params.sae, params.positions, params.masks.is_some())?;
         let sae = self.sae_of_pass(&params.model, &params.sae)?;
         let candidates = candidates(&params.latents, params.seed, sae.info().d_sae)?;
         Ok(Member {
@@ -142,26 +142,6 @@ impl Session {
         }
         counters.peak_bytes = memory::peak_bytes();
         Ok((out, counters))
-    }
-}
-
-/// Positions at which activations of a cell's SAE count.
-fn scope(params: &WindowsParams) -> Result<Scope, CellError> {
-    let policy = Policy::named(&params.sae.policy).ok_or_else(|| {
-        CellError::Invalid(format!(
-            "policy `{}`: clean, mask and unmask are known",
-            params.sae.policy
-        ))
-    })?;
-    match params.positions {
-        Positions::All => Ok(Scope::All),
-        Positions::Policy if policy == Policy::Mask && params.masks.is_none() => {
-            Err(CellError::Config(format!(
-                "{} is looked at where tokens are masked, and none are: mask some, or look at all positions",
-                params.sae.name()
-            )))
-        }
-        Positions::Policy => Ok(policy.scope()),
     }
 }
 

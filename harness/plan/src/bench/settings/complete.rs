@@ -87,6 +87,11 @@ complete! {
         metrics: Vec<String>,
     }
     optional {
+        /// Probability with which the activation pass masks tokens, for masked-diffusion models;
+        /// clean text without.
+        mask_rate: f64,
+        /// Positions of that pass at which activations count: all without.
+        positions: Positions,
         /// Steered positions, for a policy that picks some.
         k_scope: u32,
         /// Model behind an online judge.

@@ -154,8 +154,8 @@ patch! {
     n_latents: u32 = |t: &Table<'_, '_>, key| t.u32(key, COUNT),
     /// These latents instead of a sample.
     latent: Vec<u32> = |t: &Table<'_, '_>, key| t.u32_list(key, 0..COUNT.end),
-    /// Probability with which tokens of the text are masked; clean text without.
-    mask_rate: f64 = |t: &Table<'_, '_>, key| rate(t, key),
+    /// Probability with which tokens of the text are masked; 0 and none are clean text.
+    mask_rate: f64 = |t: &Table<'_, '_>, key| t.number(key, "from 0 (clean text) to 1", |x| (0.0..=1.0).contains(&x)),
     /// Positions at which activations count.
     positions: Positions = |t: &Table<'_, '_>, key| t.choice(key, &[("all", Positions::All), ("policy", Positions::Policy)]),
     /// Activations over the text below which a latent is dead.

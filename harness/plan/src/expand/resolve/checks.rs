@@ -69,6 +69,7 @@ impl Resolver<'_> {
                 let message = format!("`n_prefix` is {} for {}", set.n_prefix, row.sae);
                 self.problem(&origin, message, format!("the pool has {pool} prefixes"));
             }
+            self.check_positions(row, set.positions.unwrap_or_default(), set.mask_rate);
         }
         if let Settings::Decoding(set) = settings {
             self.check_decoding(row, model, set);
@@ -111,14 +112,7 @@ impl Resolver<'_> {
             );
             self.problem(&origin, message, "raise `context_length` or lower `buffer`");
         }
-        if set.positions == Positions::Policy && row.policy == "mask" && set.mask_rate.is_none() {
-            let message = format!(
-                "{} was trained on masked positions, and clean text has none",
-                row.sae
-            );
-            let hint = "mask text with --mask-rate, or count all positions with --positions all";
-            self.problem(&origin, message, hint);
-        }
+        self.check_positions(row, set.positions, set.mask_rate);
         if set.labels().is_some_and(|at| !at.starts_with('/')) {
             let message = "`label_field` does not begin with a slash".to_owned();
             self.problem(
@@ -134,6 +128,20 @@ impl Resolver<'_> {
                 message,
                 "`documents` of `truncate` puts one into each row; --set label_field=none goes without labels",
             );
+        }
+    }
+
+    /// Masked positions need masks.
+    fn check_positions(&mut self, row: &RowSpec, positions: Positions, mask_rate: Option<f64>) {
+        let is_clean = mask_rate.is_none_or(|rate| rate == 0.0);
+        if positions == Positions::Policy && row.policy == "mask" && is_clean {
+            let origin = self.request.spec.origin.clone();
+            let message = format!(
+                "{} was trained on masked positions, and clean text has none",
+                row.sae
+            );
+            let hint = "mask text with --mask-rate, or count all positions with --positions all";
+            self.problem(&origin, message, hint);
         }
     }
 

@@ -14,8 +14,7 @@ const MEMBERS: [(&str, u32); 4] = [
     ("dream-mask", 5),
 ];
 
-fn features(set: &str, layer: u32, choice: FeatureChoice) -> FeaturesParams {
-    let windows = params(set, layer);
+fn features(windows: WindowsParams, choice: FeatureChoice) -> FeaturesParams {
     FeaturesParams {
         model: windows.model,
         sae: windows.sae,
@@ -26,13 +25,15 @@ fn features(set: &str, layer: u32, choice: FeatureChoice) -> FeaturesParams {
             max_bad_rows: None,
             text_field: None,
         },
+        masks: windows.masks,
+        positions: windows.positions,
         choice,
         numerics: windows.numerics,
     }
 }
 
 fn coherent(set: &str, layer: u32) -> FeaturesParams {
-    features(set, layer, FeatureChoice::Coherent { n: 6 })
+    features(params(set, layer), FeatureChoice::Coherent { n: 6 })
 }
 
 fn find(
@@ -92,14 +93,26 @@ fn one_pass_finds_what_a_pass_each_finds() {
 
 #[test]
 fn features_are_the_largest_peaks_of_everything() {
+    largest_peaks_of_everything(params("dream-unmask", 2));
+}
+
+/// Mask-SAEs are looked up at masked positions alone, and the windows say which they are.
+#[test]
+fn features_of_masked_positions_are_their_largest_peaks() {
+    let found = largest_peaks_of_everything(masked(params("dream-mask", 2), Positions::Policy));
+    for context in found.features.iter().flat_map(|f| &f.contexts) {
+        assert!(context.masked.contains(&10) && context.masked.len() < 21);
+    }
+}
+
+fn largest_peaks_of_everything(windows: WindowsParams) -> FeaturesOutput {
     let dir = tempfile::tempdir().unwrap();
-    let (set, layer) = ("dream-unmask", 2);
-    let everything = everything(dir.path(), &params(set, layer));
+    let everything = everything(dir.path(), &windows);
     // Rows of one length a batch: one at a time, as in the other pass.
     let mut session = session(dir.path(), Some(1), 1);
-    let (found, _) = find(&mut session, &[coherent(set, layer)])
-        .remove(0)
-        .unwrap();
+    let wanted = features(windows, FeatureChoice::Coherent { n: 6 });
+    let (found, _) = find(&mut session, &[wanted]).remove(0).unwrap();
+    assert!(!found.features.is_empty());
     assert_eq!(found.tokens, everything.n_tokens);
     let is_dead = |latent: &usize| everything.n_active(*latent as u32) == 0;
     let d_sae = everything.rows.len();
@@ -136,6 +149,7 @@ fn features_are_the_largest_peaks_of_everything() {
             assert!(reference::windows(feature.latent, 0, &more, rows).is_none());
         }
     }
+    found
 }
 
 #[test]
@@ -148,12 +162,12 @@ fn listed_latents_keep_their_order_and_share_the_pass() {
     let mut want = ranked.features;
     want.reverse();
     let latents = want.iter().map(|feature| feature.latent).collect();
-    let listed = features("dream-mask", 2, FeatureChoice::Listed { latents });
+    let listed = features(params("dream-mask", 2), FeatureChoice::Listed { latents });
     let none = FeatureChoice::Listed {
         latents: vec![1_000_000],
     };
     let cells = [
-        features("dream-unmask", 2, none),
+        features(params("dream-unmask", 2), none),
         coherent("dream-unmask", 5),
         listed,
     ];
