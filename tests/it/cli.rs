@@ -167,7 +167,7 @@ fn dry_run_counts_and_leaves_nothing_behind() {
         "steer       24     24 ",
         "memory of a worker: about ",
         "model dream: 8 blocks, d_model 128, vocabulary 2048, ",
-        "SAE set dream-mask: 4 SAEs, layers 1,2, k 8,24, budgets of zoo\n",
+        "SAE set dream-mask: 4 SAEs, layers 1,2, k 4,8, budgets of zoo\n",
         "nothing was loaded and nothing was run\n",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
@@ -195,7 +195,7 @@ fn dry_run_of_a_grid_says_what_each_model_takes() {
         "groups  model  SAEs  tokens  rows          batch  stack  block passes a batch  head rows a counted token  counted tokens  work ",
         "1       qwen   12    20,000  at least 157  16     2      42                    13                         20,000 ",
         "1       dream  12    20,000  at least 157  16     2      42                    13                         5,500 ",
-        "SAE set dream-mask on dream: 12 SAEs, layers 1,2,4,5,6,7, k 8,24, budgets of zoo\n",
+        "SAE set dream-mask on dream: 12 SAEs, layers 1,2,4,5,6,7, k 4,8, budgets of zoo\n",
         "nothing was loaded and nothing was run\n",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
@@ -306,7 +306,7 @@ fn list_shows_models_sets_and_components() {
         "table2",
         "masked diffusion",
         "layers 1,2,3,4,5,6,7",
-        "k 8,24",
+        "k 4,8",
         "lexical",
         "update-tokens",
     ] {

@@ -280,7 +280,7 @@ pub fn weightless_root(dir: &Path) {
         "llada-mask",
     ] {
         for layer in [1, 2, 3, 4, 5, 6, 7] {
-            for (trainer, k) in [8, 24].iter().enumerate() {
+            for (trainer, k) in [4, 8].iter().enumerate() {
                 let config = format!(
                     r#"{{"d_in":128,"d_sae":320,"k":{k},"hook_layer":{layer},"set":"{set}"}}"#
                 );

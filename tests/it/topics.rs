@@ -40,7 +40,7 @@ fn steering_a_planted_topic_raises_it() {
                 "--layers",
                 "2,4",
                 "--k",
-                "24",
+                "8",
             ])
             .args([
                 "--n-features",

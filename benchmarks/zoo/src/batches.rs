@@ -111,7 +111,7 @@ impl Corpus {
                 } else {
                     0
                 };
-                (row, kept)
+                Row::kept(row, kept)
             })
             .collect();
         let rates = spread(draws, shape.rows);
@@ -131,7 +131,7 @@ impl Corpus {
         rate: Option<f64>,
     ) -> MaskedBatch {
         let rows = (0..shape.rows)
-            .map(|_| (self.row(draws, shape.len, true), 0))
+            .map(|_| Row::kept(self.row(draws, shape.len, true), 0))
             .collect();
         let rates = rate.map_or_else(|| spread(draws, shape.rows), |t| vec![t; shape.rows]);
         mask_rows(
@@ -143,10 +143,26 @@ impl Corpus {
     }
 }
 
+/// A row of ids, and which of them may be masked.
+struct Row {
+    ids: Vec<i64>,
+    maskable: Vec<bool>,
+}
+
+impl Row {
+    /// A row whose first `kept` ids are never masked.
+    fn kept(ids: Vec<i64>, kept: usize) -> Self {
+        let maskable = (0..ids.len()).map(|column| column >= kept).collect();
+        Self { ids, maskable }
+    }
+}
+
 /// Chat tasks as token rows: prompt length and all ids.
 pub struct ChatCorpus {
     problems: Vec<(usize, Vec<i64>)>,
     others: Vec<(usize, Vec<i64>)>,
+    /// The sums of the problems' answers: `13 + 12 =` and ` 25. `.
+    sums: Vec<(Vec<i64>, Vec<i64>)>,
     /// Share of the rows that are word problems.
     share: f64,
     frame: Frame,
@@ -164,10 +180,18 @@ impl ChatCorpus {
         longest: usize,
     ) -> Result<Self> {
         let (split, seed, n) = source;
-        let (mut problems, mut others) = (Vec::new(), Vec::new());
+        let (mut problems, mut others, mut sums) = (Vec::new(), Vec::new(), Vec::new());
         for task in chat_tasks(split, seed, n) {
             let prompt = encode(tokenizer, &chat::prompt(&task.prompt))?;
             let reply = encode(tokenizer, &chat::reply(&task.response))?;
+            for sum in task.response.split(". ") {
+                if let Some((terms, total)) = sum.split_once(" = ") {
+                    sums.push((
+                        encode(tokenizer, &format!("{terms} ="))?,
+                        encode(tokenizer, &format!(" {total}. "))?,
+                    ));
+                }
+            }
             if prompt.len() + reply.len() < longest {
                 let rows = match task.answer {
                     Some(_) => &mut problems,
@@ -180,6 +204,7 @@ impl ChatCorpus {
         Ok(Self {
             problems,
             others,
+            sums,
             share,
             frame,
         })
@@ -203,9 +228,35 @@ impl ChatCorpus {
             if ids.len() <= shape.len {
                 let mut row = ids.clone();
                 row.resize(shape.len, self.frame.eos);
-                rows.push((row, *prompt));
+                rows.push(Row::kept(row, *prompt));
             }
         }
+        let rates = spread(draws, shape.rows);
+        mask_rows(
+            draws,
+            rows,
+            &rates,
+            self.frame.mask.unwrap_or(self.frame.eos),
+        )
+    }
+
+    /// Rows of sums whose results are masked and whose terms stay: many more of them fit into a row than problems do.
+    pub fn masked_sums(&self, draws: &mut Draws, shape: Shape) -> MaskedBatch {
+        let rows = (0..shape.rows)
+            .map(|_| {
+                let (mut ids, mut maskable) = (Vec::new(), Vec::new());
+                while ids.len() < shape.len {
+                    let (terms, total) = &self.sums[draws.below(self.sums.len())];
+                    ids.extend_from_slice(terms);
+                    maskable.resize(ids.len(), false);
+                    ids.extend_from_slice(total);
+                    maskable.resize(ids.len(), true);
+                }
+                ids.truncate(shape.len);
+                maskable.truncate(shape.len);
+                Row { ids, maskable }
+            })
+            .collect();
         let rates = spread(draws, shape.rows);
         mask_rows(
             draws,
@@ -227,18 +278,13 @@ fn spread(draws: &mut Draws, n: usize) -> Vec<f64> {
     rates
 }
 
-fn mask_rows(
-    draws: &mut Draws,
-    rows: Vec<(Vec<i64>, usize)>,
-    rates: &[f64],
-    mask: i64,
-) -> MaskedBatch {
-    let (b, t) = (rows.len(), rows[0].0.len());
+fn mask_rows(draws: &mut Draws, rows: Vec<Row>, rates: &[f64], mask: i64) -> MaskedBatch {
+    let (b, t) = (rows.len(), rows[0].ids.len());
     let mut noisy = Vec::with_capacity(b * t);
     let (mut masked, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-    for ((row, kept), &rate) in rows.into_iter().zip(rates) {
-        for (column, id) in row.into_iter().enumerate() {
-            if column >= kept && draws.chance(rate) {
+    for (row, &rate) in rows.into_iter().zip(rates) {
+        for (id, maskable) in row.ids.into_iter().zip(row.maskable) {
+            if maskable && draws.chance(rate) {
                 masked.push(noisy.len() as i64);
                 targets.push(id);
                 weights.push((1.0 / rate) as f32);
@@ -278,7 +324,7 @@ mod tests {
         let rates = spread(&mut draws, 100);
         let mean = rates.iter().sum::<f64>() / 100.0;
         assert!((mean - 0.5).abs() < 0.01, "{mean}");
-        let rows = vec![((0..50).collect::<Vec<i64>>(), 5); 40];
+        let rows = (0..40).map(|_| Row::kept((0..50).collect(), 5)).collect();
         let batch = mask_rows(&mut draws, rows, &[0.5; 40], 99);
         let masked = Vec::<i64>::try_from(&batch.masked).unwrap();
         let targets = Vec::<i64>::try_from(&batch.targets).unwrap();

@@ -27,7 +27,7 @@ const SAMPLING: Sampling = Sampling {
 };
 /// Generations from each of the fifty openings.
 const PER_PREFIX: u64 = 2;
-const CHAT_PROMPTS: u64 = 60;
+const CHAT_PROMPTS: u64 = 200;
 /// A worked problem with two sums and its end needs more room than a sentence.
 const CHAT_SAMPLING: Sampling = Sampling {
     new_tokens: 40,

@@ -8,6 +8,7 @@ mod objective;
 mod optimizer;
 mod report;
 mod resume;
+mod saes;
 mod sample;
 mod tokenizer;
 mod train;
@@ -51,6 +52,9 @@ struct Arguments {
     /// Train nothing: measure what is there and write the README again.
     #[arg(long)]
     evaluate: bool,
+    /// Train the SAEs of the models that are there, and no models. Needs what `cargo xtask build` makes.
+    #[arg(long, conflicts_with_all = ["evaluate", "scale", "minutes"])]
+    saes: bool,
 }
 
 fn main() -> Result<()> {
@@ -64,6 +68,9 @@ fn main() -> Result<()> {
     }
     if !(arguments.scale > 0.0 && arguments.scale.is_finite()) {
         bail!("--scale {} must be a positive number", arguments.scale);
+    }
+    if arguments.saes {
+        return saes::train(&arguments.out, &arguments.only);
     }
     tch::set_num_threads(arguments.threads);
     std::fs::create_dir_all(&arguments.out)?;

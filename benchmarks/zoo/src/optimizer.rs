@@ -39,6 +39,8 @@ struct Parameter {
     name: String,
     tensor: Tensor,
     rule: Rule,
+    /// Of the learning rate.
+    share: f64,
 }
 
 /// An optimiser over all variables of a store.
@@ -49,8 +51,9 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Matrices inside blocks go to Muon; embeddings, head, norms and biases to AdamW.
-    pub fn new(store: &VarStore, rates: Rates) -> Self {
+    /// Matrices inside blocks go to Muon; embeddings, head, norms and biases to AdamW. `share` is the part of the
+    /// learning rate that the parameter of a name has.
+    pub fn new(store: &VarStore, rates: Rates, share: impl Fn(&str) -> f64) -> Self {
         let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0));
         let parameters = variables
@@ -80,7 +83,13 @@ impl Optimizer {
                         decays: matrix,
                     }
                 };
-                Parameter { name, tensor, rule }
+                let share = share(&name);
+                Parameter {
+                    name,
+                    tensor,
+                    rule,
+                    share,
+                }
             })
             .collect();
         Self {
@@ -103,7 +112,10 @@ impl Optimizer {
     /// remember of earlier gradients. They share memory with the optimiser.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut state = Vec::new();
-        for Parameter { name, tensor, rule } in &self.parameters {
+        for Parameter {
+            name, tensor, rule, ..
+        } in &self.parameters
+        {
             let mut add = |what: &str, tensor: &Tensor| {
                 state.push((format!("{what}/{name}"), tensor.shallow_clone()));
             };
@@ -143,15 +155,22 @@ impl Optimizer {
             1.0 - ADAM_BETAS.0.powi(self.steps),
             1.0 - ADAM_BETAS.1.powi(self.steps),
         );
-        for Parameter { tensor, rule, .. } in &mut self.parameters {
+        for Parameter {
+            tensor,
+            rule,
+            share,
+            ..
+        } in &mut self.parameters
+        {
+            let (muon, adam) = (muon * schedule * *share, adam * schedule * *share);
             let gradient = tensor.grad() * clip;
             match rule {
                 Rule::Muon { momentum, gain } => {
                     let _ = momentum.g_mul_scalar_(MUON_MOMENTUM);
                     let _ = momentum.g_add_(&gradient);
                     let direction = orthogonalised(&(gradient + &*momentum * MUON_MOMENTUM));
-                    let _ = tensor.g_mul_scalar_(1.0 - muon * schedule * decay);
-                    let _ = tensor.g_sub_(&(direction * (muon * schedule * *gain)));
+                    let _ = tensor.g_mul_scalar_(1.0 - muon * decay);
+                    let _ = tensor.g_sub_(&(direction * (muon * *gain)));
                 }
                 Rule::Adam {
                     mean,
@@ -164,9 +183,9 @@ impl Optimizer {
                     let _ = square.g_add_(&(gradient.square() * (1.0 - ADAM_BETAS.1)));
                     let divisor = (&*square / corrections.1).sqrt() + ADAM_EPS;
                     if *decays {
-                        let _ = tensor.g_mul_scalar_(1.0 - adam * schedule * decay);
+                        let _ = tensor.g_mul_scalar_(1.0 - adam * decay);
                     }
-                    let _ = tensor.g_sub_(&(&*mean / divisor * (adam * schedule / corrections.0)));
+                    let _ = tensor.g_sub_(&(&*mean / divisor * (adam / corrections.0)));
                 }
             }
         }
@@ -227,6 +246,7 @@ mod tests {
                 decay: 0.0,
                 clip: 100.0,
             },
+            |_| 1.0,
         );
         let loss =
             || (&matrix + 1.0).square().sum(Kind::Float) + (&bias - 3.0).square().sum(Kind::Float);

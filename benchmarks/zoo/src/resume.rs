@@ -143,7 +143,7 @@ mod tests {
                 .f_var("w", &[3, 4], tch::nn::Init::Const(2.0))
                 .unwrap();
             let _ = root.f_var("b", &[4], tch::nn::Init::Const(-1.0)).unwrap();
-            let optimizer = Optimizer::new(&store, RATES);
+            let optimizer = Optimizer::new(&store, RATES, |_| 1.0);
             Self { store, optimizer }
         }
 

@@ -64,8 +64,9 @@ enum Source {
 
 /// Share of word problems where the objective asks for more than the generator has: sums take longer to learn than sentences.
 const PROBLEMS: f64 = 0.5;
-/// Share of the steps of fine-tuning that read plain text.
-const PLAIN: f64 = 0.15;
+/// Shares of the steps of that objective that read plain text, and rows of sums.
+const PLAIN: f64 = 0.1;
+const SUMS: f64 = 0.45;
 
 /// Trains `model` and writes `<out>/<name>`.
 ///
@@ -99,7 +100,11 @@ pub fn train(model: &Model, vocabulary: &Vocabulary, out: &Path, options: &Optio
         adam: RATES.adam * model.rate,
         ..RATES
     };
-    let mut optimizer = Optimizer::new(&store, rates);
+    let share = |name: &str| match model.objective {
+        Objective::MaskedReply => share_by_depth(name, config.n_layers),
+        _ => 1.0,
+    };
+    let mut optimizer = Optimizer::new(&store, rates, share);
     let steps = ((model.steps as f64 * options.scale) as usize).max(10);
     let settings = serde_json::json!({
         "model": format!("{model:?}"), "rates": format!("{rates:?}"), "seed": options.seed,
@@ -161,7 +166,15 @@ fn step_loss(
             )
         }
         (Source::ChatAndText(chat, _), _) if !draws.chance(PLAIN) => {
-            reply_loss(network, chat, draws)
+            if draws.chance(SUMS / (1.0 - PLAIN)) {
+                let batch = chat.masked_sums(draws, shape(128));
+                Ok(objective::eq7_per_token(
+                    &objective::masked(network, &batch)?,
+                    &batch,
+                ))
+            } else {
+                reply_loss(network, chat, draws)
+            }
         }
         (Source::Chat(chat), _) => reply_loss(network, chat, draws),
         (Source::Text(corpus) | Source::ChatAndText(_, corpus), _) => {
@@ -196,6 +209,18 @@ fn halved(config: &DecoderConfig, variables: &HashMap<String, Tensor>) -> Result
         .map(|(name, tensor)| (name.clone(), tensor.to_kind(Kind::BFloat16)))
         .collect();
     Ok(decoder::from_tensors(config, copies)?)
+}
+
+/// Share of the learning rate that a parameter has in a fine-tuning whose residuals should stay those of its base: the
+/// square of its depth, next to nothing at the embedding and all of it in the last block and above.
+fn share_by_depth(name: &str, n_layers: i64) -> f64 {
+    let block = name.split('.').find_map(|part| part.parse::<u32>().ok());
+    let depth = match block {
+        Some(block) => f64::from(block + 1) / n_layers as f64,
+        None if name.contains("embed_tokens") => 0.0,
+        None => 1.0,
+    };
+    depth * depth
 }
 
 /// Share of the peak learning rate when `part` of the training is done: up, steady, down to 0.

@@ -72,7 +72,7 @@ impl SaeArchitecture for Architecture {
     }
 }
 
-/// Keeps the `k` largest numbers of a row: latent `2 i` is `x[i]` where it is positive, `2 i + 1` where it is negative.
+/// Keeps the `k` largest numbers of a row that it has two latents for: latent `2 i` is `x[i]` where it is positive, `2 i + 1` where it is negative.
 struct Largest {
     d_model: usize,
     d_sae: usize,
@@ -105,7 +105,7 @@ impl Sae for Largest {
         misbehave(how)?;
         let (acts, latents, n_active) = (acts.f32()?, latents.i64()?, n_active.i64()?);
         for (row, x) in x.f32()?.chunks_exact(self.d_model).enumerate() {
-            let mut order: Vec<usize> = (0..x.len()).collect();
+            let mut order: Vec<usize> = (0..x.len().min(self.d_sae / 2)).collect();
             order.sort_by(|&a, &b| x[b].abs().total_cmp(&x[a].abs()));
             for (slot, &i) in order.iter().take(self.k).enumerate() {
                 acts[row * self.k + slot] = x[i].abs();

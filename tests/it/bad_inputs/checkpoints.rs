@@ -104,15 +104,15 @@ fn row_30_an_sae_of_another_model_or_layer() {
     let weights = sae.join(SAE_WEIGHTS);
     let (_, data) = parts(&weights);
     let header = json!({
-        "W_enc": {"dtype": "BF16", "shape": [64, 272], "data_offsets": [0, 34816]},
-        "b_enc": {"dtype": "BF16", "shape": [272], "data_offsets": [34816, 35360]},
-        "W_dec": {"dtype": "BF16", "shape": [272, 64], "data_offsets": [35360, 70176]},
-        "b_dec": {"dtype": "BF16", "shape": [64], "data_offsets": [70176, 70304]},
+        "W_enc": {"dtype": "BF16", "shape": [64, 208], "data_offsets": [0, 26624]},
+        "b_enc": {"dtype": "BF16", "shape": [208], "data_offsets": [26624, 27040]},
+        "W_dec": {"dtype": "BF16", "shape": [208, 64], "data_offsets": [27040, 53664]},
+        "b_dec": {"dtype": "BF16", "shape": [64], "data_offsets": [53664, 53792]},
     });
-    assemble(&weights, &header.to_string(), &data[..70304]);
+    assemble(&weights, &header.to_string(), &data[..53792]);
     says(
         &refused(&mut bench(dir.path(), &set)),
-        &["W_dec", "[272, 128]", "[272, 64]"],
+        &["W_dec", "[208, 128]", "[208, 64]"],
     );
 }
 

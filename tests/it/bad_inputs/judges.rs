@@ -129,7 +129,7 @@ fn row_46_windows_out_of_range() {
             "--layers",
             "2",
             "--k",
-            "24",
+            "8",
             "--budget-tokens",
             "12000",
             "--threads",

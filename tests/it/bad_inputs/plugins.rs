@@ -71,7 +71,7 @@ fn bench(dir: &Path, table: &str, out: &str) -> Command {
 fn grid(dir: &Path, architecture: &str) -> Command {
     let mut command = bench(dir, "fidelity", architecture);
     command
-        .args(["--rows", "dream-mask", "--layers", "4,5", "--k", "8,24"])
+        .args(["--rows", "dream-mask", "--layers", "4,5", "--k", "4,8"])
         .args(["--budget-tokens", "600", "--context-length", "48"])
         .args(["--measures", "none"])
         .args(["--set", &format!("architecture={architecture}")]);
@@ -143,7 +143,7 @@ fn row_40_nonsense_fails_its_cell() {
         (
             "wrong-latent",
             "encode",
-            "a latent is 272, it must be in -1 to 271",
+            "a latent is 208, it must be in -1 to 207",
         ),
         (
             "negative-count",

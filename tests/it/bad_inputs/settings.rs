@@ -173,7 +173,7 @@ fn row_04_all_bad_values_at_once() {
     --seed -1: `seed` is -1; must be 0 or more
     --amp-factor nan: `amp_factor` is nan; must be a finite number
     --set lamda=0.3: unknown key `lamda`; did you mean `lambda`?
-    --k: `k` is 99999, more than the 320 latents of SAE set qwen; its SAEs have k 8, 24
+    --k: `k` is 99999, more than the 320 latents of SAE set qwen; its SAEs have k 4, 8
     "###);
     let zero = bench(&world, &["table2", "--k", "0", "--seed", "-1"]);
     assert_eq!(zero.code, 3);
@@ -229,7 +229,7 @@ fn row_05_where_a_setting_comes_from() {
     let file_says = |value: &str, line: usize, table: &str| json!({"value": value, "from": "file", "path": table2, "line": line, "table": table});
     // The profile above [settings].
     let strength = explained(world.path(), &["table2"], "qwen", "amp_factor");
-    assert_eq!(strength["value"], 1.0);
+    assert_eq!(strength["value"], 0.7);
     assert_eq!(strength["origin"]["line"], line("amp_factor", 1));
     assert_eq!(strength["origin"]["table"], "zoo");
     assert_eq!(

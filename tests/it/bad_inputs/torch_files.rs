@@ -46,15 +46,15 @@ impl TorchSae {
             bytes: data[span(&header, from)].to_vec(),
         };
         let tensors = vec![
-            stored("encoder.weight", "W_enc", &[272, 128], &[1, 272]),
-            stored("encoder.bias", "b_enc", &[272], &[1]),
-            stored("decoder.weight", "W_dec", &[128, 272], &[1, 128]),
+            stored("encoder.weight", "W_enc", &[208, 128], &[1, 208]),
+            stored("encoder.bias", "b_enc", &[208], &[1]),
+            stored("decoder.weight", "W_dec", &[128, 208], &[1, 128]),
             stored("b_dec", "b_dec", &[128], &[1]),
         ];
         fs::remove_file(sae.join(SAE_WEIGHTS)).unwrap();
         fs::remove_file(sae.join("cfg.json")).unwrap();
         let config = json!({
-            "trainer": {"dict_class": "AutoEncoderTopK", "activation_dim": 128, "dict_size": 272, "k": 8, "layer": 1,
+            "trainer": {"dict_class": "AutoEncoderTopK", "activation_dim": 128, "dict_size": 208, "k": 8, "layer": 1,
                 "lm_name": "dream", "submodule_name": "resid_post_layer_1"},
             "buffer": {"io": "out"},
         });

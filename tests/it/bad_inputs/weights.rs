@@ -219,21 +219,21 @@ fn row_23_tensors_that_do_not_fit() {
         &said,
         &[
             "b_enc ",
-            "[272]",
+            "[208]",
             "missing",
             "b_encoder",
             "not in this layout",
         ],
     );
-    let said = of_sae(&|header| header["W_enc"]["shape"] = json!([272, 128]));
-    says(&said, &["W_enc", "[128, 272]", "[272, 128] (transposed)"]);
-    let said = of_sae(&|header| header["W_enc"]["shape"] = json!([64, 544]));
-    says(&said, &["W_enc", "[128, 272]", "[64, 544]"]);
+    let said = of_sae(&|header| header["W_enc"]["shape"] = json!([208, 128]));
+    says(&said, &["W_enc", "[128, 208]", "[208, 128] (transposed)"]);
+    let said = of_sae(&|header| header["W_enc"]["shape"] = json!([64, 416]));
+    says(&said, &["W_enc", "[128, 208]", "[64, 416]"]);
     let said = of_sae(&|header| {
         header["b_enc"]["dtype"] = json!("I32");
-        header["b_enc"]["shape"] = json!([136]);
+        header["b_enc"]["shape"] = json!([104]);
     });
-    says(&said, &["b_enc", "[272]", "[136]"]);
+    says(&said, &["b_enc", "[208]", "[104]"]);
     let (set, sae) = sae(dir.path());
     spoiled(
         &sae.join(SAE_WEIGHTS),
@@ -258,8 +258,8 @@ fn row_23_tensors_that_do_not_fit() {
         &[norm, "[128]", "missing", "model.norm.bias", "nothing"],
     );
     let up = "model.layers.3.mlp.up_proj.weight";
-    let said = of_model(&|header| header[up]["shape"] = json!([128, 352]));
-    says(&said, &[up, "[352, 128]", "[128, 352]"]);
+    let said = of_model(&|header| header[up]["shape"] = json!([128, 256]));
+    says(&said, &[up, "[256, 128]", "[128, 256]"]);
     let said = of_model(&|header| header[norm]["dtype"] = json!("I16"));
     says(&said, &[norm, "I16", "weights can be"]);
 }

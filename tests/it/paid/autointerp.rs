@@ -26,7 +26,7 @@ fn bench(out: &Path) -> Command {
             "--layers",
             "2,5",
             "--k",
-            "24",
+            "8",
             "--budget-tokens",
             "12000",
             "--threads",

@@ -11,13 +11,13 @@ const LATENCY: Duration = Duration::from_millis(20);
 /// Questions a second that the harness must reach with 64 of them under way.
 const LEAST: f64 = 200.0;
 
-/// Table 2 with 6 SAEs of 170 latents, each explained and judged once, with texts as short as can be.
+/// Table 2 with 12 SAEs of 90 latents, each explained and judged once, with texts as short as can be.
 fn thousand(out: &Path) -> Command {
     let mut command = harness();
     command
         .args(["bench", "table2", "--plugins", "plugins", "--out"])
         .arg(out)
-        .args("--layers 2 --k 8 --n-features 170 --n-prefix 1 --dlm-steps 2".split(' '))
+        .args("--layers 2 --k 4,8 --n-features 90 --n-prefix 1 --dlm-steps 2".split(' '))
         .args("--max-new-tokens 4 --budget-tokens 20000".split(' '));
     command
 }

@@ -270,6 +270,7 @@ fn one_configuration_written_in_several_ways() {
         let ran = run(generate(&model).args(["--temperature", "0"]));
         match key {
             "vocab_size" => says(&ran.stderr, &["wte.weight", "[50257, ", "[2048, "]),
+            "n_inner" => says(&ran.stderr, &["mlp.c_fc", "[128, 512]", "[128, 256]"]),
             "n_head" => says(&ran.stderr, &["12 heads"]),
             _ => assert_eq!(ran.stdout, gpt2, "{key}"),
         }

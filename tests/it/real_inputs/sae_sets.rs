@@ -280,7 +280,7 @@ fn an_own_folder_is_a_set() {
     );
     // From inside it the folder has no name of its own.
     let inside = succeed(inspect(Path::new(".")).current_dir(&folder));
-    says(&inside.stdout, &["layers.1", "272"]);
+    says(&inside.stdout, &["layers.1", "208"]);
 }
 
 /// Configurations as Python writes them, in which a field that nobody reads may be `NaN`.
@@ -348,7 +348,7 @@ fn openai_files_are_read_from_their_header() {
     for set in [published, other] {
         says(
             &succeed(&mut inspect(&set.saes())).stdout,
-            &["openai", "272"],
+            &["openai", "208"],
         );
     }
 }
@@ -359,7 +359,7 @@ fn openai_files_are_read_from_their_header() {
 fn weights_as_trainers_leave_them() {
     let value = expected();
     let config = json!({
-        "trainer": {"dict_class": "AutoEncoderTopK", "activation_dim": 128, "dict_size": 272, "k": 8, "layer": 1,
+        "trainer": {"dict_class": "AutoEncoderTopK", "activation_dim": 128, "dict_size": 208, "k": 8, "layer": 1,
             "submodule_name": "resid_post_layer_1"},
         "buffer": {"io": "out"},
     });

@@ -130,7 +130,7 @@ fn autointerp(out: &Path, model: &Path, data: &Path) -> Command {
     let mut command = harness();
     command
         .args(words("bench autointerp --plugins plugins --rows llama"))
-        .args(words("--layers 2 --k 24 --latents 3 --threads 1"))
+        .args(words("--layers 2 --k 8 --latents 3 --threads 1"))
         .args(words("--budget-tokens 9000 --set label_field=none"))
         .arg("--model")
         .arg(format!("llama={}", model.display()))

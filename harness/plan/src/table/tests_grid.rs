@@ -190,7 +190,7 @@ fn files_have_the_columns_of_the_protocol() {
         ("qwen,qwen", "0.5,2,2.5,4"),
         ("dream,dream-mask", "1,4,5,4"),
     ] {
-        let row = format!("\n{set},resid_post_layer_1/trainer_0,1,8,{values},ok\n");
+        let row = format!("\n{set},resid_post_layer_1/trainer_1,1,8,{values},ok\n");
         assert!(fig3.contains(&row), "{fig3}");
     }
     assert_eq!(
