@@ -18,6 +18,13 @@ pub struct Frame {
     pub mask: Option<i64>,
 }
 
+impl Frame {
+    /// What stands where a token is masked; families without masks are never asked to fill any.
+    fn hidden(&self) -> i64 {
+        self.mask.unwrap_or(self.eos)
+    }
+}
+
 /// Tokenised documents of one split.
 pub struct Corpus {
     documents: Vec<Vec<i64>>,
@@ -115,12 +122,7 @@ impl Corpus {
             })
             .collect();
         let rates = spread(draws, shape.rows);
-        mask_rows(
-            draws,
-            rows,
-            &rates,
-            self.frame.mask.unwrap_or(self.frame.eos),
-        )
+        mask_rows(draws, rows, &rates, self.frame.hidden())
     }
 
     /// Packed rows at one mask rate, or at rates spread over (0, 1].
@@ -134,12 +136,7 @@ impl Corpus {
             .map(|_| Row::kept(self.row(draws, shape.len, true), 0))
             .collect();
         let rates = rate.map_or_else(|| spread(draws, shape.rows), |t| vec![t; shape.rows]);
-        mask_rows(
-            draws,
-            rows,
-            &rates,
-            self.frame.mask.unwrap_or(self.frame.eos),
-        )
+        mask_rows(draws, rows, &rates, self.frame.hidden())
     }
 }
 
@@ -232,12 +229,7 @@ impl ChatCorpus {
             }
         }
         let rates = spread(draws, shape.rows);
-        mask_rows(
-            draws,
-            rows,
-            &rates,
-            self.frame.mask.unwrap_or(self.frame.eos),
-        )
+        mask_rows(draws, rows, &rates, self.frame.hidden())
     }
 
     /// Rows of sums whose results are masked and whose terms stay: many more of them fit into a row than problems do.
@@ -258,12 +250,7 @@ impl ChatCorpus {
             })
             .collect();
         let rates = spread(draws, shape.rows);
-        mask_rows(
-            draws,
-            rows,
-            &rates,
-            self.frame.mask.unwrap_or(self.frame.eos),
-        )
+        mask_rows(draws, rows, &rates, self.frame.hidden())
     }
 }
 
@@ -342,5 +329,31 @@ mod tests {
                 .enumerate()
                 .all(|(i, &id)| (id == 99) == masked.contains(&(i as i64)))
         );
+    }
+
+    #[test]
+    fn results_of_sums_are_masked_and_their_terms_stay() {
+        let corpus = ChatCorpus {
+            problems: Vec::new(),
+            others: Vec::new(),
+            sums: vec![(vec![1, 2, 1], vec![3, 4]), (vec![2, 1], vec![4])],
+            share: 0.0,
+            frame: Frame {
+                bos: None,
+                eos: 0,
+                mask: Some(9),
+            },
+        };
+        let shape = Shape { rows: 6, len: 20 };
+        let batch = corpus.masked_sums(&mut Draws::new("test", 0, 0), shape);
+        assert_eq!(batch.noisy.size(), [6, 20]);
+        let targets = Vec::<i64>::try_from(&batch.targets).unwrap();
+        assert!(!targets.is_empty() && targets.iter().all(|id| [3, 4].contains(id)));
+        let noisy = Vec::<i64>::try_from(batch.noisy.view([-1])).unwrap();
+        let n_masked = noisy.iter().filter(|id| **id == 9).count();
+        assert_eq!(n_masked, targets.len());
+        // Of both kinds of sums at least half of the ids are terms.
+        let n_terms = noisy.iter().filter(|id| [1, 2].contains(*id)).count();
+        assert!(2 * n_terms >= noisy.len(), "{noisy:?}");
     }
 }

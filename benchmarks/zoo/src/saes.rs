@@ -94,6 +94,7 @@ pub fn train(out: &Path, only: &[String]) -> Result<()> {
             run(harness, &job, out, &scratch, &text)?;
         }
     }
+    fs::remove_file(&text).with_context(|| format!("cannot remove {}", text.display()))?;
     let readme = out.join("saes/README.md");
     fs::write(&readme, report(out)?).with_context(|| format!("cannot write {}", readme.display()))
 }

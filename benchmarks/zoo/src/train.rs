@@ -9,7 +9,7 @@ use decoder::{Decoder, DecoderConfig, Initial, parameters};
 use harness_data::{Draws, Split};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::batches::{ChatCorpus, Corpus, Shape};
+use crate::batches::{ChatCorpus, Corpus, MaskedBatch, Shape};
 use crate::models::{Model, Objective};
 use crate::objective;
 use crate::optimizer::{Optimizer, Rates};
@@ -167,11 +167,7 @@ fn step_loss(
         }
         (Source::ChatAndText(chat, _), _) if !draws.chance(PLAIN) => {
             if draws.chance(SUMS / (1.0 - PLAIN)) {
-                let batch = chat.masked_sums(draws, shape(128));
-                Ok(objective::eq7_per_token(
-                    &objective::masked(network, &batch)?,
-                    &batch,
-                ))
+                masked_loss(network, &chat.masked_sums(draws, shape(128)))
             } else {
                 reply_loss(network, chat, draws)
             }
@@ -180,11 +176,7 @@ fn step_loss(
         (Source::Text(corpus) | Source::ChatAndText(_, corpus), _) => {
             // Short rows are what generation looks like: an opening and 30 new tokens.
             let len = [36, 40, 48, 64, 128][draws.weighted([0.2, 0.2, 0.2, 0.2, 0.2].into_iter())];
-            let batch = corpus.masked(draws, shape(len));
-            Ok(objective::eq7_per_token(
-                &objective::masked(network, &batch)?,
-                &batch,
-            ))
+            masked_loss(network, &corpus.masked(draws, shape(len)))
         }
     }
 }
@@ -195,10 +187,13 @@ fn reply_loss(network: &dyn Decoder, chat: &ChatCorpus, draws: &mut Draws) -> Re
         rows: STEP_TOKENS / len,
         len,
     };
-    let batch = chat.masked(draws, shape);
+    masked_loss(network, &chat.masked(draws, shape))
+}
+
+fn masked_loss(network: &dyn Decoder, batch: &MaskedBatch) -> Result<Tensor> {
     Ok(objective::eq7_per_token(
-        &objective::masked(network, &batch)?,
-        &batch,
+        &objective::masked(network, batch)?,
+        batch,
     ))
 }
 
@@ -334,5 +329,24 @@ impl Progress {
             (self.loss, self.shown) = (0.0, self.done);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_rise_with_depth() {
+        for (name, share) in [
+            ("model.embed_tokens.weight", 0.0),
+            ("model.layers.0.mlp.up_proj.weight", 1.0 / 64.0),
+            ("model.layers.3.input_layernorm.weight", 0.25),
+            ("model.layers.7.self_attn.q_proj.bias", 1.0),
+            ("model.norm.weight", 1.0),
+            ("lm_head.weight", 1.0),
+        ] {
+            assert_eq!(share_by_depth(name, 8), share, "{name}");
+        }
     }
 }
