@@ -232,7 +232,8 @@ impl ChatCorpus {
         mask_rows(draws, rows, &rates, self.frame.hidden())
     }
 
-    /// Rows of sums whose results are masked and whose terms stay: many more of them fit into a row than problems do.
+    /// Rows of sums whose results are masked and whose terms stay: many more of them fit into a row
+    /// than problems do.
     pub fn masked_sums(&self, draws: &mut Draws, shape: Shape) -> MaskedBatch {
         let rows = (0..shape.rows)
             .map(|_| {

@@ -52,7 +52,8 @@ struct Arguments {
     /// Train nothing: measure what is there and write the README again.
     #[arg(long)]
     evaluate: bool,
-    /// Train the SAEs of the models that are there, and no models. Needs what `cargo xtask build` makes.
+    /// Train the SAEs of the models that are there, and no models. Needs what `cargo xtask build`
+    /// makes.
     #[arg(long, conflicts_with_all = ["evaluate", "scale", "minutes"])]
     saes: bool,
 }

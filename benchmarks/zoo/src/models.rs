@@ -25,8 +25,8 @@ pub enum Objective {
     /// Eq. 7 on the replies of chat tasks, with learning rates that rise with depth: the residuals
     /// of the first blocks stay as they were.
     MaskedReply,
-    /// The same with half of the tasks word problems, nearly half of the steps on the problems' sums
-    /// alone and one in ten on plain text: long enough to learn sums, it would forget the text
+    /// The same with half of the tasks word problems, nearly half of the steps on the problems'
+    /// sums alone and one in ten on plain text: long enough to learn sums, it would forget the text
     /// otherwise.
     MaskedReplyAndText,
 }

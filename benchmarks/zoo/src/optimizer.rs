@@ -51,8 +51,8 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Matrices inside blocks go to Muon; embeddings, head, norms and biases to AdamW. `share` is the part of the
-    /// learning rate that the parameter of a name has.
+    /// Matrices inside blocks go to Muon; embeddings, head, norms and biases to AdamW. `share` is
+    /// the part of the learning rate that the parameter of a name has.
     pub fn new(store: &VarStore, rates: Rates, share: impl Fn(&str) -> f64) -> Self {
         let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0));

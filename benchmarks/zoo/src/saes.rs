@@ -57,16 +57,19 @@ const JOBS: [Job; 6] = [
     },
 ];
 
-/// The text, and how the SAEs are trained on it. Seed 17: other text than the models were trained on.
+/// The text, and how the SAEs are trained on it. Seed 17: other text than the models were trained
+/// on.
 const TEXT: &str = "zoo text --split train --seed 17 --n 60000";
-const TRAINING: &str = "--d-sae 208 --tokens 500000 --batch 512 --model-batch 16 --context-length 128 --buffer 50000 \
---lr 4e-3 --warmup-steps 50 --dead-after 50000 --seed 3407 --save-dtype bf16 --threads 1";
+const TRAINING: &str = "--d-sae 208 --tokens 500000 --batch 512 --model-batch 16 \
+--context-length 128 --buffer 50000 --lr 4e-3 --warmup-steps 50 --dead-after 50000 --seed 3407 \
+--save-dtype bf16 --threads 1";
 
-/// Trains the SAEs of the models below `out`, of those in `only` where it names some, and writes `<out>/saes`. A
-/// training that was stopped goes on where it was.
+/// Trains the SAEs of the models below `out`, of those in `only` where it names some, and writes
+/// `<out>/saes`. A training that was stopped goes on where it was.
 ///
 /// # Errors
-/// No host or plugins where `cargo xtask build` puts them; a training that fails; files that cannot be written.
+/// No host or plugins where `cargo xtask build` puts them; a training that fails; files that cannot
+/// be written.
 pub fn train(out: &Path, only: &[String]) -> Result<()> {
     let harness = Path::new("target/release/harness");
     if !harness.is_file() {
@@ -139,7 +142,8 @@ fn run(harness: &Path, job: &Job, out: &Path, scratch: &Path, text: &Path) -> Re
     fs::remove_dir_all(&trained).with_context(|| format!("cannot remove {}", trained.display()))
 }
 
-/// Names the SAEs of a layer anew, so that `trainer_0` is the one of the largest k: that k is in every set.
+/// Names the SAEs of a layer anew, so that `trainer_0` is the one of the largest k: that k is in
+/// every set.
 fn largest_k_first(set: &Path) -> Result<()> {
     for layer in folders(set)? {
         let trainers = folders(&layer)?;
@@ -158,7 +162,11 @@ fn largest_k_first(set: &Path) -> Result<()> {
 
 /// The README of the sets that are there.
 fn report(out: &Path) -> Result<String> {
-    let mut text = HEAD.replace("{TEXT}", TEXT).replace("{TRAINING}", TRAINING);
+    let on_lines = (TRAINING.replace(" --context-length", " \\\n    --context-length"))
+        .replace(" --save-dtype", " \\\n    --save-dtype");
+    let mut text = HEAD
+        .replace("{TEXT}", TEXT)
+        .replace("{TRAINING}", &on_lines);
     for job in JOBS {
         for (_, set) in job.sets {
             for config in configs(&out.join("saes").join(set))? {
@@ -209,10 +217,11 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 const HEAD: &str = "\
 # SAEs of the embedded models
 
-Top-K SAEs on block outputs, in the released layout (`<set>/resid_post_layer_{L}/trainer_{i}`, SAELens files, bf16), 208
-latents, k 8 (`trainer_0`) and 4; those of dream-sft and dream-instruct have k 8 alone. Each is trained on 499,712 activations of the
-generator's `train` split; `cfg.json` holds the provenance. `cargo xtask build && cargo xtask zoo --saes` makes them and
-writes this file, in these commands for each model:
+Top-K SAEs on block outputs, in the released layout (`<set>/resid_post_layer_{L}/trainer_{i}`,
+SAELens files, bf16), 208 latents, k 8 (`trainer_0`) and 4; those of dream-sft and dream-instruct
+have k 8 alone. Each is trained on 499,712 activations of the generator's `train` split; `cfg.json`
+holds the provenance. `cargo xtask build && cargo xtask zoo --saes` makes them and writes this file,
+in these commands for each model:
 
 ```
 harness {TEXT} > text.jsonl
@@ -221,9 +230,10 @@ harness train --model benchmarks/zoo/dream --policies mask,unmask --layers 1,2,4
     --data text.jsonl --plugins plugins --out DIR
 ```
 
-EV (Eq. 15), loss (on activations of unit mean square), L0 and dead latents are those of training batches, averaged over the
-last 100 of 976 steps; a latent is dead after 50,000 tokens without activation. Few different residuals occur at masked
-positions of the first layers, so that Mask-SAEs have dead latents there.
+EV (Eq. 15), loss (on activations of unit mean square), L0 and dead latents are those of training
+batches, averaged over the last 100 of 976 steps; a latent is dead after 50,000 tokens without
+activation. Few different residuals occur at masked positions of the first layers, so that Mask-SAEs
+have dead latents there.
 
 | set | layer | k | EV | loss | L0 | dead |
 |---|---|---|---|---|---|---|

@@ -206,8 +206,9 @@ fn halved(config: &DecoderConfig, variables: &HashMap<String, Tensor>) -> Result
     Ok(decoder::from_tensors(config, copies)?)
 }
 
-/// Share of the learning rate that a parameter has in a fine-tuning whose residuals should stay those of its base: the
-/// square of its depth, next to nothing at the embedding and all of it in the last block and above.
+/// Share of the learning rate that a parameter has in a fine-tuning whose residuals should stay
+/// those of its base: the square of its depth, next to nothing at the embedding and all of it in
+/// the last block and above.
 fn share_by_depth(name: &str, n_layers: i64) -> f64 {
     let block = name.split('.').find_map(|part| part.parse::<u32>().ok());
     let depth = match block {
