@@ -84,9 +84,9 @@ fn steering_takes_what_was_predicted() {
                 (1.0..2.5).contains(&blocks) && (1.0..2.5).contains(&work),
                 "{said}"
             ),
-            // The scorer's tokens of a text are not the model's: there may be a few more.
+            // The scorer's tokens of a text are not the model's: there may be one more in a hundred.
             "perplexity" => assert!(
-                blocks == 1.0 && (0.9..1.05).contains(&heads) && (0.8..1.1).contains(&work),
+                blocks == 1.0 && (0.9..1.01).contains(&heads) && (0.8..1.1).contains(&work),
                 "{said}"
             ),
             _ => assert!(

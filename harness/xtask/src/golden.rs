@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use crate::compile::{self, Profile};
 use crate::workspace::{Workspace, succeed};
 
-/// The benches whose CSV is kept, the options that make them small, and the files. `.ci/run` runs the same.
+/// The benches whose CSV is kept, the options that make them small, and the files. `.ci/run` runs
+/// the same, which a test holds.
 const BENCHES: [(&str, &str, &[&str]); 4] = [
     ("table2", "", &["table2"]),
     ("fidelity", "--budget-tokens 5000", &["fidelity"]),
@@ -89,6 +90,21 @@ fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ci_runs_the_same_benches() {
+        let ci = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.ci/run");
+        let ci = fs::read_to_string(ci).unwrap().replace("\\\n", " ");
+        let lines: Vec<Vec<&str>> = ci.lines().map(|l| l.split_whitespace().collect()).collect();
+        for (bench, options, _) in BENCHES {
+            let options: Vec<&str> = options.split_whitespace().collect();
+            let is_run = |line: &Vec<&str>| {
+                line.windows(2).any(|two| two == ["bench", bench])
+                    && options.iter().all(|option| line.contains(option))
+            };
+            assert!(lines.iter().any(is_run), "bench {bench} {options:?}");
+        }
+    }
 
     #[test]
     fn the_csv_is_found_at_any_depth_nearest_first() {

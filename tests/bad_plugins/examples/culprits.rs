@@ -72,7 +72,8 @@ impl SaeArchitecture for Architecture {
     }
 }
 
-/// Keeps the `k` largest numbers of a row that it has two latents for: latent `2 i` is `x[i]` where it is positive, `2 i + 1` where it is negative.
+/// Keeps the `k` largest numbers of a row that it has two latents for: latent `2 i` is `x[i]` where
+/// it is positive, `2 i + 1` where it is negative.
 struct Largest {
     d_model: usize,
     d_sae: usize,

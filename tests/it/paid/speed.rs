@@ -11,7 +11,8 @@ const LATENCY: Duration = Duration::from_millis(20);
 /// Questions a second that the harness must reach with 64 of them under way.
 const LEAST: f64 = 200.0;
 
-/// Table 2 with 12 SAEs of 90 latents, each explained and judged once, with texts as short as can be.
+/// Table 2 with 12 SAEs of 90 latents, each explained and judged once, with texts as short as can
+/// be.
 fn thousand(out: &Path) -> Command {
     let mut command = harness();
     command
