@@ -121,6 +121,24 @@ fn a_wrong_key_and_an_empty_account_end_the_run_at_once() {
     }
 }
 
+/// An error of the account met by one worker: the answers that another is waiting for are paid for, and kept.
+#[test]
+fn an_error_of_the_account_loses_no_answer_of_another_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = store(dir.path());
+    let quota = r#"{"error": {"message": "no credit", "code": "insufficient_quota"}}"#;
+    let server = Server::start(move |number, _| match number {
+        13 => Act::Status("429 Too Many Requests", quota.to_owned()),
+        // Long enough that the other worker has questions under way when this one fails.
+        _ => Act::Slow(Duration::from_millis(300)),
+    });
+    let ran = run(paid(&out, &server).args(["--workers", "2"]));
+    assert_eq!(ran.code, 30, "{}", ran.stderr);
+    let n_answered = server.seen().values().filter(|s| s.answered == 1).count();
+    assert!(n_answered > 13, "{n_answered}");
+    assert_eq!(kept(&out.join("replies")).len(), n_answered);
+}
+
 /// What comes of one question that meets one fault.
 enum Fate {
     /// It is answered at the second asking, no sooner than after these milliseconds.

@@ -213,6 +213,11 @@ impl Crew {
             .collect()
     }
 
+    /// Whether a worker is asking a judge.
+    pub fn is_asking(&self) -> bool {
+        self.slots.iter().any(|slot| slot.is_asking)
+    }
+
     /// Keys of the cells under way that are run together with one, itself included.
     pub fn together(&self, key: &str) -> &[String] {
         let has_it = |slot: &&Slot| slot.busy.iter().any(|busy| busy == key);
@@ -257,7 +262,7 @@ impl Crew {
                 Some(checkpoint) if elsewhere.contains(&checkpoint) => 2,
                 _ => 1,
             };
-            let is_asking = self.slots.iter().any(|slot| slot.is_asking);
+            let is_asking = self.is_asking();
             let turn = |cell: &Cell| match (asks_judge(cell), is_asking) {
                 (true, false) => 0,
                 (false, _) => 1,

@@ -30,6 +30,9 @@ use crate::{failure::Failure, output, progress::Progress, worker::Launch};
 
 /// Time a cell in flight gets to finish after a request to stop.
 const GRACE: Duration = Duration::from_secs(3);
+/// Time that workers which are asking a judge get to finish after an error has ended the run: the
+/// answers under way are paid for, and a worker keeps each one when it arrives.
+const ANSWERS: Duration = Duration::from_secs(10);
 
 /// What a run needs besides the plan.
 pub struct Order {
@@ -125,6 +128,7 @@ pub fn run(
     };
     run.progress.describe("starting");
     while run.outcome.stop.is_none() && run.step() {}
+    run.wait_for_answers();
     run.progress.finish();
     run.outcome.supervision = run.crew.end();
     Ok(run.outcome)
@@ -178,10 +182,30 @@ impl<'a> Run<'a> {
             Ok(true) => {}
             Ok(false) => return false,
             Err(failure) => {
-                self.outcome.stop = Some(failure);
+                self.stop(failure);
                 return false;
             }
         }
+        self.listen();
+        true
+    }
+
+    /// After an error has ended the run: let the other workers that are asking a judge finish, for
+    /// a while, unless somebody asked the run to stop.
+    fn wait_for_answers(&mut self) {
+        let began = Instant::now();
+        while self.crew.is_asking() && self.asked.is_none() && began.elapsed() < ANSWERS {
+            self.listen();
+        }
+    }
+
+    /// End the run; the first reason is the one that is told.
+    fn stop(&mut self, failure: Failure) {
+        self.outcome.stop.get_or_insert(failure);
+    }
+
+    /// Take one piece of news.
+    fn listen(&mut self) {
         match self.crew.listen() {
             News::Hello(hello) => {
                 self.provenance.torch.clone_from(&hello.torch);
@@ -236,9 +260,8 @@ impl<'a> Run<'a> {
                 }
             }
             News::Asked(request) => self.be_asked(request),
-            News::Stop(failure) => self.outcome.stop = Some(failure),
+            News::Stop(failure) => self.stop(failure),
         }
-        true
     }
 
     /// Give out what can be run; false when nothing is left, or time is up.
@@ -318,7 +341,7 @@ impl<'a> Run<'a> {
                 return self.failed(key, internal(message));
             }
             Err(error) => {
-                self.outcome.stop = Some(Failure::new(error.exit_code(), error.to_string()));
+                self.stop(Failure::new(error.exit_code(), error.to_string()));
                 return;
             }
         }
@@ -351,8 +374,7 @@ impl<'a> Run<'a> {
         }
         if failure.kind.stops_run() {
             let failure = Failure::from(failure);
-            self.outcome.stop =
-                Some(failure.hint("finished cells are kept; the same command goes on"));
+            self.stop(failure.hint("finished cells are kept; the same command goes on"));
             return;
         }
         let Some(cell) = self.plan.cell(&key) else {
@@ -377,7 +399,7 @@ impl<'a> Run<'a> {
             .store
             .put_failed(cell, failure.clone(), self.provenance.clone())
         {
-            self.outcome.stop = Some(Failure::new(error.exit_code(), error.to_string()));
+            self.stop(Failure::new(error.exit_code(), error.to_string()));
         }
         self.settle(&key);
         self.outcome.failed.insert(key, failure);
@@ -440,7 +462,7 @@ impl<'a> Run<'a> {
         self.requests += 1;
         self.asked.get_or_insert_with(Instant::now);
         if self.requests > 1 && request == Request::Interrupt {
-            self.outcome.stop = Some(Failure::new(exit::ABORTED, "interrupted twice"));
+            self.stop(Failure::new(exit::ABORTED, "interrupted twice"));
         } else if request == Request::Interrupt && !self.crew.busy().is_empty() {
             self.progress.talk("stopping; once more ends it at once");
         }
