@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::{KernelError, Result};
+use crate::{KernelError, Result, readback};
 
 /// Shape of a matrix `[rows, cols]`.
 pub(crate) fn matrix(
@@ -51,7 +51,8 @@ pub(crate) fn indices(
         return Ok(());
     }
     let (low, high) = t.f_aminmax(None::<i64>, false)?;
-    let (low, high) = (low.f_int64_value(&[])?, high.f_int64_value(&[])?);
+    let ends = readback::i64s(&Tensor::f_stack(&[low, high], 0)?)?;
+    let (low, high) = (ends[0], ends[1]);
     let found = if low < lowest { low } else { high };
     if low < lowest || high >= end {
         return Err(KernelError::Range {

@@ -1,12 +1,12 @@
 //! Cross-entropy of spliced logits and their divergence from the clean ones, in one sweep.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{
     KernelError, Result, check,
     exp::exp,
     host::{self, Element, numbers},
-    pool,
+    pool, readback,
     simd::{Level, levels},
     softmax::{BLOCK, LANES, Row, max_body, normalisers},
 };
@@ -99,7 +99,7 @@ impl CleanRows {
             return Ok(both);
         }
         let rows = (CHUNK_ELEMENTS / v.max(1)).max(1);
-        let (mut ce, mut kl) = (Vec::new(), Vec::new());
+        let (mut costs, mut divergences) = (Vec::new(), Vec::new());
         for start in (0..n).step_by(rows as usize) {
             let len = rows.min(n - start);
             let log_p = |t: &Tensor| t.f_narrow(0, start, len)?.f_log_softmax(-1, Kind::Double);
@@ -110,15 +110,15 @@ impl CleanRows {
             let terms = p
                 .f_mul(&clean.f_sub(&spliced)?)?
                 .f_masked_fill(&p.f_eq(0)?, 0)?;
-            let read =
-                |t: Tensor| -> Result<Vec<f64>> { Ok(Vec::try_from(t.f_to_device(Device::Cpu)?)?) };
-            ce.extend(read(own.f_squeeze_dim(1)?.f_neg()?)?);
-            kl.extend(read(terms.f_sum_dim_intlist(
-                -1i64,
-                false,
-                Kind::Double,
-            )?)?);
+            costs.push(own.f_squeeze_dim(1)?.f_neg()?);
+            divergences.push(terms.f_sum_dim_intlist(-1i64, false, Kind::Double)?);
         }
+        costs.append(&mut divergences);
+        if costs.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let mut ce = readback::f64s(&Tensor::f_cat(&costs, 0)?)?;
+        let kl = ce.split_off(n as usize);
         Ok((ce, kl))
     }
 }
@@ -145,14 +145,14 @@ pub fn ce_kl_rows(
     }
     let (spliced, kept) = (host::plain(logits)?, &clean.logits);
     let v = v as usize;
+    readback::count(2 * size_of::<f64>() * n as usize);
     Ok(numbers!(spliced, s => numbers!(kept, c => compare(s, c, &clean.rows, &targets, v))))
 }
 
 /// Targets as indices, checked.
 fn host_targets(kernel: &'static str, targets: &Tensor, n: i64, v: i64) -> Result<Vec<usize>> {
     check::shape(kernel, "targets", targets, &[n])?;
-    let targets = Vec::<i64>::try_from(targets.f_to_device(Device::Cpu)?.f_to_kind(Kind::Int64)?)?;
-    targets
+    readback::i64s(targets)?
         .into_iter()
         .map(|t| {
             usize::try_from(t)

@@ -26,6 +26,33 @@ impl Element for bf16 {
     }
 }
 
+/// A number that f32 is rounded to.
+pub(crate) trait Stored: Element {
+    /// To nearest, ties to even.
+    fn round(value: f32) -> Self;
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    fn round(value: f32) -> Self {
+        value
+    }
+}
+
+impl Stored for bf16 {
+    #[inline(always)]
+    fn round(value: f32) -> Self {
+        let bits = value.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        // Rounding would carry some NaN into infinity.
+        Self::from_bits(if value.is_nan() {
+            0x7fc0
+        } else {
+            rounded as u16
+        })
+    }
+}
+
 /// A number exact in f64.
 pub(crate) trait Wide: Copy + Send + Sync {
     /// Its value.
@@ -97,6 +124,12 @@ pub(crate) use numbers;
 /// True where a tensor can be read by the slice kernels after [`plain`].
 pub(crate) fn is_host(t: &Tensor) -> bool {
     t.device() == Device::Cpu
+}
+
+/// True where the slice kernels can read, or write over, a tensor as it is: contiguous in host memory, and no part of a
+/// graph of gradients, which they would not extend.
+pub(crate) fn is_plain_host(t: &Tensor) -> bool {
+    is_host(t) && t.is_contiguous() && !t.requires_grad()
 }
 
 /// The numbers of a contiguous tensor in host memory.

@@ -11,8 +11,14 @@
 //! | [`moments`] | sums of residual rows that explained variance is made of, in f64 |
 //! | [`clean`] | cross-entropy and divergence of spliced logits against kept clean ones |
 //! | [`peak`] | what matrix products and memory of this machine do at best |
+//! | [`norm`] | root-mean-square norm of rows |
+//! | [`rotate`] | rotary position embedding, in place |
+//! | [`gate`] | the gate of a SwiGLU layer, in place |
 //! | [`train`] | the sparse gradient of a Top-K autoencoder's loss, and Adam in place |
 //! | [`reference`](mod@reference) | the same in plain loops over slices |
+//! | [`readback`] | the way by which numbers of a tensor come to the host, counted |
+//! | [`record`] | how many operations a stretch of work takes, libtorch's and ours |
+//! | [`switch`] | which kernels are left out for libtorch's operations |
 //! | [`simd`] | the instruction sets the CPU forms are compiled for |
 //!
 //! Every function runs where its tensors are. On a CPU it is a loop of ours compiled for several instruction sets, or
@@ -29,27 +35,36 @@ mod cuda;
 mod device_tests;
 mod error;
 mod exp;
+pub mod gate;
 mod host;
 pub mod jaccard;
 pub mod loss;
 pub mod moments;
+pub mod norm;
 pub mod peak;
 mod pool;
+pub mod readback;
+pub mod record;
 pub mod reference;
+pub mod rotate;
 mod select;
 pub mod simd;
 mod softmax;
 pub mod sparse;
 pub mod stats;
 pub mod steer;
+pub mod switch;
 pub mod topk;
 pub mod train;
 
 pub use clean::{CleanRows, ce_kl_rows};
 pub use error::{KernelError, Result};
+pub use gate::swiglu;
 pub use jaccard::jaccard_rows;
 pub use loss::{cross_entropy_chunked, cross_entropy_head, cross_entropy_rows};
 pub use moments::{CentredMoments, ResidualMoments, centred_moments, residual_moments};
+pub use norm::rms_norm;
+pub use rotate::rotate_halves;
 pub use sparse::{Groups, accumulate_rows, decode_sparse, rows_dot};
 pub use stats::{TokenStats, token_stats};
 pub use steer::steer_add;

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     KernelError, Result, check,
     host::{self, Wide, numbers},
-    pool,
+    pool, readback,
     simd::{Level, levels},
 };
 
@@ -56,7 +56,7 @@ pub fn residual_moments(x: &Tensor, x_hat: &Tensor, keep: &[bool]) -> Result<Res
     let sums = if x.device() == Device::Cpu {
         let (x, x_hat) = (host::plain(x)?, host::plain(x_hat)?);
         let d = d as usize;
-        numbers!(x, x => numbers!(x_hat, x_hat => on_host(x, x_hat, d, keep, d)))
+        numbers!(x, x => numbers!(x_hat, x_hat => on_host(x, x_hat, d, keep, d))).counted()
     } else {
         on_device(x, x_hat, keep)?
     };
@@ -88,7 +88,7 @@ pub fn centred_moments(x: &Tensor, origin: &[f64], keep: &[bool]) -> Result<Cent
     }
     let sums = if x.device() == Device::Cpu {
         let x = host::plain(x)?;
-        numbers!(x, x => on_host(x, origin, 0, keep, d as usize))
+        numbers!(x, x => on_host(x, origin, 0, keep, d as usize)).counted()
     } else {
         let origin = Tensor::f_from_slice(origin)?.f_to_device(x.device())?;
         on_device(x, &origin, keep)?
@@ -106,6 +106,24 @@ pub(crate) struct Sums {
     pub squares: Vec<f64>,
     pub all: Vec<f64>,
     pub kept: Vec<f64>,
+}
+
+impl Sums {
+    /// The sums `[n]`, `[d]` and `[d]` of a device, in one read.
+    pub(crate) fn read(sums: &[Tensor; 3]) -> Result<Self> {
+        let mut squares = readback::f64s(&Tensor::f_cat(sums, 0)?)?;
+        let d = sums[2].numel();
+        let kept = squares.split_off(squares.len() - d);
+        let all = squares.split_off(squares.len() - d);
+        Ok(Self { squares, all, kept })
+    }
+
+    /// Counts the read that a device would need.
+    fn counted(self) -> Self {
+        let n = self.squares.len() + self.all.len() + self.kept.len();
+        readback::count(size_of::<f64>() * n);
+        self
+    }
 }
 
 fn check_keep(kernel: &'static str, keep: &[bool], n: i64) -> Result<()> {
@@ -136,15 +154,8 @@ pub(crate) fn through_libtorch(x: &Tensor, other: &Tensor, keep: &[bool]) -> Res
         .f_sub(&other.f_to_kind(Kind::Double)?)?;
     let kept = Tensor::f_from_slice(keep)?.f_to_device(left.device())?;
     let kept = left.f_index_select(0, &kept.f_nonzero()?.f_flatten(0, -1)?)?;
-    let sum = |t: &Tensor, dim: i64| -> Result<Vec<f64>> {
-        let t = t.f_sum_dim_intlist(dim, false, Kind::Double)?;
-        Ok(Vec::try_from(t.f_to_device(Device::Cpu)?)?)
-    };
-    Ok(Sums {
-        squares: sum(&left.f_square()?, 1)?,
-        all: sum(&left, 0)?,
-        kept: sum(&kept, 0)?,
-    })
+    let sum = |t: &Tensor, dim: i64| t.f_sum_dim_intlist(dim, false, Kind::Double);
+    Sums::read(&[sum(&left.f_square()?, 1)?, sum(&left, 0)?, sum(&kept, 0)?])
 }
 
 /// Sums of `x - other`; `stride` is the distance between rows of `other`, 0 for one row for all.

@@ -136,6 +136,22 @@ pub fn kl_row(clean: &[f32], spliced: &[f32]) -> f64 {
         .sum()
 }
 
+/// `x / sqrt(mean(x^2) + eps) · weight` of one row.
+#[must_use]
+pub fn rms_norm_row(x: &[f32], weight: &[f32], eps: f64) -> Vec<f64> {
+    let mean = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / x.len() as f64;
+    let scale = 1.0 / (mean + eps).sqrt();
+    (x.iter().zip(weight))
+        .map(|(&v, &weight)| f64::from(v) * scale * f64::from(weight))
+        .collect()
+}
+
+/// `silu(gate) · up`.
+#[must_use]
+pub fn swiglu(gate: f32, up: f32) -> f64 {
+    f64::from(gate) / (1.0 + (-f64::from(gate)).exp()) * f64::from(up)
+}
+
 /// `|A ∩ B| / |A ∪ B|` of two lists of latents; negative ones are unused, two empty sets are equal.
 #[must_use]
 pub fn jaccard_row(a: &[i64], b: &[i64]) -> f64 {

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     KernelError, Result, check,
-    host::{self, Element},
+    host::{self, Stored},
     pool,
     simd::{Level, levels},
 };
@@ -54,9 +54,6 @@ pub fn steer_add(
     }
     let off = coeff.f_eq(0)?; // [b, t]
     let on = off.f_logical_not()?;
-    if !on.f_any()?.f_int64_value(&[]).map(|v| v != 0)? {
-        return Ok(());
-    }
     let amount = coeff
         .f_mul(scale)?
         .f_masked_fill(&off, 0)?
@@ -119,33 +116,6 @@ impl Rows {
             }
         });
         Ok(())
-    }
-}
-
-/// A number that f32 is rounded to.
-trait Stored: Element {
-    /// To nearest, ties to even.
-    fn round(value: f32) -> Self;
-}
-
-impl Stored for f32 {
-    #[inline(always)]
-    fn round(value: f32) -> Self {
-        value
-    }
-}
-
-impl Stored for bf16 {
-    #[inline(always)]
-    fn round(value: f32) -> Self {
-        let bits = value.to_bits();
-        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-        // Rounding would carry some NaN into infinity.
-        Self::from_bits(if value.is_nan() {
-            0x7fc0
-        } else {
-            rounded as u16
-        })
     }
 }
 

@@ -13,5 +13,6 @@ pub mod golden;
 pub mod jobs;
 pub mod plugin;
 pub mod run;
+mod steps;
 pub mod text;
 pub mod train;

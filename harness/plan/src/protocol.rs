@@ -11,7 +11,7 @@
 
 mod counters;
 
-pub use counters::{Counters, Phases};
+pub use counters::{ATTENTION_KERNELS, Counters, Phases, StepCounts};
 
 use std::{
     collections::BTreeMap,

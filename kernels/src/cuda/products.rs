@@ -173,11 +173,6 @@ pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Optio
             &args,
         )?
     };
-    let read = |t: Tensor| -> Result<Vec<f64>> { Ok(Vec::try_from(t.f_to_device(Device::Cpu)?)?) };
-    let columns = |t: &Tensor| read(t.f_sum_dim_intlist(0i64, false, Kind::Double)?);
-    Ok(Some(Sums {
-        squares: read(squares)?,
-        all: columns(&all)?,
-        kept: columns(&kept)?,
-    }))
+    let columns = |t: &Tensor| t.f_sum_dim_intlist(0i64, false, Kind::Double);
+    Sums::read(&[squares, columns(&all)?, columns(&kept)?]).map(Some)
 }

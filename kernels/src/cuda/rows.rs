@@ -6,7 +6,7 @@ use super::{
     JACCARD, SOFTMAX,
     launch::{Arg, device, launch},
 };
-use crate::{Result, TokenStats};
+use crate::{Result, TokenStats, readback};
 
 /// Name of a kernel for logits of a kind.
 fn name(operation: &str, kind: Kind) -> Option<String> {
@@ -64,8 +64,9 @@ pub(crate) fn compare(
     ];
     // SAFETY: one block a row of both; targets were checked against `v`, and each half of `out` has `n` numbers.
     unsafe { launch(index, &SOFTMAX, &name, (n, 1), &args)? };
-    let read = |t: Tensor| -> Result<Vec<f64>> { Ok(Vec::try_from(t.f_to_device(Device::Cpu)?)?) };
-    Ok(Some((read(ce)?, read(kl)?)))
+    let mut ce = readback::f64s(&out)?;
+    let kl = ce.split_off(n as usize);
+    Ok(Some((ce, kl)))
 }
 
 /// Statistics of `logits: [n, v]`.

@@ -5,7 +5,7 @@ use super::lanes::{add_scaled, dot};
 use crate::{
     Groups, Result, check,
     host::{self, Element},
-    pool, rows_dot,
+    pool, readback, rows_dot,
     simd::{Level, levels},
 };
 
@@ -320,17 +320,15 @@ pub(super) fn composed(b: &Backward<'_>, groups: &Groups) -> Result<SparseGradie
         .f_mul(b.w_dec)?
         .f_sum_dim_intlist(1i64, true, Kind::Float)?;
     let w_dec = w_dec.f_sub(&b.w_dec.f_mul(&along)?)?;
-    let mut squares = 0.0;
-    for gradient in [&w_enc, &b_enc, &w_dec] {
-        squares += gradient
-            .f_square()?
-            .f_sum(Kind::Double)?
-            .f_double_value(&[])?;
-    }
+    let squares = [&w_enc, &b_enc, &w_dec]
+        .map(|gradient| gradient.f_square()?.f_sum(Kind::Double))
+        .into_iter()
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let squares = readback::f64s(&Tensor::f_stack(&squares, 0)?)?;
     Ok(SparseGradients {
         w_enc,
         b_enc,
         w_dec,
-        squares,
+        squares: squares.iter().sum(),
     })
 }

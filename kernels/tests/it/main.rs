@@ -3,6 +3,7 @@
 
 mod against_reference;
 mod bags;
+mod blocks;
 mod common;
 mod moments;
 mod rows;

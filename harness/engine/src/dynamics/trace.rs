@@ -1,5 +1,6 @@
 use harness_core::dynamics::{PromptSums, PromptTrace, Transition};
-use tch::{Device, Kind, Tensor};
+use harness_kernels::readback;
+use tch::{Kind, Tensor};
 
 use crate::{
     generate::{
@@ -185,10 +186,10 @@ impl Layer<'_> {
                 let (now, before) = (&active.latents, &before.latents);
                 let jaccard = harness_kernels::jaccard_rows(before, now)?; // [n]
                 let same = before.f_select(1, 0)?.f_eq_tensor(&now.f_select(1, 0)?)?; // [n]
-                Some((
-                    Vec::try_from(&jaccard.f_to_device(Device::Cpu)?)?,
-                    Vec::try_from(&same.f_to_device(Device::Cpu)?)?,
-                ))
+                let same = same.f_to_kind(Kind::Double)?;
+                let mut jaccard = readback::f64s(&Tensor::f_cat(&[jaccard, same], 0)?)?; // [2 n]
+                let same = jaccard.split_off(jaccard.len() / 2);
+                Some((jaccard, same.iter().map(|same| *same != 0.0).collect()))
             }
             None => None,
         };

@@ -18,7 +18,10 @@ use super::{
     batch::{Batch, Scope},
     error::EvalError,
 };
-use crate::plugin::{CacheMode, Model, Pass, Sae};
+use crate::{
+    plugin::{CacheMode, Model, Pass, Sae},
+    steps,
+};
 
 /// What stands for a residual.
 #[derive(Clone, Copy)]
@@ -188,6 +191,7 @@ pub fn run_grid(
     }
     let device = model.options()?.device;
     let vocab_size = info.vocab_size;
+    let _step = steps::step();
     let mut pass = model.begin(&batch.mask_tensor()?, CacheMode::OFF)?;
     let mut grid = Grid {
         batch,

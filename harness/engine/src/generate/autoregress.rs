@@ -5,12 +5,13 @@ use tch::Tensor;
 use super::{
     GenerateError, Generated, Observer, Steering, StepReport, TokenGrid,
     draws::TokenDraws,
-    forward::{self, Watched, check_wants, logit_chunks, logits_at, reborrowed},
+    forward::{self, Choice, Watched, check_wants, choose_rows, logits_at, reborrowed},
     generated::padding_id,
-    sampling::{Needed, Sampling, choose},
+    sampling::{Needed, Sampling},
     steer::PassState,
 };
 use crate::plugin::{CacheMode, Model, ModelInfo, Objective, Pass};
+use crate::steps;
 
 /// An autoregressive run over rows that share a batch.
 #[derive(Clone, Debug)]
@@ -66,6 +67,7 @@ pub fn autoregress(
     let mut ended = vec![false; b];
     let (mut start, mut filled) = (0, prompt_width);
     for step in 0..request.max_new_tokens {
+        let _step = steps::step();
         let columns = |tensor: &Tensor| tensor.f_narrow(1, start as i64, (filled - start) as i64);
         let is_valid = columns(&valid)?.f_contiguous()?; // [b, filled - start]
         let tokens = columns(&grid.tensor()?)?.f_contiguous()?;
@@ -152,30 +154,23 @@ fn next_tokens(
 ) -> Result<Vec<i64>, GenerateError> {
     let (b, width) = (grid.b(), last.size()[1] as usize);
     let position = |r: usize| filled - grid.pad()[r];
-    let mut next = Vec::with_capacity(b);
-    for rows in logit_chunks(b, info.vocab_size) {
-        let at: Vec<usize> = rows.clone().map(|r| (r + 1) * width - 1).collect();
-        let logits = logits_at(pass, last, &at)?; // [n, v]
-        let uniform: Vec<f64> = rows
-            .clone()
-            .map(|r| draws.uniform(r, position(r)))
-            .collect();
-        let choices = choose(
-            &logits,
-            &request.sampling.in_run(),
-            Needed::default(),
-            &uniform,
-        )?;
-        if let Some(broken) = choices.broken {
-            let r = rows.start + broken;
-            return Err(GenerateError::NotFinite {
-                item: request.item_ids[r],
-                position: position(r),
-            });
-        }
-        next.extend(choices.token);
+    let draws: Vec<f64> = (0..b).map(|r| draws.uniform(r, position(r))).collect();
+    let choice = Choice {
+        sampling: &request.sampling.in_run(),
+        needed: Needed::default(),
+        draws: &draws,
+    };
+    let choices = choose_rows(b, info.vocab_size, &choice, |rows| {
+        let at: Vec<usize> = rows.iter().map(|r| (r + 1) * width - 1).collect();
+        logits_at(pass, last, &at) // [n, v]
+    })?;
+    match choices.broken {
+        Some(r) => Err(GenerateError::NotFinite {
+            item: request.item_ids[r],
+            position: position(r),
+        }),
+        None => Ok(choices.token),
     }
-    Ok(next)
 }
 
 fn check(info: &ModelInfo, request: &AutoregressRequest<'_>) -> Result<(), GenerateError> {

@@ -7,15 +7,16 @@ use tch::Tensor;
 use super::{
     GenerateError, Generated, Observer, OrderDraws, Steering, StepReport, TokenGrid, Wants,
     draws::{OrderSource, TokenDraws},
-    forward::{self, Passed, Watched, check_wants, logit_chunks, logits_at, reborrowed},
+    forward::{self, Choice, Passed, Watched, check_wants, choose_rows, logits_at, reborrowed},
     generated::padding_id,
     grid::float_grid,
-    sampling::{Needed, Sampling, choose},
+    sampling::{Needed, Sampling},
     steer::PassState,
 };
 use crate::plugin::{
     CacheMode, FeatureTensors, Model, ModelInfo, Objective, Pass, Remasker, StepTensors,
 };
+use crate::steps;
 
 /// A denoising run over rows that share a batch.
 #[derive(Clone, Debug)]
@@ -132,6 +133,7 @@ pub fn denoise(
             if !anything && observer.is_none() {
                 break;
             }
+            let _step = steps::step();
             let passed = run.pass(
                 &mut pass,
                 &grid,
@@ -353,38 +355,40 @@ impl Run<'_> {
             margin: zeros(),
             neg_entropy: zeros(),
         };
-        for chunk in logit_chunks(at.len(), self.info.vocab_size) {
-            let at = &at[chunk];
-            let rows: Vec<usize> = at.iter().map(|i| scored_by(*i)).collect();
-            let mut logits = logits_at(pass, last, &rows)?; // [n, v]
-            if let Some(unguided) = unguided {
-                let u = logits_at(pass, unguided, &rows)?;
-                logits = logits
-                    .f_sub(&u)?
-                    .f_mul_scalar(self.request.cfg_scale + 1.0)?
-                    .f_add(&u)?;
-            }
-            let uniform: Vec<f64> = match self.sampling.temperature > 0.0 {
-                true => at
-                    .iter()
-                    .map(|i| draws.uniform(i / t, grid.position(*i)))
-                    .collect(),
-                false => Vec::new(),
+        let draws: Vec<f64> = match self.sampling.temperature > 0.0 {
+            true => at
+                .iter()
+                .map(|i| draws.uniform(i / t, grid.position(*i)))
+                .collect(),
+            false => Vec::new(),
+        };
+        let choice = Choice {
+            sampling: &self.sampling,
+            needed: self.needed,
+            draws: &draws,
+        };
+        let choices = choose_rows(at.len(), self.info.vocab_size, &choice, |rows| {
+            let rows: Vec<usize> = rows.iter().map(|row| scored_by(at[*row])).collect();
+            let logits = logits_at(pass, last, &rows)?; // [n, v]
+            let Some(unguided) = unguided else {
+                return Ok(logits);
             };
-            let choices = choose(&logits, &self.sampling, self.needed, &uniform)?;
-            if let Some(broken) = choices.broken {
-                let (item, position) = (
-                    self.request.item_ids[at[broken] / t],
-                    grid.position(at[broken]),
-                );
-                return Err(GenerateError::NotFinite { item, position });
-            }
-            for (k, &i) in at.iter().enumerate() {
-                out.tokens[i] = choices.token[k];
-                out.confidence[i] = choices.confidence[k];
-                out.margin[i] = choices.margin[k];
-                out.neg_entropy[i] = choices.neg_entropy[k];
-            }
+            let u = logits_at(pass, unguided, &rows)?;
+            let scale = self.request.cfg_scale + 1.0;
+            Ok(logits.f_sub(&u)?.f_mul_scalar(scale)?.f_add(&u)?)
+        })?;
+        if let Some(broken) = choices.broken {
+            let (item, position) = (
+                self.request.item_ids[at[broken] / t],
+                grid.position(at[broken]),
+            );
+            return Err(GenerateError::NotFinite { item, position });
+        }
+        for (k, &i) in at.iter().enumerate() {
+            out.tokens[i] = choices.token[k];
+            out.confidence[i] = choices.confidence[k];
+            out.margin[i] = choices.margin[k];
+            out.neg_entropy[i] = choices.neg_entropy[k];
         }
         Ok(out)
     }

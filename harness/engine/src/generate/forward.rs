@@ -5,6 +5,7 @@ use tch::Tensor;
 use super::{
     GenerateError, TokenGrid,
     observe::{Observer, ResidualReport, Steered, Wants},
+    sampling::{Choices, Needed, Packed, Sampling, choose, choose_by_sort},
     steer::{PassState, Steering},
 };
 use crate::plugin::Pass;
@@ -99,15 +100,70 @@ pub(super) fn check_wants(wants: &Wants, n_layers: usize) -> Result<(), Generate
     }
 }
 
-/// Runs of indices whose logits fit [`LOGITS_BYTES`], at least one each.
-pub(super) fn logit_chunks(
+/// How tokens are chosen in a step.
+pub(super) struct Choice<'a> {
+    pub(super) sampling: &'a Sampling,
+    pub(super) needed: Needed,
+    /// A draw in [0, 1) for each row, read at temperatures above 0 only.
+    pub(super) draws: &'a [f64],
+}
+
+/// Chooses tokens in `n` rows, of which no more logits are alive at a time than a chunk; what was chosen comes to the host
+/// in one read.
+///
+/// - `logits`: of the rows with these numbers, `[rows, v] f32`
+pub(super) fn choose_rows(
     n: usize,
-    vocab_size: usize,
-) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let step = (LOGITS_BYTES / (4 * vocab_size.max(1))).max(1);
-    (0..n)
-        .step_by(step)
-        .map(move |start| start..(start + step).min(n))
+    v: usize,
+    choice: &Choice<'_>,
+    logits: impl FnMut(&[usize]) -> Result<Tensor, GenerateError>,
+) -> Result<Choices, GenerateError> {
+    choose_rows_by(choose, n, v, choice, logits)
+}
+
+/// [`choose_rows`] by a form of choosing that may leave rows open; they are settled by a sort.
+fn choose_rows_by(
+    form: impl Fn(&Tensor, &Sampling, Needed, &[f64]) -> Result<Packed, GenerateError>,
+    n: usize,
+    v: usize,
+    choice: &Choice<'_>,
+    mut logits: impl FnMut(&[usize]) -> Result<Tensor, GenerateError>,
+) -> Result<Choices, GenerateError> {
+    let draws_of = |rows: &[usize]| -> Vec<f64> {
+        (rows.iter())
+            .filter_map(|row| choice.draws.get(*row).copied())
+            .collect()
+    };
+    let all: Vec<usize> = (0..n).collect();
+    let mut packed = Vec::new();
+    for rows in all.chunks(chunk_rows(v)) {
+        let draws = draws_of(rows);
+        packed.push(form(
+            &logits(rows)?,
+            choice.sampling,
+            choice.needed,
+            &draws,
+        )?);
+    }
+    let mut choices = Choices::read(&packed)?;
+    let open = std::mem::take(&mut choices.open);
+    for rows in open.chunks(chunk_rows(v)) {
+        let draws = draws_of(rows);
+        let sorted = choose_by_sort(&logits(rows)?, choice.sampling, choice.needed, &draws)?;
+        let settled = Choices::read(&[sorted])?;
+        for (k, &row) in rows.iter().enumerate() {
+            choices.token[row] = settled.token[k];
+            choices.confidence[row] = settled.confidence[k];
+            choices.margin[row] = settled.margin[k];
+            choices.neg_entropy[row] = settled.neg_entropy[k];
+        }
+    }
+    Ok(choices)
+}
+
+/// Rows whose logits fit [`LOGITS_BYTES`], at least one.
+fn chunk_rows(v: usize) -> usize {
+    (LOGITS_BYTES / (4 * v.max(1))).max(1)
 }
 
 /// Logits of chosen rows of `last: [b, t, d_model]`, by flat position. `[n, v] f32`
@@ -124,4 +180,58 @@ pub(super) fn logits_at(
         .f_view([-1, d_model])?
         .f_index_select(0, &index)?; // [n, d_model]
     Ok(pass.unembed(&rows)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::sampling::{SamplingRule, choose_by_tensors};
+
+    /// Rows of a head too wide for one chunk, some of them with more equal tokens than a selection looks at.
+    #[test]
+    fn rows_that_a_selection_leaves_open_are_settled() {
+        let (n, v) = (9, LOGITS_BYTES / 4 / 4);
+        assert_eq!(chunk_rows(v), 4);
+        let sampling = Sampling {
+            temperature: 1.0,
+            top_p: Some(0.9),
+            top_k: Some(3),
+            rule: SamplingRule::NucleusFirst,
+        };
+        let draws: Vec<f64> = (0..n).map(|row| row as f64 / n as f64).collect();
+        let choice = Choice {
+            sampling: &sampling,
+            needed: Needed {
+                confidence: true,
+                ..Needed::default()
+            },
+            draws: &draws,
+        };
+        // Even rows are flat but for two tokens, odd ones fall off.
+        let logits = |rows: &[usize]| -> Result<Tensor, GenerateError> {
+            let one = |row: &usize| {
+                let options = (tch::Kind::Float, tch::Device::Cpu);
+                let falling = Tensor::arange(v as i64, options) * -0.5;
+                match row % 2 {
+                    0 => falling.clamp(-1.0, 0.0),
+                    _ => falling,
+                }
+            };
+            Ok(Tensor::stack(&rows.iter().map(one).collect::<Vec<_>>(), 0))
+        };
+        let mut asked = 0;
+        let selected = choose_rows_by(choose_by_tensors, n, v, &choice, |rows| {
+            asked += rows.len();
+            logits(rows)
+        })
+        .unwrap();
+        // The five even rows are asked for twice.
+        assert_eq!((asked, selected.open.len()), (n + 5, 0));
+        let plain = choose_rows(n, v, &choice, logits).unwrap();
+        assert_eq!(selected.token, plain.token);
+        assert!(selected.token.iter().any(|token| *token > 3));
+        for (a, b) in selected.confidence.iter().zip(&plain.confidence) {
+            assert!((a - b).abs() <= 2e-5 * b, "{a} for {b}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::GenerateError;
 
@@ -154,16 +154,6 @@ pub fn plan_batches(lengths: &[usize], max_rows: usize) -> Vec<Vec<usize>> {
 /// `values: [n]` as a `[b, t]` tensor of floats.
 pub(super) fn float_grid(values: &[f32], b: usize, t: usize) -> Result<Tensor, GenerateError> {
     Ok(Tensor::f_from_slice(values)?.f_view([b as i64, t as i64])?)
-}
-
-/// A one-dimensional copy of an integer tensor.
-pub(super) fn int_vec(tensor: &Tensor) -> Result<Vec<i64>, GenerateError> {
-    let flat = tensor
-        .f_to_device(tch::Device::Cpu)?
-        .f_to_kind(Kind::Int64)?
-        .f_contiguous()?
-        .f_view([-1])?;
-    Ok(Vec::<i64>::try_from(&flat)?)
 }
 
 #[cfg(test)]

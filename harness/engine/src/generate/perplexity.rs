@@ -1,10 +1,12 @@
 //! Perplexity of texts under a language model: exp of the mean cost of their tokens but the first.
 
-use tch::{Kind, Tensor};
+use harness_kernels::readback;
+use tch::Tensor;
 
 use super::{GenerateError, generated::padding_id};
 use crate::{
     plugin::{CacheMode, Model, ModelInfo, Objective},
+    steps,
     text::TextCodec,
 };
 
@@ -99,6 +101,7 @@ fn mean_costs(
         targets.extend_from_slice(&row[1..]);
     }
     let shape = [b as i64, t as i64];
+    let _step = steps::step();
     let mut pass = model.begin(
         &Tensor::f_from_slice(&valid)?.f_view(shape)?,
         CacheMode::OFF,
@@ -110,11 +113,7 @@ fn mean_costs(
         .f_view([-1, info.d_model as i64])?
         .f_index_select(0, &index)?; // [n, d_model]
     let costs = pass.unembed_ce(&scored, &Tensor::f_from_slice(&targets)?)?; // [n]
-    let costs = Vec::<f64>::try_from(
-        &costs
-            .f_to_device(tch::Device::Cpu)?
-            .f_to_kind(Kind::Double)?,
-    )?;
+    let costs = readback::f64s(&costs)?;
     let mut costs = costs.as_slice();
     let mut means = Vec::with_capacity(b);
     for row in rows {

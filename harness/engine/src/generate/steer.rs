@@ -1,6 +1,7 @@
 //! Adding a direction to the residual stream (Eq. 4, Eq. 13): `resid += coeff · m · v`.
 
-use tch::{Device, Kind, Tensor};
+use harness_kernels::readback;
+use tch::{Kind, Tensor};
 
 use super::{GenerateError, observe::Steered};
 use crate::plugin::{Sae, SteerTensors, SteeringPolicy};
@@ -149,10 +150,16 @@ impl<'a> Steering<'a> {
             true => Some(resid.f_detach_copy()?),
             false => None,
         };
-        let chosen = coeff.f_view([-1])?.f_nonzero()?.f_squeeze_dim(1)?; // [n]
-        if chosen.size()[0] > 0 {
+        // On the host as the policy made it: no device is asked how many they are.
+        let chosen: Vec<i64> = Vec::<f32>::try_from(&coeff.f_view([-1])?)?
+            .iter()
+            .zip(0..)
+            .filter_map(|(coeff, i)| (*coeff != 0.0).then_some(i))
+            .collect();
+        if !chosen.is_empty() {
             let device = resid.device();
-            let scale = self.scale(resid, &coeff, &chosen.f_to_device(device)?)?; // [b, t]
+            let chosen = Tensor::f_from_slice(&chosen)?.f_to_device(device)?; // [n]
+            let scale = self.scale(resid, &coeff, &chosen)?; // [b, t]
             let directions = self.directions.f_to_device(device)?;
             harness_kernels::steer_add(resid, &coeff.f_to_device(device)?, &scale, &directions)?;
         }
@@ -216,9 +223,7 @@ impl<'a> Steering<'a> {
             &resid.f_view([b * t, d_model])?.f_to_kind(Kind::Float)?,
             &Tensor::f_from_slice(&distinct)?,
         )?; // [b·t, m]
-        let acts = acts
-            .f_to_device(Device::Cpu)?
-            .f_view([b, t, distinct.len() as i64])?;
+        let acts = readback::to_host(&acts)?.f_view([b, t, distinct.len() as i64])?;
         let column = Tensor::f_from_slice(&column)?
             .f_view([b, 1, 1])?
             .f_expand([b, t, 1], false)?;

@@ -9,6 +9,7 @@ use super::{
     failure::Origin,
     tensors::{self, Lent},
 };
+use crate::steps;
 
 /// How a model was trained to predict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,6 +285,7 @@ impl Pass {
                 .origin
                 .host("embed", format!("tokens have shape {shape:?}, not [b, t]")));
         };
+        self.check_ids(tokens)?;
         let tokens = self.on_device("embed", tokens)?;
         let resid = self.empty(
             "embed",
@@ -323,9 +325,11 @@ impl Pass {
                 .map_err(|error| self.origin.host("blocks", error))?;
         }
         let mut lent = self.lend_mut("blocks", resid)?;
-        self.origin.call("blocks", || {
-            self.forward
-                .blocks(first as u64, last as u64, lent.view_mut())
+        steps::in_blocks((last - first) as u64, || {
+            self.origin.call("blocks", || {
+                self.forward
+                    .blocks(first as u64, last as u64, lent.view_mut())
+            })
         })?;
         let shape = resid.size();
         let (rows, tokens) = (shape[0].unsigned_abs(), shape[1].unsigned_abs());
@@ -408,6 +412,26 @@ impl Pass {
                 Ok(ce)
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Token ids are within the vocabulary. They are looked at here, in host memory: on a device every pass would wait for the
+    /// look, and an id out of range would take the device down.
+    fn check_ids(&self, tokens: &Tensor) -> Result<(), PluginFailure> {
+        let ids = tokens
+            .f_to_device(tch::Device::Cpu)
+            .and_then(|ids| ids.f_to_kind(Kind::Int64)?.f_contiguous()?.f_view([-1]))
+            .and_then(|ids| Vec::<i64>::try_from(&ids))
+            .map_err(|error| self.origin.host("embed", error))?;
+        let n = self.info.vocab_size as i64;
+        match ids.iter().find(|id| !(0..n).contains(*id)) {
+            Some(id) => Err(self.origin.host(
+                "embed",
+                format!(
+                    "token id {id} is outside the vocabulary of {n} ids; is this the model's tokenizer?"
+                ),
+            )),
+            None => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@ use harness_abi::{FeatureView, RemaskNeeds, RemaskerBox, StepView};
 use tch::{Kind, Tensor};
 
 use super::{PluginFailure, failure::Origin, tensors::Lent};
+use crate::steps;
 
 /// Tensors of one denoising step, all `[b, t]`; they are moved to the CPU where they are not.
 #[derive(Debug)]
@@ -79,6 +80,10 @@ impl Remasker {
     /// # Errors
     /// The plugin's own, among them features that do not fit the run; tensors of another shape.
     pub fn features(&mut self, features: &FeatureTensors<'_>) -> Result<(), PluginFailure> {
+        steps::on_host(|| self.take_features(features))
+    }
+
+    fn take_features(&mut self, features: &FeatureTensors<'_>) -> Result<(), PluginFailure> {
         let host = |error: tch::TchError| self.origin.host("features", error);
         let to = |tensor: &Tensor| {
             tensor
@@ -110,6 +115,10 @@ impl Remasker {
     /// # Errors
     /// The plugin's own; a position that is not eligible; positions left after the last step.
     pub fn select(&mut self, step: &StepTensors<'_>) -> Result<Tensor, PluginFailure> {
+        steps::on_host(|| self.select_on_host(step))
+    }
+
+    fn select_on_host(&mut self, step: &StepTensors<'_>) -> Result<Tensor, PluginFailure> {
         let shape = step.tokens.size();
         let cpu = (Kind::Float, tch::Device::Cpu);
         let host = |error: tch::TchError| self.origin.host("select", error);

@@ -3,6 +3,7 @@
 use tch::{Device, Tensor};
 
 use super::{Encoded, PluginFailure, SaeInfo, failure::Origin};
+use crate::steps;
 
 /// Check the latents of active ones.
 pub(super) fn in_range(
@@ -58,7 +59,9 @@ fn extremes(
         return Ok(None);
     }
     let host = |error: tch::TchError| origin.host(method, error);
-    let (low, high) = tensor.f_aminmax(None::<i64>, false).map_err(host)?;
-    let number = |t: Tensor| t.f_double_value(&[]).map_err(host);
-    Ok(Some((number(low)?, number(high)?)))
+    steps::on_host(|| {
+        let (low, high) = tensor.f_aminmax(None::<i64>, false).map_err(host)?;
+        let number = |t: Tensor| t.f_double_value(&[]).map_err(host);
+        Ok(Some((number(low)?, number(high)?)))
+    })
 }

@@ -2,6 +2,7 @@ use harness_abi::{SteerNeeds, SteerRequest, SteeringPolicyBox};
 use tch::{Kind, Tensor};
 
 use super::{PluginFailure, failure::Origin, tensors::Lent};
+use crate::steps;
 
 /// Tensors of one forward pass, all `[b, t]`; they are moved to the CPU where they are not.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ impl SteeringPolicy {
     /// # Errors
     /// The plugin's own; a coefficient that is not finite or not 0 at padding.
     pub fn plan(&mut self, step: &SteerTensors<'_>) -> Result<Tensor, PluginFailure> {
+        steps::on_host(|| self.plan_on_host(step))
+    }
+
+    fn plan_on_host(&mut self, step: &SteerTensors<'_>) -> Result<Tensor, PluginFailure> {
         let host = |error: tch::TchError| self.origin.host("plan", error);
         let shape = step.is_valid.size();
         let flag = |tensor: &Tensor| {

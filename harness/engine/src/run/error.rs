@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use harness_abi::ErrorCode;
+use harness_kernels::KernelError;
 use harness_plan::{
     protocol::{Counters, Failure, FailureKind},
     replies::RepliesError,
@@ -134,6 +135,15 @@ pub enum CellError {
     Interrupted(String),
 }
 
+impl From<KernelError> for CellError {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::Torch(error) => Self::Torch(error),
+            other => Self::Eval(EvalError::Kernel(other)),
+        }
+    }
+}
+
 impl CellError {
     /// The failure as the protocol says it.
     #[must_use]
@@ -204,12 +214,12 @@ impl CellError {
             | CellError::NotFinite
             | CellError::Unfit { .. } => FailureKind::BadInput,
             CellError::Torch(error)
-            | CellError::Eval(EvalError::Tensor(error))
-            | CellError::Generate(GenerateError::Tensor(error))
-                if error.to_string().contains("out of memory") =>
-            {
-                FailureKind::OutOfMemory
-            }
+            | CellError::Eval(
+                EvalError::Tensor(error) | EvalError::Kernel(KernelError::Torch(error)),
+            )
+            | CellError::Generate(
+                GenerateError::Tensor(error) | GenerateError::Kernel(KernelError::Torch(error)),
+            ) if error.to_string().contains("out of memory") => FailureKind::OutOfMemory,
             CellError::OutOfMemory(_) => FailureKind::OutOfMemory,
             CellError::Store(_) | CellError::Replies(_) => FailureKind::CannotWrite,
             CellError::JudgeBudget(_) => FailureKind::JudgeBudget,

@@ -17,6 +17,7 @@ use super::{
     together::CellResult,
 };
 use crate::plugin::{LoadOptions, Registry, Sae};
+use crate::steps;
 
 /// Told how far a cell is: done, total, unit. An error stops the cell.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64, &str) -> Result<(), CellError>;
@@ -153,6 +154,7 @@ impl Session {
         let started = std::time::Instant::now();
         let work_before = self.assets.work();
         self.counters = Counters::default();
+        steps::take();
         self.unanswered = Unanswered::default();
         let stage: Stage = cell.stage.parse().map_err(CellError::Invalid)?;
         let inputs = Inputs {
@@ -203,6 +205,7 @@ impl Session {
         counters.block_passes = work.block_passes;
         counters.head_rows = work.head_rows;
         counters.flops += flops;
+        counters.steps = steps::take();
         match self.unanswered.told() {
             None => Ok((output, counters)),
             Some(why) => Err(CellError::Open(Box::new(OpenCell {

@@ -14,6 +14,7 @@ use super::{
     CellError,
     session::{Session, json},
 };
+use crate::steps;
 
 /// What becomes of a cell.
 pub(super) type CellResult = Result<(Value, Counters), CellError>;
@@ -54,6 +55,7 @@ impl Session {
                 Ok((outputs, mut counters)) => {
                     counters.phases.load += std::mem::take(&mut load);
                     counters.seconds = started.elapsed().as_secs_f64();
+                    counters.steps = steps::take();
                     started = Instant::now();
                     for (n, (place, output)) in places.iter().zip(outputs).enumerate() {
                         let own = if n == 0 {

@@ -60,8 +60,48 @@ pub struct Counters {
     pub phases: Phases,
     /// Measured matrix-product peak of the worker, FLOP/s; 0 where it was not measured.
     pub peak_flops: f64,
+    /// What single steps took of the device, for cells in which steps were listened to.
+    pub steps: StepCounts,
     /// Largest resident memory of the worker so far, in bytes.
     pub peak_bytes: u64,
+}
+
+/// What one step asks of the device, summed over the cells in which a step was listened to. A step is one pass of a denoising,
+/// autoregressive, grid or reading loop with all that belongs to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StepCounts {
+    /// Steps listened to, one a cell.
+    pub steps: u64,
+    /// Blocks that ran in them, each over its whole batch.
+    pub block_passes: u64,
+    /// Operations in these blocks: a kernel of libtorch or of ours is one, views and allocations are none.
+    pub block_operations: u64,
+    /// Operations outside blocks.
+    pub other_operations: u64,
+    /// Times the host waited for a tensor.
+    pub synchronisations: u64,
+    /// Bytes that came to the host.
+    pub bytes_to_host: u64,
+    /// A bit for each kernel of [`ATTENTION_KERNELS`] that ran.
+    pub attention: u64,
+}
+
+/// libtorch's attention kernels by their bits in [`StepCounts::attention`]. Which of them runs is libtorch's choice; with a mask
+/// it may be `math`, the slow one of plain products.
+pub const ATTENTION_KERNELS: [&str; 5] = ["flash", "efficient", "cudnn", "math", "flash_for_cpu"];
+
+impl StepCounts {
+    /// The sum of both.
+    pub fn add(&mut self, other: &StepCounts) {
+        self.steps += other.steps;
+        self.block_passes += other.block_passes;
+        self.block_operations += other.block_operations;
+        self.other_operations += other.other_operations;
+        self.synchronisations += other.synchronisations;
+        self.bytes_to_host += other.bytes_to_host;
+        self.attention |= other.attention;
+    }
 }
 
 /// Seconds of grid passes by what was done.
@@ -141,6 +181,7 @@ impl Counters {
         self.flops += other.flops;
         self.grid_flops += other.grid_flops;
         self.phases.add(&other.phases);
+        self.steps.add(&other.steps);
         self.peak_flops = self.peak_flops.max(other.peak_flops);
         self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
     }

@@ -23,6 +23,7 @@ pub enum Cache {
 pub struct ForwardContext {
     batch: i64,
     capacity: i64,
+    kind: Kind,
     attention: Attention,
     positions: Tensor,     // [1 or b, capacity] i64
     valid: Option<Tensor>, // [b, capacity] bool, None without padding
@@ -63,8 +64,9 @@ pub(crate) enum Mask {
     None,
     /// Queries and keys are the same slots, and a query sees keys up to its own.
     Causal,
-    /// true where a query sees a key: [r or 1, 1, queries or 1, keys] bool
-    Allowed(Tensor),
+    /// Added to the scores, 0 where a query sees a key and minus infinity elsewhere: [r or 1, 1, queries or 1, keys] in
+    /// the model's dtype. A mask of booleans would be turned into this in every block.
+    Bias(Tensor),
 }
 
 /// Keys and values of one block: [r, n_kv_heads, capacity, head_dim], filled up to `len`.
@@ -116,9 +118,14 @@ impl ForwardContext {
                 )));
             }
             Some(mask) => {
-                let valid = mask.to_device(device).ne(0);
-                let everything = valid.all().int64_value(&[]) != 0;
-                (!everything).then_some(valid)
+                // The host's masks come in host memory, where they are read without waiting for a device.
+                let flags = Vec::<u8>::try_from(
+                    mask.to_device(Device::Cpu)
+                        .ne(0)
+                        .to_kind(Kind::Uint8)
+                        .view([-1]),
+                )?;
+                flags.contains(&0).then(|| mask.to_device(device).ne(0))
             }
         };
         let positions = positions(config.positions, valid.as_ref(), capacity, device);
@@ -127,6 +134,7 @@ impl ForwardContext {
         Ok(Self {
             batch,
             capacity,
+            kind,
             attention: config.attention,
             positions,
             valid,
@@ -238,10 +246,12 @@ impl ForwardContext {
         let keys = self.start + self.len;
         let repeat = |allowed: Tensor| {
             let batch = allowed.size()[0];
-            Mask::Allowed(if batch == 1 || batch == rows {
-                allowed
+            let bias = Tensor::zeros(allowed.size(), (self.kind, allowed.device()))
+                .masked_fill(&allowed.logical_not(), f64::NEG_INFINITY);
+            Mask::Bias(if batch == 1 || batch == rows {
+                bias
             } else {
-                allowed.repeat([rows / batch, 1, 1, 1])
+                bias.repeat([rows / batch, 1, 1, 1])
             })
         };
         let valid = self.valid.as_ref().map(|valid| valid.narrow(1, 0, keys)); // [b, keys]

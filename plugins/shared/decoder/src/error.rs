@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use harness_kernels::KernelError;
 use harness_weights::InputError;
 
 /// An error of the decoder library.
@@ -92,6 +93,15 @@ impl From<InputError> for DecoderError {
         match error {
             InputError::Io { path, source } => Self::Io { path, source },
             InputError::Unusable { path, message } => Self::WeightFile { path, message },
+        }
+    }
+}
+
+impl From<KernelError> for DecoderError {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::Torch(error) => Self::Torch(error),
+            other => Self::Argument(other.to_string()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
-use crate::attention::{attend, split_heads};
+use crate::attention::{attend, by_head};
 use crate::config::{DecoderConfig, ScoreScale};
 use crate::context::ForwardContext;
 use crate::layers::{Conv1d, layer_norm};
@@ -124,7 +124,7 @@ impl Block {
         context: &mut ForwardContext,
     ) -> Result<Tensor> {
         let parts = self.qkv.apply(x).split(config.d_model, -1); // 3 x [r, t, d]
-        let heads = |part: &Tensor| split_heads(part, config.n_heads); // [r, h, t, head_dim]
+        let heads = |part: &Tensor| by_head(part, config.n_heads).transpose(1, 2); // [r, h, t, head_dim]
         let (k, v) = context.extend(layer, heads(&parts[1]), heads(&parts[2]))?;
         let scale = scale(config, layer);
         let mixed = attend(&heads(&parts[0]), &k, &v, &context.chunk()?.mask, scale); // [r, t, d]
@@ -171,8 +171,8 @@ impl Decoder for Gpt2 {
         self.blocks[layer as usize].forward(layer, resid, &self.config, context)
     }
 
-    fn norm(&self, rows: &Tensor) -> Tensor {
-        self.final_norm.apply(rows, self.config.norm_eps)
+    fn norm(&self, rows: &Tensor) -> Result<Tensor> {
+        Ok(self.final_norm.apply(rows, self.config.norm_eps))
     }
 
     fn project(&self, normed: &Tensor) -> Tensor {

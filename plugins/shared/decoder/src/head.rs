@@ -1,5 +1,6 @@
 //! Reductions of the logits that never hold more than a chunk of them.
 
+use harness_kernels::readback;
 use tch::{Kind, Reduction, Tensor};
 
 use crate::{DecoderError, Result};
@@ -29,10 +30,8 @@ pub(crate) fn cross_entropy(
     if n == 0 {
         return Ok(Tensor::zeros([0], (Kind::Float, rows.device())));
     }
-    let (low, high) = (
-        targets.min().int64_value(&[]),
-        targets.max().int64_value(&[]),
-    );
+    let ends = readback::i64s(&Tensor::stack(&[targets.min(), targets.max()], 0))?;
+    let (low, high) = (ends[0], ends[1]);
     if low < 0 || high >= vocab_size {
         let id = if low < 0 { low } else { high };
         return Err(DecoderError::argument(format!(

@@ -1,21 +1,8 @@
 //! The small pieces of a block.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::config::Activation;
-
-/// Root-mean-square norm over the last axis: `x / sqrt(mean(x^2) + eps) * weight`.
-///
-/// The quotient is taken in float32 and cast back before the weight multiplies it, as the references do; in bfloat16 the
-/// order changes the result.
-///
-/// `x: [.., d], weight: [d] -> [.., d]`
-pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
-    let wide = x.to_kind(Kind::Float);
-    let mean_square = wide.square().mean_dim(-1, true, Kind::Float); // [.., 1]
-    let mut normed = (&wide * (mean_square + eps).rsqrt()).to_kind(x.kind());
-    normed.g_mul_(weight)
-}
 
 /// Layer norm over the last axis, with bias.
 ///

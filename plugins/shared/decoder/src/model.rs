@@ -39,7 +39,10 @@ pub trait Decoder: Send {
     fn block(&self, layer: i64, resid: &Tensor, context: &mut ForwardContext) -> Result<Tensor>;
 
     /// Final norm. [.., d] -> [.., d]
-    fn norm(&self, rows: &Tensor) -> Tensor;
+    ///
+    /// # Errors
+    /// Rows of another width.
+    fn norm(&self, rows: &Tensor) -> Result<Tensor>;
 
     /// Head, in the model's dtype. [.., d] -> [.., v]
     fn project(&self, normed: &Tensor) -> Tensor;
@@ -125,7 +128,7 @@ pub trait Decoder: Send {
                 rows.size()
             )));
         }
-        Ok(self.norm(rows))
+        self.norm(rows)
     }
 
     /// Logits of residual rows: final norm, then head. [.., d] -> [.., v] f32
@@ -335,7 +338,10 @@ fn batch_shape(tokens: &Tensor) -> Result<(i64, i64)> {
     }
 }
 
-/// The rows of a token batch that fits the context and the vocabulary. An id outside it would take a CUDA device down.
+/// The rows of a token batch that fits the context and the vocabulary.
+///
+/// An id outside the vocabulary would take a CUDA device down. Ids in host memory are looked at; those on a device the
+/// harness has looked at before they went there, since a second look would make every pass wait for the device.
 fn check_tokens(tokens: &Tensor, config: &DecoderConfig, context: &ForwardContext) -> Result<i64> {
     let (rows, len) = batch_shape(tokens)?;
     if rows < 1 || len < 1 || rows % context.batch() != 0 {
@@ -345,9 +351,11 @@ fn check_tokens(tokens: &Tensor, config: &DecoderConfig, context: &ForwardContex
             context.capacity()
         )));
     }
-    let (low, high) = (tokens.min().int64_value(&[]), tokens.max().int64_value(&[]));
-    if low < 0 || high >= config.vocab_size {
-        let id = if low < 0 { low } else { high };
+    let ids = match tokens.device() {
+        Device::Cpu => Vec::<i64>::try_from(tokens.contiguous().view([-1]))?,
+        _ => Vec::new(),
+    };
+    if let Some(id) = ids.iter().find(|id| !(0..config.vocab_size).contains(*id)) {
         return Err(DecoderError::argument(format!(
             "token id {id} is outside the vocabulary of {} ids; is this the model's tokenizer?",
             config.vocab_size

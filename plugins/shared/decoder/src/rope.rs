@@ -2,11 +2,13 @@
 
 use std::f64::consts::PI;
 
+use harness_kernels::rotate_halves;
 use tch::{Device, Kind, Tensor};
 
+use crate::Result;
 use crate::config::{Rope, RopeScaling, Yarn};
 
-/// Cosines and sines of every position of a context: [1 or b, 1, capacity, head_dim / 2].
+/// Cosines and sines of every position of a context: [1 or b, capacity, 1, head_dim / 2].
 #[derive(Debug)]
 pub(crate) struct RopeTables {
     cos: Tensor,
@@ -17,7 +19,7 @@ impl RopeTables {
     /// positions: [1 or b, capacity] i64. The tables are computed in float32 and kept in `kind`.
     pub(crate) fn new(rope: &Rope, head_dim: i64, positions: &Tensor, kind: Kind) -> Self {
         let frequencies = frequencies(rope, head_dim, positions); // [head_dim / 2] or [b, 1, 1, head_dim / 2]
-        let angles = positions.to_kind(Kind::Float).unsqueeze(1).unsqueeze(-1) * frequencies; // [b, 1, t, head_dim / 2]
+        let angles = positions.to_kind(Kind::Float).unsqueeze(-1).unsqueeze(-1) * frequencies; // [b, t, 1, head_dim / 2]
         let table = |values: Tensor| match rope.scaling {
             RopeScaling::Yarn(yarn) => (values * yarn.attention_factor).to_kind(kind),
             _ => values.to_kind(kind),
@@ -31,7 +33,7 @@ impl RopeTables {
     /// Rows for the slots `start..start + len`, repeated to `rows` batch rows where positions differ by row.
     pub(crate) fn chunk(&self, start: i64, len: i64, rows: i64) -> Self {
         let take = |table: &Tensor| {
-            let part = table.narrow(2, start, len); // [1 or b, 1, len, head_dim / 2]
+            let part = table.narrow(1, start, len); // [1 or b, len, 1, head_dim / 2]
             let batch = part.size()[0];
             if batch == 1 || batch == rows {
                 part
@@ -45,21 +47,11 @@ impl RopeTables {
         }
     }
 
-    /// Turns the pair (i, i + head_dim / 2) of every head by its position's angle.
+    /// Turns the pair (i, i + head_dim / 2) of every head by its position's angle, in the memory of `x` where that can be.
     ///
-    /// `x: [r, h, t, head_dim] -> the same shape and dtype`
-    pub(crate) fn rotate(&self, x: &Tensor) -> Tensor {
-        let wide = x.to_kind(self.cos.kind());
-        let halves = wide.chunk(2, -1); // 2 x [r, h, t, head_dim / 2]
-        let (a, b) = (&halves[0], &halves[1]);
-        let turned = Tensor::cat(
-            &[
-                (a * &self.cos).g_sub_(&(b * &self.sin)),
-                (b * &self.cos).g_add_(&(a * &self.sin)),
-            ],
-            -1,
-        );
-        turned.to_kind(x.kind())
+    /// `x: [r, t, h, head_dim] -> the same shape and dtype`
+    pub(crate) fn rotate(&self, x: Tensor) -> Result<Tensor> {
+        Ok(rotate_halves(x, &self.cos, &self.sin)?)
     }
 }
 
@@ -221,11 +213,11 @@ mod tests {
         let q = Tensor::arange(8, (Kind::Float, Device::Cpu)).view([1, 1, 1, 8]);
         let k = (&q * 0.3 - 1.0).cos();
         let product = |i: i64, j: i64| {
-            (at(i).rotate(&q) * at(j).rotate(&k))
+            (at(i).rotate(q.copy()).unwrap() * at(j).rotate(k.copy()).unwrap())
                 .sum(Kind::Double)
                 .double_value(&[])
         };
-        let length = at(7).rotate(&q).norm().double_value(&[]);
+        let length = at(7).rotate(q.copy()).unwrap().norm().double_value(&[]);
         assert!((length - q.norm().double_value(&[])).abs() < 1e-5);
         assert!((product(3, 1) - product(12, 10)).abs() < 1e-4);
         assert!((product(3, 1) - product(3, 2)).abs() > 1e-2);

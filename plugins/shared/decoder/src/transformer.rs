@@ -2,13 +2,14 @@
 //!
 //! Letters in shape comments: b batch, r rows (a multiple of b), t tokens, d d_model, h heads, ff d_ff, v vocabulary.
 
+use harness_kernels::{rms_norm, swiglu};
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
-use crate::attention::{attend, split_heads};
+use crate::attention::{attend, by_head};
 use crate::config::{Activation, DecoderConfig};
 use crate::context::ForwardContext;
-use crate::layers::{Linear, rms_norm};
+use crate::layers::Linear;
 use crate::model::{Decoder, Parameters};
 use crate::names::{Role, Slot};
 
@@ -92,8 +93,8 @@ impl Block {
     ) -> Result<Tensor> {
         // In place: the sums are the same, and nothing is allocated for them.
         let resid = self.attention(layer, resid, config, context)?.g_add_(resid);
-        let normed = rms_norm(&resid, &self.mlp_norm, config.norm_eps);
-        Ok(self.mlp(&normed, config.activation).g_add_(&resid))
+        let normed = rms_norm(&resid, &self.mlp_norm, config.norm_eps)?;
+        Ok(self.mlp(&normed, config.activation)?.g_add_(&resid))
     }
 
     /// `[r, t, d] -> [r, t, d]`
@@ -104,14 +105,15 @@ impl Block {
         config: &DecoderConfig,
         context: &mut ForwardContext,
     ) -> Result<Tensor> {
-        let x = rms_norm(resid, &self.attn_norm, config.norm_eps);
-        let q = split_heads(&self.q.apply(&x), config.n_heads); // [r, h, t, head_dim]
-        let k = split_heads(&self.k.apply(&x), config.n_kv_heads); // [r, n_kv_heads, t, head_dim]
-        let v = split_heads(&self.v.apply(&x), config.n_kv_heads);
+        let x = rms_norm(resid, &self.attn_norm, config.norm_eps)?;
+        let q = by_head(&self.q.apply(&x), config.n_heads); // [r, t, h, head_dim]
+        let k = by_head(&self.k.apply(&x), config.n_kv_heads); // [r, t, n_kv_heads, head_dim]
+        let v = by_head(&self.v.apply(&x), config.n_kv_heads);
         let (q, k) = match &context.chunk()?.rope {
-            Some(rope) => (rope.rotate(&q), rope.rotate(&k)),
+            Some(rope) => (rope.rotate(q)?, rope.rotate(k)?),
             None => (q, k),
         };
+        let (q, k, v) = (q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)); // [r, heads, t, head_dim]
         let (k, v) = context.extend(layer, k, v)?; // [r, n_kv_heads, s, head_dim]
         let mixed = attend(&q, &k, &v, &context.chunk()?.mask, None); // [r, t, h * head_dim]
         Ok(self.o.apply(&mixed))
@@ -120,9 +122,13 @@ impl Block {
     /// SwiGLU, or the same with another activation: down(silu(gate x) * up x).
     ///
     /// `[r, t, d] -> [r, t, d]`
-    fn mlp(&self, x: &Tensor, activation: Activation) -> Tensor {
-        let mut gated = activation.apply(self.gate.apply(x));
-        self.down.apply(&gated.g_mul_(&self.up.apply(x)))
+    fn mlp(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let (gate, up) = (self.gate.apply(x), self.up.apply(x)); // [r, t, ff]
+        let gated = match activation {
+            Activation::Silu => swiglu(gate, &up)?,
+            _ => activation.apply(gate).g_mul_(&up),
+        };
+        Ok(self.down.apply(&gated))
     }
 }
 
@@ -147,8 +153,8 @@ impl Decoder for Transformer {
         self.blocks[layer as usize].forward(layer, resid, &self.config, context)
     }
 
-    fn norm(&self, rows: &Tensor) -> Tensor {
-        rms_norm(rows, &self.final_norm, self.config.norm_eps)
+    fn norm(&self, rows: &Tensor) -> Result<Tensor> {
+        Ok(rms_norm(rows, &self.final_norm, self.config.norm_eps)?)
     }
 
     fn project(&self, normed: &Tensor) -> Tensor {

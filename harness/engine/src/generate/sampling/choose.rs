@@ -2,11 +2,13 @@
 
 use std::num::NonZero;
 
+use harness_kernels::readback;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Needed, Sampling, choose_by_tensors,
+    Needed, Packed, Sampling, choose_by_tensors,
     row::{self, Chosen, Scratch},
+    tensors::COLUMNS,
 };
 use crate::generate::GenerateError;
 
@@ -26,10 +28,40 @@ pub struct Choices {
     pub neg_entropy: Vec<f32>,
     /// The first row whose logits are NaN or infinite.
     pub broken: Option<usize>,
+    /// Rows in which more tokens equal the last one kept than were looked at; [`super::choose_by_sort`] settles them.
+    pub open: Vec<usize>,
+}
+
+impl Choices {
+    /// What was chosen in all rows of some calls of [`choose`], in one read.
+    ///
+    /// # Errors
+    /// libtorch's.
+    pub fn read(packed: &[Packed]) -> Result<Self, GenerateError> {
+        if packed.is_empty() {
+            return Ok(Self::default());
+        }
+        let parts: Vec<&Tensor> = packed.iter().map(|part| &part.0).collect();
+        let values = readback::f64s(&Tensor::f_cat(&parts, 0)?)?;
+        let mut all = Self::default();
+        for (i, row) in values.chunks_exact(COLUMNS as usize).enumerate() {
+            all.token.push(row[0] as i64);
+            all.confidence.push(row[1] as f32);
+            all.margin.push(row[2] as f32);
+            all.neg_entropy.push(row[3] as f32);
+            if row[4] == 0.0 {
+                all.broken.get_or_insert(i);
+            }
+            if row[5] != 0.0 {
+                all.open.push(i);
+            }
+        }
+        Ok(all)
+    }
 }
 
 /// Chooses a token in each row: the most likely one at temperature 0, else by the inverse of the cumulative distribution
-/// (in order of token ids, in float64) at the row's draw.
+/// (in order of token ids, in float64) at the row's draw. What it returns stays where the logits are until it is read.
 ///
 /// - `logits: [n, v] f32`, `draws: [n]` in [0, 1), read at temperatures above 0 only
 ///
@@ -40,7 +72,7 @@ pub fn choose(
     sampling: &Sampling,
     needed: Needed,
     draws: &[f64],
-) -> Result<Choices, GenerateError> {
+) -> Result<Packed, GenerateError> {
     let shape = logits.size();
     let [n, v] = shape[..] else {
         return Err(GenerateError::request(format!(
@@ -55,7 +87,8 @@ pub fn choose(
         )));
     }
     if n == 0 || v == 0 {
-        return Ok(Choices::default());
+        let none = (Kind::Double, logits.device());
+        return Ok(Packed(Tensor::f_zeros([0, COLUMNS], none)?));
     }
     if logits.device() != Device::Cpu {
         return choose_by_tensors(logits, sampling, needed, draws);
@@ -95,7 +128,7 @@ pub fn choose(
         }; // [v] each
         row::choose(&row, sampling, needed, scratch)
     };
-    Ok(collect(parallel(n, n * v, &one)))
+    packed(&parallel(n, n * v, &one))
 }
 
 /// Runs `one` for `0..n`, on as many threads as libtorch uses.
@@ -132,12 +165,19 @@ fn parallel(
     })
 }
 
-fn collect(rows: Vec<Chosen>) -> Choices {
-    Choices {
-        broken: rows.iter().position(|row| !row.is_finite),
-        token: rows.iter().map(|row| row.token as i64).collect(),
-        confidence: rows.iter().map(|row| row.confidence as f32).collect(),
-        margin: rows.iter().map(|row| row.margin as f32).collect(),
-        neg_entropy: rows.iter().map(|row| row.neg_entropy as f32).collect(),
-    }
+fn packed(rows: &[Chosen]) -> Result<Packed, GenerateError> {
+    let values: Vec<f64> = (rows.iter())
+        .flat_map(|row| {
+            [
+                row.token as f64,
+                row.confidence,
+                row.margin,
+                row.neg_entropy,
+                f64::from(u8::from(row.is_finite)),
+                0.0,
+            ]
+        })
+        .collect();
+    let shape = [rows.len() as i64, COLUMNS];
+    Ok(Packed(Tensor::f_from_slice(&values)?.f_view(shape)?))
 }

@@ -1,7 +1,8 @@
 //! From logits to tokens: temperature, filters, the draw, and what decoding orders read of a distribution.
 //!
-//! [`choose`] is what runs call. [`filter_logits`], [`noisy_logits`] and [`choose_by_tensors`] are the same arithmetic written
-//! with whole tensors: it runs on any device, and the row-by-row form for the CPU is tested against it.
+//! [`choose`] is what runs call. [`choose_by_tensors`], [`choose_by_sort`], [`filter_logits`] and [`noisy_logits`] are the same
+//! arithmetic written with whole tensors, for any device; the row-by-row form for the CPU and both of them are tested against
+//! each other.
 
 mod choose;
 mod params;
@@ -9,7 +10,8 @@ mod row;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod top;
 
 pub use choose::{Choices, choose};
 pub use params::{Needed, Sampling, SamplingRule};
-pub use tensors::{choose_by_tensors, filter_logits, noisy_logits};
+pub use tensors::{Packed, choose_by_sort, choose_by_tensors, filter_logits, noisy_logits};

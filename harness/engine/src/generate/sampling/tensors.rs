@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Choices, Needed, Sampling, SamplingRule};
+use super::{Needed, Sampling, SamplingRule, top};
 use crate::generate::GenerateError;
 
 /// What a removed token's logit becomes.
@@ -71,7 +71,26 @@ pub fn noisy_logits(
     Ok(logits.f_to_kind(Kind::Double)?.f_exp()?.f_div(&noise)?)
 }
 
-/// [`super::choose`] with whole tensors.
+/// What is kept of the rows' distributions.
+pub(super) struct Chosen {
+    /// The tokens drawn; `None` without draws. `[n, 1] i64`
+    pub(super) token: Option<Tensor>,
+    /// Probabilities of the tokens kept, as a distribution, in any order; 0 for others. `[n, w] f64`
+    pub(super) q: Tensor,
+    /// Probability of the tokens kept. `[n, 1] f64`
+    pub(super) mass: Tensor,
+    /// Nonzero where what is kept was not settled. `[n]`
+    pub(super) is_open: Tensor,
+}
+
+/// What has been chosen in rows, on their device. [`Choices::read`] brings it to the host.
+#[derive(Debug)]
+pub struct Packed(pub(super) Tensor); // [n, 6] f64: token, confidence, margin, neg_entropy, is_finite, is_open
+
+/// Columns of [`Packed`].
+pub(super) const COLUMNS: i64 = 6;
+
+/// [`super::choose`] with whole tensors, by a selection where `top_k` is set and otherwise by a sort; nothing is read.
 ///
 /// # Errors
 /// As [`super::choose`].
@@ -80,78 +99,135 @@ pub fn choose_by_tensors(
     sampling: &Sampling,
     needed: Needed,
     draws: &[f64],
-) -> Result<Choices, GenerateError> {
-    let heated = match sampling.temperature > 0.0 {
-        true => logits.f_div_scalar(sampling.temperature)?,
-        false => logits.shallow_clone(),
-    };
-    let p = filter_logits(&heated, sampling)?.f_softmax(-1, Kind::Float)?; // [n, v]
-    let token = match sampling.temperature > 0.0 {
-        true => {
+) -> Result<Packed, GenerateError> {
+    let v = logits.size()[1] as usize;
+    match sampling.k() {
+        Some(k) if top::applies(sampling, v) => {
+            let p = heated(logits, sampling)?.f_softmax(-1, Kind::Float)?; // [n, v]
+            let draws = drawn_at(sampling, draws, &p)?;
+            let chosen = top::choose(&p, sampling, k, draws.as_ref())?;
+            pack(logits, &chosen, needed, |token| {
+                Ok(p.f_gather(1, token, false)?
+                    .f_to_kind(Kind::Double)?
+                    .f_div(&chosen.mass)?)
+            })
+        }
+        _ => choose_by_sort(logits, sampling, needed, draws),
+    }
+}
+
+/// [`choose_by_tensors`] for any filter. Only a nucleus sorts the vocabulary.
+///
+/// # Errors
+/// As [`super::choose`].
+pub fn choose_by_sort(
+    logits: &Tensor,
+    sampling: &Sampling,
+    needed: Needed,
+    draws: &[f64],
+) -> Result<Packed, GenerateError> {
+    let n = logits.size()[0];
+    let p = filter_logits(&heated(logits, sampling)?, sampling)?.f_softmax(-1, Kind::Float)?; // [n, v]
+    let token = match drawn_at(sampling, draws, &p)? {
+        Some(draws) => {
             let cumulative = p.f_cumsum(-1, Kind::Double)?; // [n, v]
             let total = cumulative.f_narrow(-1, p.size()[1] - 1, 1)?; // [n, 1]
-            let target = Tensor::f_from_slice(draws)?
-                .f_to_device(p.device())?
-                .f_unsqueeze(1)?
-                .f_mul(&total)?;
             // The first token whose cumulative probability is above the target.
-            let found =
-                cumulative
-                    .f_le_tensor(&target)?
-                    .f_sum_dim_intlist(-1, true, Kind::Int64)?; // [n, 1]
+            let found = cumulative
+                .f_le_tensor(&draws.f_mul(&total)?)?
+                .f_sum_dim_intlist(-1, true, Kind::Int64)?; // [n, 1]
             let last = p
                 .f_gt(0.0)?
                 .f_to_kind(Kind::Int64)?
                 .f_cumsum(-1, Kind::Int64)?
                 .f_argmax(-1, true)?;
-            found.f_minimum(&last)?
+            Some(found.f_minimum(&last)?)
         }
-        false => logits.f_argmax(-1, true)?,
-    }; // [n, 1]
-    let p = match sampling.apart() {
+        None => None,
+    };
+    let q = match sampling.apart() {
         true => logits.f_softmax(-1, Kind::Float)?,
         false => p,
     };
-    let n = p.size()[0];
-    let zeros = || Tensor::f_zeros([n], (Kind::Float, p.device()));
+    let options = (Kind::Double, q.device());
+    let chosen = Chosen {
+        token,
+        mass: q.f_sum_dim_intlist(-1, true, Kind::Double)?,
+        is_open: Tensor::f_zeros([n], options)?,
+        q,
+    };
+    pack(logits, &chosen, needed, |token| {
+        Ok(chosen.q.f_gather(1, token, false)?)
+    })
+}
+
+fn heated(logits: &Tensor, sampling: &Sampling) -> Result<Tensor, GenerateError> {
+    Ok(match sampling.temperature > 0.0 {
+        true => logits.f_div_scalar(sampling.temperature)?,
+        false => logits.shallow_clone(),
+    })
+}
+
+/// The draws beside `p`, where tokens are drawn. `[n, 1] f64`
+fn drawn_at(
+    sampling: &Sampling,
+    draws: &[f64],
+    p: &Tensor,
+) -> Result<Option<Tensor>, GenerateError> {
+    if sampling.temperature == 0.0 {
+        return Ok(None);
+    }
+    let draws = Tensor::f_from_slice(draws)?.f_to_device(p.device())?;
+    Ok(Some(draws.f_unsqueeze(1)?))
+}
+
+/// Puts tokens and statistics side by side; those that are not needed are 0. `confidence` is the probability of tokens `[n, 1]`.
+fn pack(
+    logits: &Tensor,
+    chosen: &Chosen,
+    needed: Needed,
+    confidence: impl Fn(&Tensor) -> Result<Tensor, GenerateError>,
+) -> Result<Packed, GenerateError> {
+    let (n, q) = (logits.size()[0], &chosen.q);
+    let zeros = Tensor::f_zeros([n, 1], (Kind::Double, q.device()))?;
+    let token = match &chosen.token {
+        Some(token) => token.shallow_clone(),
+        None => logits.f_argmax(-1, true)?,
+    }; // [n, 1]
     let confidence = match needed.confidence {
-        true => p.f_gather(1, &token, false)?.f_squeeze_dim(1)?,
-        false => zeros()?,
+        true => confidence(&token)?,
+        false => zeros.shallow_clone(),
     };
     let margin = match needed.margin {
-        true => {
-            let (top, _) = p.f_topk(2.min(p.size()[1]), -1, true, true)?; // [n, 2]
-            let second = if top.size()[1] > 1 {
-                top.f_select(1, 1)?
-            } else {
-                zeros()?
-            };
-            top.f_select(1, 0)?.f_sub(&second)?
+        true if q.size()[1] > 1 => {
+            let (top, _) = q.f_topk(2, -1, true, true)?; // [n, 2]
+            top.f_select(1, 0)?
+                .f_sub(&top.f_select(1, 1)?)?
+                .f_unsqueeze(1)?
         }
-        false => zeros()?,
+        true => q.shallow_clone(),
+        false => zeros.shallow_clone(),
     };
     let neg_entropy = match needed.neg_entropy {
-        true => p
-            .f_mul(&p.f_add_scalar(1e-10)?.f_log()?)?
-            .f_sum_dim_intlist(-1, false, Kind::Double)?,
-        false => zeros()?,
+        true => {
+            let ln = q.f_to_kind(Kind::Float)?.f_add_scalar(1e-10)?.f_log()?;
+            q.f_mul(&ln)?.f_sum_dim_intlist(-1, true, Kind::Double)?
+        }
+        false => zeros,
     };
-    let broken = p.f_isfinite()?.f_all_dim(-1, false)?.f_logical_not()?; // [n]
-    let floats = |tensor: &Tensor| -> Result<Vec<f32>, GenerateError> {
-        Ok(Vec::<f32>::try_from(
-            &tensor
-                .f_to_kind(Kind::Float)?
-                .f_to_device(tch::Device::Cpu)?,
-        )?)
-    };
-    let broken = crate::generate::grid::int_vec(&broken)?
+    // One NaN or plus infinity in a row makes all its probabilities NaN; minus infinity is a token that is not there.
+    let is_finite = chosen.mass.f_isfinite()?;
+    let columns = [
+        token,
+        confidence,
+        margin,
+        neg_entropy,
+        is_finite,
+        chosen.is_open.f_unsqueeze(1)?,
+    ];
+    let columns = columns
         .iter()
-        .position(|flag| *flag != 0);
-    Ok(Choices {
-        token: crate::generate::grid::int_vec(&token)?,
-        confidence: floats(&confidence)?,
-        margin: floats(&margin)?,
-        neg_entropy: floats(&neg_entropy)?,
-        broken,
-    })
+        .map(|column| column.f_to_kind(Kind::Double))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Packed(Tensor::f_cat(&columns, 1)?))
 }

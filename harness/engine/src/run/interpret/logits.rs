@@ -1,7 +1,8 @@
 //! Tokens whose logits a latent raises and lowers.
 
+use harness_kernels::readback;
 use harness_plan::outputs::TokenLogit;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::{
     plugin::{CacheMode, Model, Sae},
@@ -30,6 +31,7 @@ pub(super) fn extremes(
         return Ok(out);
     }
     let (info, options) = (model.info()?, model.options()?);
+    let vocab_size = info.vocab_size;
     let known: Vec<u32> = (0..info.vocab_size as u32)
         .filter(|id| codec.id_to_token(*id).is_some())
         .collect();
@@ -44,12 +46,8 @@ pub(super) fn extremes(
             .decoder_rows(&Tensor::f_from_slice(&ids)?)?
             .f_to_device(options.device)?
             .f_to_kind(options.kind)?; // [m, d]
-        let logits = pass
-            .unembed(&rows)?
-            .f_to_device(Device::Cpu)?
-            .f_to_kind(Kind::Float)?; // [m, v]
-        for row in 0..chunk.len() as i64 {
-            let logits = Vec::<f32>::try_from(&logits.f_get(row)?)?;
+        let logits = readback::f32s(&pass.unembed(&rows)?)?; // [m, v]
+        for logits in logits.chunks_exact(vocab_size) {
             // A softmax does not see what all logits have in common.
             let sum: f64 = known.iter().map(|id| f64::from(logits[*id as usize])).sum();
             let mean = sum / known.len().max(1) as f64;

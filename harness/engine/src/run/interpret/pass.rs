@@ -10,14 +10,16 @@ use harness_core::{
     autointerp::{Activity, BadCode, Codes},
     grid::{ModelShape, SAE_CHUNK_BYTES, sae_flops},
 };
+use harness_kernels::readback;
 use harness_plan::protocol::Counters;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::text::{BatchRows, Text};
 use crate::{
     eval::Scope,
     plugin::{CacheMode, Model, Sae},
     run::{CellError, Progress},
+    steps,
     text::TextCodec,
 };
 
@@ -91,6 +93,7 @@ pub(super) fn run(
         let valid = Tensor::f_from_slice(&valid)?.f_to_device(device)?;
         counters.phases.data += clock.elapsed().as_secs_f64();
 
+        let _step = steps::step();
         let mut pass = model.begin(&batch.mask_tensor()?, CacheMode::OFF)?;
         let clock = Instant::now();
         let mut resid = pass.embed(&batch.input_tensor()?, 0)?; // [b, t, d]
@@ -145,13 +148,8 @@ fn encode(sae: &Sae, x: &Tensor) -> Result<BatchCodes, CellError> {
     };
     for start in (0..n).step_by(chunk as usize) {
         let encoded = sae.encode(&x.f_narrow(0, start, chunk.min(n - start))?)?;
-        let host = |tensor: &Tensor| tensor.f_to_device(Device::Cpu)?.f_reshape([-1]);
-        codes
-            .acts
-            .extend(Vec::<f32>::try_from(&host(&encoded.acts)?)?);
-        codes
-            .latents
-            .extend(Vec::<i64>::try_from(&host(&encoded.latents)?)?);
+        codes.acts.extend(readback::f32s(&encoded.acts)?);
+        codes.latents.extend(readback::i64s(&encoded.latents)?);
     }
     Ok(codes)
 }

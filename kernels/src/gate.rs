@@ -1,0 +1,68 @@
+//! The gate of a SwiGLU feed-forward layer, in place.
+
+use half::bf16;
+use tch::{Kind, Tensor};
+
+use crate::{
+    Result, check,
+    exp::exp,
+    host::{self, Stored},
+    pool, record,
+    simd::{Level, levels},
+    switch,
+};
+
+/// Numbers of a task.
+const BLOCK: usize = 1 << 14;
+
+/// `silu(gate) · up`, element by element; both of one shape -> that shape and kind.
+///
+/// `silu(x) = x / (1 + e^-x)` is computed in f32 and rounded to the kind of the operands before the product, as in the
+/// families' references. On a CPU the result takes the place of `gate`; what carries gradients, lies elsewhere or is
+/// neither f32 nor bf16 goes through libtorch.
+///
+/// # Errors
+/// Shapes that differ, or libtorch.
+pub fn swiglu(mut gate: Tensor, up: &Tensor) -> Result<Tensor> {
+    const NAME: &str = "swiglu";
+    check::shape(NAME, "up", up, &gate.size())?;
+    let is_ours = switch::is_on(NAME)
+        && [&gate, up].iter().all(|t| host::is_plain_host(t))
+        && gate.kind() == up.kind();
+    match gate.kind() {
+        Kind::Float if is_ours => on_host::<f32>(&mut gate, up)?,
+        Kind::BFloat16 if is_ours => on_host::<bf16>(&mut gate, up)?,
+        _ => return Ok(gate.f_silu()?.f_mul(up)?),
+    }
+    Ok(gate)
+}
+
+fn on_host<T: Stored>(gate: &mut Tensor, up: &Tensor) -> Result<()> {
+    let _operation = record::operation(c"harness::swiglu");
+    let level = Level::current();
+    let up = host::slice::<T>(up)?;
+    let gate = host::slice_mut::<T>(gate)?;
+    let elements = gate.len();
+    let tasks: Vec<_> = gate.chunks_mut(BLOCK).zip(up.chunks(BLOCK)).collect();
+    pool::run(tasks, elements, |(gate, up)| gate_all(level, gate, up));
+    Ok(())
+}
+
+levels! {
+    fn gate_all<T: Stored>(gate: &mut [T], up: &[T]) = gate_all_body;
+}
+
+#[inline(always)]
+fn gate_all_body<T: Stored>(gate: &mut [T], up: &[T]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = T::round(T::round(silu(gate.f32())).f32() * up.f32());
+    }
+}
+
+/// `x / (1 + e^-x)`, without an exponential that could overflow.
+#[inline(always)]
+fn silu(x: f32) -> f32 {
+    let small = exp(-x.abs());
+    let share = if x < 0.0 { small } else { 1.0 };
+    x * (share / (1.0 + small))
+}
