@@ -32,6 +32,8 @@ import folders
 from limits import Clock, Failed, OutOfTime, Skipped, check, last_lines, run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# That of the repository or of the unpacked bundle that this file lies in.
+HARNESS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "target", "release", "harness")
 # Seconds of everything together.
 TOTAL_S = 480
 SCHEMA = 1
@@ -580,7 +582,8 @@ class Steps:
         if self.first is None:
             self.first, self.began = step, now
         self.last, self.ended = step, now
-        return now - self.began >= self.seconds
+        # Two looks at one step say nothing, however long it takes.
+        return self.last != self.first and now - self.began >= self.seconds
 
     def rate(self):
         """Steps a second, of all the time that was watched."""
@@ -637,8 +640,8 @@ def parse(arguments):
     option("--small", action="store_true", help="a model and budgets for any machine")
     option("--out", default="results/runs/device", help="[default: results/runs/device]")
     option("--parts", default="", help="only these, with a comma between them")
-    option("--harness", default="target/release/harness",
-           help="the program, of a build or a bundle [default: target/release/harness]")
+    option("--harness", default=HARNESS,
+           help="the program, of a build or a bundle [default: the one two folders up]")
     option("--plugins", help="folder of plugins [default: that beside the harness's benches]")
     option("--kernel-tests", help="the test program of the kernels with CUDA")
     option("--golden", help="folder of parity fixtures")
