@@ -364,7 +364,7 @@ class Trainer:
 
     def step(self, x):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            pre = F.relu((x - self.b_dec) @ self.w_enc + self.b_enc)
+            pre = F.relu(F.linear(x - self.b_dec, self.w_enc.T, self.b_enc))
             values, places = pre.topk(self.k, dim=-1)
             active = torch.zeros_like(pre).scatter(-1, places, values)
             loss = (active @ self.w_dec + self.b_dec - x).square().sum(-1).mean()

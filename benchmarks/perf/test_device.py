@@ -250,7 +250,7 @@ class Parts(Folder):
         self.assertIn("'stages'", said["parts"]["unlike"]["reason"])
         self.assertEqual(said["parts"]["good"]["details"], {"count": 3})
         self.assertEqual(said["rows"][-1]["ratio"], 2.0)
-        self.assertIn("| bad | failed |  |  |  |  | it broke |", self.read("device.md"))
+        self.assertIn("| bad | failed |  |  |  |  | it broke: last words |", self.read("device.md"))
         self.assertIn("before it failed", self.read("device.md"))
         self.assertFalse(record.is_good())
 
@@ -357,8 +357,8 @@ class Command(Folder):
         child = self.start(script, "--parts", "doctor")
         out, err = child.communicate(timeout=60)
         self.assertEqual(child.returncode, 1, err)
-        self.assertIn("| doctor | failed |  |  |  |  | harness doctor ended with exit code 22 |",
-                      out)
+        self.assertIn("| doctor | failed |  |  |  |  | harness doctor ended with exit code 22: no "
+                      "device |", out)
         part = json.loads(self.read("out/device.json"))["parts"]["doctor"]
         self.assertEqual(part["stderr"], ["no device"])
         self.assertEqual(os.listdir(self.path("scratch")), [])
