@@ -11,11 +11,9 @@ DIR/device.md. Needs the torch of the Python it runs with, and the standard libr
 
 Ends with 1 where a part failed or ran out of its time, and with 0 where the others were skipped."""
 import argparse
-import csv
 import dataclasses
 import importlib.util
 import json
-import math
 import os
 import platform
 import shutil
@@ -23,13 +21,14 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 
 # Nothing is left beside the programs.
 sys.dont_write_bytecode = True
 
 import folders
-from limits import Clock, Failed, OutOfTime, Skipped, check, last_lines, run
+from limits import Clock, Failed, Skipped, check, last_lines, run
+from report import Record, Row
+from results import Steps, beyond_two_errors, cell_seconds, read_json, warm_seconds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # That of the repository or of the unpacked bundle that this file lies in.
@@ -38,9 +37,6 @@ HARNESS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "target", "releas
 # processor's time; the rest is for machines that do something else as well.
 TOTAL_S = 480
 SMALL_TOTAL_S = 240
-SCHEMA = 1
-# Characters of a message in the table; device.json has more of it.
-MOST_WORDS = 160
 PREFIXES = 5
 QUESTIONS = 4
 ORDERS = ("origin", "topk_margin", "entropy")
@@ -66,185 +62,6 @@ class Size:
 
 FULL = Size(folders.FULL, 14, 100, 30, 8, 2048, 128, 60.0, 15.0, 2048, 32768, 32768)
 SMALL = Size(folders.SMALL, 1, 4, 6, 2, 128, 8, 5.0, 5.0, 256, 4096, 8192)
-
-
-@dataclasses.dataclass
-class Row:
-    """A line of the table: seconds (unit s), rates (unit /s), or words."""
-
-    part: str
-    what: str
-    ours: object = None
-    theirs: object = None
-    unit: str = ""
-    share: object = None
-    their_share: object = None
-    note: str = ""
-
-    @property
-    def ratio(self):
-        """How many times faster ours is."""
-        numbers = (int, float)
-        if not isinstance(self.ours, numbers) or not isinstance(self.theirs, numbers):
-            return None
-        better, worse = (self.ours, self.theirs) if self.unit == "/s" else (self.theirs, self.ours)
-        return better / worse if worse > 0 else None
-
-
-# ---- the table -----------------------------------------------------------------------------
-
-def shown(value, unit):
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    digits = 1 if value >= 10 else 2
-    return f"{value:,.{digits}f}{'' if unit == '/s' else ' '}{unit}".rstrip()
-
-
-def percent(share):
-    return "" if share is None else f"{100 * share:.0f} %"
-
-
-def table(rows):
-    """The rows as Markdown."""
-    lines = ["| part | what | ours | theirs | ratio | share of peak | note |",
-             "|---|---|---|---|---|---|---|"]
-    for row in rows:
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        cells = [row.part, row.what, shown(row.ours, row.unit), shown(row.theirs, row.unit), ratio,
-                 percent(row.share), row.note]
-        cells = [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def heading(about, parts):
-    """A sentence above the table: when, on what, and with which versions."""
-    peak = parts.get("peak", {}).get("details", {})
-    day = time.strftime("%Y-%m-%d", time.gmtime(about["started_unix"]))
-    words = [day, peak.get("device", about["device"])]
-    words += [f"torch {peak['torch']}"] if "torch" in peak else []
-    words += [about["harness"], f"{about['processors']} processors"]
-    words += [f"{about['threads']} threads"] if about["threads"] else []
-    options = " ".join(about["command"])
-    return f"{', '.join(words)}: `python3 benchmarks/perf/device.py {options}`\n\n"
-
-
-def write_whole(path, text):
-    """Writes a file so that it is there whole or not at all."""
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".tmp", path)
-
-
-# ---- a run of parts ------------------------------------------------------------------------
-
-class Record:
-    """What the parts have said so far, on the disk as soon as it is said."""
-
-    def __init__(self, out, about):
-        self.out, self.about = out, about
-        self.parts, self.rows = {}, []
-        os.makedirs(out, exist_ok=True)
-
-    def write(self):
-        rows = [{**dataclasses.asdict(row), "ratio": row.ratio} for row in self.rows]
-        document = {"schema": SCHEMA, **self.about, "parts": self.parts, "rows": rows}
-        write_whole(os.path.join(self.out, "device.json"), json.dumps(document, indent=1) + "\n")
-        write_whole(os.path.join(self.out, "device.md"), self.text())
-
-    def text(self):
-        return heading(self.about, self.parts) + table(self.rows)
-
-    def part(self, name, limit, total, work):
-        """Runs one part; whatever it does, the next one can be run after it."""
-        part = self.parts[name] = {"status": "running", "limit_s": limit, "details": {}}
-        self.write()
-        began, rows = time.monotonic(), []
-        try:
-            work(rows, part["details"], Clock(limit, within=total))
-            part["status"] = "ok"
-        except Skipped as reason:
-            self.say(part, rows, name, "skipped", reason, [])
-        except OutOfTime as error:
-            self.say(part, rows, name, "out of time", error, error.lines)
-        except Failed as error:
-            self.say(part, rows, name, "failed", error, error.lines)
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            what = f"what a command left cannot be used ({type(error).__name__}: {error})"
-            self.say(part, rows, name, "failed", what, traceback.format_exc().splitlines()[-6:])
-        part["seconds"] = round(time.monotonic() - began, 3)
-        self.rows += rows
-        self.write()
-        tell(f"{name}: {part['status']}, {part['seconds']:.1f} s of at most {limit:.0f}")
-
-    def say(self, part, rows, name, status, reason, lines):
-        part.update(status=status, reason=str(reason), stderr=lines)
-        # The last words of a command usually name the cause; the table has room for one line.
-        last = [lines[-1][:MOST_WORDS]] if lines else []
-        rows.append(Row(name, status, note=": ".join([str(reason), *last])))
-        tell("\n".join([f"{name}: {status}: {reason}", *(f"  {line}" for line in lines)]))
-
-    def is_good(self):
-        return all(part["status"] in ("ok", "skipped") for part in self.parts.values())
-
-
-def tell(text):
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-# ---- what commands leave -------------------------------------------------------------------
-
-def read_json(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def cell_seconds(store, stage):
-    """Seconds of the finished cells of a stage, in the order in which they ended."""
-    found = []
-    for folder, _, names in os.walk(os.path.join(store, "cells")):
-        for name in names:
-            path = os.path.join(folder, name)
-            record = read_json(path).get("record", {}) if name.endswith(".json") else {}
-            if record.get("stage") == stage:
-                seconds = record["provenance"]["counters"]["seconds"]
-                found.append((os.path.getmtime(path), seconds))
-    return [seconds for _, seconds in sorted(found)]
-
-
-def warm_seconds(seconds):
-    """The time of all cells, had the first one not loaded the model as well."""
-    if len(seconds) < 2:
-        return sum(seconds)
-    return sum(seconds[1:]) / (len(seconds) - 1) * len(seconds)
-
-
-def read_csv(path, key):
-    with open(path, encoding="utf-8", newline="") as file:
-        return {tuple(row[name] for name in key): row for row in csv.DictReader(file)}
-
-
-def beyond_two_errors(left, right, columns, key):
-    """(values compared, those further apart than two standard errors of their difference)."""
-    ours, theirs = read_csv(left, key), read_csv(right, key)
-    if ours.keys() != theirs.keys():
-        raise Failed("the two tables do not have the same rows")
-    compared, beyond = 0, []
-    for at, row in ours.items():
-        for column in columns:
-            values = [(r[column], r[column + "_std_err"]) for r in (row, theirs[at])]
-            if any("" in pair for pair in values):
-                if len({value == "" for value, _ in values}) > 1:
-                    beyond.append(f"{'/'.join(at)} {column}: one of the two is missing")
-                continue
-            (a, a_error), (b, b_error) = ((float(v), float(e)) for v, e in values)
-            compared += 1
-            if abs(a - b) > 2 * math.hypot(a_error, b_error):
-                beyond.append(f"{'/'.join(at)} {column}: {a} and {b}")
-    return compared, beyond
 
 
 # ---- the parts -----------------------------------------------------------------------------
@@ -568,41 +385,6 @@ class Bench:
                              "--length", size.length, "--seconds", size.peer_train_seconds)
         details["peer"] = answer
         self.add_theirs(rows, row, answer)
-
-
-class Steps:
-    """Watches training.csv grow, for so many seconds from its first row on."""
-
-    def __init__(self, path, seconds, now=time.monotonic):
-        self.path, self.seconds, self.now = path, seconds, now
-        self.first = self.began = self.last = self.ended = None
-
-    def look(self):
-        try:
-            with open(self.path, encoding="utf-8") as file:
-                # The last line may be under way.
-                lines = file.read().split("\n")[:-1]
-        except OSError:
-            return None
-        if len(lines) < 2:
-            return None
-        return int(lines[-1].split(",")[lines[0].split(",").index("step")])
-
-    def is_over(self):
-        step, now = self.look(), self.now()
-        if step is None:
-            return False
-        if self.first is None:
-            self.first, self.began = step, now
-        self.last, self.ended = step, now
-        # Two looks at one step say nothing, however long it takes.
-        return self.last != self.first and now - self.began >= self.seconds
-
-    def rate(self):
-        """Steps a second, of all the time that was watched."""
-        if self.first is None or self.last == self.first:
-            return None
-        return (self.last - self.first) / (self.ended - self.began)
 
 
 # ---- the command ---------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 What needs torch says that it is skipped where there is none."""
 import importlib.util
 import json
+import math
 import os
 import signal
 import subprocess
@@ -21,6 +22,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import device
 import folders
 import limits
+import report
+import results
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 needs_torch = unittest.skipUnless(HAS_TORCH, "this Python has no torch")
@@ -45,7 +48,7 @@ class Folder(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.dir = folder.name
         # What fails in these tests is meant to; its messages are not for whoever runs them.
-        told = mock.patch.object(device, "tell")
+        told = mock.patch.object(report, "tell")
         told.start()
         self.addCleanup(told.stop)
 
@@ -111,8 +114,6 @@ class Safetensors(Folder):
 
 class Random(Folder):
     def test_the_full_shape_is_that_of_dream_7b(self):
-        import math
-
         total = sum(math.prod(shape) for _, shape in folders.parameters(folders.FULL))
         self.assertEqual(total, 7_615_616_512)
 
@@ -155,16 +156,16 @@ class Random(Folder):
 
 class Table(unittest.TestCase):
     def test_ratios_say_how_many_times_faster_ours_is(self):
-        self.assertEqual(device.Row("p", "w", 2.0, 8.0, "s").ratio, 4.0)
-        self.assertEqual(device.Row("p", "w", 8.0, 2.0, "/s").ratio, 4.0)
-        for row in (device.Row("p", "w", "ok", 2.0, "s"), device.Row("p", "w", 2.0, None, "s"),
-                    device.Row("p", "w", 0.0, 2.0, "s")):
+        self.assertEqual(report.Row("p", "w", 2.0, 8.0, "s").ratio, 4.0)
+        self.assertEqual(report.Row("p", "w", 8.0, 2.0, "/s").ratio, 4.0)
+        for row in (report.Row("p", "w", "ok", 2.0, "s"), report.Row("p", "w", 2.0, None, "s"),
+                    report.Row("p", "w", 0.0, 2.0, "s")):
             self.assertIsNone(row.ratio)
 
     def test_a_table_has_a_line_for_each_row_and_no_cell_breaks_it(self):
-        rows = [device.Row("a", "x|y", 12.345, 123.0, "s", share=0.614, note="one\ntwo"),
-                device.Row("b", "z", "ok"), device.Row("c", "v", 1234.5, 0.5, "/s")]
-        self.assertEqual(device.table(rows).splitlines()[2:], [
+        rows = [report.Row("a", "x|y", 12.345, 123.0, "s", share=0.614, note="one\ntwo"),
+                report.Row("b", "z", "ok"), report.Row("c", "v", 1234.5, 0.5, "/s")]
+        self.assertEqual(report.table(rows).splitlines()[2:], [
             "| a | x\\|y | 12.3 s | 123.0 s | 9.96 | 61 % | one two |",
             "| b | z | ok |  |  |  |  |",
             "| c | v | 1,234.5/s | 0.50/s | 2469.00 |  |  |"])
@@ -214,7 +215,7 @@ class Limits(Folder):
 
 class Parts(Folder):
     def record(self):
-        return device.Record(self.dir, ABOUT)
+        return report.Record(self.dir, ABOUT)
 
     def test_each_part_is_on_the_disk_when_it_ends_and_fails_alone(self):
         record, total = self.record(), limits.Clock(60)
@@ -222,11 +223,11 @@ class Parts(Folder):
 
         def good(rows, details, clock):
             seen.append(json.loads(self.read("device.json"))["parts"])
-            rows.append(device.Row("x", "measured", 1.0, 2.0, "s"))
+            rows.append(report.Row("x", "measured", 1.0, 2.0, "s"))
             details["count"] = 3
 
         def bad(rows, details, clock):
-            rows.append(device.Row("x", "before it failed", 1.0))
+            rows.append(report.Row("x", "before it failed", 1.0))
             raise limits.Failed("it broke", ["last words"])
 
         def late(rows, details, clock):
@@ -283,7 +284,7 @@ class Results(Folder):
 
     def beyond(self, left, right):
         paths = [self.write(n, self.HEAD + text) for n, text in (("l", left), ("r", right))]
-        return device.beyond_two_errors(*paths, ("c",), self.KEY)
+        return results.beyond_two_errors(*paths, ("c",), self.KEY)
 
     def test_values_are_held_to_two_standard_errors_of_their_difference(self):
         self.assertEqual(self.beyond("d,s,1,0.5,0.03\n", "d,s,1,0.59,0.04\n"), (1, []))
@@ -303,14 +304,14 @@ class Results(Folder):
             record = {"stage": stage, "provenance": {"counters": {"seconds": seconds}}}
             path = self.write(f"cells/{number}/{number}.json", json.dumps({"record": record}))
             os.utime(path, (number, number))
-        seconds = device.cell_seconds(self.dir, "decoding")
+        seconds = results.cell_seconds(self.dir, "decoding")
         self.assertEqual(seconds, [9.0, 2.0, 4.0])
-        self.assertEqual(device.warm_seconds(seconds), 9.0)
-        self.assertEqual(device.warm_seconds([7.0]), 7.0)
+        self.assertEqual(results.warm_seconds(seconds), 9.0)
+        self.assertEqual(results.warm_seconds([7.0]), 7.0)
 
     def test_steps_are_counted_over_all_the_time_that_was_watched(self):
         times = iter((10.0, 11.0, 20.0, 21.0, 22.0))
-        steps = device.Steps(self.path("training.csv"), 5.0, now=lambda: next(times))
+        steps = results.Steps(self.path("training.csv"), 5.0, now=lambda: next(times))
         self.assertIsNone(steps.rate())
         self.assertFalse(steps.is_over())
         text = "policy,layer,k,step,tokens\nmask,1,16,5,10\n"
