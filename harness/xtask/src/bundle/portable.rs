@@ -37,14 +37,15 @@ const DEEPER: &str = ":$ORIGIN/../../../.libtorch/lib";
 pub fn make(file: &Path) -> Result<()> {
     let unreadable = || format!("{} cannot be read", file.display());
     let mut bytes = fs::read(file).with_context(unreadable)?;
-    let deeper = check(&bytes).with_context(|| format!("{} is not portable", file.display()))?;
-    let Some(at) = deeper else { return Ok(()) };
-    bytes[at..at + DEEPER.len()].fill(0);
-    fs::write(file, bytes).with_context(|| format!("{} cannot be written", file.display()))
+    let refused = || format!("{} is not portable", file.display());
+    check(&bytes).with_context(refused)?;
+    if cut(&mut bytes).with_context(refused)? {
+        fs::write(file, bytes).with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    Ok(())
 }
 
-/// Returns where the part of the search path that must go is written.
-fn check(bytes: &[u8]) -> Result<Option<usize>> {
+fn check(bytes: &[u8]) -> Result<()> {
     let elf = Elf::read(bytes)?;
     for library in elf.needed()? {
         if !LIBRARIES.contains(&library) {
@@ -62,17 +63,23 @@ fn check(bytes: &[u8]) -> Result<Option<usize>> {
             );
         }
     }
-    match elf.runpath()? {
-        None => Ok(None),
-        Some((_, OWN_LIBTORCH)) => Ok(None),
+    Ok(())
+}
+
+/// Cuts the search path after the program's own installation. Returns whether there was more.
+fn cut(bytes: &mut [u8]) -> Result<bool> {
+    let at = match Elf::read(bytes)?.runpath()? {
+        None | Some((_, OWN_LIBTORCH)) => return Ok(false),
         Some((at, path)) if path.strip_prefix(OWN_LIBTORCH) == Some(DEEPER) => {
-            Ok(Some(at + OWN_LIBTORCH.len()))
+            at + OWN_LIBTORCH.len()
         }
         Some((_, path)) => bail!(
             "it looks for libraries in {path}, folders of this machine; unset RUSTFLAGS and build \
              again"
         ),
-    }
+    };
+    bytes[at..at + DEEPER.len()].fill(0);
+    Ok(true)
 }
 
 /// The newest version that is allowed, where this one is newer.
@@ -118,26 +125,52 @@ mod tests {
         }
     }
 
+    /// This test program, with one text in place of another of the same length.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn program(old: &str, new: &str) -> Vec<u8> {
+        let mut bytes = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let places: Vec<usize> = (0..bytes.len() - old.len())
+            .filter(|at| bytes[*at..].starts_with(old.as_bytes()))
+            .collect();
+        for at in places {
+            bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+        }
+        bytes
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    fn a_program_that_needs_more_than_the_machines_have_is_refused() {
+        let refusal = |old: &str, new: &str| {
+            let error = check(&program(old, new)).unwrap_err();
+            error.to_string()
+        };
+        let library = refusal("libgcc_s.so.1\0", "libcuda_.so.1\0");
+        assert!(library.contains("needs libcuda_.so.1"), "{library}");
+        let version = refusal("GLIBC_2.", "GLIBC_9.");
+        assert!(version.contains("needs GLIBC_9."), "{version}");
+        assert!(version.contains("up to GLIBC_2.35"), "{version}");
+    }
+
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     #[test]
     fn the_folder_above_leaves_the_search_path_and_nothing_else_changes() {
-        // This test program is linked as the product is, where no RUSTFLAGS stand in the way.
-        let before = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let before = program("", "");
+        // Where RUSTFLAGS stand in place of the repository's flags there is no search path.
         let Some((_, path)) = Elf::read(&before).unwrap().runpath().unwrap() else {
             return;
         };
         assert_eq!(path, format!("{OWN_LIBTORCH}{DEEPER}"));
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("program");
-        fs::write(&file, &before).unwrap();
-        make(&file).unwrap();
-        let after = fs::read(&file).unwrap();
+        let mut after = before.clone();
+        assert!(cut(&mut after).unwrap());
         let elf = Elf::read(&after).unwrap();
         assert_eq!(elf.runpath().unwrap().unwrap().1, OWN_LIBTORCH);
         let differing = before.iter().zip(&after).filter(|(a, b)| a != b);
         assert_eq!(differing.count(), DEEPER.len());
-        // Once more, there is nothing left to do.
-        make(&file).unwrap();
-        assert_eq!(fs::read(&file).unwrap(), after);
+        assert!(!cut(&mut after).unwrap(), "there is nothing left to cut");
+
+        let mut foreign = program("$ORIGIN/../../.libtorch", "/opt/a/torch/of/mine/00");
+        let error = cut(&mut foreign).unwrap_err().to_string();
+        assert!(error.contains("/opt/a/torch/of/mine/00"), "{error}");
     }
 }
