@@ -63,7 +63,8 @@ impl Root {
     }
 }
 
-fn has_tables(dir: &Path) -> bool {
+/// Whether a folder is the root of a repository or an installation.
+pub fn has_tables(dir: &Path) -> bool {
     dir.join("benchmarks/tables").is_dir()
 }
 

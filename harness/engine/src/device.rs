@@ -43,8 +43,8 @@ fn enable_cuda() -> Result<(), CellError> {
             Ok(())
         }
         Err(error) => Err(CellError::Device(format!(
-            "this libtorch has no CUDA ({error}); put the lib folder of a Python torch 2.11.0 with CUDA first on \
-             LD_LIBRARY_PATH, or use --device cpu"
+            "this libtorch has no CUDA ({error}); set HARNESS_TORCH to the folder of a Python torch \
+             2.11.0 with CUDA, or use --device cpu"
         ))),
     }
 }

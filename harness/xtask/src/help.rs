@@ -2,8 +2,8 @@
 
 /// The commands, as `dispatch` knows them.
 const COMMANDS: &[&str] = &[
-    "setup", "build", "bench", "run", "harness", "install", "test", "tidy", "fuzz", "zoo",
-    "golden", "help",
+    "setup", "build", "bench", "run", "harness", "install", "bundle", "test", "tidy", "fuzz",
+    "zoo", "golden", "help",
 ];
 
 /// What `cargo xtask --help` prints.
@@ -21,6 +21,9 @@ Usage: cargo xtask COMMAND [ARGUMENTS]
   bench NAME …        build, then `harness bench NAME …`; same exit code
   run …               build, then `harness …` (also spelled `harness`)
   install [--root D]  build, then D/bin/harness and D/share/dlm-harness; D is ~/.local unless given
+  bundle [--out FILE] [--with-models]
+                      build, then one archive (.tar.xz) that runs without Rust on Linux on x86-64 beside
+                      Python's torch 2.11.0; with the embedded models where asked
   test [ARGS]         build, then every test; the last line is `N passed, M failed, K skipped`
                       `cargo xtask test -p harness-core` one crate; after `--` what libtest takes
   tidy [--fix]        layering, file sizes, plugin manifests, the hash of the plugin interface; --fix records that hash anew

@@ -1,7 +1,7 @@
 //! `cargo xtask install`: the product in a folder of its own, and `harness` on the path.
 //!
-//! The folder repeats the repository's layout (programs in target/release, manifests in plugins, benches in benchmarks), so the
-//! programs find their files and libtorch in the same way in both.
+//! The folder has the layout of `layout`, and a link to the libtorch that the programs were built
+//! with.
 
 use std::env;
 use std::fs;
@@ -11,23 +11,9 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::compile::{self, Profile};
+use crate::layout::{self, Models};
 use crate::libtorch;
 use crate::workspace::Workspace;
-
-/// Folders copied as they are: benches, embedded models and printed numbers; then what `harness plugins new` builds against.
-const FOLDERS: [&str; 7] = [
-    "benchmarks/tables",
-    "benchmarks/data",
-    "benchmarks/zoo",
-    "results/paper",
-    "harness/abi",
-    "harness/sdk",
-    "plugins/template",
-];
-const FILES: [&str; 4] = ["Cargo.toml", "LICENSE", "LICENSE-MIT", "LICENSE-APACHE"];
-/// What makes the benchmark crates; installed are their data.
-const SOURCES: &[&str] = &["src", "tests", "Cargo.toml"];
-const PROGRAMS: [&str; 2] = ["harness", "harness-worker"];
 
 /// Builds and installs.
 ///
@@ -83,105 +69,10 @@ fn default_root() -> Result<PathBuf> {
 }
 
 fn fill(ws: &Workspace, into: &Path, found: &libtorch::Libtorch) -> Result<()> {
-    let release = ws.target.join("release");
-    for program in PROGRAMS {
-        copy_file(
-            &release.join(program),
-            &into.join("target/release").join(program),
-        )?;
-    }
-    for manifest in plugin_manifests(&ws.root.join("plugins"))? {
-        let within = manifest
-            .strip_prefix(&ws.root)
-            .context("a manifest outside the repository")?;
-        copy_file(&manifest, &into.join(within))?;
-        let library = library_name(&manifest)?;
-        copy_file(
-            &release.join(&library),
-            &into.join("target/release").join(&library),
-        )?;
-    }
-    for folder in FOLDERS {
-        let from = ws.root.join(folder);
-        if from.is_dir() {
-            let skip = if folder.starts_with("benchmarks/") {
-                SOURCES
-            } else {
-                &[]
-            };
-            copy_folder(&from, &into.join(folder), skip)?;
-        }
-    }
-    for file in FILES {
-        copy_file(&ws.root.join(file), &into.join(file))?;
-    }
-    // The programs look for libtorch at ../../.libtorch/lib from where they lie; LD_LIBRARY_PATH still wins.
+    layout::fill(ws, into, Models::Embedded)?;
+    // The programs look for libtorch at ../../.libtorch/lib from where they lie; LD_LIBRARY_PATH
+    // still wins.
     libtorch::link_to(&found.folder, &into.join(".libtorch"))
-}
-
-/// Every plugin.toml under a folder, at most three levels deep (the depth the host searches).
-fn plugin_manifests(plugins: &Path) -> Result<Vec<PathBuf>> {
-    fn search(folder: &Path, levels: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-        let manifest = folder.join("plugin.toml");
-        if manifest.is_file() {
-            found.push(manifest);
-            return Ok(());
-        }
-        for entry in fs::read_dir(folder)?.flatten() {
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if levels > 0 && !hidden && entry.file_name() != "target" && entry.path().is_dir() {
-                search(&entry.path(), levels - 1, found)?;
-            }
-        }
-        Ok(())
-    }
-    let mut found = Vec::new();
-    search(plugins, 3, &mut found)
-        .with_context(|| format!("{} cannot be read", plugins.display()))?;
-    found.sort();
-    Ok(found)
-}
-
-fn library_name(manifest: &Path) -> Result<String> {
-    let text = fs::read_to_string(manifest)
-        .with_context(|| format!("{} cannot be read", manifest.display()))?;
-    let table: toml::Table = text
-        .parse()
-        .with_context(|| format!("{} is not TOML", manifest.display()))?;
-    match table.get("library").and_then(toml::Value::as_str) {
-        Some(name) => Ok(name.to_owned()),
-        None => bail!("{} names no library", manifest.display()),
-    }
-}
-
-fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent)
-            .with_context(|| format!("{} cannot be written", parent.display()))?;
-    }
-    fs::copy(from, to)
-        .map(drop)
-        .with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))
-}
-
-/// Copies a folder without the entries named in `skip` at its top.
-fn copy_folder(from: &Path, to: &Path, skip: &[&str]) -> Result<()> {
-    for entry in fs::read_dir(from)
-        .with_context(|| format!("{} cannot be read", from.display()))?
-        .flatten()
-    {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|n| skip.contains(&n)) {
-            continue;
-        }
-        let (path, target) = (entry.path(), to.join(name));
-        if path.is_dir() {
-            copy_folder(&path, &target, &[])?;
-        } else {
-            copy_file(&path, &target)?;
-        }
-    }
-    Ok(())
 }
 
 /// Puts the new folder where the old one was; the old one is kept until the new one stands.
@@ -236,47 +127,6 @@ fn try_it(ws: &Workspace, program: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn manifests_are_found_to_the_depth_the_host_searches() {
-        let dir = tempfile::tempdir().unwrap();
-        for folder in ["models/dream", "template", "a/b/c/d", "target/x", ".hidden"] {
-            fs::create_dir_all(dir.path().join(folder)).unwrap();
-            fs::write(
-                dir.path().join(folder).join("plugin.toml"),
-                "library = \"libx.so\"",
-            )
-            .unwrap();
-        }
-        let found = plugin_manifests(dir.path()).unwrap();
-        assert_eq!(
-            found,
-            [
-                dir.path().join("models/dream/plugin.toml"),
-                dir.path().join("template/plugin.toml")
-            ]
-        );
-        assert_eq!(library_name(&found[0]).unwrap(), "libx.so");
-    }
-
-    #[test]
-    fn benchmark_folders_are_copied_without_their_crates() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("zoo"), dir.path().join("copy"));
-        for file in [
-            "src/main.rs",
-            "Cargo.toml",
-            "dream/config.json",
-            "dream/src/deep.txt",
-        ] {
-            let path = from.join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, file).unwrap();
-        }
-        copy_folder(&from, &to, SOURCES).unwrap();
-        assert!(to.join("dream/config.json").is_file() && to.join("dream/src/deep.txt").is_file());
-        assert!(!to.join("src").exists() && !to.join("Cargo.toml").exists());
-    }
 
     #[test]
     fn a_second_installation_replaces_the_first_whole() {

@@ -1,13 +1,16 @@
 //! `cargo xtask`: what a clone needs before and around plain cargo.
 //!
-//! It fetches libtorch, builds host and plugins, runs benches from a fresh clone, installs, tests and tidies.
+//! It fetches libtorch, builds host and plugins, runs benches from a fresh clone, installs, bundles,
+//! tests and tidies.
 //! It is the first thing a newcomer compiles, so it depends on little and never on tch.
 
+mod bundle;
 mod compile;
 mod fuzz;
 mod golden;
 mod help;
 mod install;
+mod layout;
 mod libtorch;
 mod prerequisites;
 mod python;
@@ -65,6 +68,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "zoo" => compile::run_zoo(&ws, rest),
         "golden" => golden::regenerate(&ws, rest),
         "install" => install::install(&ws, rest),
+        "bundle" => bundle::bundle(&ws, rest),
         "test" => testing::run(&ws, rest),
         "fuzz" => fuzz::run(&ws, rest),
         "tidy" => tidy::run(&ws, rest),

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use crate::cells::manifest;
 use crate::{
     bench::{copy_of_reference, small},
     plugins::bench::{Manifest, install, library},
-    support::{Ran, cell_files, clean, harness, programs, result, run, succeed},
+    support::{Ran, cell_files, clean, harness, programs, result, run, says, succeed},
 };
 
 /// No device, a libtorch without CUDA, a libtorch of another version, none at all: what was found and what is needed, and the way
@@ -43,6 +44,7 @@ fn row_43_devices_and_libtorch() {
     command
         .args(["--seed", "2"])
         .env_remove("LIBTORCH_USE_PYTORCH")
+        .env_remove("HARNESS_TORCH")
         .env("LIBTORCH", &other);
     let ran = run(&mut command);
     assert_eq!(ran.code, 22, "{}", ran.stderr);
@@ -74,26 +76,47 @@ fn row_43_devices_and_libtorch() {
         );
     }
 
-    // None at all.
+    // None at all, and a Python's that is another.
     let bin = dir.path().join("deep/down/bin");
     fs::create_dir_all(&bin).unwrap();
     for name in ["harness", "harness-worker"] {
         fs::copy(programs().join(name), bin.join(name)).unwrap();
     }
-    let mut command = Command::new(bin.join("harness"));
-    clean(&mut command);
-    for variable in ["LIBTORCH", "LIBTORCH_USE_PYTORCH", "LD_LIBRARY_PATH"] {
-        command.env_remove(variable);
-    }
-    let ran = run(command.args(["plugins", "list", "--plugins", "plugins"]));
-    assert_eq!(ran.code, 22, "{}", ran.stderr);
-    for part in ["libtorch", "2.11.0", "cargo xtask setup"] {
-        assert!(
-            ran.stderr.contains(part),
-            "{part} is not in\n{}",
-            ran.stderr
+    let python = dir.path().join("python3");
+    let refused = |torch: &Path, parts: &[&str]| {
+        fs::write(
+            &python,
+            format!("#!/bin/sh\nprintf '%s' '{}'\n", torch.display()),
+        )
+        .unwrap();
+        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new(bin.join("harness"));
+        clean(&mut command);
+        for variable in [
+            "HARNESS_TORCH",
+            "LIBTORCH",
+            "LIBTORCH_USE_PYTORCH",
+            "LD_LIBRARY_PATH",
+            "VIRTUAL_ENV",
+        ] {
+            command.env_remove(variable);
+        }
+        command.env("PATH", dir.path());
+        let ran = run(command.args(["plugins", "list", "--plugins", "plugins"]));
+        assert_eq!(ran.code, 22, "{}", ran.stderr);
+        says(&ran.stderr, parts);
+        says(
+            &ran.stderr,
+            &["pip install torch==2.11.0", "cargo xtask setup"],
         );
-    }
+    };
+    refused(
+        Path::new(""),
+        &["no libtorch is found", "python3 has no torch"],
+    );
+    fs::write(other.join("version.py"), "__version__ = '2.7.1+cu128'\n").unwrap();
+    let needed = "of python3, is 2.7.1, this build needs 2.11.0";
+    refused(&other, &[needed, "HARNESS_TORCH"]);
 }
 
 /// Texts of one row of table2, in an order of the plugin that has too little memory.

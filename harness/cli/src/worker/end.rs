@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::{exit, protocol::TORCH_VERSION};
+use harness_plan::exit;
 
+use super::libtorch;
 use crate::{failure::Failure, output::inert};
 
 /// Lines of standard error kept.
@@ -115,9 +116,11 @@ pub fn never_spoke(status: ExitStatus, stderr: &str) -> Failure {
             .any(|words| stderr.contains(words));
     let message = death(status, stderr);
     if is_linker {
-        return Failure::new(exit::DEVICE, message).hint(format!(
-            "libtorch {TORCH_VERSION} is needed; `cargo xtask setup` fetches and links it for --device cpu"
-        ));
+        let cure = libtorch::cure();
+        return Failure::new(exit::DEVICE, message).hint(match libtorch::find() {
+            Ok(found) => format!("it was started with {found}. {cure}"),
+            Err(_) => cure,
+        });
     }
     Failure::new(exit::UNEXPECTED, message)
         .hint("build host, worker and plugins together: `cargo xtask build`")

@@ -9,7 +9,10 @@ use std::{
 
 use harness_plan::exit;
 
-use super::{Limits, Watched, libtorch};
+use super::{
+    Limits, Watched,
+    libtorch::{self, LIBRARY_PATH},
+};
 use crate::{failure::Failure, root};
 
 /// Settings of the numeric libraries under which results hold on any x86-64 machine with AVX2: ATen and oneDNN take
@@ -42,7 +45,7 @@ impl Launch {
     /// Workers with this many threads; `reproducible` pins the instruction set.
     ///
     /// # Errors
-    /// When there is no `harness-worker` beside this executable.
+    /// When there is no `harness-worker` beside this executable, or no libtorch for it.
     pub fn new(threads: u32, reproducible: bool) -> Result<Launch, Failure> {
         let executable = root::executable()?;
         let program = executable.with_file_name("harness-worker");
@@ -63,13 +66,8 @@ impl Launch {
         if reproducible {
             environment.extend(PINNED.map(|(name, value)| (name, OsString::from(value))));
         }
-        if let Some(lib) = libtorch::named()? {
-            let old = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-            let folders = std::iter::once(lib).chain(env::split_paths(&old));
-            // A folder with a colon in its name cannot be put on the path; the worker then uses the linked libtorch.
-            if let Ok(path) = env::join_paths(folders.filter(|dir| !dir.as_os_str().is_empty())) {
-                environment.push(("LD_LIBRARY_PATH", path));
-            }
+        if let Some(lib) = libtorch::find()?.lib {
+            environment.push((LIBRARY_PATH, library_path(lib)?));
         }
         Ok(Launch {
             program,
@@ -103,4 +101,17 @@ impl Launch {
             })?;
         Ok(Watched::new(child, self.limits))
     }
+}
+
+/// The folders in which a worker looks for libraries first: that of its libtorch, then the user's.
+fn library_path(lib: PathBuf) -> Result<OsString, Failure> {
+    let users = env::var_os(LIBRARY_PATH).unwrap_or_default();
+    let users = env::split_paths(&users).filter(|dir| !dir.as_os_str().is_empty());
+    env::join_paths(std::iter::once(lib.clone()).chain(users)).map_err(|_| {
+        let message = format!(
+            "{} cannot be put on {LIBRARY_PATH}, whose folders are parted by colons",
+            lib.display()
+        );
+        Failure::new(exit::DEVICE, message).hint("give the folder a name without a colon")
+    })
 }
