@@ -63,7 +63,7 @@ impl Launch {
         if reproducible {
             environment.extend(PINNED.map(|(name, value)| (name, OsString::from(value))));
         }
-        if let Some(lib) = libtorch::named()? {
+        if let Some(lib) = libtorch::find()?.lib {
             let old = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
             let folders = std::iter::once(lib).chain(env::split_paths(&old));
             // A folder with a colon in its name cannot be put on the path; the worker then uses the linked libtorch.
