@@ -204,7 +204,8 @@ fn bad_plugins_are_reported_beside_the_good() {
     install_bad(&plugins, "good", &["metric"]);
     install_bad(&plugins, "exports_nothing", &["metric"]);
     install_bad(&plugins, "aborts_on_open", &["metric"]);
-    install(&plugins, "gone", &Manifest::new("gone", &[]), None);
+    let gone = Manifest::new("gone", &[("metric", "gone")]);
+    install(&plugins, "gone", &gone, None);
     let folder = plugins.display().to_string();
     let ran = run(&mut doctor(&["--plugins", &folder]));
     assert_eq!(ran.code, 21, "{}", ran.stderr);

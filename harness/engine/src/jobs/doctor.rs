@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Seconds that each of the measurements of products is given, about.
-const SECONDS: f64 = 0.3;
+const SECONDS: f64 = 0.2;
 /// Rows and tokens of the pass that is compared.
 const ROWS: i64 = 2;
 const TOKENS: i64 = 24;
@@ -197,6 +197,8 @@ impl Doctor<'_, '_> {
         let Some(registry) = registry else {
             return;
         };
+        // Models this small are served best by one thread.
+        tch::set_num_threads(1);
         let models = (self.job.models.iter())
             .map(|(name, dir)| {
                 let compared = compare(registry, dir, device);

@@ -62,7 +62,7 @@ fn driver_version(text: &str) -> Option<String> {
     let is_version = |word: &&str| {
         let parts: Vec<&str> = word.split('.').collect();
         let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        parts.len() > 1 && parts.iter().all(|part| is_number(part))
+        parts.len() > 1 && parts.iter().all(is_number)
     };
     line.split_whitespace().find(is_version).map(str::to_owned)
 }

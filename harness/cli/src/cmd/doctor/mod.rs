@@ -13,7 +13,7 @@ mod torch;
 use clap::Args;
 use harness_plan::{
     exit,
-    jobs::{DoctorReport, Problem},
+    jobs::{DoctorReport, PluginsReport, Problem, RefusedReport},
     plugin::PluginChoice,
 };
 
@@ -81,12 +81,7 @@ fn examine(args: &DoctorArgs) -> Result<DoctorReport, Failure> {
         _ => answers.memory(),
     };
     let plugins = answers.plugins();
-    problems.extend(plugins.refused.iter().map(|refused| Problem {
-        what: format!("plugin {} is refused: {}", refused.path, refused.reason),
-        cure:
-            "build it against this product's harness-sdk, or take it out of the folder".to_owned(),
-        exit_code: exit::PLUGIN_REFUSED,
-    }));
+    problems.extend(of_plugins(&plugins));
     Ok(DoctorReport {
         libtorch,
         driver: host::driver(answers.driver.take()),
@@ -110,6 +105,25 @@ fn choice(dirs: &PluginDirs, problems: &mut Vec<Problem>) -> Result<PluginChoice
         }
         choice => choice,
     }
+}
+
+/// What is wrong with plugins: those that are refused, or that there are none.
+fn of_plugins(plugins: &PluginsReport) -> Vec<Problem> {
+    let is_empty = plugins.loaded.as_ref().is_some_and(Vec::is_empty);
+    if is_empty && plugins.refused.is_empty() {
+        return vec![Problem {
+            what: "there are 0 plugins: no plugin.toml lies in their folders".to_owned(),
+            cure: "name a folder of plugins with --plugins; it is searched three levels deep"
+                .to_owned(),
+            exit_code: exit::NOTHING,
+        }];
+    }
+    let problem = |refused: &RefusedReport| Problem {
+        what: format!("plugin {} is refused: {}", refused.path, refused.reason),
+        cure: "build it again for this product, or take it out of the folder".to_owned(),
+        exit_code: exit::PLUGIN_REFUSED,
+    };
+    plugins.refused.iter().map(problem).collect()
 }
 
 fn problem_of(failure: &Failure) -> Problem {
@@ -142,6 +156,19 @@ fn exit_code(problems: &[Problem]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_without_plugins_are_a_problem_and_unknown_ones_are_not() {
+        let of = |loaded| {
+            of_plugins(&PluginsReport {
+                loaded,
+                ..PluginsReport::default()
+            })
+        };
+        assert_eq!(of(Some(Vec::new()))[0].exit_code, exit::NOTHING);
+        assert_eq!(of(None), []);
+        assert_eq!(of(Some(vec![serde_json::Value::Null])), []);
+    }
 
     #[test]
     fn a_device_counts_before_a_plugin_and_a_warning_for_nothing() {

@@ -7,7 +7,7 @@ use harness_plan::jobs::{
     PeakReport, PluginsReport,
 };
 
-use crate::output;
+use crate::{cmd::bench::rate, output};
 
 /// What a section's mark says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub fn of(report: &DoctorReport) -> String {
 
 fn row(name: &str, (mark, text): (Mark, String)) -> Vec<String> {
     let name = format!("{} {}", mark.sign(), output::inert(name));
-    vec![name, output::inert(&text)]
+    vec![name, output::inert(&text.replace('\n', " "))]
 }
 
 /// The reasons that were given already: one fault is told once, however much it hides.
@@ -167,17 +167,13 @@ fn plugins(report: &PluginsReport, said: &mut Said) -> (Mark, String) {
 
 fn peak(report: &PeakReport, said: &mut Said) -> (Mark, String) {
     let mut words = Vec::new();
-    words.extend(
-        report
-            .f32_gflops
-            .map(|g| format!("products {g:.0} GFLOP/s in f32")),
-    );
-    words.extend(
-        report
-            .bf16_gflops
-            .map(|g| format!("{g:.0} GFLOP/s in bf16")),
-    );
-    words.extend(report.copy_gb_per_s.map(|g| format!("copies {g:.1} GB/s")));
+    let products = |gflops: Option<f64>, dtype| {
+        gflops.map(|gflops| format!("products {} in {dtype}", rate(gflops * 1e9)))
+    };
+    words.extend(products(report.f32_gflops, "f32"));
+    words.extend(products(report.bf16_gflops, "bf16"));
+    let copies = report.copy_gb_per_s;
+    words.extend(copies.map(|rate| format!("copies {rate:.1} GB/s")));
     let text = said.with_reason(words.join(", "), report.reason.as_ref());
     (Mark::of(report.reason.is_none()), text)
 }
@@ -228,7 +224,7 @@ mod tests {
                 ..DeviceReport::default()
             },
             peak: PeakReport {
-                f32_gflops: Some(1234.4),
+                f32_gflops: Some(790_123.4),
                 reason: reason(),
                 ..PeakReport::default()
             },
@@ -236,7 +232,7 @@ mod tests {
         };
         let text = of(&report);
         assert!(text.contains("✗ device    cuda:0; it died"), "{text}");
-        let peak = "✗ peak      products 1234 GFLOP/s in f32; not known";
+        let peak = "✗ peak      products 790 TFLOP/s in f32; not known";
         assert!(text.contains(peak), "{text}");
     }
 
