@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     plugins::bench::{Manifest, install, install_bad},
-    support::{Ran, harness, run, says, succeed, write},
+    support::{Ran, harness, root, run, says, succeed, write},
 };
 
 /// Sections with the keys that each has in every report.
@@ -178,9 +178,9 @@ fn a_device_that_is_not_there_is_named_in_a_complete_report() {
     assert_eq!(report["device"]["asked"], "cuda:99");
     let faults = faults(&report);
     assert_eq!(faults.len(), 1, "{faults:?}");
-    says(faults[0]["what"].as_str().unwrap(), &["--device cuda:99: "]);
+    says(faults[0]["what"].as_str().unwrap(), &["device cuda:99 "]);
     says(faults[0]["do"].as_str().unwrap(), &["--device cpu"]);
-    says(&ran.stderr, &["error: --device cuda:99: ", "hint: "]);
+    says(&ran.stderr, &["error: device cuda:99 ", "hint: "]);
     let why = report["device"]["reason"].as_str().expect("a reason");
     let peak = ["f32_gflops", "bf16_gflops", "copy_gb_per_s"];
     is_unmeasured(&report, "peak", &peak, why);
@@ -195,6 +195,69 @@ fn a_device_that_is_not_there_is_named_in_a_complete_report() {
     let n_loaded = report["plugins"]["loaded"].as_array().map_or(0, Vec::len);
     assert!(n_loaded >= 10, "{n_loaded}");
     assert!(report["libtorch"]["folder"].is_string());
+}
+
+/// Puts a stand-in for the driver's library into a folder; false, said aloud, without a C compiler.
+fn put_stand_in_driver(dir: &Path) -> bool {
+    let source = root().join("tests/it/doctor/driver.c");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(dir.join("libcuda.so.1"))
+        .arg(source)
+        .status();
+    match compiled {
+        Ok(status) => assert!(status.success(), "the stand-in does not compile"),
+        Err(error) => {
+            eprintln!("skipped: there is no C compiler: {error}");
+            return false;
+        }
+    }
+    true
+}
+
+/// What the driver says is asked without libtorch: the device is described, with its memory, where
+/// libtorch cannot use it. A libtorch with CUDA would ask the stand-in for more than it has.
+#[test]
+fn a_device_that_only_the_driver_knows_is_described() {
+    let dir = tempfile::tempdir().unwrap();
+    if !put_stand_in_driver(dir.path()) {
+        return;
+    }
+    let doctor = || {
+        let mut command = doctor(&["--device", "cuda:0"]);
+        command.env("LD_LIBRARY_PATH", dir.path());
+        command
+    };
+    let ran = run(&mut doctor());
+    assert_eq!(ran.code, 22, "{}", ran.stderr);
+    let report = report(&ran);
+    if report["libtorch"]["has_cuda"] == true {
+        eprintln!("skipped: this libtorch has CUDA");
+        return;
+    }
+    assert_eq!(report["driver"]["cuda"], "12.4");
+    let device = &report["device"];
+    assert_eq!(device["name"], "Stand-in 9000");
+    assert_eq!(device["compute_capability"], "9.1");
+    assert_eq!(device["count"], 1);
+    says(
+        device["reason"].as_str().unwrap(),
+        &["this libtorch has no CUDA"],
+    );
+    let memory = &report["memory"];
+    assert_eq!(memory["total_bytes"].as_u64(), Some(80 << 30));
+    assert_eq!(memory["free_bytes"].as_u64(), Some(70 << 30));
+    assert_eq!(memory["reason"], Value::Null);
+    let fits = report["fits"].as_array().unwrap();
+    assert!(fits.iter().all(|fit| fit["fits"] == true), "{fits:?}");
+
+    // A driver that does not start says why in its own words.
+    let ran = run(doctor().env("STAND_IN_FAULT", "802"));
+    assert_eq!(ran.code, 22, "{}", ran.stderr);
+    let words = "CUDA_ERROR_SYSTEM_NOT_READY (system not yet initialized)";
+    says(&ran.stderr, &["the NVIDIA driver does not start", words]);
+    let ran = run(doctor().env("STAND_IN_FAULT", "77"));
+    says(&ran.stderr, &["the NVIDIA driver does not start: error 77"]);
 }
 
 #[test]

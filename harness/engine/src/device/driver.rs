@@ -58,7 +58,7 @@ impl Driver {
         // SAFETY: this runs the constructors of the library that the driver's own installation has
         // put where the system looks.
         let library = unsafe { Library::open(Some(LIBRARY), RTLD_NOW | RTLD_LOCAL) }
-            .map_err(|error| format!("this machine has no NVIDIA driver ({})", causes(&error)))?;
+            .map_err(|error| format!("this machine has no NVIDIA driver: {}", causes(&error)))?;
         let driver = Driver { library };
         let init: Symbol<unsafe extern "C" fn(c_uint) -> c_int> = driver.function("cuInit")?;
         // SAFETY: `cuInit` takes flags, which must be 0.

@@ -50,12 +50,12 @@ pub fn find(name: &str) -> Result<tch::Device, Unusable> {
             cure: "name cpu or cuda:N".to_owned(),
         });
     };
-    enable_cuda()?;
+    enable_cuda(name)?;
     let found = tch::Cuda::device_count();
     if !tch::Cuda::is_available() || i64::from(index) >= found {
         let (cause, cure) = why_missing(index, found);
         return Err(Unusable {
-            what: format!("device {name} is not there: {found} CUDA devices found ({cause})"),
+            what: format!("device {name} is not there: {found} CUDA devices found: {cause}"),
             cure,
         });
     }
@@ -116,7 +116,7 @@ fn with_visible(cause: String) -> String {
 
 /// Loads libtorch's CUDA half. It must happen before the process first asks for CUDA: an earlier question
 /// leaves it off for good.
-fn enable_cuda() -> Result<(), Unusable> {
+fn enable_cuda(name: &str) -> Result<(), Unusable> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
     // SAFETY: this runs the constructors of libtorch's own library, found where its CPU half was found.
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
@@ -126,9 +126,12 @@ fn enable_cuda() -> Result<(), Unusable> {
             Ok(())
         }
         Err(error) => {
-            let mut what = format!("this libtorch has no CUDA ({})", causes(&error));
+            let mut what = format!(
+                "device {name} cannot be used: this libtorch has no CUDA: {}",
+                causes(&error)
+            );
             if let Err(cause) = Driver::open() {
-                what.push_str(&format!(", and {cause}"));
+                what.push_str(&format!("; and {cause}"));
             }
             Err(Unusable {
                 what,
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn a_missing_device_has_a_cause_and_a_cure() {
         let unusable = find("cuda:9999").unwrap_err();
-        let causes = ["has no CUDA (", "devices found ("];
+        let causes = ["has no CUDA: ", "devices found: "];
         assert!(
             causes.iter().any(|cause| unusable.what.contains(cause)),
             "{unusable}"

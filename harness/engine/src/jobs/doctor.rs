@@ -12,7 +12,7 @@ use harness_plan::{
         DeviceReport, DoctorJob, DoctorPart, Event, MemoryReport, ModelParity, ParityReport,
         PeakReport, PluginsReport, Problem,
     },
-    protocol::LogLevel,
+    protocol::{FailureKind, LogLevel},
     sources::ModelFolder,
 };
 use tch::{Device, Kind, Tensor};
@@ -199,29 +199,25 @@ impl Doctor<'_, '_> {
         };
         // Models this small are served best by one thread.
         tch::set_num_threads(1);
-        let models = (self.job.models.iter())
-            .map(|(name, dir)| {
-                let compared = compare(registry, dir, device);
-                if let Err(error) = &compared
-                    && !is_without_adapter(error)
-                {
-                    let what = format!("model {name} does not run on {}: {error}", self.job.device);
-                    let code = error.failure(None).kind.exit_code();
-                    self.problem(code, what, "see whether it runs with --device cpu");
+        let mut has_failed = false;
+        let mut models = Vec::new();
+        for (name, dir) in &self.job.models {
+            // A CUDA device that has failed once fails at everything that it is asked next.
+            let compared = match has_failed && device.is_cuda() {
+                true => Err(CellError::Device("the device has failed before".to_owned())),
+                false => compare(registry, dir, device),
+            };
+            match &compared {
+                Err(error) if !has_failed && !is_without_adapter(error) => {
+                    has_failed = true;
+                    self.model_failed(name, error, device);
                 }
-                parity_of(name, compared)
-            })
-            .collect::<Vec<_>>();
-        for model in models.iter().filter(|model| model.agrees == Some(false)) {
-            let what = format!(
-                "model {} computes other values on {} than on the CPU: logits differ by up to {:.1e}",
-                model.model,
-                self.job.device,
-                model.max_abs_difference.unwrap_or(f64::NAN)
-            );
-            let cure = "do not trust results of this device; look whether its driver and its torch \
-                belong together";
-            self.problem(exit::DEVICE, what, cure);
+                Ok((difference, largest)) if !is_rounding(*difference, *largest) => {
+                    self.model_differs(name, *difference);
+                }
+                _ => {}
+            }
+            models.push(parity_of(name, compared));
         }
         self.tell(DoctorPart::Parity(ParityReport {
             reason: (models.is_empty()).then(|| "there are no embedded models".to_owned()),
@@ -229,6 +225,50 @@ impl Doctor<'_, '_> {
             tolerance: Some(TOLERANCE),
         }));
     }
+
+    /// On the CPU the model or its plugin is at fault, on a device the device, unless the files are.
+    fn model_failed(&mut self, name: &str, error: &CellError, device: Device) {
+        let kind = error.failure(None).kind;
+        let (exit_code, cure) = match kind {
+            FailureKind::BadInput => (
+                exit::BAD_INPUT,
+                "its files are damaged: fetch them again (`harness inspect` looks at them)",
+            ),
+            _ if device.is_cuda() => (
+                exit::DEVICE,
+                "see whether it runs with --device cpu, and whether nvidia-smi finds the device well",
+            ),
+            FailureKind::Plugin => (
+                exit::PLUGIN_REFUSED,
+                "`harness plugins check` looks at the plugin that reads it",
+            ),
+            kind => (
+                kind.exit_code(),
+                "build the product again: `cargo xtask build`",
+            ),
+        };
+        let what = format!(
+            "the embedded model {name} does not run on {}: {error}",
+            self.job.device
+        );
+        self.problem(exit_code, what, cure);
+    }
+
+    fn model_differs(&mut self, name: &str, difference: f64) {
+        let what = format!(
+            "the embedded model {name} computes other values on {} than on the CPU: logits differ \
+             by up to {difference:.1e}",
+            self.job.device
+        );
+        let cure = "do not trust results of this device; look whether its driver and its torch \
+            belong together";
+        self.problem(exit::DEVICE, what, cure);
+    }
+}
+
+/// Whether a difference of logits is rounding; NaN is none.
+fn is_rounding(difference: f64, largest: f64) -> bool {
+    difference <= TOLERANCE * largest
 }
 
 /// The value, or the reason why there is none.
@@ -288,8 +328,7 @@ fn parity_of(name: &str, compared: Result<(f64, f64), CellError>) -> ModelParity
         model: name.to_owned(),
         max_abs_difference: values.map(|(difference, _)| difference),
         max_abs_logit: values.map(|(_, largest)| largest),
-        // NaN on either side is no agreement.
-        agrees: values.map(|(difference, largest)| difference <= TOLERANCE * largest),
+        agrees: values.map(|(difference, largest)| is_rounding(difference, largest)),
         reason,
     }
 }
@@ -317,4 +356,54 @@ fn logits(registry: &Registry, dir: &Path, device: Device) -> Result<Tensor, Cel
     pass.blocks(0, info.n_layers, &mut resid)?;
     let rows = resid.f_reshape([ROWS * TOKENS, info.d_model as i64])?;
     Ok(pass.unembed(&rows)?.f_to_device(Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_a_small_share_of_the_largest_logit_and_no_nan() {
+        assert!(is_rounding(0.0, 10.0) && is_rounding(1e-3, 10.0));
+        assert!(!is_rounding(1.0, 10.0) && !is_rounding(f64::NAN, 10.0));
+        assert!(!is_rounding(0.1, f64::NAN));
+    }
+
+    #[test]
+    fn the_loaded_libtorch_is_found() {
+        let _ = Tensor::zeros([1], (Kind::Float, Device::Cpu));
+        let folder = libtorch_folder().unwrap();
+        assert!(Path::new(&folder).join("libtorch_cpu.so").is_file());
+    }
+
+    /// Without plugins, with a device that no machine has and a model that is none: every part is
+    /// told, and the device is the only problem.
+    #[test]
+    fn one_fault_hides_no_other_part() {
+        let job = DoctorJob {
+            plugins: harness_plan::plugin::PluginChoice::default(),
+            device: "cuda:9999".to_owned(),
+            threads: 1,
+            models: [("none".to_owned(), "no-such-folder".into())].into(),
+        };
+        let mut parts = Vec::new();
+        let code = run(&job, &mut |event| {
+            if let Event::Result { value } = event {
+                parts.push(serde_json::from_value::<DoctorPart>(value).unwrap());
+            }
+        });
+        assert_eq!(code.unwrap(), exit::OK);
+        let unusable = parts.iter().find_map(|part| match part {
+            DoctorPart::Unusable(problem) => Some(problem),
+            _ => None,
+        });
+        assert_eq!(unusable.unwrap().exit_code, exit::DEVICE);
+        assert!(unusable.unwrap().what.contains("device cuda:9999"));
+        assert!(matches!(parts[0], DoctorPart::Worker { .. }));
+        let is_told = |wanted: fn(&DoctorPart) -> bool| parts.iter().any(wanted);
+        assert!(is_told(|part| matches!(part, DoctorPart::Driver { .. })));
+        assert!(is_told(|part| matches!(part, DoctorPart::Memory(_))));
+        assert!(is_told(|part| matches!(part, DoctorPart::Plugins(_))));
+        assert!(!is_told(|part| matches!(part, DoctorPart::Peak(_))));
+    }
 }

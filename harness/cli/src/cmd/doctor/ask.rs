@@ -66,11 +66,8 @@ impl Answers {
             DoctorPart::Driver { cuda, reason } => self.driver = Some((cuda, reason)),
             DoctorPart::Device(device) => self.device = Some(device),
             DoctorPart::Unusable(problem) => {
-                self.problems.push(Problem {
-                    what: format!("--device {}: {}", self.asked, problem.what),
-                    ..problem
-                });
-                self.unusable = Some(problem.what);
+                self.unusable = Some(problem.what.clone());
+                self.problems.push(problem);
             }
             DoctorPart::Memory(memory) => self.memory = Some(memory),
             DoctorPart::Plugins(plugins) => self.plugins = Some(plugins),

@@ -125,7 +125,12 @@ fn driver(report: &DriverReport, is_needed: bool, said: &mut Said) -> (Mark, Str
 }
 
 fn device(report: &DeviceReport, said: &mut Said) -> (Mark, String) {
-    let mut words = vec![report.asked.clone()];
+    // The reason why a device that nothing is known of cannot be used names it.
+    let is_named_by_reason = report.name.is_none() && report.reason.is_some();
+    let mut words = Vec::new();
+    if !is_named_by_reason {
+        words.push(report.asked.clone());
+    }
     words.extend(report.name.clone());
     let capability = report.compute_capability.as_ref();
     words.extend(capability.map(|c| format!("compute capability {c}")));
@@ -220,6 +225,7 @@ mod tests {
         let report = DoctorReport {
             device: DeviceReport {
                 asked: "cuda:0".to_owned(),
+                name: Some("a GPU".to_owned()),
                 reason: reason(),
                 ..DeviceReport::default()
             },
@@ -231,7 +237,10 @@ mod tests {
             ..DoctorReport::default()
         };
         let text = of(&report);
-        assert!(text.contains("✗ device    cuda:0; it died"), "{text}");
+        assert!(
+            text.contains("✗ device    cuda:0, a GPU; it died"),
+            "{text}"
+        );
         let peak = "✗ peak      products 790 TFLOP/s in f32; not known";
         assert!(text.contains(peak), "{text}");
     }
