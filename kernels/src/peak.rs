@@ -16,6 +16,8 @@ const SHAPES: [[i64; 3]; 6] = [
     [2048, 2048, 2048],
     [512, 2048, 8192],
 ];
+/// Shapes for CUDA devices besides, which the others do not fill.
+const DEVICE_SHAPES: [[i64; 3]; 2] = [[4096, 4096, 4096], [8192, 8192, 8192]];
 /// Seconds that a further shape may take: where products are so slow, larger ones are no faster.
 const LONGEST: f64 = 1.0;
 /// Repetitions of each shape at least.
@@ -29,30 +31,75 @@ const REPETITIONS: u32 = 3;
 /// # Errors
 /// libtorch, for example when the device has no memory left.
 pub fn matmul_flops(device: Device, kind: Kind, seconds: f64) -> Result<f64> {
+    let each = seconds / SHAPES.len() as f64;
+    best_rate(device, kind, each, |_, predicted| predicted <= LONGEST)
+}
+
+/// As [`matmul_flops`], in about `seconds` in all: the first shape, and those of the others that
+/// still have time then.
+///
+/// # Errors
+/// As [`matmul_flops`].
+pub fn matmul_flops_within(device: Device, kind: Kind, seconds: f64) -> Result<f64> {
+    best_rate(device, kind, 0.0, |spent, predicted| {
+        spent + predicted <= seconds
+    })
+}
+
+/// The best rate of the first shape, which also pays for what a device does once, and of those of
+/// the others that `is_affordable` by the seconds spent on others and those that it will take.
+/// - `each`: seconds of a shape at least
+fn best_rate(
+    device: Device,
+    kind: Kind,
+    each: f64,
+    is_affordable: impl Fn(f64, f64) -> bool,
+) -> Result<f64> {
     let _no_grad = tch::no_grad_guard();
-    let mut best = 0.0f64;
-    for [m, k, n] in SHAPES {
-        let flops = 2.0 * (m * k * n) as f64;
-        if best > 0.0 && f64::from(REPETITIONS + 1) * flops / best > LONGEST {
+    let more: &[[i64; 3]] = match device {
+        Device::Cuda(_) => &DEVICE_SHAPES,
+        _ => &[],
+    };
+    let [first, others @ ..] = &SHAPES;
+    let mut best = product_rate(device, kind, first, each)?;
+    let started = Instant::now();
+    for shape in others.iter().chain(more) {
+        let predicted = f64::from(REPETITIONS + 1) * flops(shape) / best;
+        if !is_affordable(started.elapsed().as_secs_f64(), predicted) {
             continue;
         }
-        let a = Tensor::f_randn([m, k], (Kind::Float, device))?.f_to_kind(kind)?;
-        let b = Tensor::f_randn([n, k], (Kind::Float, device))?
-            .f_to_kind(kind)?
-            .f_tr()?;
-        let out = Tensor::f_empty([m, n], (kind, device))?;
+        match product_rate(device, kind, shape, each) {
+            Ok(rate) => best = best.max(rate),
+            // A device that models have filled has no room for the larger shapes.
+            Err(_) => break,
+        }
+    }
+    Ok(best)
+}
+
+/// Operations of a product, two a multiply-add.
+fn flops([m, k, n]: &[i64; 3]) -> f64 {
+    2.0 * (m * k * n) as f64
+}
+
+/// The best rate of one shape of at least three times, more while `seconds` are not spent.
+fn product_rate(device: Device, kind: Kind, shape: &[i64; 3], seconds: f64) -> Result<f64> {
+    let &[m, k, n] = shape;
+    let a = Tensor::f_randn([m, k], (Kind::Float, device))?.f_to_kind(kind)?;
+    let b = Tensor::f_randn([n, k], (Kind::Float, device))?
+        .f_to_kind(kind)?
+        .f_tr()?;
+    let out = Tensor::f_empty([m, n], (kind, device))?;
+    let _ = a.f_matmul_out(&out, &b)?;
+    settle(device);
+    let started = Instant::now();
+    let (mut best, mut done) = (0.0f64, 0);
+    while done < REPETITIONS || started.elapsed().as_secs_f64() < seconds {
+        let once = Instant::now();
         let _ = a.f_matmul_out(&out, &b)?;
         settle(device);
-        let started = Instant::now();
-        let mut done = 0;
-        while done < REPETITIONS || started.elapsed().as_secs_f64() < seconds / SHAPES.len() as f64
-        {
-            let once = Instant::now();
-            let _ = a.f_matmul_out(&out, &b)?;
-            settle(device);
-            best = best.max(flops / once.elapsed().as_secs_f64());
-            done += 1;
-        }
+        best = best.max(flops(shape) / once.elapsed().as_secs_f64());
+        done += 1;
     }
     Ok(best)
 }
@@ -63,18 +110,26 @@ pub fn matmul_flops(device: Device, kind: Kind, seconds: f64) -> Result<f64> {
 /// # Errors
 /// libtorch.
 pub fn copy_bytes(device: Device, seconds: f64) -> Result<f64> {
-    const BYTES: i64 = 1 << 28;
-    let from = Tensor::f_ones([BYTES / 4], (Kind::Float, device))?;
-    let mut to = Tensor::f_zeros([BYTES / 4], (Kind::Float, device))?;
+    let bytes = copied_bytes(device);
+    let from = Tensor::f_ones([bytes / 4], (Kind::Float, device))?;
+    let mut to = Tensor::f_zeros([bytes / 4], (Kind::Float, device))?;
     let (started, mut best, mut done) = (Instant::now(), 0.0f64, 0);
     while done < REPETITIONS || started.elapsed().as_secs_f64() < seconds {
         let once = Instant::now();
         to.f_copy_(&from)?;
         settle(device);
-        best = best.max(2.0 * BYTES as f64 / once.elapsed().as_secs_f64());
+        best = best.max(2.0 * bytes as f64 / once.elapsed().as_secs_f64());
         done += 1;
     }
     Ok(best)
+}
+
+/// Bytes of a copy: far more than caches hold, and on a device enough to hide the time of a launch.
+fn copied_bytes(device: Device) -> i64 {
+    match device {
+        Device::Cuda(_) => 1 << 30,
+        _ => 1 << 28,
+    }
 }
 
 /// Waits until the device has done what it was asked.

@@ -18,6 +18,16 @@ pub enum Level {
 }
 
 impl Level {
+    /// Its name: `portable`, `avx2` or `avx512`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
     /// Levels this machine can run, lowest first; `Portable` is always there.
     #[must_use]
     pub fn available() -> Vec<Self> {

@@ -58,6 +58,7 @@ fn help() {
       generate   Continue a text
       train      Train SAEs for a grid of layers, k and policies from one stream of model passes
       golden     Compare models, SAEs and samplers with parity fixtures
+      doctor     What this machine can run, what is wrong with it and what to do
       plugins    List, describe, check and make plugins
       zoo        The embedded models' text
       help       Print this message or the help of the given subcommand(s)

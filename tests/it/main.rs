@@ -8,6 +8,7 @@ mod cells;
 mod cli;
 mod compare;
 mod decoding;
+mod doctor;
 mod fidelity;
 mod golden;
 mod pages;

@@ -78,6 +78,8 @@ pub enum Command {
     Train(Box<cmd::train::TrainArgs>),
     /// Compare models, SAEs and samplers with parity fixtures
     Golden(cmd::golden::GoldenArgs),
+    /// What this machine can run, what is wrong with it and what to do
+    Doctor(cmd::doctor::DoctorArgs),
     /// List, describe, check and make plugins
     Plugins(cmd::plugins::PluginsArgs),
     /// The embedded models' text
@@ -120,21 +122,39 @@ impl PluginDirs {
         Plugins::to_open(self.choice()?)
     }
 
+    /// As [`PluginDirs::choice`], with the product's own plugins where none are named.
+    ///
+    /// # Errors
+    /// As [`PluginDirs::get`].
+    pub fn choice_or_shipped(&self) -> Result<PluginChoice, Failure> {
+        match shipped().filter(|dir| dir.is_dir()) {
+            Some(dir) if self.given().is_empty() => Ok(PluginChoice {
+                locked: self.locked,
+                ..PluginChoice::of(&[dir])
+            }),
+            _ => self.choice(),
+        }
+    }
+
+    /// The folders named on the command line, or else in the environment.
+    fn given(&self) -> Vec<PathBuf> {
+        if !self.dirs.is_empty() {
+            return self.dirs.clone();
+        }
+        let variable = env::var_os(PLUGINS_VARIABLE).unwrap_or_default();
+        env::split_paths(&variable)
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .collect()
+    }
+
     /// The folders named on the command line, or else in the environment.
     ///
     /// # Errors
     /// When neither names one, or a named one is not a folder.
     pub fn get(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut dirs = self.dirs.clone();
+        let dirs = self.given();
         if dirs.is_empty() {
-            let variable = env::var_os(PLUGINS_VARIABLE).unwrap_or_default();
-            dirs = env::split_paths(&variable)
-                .filter(|dir| !dir.as_os_str().is_empty())
-                .collect();
-        }
-        if dirs.is_empty() {
-            let shipped = Root::find().map(|root| root.dir.join("plugins"));
-            let shipped = shipped.unwrap_or_else(|_| PathBuf::from("./plugins"));
+            let shipped = shipped().unwrap_or_else(|| PathBuf::from("./plugins"));
             return Err(Failure::new(exit::USAGE, "no folder of plugins is named")
                 .hint(format!("add --plugins {}", shipped.display())));
         }
@@ -144,6 +164,11 @@ impl PluginDirs {
         }
         Ok(dirs)
     }
+}
+
+/// The folder of the product's own plugins, where the product is found.
+fn shipped() -> Option<PathBuf> {
+    Root::find().ok().map(|root| root.dir.join("plugins"))
 }
 
 /// Where models run.
@@ -205,7 +230,8 @@ impl ComputeArgs {
     }
 }
 
-fn cores() -> u32 {
+/// Cores that this process may use.
+pub fn cores() -> u32 {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     u32::try_from(cores).unwrap_or(1)
 }

@@ -55,6 +55,16 @@ impl Failure {
         Failure::new(exit::OK, "")
     }
 
+    /// What happened, and where.
+    pub fn what(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do next; empty where that is not known.
+    pub fn cure(&self) -> &str {
+        &self.hint
+    }
+
     /// Say it on standard error.
     pub fn tell(&self) {
         if !self.message.is_empty() {

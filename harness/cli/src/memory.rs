@@ -1,9 +1,6 @@
 //! Memory of this machine, as far as this process may have it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 /// Share of the free memory that all grid passes together take when nobody says how much.
 const USUAL_SHARE: f64 = 0.8;
@@ -20,30 +17,45 @@ pub fn most() -> u64 {
     (free() as f64 * MOST_SHARE) as u64
 }
 
-/// What is free on the machine, or left to the groups of processes (cgroups) that this one is in, whichever is less.
-fn free() -> u64 {
+/// What is free on the machine, or left to the groups of processes (cgroups) that this one is in,
+/// whichever is less; 0 where the system does not say it.
+pub fn free() -> u64 {
+    least("MemAvailable:", left_in_group)
+}
+
+/// What the machine has, or what the groups of processes that this one is in may have, whichever is
+/// less; 0 where the system does not say it.
+pub fn total() -> u64 {
+    least("MemTotal:", limit_of_group)
+}
+
+/// A value of the machine's, or the least that `of_group` gives for the groups of this process.
+fn least(field: &str, of_group: impl Fn(&Path, Files) -> Option<u64>) -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let machine = available(&text).unwrap_or(0);
+    let machine = kibibytes(&text, field).unwrap_or(0);
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    match left_in_groups(&groups, Path::new("/sys/fs/cgroup")) {
-        Some(left) => machine.min(left),
+    match least_of_groups(&groups, Path::new("/sys/fs/cgroup"), of_group) {
+        Some(least) => machine.min(least),
         None => machine,
     }
 }
 
-/// The value of `MemAvailable: 1234 kB`, in bytes.
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// The value of a line such as `MemAvailable: 1234 kB`, in bytes.
+fn kibibytes(meminfo: &str, field: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
 
-/// Bytes left to the groups of `/proc/self/cgroup` and those around them; `None` where none has a limit. Both versions of groups
-/// are looked at: version 2 has lines `0::/path`, version 1 `4:memory:/path`.
-fn left_in_groups(groups: &str, mount: &Path) -> Option<u64> {
-    let mut left: Option<u64> = None;
+/// The least that `of_group` gives for the groups of `/proc/self/cgroup` and those around them;
+/// `None` where none has a limit. Both versions of groups are looked at: version 2 has lines
+/// `0::/path`, version 1 `4:memory:/path`.
+fn least_of_groups(
+    groups: &str,
+    mount: &Path,
+    of_group: impl Fn(&Path, Files) -> Option<u64>,
+) -> Option<u64> {
+    let mut least: Option<u64> = None;
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':');
         let (Some(_), Some(kind), Some(path)) = (fields.next(), fields.next(), fields.next())
@@ -57,12 +69,12 @@ fn left_in_groups(groups: &str, mount: &Path) -> Option<u64> {
         };
         for group in Path::new(path).ancestors() {
             let inner = group.strip_prefix("/").unwrap_or(group);
-            if let Some(bytes) = left_in_group(&root.join(inner), files) {
-                left = Some(left.map_or(bytes, |least| least.min(bytes)));
+            if let Some(bytes) = of_group(&root.join(inner), files) {
+                least = Some(least.map_or(bytes, |least| least.min(bytes)));
             }
         }
     }
-    left
+    least
 }
 
 /// Names of the files of a group: limit, use, and the field of `memory.stat` with what can be taken from it.
@@ -74,11 +86,18 @@ const V1: Files = [
     "total_inactive_file",
 ];
 
-/// Bytes left to a group that has a limit.
-fn left_in_group(group: &Path, [limit, used, cached]: Files) -> Option<u64> {
-    let read = |name: &str| fs::read_to_string(PathBuf::from(group).join(name)).ok();
+/// Bytes that a group with a limit may have.
+fn limit_of_group(group: &Path, [limit, ..]: Files) -> Option<u64> {
     // `max` where there is none.
-    let limit: u64 = read(limit)?.trim().parse().ok()?;
+    let text = fs::read_to_string(group.join(limit)).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Bytes left to a group that has a limit.
+fn left_in_group(group: &Path, files: Files) -> Option<u64> {
+    let [_, used, cached] = files;
+    let read = |name: &str| fs::read_to_string(group.join(name)).ok();
+    let limit = limit_of_group(group, files)?;
     let used: u64 = read(used)?.trim().parse().ok()?;
     let stat = read("memory.stat").unwrap_or_default();
     let cached = (stat.lines())
@@ -94,9 +113,10 @@ mod tests {
     #[test]
     fn the_system_is_read() {
         let text = "MemTotal: 9 kB\nMemAvailable:    2048 kB\n";
-        assert_eq!(available(text), Some(2 << 20));
-        assert_eq!(available("MemTotal: 9 kB\n"), None);
+        assert_eq!(kibibytes(text, "MemAvailable:"), Some(2 << 20));
+        assert_eq!(kibibytes("MemTotal: 9 kB\n", "MemAvailable:"), None);
         assert!(cfg!(not(target_os = "linux")) || most() > usual_budget());
+        assert!(cfg!(not(target_os = "linux")) || total() >= free());
     }
 
     fn group(dir: &Path, files: Files, values: [&str; 3]) {
@@ -113,15 +133,18 @@ mod tests {
         let mount = tempfile::tempdir().unwrap();
         let mount = mount.path();
         let path = "0::/job/step\n";
-        assert_eq!(left_in_groups(path, mount), None);
+        let left = |groups| least_of_groups(groups, mount, left_in_group);
+        assert_eq!(left(path), None);
         group(&mount.join("job/step"), V2, ["max", "700", "0"]);
-        assert_eq!(left_in_groups(path, mount), None);
+        assert_eq!(left(path), None);
         group(&mount.join("job"), V2, ["1000", "800", "300"]);
-        assert_eq!(left_in_groups(path, mount), Some(500));
+        assert_eq!(left(path), Some(500));
+        let limit = |groups| least_of_groups(groups, mount, limit_of_group);
+        assert_eq!(limit(path), Some(1000));
         group(mount, V2, ["900", "800", "0"]);
-        assert_eq!(left_in_groups(path, mount), Some(100));
+        assert_eq!(left(path), Some(100));
         let old = "9:name=systemd:/\n4:cpu,memory:/box\n0::/\n";
         group(&mount.join("memory/box"), V1, ["60", "70", "0"]);
-        assert_eq!(left_in_groups(old, mount), Some(0));
+        assert_eq!(left(old), Some(0));
     }
 }

@@ -7,6 +7,14 @@
 //! A job that can stop before its end ([`Job::can_stop`]) does so when a further line, [`STOP`],
 //! comes on its standard input.
 
+mod doctor;
+
+pub use doctor::{
+    DeviceReport, DoctorJob, DoctorPart, DoctorReport, DriverReport, FitReport, LibtorchReport,
+    MemoryReport, ModelParity, ParityReport, PeakReport, PluginsReport, Problem, PythonTorch,
+    RefusedReport,
+};
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +39,8 @@ pub enum Job {
     Train(Box<TrainJob>),
     /// Conformance tests of plugins: list them, or run one in this process.
     Check(CheckJob),
+    /// Say what a device, its libtorch and the plugins can do.
+    Doctor(DoctorJob),
 }
 
 impl Job {

@@ -4,6 +4,7 @@ mod argv;
 pub mod bench;
 pub mod compare;
 pub mod config;
+pub mod doctor;
 pub mod gc;
 pub mod generate;
 pub mod golden;
@@ -49,6 +50,7 @@ pub fn run(command: Command) -> Result<u8, Failure> {
         Command::Generate(args) => generate::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Golden(args) => golden::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Plugins(args) => plugins::run(&args),
         Command::Zoo(args) => zoo::run(&args),
     }

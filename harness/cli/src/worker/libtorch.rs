@@ -44,6 +44,8 @@ sys.stdout.buffer.write(os.fsencode(places[0] if places else ''))";
 /// The libtorch that workers are started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Libtorch {
+    /// The torch package or libtorch that it is of.
+    pub folder: PathBuf,
     /// Its folder of libraries; none for the linked one, which a worker finds by itself.
     pub lib: Option<PathBuf>,
     /// The version it states, without what was built in (`+cpu`).
@@ -110,6 +112,21 @@ pub fn find() -> Result<Libtorch, Failure> {
     Ok(FOUND.get_or_init(|| found).clone())
 }
 
+/// The first one in the order of places, whatever its version and whether or not it is whole.
+///
+/// # Errors
+/// Where there is none.
+pub fn first() -> Result<Libtorch, Failure> {
+    let programs = root::executable()?;
+    let place = Surroundings {
+        variable: &|name| env::var_os(name),
+        programs: programs.parent().unwrap_or(Path::new("/")),
+        package: &package,
+    }
+    .first()?;
+    Ok(place.libtorch())
+}
+
 /// What is needed and how to get it.
 pub fn cure() -> String {
     format!(
@@ -138,6 +155,10 @@ struct Place {
 
 impl Surroundings<'_> {
     fn search(&self) -> Result<Libtorch, Failure> {
+        self.first()?.checked()
+    }
+
+    fn first(&self) -> Result<Place, Failure> {
         let place = match self.asked_for()? {
             Some(place) => Some(place),
             None => (self.library_path())
@@ -145,16 +166,13 @@ impl Surroundings<'_> {
                 .or_else(|| self.of_environment())
                 .or_else(|| self.of_python()),
         };
-        match place {
-            Some(place) => place.checked(),
-            None => Err(self.none()),
-        }
+        place.ok_or_else(|| self.none())
     }
 
     /// The one that a variable asks for.
     fn asked_for(&self) -> Result<Option<Place>, Failure> {
         if let Some(folder) = self.set(TORCH_VARIABLE) {
-            return Place::named(Path::new(&folder), TORCH_VARIABLE).map(Some);
+            return Ok(Some(Place::named(Path::new(&folder), TORCH_VARIABLE)));
         }
         if self.set(PYTHON_VARIABLE).is_some() {
             // These are the interpreters that torch's binding asks when the product is built.
@@ -163,17 +181,15 @@ impl Surroundings<'_> {
                 None => "python3",
             };
             return match (self.package)(Path::new(python)) {
-                Some(folder) => Place::named(&folder, PYTHON_VARIABLE).map(Some),
+                Some(folder) => Ok(Some(Place::named(&folder, PYTHON_VARIABLE))),
                 None => {
                     let message = format!("{PYTHON_VARIABLE} is set, but {python} has no torch");
                     Err(Failure::new(exit::DEVICE, message).hint(cure()))
                 }
             };
         }
-        match self.set(LIBTORCH_VARIABLE) {
-            Some(folder) => Place::named(Path::new(&folder), LIBTORCH_VARIABLE).map(Some),
-            None => Ok(None),
-        }
+        let folder = self.set(LIBTORCH_VARIABLE);
+        Ok(folder.map(|folder| Place::named(Path::new(&folder), LIBTORCH_VARIABLE)))
     }
 
     /// The one that the system's loader would find first, whatever was linked.
@@ -228,22 +244,17 @@ impl Surroundings<'_> {
 
 impl Place {
     /// The one in a folder of the user's: a torch package, a libtorch, or the `lib` of either.
-    fn named(folder: &Path, variable: &'static str) -> Result<Place, Failure> {
+    fn named(folder: &Path, variable: &'static str) -> Place {
         let origin = Origin::Variable(variable);
-        if let Some(place) = Place::in_folder(folder, origin) {
-            return Ok(place);
+        match holds_library(folder) {
+            true => Place::of_lib(folder.to_path_buf(), origin),
+            // Whether it holds what it should is looked at later.
+            false => Place {
+                lib: folder.join("lib"),
+                folder: folder.to_path_buf(),
+                origin,
+            },
         }
-        if holds_library(folder) {
-            return Ok(Place::of_lib(folder.to_path_buf(), origin));
-        }
-        // What a folder says of itself is a better reason than what it lacks.
-        refuse_other(folder, version(folder).as_deref(), origin)?;
-        let message = format!(
-            "{variable} leads to {}, which holds no {}",
-            folder.display(),
-            Path::new("lib").join(library()).display()
-        );
-        Err(Failure::new(exit::DEVICE, message).hint(cure()))
     }
 
     fn in_folder(folder: &Path, origin: Origin) -> Option<Place> {
@@ -269,17 +280,30 @@ impl Place {
     }
 
     fn checked(self) -> Result<Libtorch, Failure> {
-        let version = version(&self.folder);
-        refuse_other(&self.folder, version.as_deref(), self.origin)?;
-        let lib = match self.origin {
-            Origin::Linked => None,
-            _ => Some(self.lib.canonicalize().unwrap_or(self.lib)),
-        };
-        Ok(Libtorch {
-            lib,
-            version,
+        // What a folder says of itself is a better reason than what it lacks.
+        refuse_other(&self.folder, version(&self.folder).as_deref(), self.origin)?;
+        if !holds_library(&self.lib) {
+            let message = format!(
+                "the libtorch {} leads to {}, which holds no {}",
+                self.origin,
+                self.folder.display(),
+                Path::new("lib").join(library()).display()
+            );
+            return Err(Failure::new(exit::DEVICE, message).hint(cure()));
+        }
+        Ok(self.libtorch())
+    }
+
+    fn libtorch(self) -> Libtorch {
+        Libtorch {
+            version: version(&self.folder),
+            lib: match self.origin {
+                Origin::Linked => None,
+                _ => Some(self.lib.canonicalize().unwrap_or(self.lib)),
+            },
+            folder: self.folder,
             origin: self.origin,
-        })
+        }
     }
 }
 
@@ -312,16 +336,47 @@ fn holds_library(lib: &Path) -> bool {
 }
 
 /// The version that a libtorch, or Python's torch, says it has, without what was built in (`+cpu`).
-fn version(folder: &Path) -> Option<String> {
-    let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
-    let of_python = || {
-        let text = read("version.py")?;
-        let line = text.lines().find(|line| line.starts_with("__version__"))?;
-        Some(line.split(['\'', '"']).nth(1)?.to_owned())
-    };
-    let full = read("build-version").or_else(of_python)?;
-    let version = full.trim().split('+').next()?.to_owned();
+pub fn version(folder: &Path) -> Option<String> {
+    let version = build(folder)?.split('+').next()?.to_owned();
     (!version.is_empty()).then_some(version)
+}
+
+/// The version with what was built in, such as `2.11.0+cpu`.
+pub fn build(folder: &Path) -> Option<String> {
+    let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    let of_python = || of_version_file(&read("version.py")?, "__version__");
+    let full = read("build-version").or_else(of_python)?;
+    Some(full.trim().to_owned())
+}
+
+/// The version of CUDA that a libtorch was built for; none where it has none.
+pub fn cuda(folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join("version.py")).ok();
+    let of_python = text.and_then(|text| of_version_file(&text, "cuda"));
+    // `cu130` of `2.11.0+cu130` is 13.0.
+    let of_build = || {
+        let build = build(folder)?;
+        let digits = build.split_once("+cu")?.1.to_owned();
+        let (major, minor) = digits.split_at_checked(digits.len().checked_sub(1)?)?;
+        Some(format!("{major}.{minor}"))
+    };
+    of_python.or_else(of_build)
+}
+
+/// The text that a name has in Python's version.py.
+fn of_version_file(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find(|line| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with([' ', ':', '=']))
+    })?;
+    let (_, value) = line.split_once('=')?;
+    Some(value.split(['\'', '"']).nth(1)?.to_owned())
+}
+
+/// The torch package of the Python in reach: the active environment's, else `python3`'s.
+pub fn python_torch() -> Option<PathBuf> {
+    let is_active = env::var_os(ENVIRONMENT_VARIABLE).is_some_and(|value| !value.is_empty());
+    package(Path::new(if is_active { "python" } else { "python3" }))
 }
 
 /// The folder of the torch package that this Python would import.
@@ -516,8 +571,23 @@ mod tests {
         let python = "from typing import Optional\n__version__ = '2.6.0+cu124'\ndebug = False\n";
         fs::write(dir.path().join("version.py"), python).unwrap();
         assert_eq!(version(dir.path()).unwrap(), "2.6.0");
+        assert_eq!(cuda(dir.path()).unwrap(), "12.4");
         fs::write(dir.path().join("build-version"), "2.11.0+cpu\n").unwrap();
         assert_eq!(version(dir.path()).unwrap(), "2.11.0");
+        assert_eq!(build(dir.path()).unwrap(), "2.11.0+cpu");
+    }
+
+    #[test]
+    fn the_cuda_of_a_build_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let with = |version_file: &str| {
+            fs::write(dir.path().join("version.py"), version_file).unwrap();
+            cuda(dir.path())
+        };
+        let of_cpu = "__version__ = '2.11.0+cpu'\ncuda: Optional[str] = None\n";
+        assert_eq!(with(of_cpu), None);
+        let of_gpu = "__version__ = '2.11.0'\ncuda: Optional[str] = '13.0'\ncudart = '1'\n";
+        assert_eq!(with(of_gpu).unwrap(), "13.0");
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod death;
 mod end;
 mod job;
 mod launch;
-mod libtorch;
+pub mod libtorch;
 mod session;
 mod watched;
 

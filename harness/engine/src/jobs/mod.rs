@@ -1,5 +1,6 @@
 //! Jobs other than cells: one request, events, an exit code.
 
+mod doctor;
 mod generate;
 mod golden;
 mod plugins;
@@ -32,6 +33,7 @@ pub fn run(job: Job, is_asked: IsAsked<'_>, sink: Sink<'_>) -> u8 {
         Job::Golden(job) => golden::run(&job, sink),
         Job::Train(job) => crate::train::run(&job, is_asked, sink),
         Job::Generate(job) => generate::run(&job, sink),
+        Job::Doctor(job) => doctor::run(&job, sink),
         Job::Check(job) => crate::check::run(&job, sink).map_err(|error| unreadable(&error)),
     };
     match done {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use harness_plan::{
     exit,
-    jobs::{Event, MetricNeeds, PluginsJob},
+    jobs::{Event, MetricNeeds, PluginsJob, RefusedReport},
     plugin::FoundPlugin,
 };
 use serde_json::{Value, json};
@@ -29,25 +29,37 @@ pub(super) fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
         seconds_left: None,
     });
     let registry = Registry::open(&job.plugins).map_err(|error| unreadable(&error))?;
-    let loaded: Vec<Value> = registry
-        .plugins()
-        .iter()
-        .map(|plugin| describe(&plugin.found, job.metrics.then_some(&registry)))
-        .collect();
-    let refused: Vec<Value> = registry
-        .refused()
-        .iter()
-        .map(|refused| json!({"path": shown(&refused.path), "id": refused.id, "reason": refused.reason}))
-        .collect();
+    let refused = refused(&registry);
     let code = if refused.is_empty() {
         exit::OK
     } else {
         exit::PLUGIN_REFUSED
     };
     sink(Event::Result {
-        value: json!({"loaded": loaded, "refused": refused}),
+        value: json!({"loaded": loaded(&registry, job.metrics), "refused": refused}),
     });
     Ok(code)
+}
+
+/// The plugins that were opened, each described; with `metrics` those among them say what they
+/// compute and need.
+pub(super) fn loaded(registry: &Registry, metrics: bool) -> Vec<Value> {
+    let plugins = registry.plugins().iter();
+    plugins
+        .map(|plugin| describe(&plugin.found, metrics.then_some(registry)))
+        .collect()
+}
+
+/// The plugins that were not, with the reasons.
+pub(super) fn refused(registry: &Registry) -> Vec<RefusedReport> {
+    let plugins = registry.refused().iter();
+    plugins
+        .map(|refused| RefusedReport {
+            path: shown(&refused.path),
+            id: refused.id.clone(),
+            reason: refused.reason.clone(),
+        })
+        .collect()
 }
 
 /// A path for a person: one that is not UTF-8 has no JSON form of its own.

@@ -98,7 +98,8 @@ fn summary(report: &str) -> String {
     text
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
+/// An error with the errors behind it: the loader's own says only that opening failed.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

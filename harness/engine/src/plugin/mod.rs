@@ -24,6 +24,7 @@ pub use judge::{Answer, BatchProgress, Judge, JudgeIdentity, Prompt, Question};
 pub use metric::{Metric, MetricSpec, MetricValue};
 pub use model::{Attention, LoadOptions, Model, ModelInfo, Objective, Pass};
 
+pub(crate) use loader::causes;
 pub use registry::{Component, ComponentError, LoadedPlugin, Registry, TORCH_VERSION};
 pub use remask::{FeatureTensors, Remasker, StepTensors};
 pub use sae::{Encoded, Sae, SaeArchitecture, SaeInfo, SaeTrainer};

@@ -23,6 +23,7 @@ pub mod zoo_text;
 
 pub use args::BenchArgs;
 pub use command::run;
+pub use describe::rate;
 pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
 pub use ready::{Folders, resolved};
 pub use shards::{ChunkSize, Shares, run_cells, shares};
