@@ -143,13 +143,13 @@ mod tests {
         );
         drop(counting);
         let _ = &y + 1.0;
+        let q = Tensor::rand([1, 2, 3, 4], (Kind::Float, Device::Cpu));
         let counting = Counting::begin();
         assert_eq!(counting.so_far(), Operations::default());
         {
             let _ours = operation(c"harness::of_ours");
         }
         assert_eq!(counting.so_far().operations, 1);
-        let q = Tensor::rand([1, 2, 3, 4], (Kind::Float, Device::Cpu));
         let _ = Tensor::scaled_dot_product_attention::<Tensor>(
             &q, &q, &q, None, 0.0, false, None, false,
         );

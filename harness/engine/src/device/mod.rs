@@ -4,7 +4,7 @@ mod driver;
 
 pub use driver::{CudaVersion, DeviceMemory, Driver};
 
-use std::{env, fmt};
+use std::{env, fmt, sync::OnceLock};
 
 use harness_plan::protocol::TORCH_VERSION;
 
@@ -144,6 +144,42 @@ fn enable_cuda(name: &str) -> Result<(), Unusable> {
     }
 }
 
+/// Share of a device's free memory that a worker takes when nobody says how much.
+const USUAL_SHARE: f64 = 0.8;
+/// Least and most bytes of logits that are alive at a time. Less is slower on a device, more is not faster.
+const LOGIT_BYTES: (usize, usize) = (64 << 20, 2 << 30);
+
+/// Bytes that a worker may use on a device where nobody names a number; `None` on a CPU, and where the driver does not say what
+/// is free. Workers that share a device ask each for itself, so that they need a number.
+#[must_use]
+pub fn usual_budget(device: tch::Device) -> Option<u64> {
+    Some((free(device)? as f64 * USUAL_SHARE) as u64)
+}
+
+/// Bytes of float32 logits that may be alive at a time: 64 MiB in a CPU's memory, where they are to stay in its cache, and on a
+/// device a sixteenth of what was free when this was first asked.
+#[must_use]
+pub fn logit_bytes(device: tch::Device) -> usize {
+    static OF_DEVICE: OnceLock<usize> = OnceLock::new();
+    match device {
+        tch::Device::Cpu => LOGIT_BYTES.0,
+        // Softmax, selection and their scratch hold several times as much.
+        _ => *OF_DEVICE.get_or_init(|| {
+            let share = free(device).unwrap_or(0) as usize / 16;
+            share.clamp(LOGIT_BYTES.0, LOGIT_BYTES.1)
+        }),
+    }
+}
+
+/// Free bytes of a CUDA device, as its driver has it.
+fn free(device: tch::Device) -> Option<u64> {
+    let tch::Device::Cuda(index) = device else {
+        return None;
+    };
+    let memory = Driver::open().ok()?.memory(u32::try_from(index).ok()?);
+    Some(memory.ok()?.free)
+}
+
 /// The tensor library's name of a number format.
 #[must_use]
 pub fn kind(dtype: harness_plan::stages::Dtype) -> tch::Kind {
@@ -177,6 +213,13 @@ mod tests {
         assert!(unusable.cure.contains("--device cpu"), "{unusable}");
         let whole = parse("cuda:9999").unwrap_err().to_string();
         assert_eq!(whole, unusable.to_string());
+        // There is nothing to ask of it, and the smallest chunk always fits.
+        let missing = tch::Device::Cuda(9999);
+        assert_eq!(
+            (usual_budget(missing), logit_bytes(missing)),
+            (None, LOGIT_BYTES.0)
+        );
+        assert_eq!(usual_budget(tch::Device::Cpu), None);
         assert!(find("tpu").unwrap_err().cure.contains("cpu or cuda:N"));
     }
 }

@@ -160,7 +160,8 @@ fn next_tokens(
         needed: Needed::default(),
         draws: &draws,
     };
-    let choices = choose_rows(b, info.vocab_size, &choice, |rows| {
+    let place = (b, info.vocab_size, last.device());
+    let choices = choose_rows(place, &choice, |rows| {
         let at: Vec<usize> = rows.iter().map(|r| (r + 1) * width - 1).collect();
         logits_at(pass, last, &at) // [n, v]
     })?;

@@ -367,7 +367,8 @@ impl Run<'_> {
             needed: self.needed,
             draws: &draws,
         };
-        let choices = choose_rows(at.len(), self.info.vocab_size, &choice, |rows| {
+        let place = (at.len(), self.info.vocab_size, last.device());
+        let choices = choose_rows(place, &choice, |rows| {
             let rows: Vec<usize> = rows.iter().map(|row| scored_by(at[*row])).collect();
             let logits = logits_at(pass, last, &rows)?; // [n, v]
             let Some(unguided) = unguided else {

@@ -1,6 +1,6 @@
 //! One pass through a model with steering and captures between its blocks.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::{
     GenerateError, TokenGrid,
@@ -8,10 +8,7 @@ use super::{
     sampling::{Choices, Needed, Packed, Sampling, choose, choose_by_sort},
     steer::{PassState, Steering},
 };
-use crate::plugin::Pass;
-
-/// Most bytes of float32 logits alive at a time.
-const LOGITS_BYTES: usize = 64 << 20;
+use crate::{device, plugin::Pass};
 
 /// The residual of a pass after the last block, and what was kept on the way.
 pub(super) struct Passed {
@@ -108,24 +105,22 @@ pub(super) struct Choice<'a> {
     pub(super) draws: &'a [f64],
 }
 
-/// Chooses tokens in `n` rows, of which no more logits are alive at a time than a chunk; what was chosen comes to the host
+/// Chooses tokens in `n` rows of logits over `v` tokens on a device, of which no more logits are alive at a time than a chunk; what was chosen comes to the host
 /// in one read.
 ///
 /// - `logits`: of the rows with these numbers, `[rows, v] f32`
 pub(super) fn choose_rows(
-    n: usize,
-    v: usize,
+    (n, v, device): (usize, usize, Device),
     choice: &Choice<'_>,
     logits: impl FnMut(&[usize]) -> Result<Tensor, GenerateError>,
 ) -> Result<Choices, GenerateError> {
-    choose_rows_by(choose, n, v, choice, logits)
+    choose_rows_by(choose, (n, v, device), choice, logits)
 }
 
 /// [`choose_rows`] by a form of choosing that may leave rows open; they are settled by a sort.
 fn choose_rows_by(
     form: impl Fn(&Tensor, &Sampling, Needed, &[f64]) -> Result<Packed, GenerateError>,
-    n: usize,
-    v: usize,
+    (n, v, device): (usize, usize, Device),
     choice: &Choice<'_>,
     mut logits: impl FnMut(&[usize]) -> Result<Tensor, GenerateError>,
 ) -> Result<Choices, GenerateError> {
@@ -136,7 +131,7 @@ fn choose_rows_by(
     };
     let all: Vec<usize> = (0..n).collect();
     let mut packed = Vec::new();
-    for rows in all.chunks(chunk_rows(v)) {
+    for rows in all.chunks(chunk_rows(v, device)) {
         let draws = draws_of(rows);
         packed.push(form(
             &logits(rows)?,
@@ -147,7 +142,7 @@ fn choose_rows_by(
     }
     let mut choices = Choices::read(&packed)?;
     let open = std::mem::take(&mut choices.open);
-    for rows in open.chunks(chunk_rows(v)) {
+    for rows in open.chunks(chunk_rows(v, device)) {
         let draws = draws_of(rows);
         let sorted = choose_by_sort(&logits(rows)?, choice.sampling, choice.needed, &draws)?;
         let settled = Choices::read(&[sorted])?;
@@ -161,9 +156,9 @@ fn choose_rows_by(
     Ok(choices)
 }
 
-/// Rows whose logits fit [`LOGITS_BYTES`], at least one.
-fn chunk_rows(v: usize) -> usize {
-    (LOGITS_BYTES / (4 * v.max(1))).max(1)
+/// Rows whose logits fit [`device::logit_bytes`], at least one.
+fn chunk_rows(v: usize, device: Device) -> usize {
+    (device::logit_bytes(device) / (4 * v.max(1))).max(1)
 }
 
 /// Logits of chosen rows of `last: [b, t, d_model]`, by flat position. `[n, v] f32`
@@ -187,11 +182,11 @@ mod tests {
     use super::*;
     use crate::generate::sampling::{SamplingRule, choose_by_tensors};
 
-    /// Rows of a head too wide for one chunk, some of them with more equal tokens than a selection looks at.
+    /// Rows too many for one chunk, half of them with more equal tokens than a selection looks at.
     #[test]
     fn rows_that_a_selection_leaves_open_are_settled() {
-        let (n, v) = (9, LOGITS_BYTES / 4 / 4);
-        assert_eq!(chunk_rows(v), 4);
+        let (n, v, device) = (1031, 1 << 14, Device::Cpu);
+        assert_eq!(chunk_rows(v, device), 1024);
         let sampling = Sampling {
             temperature: 1.0,
             top_p: Some(0.9),
@@ -210,7 +205,7 @@ mod tests {
         // Even rows are flat but for two tokens, odd ones fall off.
         let logits = |rows: &[usize]| -> Result<Tensor, GenerateError> {
             let one = |row: &usize| {
-                let options = (tch::Kind::Float, tch::Device::Cpu);
+                let options = (tch::Kind::Float, device);
                 let falling = Tensor::arange(v as i64, options) * -0.5;
                 match row % 2 {
                     0 => falling.clamp(-1.0, 0.0),
@@ -220,18 +215,18 @@ mod tests {
             Ok(Tensor::stack(&rows.iter().map(one).collect::<Vec<_>>(), 0))
         };
         let mut asked = 0;
-        let selected = choose_rows_by(choose_by_tensors, n, v, &choice, |rows| {
+        let selected = choose_rows_by(choose_by_tensors, (n, v, device), &choice, |rows| {
             asked += rows.len();
             logits(rows)
         })
         .unwrap();
-        // The five even rows are asked for twice.
-        assert_eq!((asked, selected.open.len()), (n + 5, 0));
-        let plain = choose_rows(n, v, &choice, logits).unwrap();
+        // The 516 even rows are asked for twice.
+        assert_eq!((asked, selected.open.len()), (n + 516, 0));
+        let plain = choose_rows((n, v, device), &choice, logits).unwrap();
         assert_eq!(selected.token, plain.token);
         assert!(selected.token.iter().any(|token| *token > 3));
         for (a, b) in selected.confidence.iter().zip(&plain.confidence) {
-            assert!((a - b).abs() <= 2e-5 * b, "{a} for {b}");
+            assert!((a - b).abs() <= 1e-4 * b, "{a} for {b}");
         }
     }
 }

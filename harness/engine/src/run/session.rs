@@ -63,12 +63,14 @@ impl Session {
     ///
     /// # Errors
     /// A device that does not exist here.
-    pub fn new(registry: Registry, init: Init) -> Result<Self, CellError> {
+    pub fn new(registry: Registry, mut init: Init) -> Result<Self, CellError> {
         let options = LoadOptions {
             device: crate::device::parse(&init.device)?,
             kind: crate::device::kind(init.dtype),
             allow_nan: init.allow_nan,
         };
+        // Before anything of this process lies there.
+        init.memory = (init.memory).or_else(|| crate::device::usual_budget(options.device));
         Ok(Self {
             registry,
             init,

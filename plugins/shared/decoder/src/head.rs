@@ -1,16 +1,22 @@
 //! Reductions of the logits that never hold more than a chunk of them.
 
 use harness_kernels::readback;
-use tch::{Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::{DecoderError, Result};
 
-/// Most bytes of float32 logits at a time.
+/// Most bytes of float32 logits at a time in a CPU's memory, where they are to stay in its cache.
 pub const HEAD_CHUNK_BYTES: i64 = 64 << 20;
+/// The same on a device, where small products leave it idle.
+const DEVICE_CHUNK_BYTES: i64 = 1 << 30;
 
-/// Rows of float32 logits that fit [`HEAD_CHUNK_BYTES`], at least 1.
-pub(crate) fn chunk_rows(vocab_size: i64) -> i64 {
-    (HEAD_CHUNK_BYTES / (4 * vocab_size.max(1))).max(1)
+/// Rows of float32 logits that fit these bytes, at least 1.
+pub(crate) fn chunk_rows(vocab_size: i64, device: Device) -> i64 {
+    let bytes = match device {
+        Device::Cpu => HEAD_CHUNK_BYTES,
+        _ => DEVICE_CHUNK_BYTES,
+    };
+    (bytes / (4 * vocab_size.max(1))).max(1)
 }
 
 /// `rows: [n, d], targets: [n] i64 -> [n] f32, nats`
@@ -40,7 +46,7 @@ pub(crate) fn cross_entropy(
     }
     let targets = targets.to_device(rows.device());
     let none: Option<&Tensor> = None;
-    let costs = chunks(n, vocab_size)
+    let costs = chunks(n, vocab_size, rows.device())
         .map(|(start, len)| {
             let logits = unembed(&rows.narrow(0, start, len))?; // [len, v]
             Ok(logits.cross_entropy_loss(
@@ -69,7 +75,7 @@ pub(crate) fn logits_into(
             out.size()
         )));
     }
-    for (start, len) in chunks(n, vocab_size) {
+    for (start, len) in chunks(n, vocab_size, rows.device()) {
         out.narrow(0, start, len)
             .f_copy_(&unembed(&rows.narrow(0, start, len))?)?;
     }
@@ -87,8 +93,8 @@ fn row_count(rows: &Tensor) -> Result<i64> {
 }
 
 /// (start, len) of each chunk of n rows.
-fn chunks(n: i64, vocab_size: i64) -> impl Iterator<Item = (i64, i64)> {
-    let step = chunk_rows(vocab_size);
+fn chunks(n: i64, vocab_size: i64, device: Device) -> impl Iterator<Item = (i64, i64)> {
+    let step = chunk_rows(vocab_size, device);
     (0..n)
         .step_by(step as usize)
         .map(move |start| (start, step.min(n - start)))
