@@ -35,13 +35,13 @@ pub fn matmul_flops(device: Device, kind: Kind, seconds: f64) -> Result<f64> {
     best_rate(device, kind, each, |_, predicted| predicted <= LONGEST)
 }
 
-/// As [`matmul_flops`], in about `seconds` in all: the first shape, and those of the others that
-/// still have time then.
+/// As [`matmul_flops`], in about `seconds` in all: shapes that would take it beyond are left out.
 ///
 /// # Errors
 /// As [`matmul_flops`].
 pub fn matmul_flops_within(device: Device, kind: Kind, seconds: f64) -> Result<f64> {
-    best_rate(device, kind, 0.0, |spent, predicted| {
+    let each = seconds / SHAPES.len() as f64;
+    best_rate(device, kind, each, |spent, predicted| {
         spent + predicted <= seconds
     })
 }
@@ -136,5 +136,26 @@ fn copied_bytes(device: Device) -> i64 {
 fn settle(device: Device) {
     if let Device::Cuda(index) = device {
         tch::Cuda::synchronize(index as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multiply_add_is_two_operations() {
+        assert_eq!(flops(&[2, 3, 5]), 60.0);
+    }
+
+    /// The bounds are those of any processor: no rate is 0, and none is a unit off.
+    #[test]
+    fn something_is_measured_however_little_time_there_is() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let rate = matmul_flops_within(Device::Cpu, kind, 0.0).unwrap();
+            assert!((1e7..1e14).contains(&rate), "{kind:?}: {rate}");
+        }
+        let rate = copy_bytes(Device::Cpu, 0.0).unwrap();
+        assert!((1e7..1e13).contains(&rate), "{rate}");
     }
 }

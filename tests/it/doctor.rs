@@ -344,6 +344,21 @@ fn another_torch_of_python_is_named_with_its_cure() {
 }
 
 #[test]
+fn a_product_without_its_files_is_not_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = doctor(&["--plugins", "plugins"]);
+    let ran = run(command.env("HARNESS_ROOT", dir.path()));
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    says(
+        &ran.stderr,
+        &["error: HARNESS_ROOT=", "holds no benchmarks/tables"],
+    );
+    let report = report(&ran);
+    is_unmeasured(&report, "parity", &["models"], "no embedded models");
+    assert!(report["peak"]["f32_gflops"].as_f64() > Some(0.0));
+}
+
+#[test]
 fn folders_of_plugins_that_are_named_must_be_there() {
     let ran = run(&mut doctor(&["--plugins", "no-such-folder"]));
     assert_eq!(ran.code, 2, "{}", ran.stderr);

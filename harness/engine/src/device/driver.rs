@@ -141,9 +141,9 @@ impl Driver {
             self.function("cuMemGetInfo_v2")?;
         let mut context: Context = std::ptr::null_mut();
         let (mut free, mut total) = (0, 0);
-        // SAFETY: the primary context is the one that libtorch uses too. It is held from `retain` to
-        // `release`, and the thread's own context is current again after `pop`. Each function writes
-        // to the places given and nowhere else.
+        // SAFETY: the primary context is the one that libtorch uses too. It is held from `retain`
+        // to `release`, and the thread's own context is current again after `pop`. Each function
+        // writes to the places given and nowhere else.
         let asked = unsafe {
             self.check(retain(&raw mut context, device))?;
             let asked = self.check(push(context)).and_then(|()| {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Seconds that each of the measurements of products is given, about.
-const SECONDS: f64 = 0.2;
+const SECONDS: f64 = 0.4;
 /// Rows and tokens of the pass that is compared.
 const ROWS: i64 = 2;
 const TOKENS: i64 = 24;

@@ -130,7 +130,8 @@ impl Answers {
     }
 }
 
-/// Start a worker and hear what it says. That it does not start, or dies, is a problem among others.
+/// Start a worker and hear what it says. That it does not start, or dies, is a problem among
+/// others.
 pub fn ask(choice: PluginChoice, device: &str) -> Answers {
     let mut answers = Answers {
         asked: device.to_owned(),

@@ -47,7 +47,10 @@ pub fn driver(heard: Option<(Option<String>, Option<String>)>) -> DriverReport {
     let text = fs::read_to_string(DRIVER_FILE).unwrap_or_default();
     let version = driver_version(&text);
     let (cuda, reason) = heard.unwrap_or_default();
-    let missing = || format!("this machine has no NVIDIA driver: there is no {DRIVER_FILE}");
+    let missing = || match &cuda {
+        None => format!("this machine has no NVIDIA driver: there is no {DRIVER_FILE}"),
+        Some(_) => format!("its version is not known: there is no {DRIVER_FILE}"),
+    };
     DriverReport {
         reason: reason.or_else(|| version.is_none().then(missing)),
         version,
@@ -117,6 +120,8 @@ mod tests {
             return;
         }
         assert!(driver(None).reason.unwrap().contains("no NVIDIA driver"));
+        let heard = Some((Some("13.0".to_owned()), None));
+        assert!(driver(heard).reason.unwrap().starts_with("its version"));
         let heard = Some((None, Some("it does not start".to_owned())));
         assert_eq!(driver(heard).reason.as_deref(), Some("it does not start"));
     }

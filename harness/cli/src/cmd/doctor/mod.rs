@@ -21,6 +21,7 @@ use crate::{
     args::{self, PluginDirs},
     failure::Failure,
     output,
+    root::Root,
 };
 
 /// Whether this machine can run the product on a device: libtorch, driver, memory, plugins, speed,
@@ -30,7 +31,8 @@ use crate::{
 #[command(
     after_help = "The report goes to standard output, what is wrong with its cure to standard error. Nothing but the\n\
     asked device is used: a machine with a GPU is asked for it by --device cuda:0.\n\n\
-    Exit codes: 0 all is well   21 a plugin is refused   22 the device or libtorch cannot be used\n\n\
+    Exit codes: 0 all is well   3 the product's files are not found   21 a plugin is refused\n  \
+    22 the device or libtorch cannot be used\n\n\
     Examples:\n  \
     Can this machine run anything at all?\n    harness doctor\n\n  \
     Can it run on its first GPU, and which of the paper's models fit there?\n    harness doctor --device cuda:0\n\n  \
@@ -65,7 +67,8 @@ pub fn run(args: &DoctorArgs) -> Result<u8, Failure> {
 }
 
 fn examine(args: &DoctorArgs) -> Result<DoctorReport, Failure> {
-    let mut problems = Vec::new();
+    let no_root = Root::find().err();
+    let mut problems: Vec<Problem> = no_root.iter().map(problem_of).collect();
     let choice = choice(&args.plugins, &mut problems)?;
     let mut answers = ask::ask(choice, &args.device);
     let why = answers.why_missing();

@@ -113,10 +113,11 @@ fn driver(report: &DriverReport, is_needed: bool, said: &mut Said) -> (Mark, Str
     if !report.gpus.is_empty() {
         words.push(format!("for {}", report.gpus.join(", ")));
     }
-    let mark = match (&report.reason, is_needed) {
-        (None, _) => Mark::Good,
-        (Some(_), true) => Mark::Bad,
-        (Some(_), false) => Mark::Absent,
+    let is_known = report.version.is_some() || report.cuda.is_some();
+    let mark = match (is_needed, &report.cuda) {
+        (true, cuda) => Mark::of(cuda.is_some()),
+        (false, _) if is_known => Mark::Good,
+        (false, _) => Mark::Absent,
     };
     (
         mark,
