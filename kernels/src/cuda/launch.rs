@@ -13,7 +13,7 @@ use cudarc::{
 use tch::{Device, Tensor};
 
 use super::{COMMON, Source};
-use crate::{KernelError, Result};
+use crate::{KernelError, Result, switch};
 
 /// Threads of a block; the sources say the same.
 pub(super) const THREADS: u32 = 256;
@@ -44,7 +44,7 @@ pub(super) fn device(tensors: &[&Tensor]) -> Option<usize> {
     let present = PRESENT.get_or_init(|| unsafe {
         cudarc::driver::sys::is_culib_present() && cudarc::nvrtc::sys::is_culib_present()
     });
-    (*present && tensors.iter().all(ours)).then_some(index)
+    (*present && switch::is_on("cuda") && tensors.iter().all(ours)).then_some(index)
 }
 
 /// Compiles a source for `compute_XY`, without fused multiply-adds but those the source names.

@@ -62,8 +62,9 @@ impl Session {
     /// A session on loaded plugins.
     ///
     /// # Errors
-    /// A device that does not exist here.
+    /// A device that does not exist here; kernels to leave out that do not exist.
     pub fn new(registry: Registry, mut init: Init) -> Result<Self, CellError> {
+        harness_kernels::switch::check().map_err(CellError::Config)?;
         let options = LoadOptions {
             device: crate::device::parse(&init.device)?,
             kind: crate::device::kind(init.dtype),

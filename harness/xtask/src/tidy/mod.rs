@@ -4,6 +4,7 @@ mod interface;
 mod layers;
 mod manifests;
 mod metadata;
+mod size;
 mod text;
 
 use std::fmt;
@@ -52,6 +53,7 @@ pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
     let mut findings = layers::check(&members);
     findings.extend(manifests::check(&ws.root, &members)?);
     findings.extend(text::check(&ws.root, &files)?);
+    findings.extend(size::check(&ws.root, &files));
     findings.extend(interface::check(&ws.root)?);
     findings.extend(interface::check_new(&ws.root)?);
     findings.sort();

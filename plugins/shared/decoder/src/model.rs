@@ -186,7 +186,7 @@ pub trait Decoder: Send {
             + 4 * config.d_model
             + 2 * heads * width
             + 3 * config.d_ff * width;
-        let mask = b * t * t;
+        let mask = b * t * t * width;
         let logits =
             head::chunk_rows(config.vocab_size, self.device()).min(b * t) * config.vocab_size * 8;
         (b * t * per_token + mask + logits).max(0) as u64
