@@ -1,4 +1,5 @@
-//! Compiles the shim over libtorch's record functions against the headers of the libtorch that is linked.
+//! Compiles the shim over libtorch's record functions against the headers of the libtorch that is
+//! linked.
 
 use std::{env, path::PathBuf};
 

@@ -17,9 +17,9 @@ const BLOCK: usize = 1 << 14;
 
 /// `silu(gate) · up`, element by element; both of one shape -> that shape and kind.
 ///
-/// `silu(x) = x / (1 + e^-x)` is computed in f32 and rounded to the kind of the operands before the product, as in the
-/// families' references. On a CPU the result takes the place of `gate`; what carries gradients, lies elsewhere or is
-/// neither f32 nor bf16 goes through libtorch.
+/// `silu(x) = x / (1 + e^-x)` is computed in f32 and rounded to the kind of the operands before the
+/// product, as in the families' references. On a CPU the result takes the place of `gate`; what
+/// carries gradients, lies elsewhere or is neither f32 nor bf16 goes through libtorch.
 ///
 /// # Errors
 /// Shapes that differ, or libtorch.

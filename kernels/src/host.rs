@@ -126,8 +126,8 @@ pub(crate) fn is_host(t: &Tensor) -> bool {
     t.device() == Device::Cpu
 }
 
-/// True where the slice kernels can read, or write over, a tensor as it is: contiguous in host memory, and no part of a
-/// graph of gradients, which they would not extend.
+/// True where the slice kernels can read, or write over, a tensor as it is: contiguous in host
+/// memory, and no part of a graph of gradients, which they would not extend.
 pub(crate) fn is_plain_host(t: &Tensor) -> bool {
     is_host(t) && t.is_contiguous() && !t.requires_grad()
 }

@@ -16,11 +16,12 @@ const BLOCK: usize = 32;
 /// Numbers that are in flight at a time.
 const LANES: usize = 16;
 
-/// `x / sqrt(mean(x^2) + eps) · weight` over the last axis: `x: [.., d]`, `weight: [d]` -> `[.., d]` in the kind of `x`.
+/// `x / sqrt(mean(x^2) + eps) · weight` over the last axis: `x: [.., d]`, `weight: [d]` -> `[..,
+/// d]` in the kind of `x`.
 ///
-/// The mean is summed in f64. The quotient is rounded to the kind of `x` before the weight multiplies it, as the
-/// families' references do. On a CPU, f32 and bf16 are one sweep over each row; what carries gradients, lies elsewhere
-/// or mixes kinds goes through libtorch.
+/// The mean is summed in f64. The quotient is rounded to the kind of `x` before the weight
+/// multiplies it, as the families' references do. On a CPU, f32 and bf16 are one sweep over each
+/// row; what carries gradients, lies elsewhere or mixes kinds goes through libtorch.
 ///
 /// # Errors
 /// A weight that does not fit the rows, or libtorch.

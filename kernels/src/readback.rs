@@ -1,8 +1,8 @@
 //! The one way by which a tensor's numbers come to the host.
 //!
-//! On a device each is a wait for all work before it, so they are counted, here and on a CPU alike: what a run without a
-//! device counts is what it would wait for on one. Kernels whose CPU form fills a vector by itself count what their
-//! device form reads.
+//! On a device each is a wait for all work before it, so they are counted, here and on a CPU alike:
+//! what a run without a device counts is what it would wait for on one. Kernels whose CPU form
+//! fills a vector by itself count what their device form reads.
 
 use tch::{Device, Kind, Tensor};
 

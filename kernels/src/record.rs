@@ -1,7 +1,9 @@
-//! Counts the operations of a stretch of work, libtorch's and ours, so that progress can be seen where no device is.
+//! Counts the operations of a stretch of work, libtorch's and ours, so that progress can be seen
+//! where no device is.
 //!
-//! An operation is one kernel's worth of work: views, allocations and composites that only call others are none. libtorch
-//! announces its own to whoever listens; each kernel of ours announces itself with [`operation`].
+//! An operation is one kernel's worth of work: views, allocations and composites that only call
+//! others are none. libtorch announces its own to whoever listens; each kernel of ours announces
+//! itself with [`operation`].
 
 use std::{
     ffi::CStr,
@@ -31,8 +33,8 @@ pub struct Operations {
     pub reads: u64,
     /// Bytes that come to the host with them.
     pub bytes: u64,
-    /// A bit for each of libtorch's attention kernels that has run: flash, memory-efficient, cuDNN, plain products, and the
-    /// CPU's flash, from the lowest bit.
+    /// A bit for each of libtorch's attention kernels that has run: flash, memory-efficient, cuDNN,
+    /// plain products, and the CPU's flash, from the lowest bit.
     pub attention: u64,
 }
 
@@ -84,15 +86,16 @@ impl Drop for Counting {
     }
 }
 
-/// Announces an operation of ours for as long as the result lives; costs a look at a flag where nobody counts.
+/// Announces an operation of ours for as long as the result lives; costs a look at a flag where
+/// nobody counts.
 #[must_use]
 pub(crate) fn operation(name: &'static CStr) -> Operation {
     // SAFETY: the name lives as long as the process.
     Operation(unsafe { harness_operation_begin(name.as_ptr(), -1) })
 }
 
-/// Announces that so many bytes of a tensor come to the host. Plugins are libraries of their own, and libtorch is what all
-/// of them share.
+/// Announces that so many bytes of a tensor come to the host. Plugins are libraries of their own,
+/// and libtorch is what all of them share.
 pub(crate) fn read(bytes: usize) {
     // SAFETY: as in `operation`.
     drop(Operation(unsafe {

@@ -16,10 +16,10 @@ const BLOCK: usize = 32;
 
 /// Turns the pair `(i, i + head_dim / 2)` of every head by its position's angle.
 ///
-/// `x: [r, t, h, head_dim]`, `cos, sin: [1 or r, t, 1, head_dim / 2]` -> the shape and kind of `x`. Products and sums are rounded
-/// to the kind of the tables one by one, the result to the kind of `x`: the bits are those of libtorch's operations.
-/// On a CPU `x` is turned in place, without a second tensor; what carries gradients, lies elsewhere or has other kinds
-/// goes through libtorch.
+/// `x: [r, t, h, head_dim]`, `cos, sin: [1 or r, t, 1, head_dim / 2]` -> the shape and kind of `x`.
+/// Products and sums are rounded to the kind of the tables one by one, the result to the kind of
+/// `x`: the bits are those of libtorch's operations. On a CPU `x` is turned in place, without a
+/// second tensor; what carries gradients, lies elsewhere or has other kinds goes through libtorch.
 ///
 /// # Errors
 /// Tables that do not fit, or libtorch.

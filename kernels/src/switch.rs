@@ -1,9 +1,10 @@
-//! Which kernels of ours are left out, so that a doubt about one can be settled by running without it.
+//! Which kernels of ours are left out, so that a doubt about one can be settled by running without
+//! it.
 
 use std::{collections::BTreeSet, env, sync::OnceLock};
 
-/// The environment variable that names kernels to leave out, with commas between them; `all` leaves out every one that has a
-/// switch. libtorch's own operations take their place.
+/// The environment variable that names kernels to leave out, with commas between them; `all` leaves
+/// out every one that has a switch. libtorch's own operations take their place.
 pub const VARIABLE: &str = "HARNESS_WITHOUT_KERNELS";
 
 /// Kernels that can be left out. `cuda` stands for all CUDA forms.
@@ -16,7 +17,8 @@ pub(crate) fn is_on(name: &str) -> bool {
     !off.contains(name)
 }
 
-/// What a value of [`VARIABLE`] leaves out; names that no kernel has are passed over here and refused by [`check`].
+/// What a value of [`VARIABLE`] leaves out; names that no kernel has are passed over here and
+/// refused by [`check`].
 fn parse(value: &str) -> BTreeSet<String> {
     let mut off: BTreeSet<String> = words(value).map(str::to_owned).collect();
     if off.contains("all") {

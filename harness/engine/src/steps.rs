@@ -1,8 +1,8 @@
 //! Counts what a step asks of the device: operations, and times that the host waits for it.
 //!
-//! A step is one pass of a denoising, autoregressive, grid or reading loop with all that belongs to it. Of each cell the first
-//! few steps are listened to, and the last of these is what is told, so that what is prepared once is not counted and
-//! listening costs nothing over a cell.
+//! A step is one pass of a denoising, autoregressive, grid or reading loop with all that belongs to
+//! it. Of each cell the first few steps are listened to, and the last of these is what is told, so
+//! that what is prepared once is not counted and listening costs nothing over a cell.
 
 use std::cell::RefCell;
 
@@ -87,7 +87,8 @@ pub(crate) fn in_blocks<T>(n_blocks: u64, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Runs `work` that has tensors of the host alone, wherever the model is: what orders and policies of plugins do.
+/// Runs `work` that has tensors of the host alone, wherever the model is: what orders and policies
+/// of plugins do.
 pub(crate) fn on_host<T>(work: impl FnOnce() -> T) -> T {
     apart(work, |state, took| {
         state.on_host.operations += took.operations;

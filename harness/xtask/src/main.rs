@@ -1,8 +1,8 @@
 //! `cargo xtask`: what a clone needs before and around plain cargo.
 //!
-//! It fetches libtorch, builds host and plugins, runs benches from a fresh clone, installs, bundles,
-//! tests and tidies.
-//! It is the first thing a newcomer compiles, so it depends on little and never on tch.
+//! It fetches libtorch, builds host and plugins, runs benches from a fresh clone, installs,
+//! bundles, tests and tidies. It is the first thing a newcomer compiles, so it depends on little
+//! and never on tch.
 
 mod bundle;
 mod compile;

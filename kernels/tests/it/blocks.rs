@@ -42,7 +42,8 @@ proptest! {
                 prop_assert!((fast - slow).abs() <= 1e-6 * (slow.abs() + 1e-30), "{} for {}", fast, slow);
             }
         }
-        // In bf16 both roundings are those of the references: only a mean at the edge of one may differ.
+        // In bf16 both roundings are those of the references: only a mean at the edge of one may
+        // differ.
         let (xs, weights) = (xs.to_kind(Kind::BFloat16), weights.to_kind(Kind::BFloat16));
         let fast = rms_norm(&xs, &weights, eps).unwrap();
         let wide = xs.to_kind(Kind::Float);

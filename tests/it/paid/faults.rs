@@ -121,7 +121,8 @@ fn a_wrong_key_and_an_empty_account_end_the_run_at_once() {
     }
 }
 
-/// An error of the account met by one worker: the answers that another is waiting for are paid for, and kept.
+/// An error of the account met by one worker: the answers that another is waiting for are paid for,
+/// and kept.
 #[test]
 fn an_error_of_the_account_loses_no_answer_of_another_worker() {
     let dir = tempfile::tempdir().unwrap();

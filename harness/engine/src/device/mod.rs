@@ -114,11 +114,12 @@ fn with_visible(cause: String) -> String {
     }
 }
 
-/// Loads libtorch's CUDA half. It must happen before the process first asks for CUDA: an earlier question
-/// leaves it off for good.
+/// Loads libtorch's CUDA half. It must happen before the process first asks for CUDA: an earlier
+/// question leaves it off for good.
 fn enable_cuda(name: &str) -> Result<(), Unusable> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // SAFETY: this runs the constructors of libtorch's own library, found where its CPU half was found.
+    // SAFETY: this runs the constructors of libtorch's own library, found where its CPU half was
+    // found.
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
     match library {
         Ok(library) => {
@@ -146,18 +147,20 @@ fn enable_cuda(name: &str) -> Result<(), Unusable> {
 
 /// Share of a device's free memory that a worker takes when nobody says how much.
 const USUAL_SHARE: f64 = 0.8;
-/// Least and most bytes of logits that are alive at a time. Less is slower on a device, more is not faster.
+/// Least and most bytes of logits that are alive at a time. Less is slower on a device, more is not
+/// faster.
 const LOGIT_BYTES: (usize, usize) = (64 << 20, 2 << 30);
 
-/// Bytes that a worker may use on a device where nobody names a number; `None` on a CPU, and where the driver does not say what
-/// is free. Workers that share a device ask each for itself, so that they need a number.
+/// Bytes that a worker may use on a device where nobody names a number; `None` on a CPU, and where
+/// the driver does not say what is free. Workers that share a device ask each for itself, so that
+/// they need a number.
 #[must_use]
 pub fn usual_budget(device: tch::Device) -> Option<u64> {
     Some((free(device)? as f64 * USUAL_SHARE) as u64)
 }
 
-/// Bytes of float32 logits that may be alive at a time: 64 MiB in a CPU's memory, where they are to stay in its cache, and on a
-/// device a sixteenth of what was free when this was first asked.
+/// Bytes of float32 logits that may be alive at a time: 64 MiB in a CPU's memory, where they are to
+/// stay in its cache, and on a device a sixteenth of what was free when this was first asked.
 #[must_use]
 pub fn logit_bytes(device: tch::Device) -> usize {
     static OF_DEVICE: OnceLock<usize> = OnceLock::new();

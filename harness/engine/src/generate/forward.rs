@@ -105,8 +105,8 @@ pub(super) struct Choice<'a> {
     pub(super) draws: &'a [f64],
 }
 
-/// Chooses tokens in `n` rows of logits over `v` tokens on a device, of which no more logits are alive at a time than a chunk; what was chosen comes to the host
-/// in one read.
+/// Chooses tokens in `n` rows of logits over `v` tokens on a device, of which no more logits are
+/// alive at a time than a chunk; what was chosen comes to the host in one read.
 ///
 /// - `logits`: of the rows with these numbers, `[rows, v] f32`
 pub(super) fn choose_rows(

@@ -226,7 +226,8 @@ impl Doctor<'_, '_> {
         }));
     }
 
-    /// On the CPU the model or its plugin is at fault, on a device the device, unless the files are.
+    /// On the CPU the model or its plugin is at fault, on a device the device, unless the files
+    /// are.
     fn model_failed(&mut self, name: &str, error: &CellError, device: Device) {
         let kind = error.failure(None).kind;
         let (exit_code, cure) = match kind {

@@ -415,8 +415,8 @@ impl Pass {
         }
     }
 
-    /// Token ids are within the vocabulary. They are looked at here, in host memory: on a device every pass would wait for the
-    /// look, and an id out of range would take the device down.
+    /// Token ids are within the vocabulary. They are looked at here, in host memory: on a device
+    /// every pass would wait for the look, and an id out of range would take the device down.
     fn check_ids(&self, tokens: &Tensor) -> Result<(), PluginFailure> {
         let ids = tokens
             .f_to_device(tch::Device::Cpu)

@@ -66,8 +66,8 @@ pub struct Counters {
     pub peak_bytes: u64,
 }
 
-/// What one step asks of the device, summed over the cells in which a step was listened to. A step is one pass of a denoising,
-/// autoregressive, grid or reading loop with all that belongs to it.
+/// What one step asks of the device, summed over the cells in which a step was listened to. A step
+/// is one pass of a denoising, autoregressive, grid or reading loop with all that belongs to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StepCounts {
@@ -75,7 +75,8 @@ pub struct StepCounts {
     pub steps: u64,
     /// Blocks that ran in them, each over its whole batch.
     pub block_passes: u64,
-    /// Operations in these blocks: a kernel of libtorch or of ours is one, views and allocations are none.
+    /// Operations in these blocks: a kernel of libtorch or of ours is one, views and allocations
+    /// are none.
     pub block_operations: u64,
     /// Operations outside blocks.
     pub other_operations: u64,
@@ -87,8 +88,8 @@ pub struct StepCounts {
     pub attention: u64,
 }
 
-/// libtorch's attention kernels by their bits in [`StepCounts::attention`]. Which of them runs is libtorch's choice; with a mask
-/// it may be `math`, the slow one of plain products.
+/// libtorch's attention kernels by their bits in [`StepCounts::attention`]. Which of them runs is
+/// libtorch's choice; with a mask it may be `math`, the slow one of plain products.
 pub const ATTENTION_KERNELS: [&str; 5] = ["flash", "efficient", "cudnn", "math", "flash_for_cpu"];
 
 impl StepCounts {

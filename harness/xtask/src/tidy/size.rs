@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::Finding;
 
-/// Most bytes of all files of the repository together. A machine that is lent for a run takes 64 MiB at a time, and the models
-/// and SAEs are most of it.
+/// Most bytes of all files of the repository together. A machine that is lent for a run takes 64
+/// MiB at a time, and the models and SAEs are most of it.
 const MAX_BYTES: u64 = 44 << 20;
 
 /// The files together are no larger than they may be.

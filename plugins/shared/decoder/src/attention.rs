@@ -28,8 +28,8 @@ pub(crate) fn attend(
         Mask::Causal => (None, true),
         Mask::Bias(bias) => (Some(bias), false),
     };
-    // Grouped heads are the kernels' own affair, but for CUDA's with a mask: the one that takes a mask takes no groups, and
-    // libtorch would fall back on plain products.
+    // Grouped heads are the kernels' own affair, but for CUDA's with a mask: the one that takes a
+    // mask takes no groups, and libtorch would fall back on plain products.
     let must_repeat = groups > 1 && bias.is_some() && q.device() != Device::Cpu;
     let (k, v) = match must_repeat {
         true => (repeat_heads(k, groups), repeat_heads(v, groups)),

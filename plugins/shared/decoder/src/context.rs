@@ -64,8 +64,9 @@ pub(crate) enum Mask {
     None,
     /// Queries and keys are the same slots, and a query sees keys up to its own.
     Causal,
-    /// Added to the scores, 0 where a query sees a key and minus infinity elsewhere: [r or 1, 1, queries or 1, keys] in
-    /// the model's dtype. A mask of booleans would be turned into this in every block.
+    /// Added to the scores, 0 where a query sees a key and minus infinity elsewhere: [r or 1, 1,
+    /// queries or 1, keys] in the model's dtype. A mask of booleans would be turned into this in
+    /// every block.
     Bias(Tensor),
 }
 
@@ -118,7 +119,8 @@ impl ForwardContext {
                 )));
             }
             Some(mask) => {
-                // The host's masks come in host memory, where they are read without waiting for a device.
+                // The host's masks come in host memory, where they are read without waiting for a
+                // device.
                 let flags = Vec::<u8>::try_from(
                     mask.to_device(Device::Cpu)
                         .ne(0)

@@ -341,8 +341,9 @@ fn batch_shape(tokens: &Tensor) -> Result<(i64, i64)> {
 
 /// The rows of a token batch that fits the context and the vocabulary.
 ///
-/// An id outside the vocabulary would take a CUDA device down. Ids in host memory are looked at; those on a device the
-/// harness has looked at before they went there, since a second look would make every pass wait for the device.
+/// An id outside the vocabulary would take a CUDA device down. Ids in host memory are looked at;
+/// those on a device the harness has looked at before they went there, since a second look would
+/// make every pass wait for the device.
 fn check_tokens(tokens: &Tensor, config: &DecoderConfig, context: &ForwardContext) -> Result<i64> {
     let (rows, len) = batch_shape(tokens)?;
     if rows < 1 || len < 1 || rows % context.batch() != 0 {

@@ -47,7 +47,8 @@ impl RopeTables {
         }
     }
 
-    /// Turns the pair (i, i + head_dim / 2) of every head by its position's angle, in the memory of `x` where that can be.
+    /// Turns the pair (i, i + head_dim / 2) of every head by its position's angle, in the memory of
+    /// `x` where that can be.
     ///
     /// `x: [r, t, h, head_dim] -> the same shape and dtype`
     pub(crate) fn rotate(&self, x: Tensor) -> Result<Tensor> {

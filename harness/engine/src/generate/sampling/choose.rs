@@ -28,7 +28,8 @@ pub struct Choices {
     pub neg_entropy: Vec<f32>,
     /// The first row whose logits are NaN or infinite.
     pub broken: Option<usize>,
-    /// Rows in which more tokens equal the last one kept than were looked at; [`super::choose_by_sort`] settles them.
+    /// Rows in which more tokens equal the last one kept than were looked at;
+    /// [`super::choose_by_sort`] settles them.
     pub open: Vec<usize>,
 }
 
@@ -60,8 +61,9 @@ impl Choices {
     }
 }
 
-/// Chooses a token in each row: the most likely one at temperature 0, else by the inverse of the cumulative distribution
-/// (in order of token ids, in float64) at the row's draw. What it returns stays where the logits are until it is read.
+/// Chooses a token in each row: the most likely one at temperature 0, else by the inverse of the
+/// cumulative distribution (in order of token ids, in float64) at the row's draw. What it returns
+/// stays where the logits are until it is read.
 ///
 /// - `logits: [n, v] f32`, `draws: [n]` in [0, 1), read at temperatures above 0 only
 ///

@@ -75,7 +75,8 @@ pub fn noisy_logits(
 pub(super) struct Chosen {
     /// The tokens drawn; `None` without draws. `[n, 1] i64`
     pub(super) token: Option<Tensor>,
-    /// Probabilities of the tokens kept, as a distribution, in any order; 0 for others. `[n, w] f64`
+    /// Probabilities of the tokens kept, as a distribution, in any order; 0 for others. `[n, w]
+    /// f64`
     pub(super) q: Tensor,
     /// Probability of the tokens kept. `[n, 1] f64`
     pub(super) mass: Tensor,
@@ -90,7 +91,8 @@ pub struct Packed(pub(super) Tensor); // [n, 6] f64: token, confidence, margin, 
 /// Columns of [`Packed`].
 pub(super) const COLUMNS: i64 = 6;
 
-/// [`super::choose`] with whole tensors, by a selection where `top_k` is set and otherwise by a sort; nothing is read.
+/// [`super::choose`] with whole tensors, by a selection where `top_k` is set and otherwise by a
+/// sort; nothing is read.
 ///
 /// # Errors
 /// As [`super::choose`].
@@ -181,7 +183,8 @@ fn drawn_at(
     Ok(Some(draws.f_unsqueeze(1)?))
 }
 
-/// Puts tokens and statistics side by side; those that are not needed are 0. `confidence` is the probability of tokens `[n, 1]`.
+/// Puts tokens and statistics side by side; those that are not needed are 0. `confidence` is the
+/// probability of tokens `[n, 1]`.
 fn pack(
     logits: &Tensor,
     chosen: &Chosen,
@@ -215,7 +218,8 @@ fn pack(
         }
         false => zeros,
     };
-    // One NaN or plus infinity in a row makes all its probabilities NaN; minus infinity is a token that is not there.
+    // One NaN or plus infinity in a row makes all its probabilities NaN; minus infinity is a token
+    // that is not there.
     let is_finite = chosen.mass.f_isfinite()?;
     let columns = [
         token,

@@ -42,7 +42,8 @@ fn chosen(
     Choices::read(&[form(logits, sampling, needed, draws).unwrap()]).unwrap()
 }
 
-/// Logits as models make them, with many equal ones, with few that count, with removed tokens, and far apart.
+/// Logits as models make them, with many equal ones, with few that count, with removed tokens, and
+/// far apart.
 fn awkward(n: usize, v: usize, seed: u64, spread: f64, shape: usize) -> Tensor {
     let plain = logits(n, v, seed, spread);
     match shape {
@@ -97,7 +98,8 @@ proptest! {
     }
 }
 
-/// The forms that never sort are those that runs take, and settling what they leave open is a matter of a whole run.
+/// The forms that never sort are those that runs take, and settling what they leave open is a
+/// matter of a whole run.
 #[test]
 fn a_selection_is_open_where_more_tokens_are_equal_than_it_looks_at() {
     let logits = Tensor::zeros([2, 100], (Kind::Float, tch::Device::Cpu));

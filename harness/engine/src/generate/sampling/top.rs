@@ -1,7 +1,9 @@
-//! Sampling from the largest tokens, with whole tensors on any device and without sorting the vocabulary.
+//! Sampling from the largest tokens, with whole tensors on any device and without sorting the
+//! vocabulary.
 //!
-//! Where `top_k` is set, the tokens that are kept are among the k largest. What else the rules need of the others is the
-//! normaliser of the distribution: one sweep. So a row costs a softmax, a selection and some work on its few largest.
+//! Where `top_k` is set, the tokens that are kept are among the k largest. What else the rules need
+//! of the others is the normaliser of the distribution: one sweep. So a row costs a softmax, a
+//! selection and some work on its few largest.
 
 use tch::{Kind, Tensor};
 
@@ -27,7 +29,8 @@ struct Largest {
 
 /// Whether the tokens that this sampling keeps are few enough to be selected.
 pub(super) fn applies(sampling: &Sampling, v: usize) -> bool {
-    // LLaDA's rule reads statistics of the whole distribution where it filters; it is rare and left to the general form.
+    // LLaDA's rule reads statistics of the whole distribution where it filters; it is rare and left
+    // to the general form.
     let is_apart = sampling.rule == SamplingRule::Noise;
     !is_apart
         && sampling
