@@ -1,6 +1,6 @@
 //! Selection, decoding, steering and moments.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{
     DECODE, MOMENTS, SELECT, STEER,

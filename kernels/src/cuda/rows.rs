@@ -1,6 +1,6 @@
 //! Losses, statistics and overlap of rows.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{
     JACCARD, SOFTMAX,

@@ -125,7 +125,7 @@ impl ForwardContext {
                     mask.to_device(Device::Cpu)
                         .ne(0)
                         .to_kind(Kind::Uint8)
-                        .view([-1]),
+                        .reshape([-1]),
                 )?;
                 flags.contains(&0).then(|| mask.to_device(device).ne(0))
             }
