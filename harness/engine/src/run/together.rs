@@ -33,6 +33,8 @@ impl Session {
         mut run: impl FnMut(&mut Session, &[M], &[Value]) -> Result<(Vec<O>, Counters), CellError>,
     ) -> Vec<CellResult> {
         let mut started = Instant::now();
+        // What a cell that failed has left is not of these.
+        steps::take();
         let mut results: Vec<Option<CellResult>> = cells.iter().map(|_| None).collect();
         let (mut members, mut places) = (Vec::new(), Vec::new());
         for (i, (cell, _)) in cells.iter().enumerate() {
