@@ -121,6 +121,7 @@ pub(crate) fn take() -> StepCounts {
 
 #[cfg(test)]
 mod tests {
+    use harness_plan::protocol::ATTENTION_KERNELS;
     use tch::{Device, Kind, Tensor};
 
     use super::*;
@@ -155,6 +156,16 @@ mod tests {
             attention: 0,
         };
         assert_eq!(take(), told);
+        {
+            let _step = step();
+            let q = Tensor::rand([1, 2, 3, 4], (Kind::Float, Device::Cpu));
+            let _ = Tensor::scaled_dot_product_attention::<Tensor>(
+                &q, &q, &q, None, 0.0, false, None, false,
+            );
+        }
+        // The shim's bits and the names of run.json are two lists.
+        let bit = take().attention.trailing_zeros() as usize;
+        assert_eq!(ATTENTION_KERNELS[bit], "flash_for_cpu");
         assert_eq!(take(), StepCounts::default());
     }
 }

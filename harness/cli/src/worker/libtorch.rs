@@ -106,13 +106,7 @@ pub fn find() -> Result<Libtorch, Failure> {
     if let Some(found) = FOUND.get() {
         return Ok(found.clone());
     }
-    let programs = root::executable()?;
-    let found = Surroundings {
-        variable: &|name| env::var_os(name),
-        programs: programs.parent().unwrap_or(Path::new("/")),
-        package: &package,
-    }
-    .search()?;
+    let found = first_place()?.checked()?;
     Ok(FOUND.get_or_init(|| found).clone())
 }
 
@@ -121,14 +115,17 @@ pub fn find() -> Result<Libtorch, Failure> {
 /// # Errors
 /// Where there is none.
 pub fn first() -> Result<Libtorch, Failure> {
+    Ok(first_place()?.libtorch())
+}
+
+fn first_place() -> Result<Place, Failure> {
     let programs = root::executable()?;
-    let place = Surroundings {
+    Surroundings {
         variable: &|name| env::var_os(name),
         programs: programs.parent().unwrap_or(Path::new("/")),
         package: &package,
     }
-    .first()?;
-    Ok(place.libtorch())
+    .first()
 }
 
 /// What is needed and how to get it.
@@ -158,10 +155,6 @@ struct Place {
 }
 
 impl Surroundings<'_> {
-    fn search(&self) -> Result<Libtorch, Failure> {
-        self.first()?.checked()
-    }
-
     fn first(&self) -> Result<Place, Failure> {
         let place = match self.asked_for()? {
             Some(place) => Some(place),
@@ -402,7 +395,8 @@ mod tests {
                 programs: &self.dir.path().join("product/target/release"),
                 package: &|python| self.pythons.get(python).cloned(),
             }
-            .search()
+            .first()?
+            .checked()
         }
 
         /// The name of the torch that is found, and why.

@@ -47,15 +47,12 @@ pub enum DoctorPart {
     Device(DeviceReport),
     /// The device cannot be used, for this reason.
     Unusable(Problem),
-    /// Its memory.
     Memory(MemoryReport),
-    /// The plugins.
     Plugins(PluginsReport),
     /// What it does at best.
     Peak(PeakReport),
     /// Its passes against the CPU's.
     Parity(ParityReport),
-    /// Something is wrong.
     Problem(Problem),
 }
 
@@ -81,7 +78,6 @@ pub struct DoctorReport {
     pub driver: DriverReport,
     /// The device that was asked for.
     pub device: DeviceReport,
-    /// Its memory.
     pub memory: MemoryReport,
     /// Plugins that load, and those that are refused.
     pub plugins: PluginsReport,
@@ -91,7 +87,6 @@ pub struct DoctorReport {
     pub parity: ParityReport,
     /// Which of the paper's models fit into the free memory.
     pub fits: Vec<FitReport>,
-    /// What is wrong.
     pub problems: Vec<Problem>,
 }
 
@@ -121,7 +116,6 @@ pub struct LibtorchReport {
 pub struct PythonTorch {
     /// Its version with what was built in.
     pub version: Option<String>,
-    /// Its folder.
     pub folder: String,
     /// Whether it is of the version that this build needs.
     pub is_usable: bool,
@@ -130,7 +124,6 @@ pub struct PythonTorch {
 /// NVIDIA's driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DriverReport {
-    /// Its version.
     pub version: Option<String>,
     /// The newest CUDA that it supports; asked only where a CUDA device is.
     pub cuda: Option<String>,
@@ -188,7 +181,6 @@ pub struct RefusedReport {
     pub path: String,
     /// Its identifier, where the manifest could be read.
     pub id: Option<String>,
-    /// Why.
     pub reason: String,
 }
 
@@ -208,7 +200,6 @@ pub struct PeakReport {
 /// Passes of models on a device against those on the CPU.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ParityReport {
-    /// Each model.
     pub models: Option<Vec<ModelParity>>,
     /// The largest difference of logits that counts as rounding, as a share of the largest logit.
     pub tolerance: Option<f64>,
@@ -219,7 +210,6 @@ pub struct ParityReport {
 /// The logits of one model in f32 on a device against those on the CPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelParity {
-    /// Its name.
     pub model: String,
     /// Largest difference of a logit.
     pub max_abs_difference: Option<f64>,
@@ -234,13 +224,10 @@ pub struct ModelParity {
 /// Whether a model of the paper fits into the free memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FitReport {
-    /// The model.
     pub model: String,
-    /// Its parameters.
     pub parameters: u64,
     /// Format of its weights and activations.
     pub dtype: String,
-    /// Bytes of its weights.
     pub weight_bytes: u64,
     /// Bytes of what a pass needs beside them.
     pub activation_bytes: u64,

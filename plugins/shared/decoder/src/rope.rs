@@ -35,8 +35,9 @@ impl RopeTables {
         let take = |table: &Tensor| {
             let part = table.narrow(1, start, len); // [1 or b, len, 1, head_dim / 2]
             let batch = part.size()[0];
+            // Contiguous once, where every block would copy it.
             if batch == 1 || batch == rows {
-                part
+                part.contiguous()
             } else {
                 part.repeat([rows / batch, 1, 1, 1])
             }

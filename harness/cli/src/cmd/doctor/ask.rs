@@ -38,7 +38,6 @@ pub struct Answers {
     pub instruction_set: Option<String>,
     /// The driver's CUDA, or why it is not known.
     pub driver: Option<(Option<String>, Option<String>)>,
-    /// What is wrong.
     pub problems: Vec<Problem>,
     device: Option<DeviceReport>,
     memory: Option<MemoryReport>,
@@ -84,7 +83,6 @@ impl Answers {
         cause.map_or_else(|| "the worker has not said it".to_owned(), Clone::clone)
     }
 
-    /// The CUDA device.
     pub fn device(&mut self) -> DeviceReport {
         let told = self.device.take();
         let cannot = self.unusable.clone().or_else(|| self.stopped.clone());
@@ -96,7 +94,6 @@ impl Answers {
         }
     }
 
-    /// Its memory.
     pub fn memory(&mut self) -> MemoryReport {
         self.memory.take().unwrap_or_else(|| MemoryReport {
             reason: Some(self.why_missing()),

@@ -85,8 +85,10 @@ pub(super) struct Chosen {
 }
 
 /// What has been chosen in rows, on their device. [`Choices::read`] brings it to the host.
+///
+/// `[n, 6] f64`: token, confidence, margin, neg_entropy, is_finite, is_open.
 #[derive(Debug)]
-pub struct Packed(pub(super) Tensor); // [n, 6] f64: token, confidence, margin, neg_entropy, is_finite, is_open
+pub struct Packed(pub(super) Tensor);
 
 /// Columns of [`Packed`].
 pub(super) const COLUMNS: i64 = 6;
