@@ -11,6 +11,7 @@
 //! | [`moments`] | sums of residual rows that explained variance is made of, in f64 |
 //! | [`clean`] | cross-entropy and divergence of spliced logits against kept clean ones |
 //! | [`peak`] | what matrix products and memory of this machine do at best |
+//! | [`linear`] | a dense layer; few rows at the rate of memory |
 //! | [`norm`] | root-mean-square norm of rows |
 //! | [`rotate`] | rotary position embedding, in place |
 //! | [`gate`] | the gate of a SwiGLU layer, in place |
@@ -38,6 +39,7 @@ mod exp;
 pub mod gate;
 mod host;
 pub mod jaccard;
+pub mod linear;
 pub mod loss;
 pub mod moments;
 pub mod norm;
@@ -61,6 +63,7 @@ pub use clean::{CleanRows, ce_kl_rows};
 pub use error::{KernelError, Result};
 pub use gate::swiglu;
 pub use jaccard::jaccard_rows;
+pub use linear::linear;
 pub use loss::{cross_entropy_chunked, cross_entropy_head, cross_entropy_rows};
 pub use moments::{CentredMoments, ResidualMoments, centred_moments, residual_moments};
 pub use norm::rms_norm;

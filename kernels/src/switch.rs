@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, env, sync::OnceLock};
 pub const VARIABLE: &str = "HARNESS_WITHOUT_KERNELS";
 
 /// Kernels that can be left out. `cuda` stands for all CUDA forms.
-pub const NAMES: [&str; 4] = ["rms_norm", "rotate_halves", "swiglu", "cuda"];
+pub const NAMES: [&str; 5] = ["linear", "rms_norm", "rotate_halves", "swiglu", "cuda"];
 
 /// Whether a kernel of [`NAMES`] is used; the environment is read once a process.
 pub(crate) fn is_on(name: &str) -> bool {

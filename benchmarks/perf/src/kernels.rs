@@ -80,7 +80,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// FLOP/s of libtorch's products, timed as the cases are.
-fn product_peak(kind: Kind) -> Result<f64> {
+pub fn product_peak(kind: Kind) -> Result<f64> {
     let mut peak = 0.0f64;
     for [m, k, n] in [[512, 512, 512], [1024, 1024, 1024], [512, 2048, 4096]] {
         let matrix = |rows: i64, columns: i64| {
@@ -129,7 +129,7 @@ fn print(out: &mut impl Write, case: &mut Case, peaks: &Peaks) -> Result<()> {
 }
 
 /// Seconds of one run: on one thread its processor time, otherwise the clock's, best of several.
-fn best(run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+pub fn best(run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
     run()?;
     let (mut clock, mut processor) = (f64::INFINITY, f64::INFINITY);
     let started = Instant::now();

@@ -1,5 +1,6 @@
 //! Timings, one a name: `harness-perf NAME [ARGUMENT …]`.
 
+mod blocks;
 mod boundary;
 mod checkpoint;
 mod grid;
@@ -14,6 +15,11 @@ use anyhow::{Result, bail};
 type Bench = (&'static str, &'static str, fn(&[String]) -> Result<()>);
 
 const BENCHES: &[Bench] = &[
+    (
+        "blocks",
+        "the parts of a block beside its products",
+        blocks::run,
+    ),
     (
         "boundary",
         "what a call through the plugin boundary costs",

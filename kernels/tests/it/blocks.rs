@@ -1,6 +1,6 @@
 //! The operations of a transformer's block against plain loops and against libtorch.
 
-use harness_kernels::{reference, rms_norm, rotate_halves, swiglu};
+use harness_kernels::{linear, reference, rms_norm, rotate_halves, swiglu};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
@@ -52,6 +52,38 @@ proptest! {
         prop_assert_eq!(fast.kind(), Kind::BFloat16);
         for (fast, slow) in f32s(&fast).iter().zip(f32s(&slow)) {
             prop_assert!((fast - slow).abs() <= 0.0157 * slow.abs(), "{} for {}", fast, slow);
+        }
+    }
+
+    #[test]
+    fn dense_layers_of_few_rows_are_those_of_the_loop(
+        (m, n, k) in (1usize..4, 1usize..140, 1usize..70), is_biased: bool, seed in 0i64..1000,
+    ) {
+        tch::manual_seed(seed);
+        let random = |shape: [i64; 2]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let x = random([m as i64, k as i64]).to_kind(kind);
+            let weight = random([n as i64, k as i64]).to_kind(kind);
+            let bias = is_biased.then(|| random([1, n as i64]).to_kind(kind).view([-1]));
+            let layer = |x: &Tensor| linear(x, &weight, bias.as_ref()).unwrap();
+            let fast = at_every_level(|| bits(&layer(&x)));
+            let wide = Kind::Double;
+            let slow = x.to_kind(wide).matmul(&weight.to_kind(wide).tr())
+                + bias.as_ref().map_or(Tensor::zeros([n as i64], (wide, Device::Cpu)), |b| b.to_kind(wide));
+            // A sum of k products, rounded once to the kind of the operands.
+            let scale = x.to_kind(wide).abs().matmul(&weight.to_kind(wide).abs().tr()) + 1.0;
+            let rounding = if kind == Kind::Float { 2e-7 } else { 4e-3 };
+            let (slow, scale) = (f32s(&slow), f32s(&scale));
+            for (i, bits) in fast.iter().enumerate() {
+                let fast = f32::from_bits(*bits);
+                let limit = rounding * slow[i].abs() + 1e-6 * scale[i];
+                prop_assert!((fast - slow[i]).abs() <= limit, "{} for {}", fast, slow[i]);
+            }
+            // Two rows at once are two rows one by one.
+            if m == 2 {
+                let rows: Vec<u32> = (0..2).flat_map(|row| bits(&layer(&x.get(row)))).collect();
+                prop_assert_eq!(fast, rows);
+            }
         }
     }
 
@@ -124,6 +156,13 @@ fn what_carries_gradients_keeps_them_and_its_values() {
     let heads = gated.view([1, 3, 2, 4]);
     let angles = Tensor::rand([1, 3, 1, 2], (Kind::Float, Device::Cpu));
     let turned = rotate_halves(heads, &angles.cos(), &angles.sin()).unwrap();
+    let turned = linear(
+        &turned.view([1, 24]),
+        &weight.repeat([3]).view([1, 24]),
+        None,
+    )
+    .unwrap()
+        * turned;
     turned.square().sum(Kind::Float).backward();
     for t in [&x, &weight] {
         assert!(t.grad().abs().max().double_value(&[]) > 0.0);
@@ -146,4 +185,22 @@ fn shapes_that_do_not_fit_are_refused() {
     }
     let error = swiglu(x.copy(), &fits).unwrap_err();
     assert!(error.to_string().contains("`up` is"), "{error}");
+    let weight = Tensor::rand([3, 4], (Kind::Float, Device::Cpu));
+    let error = linear(&x, &weight.tr(), None).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("`weight` is [4, 3], expected [n, 4]"),
+        "{error}"
+    );
+    let error = linear(
+        &x,
+        &weight,
+        Some(&Tensor::rand([4], (Kind::Float, Device::Cpu))),
+    )
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("`bias` is [4], expected [3]"),
+        "{error}"
+    );
 }

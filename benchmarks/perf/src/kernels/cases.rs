@@ -3,7 +3,7 @@
 use anyhow::Result;
 use harness_kernels::{
     CleanRows, Encoder, ce_kl_rows, centred_moments, cross_entropy_head, cross_entropy_rows,
-    encode_topk, jaccard_rows, residual_moments,
+    encode_topk, jaccard_rows, linear, residual_moments,
     sparse::{Form, decode_sparse_as},
     steer_add, token_stats, topk_active,
 };
@@ -29,6 +29,7 @@ pub const ALL: &[Group] = &[
     ("heads", heads),
     ("steering", steering),
     ("overlap", overlap),
+    ("layers", layers),
 ];
 
 fn randn(shape: &[i64], kind: Kind) -> Tensor {
@@ -332,6 +333,47 @@ fn steering() -> Result<Vec<Case>> {
             bytes: 2.0 * (b * t * d) as f64 * size(kind),
             run: Box::new(move || Ok(steer_add(&mut resid, &coeff, &scale, &direction)?)),
         });
+    }
+    Ok(cases)
+}
+
+/// Dense layers of few rows, as in the generation of a text: weights come from memory.
+fn layers() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for kind in [Kind::Float, Kind::BFloat16] {
+        for (rows, n, k) in [
+            (1, 1 << 14, 576),
+            (5, 1 << 14, 576),
+            (1, 4096, 8192),
+            (2, 4096, 8192),
+            (4, 4096, 8192),
+            (8, 4096, 8192),
+        ] {
+            let (x, weight) = (randn(&[rows, k], kind), randn(&[n, k], kind));
+            let case = |name, run| Case {
+                name,
+                shape: format!("{rows} x {k} x {n} {}", short(kind)),
+                flops: 2.0 * (rows * n * k) as f64,
+                kind,
+                bytes: (n * k) as f64 * size(kind),
+                run,
+            };
+            let (theirs, weights) = (x.shallow_clone(), weight.shallow_clone());
+            cases.push(case(
+                "linear",
+                Box::new(move || {
+                    drop(linear(&x, &weight, None)?);
+                    Ok(())
+                }),
+            ));
+            cases.push(case(
+                "libtorch",
+                Box::new(move || {
+                    drop(theirs.f_linear(&weights, None::<&Tensor>)?);
+                    Ok(())
+                }),
+            ));
+        }
     }
     Ok(cases)
 }

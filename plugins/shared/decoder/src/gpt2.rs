@@ -1,5 +1,6 @@
 //! GPT-2: learned positions, layer norm, one fused projection for queries, keys and values.
 
+use harness_kernels::linear;
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
@@ -175,8 +176,7 @@ impl Decoder for Gpt2 {
         Ok(self.final_norm.apply(rows, self.config.norm_eps))
     }
 
-    fn project(&self, normed: &Tensor) -> Tensor {
-        let none: Option<&Tensor> = None;
-        normed.linear(&self.head, none) // [.., v]
+    fn project(&self, normed: &Tensor) -> Result<Tensor> {
+        Ok(linear(normed, &self.head, None)?) // [.., v]
     }
 }

@@ -1,7 +1,9 @@
 //! The small pieces of a block.
 
+use harness_kernels::linear;
 use tch::Tensor;
 
+use crate::Result;
 use crate::config::Activation;
 
 /// Layer norm over the last axis, with bias.
@@ -33,8 +35,8 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// `x: [.., in] -> [.., out]`
-    pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(linear(x, &self.weight, self.bias.as_ref())?)
     }
 }
 

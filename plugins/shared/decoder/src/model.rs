@@ -45,7 +45,10 @@ pub trait Decoder: Send {
     fn norm(&self, rows: &Tensor) -> Result<Tensor>;
 
     /// Head, in the model's dtype. [.., d] -> [.., v]
-    fn project(&self, normed: &Tensor) -> Tensor;
+    ///
+    /// # Errors
+    /// Rows of another width.
+    fn project(&self, normed: &Tensor) -> Result<Tensor>;
 
     /// Starts a batch of `shape` = (b, capacity) tokens.
     ///
@@ -136,7 +139,7 @@ pub trait Decoder: Send {
     /// # Errors
     /// Rows of another width.
     fn unembed(&self, rows: &Tensor) -> Result<Tensor> {
-        Ok(self.project(&self.final_norm(rows)?).to_kind(Kind::Float))
+        Ok(self.project(&self.final_norm(rows)?)?.to_kind(Kind::Float))
     }
 
     /// Writes the logits of residual rows into `out`, a chunk of rows at a time.

@@ -106,9 +106,9 @@ impl Block {
         context: &mut ForwardContext,
     ) -> Result<Tensor> {
         let x = rms_norm(resid, &self.attn_norm, config.norm_eps)?;
-        let q = by_head(&self.q.apply(&x), config.n_heads); // [r, t, h, head_dim]
-        let k = by_head(&self.k.apply(&x), config.n_kv_heads); // [r, t, n_kv_heads, head_dim]
-        let v = by_head(&self.v.apply(&x), config.n_kv_heads);
+        let q = by_head(&self.q.apply(&x)?, config.n_heads); // [r, t, h, head_dim]
+        let k = by_head(&self.k.apply(&x)?, config.n_kv_heads); // [r, t, n_kv_heads, head_dim]
+        let v = by_head(&self.v.apply(&x)?, config.n_kv_heads);
         let (q, k) = match &context.chunk()?.rope {
             Some(rope) => (rope.rotate(q)?, rope.rotate(k)?),
             None => (q, k),
@@ -116,19 +116,19 @@ impl Block {
         let (q, k, v) = (q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)); // [r, heads, t, head_dim]
         let (k, v) = context.extend(layer, k, v)?; // [r, n_kv_heads, s, head_dim]
         let mixed = attend(&q, &k, &v, &context.chunk()?.mask, None); // [r, t, h * head_dim]
-        Ok(self.o.apply(&mixed))
+        self.o.apply(&mixed)
     }
 
     /// SwiGLU, or the same with another activation: down(silu(gate x) * up x).
     ///
     /// `[r, t, d] -> [r, t, d]`
     fn mlp(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        let (gate, up) = (self.gate.apply(x), self.up.apply(x)); // [r, t, ff]
+        let (gate, up) = (self.gate.apply(x)?, self.up.apply(x)?); // [r, t, ff]
         let gated = match activation {
             Activation::Silu => swiglu(gate, &up)?,
             _ => activation.apply(gate).g_mul_(&up),
         };
-        Ok(self.down.apply(&gated))
+        self.down.apply(&gated)
     }
 }
 
@@ -157,7 +157,7 @@ impl Decoder for Transformer {
         Ok(rms_norm(rows, &self.final_norm, self.config.norm_eps)?)
     }
 
-    fn project(&self, normed: &Tensor) -> Tensor {
+    fn project(&self, normed: &Tensor) -> Result<Tensor> {
         self.head.apply(normed) // [.., v]
     }
 }
