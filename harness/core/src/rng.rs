@@ -101,11 +101,6 @@ impl Stream {
         self.fill(start, out, unit_f32);
     }
 
-    /// Draws `start..start + out.len()` of [`Stream::uniform_at`], two for each block.
-    pub fn fill_uniform(&self, start: u64, out: &mut [f64]) {
-        self.fill(start, out, unit_f64);
-    }
-
     /// `k` different numbers of `0..n` in random order (all `n`, shuffled, when `k >= n`).
     pub fn sample_indices(&self, n: usize, k: usize) -> Vec<usize> {
         let mut pool: Vec<usize> = (0..n).collect();

@@ -30,4 +30,4 @@ pub use batch::{TokenBatch, batches};
 pub use documents::{DataCounts, DataOptions, Document, Documents};
 pub use error::{BadRow, DataError};
 pub use labels::LabelledDocuments;
-pub use pack::{PackIds, PackPolicy, Packer, TokenRow, take_tokens};
+pub use pack::{PackIds, PackPolicy, Packer, TokenRow};

@@ -10,7 +10,7 @@ use crate::{
     },
     cell::Cell,
     protocol::Sources,
-    stages::{Dtype, Stage, sae_name},
+    stages::{Dtype, sae_name},
 };
 
 /// The cells of a bench and the rows that are derived from them.
@@ -288,19 +288,6 @@ impl Plan {
     /// Rows of a batch of grid passes, unless the command line says otherwise.
     pub fn batch(&self) -> Option<u32> {
         self.groups.iter().map(|group| group.batch).min()
-    }
-
-    /// Number of cells of each stage, in dependency order.
-    pub fn stage_counts(&self) -> Vec<(Stage, usize)> {
-        Stage::ALL
-            .iter()
-            .map(|s| {
-                (
-                    *s,
-                    self.cells.iter().filter(|c| c.stage == s.name()).count(),
-                )
-            })
-            .collect()
     }
 
     /// Cells that are not done and whose inputs are, in the order in which they are best run.

@@ -134,21 +134,6 @@ impl Stage {
     pub const fn asks_judge(self) -> bool {
         matches!(self, Stage::Explain | Stage::Predict | Stage::Judge)
     }
-
-    /// Whether it runs a model (and so belongs on the device).
-    pub const fn runs_model(self) -> bool {
-        matches!(
-            self,
-            Stage::Features
-                | Stage::Baseline
-                | Stage::Steer
-                | Stage::Perplexity
-                | Stage::Rollout
-                | Stage::Fidelity
-                | Stage::Decoding
-                | Stage::Windows
-        )
-    }
 }
 
 impl fmt::Display for Stage {
