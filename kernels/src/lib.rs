@@ -60,7 +60,7 @@ pub use jaccard::jaccard_rows;
 pub use moments::{CentredMoments, ResidualMoments, centred_moments, residual_moments};
 pub use norm::rms_norm;
 pub use rotate::rotate_halves;
-pub use sparse::{Groups, accumulate_rows, decode_sparse, rows_dot};
+pub use sparse::{Groups, decode_sparse, rows_dot};
 pub use steer::steer_add;
 pub use topk::{Active, Encoder, encode_topk, latent_acts, pre_acts, topk_active};
 pub use train::{AdamStep, Backward, ByLatent, Rows, SparseGradients, adam_step, sparse_gradients};

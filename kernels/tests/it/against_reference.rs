@@ -1,8 +1,8 @@
 //! The products against plain loops.
 
 use harness_kernels::{
-    Encoder, accumulate_rows, decode_sparse, encode_topk, latent_acts, pre_acts, reference,
-    rows_dot, steer_add, topk_active,
+    Encoder, Groups, decode_sparse, encode_topk, latent_acts, pre_acts, reference, rows_dot,
+    steer_add, topk_active,
 };
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
@@ -133,7 +133,7 @@ proptest! {
             }
         }
 
-        let summed = f32s(&accumulate_rows(&tr, &ti, &ta, f as i64).unwrap());
+        let summed = f32s(&Groups::new(&ti, f as i64).unwrap().accumulate(&tr, &ta).unwrap());
         let dots = f32s(&rows_dot(&tr, &tt, &ti).unwrap());
         let mut slow = vec![0f64; f * d];
         for (slot, &latent) in ids.iter().enumerate() {

@@ -52,13 +52,3 @@ impl TokenBatch {
             .count()
     }
 }
-
-/// Batches of at most `batch_size` rows, in the rows' order.
-pub fn batches(
-    rows: &[TokenRow],
-    batch_size: usize,
-    pad_id: i64,
-) -> impl Iterator<Item = TokenBatch> {
-    rows.chunks(batch_size.max(1))
-        .map(move |chunk| TokenBatch::collate(chunk, pad_id))
-}

@@ -26,7 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{TokenBatch, batches};
+pub use batch::TokenBatch;
 pub use documents::{DataCounts, DataOptions, Document, Documents};
 pub use error::{BadRow, DataError};
 pub use labels::LabelledDocuments;

@@ -88,7 +88,6 @@ pub fn autoregress(
             state,
             Watched {
                 wants: &wants,
-                grid: &grid,
                 observer: reborrowed(&mut observer),
             },
         )?;
@@ -118,7 +117,6 @@ pub fn autoregress(
         if let (Some(observer), Some(before)) = (observer.as_deref_mut(), before) {
             observer.step(&StepReport {
                 step,
-                n_steps,
                 before: &before,
                 after: &grid,
                 revealed: &revealed,

@@ -182,7 +182,6 @@ pub fn denoise(
             if let Some(observer) = observer.as_deref_mut() {
                 observer.step(&StepReport {
                     step,
-                    n_steps: request.steps,
                     before: &before,
                     after: &grid,
                     revealed: &revealed,
@@ -268,7 +267,6 @@ impl Run<'_> {
             steering,
             Watched {
                 wants: &self.wants,
-                grid,
                 observer,
             },
         )
@@ -294,7 +292,6 @@ impl Run<'_> {
         let is_masked = grid.flags(|i| masked.tokens()[i] == self.mask_id && grid.is_valid(i))?;
         let unwatched = Watched {
             wants: &Wants::default(),
-            grid: &masked,
             observer: None,
         };
         let tokens = masked.tensor()?;

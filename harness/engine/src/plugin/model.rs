@@ -190,16 +190,6 @@ impl Model {
         })
     }
 
-    /// Bytes of activations a forward of `b` rows of `t` tokens needs at its peak, weights aside.
-    ///
-    /// # Errors
-    /// Before `load`.
-    pub fn memory_estimate(&self, b: usize, t: usize) -> Result<u64, PluginFailure> {
-        self.origin.call("memory_estimate", || {
-            self.adapter.memory_estimate(b as u64, t as u64)
-        })
-    }
-
     /// Work of all passes so far.
     #[must_use]
     pub fn work(&self) -> PassWork {

@@ -132,11 +132,6 @@ impl DecoderError {
         Self::Argument(message.into())
     }
 
-    /// True when the error is about a file from outside (exit code 20 of the harness).
-    pub fn is_input_file(&self) -> bool {
-        !matches!(self, Self::Argument(_) | Self::Torch(_))
-    }
-
     /// True when libtorch ran out of memory, on a device or on the host.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Torch(error) if says_out_of_memory(&error.to_string()))
