@@ -18,7 +18,6 @@ const VOCAB: i64 = 32000;
 /// A group and its cases, so that only one group's tensors are alive at a time.
 pub type Group = (&'static str, fn() -> Result<Vec<Case>>);
 
-/// Every group.
 pub const ALL: &[Group] = &[
     ("selection", selection),
     ("encoding", encoding),

@@ -18,7 +18,6 @@ pub struct TokenBatch {
 }
 
 impl TokenBatch {
-    /// Pads `rows` with `pad_id`.
     pub fn collate(rows: &[TokenRow], pad_id: i64) -> Self {
         let len = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(rows.len() * len);

@@ -26,7 +26,6 @@ pub struct AutoregressRequest<'a> {
     pub stop_ids: Option<&'a [i64]>,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Seed of all draws.
     pub seed: u64,
 }
 

@@ -35,7 +35,6 @@ pub struct DenoiseRequest<'a> {
     pub sampling: Sampling,
     /// Classifier-free guidance w: logits u + (w + 1)(c - u), with u of the sequence whose prompt is masked. 0 is off.
     pub cfg_scale: f64,
-    /// Seed of all draws.
     pub seed: u64,
     /// The draws that the order reads.
     pub order_draws: &'a OrderDraws,

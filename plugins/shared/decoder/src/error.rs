@@ -11,9 +11,7 @@ pub enum DecoderError {
     /// A file could not be opened, read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
         source: std::io::Error,
     },
     /// `config.json` (or a configuration built in code) cannot be used.
@@ -53,7 +51,6 @@ pub enum DecoderError {
     /// A file or folder is not what its name says, or is damaged.
     #[error("{}: {message}", path.display())]
     WeightFile {
-        /// The file.
         path: PathBuf,
         /// What is wrong and how to cure it.
         message: String,
