@@ -159,6 +159,16 @@ fn gpt2_loads_with_and_without_its_prefix_and_ignores_mask_buffers() {
 }
 
 #[test]
+fn weights_may_be_read_by_whoever_may_read_the_configuration() {
+    let folder = saved(Family::Llama, Kind::Float);
+    let permissions = |name: &str| {
+        let metadata = std::fs::metadata(folder.path().join(name)).unwrap();
+        metadata.permissions()
+    };
+    assert_eq!(permissions("model.safetensors"), permissions("config.json"));
+}
+
+#[test]
 fn a_family_without_an_adapter_is_refused_with_the_list() {
     let folder = saved(Family::Llama, Kind::Float);
     let text = r#"{"model_type": "mamba", "auto_map": {"AutoModel": "modeling.X"}}"#;
