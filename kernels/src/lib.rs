@@ -5,8 +5,6 @@
 //! | [`topk`] | encode rows with a Top-K autoencoder (Eq. 1), exact in the order of ties |
 //! | [`sparse`] | decode sparse activations, and the two products of its backward pass |
 //! | [`steer`] | add a direction per row and position to a residual stream (Eq. 13) |
-//! | [`loss`] | cross-entropy of rows against targets, chunk by chunk |
-//! | [`stats`] | arg-max, two largest probabilities and entropy of a row of logits |
 //! | [`jaccard`] | overlap of two sets of latents a row (Eq. 20) |
 //! | [`moments`] | sums of residual rows that explained variance is made of, in f64 |
 //! | [`clean`] | cross-entropy and divergence of spliced logits against kept clean ones |
@@ -40,7 +38,6 @@ pub mod gate;
 mod host;
 pub mod jaccard;
 pub mod linear;
-pub mod loss;
 pub mod moments;
 pub mod norm;
 pub mod peak;
@@ -53,7 +50,6 @@ mod select;
 pub mod simd;
 mod softmax;
 pub mod sparse;
-pub mod stats;
 pub mod steer;
 pub mod switch;
 pub mod topk;
@@ -64,12 +60,10 @@ pub use error::{KernelError, Result};
 pub use gate::swiglu;
 pub use jaccard::jaccard_rows;
 pub use linear::linear;
-pub use loss::{cross_entropy_chunked, cross_entropy_head, cross_entropy_rows};
 pub use moments::{CentredMoments, ResidualMoments, centred_moments, residual_moments};
 pub use norm::rms_norm;
 pub use rotate::rotate_halves;
-pub use sparse::{Groups, accumulate_rows, decode_sparse, rows_dot};
-pub use stats::{TokenStats, token_stats};
+pub use sparse::{Groups, decode_sparse, rows_dot};
 pub use steer::steer_add;
-pub use topk::{Active, Encoder, encode_topk, latent_acts, max_act, pre_acts, topk_active};
+pub use topk::{Active, Encoder, encode_topk, latent_acts, pre_acts, topk_active};
 pub use train::{AdamStep, Backward, ByLatent, Rows, SparseGradients, adam_step, sparse_gradients};

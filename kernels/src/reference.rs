@@ -76,32 +76,6 @@ pub fn cross_entropy_row(logits: &[f32], target: usize) -> f64 {
     sum.ln() + f64::from(max) - f64::from(logits[target])
 }
 
-/// `(argmax, p1, p2, entropy)` of one row of logits.
-#[must_use]
-pub fn token_stats_row(logits: &[f32]) -> (usize, f64, f64, f64) {
-    let p: Vec<f64> = (0..logits.len())
-        .map(|i| (-cross_entropy_row(logits, i)).exp())
-        .collect();
-    let mut best = 0;
-    for (i, &l) in logits.iter().enumerate() {
-        if l > logits[best] {
-            best = i;
-        }
-    }
-    let second = p
-        .iter()
-        .enumerate()
-        .filter(|&(i, _)| i != best)
-        .map(|(_, &p)| p)
-        .fold(0.0, f64::max);
-    let entropy = -p
-        .iter()
-        .filter(|&&p| p > 0.0)
-        .map(|p| p * p.ln())
-        .sum::<f64>();
-    (best, p[best], second, entropy)
-}
-
 /// `(|r|^2 of each row, sum of r over the rows, the same over the rows to keep)` of `r = x - x_hat`, both `[n, d]`.
 #[must_use]
 pub fn residual_moments(

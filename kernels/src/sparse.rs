@@ -127,12 +127,16 @@ impl Groups {
         &self.counts
     }
 
-    /// `out[f] = Σ_{i, j: latents[i, j] = f} weights[i, j] · rows[i]`; see [`accumulate_rows`].
+    /// `out[f] = Σ_{i, j: latents[i, j] = f} weights[i, j] · rows[i]`: the transpose of
+    /// [`decode_sparse`].
+    ///
+    /// `rows: [n, d]`, `weights: [n, w]` gives `[d_sae, d]`. The sum of a latent runs over the rows in
+    /// order, so equal input gives equal bits.
     ///
     /// # Errors
     /// Shapes that do not fit, or libtorch.
     pub fn accumulate(&self, rows: &Tensor, weights: &Tensor) -> Result<Tensor> {
-        const NAME: &str = "accumulate_rows";
+        const NAME: &str = "Groups::accumulate";
         let (n, w) = self.shape;
         let (_, d) = check::matrix(NAME, "rows", rows)?;
         check::shape(NAME, "rows", rows, &[n, d])?;
@@ -158,22 +162,6 @@ impl Groups {
         };
         Ok(sum_on_host(&slots, rows, form)?.f_to_kind(rows.kind())?)
     }
-}
-
-/// `out[f] = Σ_{i, j: latents[i, j] = f} weights[i, j] · rows[i]`: the transpose of [`decode_sparse`].
-///
-/// `rows: [n, d]`, `latents: [n, w] i64`, `weights: [n, w]` gives `[d_sae, d]`; the sum of a latent runs over
-/// the rows in order, so equal input gives equal bits.
-///
-/// # Errors
-/// Latents out of range, shapes that do not fit, or libtorch.
-pub fn accumulate_rows(
-    rows: &Tensor,
-    latents: &Tensor,
-    weights: &Tensor,
-    d_sae: i64,
-) -> Result<Tensor> {
-    Groups::new(latents, d_sae)?.accumulate(rows, weights)
 }
 
 /// `out[i, j] = rows[i] · table[latents[i, j]]`, 0 in unused slots.

@@ -214,15 +214,3 @@ pub fn latent_acts(x: &Tensor, encoder: &Encoder<'_>, latents: &Tensor) -> Resul
     };
     Ok(pre_acts(x, &part)?.f_to_kind(Kind::Float)?)
 }
-
-/// Largest activation of each row, the `m_x` of Eq. 4: `acts: [n, w]` in descending order gives `[n]`.
-///
-/// # Errors
-/// `acts` is no matrix, or libtorch.
-pub fn max_act(acts: &Tensor) -> Result<Tensor> {
-    let (n, w) = check::matrix("max_act", "acts", acts)?;
-    if w == 0 {
-        return Ok(Tensor::f_zeros([n], (acts.kind(), acts.device()))?);
-    }
-    Ok(acts.f_select(1, 0)?.f_contiguous()?)
-}

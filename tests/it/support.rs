@@ -74,9 +74,7 @@ pub fn clean(command: &mut Command) {
 pub struct Ran {
     /// Exit code; -1 after a signal.
     pub code: i32,
-    /// Standard output.
     pub stdout: String,
-    /// Standard error.
     pub stderr: String,
 }
 

@@ -24,7 +24,6 @@ pub enum Verdict {
 pub struct Piece {
     /// The piece, marks and words separated by single spaces.
     pub text: String,
-    /// What it is.
     pub verdict: Verdict,
 }
 

@@ -21,7 +21,6 @@ pub enum Split {
 }
 
 impl Split {
-    /// `train` or `heldout`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -30,7 +29,6 @@ impl Split {
         }
     }
 
-    /// The split of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Train, Self::Heldout]
@@ -64,12 +62,10 @@ pub struct Labels {
     pub split: Split,
 }
 
-/// One generated document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// `<split>-<seed>-<number>`, with the topic's name in front of the number where one was asked for.
     pub id: String,
-    /// The text.
     pub text: String,
     /// The main topic.
     pub topic: String,

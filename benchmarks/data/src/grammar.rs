@@ -256,7 +256,6 @@ impl Grammar {
         GRAMMAR.get_or_init(Self::compile)
     }
 
-    /// The productions of a rule.
     pub fn productions(&self, rule: usize) -> &[Production] {
         &self.rules[rule]
     }

@@ -15,7 +15,6 @@ pub struct Topic {
     pub transitive: &'static [&'static str],
     /// Verbs that take none.
     pub intransitive: &'static [&'static str],
-    /// Adjectives.
     pub adjectives: &'static [&'static str],
 }
 

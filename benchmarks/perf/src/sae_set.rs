@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-/// A grid of SAEs.
 #[derive(Debug, Clone)]
 pub struct SaeGrid {
     /// Width of the residual stream.

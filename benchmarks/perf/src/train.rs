@@ -43,7 +43,6 @@ const D_SAE: u32 = 8192;
 /// Steps at the end over which explained variance is averaged.
 const EV_OVER: u32 = 20;
 
-/// What is measured.
 struct Plan {
     plugins: PathBuf,
     steps: u32,

@@ -48,7 +48,6 @@ pub struct MaskedBatch {
 /// Rows and columns of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Rows.
     pub rows: usize,
     /// Tokens of a row.
     pub len: usize,

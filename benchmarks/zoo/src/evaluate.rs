@@ -37,7 +37,6 @@ const CHAT_SAMPLING: Sampling = Sampling {
 /// What was measured of one model. Losses are in nats.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Measurements {
-    /// Number of parameters.
     pub n_params: i64,
     /// Bytes of model.safetensors.
     pub bytes: u64,

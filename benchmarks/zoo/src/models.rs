@@ -36,7 +36,6 @@ pub enum Objective {
 pub struct Model {
     /// Its folder.
     pub name: &'static str,
-    /// Its family.
     pub family: Family,
     /// How it is trained.
     pub objective: Objective,

@@ -156,7 +156,6 @@ impl Vocabulary {
         self.base.len() + self.specials.len()
     }
 
-    /// All base tokens.
     pub fn base_tokens(&self) -> impl Iterator<Item = (&str, i64)> {
         self.base
             .iter()
@@ -172,7 +171,6 @@ impl Vocabulary {
             .map_err(|e| anyhow!("tokenizer.json: {e}"))
     }
 
-    /// `tokenizer.json`.
     pub fn tokenizer_json(&self) -> Value {
         let added: Vec<Value> = self
             .specials
@@ -222,7 +220,6 @@ impl Vocabulary {
         )
     }
 
-    /// `merges.txt`.
     pub fn merges_txt(&self) -> String {
         let mut out = String::from("#version: 0.2\n");
         for merge in &self.merges {
@@ -231,7 +228,6 @@ impl Vocabulary {
         out
     }
 
-    /// `added_tokens.json`.
     pub fn added_tokens_json(&self) -> Value {
         let pairs = self
             .specials

@@ -8,14 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {
-    /// 32-bit floats.
     F32,
-    /// Brain floats.
     Bf16,
 }
 
 impl Dtype {
-    /// `f32` or `bf16`.
     pub const fn name(self) -> &'static str {
         match self {
             Dtype::F32 => "f32",
@@ -23,7 +20,6 @@ impl Dtype {
         }
     }
 
-    /// Bytes of one number.
     pub const fn bytes(self) -> u64 {
         match self {
             Dtype::F32 => 4,

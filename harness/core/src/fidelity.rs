@@ -57,7 +57,6 @@ pub enum SpliceKind {
 }
 
 impl SpliceKind {
-    /// `all`, `policy` or `zero`.
     pub const fn name(self) -> &'static str {
         match self {
             SpliceKind::All => "all",
@@ -77,7 +76,6 @@ pub enum Logits {
 }
 
 impl Logits {
-    /// `aligned` or `paper_code`.
     pub const fn name(self) -> &'static str {
         match self {
             Logits::Aligned => "aligned",
@@ -112,9 +110,7 @@ pub const EV_TOKEN_COLUMNS: [&str; 2] = ["ev_token.tokens", "ev_token.sum"];
 /// One value of an SAE.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FidelityValue {
-    /// The metric.
     pub metric: &'static str,
-    /// Its variant.
     pub variant: String,
     /// Value and error.
     pub estimate: Resampled,

@@ -77,7 +77,6 @@ pub struct Site {
 /// A grid over one model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GridShape {
-    /// The model.
     pub model: ModelShape,
     /// Bytes of its weights in memory.
     pub weight_bytes: u64,
@@ -120,7 +119,6 @@ pub struct GridPlan {
     budget >> 20
 )]
 pub struct TooLarge {
-    /// Bytes needed.
     pub needed: u64,
     /// Bytes there are.
     pub budget: u64,

@@ -17,7 +17,6 @@ pub enum Depth {
 }
 
 impl Depth {
-    /// `shallow`, `middle` or `deep`.
     pub const fn name(self) -> &'static str {
         match self {
             Depth::Shallow => "shallow",

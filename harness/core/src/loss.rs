@@ -18,9 +18,7 @@ pub struct MaskedCosts<'a> {
 /// Sums of a masked-diffusion loss, mergeable over batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DiffusionSums {
-    /// Rows.
     pub n_rows: u64,
-    /// Masked positions.
     pub n_masked: u64,
     /// Real tokens.
     pub n_valid: u64,
@@ -57,17 +55,11 @@ pub enum LossError {
         is_masked: usize,
         /// Length of `is_valid`.
         is_valid: usize,
-        /// Rows.
         rows: usize,
     },
     /// A mask rate outside (0, 1].
     #[error("mask rate {rate} of row {row} is not in (0, 1]")]
-    MaskRate {
-        /// The row.
-        row: usize,
-        /// Its rate.
-        rate: f64,
-    },
+    MaskRate { row: usize, rate: f64 },
 }
 
 impl DiffusionSums {

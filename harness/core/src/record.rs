@@ -119,7 +119,6 @@ pub struct SteeringRow {
     pub depth: Depth,
     /// Active budget of the SAE; `None` where it has none.
     pub k: Option<u32>,
-    /// The numbers.
     pub numbers: SteeringNumbers,
 }
 
@@ -138,7 +137,6 @@ pub struct Table2Row {
     pub depth: Depth,
     /// Whether S is the largest printed S of its family and layer.
     pub starred: bool,
-    /// The numbers.
     pub numbers: SteeringNumbers,
 }
 
@@ -171,7 +169,6 @@ pub struct Table4Row {
     pub max_new_tokens: u32,
     /// Wall-clock minutes of all stages of this SAE, as first measured; depends on the machine.
     pub time_per_sae_min: Option<f64>,
-    /// The numbers.
     pub numbers: SteeringNumbers,
 }
 
@@ -190,7 +187,6 @@ pub struct MetricRow {
     pub k: Option<u32>,
     /// What tells configurations of one SAE apart, as `name=value` texts; empty where there is one.
     pub variant: String,
-    /// The metric's component.
     pub component: String,
     /// Name of the value; that of the component where nothing has been computed.
     pub metric: String,
@@ -244,7 +240,6 @@ pub struct GridRow {
 /// One value of the feature dynamics of decoding orders: a row of decoding-order.csv and of the files beside it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DynamicsRow {
-    /// Model.
     pub model: String,
     /// Decoding order.
     pub order: String,
@@ -271,7 +266,6 @@ pub struct DynamicsRow {
 /// Right answers of a model under a decoding order: a row of accuracy.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccuracyRow {
-    /// Model.
     pub model: String,
     /// Decoding order.
     pub order: String,
@@ -347,7 +341,6 @@ pub struct AutointerpRow {
 /// One latent: a row of latents.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatentRow {
-    /// Model.
     pub model: String,
     /// SAE set.
     pub sae: String,
@@ -390,7 +383,6 @@ pub struct LatentRow {
 /// The latent of an SAE that goes best with a label of the text: a row of autointerp_labels.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelRow {
-    /// Model.
     pub model: String,
     /// SAE set.
     pub sae: String,
@@ -400,11 +392,9 @@ pub struct LabelRow {
     pub layer: u32,
     /// Active budget of the SAE; `None` where it has none.
     pub k: Option<u32>,
-    /// The label.
     pub label: String,
     /// Documents that have it.
     pub n_documents: u64,
-    /// The latent.
     pub latent: u32,
     /// Share of the documents it fires in that have the label.
     pub precision: f64,
@@ -423,13 +413,11 @@ pub struct LabelRow {
 /// Two decoding orders on the same questions: a row of accuracy_paired.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairedRow {
-    /// Model.
     pub model: String,
     /// How questions were put, with its version.
     pub preset: String,
     /// How answers were read.
     pub extraction: String,
-    /// One order.
     pub order_a: String,
     /// The other.
     pub order_b: String,

@@ -78,11 +78,6 @@ impl Stream {
         unit_f64(self.u64_at(i))
     }
 
-    /// Draw `i`, uniform in [0, 1) with 24 bits. Never rounds to 1.
-    pub fn uniform_f32_at(&self, i: u64) -> f32 {
-        unit_f32(self.u64_at(i))
-    }
-
     /// Draw `i`, uniform in `0..n` (0 for `n = 0`). The bias is at most `n / 2^64`: a rejection loop would make
     /// the number of draws depend on their values.
     pub fn below_at(&self, i: u64, n: u64) -> u64 {
@@ -96,14 +91,18 @@ impl Stream {
         radius * (std::f64::consts::TAU * self.uniform_at(2 * i + 1)).cos()
     }
 
-    /// Draws `start..start + out.len()` of [`Stream::uniform_f32_at`], two for each block.
+    /// Draws `start..start + out.len()`, uniform in [0, 1) with 24 bits and never rounded to 1. A block
+    /// of the generator gives two of them.
     pub fn fill_uniform_f32(&self, start: u64, out: &mut [f32]) {
-        self.fill(start, out, unit_f32);
-    }
-
-    /// Draws `start..start + out.len()` of [`Stream::uniform_at`], two for each block.
-    pub fn fill_uniform(&self, start: u64, out: &mut [f64]) {
-        self.fill(start, out, unit_f64);
+        let mut next = start;
+        let mut block = self.block(start >> 1);
+        for slot in out {
+            if next & 1 == 0 {
+                block = self.block(next >> 1);
+            }
+            *slot = unit_f32(block[(next & 1) as usize]);
+            next = next.wrapping_add(1);
+        }
     }
 
     /// `k` different numbers of `0..n` in random order (all `n`, shuffled, when `k >= n`).
@@ -116,18 +115,6 @@ impl Stream {
         }
         pool.truncate(k);
         pool
-    }
-
-    fn fill<T>(&self, start: u64, out: &mut [T], convert: fn(u64) -> T) {
-        let mut next = start;
-        let mut block = self.block(start >> 1);
-        for slot in out {
-            if next & 1 == 0 {
-                block = self.block(next >> 1);
-            }
-            *slot = convert(block[(next & 1) as usize]);
-            next = next.wrapping_add(1);
-        }
     }
 
     fn derive(&self, tag: u64, purpose: u64) -> Stream {
@@ -255,7 +242,7 @@ mod tests {
             let stream = Stream::new(seed, "fill");
             let mut got = vec![0.0f32; n];
             stream.fill_uniform_f32(start, &mut got);
-            let want: Vec<f32> = (0..n as u64).map(|i| stream.uniform_f32_at(start + i)).collect();
+            let want: Vec<f32> = (0..n as u64).map(|i| unit_f32(stream.u64_at(start + i))).collect();
             prop_assert_eq!(got, want);
         }
 

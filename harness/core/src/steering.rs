@@ -2,15 +2,6 @@
 
 use crate::stats::{Bootstrap, mean_bootstrap};
 
-/// What is known of one feature on one prefix.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct PrefixResult {
-    /// Judge's scores of the unsteered and the steered text, 0 to 100; `None` when the pair was not judged.
-    pub concept: Option<(f64, f64)>,
-    /// Perplexities of the unsteered and the steered text; `None` when either is missing.
-    pub perplexity: Option<(f64, f64)>,
-}
-
 /// Scores of one feature.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SteeringScores {
@@ -20,23 +11,6 @@ pub struct SteeringScores {
     pub perplexity_reduction: Option<f64>,
     /// S = C + lambda · P (Eq. 19).
     pub steering_score: Option<f64>,
-}
-
-/// Scores of a feature from its prefixes. A pair that was not judged is left out of C only.
-pub fn feature_scores(prefixes: &[PrefixResult], lambda: f64) -> SteeringScores {
-    let concept = mean_pair(prefixes.iter().filter_map(|p| p.concept));
-    let perplexity = mean_pair(prefixes.iter().filter_map(|p| p.perplexity));
-    let concept_improvement = concept.map(|(before, after)| (after - before) / 100.0);
-    let perplexity_reduction = perplexity
-        .filter(|(before, _)| *before > 0.0)
-        .map(|(before, after)| (before - after) / before);
-    SteeringScores {
-        concept_improvement,
-        perplexity_reduction,
-        steering_score: concept_improvement
-            .zip(perplexity_reduction)
-            .map(|(c, p)| c + lambda * p),
-    }
 }
 
 /// A mean with its standard error over features.
@@ -138,50 +112,30 @@ pub fn mean_of_estimates(estimates: &[MeanScore]) -> MeanScore {
     }
 }
 
-fn mean_pair(pairs: impl Iterator<Item = (f64, f64)>) -> Option<(f64, f64)> {
-    let (n, a, b) = pairs.fold((0usize, 0.0, 0.0), |(n, a, b), (x, y)| {
-        (n + 1, a + x, b + y)
-    });
-    (n > 0).then(|| (a / n as f64, b / n as f64))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn prefix(concept: Option<(f64, f64)>, perplexity: Option<(f64, f64)>) -> PrefixResult {
-        PrefixResult {
-            concept,
-            perplexity,
+    /// A feature with these C and P.
+    fn feature(
+        concept_improvement: Option<f64>,
+        perplexity_reduction: Option<f64>,
+    ) -> SteeringScores {
+        SteeringScores {
+            concept_improvement,
+            perplexity_reduction,
+            steering_score: concept_improvement
+                .zip(perplexity_reduction)
+                .map(|(c, p)| c + 0.3 * p),
         }
     }
 
     #[test]
-    fn a_feature_by_hand() {
-        let got = feature_scores(
-            &[
-                prefix(Some((10.0, 30.0)), Some((10.0, 30.0))),
-                prefix(None, Some((30.0, 20.0))),
-                prefix(Some((20.0, 40.0)), None),
-            ],
-            0.3,
-        );
-        // Perplexities are averaged first: (20 - 25) / 20, not the mean of -2 and 1/3.
-        assert_eq!(got.concept_improvement, Some(0.2));
-        assert_eq!(got.perplexity_reduction, Some(-0.25));
-        assert_eq!(got.steering_score, Some(0.2 + 0.3 * -0.25));
-    }
-
-    #[test]
     fn means_are_over_the_features_that_have_both_values() {
-        let whole = feature_scores(&[prefix(Some((0.0, 40.0)), Some((2.0, 1.0)))], 0.3);
-        let unjudged = feature_scores(&[prefix(None, Some((2.0, 1.5)))], 0.3);
-        let unread = feature_scores(&[prefix(Some((0.0, 20.0)), None)], 0.3);
-        assert_eq!(
-            (unjudged.concept_improvement, unjudged.steering_score),
-            (None, None)
-        );
+        let whole = feature(Some(0.4), Some(0.5));
+        let unjudged = feature(None, Some(0.25));
+        let unread = feature(Some(0.2), None);
         let of = |invalid| {
             let sae = sae_scores(
                 &[whole, unjudged, unread],
@@ -226,7 +180,7 @@ mod tests {
         let mean = left_out(&[], true).concept_improvement;
         assert_eq!((mean.value, mean.std_err), (None, None));
         // Where no text is read, C alone decides.
-        let unread_all = left_out(&[unread, feature_scores(&[], 0.3)], false);
+        let unread_all = left_out(&[unread, feature(None, None)], false);
         assert_eq!(
             (unread_all.concept_improvement.value, unread_all.n_valid),
             (Some(0.2), 1)
@@ -257,8 +211,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn means_keep_eq_19(scores in prop::collection::vec((prop::option::of((0f64..100.0, 0f64..100.0)), prop::option::of((1f64..50.0, 1f64..50.0))), 1..20)) {
-            let features: Vec<_> = scores.iter().map(|&(c, p)| feature_scores(&[prefix(c, p)], 0.3)).collect();
+        fn means_keep_eq_19(scores in prop::collection::vec((prop::option::of(-1f64..1.0), prop::option::of(-9f64..1.0)), 1..20)) {
+            let features: Vec<_> = scores.iter().map(|&(c, p)| feature(c, p)).collect();
             for invalid in [InvalidFeatures::Zero, InvalidFeatures::LeftOut] {
                 let sae = sae_scores(&features, true, invalid, Bootstrap { resamples: 20, seed: 0 });
                 let (c, p) = (sae.concept_improvement.value, sae.perplexity_reduction.value);
@@ -268,12 +222,6 @@ mod tests {
                     prop_assert!((s - c.unwrap() - 0.3 * p.unwrap()).abs() < 1e-12);
                 }
             }
-        }
-
-        #[test]
-        fn unchanged_text_scores_zero(c in 0f64..100.0, p in 1f64..50.0) {
-            let got = feature_scores(&[prefix(Some((c, c)), Some((p, p)))], 0.3);
-            prop_assert_eq!((got.concept_improvement, got.perplexity_reduction), (Some(0.0), Some(0.0)));
         }
     }
 }

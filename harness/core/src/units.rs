@@ -17,7 +17,6 @@ pub struct UnitSums {
 /// Sums that do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitsError {
-    /// Other columns.
     #[error("sums of {left:?} cannot be added to sums of {right:?}")]
     Columns {
         /// Columns on one side.
@@ -28,11 +27,9 @@ pub enum UnitsError {
     /// A unit with too few or too many sums.
     #[error("unit {unit} has {len} sums for {columns} columns")]
     Ragged {
-        /// The unit.
         unit: usize,
         /// Its sums.
         len: usize,
-        /// Columns.
         columns: usize,
     },
 }

@@ -29,9 +29,7 @@ pub enum CellError {
     /// Parameters are not what the stage takes.
     #[error("cell {key} ({stage}): its parameters do not fit the stage: {source}")]
     Params {
-        /// The cell.
         key: String,
-        /// Its stage.
         stage: String,
         /// What does not fit.
         source: serde_json::Error,
@@ -39,7 +37,6 @@ pub enum CellError {
     /// Parameters have no JSON form.
     #[error("parameters of a {stage} cell cannot be written as JSON: {source}")]
     Encode {
-        /// The stage.
         stage: &'static str,
         /// What cannot be written.
         source: serde_json::Error,

@@ -79,9 +79,7 @@ impl Stamp {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}: {source}", path.display())]
 pub struct HashError {
-    /// The file or folder.
     pub path: PathBuf,
-    /// Why.
     pub source: io::Error,
 }
 

@@ -121,7 +121,6 @@ pub struct GenerateJob {
     pub chat: bool,
     /// Remasker of a masked-diffusion model.
     pub order: Option<String>,
-    /// Its configuration.
     pub order_config: serde_json::Value,
     /// Denoising steps; as many as tokens when absent.
     pub steps: Option<u32>,
@@ -129,7 +128,6 @@ pub struct GenerateJob {
     pub max_new_tokens: u32,
     /// Positions of a block; all at once when absent.
     pub block_length: Option<u32>,
-    /// Sampling temperature.
     pub temperature: f64,
     /// Nucleus.
     pub top_p: Option<f64>,
@@ -137,7 +135,6 @@ pub struct GenerateJob {
     pub top_k: Option<u32>,
     /// Classifier-free guidance.
     pub cfg_scale: f64,
-    /// Seed of all draws.
     pub seed: u64,
     /// Say what each step reveals.
     pub show_steps: bool,
@@ -164,7 +161,6 @@ pub struct TrainJob {
     /// Folder of the sets: one folder a policy below it, in the released layout.
     #[serde(serialize_with = "crate::wire::paths")]
     pub out: PathBuf,
-    /// Architecture.
     pub architecture: String,
     /// Blocks.
     pub layers: Vec<u32>,
@@ -210,9 +206,7 @@ pub struct TrainJob {
     pub t_min: f64,
     /// Largest mask rate.
     pub t_max: f64,
-    /// Seed.
     pub seed: u64,
-    /// Steps between checkpoints.
     pub checkpoint_every: u32,
     /// Steps between rows of training.csv.
     pub log_every: u32,
@@ -246,10 +240,7 @@ pub struct CheckJob {
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
     /// A result in the job's own form; see the job.
-    Result {
-        /// Its content.
-        value: serde_json::Value,
-    },
+    Result { value: serde_json::Value },
     /// How far it is.
     Progress {
         /// Units done.

@@ -79,7 +79,6 @@ pub struct Init {
     pub plugins: PluginChoice,
     /// Where contents lie.
     pub sources: Sources,
-    /// The store.
     #[serde(serialize_with = "crate::wire::paths")]
     pub store: PathBuf,
     /// `cpu` or `cuda:N`.
@@ -166,14 +165,12 @@ pub enum FromWorker {
     Done {
         /// The cell.
         key: String,
-        /// What it took.
         counters: Counters,
     },
     /// A cell has a value, in which something is missing for a reason outside: it is run again.
     Open {
         /// Why, with the cell.
         failure: Failure,
-        /// What it took.
         counters: Counters,
     },
     /// A cell failed; the worker goes on.
@@ -206,7 +203,6 @@ pub struct Hello {
     pub abi: String,
     /// Version of libtorch.
     pub torch: String,
-    /// Its process.
     pub pid: u32,
 }
 
@@ -217,7 +213,6 @@ pub struct Refused {
     /// Its manifest or library.
     #[serde(serialize_with = "crate::wire::shown")]
     pub path: PathBuf,
-    /// Why.
     pub reason: String,
 }
 
@@ -237,7 +232,6 @@ pub struct Failure {
     /// Kind and name of the plugin's component, if one was at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
-    /// Its method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// The signal that ended the worker, if one did.
@@ -296,7 +290,6 @@ impl Failure {
     }
 }
 
-/// Kinds of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -387,7 +380,6 @@ pub enum LogLevel {
 /// Why a message could not be exchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
-    /// The pipe broke.
     #[error("the pipe to the other process broke: {0}")]
     Io(#[from] io::Error),
     /// A message cannot be put into a line: a path in it is not UTF-8.

@@ -37,14 +37,12 @@ pub const PLACES: usize = 256;
 /// A folder of memory: a full disk cannot take it away under the worker's map.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// A plugin's method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Identifier of the plugin.
     pub plugin: String,
     /// Kind and name of the component.
     pub component: String,
-    /// The method.
     pub method: String,
     /// Whether it had not returned.
     pub is_under_way: bool,

@@ -11,16 +11,10 @@ pub type Result<T> = std::result::Result<T, InputError>;
 pub enum InputError {
     /// It cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// It is not what its name or place says.
     #[error("{}: {message}", path.display())]
     Unusable {
-        /// The file or folder.
         path: PathBuf,
         /// What is wrong with it, and the cure.
         message: String,

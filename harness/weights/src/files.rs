@@ -46,11 +46,9 @@ pub struct Weights {
 /// A weight file whose header has been checked against its size.
 #[derive(Debug)]
 pub struct WeightFile {
-    /// The file.
     pub path: PathBuf,
     /// Where the bytes of its tensors begin.
     pub data: u64,
-    /// Its tensors.
     pub tensors: Vec<StoredTensor>,
 }
 

@@ -3,7 +3,6 @@ use tempfile::TempDir;
 
 const MODEL: &str = r#"{"model_type": "x"}"#;
 
-/// A folder with these files.
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {

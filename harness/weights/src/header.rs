@@ -30,7 +30,6 @@ const SHOWN: usize = 160;
 pub struct Limits {
     /// Bytes. A model of 70 billion parameters takes 0.1 MB; the format itself allows 100 MB.
     pub bytes: u64,
-    /// Tensors.
     pub tensors: usize,
 }
 
@@ -46,11 +45,9 @@ impl Default for Limits {
 /// A tensor as a header describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredTensor {
-    /// Its name.
     pub name: String,
     /// Its number format, such as `BF16`.
     pub dtype: String,
-    /// Its sizes.
     pub shape: Vec<u64>,
     /// Its bytes, counted from the end of the header.
     pub span: (u64, u64),
@@ -104,7 +101,6 @@ pub enum HeaderError {
     /// The bytes of a tensor are not where they should be.
     #[error("tensor `{tensor}` {what}; download it again")]
     Tensor {
-        /// Its name.
         tensor: String,
         /// What is wrong, with the offsets.
         what: String,

@@ -46,26 +46,7 @@ pub fn nearest(typed: &str) -> Option<&'static str> {
     COMMANDS
         .iter()
         .copied()
-        .find(|c| head(c) == head(typed) || one_edit_apart(c, typed))
-}
-
-fn one_edit_apart(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let (short, long) = if a.len() <= b.len() {
-        (&a, &b)
-    } else {
-        (&b, &a)
-    };
-    if long.len() - short.len() > 1 {
-        return false;
-    }
-    let same = short
-        .iter()
-        .zip(long.iter())
-        .take_while(|(x, y)| x == y)
-        .count();
-    let skip = usize::from(short.len() == long.len());
-    short.get(same + skip..).unwrap_or(&[]) == long.get(same + 1..).unwrap_or(&[])
+        .find(|c| head(c) == head(typed) || strsim::levenshtein(c, typed) <= 1)
 }
 
 #[cfg(test)]

@@ -20,9 +20,6 @@ struct Sum {
 struct Largest {
     __device__ static float join(float a, float b) { return a > b ? a : b; }
 };
-struct Lowest {
-    __device__ static i64 join(i64 a, i64 b) { return a < b ? a : b; }
-};
 
 // Joins the values of a block's threads; every thread gets the result.
 template <class Join, class T> __device__ T reduce(T value) {

@@ -12,7 +12,7 @@ mod rows;
 mod tests;
 
 pub(crate) use products::{decode, moments, select, steer};
-pub(crate) use rows::{compare, jaccard, loss, stats};
+pub(crate) use rows::{compare, jaccard};
 
 /// A CUDA source, compiled after what all share.
 #[derive(Debug)]

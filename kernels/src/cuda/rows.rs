@@ -1,4 +1,4 @@
-//! Losses, statistics and overlap of rows.
+//! Losses, divergences and overlap of rows.
 
 use tch::{Kind, Tensor};
 
@@ -6,7 +6,7 @@ use super::{
     JACCARD, SOFTMAX,
     launch::{Arg, device, launch},
 };
-use crate::{Result, TokenStats, readback};
+use crate::{Result, readback};
 
 /// Name of a kernel for logits of a kind.
 fn name(operation: &str, kind: Kind) -> Option<String> {
@@ -15,26 +15,6 @@ fn name(operation: &str, kind: Kind) -> Option<String> {
         Kind::BFloat16 => Some(format!("{operation}_bf16")),
         _ => None,
     }
-}
-
-/// Cross-entropy of `logits: [n, v]` against checked `targets: [n] i64`: `[n] f32`.
-pub(crate) fn loss(logits: &Tensor, targets: &Tensor) -> Result<Option<Tensor>> {
-    let (logits, targets) = (logits.f_contiguous()?, targets.f_contiguous()?);
-    let places = device(&[&logits, &targets]);
-    let (Some(index), Some(name)) = (places, name("loss", logits.kind())) else {
-        return Ok(None);
-    };
-    let (n, v) = (logits.size()[0], logits.size()[1]);
-    let out = Tensor::f_empty([n], (Kind::Float, logits.device()))?;
-    let args = [
-        Arg::of(&logits),
-        Arg::I64(v),
-        Arg::of(&targets),
-        Arg::of(&out),
-    ];
-    // SAFETY: one block a row; targets were checked against `v`, and `out` has `n` numbers.
-    unsafe { launch(index, &SOFTMAX, &name, (n, 1), &args)? };
-    Ok(Some(out))
 }
 
 /// Cross-entropy of spliced rows and `KL(clean || spliced)`, both `[n]`.
@@ -67,33 +47,6 @@ pub(crate) fn compare(
     let mut ce = readback::f64s(&out)?;
     let kl = ce.split_off(n as usize);
     Ok(Some((ce, kl)))
-}
-
-/// Statistics of `logits: [n, v]`.
-pub(crate) fn stats(logits: &Tensor) -> Result<Option<TokenStats>> {
-    let logits = logits.f_contiguous()?;
-    let (Some(index), Some(name)) = (device(&[&logits]), name("stats", logits.kind())) else {
-        return Ok(None);
-    };
-    let (n, v) = (logits.size()[0], logits.size()[1]);
-    let numbers = || Tensor::f_empty([n], (Kind::Float, logits.device()));
-    let stats = TokenStats {
-        argmax: Tensor::f_empty([n], (Kind::Int64, logits.device()))?,
-        p1: numbers()?,
-        p2: numbers()?,
-        entropy: numbers()?,
-    };
-    let args = [
-        Arg::of(&logits),
-        Arg::I64(v),
-        Arg::of(&stats.argmax),
-        Arg::of(&stats.p1),
-        Arg::of(&stats.p2),
-        Arg::of(&stats.entropy),
-    ];
-    // SAFETY: one block a row, and outputs of `n` numbers were made above.
-    unsafe { launch(index, &SOFTMAX, &name, (n, 1), &args)? };
-    Ok(Some(stats))
 }
 
 /// Overlap of the rows of `a: [n, ka] i64` and `b: [n, kb] i64`: `[n] f64`.

@@ -5,17 +5,7 @@ use super::{DECODE, JACCARD, MOMENTS, SELECT, SOFTMAX, STEER, Source, launch::co
 const SOURCES: [(&Source, &[&str]); 6] = [
     (&SELECT, &["select_f32", "select_bf16"]),
     (&DECODE, &["decode_f32", "decode_bf16"]),
-    (
-        &SOFTMAX,
-        &[
-            "loss_f32",
-            "loss_bf16",
-            "compare_f32",
-            "compare_bf16",
-            "stats_f32",
-            "stats_bf16",
-        ],
-    ),
+    (&SOFTMAX, &["compare_f32", "compare_bf16"]),
     (&STEER, &["steer_f32", "steer_bf16"]),
     (
         &MOMENTS,

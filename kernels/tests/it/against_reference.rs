@@ -1,9 +1,8 @@
-//! The products and row statistics against plain loops.
+//! The products against plain loops.
 
 use harness_kernels::{
-    Encoder, accumulate_rows, cross_entropy_chunked, cross_entropy_rows, decode_sparse,
-    encode_topk, latent_acts, max_act, pre_acts, reference, rows_dot, steer_add, token_stats,
-    topk_active,
+    Encoder, Groups, decode_sparse, encode_topk, latent_acts, pre_acts, reference, rows_dot,
+    steer_add, topk_active,
 };
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
@@ -82,10 +81,6 @@ proptest! {
                 prop_assert!(same(acts[row * w + slot], act));
             }
         }
-        let largest = f32s(&max_act(&active.acts).unwrap());
-        for row in 0..n {
-            prop_assert!(same(largest[row], acts[row * w]));
-        }
     }
 
     #[test]
@@ -138,7 +133,7 @@ proptest! {
             }
         }
 
-        let summed = f32s(&accumulate_rows(&tr, &ti, &ta, f as i64).unwrap());
+        let summed = f32s(&Groups::new(&ti, f as i64).unwrap().accumulate(&tr, &ta).unwrap());
         let dots = f32s(&rows_dot(&tr, &tt, &ti).unwrap());
         let mut slow = vec![0f64; f * d];
         for (slot, &latent) in ids.iter().enumerate() {
@@ -187,28 +182,6 @@ proptest! {
             }
         }
     }
-
-    #[test]
-    fn losses_and_statistics_agree_with_loops((n, v, logits) in (0usize..8, 2usize..40).prop_flat_map(|(n, v)| {
-        (Just(n), Just(v), proptest::collection::vec(-30.0f32..30.0, n * v))
-    }), chunk in 0usize..5) {
-        let targets: Vec<i64> = (0..n).map(|i| (i * 5 % v) as i64).collect();
-        let (tl, tt) = (tensor(&logits, [n, v]), Tensor::from_slice(&targets));
-        let whole = cross_entropy_rows(&tl, &tt).unwrap();
-        let head = |rows: &Tensor| Ok::<_, harness_kernels::KernelError>(rows.shallow_clone());
-        let chunked = cross_entropy_chunked(&tl, &tt, chunk, head).unwrap();
-        prop_assert_eq!(f32s(&whole), f32s(&chunked));
-        let stats = token_stats(&tl).unwrap();
-        let (whole, p1, p2, h) = (f32s(&whole), f32s(&stats.p1), f32s(&stats.p2), f32s(&stats.entropy));
-        let best = i64s(&stats.argmax);
-        for row in 0..n {
-            let l = &logits[row * v..(row + 1) * v];
-            prop_assert!(close(whole[row], reference::cross_entropy_row(l, targets[row] as usize), 60.0));
-            let (argmax, q1, q2, entropy) = reference::token_stats_row(l);
-            prop_assert_eq!(best[row], argmax as i64);
-            prop_assert!(close(p1[row], q1, 1.0) && close(p2[row], q2, 1.0) && close(h[row], entropy, 4.0));
-        }
-    }
 }
 
 #[test]
@@ -227,16 +200,6 @@ fn nan_reaches_the_output() {
     assert_eq!((f32s(&active.acts)[1], i64s(&active.latents)[1]), (2.0, 1));
     let y = decode_sparse(&active.acts, &active.latents, &w, None).unwrap();
     assert!(f32s(&y)[..2].iter().any(|v| v.is_nan()));
-    let logits = Tensor::from_slice(&[f32::NAN, 0.]).view([1, 2]);
-    assert!(f32s(&cross_entropy_rows(&logits, &Tensor::from_slice(&[1i64])).unwrap())[0].is_nan());
-    assert!(f32s(&token_stats(&logits).unwrap().entropy)[0].is_nan());
-}
-
-#[test]
-fn removed_tokens_add_no_entropy() {
-    let logits = Tensor::from_slice(&[0f32, f32::NEG_INFINITY, 0., f32::NEG_INFINITY]).view([1, 4]);
-    let stats = token_stats(&logits).unwrap();
-    assert!((f32s(&stats.entropy)[0] - 2f32.ln()).abs() < 1e-6);
 }
 
 #[test]
@@ -295,5 +258,4 @@ fn wrong_operands_are_named() {
             .is_argument()
     );
     assert!(topk_active(&t(&[2, 5]), 0).unwrap_err().is_argument());
-    assert!(token_stats(&t(&[2, 1])).unwrap_err().is_argument());
 }

@@ -1,7 +1,7 @@
 //! Sparse decoding and its transpose in both forms, at every instruction set.
 
 use harness_kernels::{
-    accumulate_rows, decode_sparse, reference,
+    Groups, decode_sparse, reference,
     simd::Level,
     sparse::{Form, decode_sparse_as},
 };
@@ -70,7 +70,7 @@ proptest! {
         let rows: Vec<f32> = (0..n * d).map(|i| (i as f32 * 0.37).sin()).collect();
         let (tr, ta) = (tensor(&rows, n, d), tensor(acts, n, w));
         let ti = Tensor::from_slice(&latents).view([n as i64, w as i64]);
-        let fast = at_every_level(|| bits(&accumulate_rows(&tr, &ti, &ta, m as i64).unwrap()));
+        let fast = at_every_level(|| bits(&Groups::new(&ti, m as i64).unwrap().accumulate(&tr, &ta).unwrap()));
         let mut slow = vec![0f64; m * d];
         for (slot, &latent) in latents.iter().enumerate().filter(|(_, l)| **l >= 0) {
             for i in 0..d {

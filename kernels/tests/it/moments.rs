@@ -4,7 +4,7 @@ use harness_kernels::{CleanRows, ce_kl_rows, centred_moments, peak, reference, r
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 
-use crate::common::{at_every_level, tensor};
+use crate::common::{at_every_level, f32s, tensor};
 
 fn close(fast: f64, slow: f64, tolerance: f64) -> bool {
     (fast - slow).abs() <= tolerance * (1.0 + slow.abs())
@@ -30,6 +30,33 @@ fn rows() -> impl Strategy<Value = (usize, usize, Vec<f32>, Vec<bool>)> {
                 proptest::collection::vec(any::<bool>(), n),
             )
         })
+}
+
+/// Rows, tokens (over several chunks of lanes) and two sets of logits; some tokens are ruled out,
+/// some are tied.
+fn logits() -> impl Strategy<Value = (usize, usize, Vec<f32>)> {
+    let value = prop_oneof![
+        8 => -20.0f32..20.0,
+        2 => (-3i32..3).prop_map(|v| v as f32),
+        1 => Just(f32::NEG_INFINITY),
+    ];
+    (0usize..10, prop_oneof![1usize..20, 30usize..90]).prop_flat_map(move |(n, v)| {
+        // the first token stays possible, so that every row is a distribution
+        let first = proptest::collection::vec(-1.0f32..1.0, 2 * n);
+        (first, proptest::collection::vec(value.clone(), 2 * n * v)).prop_map(
+            move |(first, mut logits)| {
+                for (row, first) in first.into_iter().enumerate() {
+                    logits[row * v] = first;
+                }
+                (n, v, logits)
+            },
+        )
+    })
+}
+
+/// The kinds that logits come in.
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop_oneof![Just(Kind::Float), Just(Kind::BFloat16)]
 }
 
 proptest! {
@@ -76,12 +103,11 @@ proptest! {
     }
 
     #[test]
-    fn divergence_agrees_with_loops((n, v, numbers) in (0usize..7, 1usize..70).prop_flat_map(|(n, v)| {
-        (Just(n), Just(v), proptest::collection::vec(-20.0f32..20.0, 2 * n * v))
-    })) {
+    fn divergence_agrees_with_loops((n, v, numbers) in logits(), kind in kinds()) {
         let (c, s) = numbers.split_at(n * v);
         let targets: Vec<i64> = (0..n).map(|i| (i * 7 % v) as i64).collect();
-        let (tc, ts, tt) = (tensor(c, n, v), tensor(s, n, v), Tensor::from_slice(&targets));
+        let (tc, ts) = (tensor(c, n, v).to_kind(kind), tensor(s, n, v).to_kind(kind));
+        let (c, s, tt) = (f32s(&tc), f32s(&ts), Tensor::from_slice(&targets));
         let clean = CleanRows::new(&tc).unwrap();
         let run = || {
             let (ce, kl) = ce_kl_rows(&ts, &tt, &CleanRows::new(&tc).unwrap()).unwrap();

@@ -9,7 +9,6 @@ pub fn global(name: &str) -> Vec<u8> {
     format!("c{name}\n").into_bytes()
 }
 
-/// A word.
 pub fn word(text: &str) -> Vec<u8> {
     let mut bytes = b"X".to_vec();
     bytes.extend((text.len() as u32).to_le_bytes());

@@ -112,7 +112,6 @@ pub fn archive(
     zip.finish().unwrap();
 }
 
-/// A word.
 pub fn text(text: &str) -> Vec<u8> {
     [
         b"X",

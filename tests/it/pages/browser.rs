@@ -187,7 +187,6 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Whether an expression throws.
     pub fn throws(&mut self, expression: &str) -> bool {
         let params = json!({"expression": expression, "returnByValue": true});
         let result = self.call("Runtime.evaluate", params);
@@ -228,7 +227,6 @@ impl Browser {
         self.call("Input.dispatchKeyEvent", event);
     }
 
-    /// Type a word.
     pub fn type_in(&mut self, text: &str) {
         for character in text.chars() {
             self.press(&character.to_string());

@@ -60,7 +60,6 @@ fn host_folder() -> &'static Path {
     })
 }
 
-/// The host.
 pub fn host_binary() -> PathBuf {
     host_folder().join("harness")
 }

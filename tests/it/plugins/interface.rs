@@ -376,7 +376,6 @@ fn with_patch(manifest: &str, patch: u32) -> String {
     format!("{before}\nversion = \"{version}.{patch}\"{after}")
 }
 
-/// Copies a folder.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

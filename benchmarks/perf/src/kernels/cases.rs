@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use harness_kernels::{
-    CleanRows, Encoder, ce_kl_rows, centred_moments, cross_entropy_head, cross_entropy_rows,
-    encode_topk, jaccard_rows, linear, residual_moments,
+    CleanRows, Encoder, ce_kl_rows, centred_moments, encode_topk, jaccard_rows, linear,
+    residual_moments,
     sparse::{Form, decode_sparse_as},
-    steer_add, token_stats, topk_active,
+    steer_add, topk_active,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -19,14 +19,12 @@ const VOCAB: i64 = 32000;
 /// A group and its cases, so that only one group's tensors are alive at a time.
 pub type Group = (&'static str, fn() -> Result<Vec<Case>>);
 
-/// Every group.
 pub const ALL: &[Group] = &[
     ("selection", selection),
     ("encoding", encoding),
     ("decoding", decoding),
     ("moments", moments),
     ("logits", logits),
-    ("heads", heads),
     ("steering", steering),
     ("overlap", overlap),
     ("layers", layers),
@@ -236,11 +234,6 @@ fn logits() -> Result<Vec<Case>> {
         bytes,
         run,
     };
-    let (a, b, t) = (
-        spliced.shallow_clone(),
-        spliced.shallow_clone(),
-        targets.shallow_clone(),
-    );
     Ok(vec![
         case(
             "CleanRows::new",
@@ -254,48 +247,11 @@ fn logits() -> Result<Vec<Case>> {
             "ce_kl_rows",
             2.0 * bytes,
             Box::new(move || {
-                drop(ce_kl_rows(&a, &targets, &kept)?);
-                Ok(())
-            }),
-        ),
-        case(
-            "cross_entropy_rows",
-            bytes,
-            Box::new(move || {
-                drop(cross_entropy_rows(&b, &t)?);
-                Ok(())
-            }),
-        ),
-        case(
-            "token_stats",
-            bytes,
-            Box::new(move || {
-                drop(token_stats(&spliced)?);
+                drop(ce_kl_rows(&spliced, &targets, &kept)?);
                 Ok(())
             }),
         ),
     ])
-}
-
-fn heads() -> Result<Vec<Case>> {
-    let (n, d) = (512, 1024);
-    let mut cases = Vec::new();
-    for kind in [Kind::BFloat16, Kind::Float] {
-        let (hidden, head) = (randn(&[n, d], kind), randn(&[VOCAB, d], kind));
-        let targets = Tensor::arange(n, (Kind::Int64, Device::Cpu));
-        cases.push(Case {
-            name: "cross_entropy_head",
-            shape: format!("{n} x {d} x {VOCAB} {}", short(kind)),
-            flops: 2.0 * (n * d * VOCAB) as f64,
-            kind,
-            bytes: (VOCAB * d) as f64 * size(kind),
-            run: Box::new(move || {
-                drop(cross_entropy_head(&hidden, &head, &targets, 1 << 24)?);
-                Ok(())
-            }),
-        });
-    }
-    Ok(cases)
 }
 
 fn overlap() -> Result<Vec<Case>> {

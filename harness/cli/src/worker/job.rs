@@ -24,7 +24,6 @@ const TICK: Duration = Duration::from_millis(200);
 /// output open for ever.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
-/// How a job ended.
 #[derive(Debug)]
 pub enum Ended {
     /// It answered with an exit code of [`harness_plan::exit`].
@@ -36,7 +35,6 @@ pub enum Ended {
 /// What is heard of a job.
 #[derive(Debug)]
 pub enum News {
-    /// It says something.
     Event(Event),
     /// It was asked to stop, and will when it has kept what it has done.
     Stopping,

@@ -29,7 +29,6 @@ const FAREWELL: Duration = Duration::from_secs(10);
 )]
 #[derive(Debug)]
 pub enum Heard {
-    /// It said something.
     Said(FromWorker),
     /// It has closed its standard output: it has ended, or will at once.
     Silent,
@@ -45,7 +44,6 @@ pub enum NeverReady {
     Ended(Failure),
 }
 
-/// A worker process.
 pub struct Worker {
     process: Watched,
     stdin: Option<ChildStdin>,
@@ -129,7 +127,6 @@ impl Worker {
         self.process.wait_for(FAREWELL);
     }
 
-    /// End it now.
     pub fn kill(&self) {
         self.process.kill();
     }

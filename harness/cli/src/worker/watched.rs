@@ -54,7 +54,6 @@ struct Seen {
 }
 
 impl Watched {
-    /// Watch a process.
     pub fn new(child: Child, limits: Limits) -> Watched {
         // The file stays that of this process, whoever gets its number after it.
         let status = File::open(format!("/proc/{}/status", child.id())).ok();
@@ -72,7 +71,6 @@ impl Watched {
         lock(&self.child)
     }
 
-    /// End it now.
     pub fn kill(&self) {
         // It fails when the process has ended already.
         let _ = self.child().kill();

@@ -16,7 +16,6 @@ pub enum RandomWindows {
 }
 
 impl RandomWindows {
-    /// `checked` or `paper_code`.
     pub const fn name(self) -> &'static str {
         match self {
             RandomWindows::Checked => "checked",

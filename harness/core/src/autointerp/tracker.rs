@@ -70,7 +70,6 @@ impl LatentTracker {
         self.random.push_row(row, acts);
     }
 
-    /// The latent.
     pub fn latent(&self) -> u32 {
         self.latent
     }

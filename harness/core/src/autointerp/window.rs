@@ -17,7 +17,6 @@ pub struct ActWindow {
 }
 
 impl ActWindow {
-    /// Its largest activation.
     pub fn max_act(&self) -> f32 {
         self.acts.iter().copied().fold(0.0, f32::max)
     }

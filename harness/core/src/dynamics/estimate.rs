@@ -19,7 +19,6 @@ pub enum View {
 pub enum Cut {
     /// Transitions `first..end` (k counted from 0). A count is that of one transition, on average.
     Steps {
-        /// First.
         first: usize,
         /// One beyond the last.
         end: usize,

@@ -28,7 +28,6 @@ pub use estimate::{Cut, Estimates, View};
 pub use sums::{DynamicsError, DynamicsSums, PromptSums, Sums};
 pub use trace::{PromptTrace, Transition};
 
-/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// Eq. 20.

@@ -18,7 +18,6 @@ pub struct DynamicsSums {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptSums {
-    /// Prompts.
     pub n_prompts: u64,
     /// By transition: width K, its first column empty.
     pub by_step: Sums,
@@ -54,9 +53,7 @@ pub enum DynamicsError {
     Shape {
         /// Layers on one side.
         layers: Vec<u32>,
-        /// Steps.
         n_steps: usize,
-        /// Positions.
         n_positions: usize,
         /// The other side, in words.
         others: String,
@@ -66,13 +63,9 @@ pub enum DynamicsError {
         "unit {unit} has lists that do not fit {layers} layers, {n_steps} steps and {n_positions} positions"
     )]
     Ragged {
-        /// The unit.
         unit: usize,
-        /// Number of layers.
         layers: usize,
-        /// Steps.
         n_steps: usize,
-        /// Positions.
         n_positions: usize,
     },
 }

@@ -4,9 +4,7 @@ use crate::rng::Stream;
 /// How often and with which seed a sample is drawn again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// Number of resamples.
     pub resamples: u32,
-    /// Seed of the draws.
     pub seed: u64,
 }
 

@@ -6,9 +6,7 @@ use super::Moments;
 /// Bounds of a confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Lower bound.
     pub low: f64,
-    /// Upper bound.
     pub high: f64,
 }
 
@@ -27,11 +25,6 @@ pub fn student_interval(moments: &Moments, confidence: f64) -> Option<Interval> 
         mean,
         std_err * t.inverse_cdf(upper_tail(confidence)?),
     ))
-}
-
-/// Interval of an estimate with a known standard error; `None` when the confidence is not in (0, 1).
-pub fn normal_interval(estimate: f64, std_err: f64, confidence: f64) -> Option<Interval> {
-    Some(around(estimate, std_err * z_value(confidence)?))
 }
 
 /// Wilson's interval of a proportion; `None` for no trials or more successes than trials.
@@ -91,11 +84,8 @@ mod tests {
         let i = student_interval(&m, 0.95).unwrap();
         close(i.high - 3.0, 2.776_445_105 * (2.5f64 / 5.0).sqrt());
         close(3.0 - i.low, i.high - 3.0);
-        close(
-            normal_interval(1.0, 2.0, 0.95).unwrap().high,
-            1.0 + 2.0 * 1.959_963_985,
-        );
-        assert!(normal_interval(0.0, 1.0, 1.0).is_none());
+        close(z_value(0.95).unwrap(), 1.959_963_985);
+        assert!(z_value(1.0).is_none());
         assert!(student_interval(&Moments::of(&[1.0]), 0.95).is_none());
     }
 

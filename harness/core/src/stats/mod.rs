@@ -5,5 +5,5 @@ mod interval;
 mod moments;
 
 pub use bootstrap::{Bootstrap, Resampled, cluster_bootstrap, mean_bootstrap};
-pub use interval::{Interval, normal_interval, student_interval, wilson_interval};
-pub use moments::{Moments, paired_differences};
+pub use interval::{Interval, student_interval, wilson_interval};
+pub use moments::Moments;

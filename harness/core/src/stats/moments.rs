@@ -68,17 +68,6 @@ impl Moments {
     }
 }
 
-/// Moments of `b[i] - a[i]` over the pairs in which both are present.
-pub fn paired_differences(a: &[Option<f64>], b: &[Option<f64>]) -> Moments {
-    let mut moments = Moments::default();
-    for (a, b) in a.iter().zip(b) {
-        if let (Some(a), Some(b)) = (a, b) {
-            moments.push(b - a);
-        }
-    }
-    moments
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,12 +82,6 @@ mod tests {
         let m = Moments::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
         assert_eq!(m.mean(), Some(5.0));
         assert!((m.variance().unwrap() - 32.0 / 7.0).abs() < 1e-14);
-    }
-
-    #[test]
-    fn pairs_with_a_missing_half_do_not_count() {
-        let m = paired_differences(&[Some(1.0), None, Some(2.0)], &[Some(4.0), Some(9.0), None]);
-        assert_eq!((m.n(), m.mean()), (1, Some(3.0)));
     }
 
     #[test]

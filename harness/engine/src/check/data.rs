@@ -103,7 +103,6 @@ pub(super) fn same_bits(a: &Tensor, b: &Tensor) -> bool {
     bits(a).equal(&bits(b))
 }
 
-/// Largest absolute difference.
 pub(super) fn max_abs(a: &Tensor, b: &Tensor) -> f64 {
     if a.numel() == 0 {
         return 0.0;

@@ -23,7 +23,6 @@ pub enum Status {
 pub struct Outcome {
     /// The test's id.
     pub test: String,
-    /// How it ended.
     pub status: Status,
     /// Why; empty for a success.
     pub reason: String,

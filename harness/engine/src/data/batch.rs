@@ -18,7 +18,6 @@ pub struct TokenBatch {
 }
 
 impl TokenBatch {
-    /// Pads `rows` with `pad_id`.
     pub fn collate(rows: &[TokenRow], pad_id: i64) -> Self {
         let len = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(rows.len() * len);
@@ -51,14 +50,4 @@ impl TokenBatch {
             .filter(|valid| **valid == 1)
             .count()
     }
-}
-
-/// Batches of at most `batch_size` rows, in the rows' order.
-pub fn batches(
-    rows: &[TokenRow],
-    batch_size: usize,
-    pad_id: i64,
-) -> impl Iterator<Item = TokenBatch> {
-    rows.chunks(batch_size.max(1))
-        .map(move |chunk| TokenBatch::collate(chunk, pad_id))
 }

@@ -33,7 +33,6 @@ const FRAME_BYTES: u64 = 12;
 pub(super) enum Cell {
     /// A text, possibly empty.
     Text(String),
-    /// A null.
     Null,
     /// Bytes that are no text.
     NotUtf8(Vec<u8>, Utf8Error),

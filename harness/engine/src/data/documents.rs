@@ -46,7 +46,6 @@ impl DataOptions {
     }
 }
 
-/// One document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     /// Its position in the stream, counted from 0 before anything was skipped: the key of its random numbers.

@@ -7,7 +7,6 @@ use crate::text::TextError;
 /// One row that was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRow {
-    /// The file.
     pub path: PathBuf,
     /// Line number, or row number of a parquet file or a JSON array, counted from 1.
     pub line: u64,
@@ -26,19 +25,15 @@ impl std::fmt::Display for BadRow {
 /// Data that cannot be used (exit code 20, bad input file).
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// Reading failed.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
     /// A gzip member or zstd frame is cut, damaged, or expands beyond reason.
     #[error("{path}: {format}: {detail} (at byte {offset} of the compressed file, after {produced} bytes of text)", path = path.display())]
     Archive {
-        /// The file.
         path: PathBuf,
         /// `gzip` or `zstd`.
         format: &'static str,
@@ -52,7 +47,6 @@ pub enum DataError {
     /// A parquet file is cut, damaged, lacks the column, or expands beyond reason.
     #[error("{path}: parquet: {detail} (at byte {offset})", path = path.display())]
     Parquet {
-        /// The file.
         path: PathBuf,
         /// Position in the file, bytes.
         offset: u64,
@@ -62,7 +56,6 @@ pub enum DataError {
     /// A format this project does not read, or a name that contradicts the contents.
     #[error("{path}: {detail}", path = path.display())]
     Format {
-        /// The file.
         path: PathBuf,
         /// What it is, and what would be read.
         detail: String,

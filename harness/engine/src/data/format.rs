@@ -9,7 +9,6 @@ use super::layout::LayoutName;
 /// How the lines of a file are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
-    /// Not at all.
     Plain,
     /// One or more gzip members.
     Gzip,

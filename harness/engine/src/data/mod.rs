@@ -26,8 +26,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{TokenBatch, batches};
+pub use batch::TokenBatch;
 pub use documents::{DataCounts, DataOptions, Document, Documents};
 pub use error::{BadRow, DataError};
 pub use labels::LabelledDocuments;
-pub use pack::{PackIds, PackPolicy, Packer, TokenRow, take_tokens};
+pub use pack::{PackIds, PackPolicy, Packer, TokenRow};

@@ -271,34 +271,3 @@ impl<D: Iterator<Item = Result<Document, DataError>>> Iterator for Packer<'_, D>
         next
     }
 }
-
-/// Rows holding at least `wanted` tokens together.
-///
-/// # Errors
-/// [`DataError::TooShort`] with the counts when the rows end earlier, unless `allow_short`; errors of the rows.
-pub fn take_tokens(
-    rows: impl IntoIterator<Item = Result<TokenRow, DataError>>,
-    wanted: u64,
-    allow_short: bool,
-) -> Result<Vec<TokenRow>, DataError> {
-    let mut taken = Vec::new();
-    let mut found = 0u64;
-    let mut rows = rows.into_iter();
-    while found < wanted {
-        match rows.next().transpose()? {
-            Some(row) => {
-                found += row.ids.len() as u64;
-                taken.push(row);
-            }
-            None if allow_short => break,
-            None => {
-                return Err(DataError::TooShort {
-                    found,
-                    rows: taken.len() as u64,
-                    wanted,
-                });
-            }
-        }
-    }
-    Ok(taken)
-}

@@ -140,7 +140,6 @@ impl Rows {
         })
     }
 
-    /// The file.
     pub fn path(&self) -> &Path {
         &self.path
     }

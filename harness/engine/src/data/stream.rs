@@ -112,7 +112,6 @@ impl Stream {
         })
     }
 
-    /// The file.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -5,10 +5,8 @@ use crate::plugin::PluginFailure;
 /// A measurement that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
-    /// A plugin failed.
     #[error(transparent)]
     Plugin(Box<PluginFailure>),
-    /// A tensor operation failed.
     #[error("tensor operation: {0}")]
     Tensor(#[from] tch::TchError),
     /// A kernel refused its operands.

@@ -26,7 +26,6 @@ pub struct AutoregressRequest<'a> {
     pub stop_ids: Option<&'a [i64]>,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Seed of all draws.
     pub seed: u64,
 }
 
@@ -88,7 +87,6 @@ pub fn autoregress(
             state,
             Watched {
                 wants: &wants,
-                grid: &grid,
                 observer: reborrowed(&mut observer),
             },
         )?;
@@ -118,7 +116,6 @@ pub fn autoregress(
         if let (Some(observer), Some(before)) = (observer.as_deref_mut(), before) {
             observer.step(&StepReport {
                 step,
-                n_steps,
                 before: &before,
                 after: &grid,
                 revealed: &revealed,

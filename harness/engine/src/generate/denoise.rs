@@ -35,7 +35,6 @@ pub struct DenoiseRequest<'a> {
     pub sampling: Sampling,
     /// Classifier-free guidance w: logits u + (w + 1)(c - u), with u of the sequence whose prompt is masked. 0 is off.
     pub cfg_scale: f64,
-    /// Seed of all draws.
     pub seed: u64,
     /// The draws that the order reads.
     pub order_draws: &'a OrderDraws,
@@ -182,7 +181,6 @@ pub fn denoise(
             if let Some(observer) = observer.as_deref_mut() {
                 observer.step(&StepReport {
                     step,
-                    n_steps: request.steps,
                     before: &before,
                     after: &grid,
                     revealed: &revealed,
@@ -268,7 +266,6 @@ impl Run<'_> {
             steering,
             Watched {
                 wants: &self.wants,
-                grid,
                 observer,
             },
         )
@@ -294,7 +291,6 @@ impl Run<'_> {
         let is_masked = grid.flags(|i| masked.tokens()[i] == self.mask_id && grid.is_valid(i))?;
         let unwatched = Watched {
             wants: &Wants::default(),
-            grid: &masked,
             observer: None,
         };
         let tokens = masked.tensor()?;

@@ -3,16 +3,13 @@ use crate::{plugin::PluginFailure, text::TextError};
 /// A text that could not be generated or scored.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
-    /// A plugin failed.
     #[error(transparent)]
     Plugin(#[from] PluginFailure),
-    /// A tensor operation failed.
     #[error("tensor operation: {0}")]
     Tensor(#[from] tch::TchError),
     /// A fused operation refused its operands.
     #[error(transparent)]
     Kernel(#[from] harness_kernels::KernelError),
-    /// The tokenizer failed.
     #[error(transparent)]
     Text(#[from] TextError),
     /// A request that cannot be carried out.

@@ -3,7 +3,7 @@
 use tch::{Device, Tensor};
 
 use super::{
-    GenerateError, TokenGrid,
+    GenerateError,
     observe::{Observer, ResidualReport, Steered, Wants},
     sampling::{Choices, Needed, Packed, Sampling, choose, choose_by_sort},
     steer::{PassState, Steering},
@@ -19,8 +19,6 @@ pub(super) struct Passed {
 /// Who watches a pass, and what of it.
 pub(super) struct Watched<'a, 'o> {
     pub(super) wants: &'a Wants,
-    /// The sequence the pass runs on.
-    pub(super) grid: &'a TokenGrid,
     pub(super) observer: Option<&'a mut (dyn Observer + 'o)>,
 }
 
@@ -36,7 +34,6 @@ pub(super) fn run(
 ) -> Result<Passed, GenerateError> {
     let Watched {
         wants,
-        grid,
         mut observer,
     } = watched;
     let shown: &[usize] = match observer {
@@ -59,8 +56,6 @@ pub(super) fn run(
             observer.residual(&ResidualReport {
                 step: state.step,
                 layer: stop - 1,
-                before: grid,
-                start,
                 resid: &resid,
             })?;
         }

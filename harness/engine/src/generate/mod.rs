@@ -26,7 +26,7 @@ pub use error::GenerateError;
 pub use generated::Generated;
 pub use grid::{TokenGrid, plan_batches};
 pub use observe::{Observer, ResidualReport, Steered, StepFeatures, StepReport, Wants};
-pub use perplexity::{perplexity, token_perplexity};
+pub use perplexity::token_perplexity;
 pub use sampling::{Sampling, SamplingRule};
 pub use sequence::{continuations, cut_at_eos, text_of, token_ids};
 pub use steer::{Magnitude, Steering};

@@ -20,11 +20,8 @@ pub struct ResidualReport<'a> {
     pub step: usize,
     /// The block.
     pub layer: usize,
-    /// The sequence the pass runs on.
-    pub before: &'a TokenGrid,
-    /// First column that `resid` belongs to: it holds the columns the pass computes, all of them when denoising.
-    pub start: usize,
-    /// `[b, t - start, d_model]` on the model's device; the pass goes on with it.
+    /// `[b, t - start, d_model]` on the model's device, from the first column that the pass computes,
+    /// `start`, which is 0 when denoising. The pass goes on with it.
     pub resid: &'a Tensor,
 }
 
@@ -55,8 +52,6 @@ pub struct Steered {
 pub struct StepReport<'a> {
     /// The step, counted from 0 over all blocks of positions.
     pub step: usize,
-    /// Steps of the run; autoregressive runs may end earlier.
-    pub n_steps: usize,
     /// The sequence the pass ran on.
     pub before: &'a TokenGrid,
     /// The sequence afterwards.

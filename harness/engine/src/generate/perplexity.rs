@@ -7,7 +7,6 @@ use super::{GenerateError, generated::padding_id};
 use crate::{
     plugin::{CacheMode, Model, ModelInfo, Objective},
     steps,
-    text::TextCodec,
 };
 
 /// Real and padding tokens of a batch at most.
@@ -15,36 +14,14 @@ const BATCH_TOKENS: usize = 8192;
 
 /// Perplexity of each text, or `None` where it has fewer than two tokens.
 ///
-/// Texts are encoded as they are: no begin or end token is put before them, so that a text's first token is read and not
-/// scored. Of a longer text the first `max_tokens` tokens count (and never more than the model's context).
+/// Rows are the tokens of the texts as they are, without a begin or end token of their own: a text's
+/// first token is read and not scored. Of a longer text the first `max_tokens` tokens count (and never
+/// more than the model's context).
 ///
 /// - returns `[n]`, exp(mean over tokens 1.. of -ln p(token | tokens before it)), accumulated in f64
 ///
 /// # Errors
-/// A model that does not predict the next token; failures of tokenizer and model.
-pub fn perplexity(
-    model: &mut Model,
-    codec: &TextCodec,
-    texts: &[String],
-    max_tokens: usize,
-) -> Result<Vec<Option<f64>>, GenerateError> {
-    let rows = texts
-        .iter()
-        .map(|text| {
-            Ok(codec
-                .encode(text, false)?
-                .into_iter()
-                .map(i64::from)
-                .collect())
-        })
-        .collect::<Result<Vec<Vec<i64>>, GenerateError>>()?;
-    token_perplexity(model, &rows, max_tokens)
-}
-
-/// [`perplexity`] of texts that are token ids already.
-///
-/// # Errors
-/// As [`perplexity`].
+/// A model that does not predict the next token; failures of the model.
 pub fn token_perplexity(
     model: &mut Model,
     rows: &[Vec<i64>],

@@ -12,7 +12,6 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// Equality.
     pub const EXACT: Self = Self {
         atol: 0.0,
         rtol: 0.0,

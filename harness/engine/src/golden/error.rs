@@ -8,16 +8,13 @@ pub enum GoldenError {
     /// A file is absent or unreadable.
     #[error("{path}: {source} (hint: give the folder that holds index.json)", path = path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
     /// A file has another form than the fixtures' README describes.
     #[error("{path}: {detail}", path = path.display())]
     Malformed {
-        /// The file.
         path: PathBuf,
         /// What was found and what was expected.
         detail: String,

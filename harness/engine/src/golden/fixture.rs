@@ -97,7 +97,6 @@ impl Tensors {
         self.names.contains(name)
     }
 
-    /// Every name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
@@ -115,7 +114,6 @@ impl Tensors {
         self.used.borrow_mut().insert(name.to_owned());
     }
 
-    /// A tensor of floats.
     pub fn floats(&self, name: &str) -> Result<Array<f64>, GoldenError> {
         self.read(name, |view| {
             let data = view.data();
@@ -129,7 +127,6 @@ impl Tensors {
         })
     }
 
-    /// A tensor of integers.
     pub fn integers(&self, name: &str) -> Result<Array<i64>, GoldenError> {
         self.read(name, |view| {
             let data = view.data();

@@ -32,7 +32,6 @@ pub struct CheckRecord {
     pub atol: f64,
     /// See `atol`.
     pub rtol: f64,
-    /// How it ended.
     pub status: Status,
     /// Empty for a pass; else where and why.
     pub reason: String,

@@ -13,7 +13,6 @@ pub struct PluginFailure {
     pub plugin: String,
     /// Kind and name of the component, e.g. `model `dream``.
     pub component: String,
-    /// The method.
     pub method: &'static str,
     /// Class of the failure.
     pub code: ErrorCode,

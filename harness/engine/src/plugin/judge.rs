@@ -28,11 +28,9 @@ pub struct JudgeIdentity {
 pub struct Prompt {
     /// `system`, `user` or `assistant`.
     pub role: &'static str,
-    /// Its text.
     pub content: String,
 }
 
-/// One question.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// Comes back with the answer.
@@ -41,15 +39,12 @@ pub struct Question {
     pub task: JudgeTask,
     /// The question's data.
     pub payload: serde_json::Value,
-    /// The question as a prompt.
     pub messages: Vec<Prompt>,
     /// Most tokens of an answer.
     pub max_tokens: u32,
-    /// Sampling temperature.
     pub temperature: f64,
 }
 
-/// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The answer as the judge gave it.
@@ -71,7 +66,6 @@ pub struct BatchProgress {
     pub total: u64,
 }
 
-/// A judge.
 pub struct Judge {
     inner: JudgeBox,
     origin: Origin,

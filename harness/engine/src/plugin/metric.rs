@@ -16,7 +16,6 @@ pub struct MetricSpec {
     pub requires: Vec<String>,
 }
 
-/// A metric's result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricValue {
     /// Name as in the specification.

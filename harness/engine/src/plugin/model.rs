@@ -34,9 +34,7 @@ pub enum Attention {
 pub struct ModelInfo {
     /// Family: `dream`, `llada`, `qwen2`, `llama`, `gpt2`, or a plugin's own.
     pub family: String,
-    /// Training objective.
     pub objective: Objective,
-    /// Attention pattern.
     pub attention: Attention,
     /// 1 where logits at position i score position i + 1, else 0.
     pub logit_offset: usize,
@@ -48,19 +46,15 @@ pub struct ModelInfo {
     pub vocab_size: usize,
     /// Longest context.
     pub max_positions: usize,
-    /// Number of parameters.
     pub n_params: u64,
     /// Mask token, for masked diffusion.
     pub mask_token_id: Option<i64>,
-    /// Padding token.
     pub pad_token_id: Option<i64>,
-    /// Begin-of-sequence token.
     pub bos_token_id: Option<i64>,
     /// Tokens that end a text.
     pub eos_token_ids: Vec<i64>,
 }
 
-/// How to load a model.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
     /// Device of weights and activations.
@@ -187,16 +181,6 @@ impl Model {
             options,
             work: Rc::clone(&self.work),
             stored: 0,
-        })
-    }
-
-    /// Bytes of activations a forward of `b` rows of `t` tokens needs at its peak, weights aside.
-    ///
-    /// # Errors
-    /// Before `load`.
-    pub fn memory_estimate(&self, b: usize, t: usize) -> Result<u64, PluginFailure> {
-        self.origin.call("memory_estimate", || {
-            self.adapter.memory_estimate(b as u64, t as u64)
         })
     }
 

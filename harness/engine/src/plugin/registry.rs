@@ -16,7 +16,6 @@ pub use harness_plan::protocol::TORCH_VERSION;
 /// A constructor of the root module: component name, configuration as JSON.
 type Constructor<B> = extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<B>;
 
-/// An opened plugin.
 pub struct LoadedPlugin {
     /// What its files say.
     pub found: FoundPlugin,
@@ -30,7 +29,6 @@ pub struct LoadedPlugin {
 pub struct Component {
     /// `model`, `sae`, `remasker`, `steering`, `metric` or `judge`.
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// Identifier of its plugin.
     pub plugin: String,
@@ -48,7 +46,6 @@ pub struct Registry {
 /// Why a component cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    /// Nobody offers it.
     #[error("no {kind} named `{name}`; loaded: {known}{near}{refused}")]
     Unknown {
         /// Kind asked for.
@@ -72,7 +69,6 @@ pub enum ComponentError {
         /// Those that are read.
         available: String,
     },
-    /// Its constructor failed.
     #[error(transparent)]
     Failed(#[from] PluginFailure),
 }
@@ -129,7 +125,6 @@ impl Registry {
         &self.refused
     }
 
-    /// All components.
     pub fn components(&self) -> impl Iterator<Item = Component> + '_ {
         self.plugins.iter().flat_map(|plugin| {
             plugin.info.components.iter().map(|component| Component {

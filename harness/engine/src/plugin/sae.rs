@@ -32,7 +32,6 @@ pub struct SaeInfo {
     pub model: String,
 }
 
-/// An SAE architecture.
 pub struct SaeArchitecture {
     inner: SaeArchitectureBox,
     origin: Origin,
@@ -63,7 +62,6 @@ pub struct Sae {
     flops: Cell<f64>,
 }
 
-/// A trainer of one SAE.
 pub struct SaeTrainer {
     inner: SaeTrainerBox,
     origin: Origin,

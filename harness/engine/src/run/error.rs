@@ -21,7 +21,6 @@ use crate::{
 pub struct OpenCell {
     /// What there is.
     pub output: Value,
-    /// What it took.
     pub counters: Counters,
     /// What is missing and why.
     pub why: String,
@@ -36,10 +35,8 @@ pub enum CellError {
     /// A component cannot be had.
     #[error(transparent)]
     Component(#[from] ComponentError),
-    /// A generation failed.
     #[error(transparent)]
     Generate(#[from] GenerateError),
-    /// A tokenizer failed.
     #[error(transparent)]
     Text(#[from] TextError),
     /// A data file failed.
@@ -59,7 +56,6 @@ pub enum CellError {
     /// An input is not in the store.
     #[error("cell {key} needs the output of {input}, which is not in the store")]
     MissingInput {
-        /// The cell.
         key: String,
         /// What it needs.
         input: String,
@@ -75,7 +71,6 @@ pub enum CellError {
     /// A file that does not fit what it is used for.
     #[error("{}: {reason}", path.display())]
     Unfit {
-        /// The file or folder.
         path: PathBuf,
         /// Why, with both numbers.
         reason: String,
@@ -95,7 +90,6 @@ pub enum CellError {
     /// The device is missing or unusable.
     #[error("{0}")]
     Device(String),
-    /// A measurement failed.
     #[error(transparent)]
     Eval(#[from] EvalError),
     /// What was computed is not a number.
@@ -127,7 +121,6 @@ pub enum CellError {
     /// Replies cannot be kept or read.
     #[error(transparent)]
     Replies(#[from] RepliesError),
-    /// Asked to stop.
     #[error("stopped")]
     Stopped,
     /// The same, with what is kept.

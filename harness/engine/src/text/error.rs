@@ -11,16 +11,13 @@ pub enum TextError {
     /// Reading the file failed.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
     /// The file is larger than any real one.
     #[error("{path}: {size} bytes, the limit for this file is {limit} bytes", path = path.display())]
     TooLarge {
-        /// The file.
         path: PathBuf,
         /// Its size in bytes.
         size: u64,
@@ -30,7 +27,6 @@ pub enum TextError {
     /// Not JSON, or something else saved under a JSON name.
     #[error("{path}: {detail}", path = path.display())]
     NotJson {
-        /// The file.
         path: PathBuf,
         /// Line and column, or what the file really is.
         detail: String,
@@ -38,7 +34,6 @@ pub enum TextError {
     /// JSON of the wrong form, or beyond a limit.
     #[error("{path}: {detail}", path = path.display())]
     Malformed {
-        /// The file.
         path: PathBuf,
         /// Which entry, what was found, what was expected.
         detail: String,

@@ -17,9 +17,7 @@ pub struct TokenizerLimits {
     pub max_id: u64,
     /// Entries of the vocabulary.
     pub max_vocab: usize,
-    /// Merge rules.
     pub max_merges: usize,
-    /// Added tokens.
     pub max_added: usize,
     /// Bytes of one token's spelling.
     pub max_token_bytes: usize,

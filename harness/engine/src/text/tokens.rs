@@ -148,7 +148,6 @@ impl Tokens {
         }
     }
 
-    /// The token named `name`.
     pub fn named(&self, name: &str) -> Option<&str> {
         let found = self.named.iter().find(|(known, _)| known == name);
         found.map(|(_, token)| token.content.as_str())

@@ -61,7 +61,6 @@ impl History {
         Ok(Self { path, file })
     }
 
-    /// Adds rows.
     pub(super) fn add(&mut self, rows: &[(At, Measured)]) -> Result<(), CellError> {
         let number = |x: f64| match x.is_finite() {
             // A zero has no sign.

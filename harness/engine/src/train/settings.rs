@@ -66,7 +66,6 @@ pub(super) struct Settings {
     pub steps: u64,
     /// Steps a full pool holds.
     pub pool_steps: u64,
-    /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// Steps between rows of training.csv.
     pub log_every: u64,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use harness_engine::{
     generate::{
         AutoregressRequest, DenoiseRequest, OrderDraws, Sampling, SamplingRule, autoregress,
-        continuations, denoise, perplexity,
+        continuations, denoise, token_perplexity,
     },
     plugin::{LoadOptions, Model, Objective, Registry},
     text::TextCodec,
@@ -154,11 +154,15 @@ fn the_scorer_finds_trained_text_likelier_than_its_words_shuffled() {
         .iter()
         .map(|text| text.split(' ').rev().collect::<Vec<_>>().join(" "))
         .collect();
-    let mean = |values: Vec<Option<f64>>| {
+    let mut mean_log = |texts: &[String]| {
+        let tokens = |text: &String| codec.encode(text, false).unwrap().into_iter();
+        let rows: Vec<Vec<i64>> = (texts.iter())
+            .map(|text| tokens(text).map(i64::from).collect())
+            .collect();
+        let values = token_perplexity(&mut scorer, &rows, 512).unwrap();
         let logs: Vec<f64> = values.into_iter().flatten().map(f64::ln).collect();
         logs.iter().sum::<f64>() / logs.len() as f64
     };
-    let own = mean(perplexity(&mut scorer, &codec, &texts, 512).unwrap());
-    let other = mean(perplexity(&mut scorer, &codec, &shuffled, 512).unwrap());
+    let (own, other) = (mean_log(&texts), mean_log(&shuffled));
     assert!(own + 0.5 < other, "{own} {other}: {texts:?}");
 }

@@ -18,7 +18,6 @@ pub struct Catalogue {
 /// A bench that a catalogue lists.
 #[derive(Debug)]
 pub struct TablesEntry {
-    /// Its name.
     pub name: String,
     /// The bench, or what is wrong with its file.
     pub spec: Result<BenchSpec, BenchError>,
@@ -37,18 +36,12 @@ pub enum BenchError {
     },
     /// A file or the folder cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// A bench is the same as one that is the same as another.
     #[error(
         "{path}: `same_as` names {name}, which has no rows of its own; name the bench it takes them from"
     )]
     Twice {
-        /// The file.
         path: String,
         /// The bench it names.
         name: String,

@@ -58,7 +58,6 @@ pub enum TableKind {
 }
 
 impl RowKind {
-    /// All kinds.
     pub const ALL: [RowKind; 6] = [
         RowKind::Steering,
         RowKind::Documents,

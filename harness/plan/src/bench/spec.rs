@@ -39,7 +39,6 @@ pub struct ViewSpec {
     pub title: String,
     /// How it is derived.
     pub table: TableKind,
-    /// Its rows.
     pub rows: Vec<RowId>,
 }
 
@@ -64,7 +63,6 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// `zoo` or `real`.
     pub const fn name(self) -> &'static str {
         match self {
             Profile::Zoo => "zoo",
@@ -96,14 +94,12 @@ pub struct RowSpec {
     pub zoo_layers: Vec<u32>,
     /// Layers on models of the paper's size; empty where nothing is run.
     pub real_layers: Vec<u32>,
-    /// Settings of this row.
     pub settings: SettingsPatch,
     /// What the paper calls it.
     pub paper: Option<PaperName>,
 }
 
 impl RowSpec {
-    /// The layers of a profile.
     pub fn layers(&self, profile: Profile) -> &[u32] {
         match profile {
             Profile::Zoo => &self.zoo_layers,
@@ -132,7 +128,6 @@ impl RowSpec {
 /// What the paper calls a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaperName {
-    /// Its model.
     pub model: String,
     /// Its SAE; empty in tables that name none.
     pub sae: String,

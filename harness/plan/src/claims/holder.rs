@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::HOLDER;
 use crate::canonical::sha256_hex;
 
-/// Digits of a token.
 const TOKEN_DIGITS: usize = 20;
 
 /// A process that works on a store.
@@ -22,7 +21,6 @@ pub struct Holder {
     pub host: String,
     /// The boot of the machine and the space of process numbers; empty where the system does not say.
     pub boot: String,
-    /// Its process.
     pub pid: u32,
     /// When the process started, in ticks since the boot: numbers of processes are used again.
     pub started: u64,

@@ -52,7 +52,6 @@ pub enum Finding {
     OnlyRight,
     /// A value differs.
     Value {
-        /// Its column.
         column: String,
         /// In the first file.
         left: String,

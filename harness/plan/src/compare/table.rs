@@ -55,7 +55,6 @@ const MAX_COLUMNS: usize = 4096;
 pub struct CsvTable {
     /// Its name in messages.
     pub name: String,
-    /// Its columns.
     pub columns: Vec<String>,
     /// Its rows, each as long as `columns`.
     pub rows: Vec<Vec<String>>,
@@ -66,12 +65,7 @@ pub struct CsvTable {
 pub enum CompareError {
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// A file is not a table.
     #[error("{name}: {message}")]
     NotATable {
@@ -94,17 +88,13 @@ pub enum CompareError {
     /// A column that was asked for is not there.
     #[error("there is no column `{column}`; {hint}")]
     NoColumn {
-        /// The column.
         column: String,
         /// The nearest ones.
         hint: String,
     },
     /// No column is known to name rows.
     #[error("no column is known to name a row; say which with --key (there is {columns})")]
-    NoKey {
-        /// The columns.
-        columns: String,
-    },
+    NoKey { columns: String },
     /// Two rows are told apart by their SAE alone, and the other file does not say which it has.
     #[error(
         "{name}: rows {first} and {second} are of two SAEs of {key}, and the other file has no column `sae_id` to tell them apart: make it again with this version, or compare rows of one SAE"
@@ -124,7 +114,6 @@ pub enum CompareError {
     DuplicateKey {
         /// The file.
         name: String,
-        /// The key.
         key: String,
         /// Row number, the header being row 1.
         first: usize,

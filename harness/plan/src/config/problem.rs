@@ -7,7 +7,6 @@ pub struct Problem {
     pub origin: String,
     /// Where in the file; `None` for an option or a value that is missing altogether.
     pub place: Option<Place>,
-    /// What is wrong.
     pub message: String,
     /// What would cure it; empty when nothing is known.
     pub hint: String,

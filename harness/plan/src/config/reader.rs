@@ -228,7 +228,6 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
-    /// A table.
     pub fn table(&self, key: &'static str) -> Option<Table<'d, 't>> {
         let value = self.get(key)?;
         self.as_table(key, value)
@@ -257,7 +256,6 @@ impl<'d, 't> Table<'d, 't> {
         value
     }
 
-    /// Whether the key is there.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, _)| name.get_ref() == key)
     }

@@ -7,7 +7,6 @@ use serde::Serialize;
 pub struct Said {
     /// The value as written, on one line.
     pub value: String,
-    /// Where.
     #[serde(flatten)]
     pub from: Written,
 }
@@ -16,9 +15,7 @@ pub struct Said {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "from", rename_all = "snake_case")]
 pub enum Written {
-    /// A file.
     File {
-        /// Its path.
         path: String,
         /// Line, from 1.
         line: usize,
@@ -31,10 +28,7 @@ pub enum Written {
         option: String,
     },
     /// An environment variable.
-    Environment {
-        /// Its name.
-        variable: String,
-    },
+    Environment { variable: String },
 }
 
 impl fmt::Display for Written {

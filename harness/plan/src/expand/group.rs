@@ -39,7 +39,6 @@ pub struct PlannedGroup {
     pub rates: Option<(f64, f64)>,
     /// Sets of logits a counted token is scored by.
     pub n_logit_sets: u64,
-    /// What is measured.
     pub measures: Measures,
     /// Sizes of the model.
     pub shape: ModelShape,
@@ -67,7 +66,6 @@ pub struct Member {
 /// What a group takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GroupWork {
-    /// SAEs.
     pub n_saes: u64,
     /// Rows of a batch.
     pub batch: u64,

@@ -10,7 +10,7 @@ use crate::{
     },
     cell::Cell,
     protocol::Sources,
-    stages::{Dtype, Stage, sae_name},
+    stages::{Dtype, sae_name},
 };
 
 /// The cells of a bench and the rows that are derived from them.
@@ -95,7 +95,6 @@ pub struct SteeringWork {
     pub is_diffusion: bool,
     /// Group of the variant.
     pub group: Option<String>,
-    /// Settings.
     pub settings: SteeringSettings,
     /// Keys of the cells behind it.
     pub cells: RowCells,
@@ -114,7 +113,6 @@ pub struct GridWork {
     pub has_paper_code: bool,
     /// Number format of the residuals.
     pub dtype: Dtype,
-    /// Settings.
     pub settings: GridSettings,
     /// Key of its cell on each shard.
     pub shards: Vec<String>,
@@ -125,7 +123,6 @@ pub struct GridWork {
 /// What is done for the SAEs of a row of the decoding-order bench, all of them together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodingWork {
-    /// Settings.
     pub settings: DecodingSettings,
     /// The profile they come from.
     pub profile: Profile,
@@ -147,7 +144,6 @@ pub struct Followed {
 /// What is done for a row of the autointerp bench.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AutointerpWork {
-    /// Settings.
     pub settings: AutointerpSettings,
     /// Key of the cell with its windows.
     pub windows: String,
@@ -160,7 +156,6 @@ pub struct AutointerpWork {
 /// One decoding order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderWork {
-    /// Its name.
     pub order: String,
     /// Key of its cell on each part of the questions.
     pub parts: Vec<String>,
@@ -229,7 +224,6 @@ impl PlannedRow {
 /// Keys of the cells behind a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowCells {
-    /// Features.
     pub features: String,
     /// Explanations.
     pub explain: String,
@@ -256,7 +250,6 @@ impl RowCells {
 }
 
 impl Plan {
-    /// A cell by key.
     pub fn cell(&self, key: &str) -> Option<&Cell> {
         self.cells.iter().find(|c| c.key == key)
     }
@@ -288,19 +281,6 @@ impl Plan {
     /// Rows of a batch of grid passes, unless the command line says otherwise.
     pub fn batch(&self) -> Option<u32> {
         self.groups.iter().map(|group| group.batch).min()
-    }
-
-    /// Number of cells of each stage, in dependency order.
-    pub fn stage_counts(&self) -> Vec<(Stage, usize)> {
-        Stage::ALL
-            .iter()
-            .map(|s| {
-                (
-                    *s,
-                    self.cells.iter().filter(|c| c.stage == s.name()).count(),
-                )
-            })
-            .collect()
     }
 
     /// Cells that are not done and whose inputs are, in the order in which they are best run.

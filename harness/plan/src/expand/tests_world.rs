@@ -248,6 +248,20 @@ pub(crate) fn keys(plan: &Plan, stage: Stage) -> BTreeSet<String> {
         .collect()
 }
 
+/// How many cells each stage of a plan has, stages without a cell left out.
+pub(crate) fn stage_counts(plan: &Plan) -> Vec<(Stage, usize)> {
+    let of = |stage| {
+        plan.cells
+            .iter()
+            .filter(move |c| c.stage == Stage::name(stage))
+    };
+    (Stage::ALL
+        .into_iter()
+        .map(|stage| (stage, of(stage).count())))
+    .filter(|(_, n)| *n > 0)
+    .collect()
+}
+
 /// Stages whose keys differ between two plans.
 pub(crate) fn changed(a: &Plan, b: &Plan) -> Vec<&'static str> {
     Stage::ALL

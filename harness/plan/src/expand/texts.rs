@@ -48,7 +48,6 @@ pub(super) fn question_tokens(preset: &Preset, most: u64) -> u64 {
 /// Texts of one length that a model writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
-    /// Texts.
     pub(super) texts: u64,
     /// Tokens of a prompt.
     pub(super) prompt: u64,

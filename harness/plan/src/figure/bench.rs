@@ -33,9 +33,7 @@ pub enum WriteFigureError {
     /// It cannot be drawn.
     #[error("{name}.svg: {source}")]
     Figure {
-        /// Its name.
         name: String,
-        /// Why.
         #[source]
         source: FigureError,
     },

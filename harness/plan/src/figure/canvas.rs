@@ -57,7 +57,6 @@ pub(super) fn colour(place: usize) -> RGBColor {
 pub(super) struct Font {
     /// Height, pixels.
     pub size: f64,
-    /// Whether it is bold.
     pub bold: bool,
     /// Where across the text its position is.
     pub anchor: HPos,
@@ -65,7 +64,6 @@ pub(super) struct Font {
     pub vertical: VPos,
     /// Whether it is turned to run upwards.
     pub upwards: bool,
-    /// Its colour.
     pub colour: RGBColor,
 }
 

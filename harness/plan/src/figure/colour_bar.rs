@@ -27,7 +27,6 @@ const NO_VALUE: &str = "no value";
 pub(super) struct ColourBar {
     /// The values of its ends; `None` where there is no value at all.
     pub range: Option<ColourScale>,
-    /// Where the colours are.
     pub area: Area,
     /// A hatched example, where a cell has no value.
     pub swatch: Option<Area>,

@@ -156,7 +156,6 @@ pub(super) fn bands(rows: &[&GridRow]) -> &'static str {
 /// How a layer is drawn, the same in every panel; SAEs that share layer and k are lines of their
 /// own.
 pub(super) struct Style {
-    /// The layer.
     pub layer: u32,
     /// Its third.
     pub depth: Depth,

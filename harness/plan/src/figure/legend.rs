@@ -26,7 +26,6 @@ const NO_COLOUR: RGBColor = RGBColor(0x77, 0x77, 0x77);
 pub(super) enum Sample<'a> {
     /// The heading of a group.
     Heading,
-    /// A line.
     Line(&'a Series),
     /// Bars of any colour.
     Bar(Fill),

@@ -113,7 +113,6 @@ impl HeatMap {
         self.rows.iter().map(Vec::len).max().unwrap_or(0)
     }
 
-    /// The values there are.
     pub fn values(&self) -> impl Iterator<Item = f64> {
         self.rows.iter().flatten().copied().flatten()
     }
@@ -127,7 +126,6 @@ impl HeatMap {
 /// Bars side by side, with a name under them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BarGroup {
-    /// Its name.
     pub name: String,
     /// Its place in the palette.
     pub colour: usize,
@@ -135,7 +133,6 @@ pub struct BarGroup {
     pub bars: Vec<Bar>,
 }
 
-/// One bar.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bar {
     /// Its name in the legend. Bars of one name are one entry, whatever group they are in.
@@ -237,7 +234,6 @@ pub enum Dash {
     /// Without gaps.
     #[default]
     Solid,
-    /// Dashes.
     Dashed,
     /// Short dashes, far apart.
     Dotted,
@@ -261,10 +257,7 @@ pub enum FigureError {
     #[error(
         "figure {title:?} has no panels (hint: no row has the metric and the variant asked for)"
     )]
-    Empty {
-        /// Title of the figure.
-        title: String,
-    },
+    Empty { title: String },
     /// A value has no place on its axis.
     #[error("panel {panel:?}, {mark}: {value} has no place on a {axis} axis")]
     Value {
@@ -272,7 +265,6 @@ pub enum FigureError {
         panel: String,
         /// The line, cell or bar.
         mark: String,
-        /// The value.
         value: f64,
         /// `linear`, `logarithmic`, `colour` or `zero-based`.
         axis: &'static str,

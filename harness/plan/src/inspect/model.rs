@@ -13,7 +13,6 @@ use crate::{
 pub struct InspectedModel {
     /// Name of its folder.
     pub name: String,
-    /// Its folder.
     pub dir: PathBuf,
     /// `model_type` of its configuration.
     pub family: String,
@@ -29,7 +28,6 @@ pub struct InspectedModel {
     pub vocab_size: u32,
     /// Numbers in its weights.
     pub parameters: u64,
-    /// Where that number is from.
     pub parameters_from: ParameterSource,
     /// Bytes of its weight files.
     pub weight_bytes: u64,

@@ -15,7 +15,6 @@ use crate::{
 /// One SAE as far as its files tell; `None` is what no file states.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedSae {
-    /// Its folder.
     pub dir: PathBuf,
     /// Its name within its set.
     pub sae_id: String,
@@ -37,7 +36,6 @@ pub struct InspectedSae {
     pub policy: Option<String>,
     /// Model it was trained on.
     pub model: Option<String>,
-    /// Family of that model.
     pub model_family: Option<String>,
     /// What it reads, `resid_post` for the output of a block.
     pub site: Option<String>,
@@ -55,7 +53,6 @@ pub struct InspectedSae {
     pub context_length: Option<u64>,
     /// Smallest and largest share of masked tokens; `None` also for a clean SAE.
     pub mask_rate: Option<[f64; 2]>,
-    /// Seed.
     pub seed: Option<u64>,
     /// Optimiser steps.
     pub steps: Option<u64>,

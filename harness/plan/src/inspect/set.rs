@@ -17,7 +17,6 @@ use crate::sources::{
 pub struct InspectedSet {
     /// Its name: that of its folder, or the one it was given.
     pub name: String,
-    /// Its folder.
     pub dir: PathBuf,
     /// Measured time of its training, where it was kept.
     pub runtime: Option<Runtime>,

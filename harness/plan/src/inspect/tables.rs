@@ -63,7 +63,6 @@ pub struct Table1Row {
 /// One SAE set: a row of table3.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table3Row {
-    /// Model.
     pub model: Option<String>,
     /// SAE set.
     pub sae: String,
@@ -85,7 +84,6 @@ pub struct Table3Row {
     pub gpu: Option<String>,
     /// GPUs; `Some(0)` for a set trained on a CPU.
     pub gpu_count: Option<u64>,
-    /// Model of the GPUs.
     pub gpu_model: Option<String>,
     /// Mean size of an SAE's files.
     pub bytes_per_sae: Option<f64>,

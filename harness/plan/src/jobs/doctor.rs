@@ -133,7 +133,6 @@ pub struct DriverReport {
     pub reason: Option<String>,
 }
 
-/// A device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceReport {
     /// As it was asked for.
@@ -155,9 +154,7 @@ pub struct DeviceReport {
 /// Memory of a device, or what of the machine's this process may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryReport {
-    /// Bytes in all.
     pub total_bytes: Option<u64>,
-    /// Bytes that are free.
     pub free_bytes: Option<u64>,
     /// Why something is not known.
     pub reason: Option<String>,

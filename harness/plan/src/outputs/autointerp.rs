@@ -38,7 +38,6 @@ pub struct WindowsOutput {
     pub text_kept: Option<f64>,
 }
 
-/// One latent and its windows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatentWindows {
     /// Index of the latent.
@@ -114,7 +113,6 @@ pub struct Window {
 /// A window to predict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoredWindow {
-    /// The window.
     #[serde(flatten)]
     pub window: Window,
     /// Whether the latent is active in it: one activation is above its threshold.
@@ -124,7 +122,6 @@ pub struct ScoredWindow {
 /// A token with the change of its logit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogit {
-    /// Its text.
     pub token: String,
     /// Logit of the decoder row through the final norm and the head, above the mean over the vocabulary.
     pub logit: f32,
@@ -134,11 +131,9 @@ pub struct TokenLogit {
 /// all windows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelLatent {
-    /// The label.
     pub label: String,
     /// Documents that have it.
     pub n_documents: u64,
-    /// The latent.
     pub latent: u32,
     /// Share of the documents it fires in that have the label.
     pub precision: f64,
@@ -224,7 +219,6 @@ pub struct PredictOutput {
 /// Which windows a latent was predicted to be active in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// The latent.
     pub latent: u32,
     /// Places in [`LatentWindows::scored`], ascending; `None` without a usable answer.
     pub predicted: Option<Vec<u32>>,

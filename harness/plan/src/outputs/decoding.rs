@@ -14,7 +14,6 @@ pub struct DecodingOutput {
     pub n_bad_rows: u64,
 }
 
-/// One answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The question's number in the data, from 0.

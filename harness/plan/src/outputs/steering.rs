@@ -60,10 +60,8 @@ pub struct ExplainOutput {
     pub judge: String,
 }
 
-/// One explanation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The latent.
     pub latent: u32,
     /// What it stands for; `None` when the judge gave no usable answer.
     pub explanation: Option<String>,
@@ -76,7 +74,6 @@ pub struct Explanation {
 /// Generated texts of a baseline (one for each prefix) or a steer cell (feature by feature, prefix by prefix).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerationOutput {
-    /// The texts.
     pub texts: Vec<Generation>,
 }
 
@@ -174,7 +171,6 @@ pub struct ScoreOutput {
 /// A value of a metric besides C, P and S.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricOutput {
-    /// The metric's component.
     pub component: String,
     /// Name of the value; that of the component where it failed before it named any.
     pub metric: String,
@@ -194,7 +190,6 @@ pub struct MetricOutput {
 /// A metric's value of one feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureMetric {
-    /// The latent.
     pub latent: u32,
     /// The value; `None` where it is not defined.
     pub value: Option<f64>,
@@ -207,7 +202,6 @@ pub struct FeatureMetric {
 /// Scores of one feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureScore {
-    /// The latent.
     pub latent: u32,
     /// What it stands for.
     pub explanation: Option<String>,

@@ -19,7 +19,6 @@ pub struct FoundPlugin {
     pub manifest: Manifest,
     /// Where its manifest lies.
     pub manifest_path: PathBuf,
-    /// Its library.
     pub library: PathBuf,
     /// SHA-256 of the library.
     pub hash: String,
@@ -34,7 +33,6 @@ pub struct RefusedPlugin {
     pub path: PathBuf,
     /// Its identifier, where the manifest could be read.
     pub id: Option<String>,
-    /// Why.
     pub reason: String,
 }
 

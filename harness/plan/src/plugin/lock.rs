@@ -26,18 +26,14 @@ const HEAD: &str = "\
 #[serde(deny_unknown_fields)]
 pub struct Lock {
     version: u32,
-    /// The plugins.
     #[serde(default, rename = "plugin")]
     pub plugins: Vec<LockedPlugin>,
 }
 
-/// A plugin of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedPlugin {
-    /// Identifier.
     pub id: String,
-    /// Version.
     pub version: String,
     /// Its manifest, from the folder of the lock.
     pub manifest: String,

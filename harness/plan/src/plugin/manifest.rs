@@ -27,7 +27,6 @@ pub struct Manifest {
     pub library: String,
     /// Licence (SPDX).
     pub licence: Option<String>,
-    /// Authors.
     pub authors: Vec<String>,
     /// One line about it.
     pub summary: Option<String>,
@@ -39,7 +38,6 @@ pub struct Manifest {
     pub warnings: Vec<Problem>,
 }
 
-/// One component of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentEntry {
     /// One of [`KINDS`]; others are listed and not used.

@@ -8,7 +8,6 @@ use super::{Price, ReplyRequest};
 pub struct Budget {
     /// Questions sent at most.
     pub max_calls: Option<u64>,
-    /// USD at most.
     pub max_usd: Option<f64>,
 }
 

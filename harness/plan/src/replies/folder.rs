@@ -24,22 +24,11 @@ pub struct Asking {
 /// Why a folder of replies cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RepliesError {
-    /// It cannot be read.
     #[error("cannot read kept replies from {}: {source}", path.display())]
-    CannotRead {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    CannotRead { path: PathBuf, source: io::Error },
     /// It cannot be written.
     #[error("cannot keep replies in {}: {source}", path.display())]
-    CannotWrite {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    CannotWrite { path: PathBuf, source: io::Error },
 }
 
 impl Replies {
@@ -50,7 +39,6 @@ impl Replies {
         }
     }
 
-    /// Its folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

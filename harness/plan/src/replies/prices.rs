@@ -14,7 +14,6 @@ const PRICES: [(&str, f64, f64); 7] = [
     ("gpt-4.1-nano", 0.10, 0.40),
 ];
 
-/// What tokens cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {

@@ -13,7 +13,6 @@ pub const REPLY_SCHEMA: u32 = 1;
 pub struct KeptReply {
     /// [`REPLY_SCHEMA`].
     pub schema: u32,
-    /// What was asked.
     pub request: ReplyRequest,
     /// The answer: JSON as the task says.
     pub text: String,

@@ -16,7 +16,6 @@ pub struct ReplyRequest {
     pub messages: Vec<ReplyMessage>,
     /// Most tokens of an answer.
     pub max_tokens: u32,
-    /// Sampling temperature.
     pub temperature: f64,
 }
 
@@ -26,7 +25,6 @@ pub struct ReplyRequest {
 pub struct ReplyMessage {
     /// `system`, `user` or `assistant`.
     pub role: String,
-    /// Its text.
     pub content: String,
 }
 

@@ -7,14 +7,10 @@ use crate::{exit, store::StoreError};
 pub enum ReportError {
     /// There is no such folder.
     #[error("{}: there is no such folder of results", path.display())]
-    NoRun {
-        /// The folder.
-        path: PathBuf,
-    },
+    NoRun { path: PathBuf },
     /// The run has no cells of the stage a report is made of.
     #[error("{} holds no {what}: {found}", path.display())]
     Nothing {
-        /// The folder.
         path: PathBuf,
         /// What was looked for, e.g. `auto-interpretation`.
         what: &'static str,
@@ -47,12 +43,7 @@ pub enum ReportError {
     },
     /// A file of the run cannot be read.
     #[error("cannot read {}: {reason}", path.display())]
-    CannotRead {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    CannotRead { path: PathBuf, reason: String },
     /// Data of a page have no JSON form.
     #[error("a page cannot be written as JSON: {0}")]
     Encode(#[from] serde_json::Error),

@@ -13,7 +13,6 @@ use harness_core::{record::shown_k, twins::Twins};
 pub struct Examples {
     /// Its name, e.g. `dream_dream-mask.md`.
     pub file_name: String,
-    /// Its content.
     pub markdown: String,
     /// Examples in it.
     pub n: usize,

@@ -38,7 +38,6 @@ pub struct Run {
     pub provenance: Vec<String>,
 }
 
-/// The cells of one SAE.
 #[derive(Clone, Debug)]
 pub struct SaeCells {
     /// Parameters of the windows: model, SAE, text, rules.

@@ -32,9 +32,7 @@ const SCRIPT: &str = concat!(
 pub struct Page {
     /// Its name, e.g. `dream_dream-mask.html`.
     pub file_name: String,
-    /// Its content.
     pub html: String,
-    /// The model.
     pub model: String,
     /// The SAE set.
     pub set: String,
@@ -42,7 +40,6 @@ pub struct Page {
     pub layers: Vec<u32>,
     /// Active budgets, ascending.
     pub ks: Vec<u32>,
-    /// Latents.
     pub n_latents: u64,
     /// Of them, explained.
     pub n_explained: u64,

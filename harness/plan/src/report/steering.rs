@@ -52,7 +52,6 @@ pub struct Steered {
 /// An unsteered and a steered text after the same prefix.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SteeredPair {
-    /// The prefix.
     pub prefix: String,
     /// Continuation without steering.
     pub unsteered: String,

@@ -66,26 +66,13 @@ pub struct Basis {
 /// Why a plan file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardsError {
-    /// It cannot be read.
     #[error("cannot read the plan {}: {source}", path.display())]
-    CannotRead {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    CannotRead { path: PathBuf, source: io::Error },
     /// It cannot be written.
     #[error("cannot write the plan {}: {source}", path.display())]
-    CannotWrite {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is not a plan.
+    CannotWrite { path: PathBuf, source: io::Error },
     #[error("{} is not a plan of `harness bench --write-plan` or `harness slurm submit`: {message}", path.display())]
     NoPlan {
-        /// The file.
         path: PathBuf,
         /// Why not.
         message: String,
@@ -96,13 +83,11 @@ pub enum ShardsError {
         path.display()
     )]
     Stale {
-        /// The file.
         path: PathBuf,
         /// Cells that the bench has no more.
         missing: usize,
         /// Cells of the plan.
         cells: usize,
-        /// The bench.
         bench: String,
         /// What has changed, in words.
         changes: String,

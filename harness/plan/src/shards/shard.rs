@@ -17,7 +17,6 @@ pub struct Shard {
 /// The number of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardIndex {
-    /// This one.
     Named(usize),
     /// The one that the scheduler has told this process.
     Auto,

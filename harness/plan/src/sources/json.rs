@@ -28,16 +28,10 @@ pub enum SourceError {
     },
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// A file is not what its name says.
     #[error("{}: {message}", path.display())]
     Unusable {
-        /// The file or folder.
         path: PathBuf,
         /// What is wrong with it, and the cure.
         message: String,

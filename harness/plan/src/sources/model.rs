@@ -16,7 +16,6 @@ use crate::{
 /// A checkpoint folder in the Hugging Face layout, as far as config.json and file sizes tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFolder {
-    /// The folder.
     pub dir: PathBuf,
     /// `model_type` of config.json: decides which adapter reads it.
     pub model_type: String,

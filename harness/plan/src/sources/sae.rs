@@ -14,10 +14,8 @@ use crate::hash::HashCache;
 
 /// Configuration files of an SAE whose weights are not there yet; the first found counts.
 const CONFIG_FILES: [&str; 2] = ["cfg.json", "config.json"];
-/// One SAE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaeFolder {
-    /// Its folder.
     pub dir: PathBuf,
     /// Its name within its set: its folder as seen from the set's, or the folder's own name where
     /// the set is this SAE alone.

@@ -13,7 +13,6 @@ use super::{
 pub struct SaeSet {
     /// Its name in the bench.
     pub name: String,
-    /// The folder.
     pub dir: PathBuf,
     /// Its SAEs, by layer, k and name.
     pub saes: Vec<SaeFolder>,

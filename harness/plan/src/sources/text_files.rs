@@ -30,7 +30,6 @@ const LISTED: usize = 4;
 /// Names of a text's files, where the text is named by them.
 const NAMED_FILES: usize = 3;
 
-/// The files of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextFiles {
     /// In the order in which they are read.

@@ -16,7 +16,6 @@ pub const PREDICT_MAX_TOKENS: u32 = 64;
 pub struct FixedMasks {
     /// t.
     pub rate: f64,
-    /// Seed of the masks.
     pub seed: u64,
     /// What a window shows where a mask was. It is written so that windows of another kind have
     /// another key; they did show the mask token once, and judges had nothing to go by.
@@ -35,7 +34,6 @@ pub enum Shown {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
-    /// All.
     #[default]
     All,
     /// Those the SAE was trained on: masked or visible ones.
@@ -70,9 +68,7 @@ pub enum LatentChoice {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowsParams {
-    /// The model.
     pub model: ModelRef,
-    /// The SAE.
     pub sae: SaeRef,
     /// The text; `first_token` is 0.
     pub text: ShardRef,
@@ -80,11 +76,9 @@ pub struct WindowsParams {
     pub masks: Option<FixedMasks>,
     /// Positions at which activations count.
     pub positions: Positions,
-    /// Which latents.
     pub latents: LatentChoice,
     /// Activations below which a latent is dead.
     pub dead_threshold: u32,
-    /// Which windows.
     pub rules: WindowRules,
     /// Tokens that a latent promotes and suppresses most, of each.
     pub n_logits: u32,

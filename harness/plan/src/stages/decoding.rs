@@ -38,7 +38,6 @@ pub struct DecodingParams {
     pub saes: Vec<SaeRef>,
     /// Latents of a set (`TopIdx_K` of Eq. 20).
     pub k_set: u32,
-    /// The questions.
     pub questions: QuestionsRef,
     /// How they are put, in full.
     pub preset: Preset,

@@ -32,7 +32,6 @@ pub struct ShardRef {
     pub context_length: u32,
     /// Tokens of the stream before the shard.
     pub first_token: u64,
-    /// Tokens of the shard.
     pub tokens: u64,
     /// Take what is there when the data end before the shard does; otherwise that is an error.
     pub allow_short: bool,
@@ -45,7 +44,6 @@ pub struct ShardRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum GridText {
-    /// Text from files.
     Files(ShardRef),
     /// The continuations of the rollout cell that is the first input: prompts stay visible and are no targets.
     Rollouts,
@@ -85,13 +83,10 @@ pub struct Measures {
 pub struct FidelityParams {
     /// The model whose residual is replaced.
     pub model: ModelRef,
-    /// The SAE.
     pub sae: SaeRef,
-    /// The text.
     pub text: GridText,
     /// Masks; `None` for autoregressive models, which read clean text.
     pub corruption: Option<Corruption>,
-    /// What is measured.
     pub measures: Measures,
     /// How numbers are computed.
     pub numerics: Numerics,

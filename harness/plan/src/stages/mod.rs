@@ -130,24 +130,8 @@ impl Stage {
         }
     }
 
-    /// Whether it asks a judge.
     pub const fn asks_judge(self) -> bool {
         matches!(self, Stage::Explain | Stage::Predict | Stage::Judge)
-    }
-
-    /// Whether it runs a model (and so belongs on the device).
-    pub const fn runs_model(self) -> bool {
-        matches!(
-            self,
-            Stage::Features
-                | Stage::Baseline
-                | Stage::Steer
-                | Stage::Perplexity
-                | Stage::Rollout
-                | Stage::Fidelity
-                | Stage::Decoding
-                | Stage::Windows
-        )
     }
 }
 
@@ -266,7 +250,6 @@ pub struct CorpusRef {
 pub struct GenerationParams {
     /// Tokens after the prefix.
     pub max_new_tokens: u32,
-    /// Sampling temperature.
     pub temperature: f64,
     /// Nucleus.
     pub top_p: f64,
@@ -281,7 +264,6 @@ pub struct GenerationParams {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenoisingParams {
-    /// Steps (`dlm_steps`).
     pub dlm_steps: u32,
     /// The order in which positions are revealed.
     pub order: PluginRef,

@@ -15,9 +15,7 @@ pub const PAIR_MAX_TOKENS: u32 = 128;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeaturesParams {
-    /// The model.
     pub model: ModelRef,
-    /// The SAE.
     pub sae: SaeRef,
     /// The text.
     pub corpus: CorpusRef,
@@ -28,7 +26,6 @@ pub struct FeaturesParams {
     /// Positions at which activations count.
     #[serde(default, skip_serializing_if = "Positions::is_all")]
     pub positions: Positions,
-    /// Which features.
     pub choice: FeatureChoice,
     /// How numbers are computed.
     pub numerics: Numerics,
@@ -72,7 +69,6 @@ pub enum ExplainParams {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GivenExplanation {
-    /// The latent.
     pub latent: u32,
     /// What it stands for.
     pub explanation: String,
@@ -82,7 +78,6 @@ pub struct GivenExplanation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JudgeRef {
-    /// The component.
     pub component: PluginRef,
     /// Model behind an online judge; `None` where the component decides alone.
     pub model: Option<String>,
@@ -92,7 +87,6 @@ pub struct JudgeRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaselineParams {
-    /// The model.
     pub model: ModelRef,
     /// The pool of prefixes, in order.
     pub prefixes: Vec<String>,
@@ -106,7 +100,6 @@ pub struct BaselineParams {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SteerParams {
-    /// The model.
     pub model: ModelRef,
     /// The SAE whose decoder rows are the directions.
     pub sae: SaeRef,

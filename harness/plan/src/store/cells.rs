@@ -33,9 +33,7 @@ struct StoreFile {
 /// What the store knows of a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
-    /// Nothing.
     Missing,
-    /// It is done.
     Done(Box<CellRecord>),
     /// It failed; it may be run again. It may be open ([`CellRecord::is_open`]): what failed for a
     /// reason outside is missing in its output.
@@ -52,7 +50,6 @@ pub enum Lookup {
 /// What there is of a cell's output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Available<T> {
-    /// The output.
     pub output: T,
     /// Whether the cell is done; else something in it is missing for a reason outside.
     pub is_whole: bool,
@@ -61,7 +58,6 @@ pub struct Available<T> {
 /// What became of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It is stored.
     Stored,
     /// The same result was there already.
     Same,
@@ -77,24 +73,12 @@ pub enum Put {
 pub enum StoreError {
     /// It cannot be written.
     #[error("cannot write results to {}: {source}", path.display())]
-    CannotWrite {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It cannot be read.
+    CannotWrite { path: PathBuf, source: io::Error },
     #[error("cannot read results from {}: {source}", path.display())]
-    CannotRead {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    CannotRead { path: PathBuf, source: io::Error },
     /// It was written by a newer version.
     #[error("{} was written with schema {found}, this version writes {STORE_SCHEMA}; it can be read, choose another --out to write", path.display())]
     Newer {
-        /// The store.
         path: PathBuf,
         /// Its schema.
         found: u32,
@@ -178,7 +162,6 @@ impl Store {
         Ok(store)
     }
 
-    /// Its folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

@@ -6,7 +6,6 @@ use crate::replies::ReplyDamage;
 /// Something in a store that is not as a run leaves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The file.
     pub path: PathBuf,
     /// What is wrong with it, or worth knowing.
     pub problem: Problem,
@@ -56,18 +55,14 @@ pub enum Problem {
     /// The manifest cannot be read.
     #[error("the manifest of the last run cannot be read")]
     Manifest,
-    /// A failed cell.
     #[error("a {stage} cell that failed: {message}")]
     Failed {
-        /// Its stage.
         stage: String,
         /// The first line of why.
         message: String,
     },
-    /// An open cell.
     #[error("a {stage} cell that is open: {message}")]
     Open {
-        /// Its stage.
         stage: String,
         /// The first line of why.
         message: String,
@@ -75,12 +70,10 @@ pub enum Problem {
     /// A cell that this version would compute another way, or not at all.
     #[error("a {stage} cell of version {version}, which this version does not make")]
     OtherVersion {
-        /// Its stage.
         stage: String,
         /// Its version of the stage.
         version: u32,
     },
-    /// A temporary file.
     #[error("a temporary file, of a process that is writing or was killed")]
     Temporary,
     /// A file that was put aside.

@@ -26,11 +26,8 @@ pub enum Rubbish {
 /// A file that may be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removable {
-    /// Where it lies.
     pub path: PathBuf,
-    /// Its size.
     pub bytes: u64,
-    /// What it is.
     pub what: Rubbish,
 }
 

@@ -106,12 +106,9 @@ impl RunManifest {
     }
 }
 
-/// A plugin of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestPlugin {
-    /// Identifier.
     pub id: String,
-    /// Version.
     pub version: String,
     /// SHA-256 of its library.
     pub hash: String,
@@ -125,7 +122,6 @@ pub struct ManifestModel {
     /// Its own name: `embedded`, or that of its folder and configuration.
     #[serde(default)]
     pub own_name: String,
-    /// Its `model_type`.
     pub model_type: String,
     /// Content hash.
     pub checkpoint: String,
@@ -134,7 +130,6 @@ pub struct ManifestModel {
 /// An SAE of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestSae {
-    /// SAE set.
     pub set: String,
     /// Layer, from 0.
     pub layer: u32,

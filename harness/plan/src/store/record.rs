@@ -16,13 +16,10 @@ pub const STORE_SCHEMA: u32 = 1;
 pub struct CellRecord {
     /// [`STORE_SCHEMA`].
     pub schema: u32,
-    /// The cell's key.
     pub key: String,
-    /// Its stage.
     pub stage: String,
     /// Version of the stage.
     pub version: u32,
-    /// Its parameters.
     pub params: Value,
     /// Keys of the cells it has read.
     pub inputs: Vec<String>,
@@ -39,7 +36,6 @@ pub struct CellRecord {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// What it took.
     pub counters: Counters,
     /// Device, e.g. `cpu`.
     pub device: String,

@@ -39,7 +39,6 @@ pub struct AutointerpTables {
 pub struct ExplanationLine {
     /// Content hash of the SAE.
     pub sae_hash: String,
-    /// Model.
     pub model: String,
     /// SAE set.
     pub sae: String,

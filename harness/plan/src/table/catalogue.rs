@@ -95,7 +95,6 @@ fn found_or_empty((row, set): (&RowSpec, Option<InspectedSet>)) -> InspectedSet 
 }
 
 impl Listed {
-    /// The CSV file.
     pub fn csv(&self) -> String {
         match self {
             Listed::Table1(rows) => table1_csv(rows),

@@ -32,7 +32,6 @@ pub const STEERING_COLUMNS: [&str; 21] = numbers!(
     "family", "model", "sae", "sae_id", "layer", "depth", "k", "concept_improvement", "perplexity_reduction", "steering_score";
 );
 
-/// Columns of table2.csv.
 pub const TABLE2_COLUMNS: [&str; 20] = numbers!(
     "family", "model", "sae", "layer", "depth", "concept_improvement", "perplexity_reduction", "steering_score", "starred";
 );
@@ -147,7 +146,6 @@ pub fn steering_csv(rows: &[SteeringRow]) -> String {
     csv_text(&STEERING_COLUMNS, rows.iter().map(line))
 }
 
-/// table2.csv.
 pub fn table2_csv(rows: &[Table2Row]) -> String {
     let line = |r: &Table2Row| {
         let own = [
@@ -171,7 +169,6 @@ pub fn table2_csv(rows: &[Table2Row]) -> String {
     csv_text(&TABLE2_COLUMNS, rows.iter().map(line))
 }
 
-/// table4.csv.
 pub fn table4_csv(rows: &[Table4Row]) -> String {
     let line = |r: &Table4Row| {
         let own = [

@@ -3,7 +3,6 @@ use harness_core::record::{AutointerpRow, LabelRow, LatentRow};
 use super::{autointerp::ExplanationLine, columns::optional};
 use crate::inert::csv_text;
 
-/// Columns of autointerp.csv.
 pub const AUTOINTERP_COLUMNS: [&str; 20] = [
     "model",
     "sae",
@@ -68,7 +67,6 @@ pub const LABEL_COLUMNS: [&str; 14] = [
     "none_score",
 ];
 
-/// autointerp.csv.
 pub fn autointerp_csv(rows: &[AutointerpRow]) -> String {
     csv_text(
         &AUTOINTERP_COLUMNS,
@@ -99,7 +97,6 @@ pub fn autointerp_csv(rows: &[AutointerpRow]) -> String {
     )
 }
 
-/// latents.csv.
 pub fn latents_csv(rows: &[LatentRow]) -> String {
     csv_text(
         &LATENT_COLUMNS,
@@ -154,7 +151,6 @@ pub fn labels_csv(rows: &[LabelRow]) -> String {
     )
 }
 
-/// explanations.jsonl.
 pub fn explanations_jsonl(lines: &[ExplanationLine]) -> String {
     (lines.iter())
         .map(|line| format!("{}\n", serde_json::json!(line)))

@@ -25,7 +25,6 @@ pub const SUMMARY_COLUMNS: [&str; 9] = [
     "model", "order", "sae_id", "layer", "metric", "value", "std_err", "n", "status",
 ];
 
-/// Columns of accuracy.csv.
 pub const ACCURACY_COLUMNS: [&str; 13] = [
     "model",
     "order",
@@ -101,7 +100,6 @@ pub fn summary_csv(rows: &[DynamicsRow]) -> String {
     )
 }
 
-/// accuracy.csv.
 pub fn accuracy_csv(rows: &[AccuracyRow]) -> String {
     csv_text(
         &ACCURACY_COLUMNS,

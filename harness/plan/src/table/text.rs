@@ -3,9 +3,7 @@ use crate::inert::is_active;
 /// Where text stands in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// At the left.
     Left,
-    /// At the right.
     Right,
 }
 
@@ -18,7 +16,6 @@ pub enum Style {
     Markdown,
 }
 
-/// A table of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextTable {
     columns: Vec<(String, bool)>,
@@ -26,7 +23,6 @@ pub struct TextTable {
 }
 
 impl TextTable {
-    /// A table with these columns.
     pub fn new(columns: &[(&str, Align)]) -> TextTable {
         let columns = columns
             .iter()

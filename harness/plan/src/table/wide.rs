@@ -39,7 +39,6 @@ pub const TRANSFER_COLUMNS: [&str; 9] = [
     "status",
 ];
 
-/// The values of one SAE.
 pub(super) struct SaeValues<'a> {
     rows: Vec<&'a GridRow>,
     scale: &'static str,

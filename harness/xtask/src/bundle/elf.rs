@@ -11,7 +11,6 @@ const TAG_END: u64 = 0;
 const TAG_NEEDED: u64 = 1;
 const TAG_RUNPATH: u64 = 29;
 
-/// An ELF file.
 pub struct Elf<'a> {
     bytes: &'a [u8],
     sections: Vec<Section>,

@@ -10,7 +10,6 @@ const SECONDS: u64 = 60;
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum What {
-    /// Run targets.
     Run {
         /// Seconds of each.
         seconds: u64,

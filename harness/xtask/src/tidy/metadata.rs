@@ -10,7 +10,6 @@ use crate::workspace::Workspace;
 /// A member of the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The package's name.
     pub name: String,
     /// Its folder, from the repository's root, with forward slashes.
     pub folder: String,

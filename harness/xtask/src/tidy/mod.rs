@@ -19,7 +19,6 @@ use crate::workspace::Workspace;
 pub struct Finding {
     /// Path from the repository's root, with a line number where there is one.
     pub place: String,
-    /// What is wrong.
     pub what: String,
     /// What to do about it.
     pub cure: String,

@@ -38,7 +38,6 @@ pub struct Try {
     pub max_tokens: u32,
     /// Its fields.
     pub form: Form,
-    /// Longest time.
     pub timeout: Duration,
 }
 

@@ -20,7 +20,6 @@ const FIRST_ATTEMPTS: u32 = 3;
 pub enum Failure {
     /// The server answered with an error.
     Status {
-        /// HTTP status.
         status: u16,
         /// What its body says.
         said: Said,

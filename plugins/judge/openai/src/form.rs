@@ -49,7 +49,6 @@ pub enum Field {
     Shape,
     /// The one named by [`Form::limit`].
     Limit,
-    /// `temperature`.
     Temperature,
 }
 

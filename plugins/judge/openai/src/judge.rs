@@ -181,7 +181,6 @@ struct Run<'a> {
     evidence: &'a mut Evidence,
     /// Whether nothing further is sent.
     ending: Arc<AtomicBool>,
-    /// Why that is.
     why: Option<Error>,
 }
 

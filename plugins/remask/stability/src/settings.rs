@@ -33,7 +33,6 @@ impl Default for Written {
 /// Settings that make sense.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
-    /// The component's name.
     pub name: String,
     /// Last time point of the schedule.
     pub eps: f32,

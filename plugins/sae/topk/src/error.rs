@@ -17,27 +17,22 @@ pub enum SaeError {
     /// A file is damaged, or not what its place says it is.
     #[error("{}: {what}", path.display())]
     File {
-        /// The file.
         path: PathBuf,
         /// What was found.
         what: String,
-        /// What to do.
         hint: String,
     },
     /// The file is sound, but this reader cannot be certain what it computes.
     #[error("{}: not read, because {what}", path.display())]
     Uncertain {
-        /// The file.
         path: PathBuf,
         /// The setting that is not understood.
         what: String,
-        /// What to do.
         hint: String,
     },
     /// Tensors are missing, too many, or of another shape or type.
     #[error("{}: tensors differ from what its configuration says\n{table}", path.display())]
     Tensors {
-        /// The file.
         path: PathBuf,
         /// Expected beside found.
         table: String,
@@ -45,21 +40,16 @@ pub enum SaeError {
     /// Weights hold NaN or infinity.
     #[error("{}: tensor `{tensor}` holds {count} NaN or infinite value(s)", path.display())]
     NonFinite {
-        /// The file.
         path: PathBuf,
-        /// The tensor.
         tensor: String,
-        /// How many.
         count: i64,
     },
     /// The operating system refused.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
-        /// The file or folder.
         path: PathBuf,
         /// What was attempted.
         action: &'static str,
-        /// Why it failed.
         source: io::Error,
     },
     /// A caller's argument does not fit.
@@ -79,7 +69,6 @@ pub enum SaeError {
     Diverged {
         /// Steps done before.
         step: u64,
-        /// The loss.
         loss: f64,
     },
     /// This SAE does not offer the operation.
@@ -91,7 +80,6 @@ pub enum SaeError {
     /// A kernel refused its operands, or libtorch failed in it.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// libtorch failed.
     #[error("libtorch: {0}")]
     Torch(#[from] TchError),
 }

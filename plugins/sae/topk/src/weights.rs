@@ -13,7 +13,6 @@ use crate::{
 /// What is done to a row before it is encoded, and undone after it is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputNorm {
-    /// Nothing.
     None,
     /// Its mean is removed and it is divided by its standard deviation (n - 1) plus 1e-5.
     PerRow,

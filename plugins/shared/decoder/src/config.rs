@@ -13,7 +13,6 @@ pub enum Family {
     Qwen2,
     /// LLaMA 3 and 3.1.
     Llama,
-    /// GPT-2.
     Gpt2,
 }
 
@@ -209,7 +208,6 @@ pub struct Rope {
 pub struct SpecialTokens {
     /// Mask token of the diffusion families.
     pub mask: Option<i64>,
-    /// Padding.
     pub pad: Option<i64>,
     /// Begin of text.
     pub bos: Option<i64>,
@@ -258,7 +256,6 @@ pub struct DecoderConfig {
     pub attention: Attention,
     /// How positions are counted in a padded batch.
     pub positions: Positions,
-    /// Special tokens.
     pub special: SpecialTokens,
 }
 

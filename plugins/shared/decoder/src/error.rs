@@ -11,9 +11,7 @@ pub enum DecoderError {
     /// A file could not be opened, read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
         source: std::io::Error,
     },
     /// `config.json` (or a configuration built in code) cannot be used.
@@ -53,7 +51,6 @@ pub enum DecoderError {
     /// A file or folder is not what its name says, or is damaged.
     #[error("{}: {message}", path.display())]
     WeightFile {
-        /// The file.
         path: PathBuf,
         /// What is wrong and how to cure it.
         message: String,
@@ -130,11 +127,6 @@ impl DecoderError {
 
     pub(crate) fn argument(message: impl Into<String>) -> Self {
         Self::Argument(message.into())
-    }
-
-    /// True when the error is about a file from outside (exit code 20 of the harness).
-    pub fn is_input_file(&self) -> bool {
-        !matches!(self, Self::Argument(_) | Self::Torch(_))
     }
 
     /// True when libtorch ran out of memory, on a device or on the host.

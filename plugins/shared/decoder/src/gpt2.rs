@@ -11,7 +11,6 @@ use crate::layers::{Conv1d, layer_norm};
 use crate::model::{Decoder, Parameters};
 use crate::names::{Role, Slot};
 
-/// GPT-2.
 #[derive(Debug)]
 pub struct Gpt2 {
     config: DecoderConfig,

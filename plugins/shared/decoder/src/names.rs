@@ -6,10 +6,7 @@ use crate::{DecoderConfig, Family};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initial {
     /// Normal with mean 0.
-    Normal {
-        /// Standard deviation.
-        std_dev: f64,
-    },
+    Normal { std_dev: f64 },
     /// All ones: the weight of a norm.
     Ones,
     /// All zeros: a bias.

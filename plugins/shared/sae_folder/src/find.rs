@@ -30,7 +30,6 @@ pub struct Found {
 /// A folder that is not used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOver {
-    /// The folder.
     pub dir: PathBuf,
     /// What it is instead.
     pub why: String,

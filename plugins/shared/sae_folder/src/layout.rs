@@ -14,7 +14,6 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// All layouts.
     pub const ALL: [Self; 4] = [
         Self::Saelens,
         Self::Sparsify,
@@ -33,7 +32,6 @@ impl Layout {
         }
     }
 
-    /// File of the weights.
     #[must_use]
     pub const fn weights_file(self) -> &'static str {
         match self {

@@ -20,7 +20,6 @@ const SAVE_AGAIN: &str =
 pub struct Refusal {
     /// What was found.
     pub what: String,
-    /// What to do.
     pub hint: &'static str,
 }
 

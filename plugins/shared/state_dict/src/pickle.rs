@@ -27,7 +27,6 @@ pub struct TensorDesc {
     pub storage_len: u64,
     /// Element of the storage that it begins with.
     pub offset: u64,
-    /// Its sizes.
     pub shape: Vec<u64>,
     /// Elements of the storage from one index to the next, for each size.
     pub stride: Vec<u64>,
@@ -44,11 +43,9 @@ impl TensorDesc {
 /// A value beside the tensors: a number or a word.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
-    /// A whole number.
     Int(i64),
     /// A number with a fraction.
     Float(f64),
-    /// A truth value.
     Bool(bool),
     /// A word. It is shared: a pickle may recall a long one as often as it likes.
     Text(Rc<str>),
@@ -57,7 +54,6 @@ pub enum Scalar {
 /// An item of the dictionary. Nested dictionaries are flattened as `outer.inner`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// A tensor.
     Tensor(Rc<TensorDesc>),
     /// A number or a word.
     Scalar(Scalar),

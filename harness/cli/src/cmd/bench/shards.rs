@@ -63,7 +63,6 @@ pub struct ChunkSize {
 
 /// What is missing of a bench, shared out.
 pub struct Shares {
-    /// The plan.
     pub plan: ShardPlan,
     /// Folder of results, absolute.
     pub out: PathBuf,

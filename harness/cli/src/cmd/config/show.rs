@@ -104,9 +104,7 @@ impl ShowArgs {
 pub struct Shown {
     /// Name of the bench.
     pub bench: String,
-    /// Its file.
     pub file: String,
-    /// Its rows.
     pub rows: Vec<ShownRow>,
     /// Options that are no settings.
     pub options: Vec<Setting>,
@@ -117,7 +115,6 @@ pub struct Shown {
 /// A row with its settings.
 #[derive(Debug)]
 pub struct ShownRow {
-    /// Its model.
     pub model: String,
     /// Its SAE set.
     pub sae: String,
@@ -132,7 +129,6 @@ pub struct ShownRow {
 /// A setting or an option.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// Its name.
     pub name: String,
     /// Its value; null when nothing is set.
     pub value: Value,

@@ -18,7 +18,6 @@ struct PaperModel {
     shape: ModelShape,
 }
 
-/// The models of the paper.
 fn models() -> [PaperModel; 4] {
     let of = |name, parameters, n_layers, d_model, d_kv, d_ff, vocab_size| PaperModel {
         name,

@@ -10,7 +10,6 @@ use crate::{args, memory};
 const DRIVER_FILE: &str = "/proc/driver/nvidia/version";
 const GPUS_FOLDER: &str = "/proc/driver/nvidia/gpus";
 
-/// The processor.
 pub fn cpu(instruction_set: Option<String>, why_missing: &str) -> DeviceReport {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = field(&info, "model name").or_else(|| field(&info, "Model"));

@@ -12,9 +12,7 @@ use crate::{cmd::bench::rate, output};
 /// What a section's mark says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
-    /// It is well.
     Good,
-    /// Something is wrong.
     Bad,
     /// It is not there, and need not be.
     Absent,

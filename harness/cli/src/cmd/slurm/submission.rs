@@ -18,9 +18,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
-/// One submission.
 pub struct Submission {
-    /// Its folder.
     pub dir: PathBuf,
 }
 

@@ -53,7 +53,6 @@ impl Extraction {
     /// Both, the strict one first.
     pub const ALL: [Extraction; 2] = [Extraction::Strict, Extraction::Flexible];
 
-    /// `strict` or `flexible`.
     pub const fn name(self) -> &'static str {
         match self {
             Extraction::Strict => "strict",

@@ -13,7 +13,6 @@ enum Joint {
     Apart,
     /// Nothing but blanks.
     Blank,
-    /// An equals sign.
     Equal,
     /// Something that makes one expression of both: `+`, `-`, `:`, a comma without a blank.
     Expression,

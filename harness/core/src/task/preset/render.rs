@@ -36,7 +36,6 @@ pub enum Style {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shot {
-    /// The question.
     pub question: String,
     /// Its answer, with the working and a last line `#### N`.
     pub answer: String,

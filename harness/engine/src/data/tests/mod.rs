@@ -304,8 +304,4 @@ fn real_shards_read_whole_and_pack_by_both_policies() {
             truncated[..3].iter().map(|r| r.ids.len()).sum()
         )
     );
-    let error = take_tokens(packed.into_iter().map(Ok), 1 << 40, false)
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("1099511627776 were asked for"), "{error}");
 }

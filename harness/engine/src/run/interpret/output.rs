@@ -13,7 +13,6 @@ use harness_plan::{
 use super::text::Text;
 use crate::{run::CellError, text::TextCodec};
 
-/// Forms outputs.
 pub(super) struct Outputs<'a> {
     text: &'a Text,
     codec: &'a TextCodec,

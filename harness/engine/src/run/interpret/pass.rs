@@ -49,7 +49,6 @@ struct BatchCodes {
 pub(super) struct Reading<'a> {
     pub(super) text: &'a Text,
     pub(super) codec: &'a TextCodec,
-    /// Rows of a batch.
     pub(super) batch_rows: usize,
     /// Threads that follow.
     pub(super) threads: usize,

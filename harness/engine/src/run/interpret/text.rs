@@ -15,7 +15,6 @@ use crate::{
     text::TextCodec,
 };
 
-/// A row.
 pub(super) struct TextRow {
     /// Its place in the stream, the key of its masks.
     item: u64,
@@ -43,7 +42,6 @@ pub(super) enum Token {
     Special,
     /// Text.
     Visible,
-    /// The mask token.
     Masked,
 }
 

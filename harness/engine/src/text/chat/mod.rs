@@ -37,12 +37,10 @@ const MAX_RENDERED_BYTES: usize = 64 << 20;
 pub struct ChatMessage {
     /// `system`, `user` or `assistant`, as the template expects it.
     pub role: String,
-    /// The message.
     pub content: String,
 }
 
 impl ChatMessage {
-    /// A message of the user.
     pub fn user(content: impl Into<String>) -> Self {
         Self {
             role: "user".into(),

@@ -65,11 +65,9 @@ complete! {
         dlm_steps: u32,
         /// Tokens after the prefix.
         max_new_tokens: u32,
-        /// Sampling temperature.
         temperature: f64,
         /// Nucleus.
         top_p: f64,
-        /// Seed of all draws.
         seed: u64,
         /// Judge of explanations and concepts.
         judge: String,
@@ -118,7 +116,6 @@ complete! {
         t_max: f64,
         /// Rows of a batch: they change results by rounding at most.
         batch: u32,
-        /// Seed of all draws.
         seed: u64,
         /// Bootstrap resamples of standard errors.
         resamples: u32,
@@ -135,7 +132,6 @@ complete! {
     DocumentSettings {
         /// Tokens of the text.
         budget_tokens: u64,
-        /// Tokens of a shard.
         shard_tokens: u64,
         /// Tokens of a row at most.
         context_length: u32,
@@ -169,7 +165,6 @@ complete! {
         dlm_steps: u32,
         /// Tokens after the prompt.
         max_new_tokens: u32,
-        /// Sampling temperature.
         temperature: f64,
         /// Nucleus.
         top_p: f64,
@@ -211,11 +206,9 @@ complete! {
         dlm_steps: u32,
         /// Tokens after the prompt.
         max_new_tokens: u32,
-        /// Sampling temperature.
         temperature: f64,
         /// Nucleus.
         top_p: f64,
-        /// Seed of all draws.
         seed: u64,
         /// Bootstrap resamples of standard errors.
         resamples: u32,
@@ -271,7 +264,6 @@ complete! {
         random_windows: RandomWindows,
         /// Tokens that a latent promotes and suppresses most, of each.
         n_logits: u32,
-        /// Seed of all draws.
         seed: u64,
         /// Judge that explains and predicts.
         judge: String,

@@ -23,7 +23,6 @@ pub enum Settings {
         /// Of every grid bench.
         #[serde(flatten)]
         grid: GridSettings,
-        /// Of the documents.
         #[serde(flatten)]
         text: DocumentSettings,
     },

@@ -27,7 +27,6 @@ use crate::{
 /// A bench with everything that decides what it runs on.
 #[derive(Clone, Debug)]
 pub struct BenchRequest<'a> {
-    /// The bench.
     pub spec: &'a BenchSpec,
     /// Model folders by name (`--model NAME=DIR`); others come from the zoo.
     pub models: &'a BTreeMap<String, PathBuf>,
@@ -84,7 +83,6 @@ pub enum Origin {
 /// A bench checked against what is on disk.
 #[derive(Clone, Debug)]
 pub struct ResolvedBench {
-    /// The bench.
     pub spec: BenchSpec,
     /// How numbers are computed.
     pub numerics: Numerics,
@@ -111,7 +109,6 @@ pub struct ResolvedBench {
 pub struct ResolvedModel {
     /// Its name in the bench.
     pub name: String,
-    /// Its folder.
     pub folder: ModelFolder,
     /// Where the folder came from.
     pub origin: Origin,
@@ -126,7 +123,6 @@ pub struct ResolvedRow {
     pub group: Option<String>,
     /// The profile its settings come from.
     pub profile: Profile,
-    /// Its settings.
     pub settings: Settings,
     /// What was said about each setting and where, what counts first.
     pub said: BTreeMap<&'static str, Vec<Said>>,

@@ -91,9 +91,7 @@ pub(crate) struct Place {
 /// Element type of written weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// 32-bit floats.
     F32,
-    /// 16-bit brain floats.
     Bf16,
 }
 

@@ -69,7 +69,6 @@ pub struct TrainConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProductDtype {
-    /// Single precision.
     #[default]
     F32,
     /// Operands and results rounded to bfloat16.

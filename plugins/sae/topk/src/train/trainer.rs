@@ -109,12 +109,6 @@ impl Trainer {
         })
     }
 
-    /// Its settings.
-    #[must_use]
-    pub fn config(&self) -> &TrainConfig {
-        &self.config
-    }
-
     /// Steps done.
     #[must_use]
     pub fn steps_done(&self) -> u64 {

@@ -69,8 +69,16 @@ pub fn write_weights(
     // The Python libraries look at this entry to decide that the file is PyTorch's.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     replace(path, |temporary| {
+        let io = |source| DecoderError::io(temporary, source);
+        // The library makes a file that its owner alone may read; it gets the permissions back that
+        // any other new file has.
+        let permissions = (std::fs::File::create(temporary))
+            .and_then(|file| file.metadata())
+            .map_err(io)?
+            .permissions();
         safetensors::serialize_to_file(views, Some(metadata), temporary)
-            .map_err(|error| DecoderError::weights(path, error.to_string()))
+            .map_err(|error| DecoderError::weights(path, error.to_string()))?;
+        std::fs::set_permissions(temporary, permissions).map_err(io)
     })
 }
 
