@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     CleanRows, Moments, Targets, ce_kl_rows, centred_moments, cross_entropy_rows, decode_sparse,
-    jaccard, jaccard_rows, loss, moments, readback, residual_moments, sparse, stats, text_moments,
+    jaccard, jaccard_rows, loss, moments, readback, record, residual_moments, sparse, stats, text_moments,
     token_stats, topk, topk_active,
 };
 
@@ -143,6 +143,32 @@ fn decoding() {
         let reads = latents.eq(0).any_dim(1, false);
         assert_eq!(libtorch.isnan().any_dim(1, false), reads);
     }
+}
+
+/// Operations of libtorch whose result the host waits for, such as how many numbers are not 0,
+/// count as reads.
+#[test]
+fn nothing_is_waited_for() {
+    let (x, x_hat) = (matrix(9, 61, 11), matrix(9, 61, 12));
+    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu)).remainder(2).eq(0);
+    let targets = Targets::new(&(0..9).collect::<Vec<_>>(), 61, Device::Cpu).unwrap();
+    let latents = Tensor::arange(18, (Kind::Int64, Device::Cpu)).view([9, 2]) - 1;
+    let acts = matrix(9, 2, 13);
+    let table = matrix(18, 61, 14);
+    let counting = record::Counting::begin();
+    drop(residual_moments(&x, &x_hat, &keep).unwrap());
+    drop(moments::through_libtorch(&x, &x_hat, &keep).unwrap());
+    drop(text_moments(&x, 2.0).unwrap());
+    drop(moments::text_moments_through_libtorch(&x, 2.0).unwrap());
+    let kept = CleanRows::new(&x).unwrap();
+    drop(kept.ce(&targets).unwrap());
+    drop(ce_kl_rows(&x_hat, &targets, &kept).unwrap());
+    drop(kept.on_device(&x_hat, &targets).unwrap());
+    drop(decode_sparse(&acts, &latents, &table, None).unwrap());
+    drop(sparse::through_libtorch(&acts, &latents, &table).unwrap());
+    drop(jaccard_rows(&latents, &latents).unwrap());
+    drop(jaccard::on_device(&latents, &latents).unwrap());
+    assert_eq!(counting.so_far().reads, 0);
 }
 
 #[test]

@@ -312,6 +312,7 @@ impl Sae {
             Kind::Float,
         )?;
         let x = self.lend("latent_acts", x)?;
+        self.check_chosen("latent_acts", latents)?;
         let latents = latents.to_device(self.device);
         let latents = self.lend("latent_acts", &latents)?;
         let mut out = self.lend_mut("latent_acts", &acts)?;
@@ -338,6 +339,26 @@ impl Sae {
             self.inner.decoder_rows(latents.view(), out.view_mut())
         })?;
         Ok(rows)
+    }
+
+    /// Latents that are on their way to a device are in range: a plugin would wait for the device
+    /// to look at them.
+    fn check_chosen(&self, method: &'static str, latents: &Tensor) -> Result<(), PluginFailure> {
+        if self.device == tch::Device::Cpu {
+            return Ok(()); // the plugin looks
+        }
+        let host = latents.f_to_device(tch::Device::Cpu).and_then(|latents| {
+            Vec::<i64>::try_from(&latents.f_to_kind(Kind::Int64)?.f_contiguous()?.f_view([-1])?)
+        });
+        let d_sae = self.info.d_sae as i64;
+        let latents = host.map_err(|error| self.origin.host(method, error))?;
+        match latents.iter().find(|latent| !(0..d_sae).contains(*latent)) {
+            Some(latent) => Err(self.origin.host(
+                method,
+                format!("latent {latent} is none of the SAE's {d_sae}, 0 to {}", d_sae - 1),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_finite(
