@@ -1,10 +1,11 @@
-//! Compiles the shim over libtorch's record functions against the headers of the libtorch that is
-//! linked.
+//! Compiles the shims over libtorch's record functions and marks of devices against the headers of
+//! the libtorch that is linked.
 
 use std::{env, path::PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=src/record.cc");
+    println!("cargo:rerun-if-changed=src/clock.cc");
     // What torch-sys found: the folder of libraries, with the headers beside it.
     let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
     let Some(include) = lib
@@ -20,5 +21,6 @@ fn main() {
         .warnings(false)
         .include(&include)
         .file("src/record.cc")
-        .compile("harness_record");
+        .file("src/clock.cc")
+        .compile("harness_shims");
 }

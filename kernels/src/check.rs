@@ -39,7 +39,7 @@ pub(crate) fn shape(
     })
 }
 
-/// Checks that every index is in `[lowest, end)`; reads one number back from the device.
+/// Checks that every index is in `[lowest, end)`: a device is waited for.
 pub(crate) fn indices(
     kernel: &'static str,
     operand: &'static str,
@@ -52,7 +52,35 @@ pub(crate) fn indices(
     }
     let (low, high) = t.f_aminmax(None::<i64>, false)?;
     let ends = readback::i64s(&Tensor::f_stack(&[low, high], 0)?)?;
-    let (low, high) = (ends[0], ends[1]);
+    in_range(kernel, operand, (ends[0], ends[1]), lowest, end)
+}
+
+/// [`indices`] of the host.
+pub(crate) fn host_indices(
+    kernel: &'static str,
+    operand: &'static str,
+    indices: &[i64],
+    lowest: i64,
+    end: i64,
+) -> Result<()> {
+    let ends = (indices.iter()).fold(None, |ends: Option<(i64, i64)>, &index| {
+        let (low, high) = ends.unwrap_or((index, index));
+        Some((low.min(index), high.max(index)))
+    });
+    match ends {
+        Some(ends) => in_range(kernel, operand, ends, lowest, end),
+        None => Ok(()),
+    }
+}
+
+/// Checks the lowest and the highest index there is.
+fn in_range(
+    kernel: &'static str,
+    operand: &'static str,
+    (low, high): (i64, i64),
+    lowest: i64,
+    end: i64,
+) -> Result<()> {
     let found = if low < lowest { low } else { high };
     if low < lowest || high >= end {
         return Err(KernelError::Range {

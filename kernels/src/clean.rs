@@ -1,18 +1,78 @@
 //! Cross-entropy of spliced logits and their divergence from the clean ones, in one sweep.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     KernelError, Result, check,
     exp::exp,
     host::{self, Element, numbers},
-    pool, readback,
+    pool,
     simd::{Level, levels},
     softmax::{BLOCK, LANES, Row, max_body, normalisers},
 };
 
 /// Most numbers taken to f64 at a time on a device.
 const CHUNK_ELEMENTS: i64 = 1 << 26;
+
+/// Tokens that rows of logits are measured against: checked once, and put where the logits are
+/// once, so that no measurement waits to look at them.
+#[derive(Debug)]
+pub struct Targets {
+    /// `[n] i64`, on the host and where the logits are.
+    host: Tensor,
+    here: Tensor,
+    /// Tokens there are.
+    vocab_size: i64,
+}
+
+impl Targets {
+    /// Targets of `n` rows of logits over `vocab_size` tokens on a device.
+    ///
+    /// # Errors
+    /// A target out of range, or libtorch.
+    pub fn new(targets: &[i64], vocab_size: i64, device: Device) -> Result<Self> {
+        if let Some(found) = targets.iter().find(|t| **t < 0 || **t >= vocab_size) {
+            return Err(KernelError::Range {
+                kernel: "Targets::new",
+                operand: "targets",
+                found: *found,
+                expected: format!("0 to {}", vocab_size - 1),
+            });
+        }
+        let host = Tensor::f_from_slice(targets)?;
+        Ok(Self {
+            here: host.f_to_device(device)?,
+            host,
+            vocab_size,
+        })
+    }
+
+    /// Those of rows `start..start + len`.
+    ///
+    /// # Errors
+    /// Rows that there are not.
+    pub fn narrow(&self, start: i64, len: i64) -> Result<Self> {
+        Ok(Self {
+            host: self.host.f_narrow(0, start, len)?,
+            here: self.here.f_narrow(0, start, len)?,
+            vocab_size: self.vocab_size,
+        })
+    }
+
+    /// Checks that they fit `logits: [n, v]`.
+    fn check(&self, kernel: &'static str, n: i64, v: i64) -> Result<()> {
+        check::shape(kernel, "targets", &self.host, &[n])?;
+        if self.vocab_size <= v {
+            return Ok(());
+        }
+        Err(KernelError::Shape {
+            kernel,
+            operand: "logits",
+            found: vec![n, v],
+            expected: format!("[{n}, {}], for which the targets are", self.vocab_size),
+        })
+    }
+}
 
 /// The clean distributions of `n` rows, kept to compare several spliced ones with.
 ///
@@ -62,44 +122,45 @@ impl CleanRows {
         self.len() == 0
     }
 
-    /// Cross-entropy of each clean row in nats: `targets: [n] i64` gives `[n]`.
+    /// Cross-entropy of each clean row in nats, where the logits are: `[n] f64`.
     ///
-    /// Equal to what [`ce_kl_rows`] gives for the same logits, bit by bit.
+    /// On a CPU equal to what [`ce_kl_rows`] gives for the same logits, bit by bit.
     ///
     /// # Errors
-    /// Targets out of range, another number of targets than rows, or libtorch.
-    pub fn ce(&self, targets: &Tensor) -> Result<Vec<f64>> {
+    /// Another number of targets than rows, targets for more tokens, or libtorch.
+    pub fn ce(&self, targets: &Targets) -> Result<Tensor> {
         const NAME: &str = "CleanRows::ce";
         let (n, v) = check::matrix(NAME, "logits", &self.logits)?;
-        let targets = host_targets(NAME, targets, n, v)?;
+        targets.check(NAME, n, v)?;
         if !host::is_host(&self.logits) {
-            return Ok(self.on_device(&self.logits, &targets)?.0);
+            return Ok(self.on_device(&self.logits, targets)?.0);
         }
-        let v = v as usize;
-        Ok(numbers!(self.logits, logits => self
+        let (v, targets) = (v as usize, host::slice::<i64>(&targets.host)?);
+        let ce: Vec<f64> = numbers!(self.logits, logits => self
             .rows
             .iter()
-            .zip(&targets)
+            .zip(targets)
             .enumerate()
-            .map(|(i, (row, &t))| row.log_sum_exp() - f64::from(logits[i * v + t].f32()))
-            .collect()))
+            .map(|(i, (row, &t))| row.log_sum_exp() - f64::from(logits[i * v + t as usize].f32()))
+            .collect());
+        host::tensor(&ce)
     }
 
     /// Both sums where the tensors are: a kernel of ours, or libtorch in f64.
     pub(crate) fn on_device(
         &self,
         logits: &Tensor,
-        targets: &[usize],
-    ) -> Result<(Vec<f64>, Vec<f64>)> {
+        targets: &Targets,
+    ) -> Result<(Tensor, Tensor)> {
         let (n, v) = check::matrix("ce_kl_rows", "logits", logits)?;
-        let targets: Vec<i64> = targets.iter().map(|&t| t as i64).collect();
-        let targets = Tensor::f_from_slice(&targets)?.f_to_device(logits.device())?;
+        let targets = targets.here.f_to_device(logits.device())?;
         #[cfg(feature = "cuda")]
         if let Some(both) = crate::cuda::compare(logits, &self.logits, &targets)? {
             return Ok(both);
         }
         let rows = (CHUNK_ELEMENTS / v.max(1)).max(1);
-        let (mut costs, mut divergences) = (Vec::new(), Vec::new());
+        let none = || Tensor::f_zeros([0], (Kind::Double, logits.device()));
+        let (mut costs, mut divergences) = (vec![none()?], vec![none()?]);
         for start in (0..n).step_by(rows as usize) {
             let len = rows.min(n - start);
             let log_p = |t: &Tensor| t.f_narrow(0, start, len)?.f_log_softmax(-1, Kind::Double);
@@ -113,66 +174,43 @@ impl CleanRows {
             costs.push(own.f_squeeze_dim(1)?.f_neg()?);
             divergences.push(terms.f_sum_dim_intlist(-1i64, false, Kind::Double)?);
         }
-        costs.append(&mut divergences);
-        if costs.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        let mut ce = readback::f64s(&Tensor::f_cat(&costs, 0)?)?;
-        let kl = ce.split_off(n as usize);
-        Ok((ce, kl))
+        Ok((Tensor::f_cat(&costs, 0)?, Tensor::f_cat(&divergences, 0)?))
     }
 }
 
-/// Cross-entropy of `logits: [n, v]` against `targets: [n] i64`, and `KL(clean || spliced)`, both `[n]` in nats.
+/// Cross-entropy of `logits: [n, v]`, and `KL(clean || spliced)`, both `[n] f64` in nats, where the
+/// clean logits are.
 ///
 /// Exponentials are f32, sums f64. The divergence is exactly 0 for equal bits and may be below 0 by rounding (some
 /// 1e-8 times the largest difference of two logits), which is left so that means stay unbiased. A token without
 /// clean probability adds nothing; one that only the clean row has makes the divergence infinite. NaN gives NaN.
 ///
 /// # Errors
-/// Shapes that do not fit the kept rows, targets out of range, or libtorch.
+/// Shapes that do not fit the kept rows, targets for more tokens, or libtorch.
 pub fn ce_kl_rows(
     logits: &Tensor,
-    targets: &Tensor,
+    targets: &Targets,
     clean: &CleanRows,
-) -> Result<(Vec<f64>, Vec<f64>)> {
+) -> Result<(Tensor, Tensor)> {
     const NAME: &str = "ce_kl_rows";
     check::shape(NAME, "logits", logits, &clean.logits.size())?;
     let (n, v) = check::matrix(NAME, "logits", logits)?;
-    let targets = host_targets(NAME, targets, n, v)?;
+    targets.check(NAME, n, v)?;
     if !host::is_host(logits) || !host::is_host(&clean.logits) {
-        return clean.on_device(&logits.f_to_device(clean.logits.device())?, &targets);
+        return clean.on_device(&logits.f_to_device(clean.logits.device())?, targets);
     }
     let (spliced, kept) = (host::plain(logits)?, &clean.logits);
-    let v = v as usize;
-    readback::count(2 * size_of::<f64>() * n as usize);
-    Ok(numbers!(spliced, s => numbers!(kept, c => compare(s, c, &clean.rows, &targets, v))))
-}
-
-/// Targets as indices, checked.
-fn host_targets(kernel: &'static str, targets: &Tensor, n: i64, v: i64) -> Result<Vec<usize>> {
-    check::shape(kernel, "targets", targets, &[n])?;
-    readback::i64s(targets)?
-        .into_iter()
-        .map(|t| {
-            usize::try_from(t)
-                .ok()
-                .filter(|&t| (t as i64) < v)
-                .ok_or(KernelError::Range {
-                    kernel,
-                    operand: "targets",
-                    found: t,
-                    expected: format!("0 to {}", v - 1),
-                })
-        })
-        .collect()
+    let (v, targets) = (v as usize, host::slice::<i64>(&targets.host)?);
+    let (ce, kl) =
+        numbers!(spliced, s => numbers!(kept, c => compare(s, c, &clean.rows, targets, v)));
+    Ok((host::tensor(&ce)?, host::tensor(&kl)?))
 }
 
 fn compare<S: Element, C: Element>(
     spliced: &[S],
     clean: &[C],
     rows: &[Row],
-    targets: &[usize],
+    targets: &[i64],
     v: usize,
 ) -> (Vec<f64>, Vec<f64>) {
     let level = Level::current();
@@ -187,7 +225,7 @@ fn compare<S: Element, C: Element>(
             let i = block * BLOCK + i;
             let (s, c) = (&spliced[i * v..(i + 1) * v], &clean[i * v..(i + 1) * v]);
             let (own, moved) = row_sums(level, s, c, rows[i].max);
-            *ce = own.log_sum_exp() - f64::from(s[targets[i]].f32());
+            *ce = own.log_sum_exp() - f64::from(s[targets[i] as usize].f32());
             *kl = moved / rows[i].sum - (rows[i].log_sum_exp() - own.log_sum_exp());
         }
     });

@@ -92,8 +92,15 @@ impl Plain for f32 {
 impl Plain for bf16 {
     const KIND: Kind = Kind::BFloat16;
 }
+impl Plain for f64 {
+    const KIND: Kind = Kind::Double;
+}
 impl Plain for i64 {
     const KIND: Kind = Kind::Int64;
+}
+// torch's own operations write no other bytes than 0 and 1 into such a tensor.
+impl Plain for bool {
+    const KIND: Kind = Kind::Bool;
 }
 
 /// `t` contiguous and f32 or bf16, as the slice kernels read it; other kinds become f32.
@@ -159,6 +166,16 @@ pub(crate) fn slice_mut<T: Plain>(t: &mut Tensor) -> Result<&mut [T]> {
     // SAFETY: as in `slice`; the tensor is borrowed exclusively and is either fresh or what the caller named as
     // the output, so no other view of the memory is read meanwhile.
     Ok(unsafe { std::slice::from_raw_parts_mut(t.data_ptr().cast::<T>(), t.numel()) })
+}
+
+/// A tensor `[n]` in host memory with these numbers.
+///
+/// # Errors
+/// libtorch's.
+pub(crate) fn tensor<T: Plain>(numbers: &[T]) -> Result<Tensor> {
+    let mut t = Tensor::f_empty([numbers.len() as i64], (T::KIND, Device::Cpu))?;
+    slice_mut(&mut t)?.copy_from_slice(numbers);
+    Ok(t)
 }
 
 fn check<T: Plain>(t: &Tensor) -> Result<()> {

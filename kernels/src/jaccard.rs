@@ -15,15 +15,16 @@ const CHUNK_ELEMENTS: i64 = 1 << 26;
 ///
 /// -1 is an unused slot; a latent named twice counts once; two empty sets are equal, 1.
 ///
+/// On a device whatever is below 0 is unused and no latent is too large, since to look at them would
+/// be to wait for it.
+///
 /// # Errors
-/// Shapes that do not fit, latents below -1 or beyond 2^26, or libtorch.
+/// Shapes that do not fit, on the host latents below -1 or beyond 2^26, or libtorch.
 pub fn jaccard_rows(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const NAME: &str = "jaccard_rows";
     let (n, ka) = check::matrix(NAME, "a", a)?;
     let (_, kb) = check::matrix(NAME, "b", b)?;
     check::shape(NAME, "b", b, &[n, kb])?;
-    check::indices(NAME, "a", a, -1, MAX_LATENTS)?;
-    check::indices(NAME, "b", b, -1, MAX_LATENTS)?;
     if !host::is_host(a) || !host::is_host(b) {
         let b = b.f_to_device(a.device())?;
         #[cfg(feature = "cuda")]
@@ -34,6 +35,8 @@ pub fn jaccard_rows(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
     let (a, b) = (a.f_contiguous()?, b.f_contiguous()?);
     let (left, right) = (host::slice::<i64>(&a)?, host::slice::<i64>(&b)?);
+    check::host_indices(NAME, "a", left, -1, MAX_LATENTS)?;
+    check::host_indices(NAME, "b", right, -1, MAX_LATENTS)?;
     let largest = left.iter().chain(right).max().copied().unwrap_or(-1);
     let (ka, kb) = (ka as usize, kb as usize);
     let mut out = vec![0.0f64; n as usize];

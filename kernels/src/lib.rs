@@ -15,6 +15,7 @@
 //! | [`gate`] | the gate of a SwiGLU layer, in place |
 //! | [`train`] | the sparse gradient of a Top-K autoencoder's loss, and Adam in place |
 //! | [`reference`](mod@reference) | the same in plain loops over slices |
+//! | [`clock`] | how long work takes where it is done, without waiting for it |
 //! | [`readback`] | the way by which numbers of a tensor come to the host, counted |
 //! | [`record`] | how many operations a stretch of work takes, libtorch's and ours |
 //! | [`switch`] | which kernels are left out for libtorch's operations |
@@ -27,6 +28,7 @@
 mod bags;
 mod check;
 pub mod clean;
+pub mod clock;
 mod collect;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -55,15 +57,17 @@ pub mod switch;
 pub mod topk;
 pub mod train;
 
-pub use clean::{CleanRows, ce_kl_rows};
+pub use clean::{CleanRows, Targets, ce_kl_rows};
 pub use error::{KernelError, Result};
 pub use gate::swiglu;
 pub use jaccard::jaccard_rows;
 pub use linear::linear;
-pub use moments::{CentredMoments, ResidualMoments, centred_moments, residual_moments};
+pub use moments::{
+    Moments, TextMoments, centred_moments, largest_kept, residual_moments, text_moments,
+};
 pub use norm::rms_norm;
 pub use rotate::rotate_halves;
-pub use sparse::{Groups, decode_sparse, rows_dot};
+pub use sparse::{Groups, check_latents, decode_sparse, rows_dot};
 pub use steer::steer_add;
 pub use topk::{Active, Encoder, encode_topk, latent_acts, pre_acts, topk_active};
 pub use train::{AdamStep, Backward, ByLatent, Rows, SparseGradients, adam_step, sparse_gradients};

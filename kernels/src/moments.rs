@@ -6,9 +6,9 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    KernelError, Result, check,
+    Result, check,
     host::{self, Wide, numbers},
-    pool, readback,
+    pool,
     simd::{Level, levels},
 };
 
@@ -19,127 +19,146 @@ const STRIP: usize = 1024;
 /// Numbers that are in flight at a time.
 const LANES: usize = 16;
 
-/// Sums over `r = x - x_hat`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResidualMoments {
-    /// `|r|^2` of each row: `[n]`.
-    pub r2: Vec<f64>,
-    /// Sum of `r` over the rows: `[d]`.
-    pub sum_r: Vec<f64>,
-    /// The same over the rows to keep: `[d]`.
-    pub sum_r_kept: Vec<f64>,
+/// Sums over rows of `x - other`, where the rows are: [`readback`](crate::readback) brings those of
+/// many calls to the host in one read.
+#[derive(Debug)]
+pub struct Moments {
+    /// `|x - other|^2` of each row: `[n] f64`.
+    pub squares: Tensor,
+    /// Sum of `x - other` over the rows: `[d] f64`.
+    pub all: Tensor,
+    /// The same over the rows to keep: `[d] f64`.
+    pub kept: Tensor,
 }
 
-/// Sums over `x - origin`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CentredMoments {
-    /// `|x - origin|^2` of each row: `[n]`.
-    pub x2: Vec<f64>,
-    /// Sum of `x - origin` over the rows: `[d]`.
-    pub sum_x: Vec<f64>,
-    /// The same over the rows to keep: `[d]`.
-    pub sum_x_kept: Vec<f64>,
+/// What the rows of one text are, with those apart that are far larger than most.
+#[derive(Debug)]
+pub struct TextMoments {
+    /// The rows about 0; all of them are kept.
+    pub about_zero: Moments,
+    /// Rows that are not far larger: `[n] bool`.
+    pub keep: Tensor,
+    /// The rows about their mean.
+    pub about_mean: Moments,
 }
 
-/// Moments of what a reconstruction leaves over: `x: [n, d] f32 or bf16`, `x_hat: [n, d] f32 or bf16`, `keep: [n]`.
+/// Moments of what a reconstruction leaves over: `x: [n, d] f32 or bf16`, `x_hat: [n, d] f32 or bf16`,
+/// `keep: [n] bool`, all in one place.
 ///
-/// Differences and sums are f64. NaN in a row makes that row's `r2` and the column's sums NaN; a row that is not
-/// kept leaves `sum_r_kept` alone.
+/// Differences and sums are f64. NaN in a row makes that row's square and the column's sums NaN; a row that is not
+/// kept leaves `kept` alone.
 ///
 /// # Errors
 /// Shapes that do not fit, or libtorch.
-pub fn residual_moments(x: &Tensor, x_hat: &Tensor, keep: &[bool]) -> Result<ResidualMoments> {
+pub fn residual_moments(x: &Tensor, x_hat: &Tensor, keep: &Tensor) -> Result<Moments> {
     const NAME: &str = "residual_moments";
     let (n, d) = check::matrix(NAME, "x", x)?;
     check::shape(NAME, "x_hat", x_hat, &[n, d])?;
-    check_keep(NAME, keep, n)?;
-    let sums = if x.device() == Device::Cpu {
-        let (x, x_hat) = (host::plain(x)?, host::plain(x_hat)?);
-        let d = d as usize;
-        numbers!(x, x => numbers!(x_hat, x_hat => on_host(x, x_hat, d, keep, d))).counted()
-    } else {
-        on_device(x, x_hat, keep)?
-    };
-    Ok(ResidualMoments {
-        r2: sums.squares,
-        sum_r: sums.all,
-        sum_r_kept: sums.kept,
-    })
+    check::shape(NAME, "keep", keep, &[n])?;
+    if x.device() != Device::Cpu {
+        return on_device(x, x_hat, keep);
+    }
+    let (x, x_hat, keep) = (host::plain(x)?, host::plain(x_hat)?, keep.f_contiguous()?);
+    let (keep, d) = (host::slice(&keep)?, d as usize);
+    numbers!(x, x => numbers!(x_hat, x_hat => on_host(x, x_hat, d, keep, d))).tensors()
 }
 
-/// Moments of rows about a fixed point: `x: [n, d] f32 or bf16`, `origin: [d]`, `keep: [n]`.
+/// Moments of rows about a fixed point: `x: [n, d] f32 or bf16`, `origin: [d] f64`, `keep: [n] bool`.
 ///
 /// An origin near the mean keeps the sums small, so that a variance made of them loses nothing. NaN as in
 /// [`residual_moments`].
 ///
 /// # Errors
 /// Shapes that do not fit, or libtorch.
-pub fn centred_moments(x: &Tensor, origin: &[f64], keep: &[bool]) -> Result<CentredMoments> {
+pub fn centred_moments(x: &Tensor, origin: &Tensor, keep: &Tensor) -> Result<Moments> {
     const NAME: &str = "centred_moments";
     let (n, d) = check::matrix(NAME, "x", x)?;
-    check_keep(NAME, keep, n)?;
-    if origin.len() as i64 != d {
-        return Err(KernelError::Shape {
-            kernel: NAME,
-            operand: "origin",
-            found: vec![origin.len() as i64],
-            expected: format!("[{d}]"),
-        });
+    check::shape(NAME, "origin", origin, &[d])?;
+    check::shape(NAME, "keep", keep, &[n])?;
+    if x.device() != Device::Cpu {
+        return on_device(x, origin, keep);
     }
-    let sums = if x.device() == Device::Cpu {
-        let x = host::plain(x)?;
-        numbers!(x, x => on_host(x, origin, 0, keep, d as usize)).counted()
-    } else {
-        let origin = Tensor::f_from_slice(origin)?.f_to_device(x.device())?;
-        on_device(x, &origin, keep)?
-    };
-    Ok(CentredMoments {
-        x2: sums.squares,
-        sum_x: sums.all,
-        sum_x_kept: sums.kept,
+    let (x, origin, keep) = (host::plain(x)?, origin.f_contiguous()?, keep.f_contiguous()?);
+    let (origin, keep) = (host::slice::<f64>(&origin)?, host::slice(&keep)?);
+    numbers!(x, x => on_host(x, origin, 0, keep, d as usize)).tensors()
+}
+
+/// Moments of the rows of one text about 0 and about their mean: `x: [n, d] f32 or bf16`.
+///
+/// Rows of which `|x|^2` is at most [`largest_kept`] are kept. Which they are is found where the
+/// rows are: nothing is waited for.
+///
+/// # Errors
+/// `x` is no matrix, or libtorch.
+pub fn text_moments(x: &Tensor, factor: f64) -> Result<TextMoments> {
+    let (n, d) = check::matrix("text_moments", "x", x)?;
+    if x.device() != Device::Cpu {
+        return text_moments_through_libtorch(x, factor);
+    }
+    let (x, d) = (host::plain(x)?, d as usize);
+    let everything = vec![true; n as usize];
+    let about_zero = numbers!(x, x => on_host(x, &vec![0.0f64; d], 0, &everything, d));
+    let limit = largest_kept(&about_zero.squares, factor);
+    let keep: Vec<bool> = about_zero.squares.iter().map(|s| *s <= limit).collect();
+    let mean: Vec<f64> = about_zero.all.iter().map(|s| s / n as f64).collect();
+    let about_mean = numbers!(x, x => on_host(x, &mean, 0, &keep, d));
+    Ok(TextMoments {
+        about_zero: about_zero.tensors()?,
+        keep: host::tensor(&keep)?,
+        about_mean: about_mean.tensors()?,
     })
 }
 
-/// What both functions sum.
-#[derive(Debug, Default)]
-pub(crate) struct Sums {
-    pub squares: Vec<f64>,
-    pub all: Vec<f64>,
-    pub kept: Vec<f64>,
+/// [`text_moments`] by operations of libtorch and by [`centred_moments`].
+pub(crate) fn text_moments_through_libtorch(x: &Tensor, factor: f64) -> Result<TextMoments> {
+    let (n, d) = check::matrix("text_moments", "x", x)?;
+    let zeros = Tensor::f_zeros([d], (Kind::Double, x.device()))?;
+    let everything = Tensor::f_ones([n], (Kind::Bool, x.device()))?;
+    let about_zero = centred_moments(x, &zeros, &everything)?;
+    let keep = if n == 0 {
+        everything
+    } else {
+        let (sorted, _) = about_zero.squares.f_sort(0, false)?;
+        let limit = sorted.f_select(0, (n - 1) / 2)?.f_mul_scalar(factor)?;
+        about_zero.squares.f_le_tensor(&limit)?
+    };
+    let mean = about_zero.all.f_div_scalar(n)?;
+    let about_mean = centred_moments(x, &mean, &keep)?;
+    Ok(TextMoments {
+        about_zero,
+        keep,
+        about_mean,
+    })
+}
+
+/// The largest square of a row that [`text_moments`] keeps: `factor` times the lower median of all.
+#[must_use]
+pub fn largest_kept(squares: &[f64], factor: f64) -> f64 {
+    let mut sorted = squares.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let middle = sorted.len().saturating_sub(1) / 2;
+    factor * sorted.get(middle).copied().unwrap_or(0.0)
+}
+
+/// What a CPU sums.
+struct Sums {
+    squares: Vec<f64>,
+    all: Vec<f64>,
+    kept: Vec<f64>,
 }
 
 impl Sums {
-    /// The sums `[n]`, `[d]` and `[d]` of a device, in one read.
-    pub(crate) fn read(sums: &[Tensor; 3]) -> Result<Self> {
-        let mut squares = readback::f64s(&Tensor::f_cat(sums, 0)?)?;
-        let d = sums[2].numel();
-        let kept = squares.split_off(squares.len() - d);
-        let all = squares.split_off(squares.len() - d);
-        Ok(Self { squares, all, kept })
+    fn tensors(&self) -> Result<Moments> {
+        Ok(Moments {
+            squares: host::tensor(&self.squares)?,
+            all: host::tensor(&self.all)?,
+            kept: host::tensor(&self.kept)?,
+        })
     }
-
-    /// Counts the read that a device would need.
-    fn counted(self) -> Self {
-        let n = self.squares.len() + self.all.len() + self.kept.len();
-        readback::count(size_of::<f64>() * n);
-        self
-    }
-}
-
-fn check_keep(kernel: &'static str, keep: &[bool], n: i64) -> Result<()> {
-    if keep.len() as i64 == n {
-        return Ok(());
-    }
-    Err(KernelError::Shape {
-        kernel,
-        operand: "keep",
-        found: vec![keep.len() as i64],
-        expected: format!("[{n}]"),
-    })
 }
 
 /// Sums of `x - other` where the tensors are: a kernel of ours, or libtorch.
-fn on_device(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Sums> {
+fn on_device(x: &Tensor, other: &Tensor, keep: &Tensor) -> Result<Moments> {
     #[cfg(feature = "cuda")]
     if let Some(sums) = crate::cuda::moments(x, other, keep)? {
         return Ok(sums);
@@ -147,15 +166,19 @@ fn on_device(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Sums> {
     through_libtorch(x, other, keep)
 }
 
-/// Sums of `x - other` through libtorch.
-pub(crate) fn through_libtorch(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Sums> {
+/// Sums of `x - other` through libtorch. Rows that are not kept are filled with 0, since libtorch
+/// would wait to know how many there are.
+pub(crate) fn through_libtorch(x: &Tensor, other: &Tensor, keep: &Tensor) -> Result<Moments> {
     let left = x
         .f_to_kind(Kind::Double)?
         .f_sub(&other.f_to_kind(Kind::Double)?)?;
-    let kept = Tensor::f_from_slice(keep)?.f_to_device(left.device())?;
-    let kept = left.f_index_select(0, &kept.f_nonzero()?.f_flatten(0, -1)?)?;
+    let kept = left.f_masked_fill(&keep.f_logical_not()?.f_unsqueeze(1)?, 0)?;
     let sum = |t: &Tensor, dim: i64| t.f_sum_dim_intlist(dim, false, Kind::Double);
-    Sums::read(&[sum(&left.f_square()?, 1)?, sum(&left, 0)?, sum(&kept, 0)?])
+    Ok(Moments {
+        squares: sum(&left.f_square()?, 1)?,
+        all: sum(&left, 0)?,
+        kept: sum(&kept, 0)?,
+    })
 }
 
 /// Sums of `x - other`; `stride` is the distance between rows of `other`, 0 for one row for all.

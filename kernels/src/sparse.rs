@@ -23,8 +23,11 @@ const CHUNK_ELEMENTS: i64 = 1 << 24;
 /// `b_dec: [d_model]` gives `[n, d_model] f32`. On a CPU sums are f32 for bf16 rows too and nothing is rounded to
 /// bf16; a NaN act or row makes the rows it is part of NaN.
 ///
+/// On a device latents out of range are taken for the nearest in range, since to look at them would
+/// be to wait for it: whoever decodes latents that may be wrong checks them, with what else is read.
+///
 /// # Errors
-/// Latents out of range, shapes that do not fit, or libtorch.
+/// On the host latents out of range; shapes that do not fit, or libtorch.
 pub fn decode_sparse(
     acts: &Tensor,
     latents: &Tensor,
@@ -52,35 +55,75 @@ pub fn decode_sparse_as(
     let (n, w) = check::matrix(NAME, "acts", acts)?;
     let (d_sae, d_model) = check::matrix(NAME, "w_dec", w_dec)?;
     check::shape(NAME, "latents", latents, &[n, w])?;
-    check::indices(NAME, "latents", latents, -1, d_sae)?;
-    let mut out = if n * w * d_model == 0 {
+    let mut out = if host::is_host(acts) {
+        decode_on_host(form, acts, latents, w_dec)?
+    } else if n * w * d_sae * d_model == 0 {
         Tensor::f_zeros([n, d_model], (Kind::Float, acts.device()))?
-    } else if host::is_host(acts) && (form != Form::Libtorch || w_dec.kind() != Kind::Float) {
-        let acts = acts.f_to_kind(Kind::Float)?.f_contiguous()?;
-        let latents = latents.f_contiguous()?;
-        let slots = Bags::from_slots(host::slice(&acts)?, host::slice(&latents)?, w as usize);
-        sum_on_host(&slots, w_dec, form)?
-    } else if let Some(out) = on_cuda(acts, latents, w_dec)? {
-        out
     } else {
-        let used = latents.f_ge(0)?; // [n, w]
-        let ends = used
-            .f_sum_dim_intlist(1i64, false, Kind::Int64)?
-            .f_cumsum(0, Kind::Int64)?;
-        let weights = acts.f_to_kind(w_dec.kind())?;
-        bags(
-            w_dec,
-            &latents.f_masked_select(&used)?,
-            &starts(&ends)?,
-            &weights.f_masked_select(&used)?,
-        )?
-        .f_to_kind(Kind::Float)? // [n, d_model]
+        let safe = latents.f_clamp(-1, d_sae - 1)?;
+        match on_cuda(acts, &safe, w_dec)? {
+            Some(out) => out,
+            None => through_libtorch(acts, &safe, w_dec)?,
+        }
     };
     if let Some(b_dec) = b_dec {
         check::shape(NAME, "b_dec", b_dec, &[d_model])?;
         out = out.f_add_(b_dec)?;
     }
     Ok(out)
+}
+
+/// Checks that latents are in `lowest..d_sae`: `latents` of any shape, i64. A device is waited for.
+///
+/// # Errors
+/// A latent out of range, or libtorch.
+pub fn check_latents(latents: &Tensor, lowest: i64, d_sae: i64) -> Result<()> {
+    check::indices("check_latents", "latents", latents, lowest, d_sae)
+}
+
+/// Sums of weighted decoder rows on a CPU: `[n, d_model] f32`.
+fn decode_on_host(form: Form, acts: &Tensor, latents: &Tensor, w_dec: &Tensor) -> Result<Tensor> {
+    let (n, w) = check::matrix("decode_sparse", "latents", latents)?;
+    let (d_sae, d_model) = check::matrix("decode_sparse", "w_dec", w_dec)?;
+    let acts = acts.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let latents = latents.f_contiguous()?;
+    let indices = host::slice(&latents)?;
+    check::host_indices("decode_sparse", "latents", indices, -1, d_sae)?;
+    if n * w * d_model == 0 {
+        return Ok(Tensor::f_zeros([n, d_model], (Kind::Float, acts.device()))?);
+    }
+    let slots = Bags::from_slots(host::slice(&acts)?, indices, w as usize);
+    if form != Form::Libtorch || w_dec.kind() != Kind::Float {
+        return sum_on_host(&slots, w_dec, form);
+    }
+    let numbers: Vec<i64> = slots.rows.iter().map(|&row| i64::from(row)).collect();
+    let starts: Vec<i64> = (slots.starts.iter().take(n as usize))
+        .map(|&start| start as i64)
+        .collect();
+    bags(
+        w_dec,
+        &host::tensor(&numbers)?,
+        &host::tensor(&starts)?,
+        &host::tensor(&slots.weights)?,
+    )
+}
+
+/// The same by libtorch where the tensors are, for latents in range; none of `n`, `w` and the sizes
+/// of the table is 0.
+///
+/// Every slot is gathered, since libtorch would wait to know how many are used. An unused slot adds
+/// 0 times a row that its own row reads anyway, and a row without any is filled with 0: numbers that
+/// are not finite spread to no other row.
+pub(crate) fn through_libtorch(acts: &Tensor, latents: &Tensor, w_dec: &Tensor) -> Result<Tensor> {
+    let (n, w) = check::matrix("decode_sparse", "latents", latents)?;
+    let any = latents.f_amax(1i64, true)?; // [n, 1]
+    let unused = latents.f_lt(0)?; // [n, w]
+    let safe = latents.f_where_self(&unused.f_logical_not()?, &any.f_clamp_min(0)?)?;
+    let weights = acts.f_masked_fill(&unused, 0)?.f_to_kind(w_dec.kind())?;
+    let starts = Tensor::f_arange_start_step(0, n * w, w, (Kind::Int64, acts.device()))?;
+    let flat = |t: &Tensor| t.f_reshape([-1]);
+    let sums = bags(w_dec, &flat(&safe)?, &starts, &flat(&weights)?)?.f_to_kind(Kind::Float)?;
+    Ok(sums.f_masked_fill(&any.f_lt(0)?, 0)?)
 }
 
 /// The used slots of `latents: [n, w]` grouped by latent, for several sums over the same latents.

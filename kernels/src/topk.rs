@@ -195,16 +195,25 @@ pub fn encode_topk(x: &Tensor, encoder: &Encoder<'_>, k: i64) -> Result<Active> 
 
 /// `ReLU(p)` of chosen latents only: `x: [n, d_model]`, `latents: [m] i64` gives `[n, m] f32`.
 ///
+/// On a device latents out of range are taken for the nearest in range, since to look at them would
+/// be to wait for it: whoever puts them there checks them before.
+///
 /// # Errors
-/// Latents out of range, shapes that do not fit, or libtorch.
+/// On the host latents out of range; shapes that do not fit, or libtorch.
 pub fn latent_acts(x: &Tensor, encoder: &Encoder<'_>, latents: &Tensor) -> Result<Tensor> {
     let (_, d_sae) = check::matrix("latent_acts", "w_enc", encoder.w_enc)?;
-    check::indices("latent_acts", "latents", latents, 0, d_sae)?;
-    let w_enc = encoder.w_enc.f_index_select(1, latents)?; // [d_model, m]
-    let b_enc = encoder.b_enc.f_index_select(0, latents)?; // [m]
+    let latents = if host::is_host(latents) {
+        let latents = latents.f_contiguous()?;
+        check::host_indices("latent_acts", "latents", host::slice(&latents)?, 0, d_sae)?;
+        latents
+    } else {
+        latents.f_clamp(0, d_sae - 1)?
+    };
+    let w_enc = encoder.w_enc.f_index_select(1, &latents)?; // [d_model, m]
+    let b_enc = encoder.b_enc.f_index_select(0, &latents)?; // [m]
     let scale = encoder
         .scale
-        .map(|s| s.f_index_select(0, latents))
+        .map(|s| s.f_index_select(0, &latents))
         .transpose()?;
     let part = Encoder {
         w_enc: &w_enc,

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::cells::waits;
 use crate::support::{
     cell_files, copy_folder, harness, only_child_of, run, signal, start, succeed, wait_for_cells,
 };
@@ -88,6 +89,13 @@ fn table_has_a_row_for_each_set_and_layer() {
     let (n_ok, n_unjudged) = (n_with(",ok"), n_with(",unjudged"));
     assert_eq!(n_ok + n_unjudged, 6, "{table}");
     assert!(n_ok >= 4, "{table}");
+}
+
+#[test]
+fn a_step_of_every_stage_waits_once() {
+    for stage in ["features", "baseline", "steer", "perplexity"] {
+        assert_eq!(waits(reference(), stage), Some(1.0), "{stage}");
+    }
 }
 
 #[test]

@@ -15,6 +15,12 @@ pub fn manifest(out: &Path) -> Value {
     serde_json::from_str(&result(out, "run.json")).unwrap()
 }
 
+/// Times that a step of a stage waits for numbers of tensors.
+pub fn waits(out: &Path, stage: &str) -> Option<f64> {
+    let manifest = manifest(out);
+    manifest["stages"][stage]["host_synchronisations_per_step"].as_f64()
+}
+
 /// Rows of a table by column.
 pub fn table(out: &Path, name: &str) -> Vec<BTreeMap<String, String>> {
     let text = result(out, name);

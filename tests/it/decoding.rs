@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::cells::manifest;
+use crate::cells::{manifest, waits};
 use crate::support::{
     Ran, cell_files, copy_folder, harness, only_child_of, result, run, signal, start, succeed,
     wait_for_cells,
@@ -149,6 +149,12 @@ fn values_are_shares_and_counts_of_what_was_generated() {
         let steps: f64 = row["mean_steps"].parse().unwrap();
         assert!(steps > 0.0 && steps <= 6.0, "{row:?}");
     }
+}
+
+/// Tokens and what orders read of features come from the model's device together.
+#[test]
+fn a_step_waits_once_for_its_tokens_and_its_features() {
+    assert_eq!(waits(reference(), "decoding"), Some(1.0));
 }
 
 /// Features are read off the passes that generate: nothing is run a second time.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use crate::cells::manifest;
+use crate::cells::{manifest, waits};
 use crate::support::{harness, result, run, succeed};
 
 const SMALL: [&str; 8] = [
@@ -114,6 +114,8 @@ fn fidelity_of_every_model_from_one_pass_each() {
     let manifest = manifest(&out);
     let grid = &manifest["grid"];
     assert!(grid["batches"].as_u64().unwrap() > 0, "{grid}");
+    // However many models, layers and SAEs there are.
+    assert_eq!(waits(&out, "fidelity"), Some(1.0));
     let share = grid["fraction_of_peak"].as_f64().unwrap();
     assert!(share > 0.0 && share < 1.5, "{grid}");
 

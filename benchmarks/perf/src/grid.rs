@@ -17,9 +17,9 @@ use anyhow::{Context, Result, ensure};
 use harness_core::corruption::mask_row;
 use harness_engine::{
     eval::{Batch, Candidate, GridOptions, NoWatch, Replacement, Scope, ScoredSet, run_grid},
-    plugin::{CacheMode, LoadOptions, Model, Registry, Sae},
+    plugin::{CacheMode, Checks, LoadOptions, Model, Registry, Sae},
 };
-use harness_kernels::CleanRows;
+use harness_kernels::{CleanRows, Targets, readback};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -239,7 +239,9 @@ fn plain(
         if splice {
             pass.blocks(0, layer + 1, &mut resid)?;
             let x = resid.reshape([-1, shape[2]]); // [b·t, d]
-            resid = sae.reconstruct(&x)?.reshape(&shape);
+            let mut checks = Checks::default();
+            resid = sae.reconstruct(&x, &mut checks)?.reshape(&shape);
+            checks.settle_now()?;
             pass.blocks(layer + 1, n_layers, &mut resid)?;
         } else {
             pass.blocks(0, n_layers, &mut resid)?;
@@ -254,7 +256,8 @@ fn plain(
             .reshape([-1, shape[2]])
             .index_select(0, &Tensor::from_slice(&rows)); // [n, d]
         let logits = pass.unembed(&hidden)?;
-        costs.push(CleanRows::new(&logits)?.ce(&Tensor::from_slice(&targets))?);
+        let targets = Targets::new(&targets, logits.size()[1], logits.device())?;
+        costs.push(readback::f64s(&CleanRows::new(&logits)?.ce(&targets)?)?);
     }
     let spliced = costs.pop().unwrap_or_default();
     Ok((costs.pop().unwrap_or_default(), spliced))

@@ -6,7 +6,7 @@ use super::{
     DECODE, MOMENTS, SELECT, STEER,
     launch::{Arg, THREADS, device, launch},
 };
-use crate::{Active, Result, moments::Sums};
+use crate::{Active, Moments, Result};
 
 /// Most slots that a block sorts in shared memory.
 const MOST_SLOTS: i64 = 2048;
@@ -75,7 +75,7 @@ pub(crate) fn decode(acts: &Tensor, latents: &Tensor, table: &Tensor) -> Result<
         Arg::I64(d),
         Arg::of(&out),
     ];
-    // SAFETY: blocks cover the `n` rows and `d` columns of `out`; latents were checked against the table.
+    // SAFETY: blocks cover the `n` rows and `d` columns of `out`; the caller has put latents into the table's range.
     unsafe {
         launch(
             index,
@@ -124,10 +124,11 @@ pub(crate) fn steer(
     Ok(true)
 }
 
-/// Sums of `x - other`; `other` is `[n, d] f32`, or `[d] f64` for all rows.
-pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Option<Sums>> {
+/// Sums of `x - other`; `other` is `[n, d] f32`, or `[d] f64` for all rows; `keep: [n] bool`.
+pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &Tensor) -> Result<Option<Moments>> {
     let (x, other) = (x.f_contiguous()?, other.f_contiguous()?);
-    let places = device(&[&x, &other]);
+    let keep = keep.f_to_kind(Kind::Bool)?.f_contiguous()?;
+    let places = device(&[&x, &other, &keep]);
     let (Some(index), Some(suffix)) = (places, suffix(x.kind())) else {
         return Ok(None);
     };
@@ -138,8 +139,6 @@ pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Optio
         _ => return Ok(None),
     };
     let place = x.device();
-    let keep: Vec<u8> = keep.iter().map(|&k| u8::from(k)).collect();
-    let keep = Tensor::f_from_slice(&keep)?.f_to_device(place)?;
     let parts = (n as u64).div_ceil(ROWS as u64) as i64;
     let zeros = |shape: &[i64]| Tensor::f_zeros(shape, (Kind::Double, place));
     let (squares, all, kept) = (zeros(&[n])?, zeros(&[parts, d])?, zeros(&[parts, d])?);
@@ -174,5 +173,9 @@ pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &[bool]) -> Result<Optio
         )?
     };
     let columns = |t: &Tensor| t.f_sum_dim_intlist(0i64, false, Kind::Double);
-    Sums::read(&[squares, columns(&all)?, columns(&kept)?]).map(Some)
+    Ok(Some(Moments {
+        squares,
+        all: columns(&all)?,
+        kept: columns(&kept)?,
+    }))
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use harness_kernels::{
-    CleanRows, Encoder, ce_kl_rows, centred_moments, encode_topk, jaccard_rows, linear,
+    CleanRows, Encoder, Targets, ce_kl_rows, centred_moments, encode_topk, jaccard_rows, linear,
     residual_moments,
     sparse::{Form, decode_sparse_as},
     steer_add, topk_active,
@@ -182,12 +182,13 @@ fn decoding() -> Result<Vec<Case>> {
 
 fn moments() -> Result<Vec<Case>> {
     let d = 1024;
-    let keep: Vec<bool> = (0..N).map(|i| i % 3 > 0).collect();
+    let keep = Tensor::arange(N, (Kind::Int64, Device::Cpu)).remainder(3).gt(0);
     let mut cases = Vec::new();
     for kind in [Kind::Float, Kind::BFloat16] {
         let (x, hat) = (randn(&[N, d], kind), randn(&[N, d], Kind::Float));
-        let (x2, keep1, keep2) = (x.shallow_clone(), keep.clone(), keep.clone());
-        let origin = vec![0.5; d as usize];
+        let x2 = x.shallow_clone();
+        let (keep1, keep2) = (keep.shallow_clone(), keep.shallow_clone());
+        let origin = Tensor::full([d], 0.5, (Kind::Double, Device::Cpu));
         let shape = format!("{N} x {d} {}", short(kind));
         let bytes = (N * d) as f64 * size(kind);
         cases.push(Case {
@@ -222,7 +223,8 @@ fn logits() -> Result<Vec<Case>> {
         randn(&[n, VOCAB], Kind::Float),
         randn(&[n, VOCAB], Kind::Float),
     );
-    let targets = Tensor::arange(n, (Kind::Int64, Device::Cpu));
+    let ids: Vec<i64> = (0..n).collect();
+    let targets = Targets::new(&ids, VOCAB, Device::Cpu)?;
     let kept = CleanRows::new(&clean)?;
     let bytes = (n * VOCAB * 4) as f64;
     let shape = format!("{n} x {VOCAB} f32");

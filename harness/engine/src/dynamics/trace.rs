@@ -1,12 +1,11 @@
 use harness_core::dynamics::{PromptSums, PromptTrace, Transition};
-use harness_kernels::readback;
 use tch::{Kind, Tensor};
 
 use crate::{
     generate::{
         GenerateError, Observer, ResidualReport, StepFeatures, StepReport, TokenGrid, Wants,
     },
-    plugin::Sae,
+    plugin::{Checks, Sae},
 };
 
 /// Which columns of a batch are followed.
@@ -23,6 +22,8 @@ struct Layer<'a> {
     layer: usize,
     sae: &'a Sae,
     active: Option<Active>,
+    /// The changes of the pass under way, where they were computed: `[n] f64` and `[n] bool`.
+    unread: Option<(Tensor, Tensor)>,
     /// Since the pass before that: Jaccard indices `[n]`, and whether the most active latent is the same `[n]`.
     changes: Option<(Vec<f64>, Vec<bool>)>,
 }
@@ -39,6 +40,8 @@ pub struct Active {
 /// Follows the features of a batch through its run.
 pub struct FeatureTrace<'a> {
     layers: Vec<Layer<'a>>,
+    /// Of the pass under way.
+    checks: Checks,
     k_set: i64,
     tracked: Tracked,
     mask_id: i64,
@@ -75,11 +78,13 @@ impl<'a> FeatureTrace<'a> {
                 layer,
                 sae,
                 active: None,
+                unread: None,
                 changes: None,
             })
             .collect();
         Self {
             layers,
+            checks: Checks::default(),
             k_set: k_set as i64,
             tracked,
             mask_id,
@@ -174,22 +179,25 @@ impl<'a> FeatureTrace<'a> {
 
 impl Layer<'_> {
     /// Takes in what the last pass activates. `rows: [n, d_model] f32`
-    fn follow(&mut self, rows: &Tensor, k_set: i64) -> Result<(), GenerateError> {
-        let encoded = self.sae.encode(rows)?; // [n, w], most active first
+    fn follow(
+        &mut self,
+        rows: &Tensor,
+        k_set: i64,
+        checks: &mut Checks,
+    ) -> Result<(), GenerateError> {
+        let encoded = self.sae.encode_checked(rows, checks)?; // [n, w], most active first
         let width = k_set.min(encoded.latents.size()[1]);
         let active = Active {
             latents: encoded.latents.f_narrow(1, 0, width)?.f_contiguous()?, // [n, k_set]
             acts: encoded.acts.f_narrow(1, 0, width)?.f_contiguous()?,       // [n, k_set]
         };
-        self.changes = match &self.active {
+        self.changes = None;
+        self.unread = match &self.active {
             Some(before) => {
                 let (now, before) = (&active.latents, &before.latents);
                 let jaccard = harness_kernels::jaccard_rows(before, now)?; // [n]
                 let same = before.f_select(1, 0)?.f_eq_tensor(&now.f_select(1, 0)?)?; // [n]
-                let same = same.f_to_kind(Kind::Double)?;
-                let mut jaccard = readback::f64s(&Tensor::f_cat(&[jaccard, same], 0)?)?; // [2 n]
-                let same = jaccard.split_off(jaccard.len() / 2);
-                Some((jaccard, same.iter().map(|same| *same != 0.0).collect()))
+                Some((jaccard, same))
             }
             None => None,
         };
@@ -224,8 +232,27 @@ impl Observer for FeatureTrace<'_> {
         let k_set = self.k_set;
         let of_layer = self.layers.iter_mut().filter(|l| l.layer == report.layer);
         for followed in of_layer {
-            followed.follow(&rows, k_set)?;
+            followed.follow(&rows, k_set, &mut self.checks)?;
             self.sae_rows += rows.size()[0] as u64;
+        }
+        Ok(())
+    }
+
+    fn unread(&self) -> Vec<&Tensor> {
+        let changes = self.layers.iter().filter_map(|layer| layer.unread.as_ref());
+        let mut tensors = self.checks.unread();
+        tensors.extend(changes.flat_map(|(jaccard, same)| [jaccard, same]));
+        tensors
+    }
+
+    fn read(&mut self, numbers: &[Tensor]) -> Result<(), GenerateError> {
+        let checks = std::mem::take(&mut self.checks);
+        let (own, changes) = numbers.split_at(checks.unread().len().min(numbers.len()));
+        checks.settle(own)?;
+        let followed = self.layers.iter_mut().filter(|l| l.unread.is_some());
+        for (layer, changes) in followed.zip(changes.chunks_exact(2)) {
+            layer.unread = None;
+            layer.changes = Some((Vec::try_from(&changes[0])?, Vec::try_from(&changes[1])?));
         }
         Ok(())
     }

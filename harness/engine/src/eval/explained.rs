@@ -1,6 +1,6 @@
 //! Explained variance of many SAEs over a stream of batches: sums by resampling unit, in f64.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use harness_core::{
     dtype::Dtype,
@@ -8,8 +8,8 @@ use harness_core::{
     fidelity::{EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, MASSIVE, UNITS},
     units::UnitSums,
 };
-use harness_kernels::{centred_moments, residual_moments};
-use tch::{Kind, Tensor};
+use harness_kernels::{Moments, TextMoments, largest_kept, residual_moments, text_moments};
+use tch::{Device, Kind, Tensor};
 
 use super::{Batch, EvalError, Scope, Watch};
 
@@ -82,28 +82,52 @@ struct Errors {
     token_sum: Vec<f64>,
 }
 
-/// A row's tokens of one policy in the batch under way.
-struct RowPart {
+/// The tokens of one policy in the batch under way.
+struct Tokens {
+    /// Among the real rows: `[n] i64`.
+    index: Tensor,
+    /// Rows of the batch that have any.
+    texts: Vec<Text>,
+}
+
+/// A row's tokens of one policy.
+struct Text {
     unit: usize,
-    /// Where its tokens lie among those of the policy.
+    /// Where they lie among those of the policy.
     start: usize,
     len: usize,
+}
+
+impl Text {
+    /// Its rows of `of: [n, d_model]`.
+    fn rows(&self, of: &Tensor) -> Result<Tensor, EvalError> {
+        Ok(of.f_narrow(0, self.start as i64, self.len as i64)?)
+    }
+}
+
+/// The layer under way at the tokens of one policy.
+struct Part {
+    /// `[n, d_model]`.
+    x: Tensor,
+    /// For each text, tokens that are no massive activations: `[len] bool`.
+    keep: Vec<Tensor>,
+}
+
+/// What the batch has left where it was computed, for each text.
+enum Unread {
+    Clean(Place, Dtype, Vec<TextMoments>),
+    Errors(usize, Place, Vec<Moments>),
+}
+
+/// What an SAE's errors are held against in one text.
+struct Spread {
+    dtype: Dtype,
     /// Tokens that are no massive activations.
     keep: Vec<bool>,
     /// |x - m|² with m the mean of the row's tokens of the policy.
     about_row_mean: Vec<f64>,
     /// |x|².
     squares: Vec<f64>,
-}
-
-/// The batch under way at one layer for one policy.
-struct Part {
-    /// Among the real rows: `[n] i64`.
-    index: Tensor,
-    /// `[n, d_model]`.
-    x: Tensor,
-    dtype: Dtype,
-    rows: Vec<RowPart>,
 }
 
 /// Where an SAE's explained variance is measured.
@@ -165,9 +189,10 @@ pub struct Explained {
     places: Vec<Option<Place>>,
     clean: BTreeMap<Place, Clean>,
     errors: Vec<Option<Errors>>,
-    /// The batch under way.
-    batch: Option<(Batch, Vec<u64>)>,
+    /// Of the batch under way.
+    tokens: BTreeMap<Policy, Tokens>,
     parts: BTreeMap<Place, Part>,
+    unread: Vec<Unread>,
 }
 
 impl Explained {
@@ -189,15 +214,31 @@ impl Explained {
             clean: places.iter().flatten().map(|p| (*p, clean())).collect(),
             errors: places.iter().map(|p| p.map(|_| errors())).collect(),
             places: places.to_vec(),
-            batch: None,
+            tokens: BTreeMap::new(),
             parts: BTreeMap::new(),
+            unread: Vec::new(),
         }
     }
 
-    /// Begins a batch, whose rows have these places in their shard: `[b]`.
-    pub fn begin(&mut self, batch: &Batch, ordinals: &[u64]) {
-        self.batch = Some((batch.clone(), ordinals.to_vec()));
+    /// Begins a batch on a device, whose rows have these places in their shard: `[b]`.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn begin(
+        &mut self,
+        batch: &Batch,
+        ordinals: &[u64],
+        device: Device,
+    ) -> Result<(), EvalError> {
         self.parts.clear();
+        self.unread.clear();
+        self.tokens.clear();
+        for policy in self.places.iter().flatten().map(|place| place.policy) {
+            if let Entry::Vacant(entry) = self.tokens.entry(policy) {
+                entry.insert(tokens(batch, ordinals, policy, device)?);
+            }
+        }
+        Ok(())
     }
 
     /// Columns of [`Explained::finish`].
@@ -250,74 +291,125 @@ impl Explained {
         })
     }
 
-    /// The tokens of `place` in the batch under way, with their sums added.
+    /// The tokens of `place` in the batch under way, with their sums.
     fn part(&mut self, place: Place, x: &Tensor) -> Result<(), EvalError> {
-        let Some((batch, ordinals)) = &self.batch else {
+        let Some(Tokens { index, texts }) = self.tokens.get(&place.policy) else {
             return Err(EvalError::Shape("a layer came before its batch".to_owned()));
         };
-        let positions = batch.positions(place.policy.scope());
-        let (mut among, mut rows) = (Vec::<i64>::new(), Vec::new());
-        let mut valid = 0_i64;
-        for (row, ordinal) in ordinals.iter().enumerate() {
-            let start = among.len();
-            let at = row * batch.t..(row + 1) * batch.t;
-            for (is_valid, is_policy) in batch.is_valid[at.clone()].iter().zip(&positions[at]) {
-                if *is_policy {
-                    among.push(valid);
-                }
-                valid += i64::from(*is_valid);
-            }
-            if among.len() > start {
-                rows.push((unit_of(*ordinal), start, among.len() - start));
-            }
-        }
-        let index = Tensor::f_from_slice(&among)?.f_to_device(x.device())?;
-        let x = x.f_index_select(0, &index)?; // [n, d]
-        let d_model = x.size()[1] as usize;
-        let zero = vec![0.0; d_model];
-        let Some(clean) = self.clean.get_mut(&place) else {
-            return Ok(());
+        let x = x.f_index_select(0, index)?; // [n, d]
+        let dtype = match x.kind() {
+            Kind::BFloat16 => Dtype::Bf16,
+            _ => Dtype::F32,
         };
-        let mut parts = Vec::with_capacity(rows.len());
-        for (unit, start, len) in rows {
-            let own = x.f_narrow(0, start as i64, len as i64)?;
-            let all = centred_moments(&own, &zero, &vec![true; len])?;
-            let limit = MASSIVE * median(&all.x2);
-            let keep: Vec<bool> = all.x2.iter().map(|x2| *x2 <= limit).collect();
-            let n_kept = keep.iter().filter(|k| **k).count();
-            let mean: Vec<f64> = all.sum_x.iter().map(|s| s / len as f64).collect();
-            let about_mean = centred_moments(&own, &mean, &keep)?;
-            clean.all.add(unit, len, all.x2.iter().sum(), &all.sum_x);
-            // The kept sum about the mean, moved back to 0.
-            let sum_kept: Vec<f64> = about_mean
-                .sum_x_kept
-                .iter()
-                .zip(&mean)
-                .map(|(s, m)| s + m * n_kept as f64)
-                .collect();
-            let squares_kept = kept(&all.x2, &keep);
-            clean.robust.add(unit, n_kept, squares_kept, &sum_kept);
-            parts.push(RowPart {
-                unit,
+        let moments = (texts.iter())
+            .map(|text| Ok(text_moments(&text.rows(&x)?, MASSIVE)?))
+            .collect::<Result<Vec<_>, EvalError>>()?;
+        let keep = moments.iter().map(|m| m.keep.shallow_clone()).collect();
+        self.unread.push(Unread::Clean(place, dtype, moments));
+        self.parts.insert(place, Part { x, keep });
+        Ok(())
+    }
+}
+
+/// The tokens of a policy in a batch.
+fn tokens(
+    batch: &Batch,
+    ordinals: &[u64],
+    policy: Policy,
+    device: Device,
+) -> Result<Tokens, EvalError> {
+    let positions = batch.positions(policy.scope());
+    let (mut among, mut texts) = (Vec::<i64>::new(), Vec::new());
+    let mut valid = 0_i64;
+    for (row, ordinal) in ordinals.iter().enumerate() {
+        let start = among.len();
+        let at = row * batch.t..(row + 1) * batch.t;
+        for (is_valid, is_policy) in batch.is_valid[at.clone()].iter().zip(&positions[at]) {
+            if *is_policy {
+                among.push(valid);
+            }
+            valid += i64::from(*is_valid);
+        }
+        if among.len() > start {
+            texts.push(Text {
+                unit: unit_of(*ordinal),
                 start,
-                len,
-                keep,
-                about_row_mean: about_mean.x2,
-                squares: all.x2,
+                len: among.len() - start,
             });
         }
-        self.parts.insert(
-            place,
-            Part {
-                index,
-                dtype: match x.kind() {
-                    Kind::BFloat16 => Dtype::Bf16,
-                    _ => Dtype::F32,
-                },
-                x,
-                rows: parts,
-            },
-        );
+    }
+    let index = Tensor::f_from_slice(&among)?.f_to_device(device)?;
+    Ok(Tokens { index, texts })
+}
+
+/// The numbers of tensors that were read, one after the other.
+struct Numbers<'a>(std::slice::Iter<'a, Tensor>);
+
+impl Numbers<'_> {
+    fn next(&mut self) -> Result<Vec<f64>, EvalError> {
+        Ok(Vec::try_from(self.0.next().ok_or_else(lost)?)?)
+    }
+}
+
+impl Clean {
+    /// Adds the moments of a text; what errors are held against.
+    fn add(
+        &mut self,
+        text: &Text,
+        dtype: Dtype,
+        read: &mut Numbers<'_>,
+    ) -> Result<Spread, EvalError> {
+        // In the order of `Explained::unread`.
+        let (squares, sum) = (read.next()?, read.next()?);
+        let (about_row_mean, sum_about_mean) = (read.next()?, read.next()?);
+        let limit = largest_kept(&squares, MASSIVE);
+        let keep: Vec<bool> = squares.iter().map(|s| *s <= limit).collect();
+        let n_kept = keep.iter().filter(|k| **k).count();
+        self.all.add(text.unit, text.len, squares.iter().sum(), &sum);
+        // The kept sum about the mean, moved back to 0.
+        let sum_kept: Vec<f64> = sum_about_mean
+            .iter()
+            .zip(&sum)
+            .map(|(s, sum)| s + sum / text.len as f64 * n_kept as f64)
+            .collect();
+        self.robust
+            .add(text.unit, n_kept, kept(&squares, &keep), &sum_kept);
+        Ok(Spread {
+            dtype,
+            keep,
+            about_row_mean,
+            squares,
+        })
+    }
+}
+
+impl Errors {
+    /// Adds the moments of a text's errors.
+    fn add(
+        &mut self,
+        text: &Text,
+        against: &Spread,
+        read: &mut Numbers<'_>,
+    ) -> Result<(), EvalError> {
+        // In the order of `Explained::unread`.
+        let (squares, sum, sum_kept) = (read.next()?, read.next()?, read.next()?);
+        let n_kept = against.keep.iter().filter(|k| **k).count();
+        self.all.add(text.unit, text.len, squares.iter().sum(), &sum);
+        let squares_kept = kept(&squares, &against.keep);
+        self.robust.add(text.unit, n_kept, squares_kept, &sum_kept);
+        if text.len >= 2 {
+            let rounding = against.dtype.rounding();
+            let tokens = (squares.iter())
+                .zip(&against.about_row_mean)
+                .zip(&against.squares);
+            for ((r2, spread), squares) in tokens {
+                // A token that is its row's mean but for rounding has no ratio.
+                if *spread > rounding * squares {
+                    self.token_n[text.unit] += 1.0;
+                    self.token_sum[text.unit] += 1.0 - r2 / spread;
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -347,38 +439,74 @@ impl Watch for Explained {
         let Some(place) = self.places.get(candidate).copied().flatten() else {
             return Ok(());
         };
-        let (Some(part), Some(errors)) = (self.parts.get(&place), self.errors[candidate].as_mut())
+        let (Some(part), Some(tokens)) =
+            (self.parts.get(&place), self.tokens.get(&place.policy))
         else {
             return Ok(());
         };
-        let x_hat = x_hat.f_index_select(0, &part.index)?;
-        for row in &part.rows {
-            let slice = |of: &Tensor| of.f_narrow(0, row.start as i64, row.len as i64);
-            let found = residual_moments(&slice(&part.x)?, &slice(&x_hat)?, &row.keep)?;
-            let n_kept = row.keep.iter().filter(|k| **k).count();
-            errors
-                .all
-                .add(row.unit, row.len, found.r2.iter().sum(), &found.sum_r);
-            errors.robust.add(
-                row.unit,
-                n_kept,
-                kept(&found.r2, &row.keep),
-                &found.sum_r_kept,
-            );
-            if row.len >= 2 {
-                let rounding = part.dtype.rounding();
-                let tokens = found.r2.iter().zip(&row.about_row_mean).zip(&row.squares);
-                for ((r2, spread), squares) in tokens {
-                    // A token that is its row's mean but for rounding has no ratio.
-                    if *spread > rounding * squares {
-                        errors.token_n[row.unit] += 1.0;
-                        errors.token_sum[row.unit] += 1.0 - r2 / spread;
+        let x_hat = x_hat.f_index_select(0, &tokens.index)?;
+        let moments = (tokens.texts.iter().zip(&part.keep))
+            .map(|(text, keep)| {
+                Ok(residual_moments(
+                    &text.rows(&part.x)?,
+                    &text.rows(&x_hat)?,
+                    keep,
+                )?)
+            })
+            .collect::<Result<Vec<_>, EvalError>>()?;
+        self.unread.push(Unread::Errors(candidate, place, moments));
+        Ok(())
+    }
+
+    fn unread(&self) -> Vec<&Tensor> {
+        let mut tensors = Vec::new();
+        for unread in &self.unread {
+            match unread {
+                Unread::Clean(_, _, moments) => {
+                    for m in moments {
+                        tensors.extend([&m.about_zero.squares, &m.about_zero.all]);
+                        tensors.extend([&m.about_mean.squares, &m.about_mean.kept]);
+                    }
+                }
+                Unread::Errors(_, _, moments) => {
+                    for m in moments {
+                        tensors.extend([&m.squares, &m.all, &m.kept]);
+                    }
+                }
+            }
+        }
+        tensors
+    }
+
+    fn read(&mut self, numbers: &[Tensor]) -> Result<(), EvalError> {
+        let mut numbers = Numbers(numbers.iter());
+        let mut spreads: BTreeMap<Place, Vec<Spread>> = BTreeMap::new();
+        for unread in std::mem::take(&mut self.unread) {
+            match unread {
+                Unread::Clean(place, dtype, _) => {
+                    let clean = self.clean.get_mut(&place).ok_or_else(lost)?;
+                    let tokens = self.tokens.get(&place.policy).ok_or_else(lost)?;
+                    let of_texts = (tokens.texts.iter())
+                        .map(|text| clean.add(text, dtype, &mut numbers))
+                        .collect::<Result<_, _>>()?;
+                    spreads.insert(place, of_texts);
+                }
+                Unread::Errors(candidate, place, _) => {
+                    let errors = self.errors[candidate].as_mut().ok_or_else(lost)?;
+                    let tokens = self.tokens.get(&place.policy).ok_or_else(lost)?;
+                    let spreads = spreads.get(&place).ok_or_else(lost)?;
+                    for (text, spread) in tokens.texts.iter().zip(spreads) {
+                        errors.add(text, spread, &mut numbers)?;
                     }
                 }
             }
         }
         Ok(())
     }
+}
+
+fn lost() -> EvalError {
+    EvalError::Shape("moments of a batch were not read with it".to_owned())
 }
 
 fn kept(values: &[f64], keep: &[bool]) -> f64 {
@@ -388,14 +516,4 @@ fn kept(values: &[f64], keep: &[bool]) -> f64 {
         .filter(|(_, keep)| **keep)
         .map(|(value, _)| value)
         .sum()
-}
-
-/// The lower median; 0 of nothing.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted
-        .get(sorted.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or(0.0)
 }

@@ -6,11 +6,14 @@
 //!            +-> for each layer, last to first: reconstruct -> splice, `stack` at a time -> blocks above -> counted rows
 //! counted rows of the clean pass and of every splice -> head, chunk by chunk -> costs and divergences
 //! ```
+//!
+//! A device is waited for once a batch. Indices and targets go there before its first block; costs,
+//! moments and checks of what SAEs returned stay there, as small tensors, and come in one read.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use harness_core::grid::{LOGIT_CHUNK_BYTES, SAE_CHUNK_BYTES, sae_flops};
-use harness_kernels::{CleanRows, ce_kl_rows};
+use harness_kernels::{CleanRows, Targets, ce_kl_rows, clock::Mark, readback};
 use harness_plan::protocol::Phases;
 use tch::{Device, Kind, Tensor};
 
@@ -19,7 +22,7 @@ use super::{
     error::EvalError,
 };
 use crate::{
-    plugin::{CacheMode, Model, Pass, Sae},
+    plugin::{CacheMode, Checks, Model, Pass, Sae},
     steps,
 };
 
@@ -77,7 +80,8 @@ pub enum Which {
     },
 }
 
-/// Told of tensors on their way; does nothing by default.
+/// Told of tensors on their way; does nothing by default. What it makes of them should stay where
+/// they are until the end of the batch.
 pub trait Watch {
     /// Residual after a layer at which something is put: `[b, t, d_model]`, and its real rows `x: [n_valid, d_model]`.
     ///
@@ -105,6 +109,20 @@ pub trait Watch {
     /// # Errors
     /// Ends the grid.
     fn last(&mut self, _pass: &mut Pass, _which: Which, _resid: &Tensor) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    /// At the end of the batch: what it needs on the host.
+    fn unread(&self) -> Vec<&Tensor> {
+        Vec::new()
+    }
+
+    /// What [`Watch::unread`] asked for, on the host and in its order. Not called where a plugin has
+    /// returned what cannot be.
+    ///
+    /// # Errors
+    /// Ends the grid.
+    fn read(&mut self, _numbers: &[Tensor]) -> Result<(), EvalError> {
         Ok(())
     }
 }
@@ -191,6 +209,11 @@ pub fn run_grid(
     }
     let device = model.options()?.device;
     let vocab_size = info.vocab_size;
+    let splices: Vec<(usize, Scope)> = candidates
+        .iter()
+        .enumerate()
+        .flat_map(|(i, c)| c.at.iter().map(move |at| (i, *at)))
+        .collect();
     let _step = steps::step();
     let mut pass = model.begin(&batch.mask_tensor()?, CacheMode::OFF)?;
     let mut grid = Grid {
@@ -200,18 +223,16 @@ pub fn run_grid(
         device,
         n_layers,
         vocab_size,
-        rows: CountedRows::new(batch, scored, device)?,
-        valid: Positions::new(&batch.is_valid, device)?,
+        rows: CountedRows::new(batch, scored, vocab_size, device)?,
+        valid: index((0..batch.is_valid.len()).filter(|i| batch.is_valid[*i]), device)?,
+        parts: parts(batch, &splices, device)?,
+        checks: Checks::default(),
         work: GridWork::default(),
+        spans: Vec::new(),
     };
     let mut kept = BTreeMap::new();
     let clean = grid.clean(&mut pass, &mut kept, watch)?;
     let mut hidden: Vec<Option<Tensor>> = Vec::new();
-    let splices: Vec<(usize, Scope)> = candidates
-        .iter()
-        .enumerate()
-        .flat_map(|(i, c)| c.at.iter().map(move |at| (i, *at)))
-        .collect();
     hidden.resize_with(splices.len(), || None);
     // From the last layer to the first: the residual of a layer goes when its splices are done.
     while let Some((layer, resid)) = kept.pop_last() {
@@ -229,7 +250,8 @@ pub fn run_grid(
         )?;
     }
     let hidden: Vec<Tensor> = hidden.into_iter().flatten().collect();
-    grid.costs(&mut pass, &clean, &hidden, &splices)
+    let costs = grid.costs(&mut pass, &clean, &hidden)?;
+    grid.read(&costs, &splices, watch)
 }
 
 struct Grid<'a> {
@@ -240,8 +262,59 @@ struct Grid<'a> {
     n_layers: usize,
     vocab_size: usize,
     rows: CountedRows,
-    valid: Positions,
+    /// The real positions among all: `[n_valid] i64`.
+    valid: Tensor,
+    /// Scopes that are not all positions.
+    parts: Vec<(Scope, Part)>,
+    checks: Checks,
     work: GridWork,
+    /// What was done from one mark to another.
+    spans: Vec<(Phase, Mark, Mark)>,
+}
+
+/// What a batch's time is told by.
+#[derive(Clone, Copy)]
+enum Phase {
+    Clean,
+    Moments,
+    Sae,
+    Splice,
+    Suffix,
+    Head,
+    Costs,
+}
+
+/// Costs of the counted rows where they were computed, chunk by chunk: `[n] f64` each.
+struct Costs {
+    clean: Vec<Tensor>,
+    /// For each splice, its costs and its divergences.
+    spliced: Vec<(Vec<Tensor>, Vec<Tensor>)>,
+}
+
+impl Costs {
+    /// All of them, in the order in which [`Costs::split`] takes them.
+    fn tensors(&self) -> Vec<&Tensor> {
+        let spliced = self.spliced.iter();
+        let of_splices = spliced.flat_map(|(ce, kl)| ce.iter().chain(kl));
+        self.clean.iter().chain(of_splices).collect()
+    }
+
+    /// The numbers of each list, from what [`Costs::tensors`] are on the host.
+    fn split(&self, read: &[Tensor]) -> Result<(Vec<f64>, Vec<[Vec<f64>; 2]>), EvalError> {
+        let mut read = read.iter();
+        let mut take = |parts: &[Tensor]| -> Result<Vec<f64>, EvalError> {
+            let mut numbers = Vec::new();
+            for part in read.by_ref().take(parts.len()) {
+                numbers.extend(Vec::<f64>::try_from(part)?);
+            }
+            Ok(numbers)
+        };
+        let clean = take(&self.clean)?;
+        let spliced = (self.spliced.iter())
+            .map(|(ce, kl)| Ok([take(ce)?, take(kl)?]))
+            .collect::<Result<_, EvalError>>()?;
+        Ok((clean, spliced))
+    }
 }
 
 impl Grid<'_> {
@@ -252,7 +325,7 @@ impl Grid<'_> {
         kept: &mut BTreeMap<usize, Tensor>,
         watch: &mut dyn Watch,
     ) -> Result<Tensor, EvalError> {
-        let clock = self.clock();
+        let began = self.mark();
         let mut resid = pass.embed(&self.batch.input_tensor()?, 0)?; // [b, t, d]
         let mut layers: Vec<usize> = self.candidates.iter().map(|c| c.layer).collect();
         layers.sort_unstable();
@@ -265,7 +338,7 @@ impl Grid<'_> {
         }
         pass.blocks(from, self.n_layers, &mut resid)?;
         self.work.block_passes += self.n_layers as u64;
-        self.work.phases.clean += clock.stop()?;
+        self.done(Phase::Clean, began);
         watch.last(pass, Which::Clean, &resid)?;
         let d = resid.size()[2];
         Ok(resid
@@ -288,10 +361,10 @@ impl Grid<'_> {
         let d = resid.size()[2];
         let x = resid
             .f_reshape([-1, d])?
-            .f_index_select(0, &self.valid.index)?; // [n_valid, d]
-        let clock = self.clock();
+            .f_index_select(0, &self.valid)?; // [n_valid, d]
+        let began = self.mark();
         watch.layer(layer, resid, &x)?;
-        self.work.phases.moments += clock.stop()?;
+        self.done(Phase::Moments, began);
         for (i, candidate) in self.candidates.iter().enumerate() {
             if candidate.layer == layer && candidate.at.is_empty() {
                 // The watch has seen it.
@@ -310,14 +383,14 @@ impl Grid<'_> {
                 put.push((self.part(&x_hat, at)?, at));
                 last = Some((candidate, x_hat));
             }
-            let clock = self.clock();
+            let began = self.mark();
             let mut stacked = self.stack(resid, &put)?; // [s·b, t, d]
             drop(put);
-            self.work.phases.splice += clock.stop()?;
-            let clock = self.clock();
+            self.done(Phase::Splice, began);
+            let began = self.mark();
             pass.blocks(layer + 1, self.n_layers, &mut stacked)?;
             self.work.block_passes += (chunk.len() * (self.n_layers - 1 - layer)) as u64;
-            self.work.phases.suffix += clock.stop()?;
+            self.done(Phase::Suffix, began);
             let b = self.batch.b as i64;
             for (i, &splice) in chunk.iter().enumerate() {
                 let own = stacked.f_narrow(0, i as i64 * b, b)?;
@@ -343,13 +416,14 @@ impl Grid<'_> {
             Replacement::Sae(sae) => sae,
             Replacement::Map(map) => return map(x),
         };
-        let clock = self.clock();
+        let began = self.mark();
         let info = sae.info();
         let n = x.size()[0];
         let rows = (SAE_CHUNK_BYTES / (4 * info.d_sae as u64)).max(1) as i64;
         let mut parts = Vec::new();
         for start in (0..n).step_by(rows as usize) {
-            parts.push(sae.reconstruct(&x.f_narrow(0, start, rows.min(n - start))?)?);
+            let chunk = x.f_narrow(0, start, rows.min(n - start))?;
+            parts.push(sae.reconstruct(&chunk, &mut self.checks)?);
         }
         let x_hat = match parts.len() {
             0 => Tensor::f_zeros(x.size(), (Kind::Float, self.device))?,
@@ -364,29 +438,25 @@ impl Grid<'_> {
             info.d_sae as u64,
             info.max_active as u64,
         );
-        self.work.phases.sae += clock.stop()?;
-        let clock = self.clock();
+        self.done(Phase::Sae, began);
+        let began = self.mark();
         watch.reconstructed(candidate, x, &x_hat)?;
-        self.work.phases.moments += clock.stop()?;
+        self.done(Phase::Moments, began);
         Ok(x_hat)
     }
 
     /// Rows of `x_hat: [n_valid, d]` at a scope, `[n, d]`.
     fn part(&self, x_hat: &Tensor, at: Scope) -> Result<Tensor, EvalError> {
-        if at == Scope::All {
-            return Ok(x_hat.shallow_clone());
+        match self.place(at) {
+            None => Ok(x_hat.shallow_clone()),
+            Some(part) => Ok(x_hat.f_index_select(0, &part.among)?),
         }
-        let positions = self.batch.positions(at);
-        let among: Vec<i64> = self
-            .valid
-            .flat
-            .iter()
-            .enumerate()
-            .filter(|(_, i)| positions[**i])
-            .map(|(among, _)| among as i64)
-            .collect();
-        let index = Tensor::f_from_slice(&among)?.f_to_device(self.device)?;
-        Ok(x_hat.f_index_select(0, &index)?)
+    }
+
+    /// Where a scope is; `None` for all positions.
+    fn place(&self, at: Scope) -> Option<&Part> {
+        let found = self.parts.iter().find(|(scope, _)| *scope == at);
+        found.map(|(_, part)| part)
     }
 
     /// Copies of `resid: [b, t, d]`, one for each part, with the rows of its scope replaced: `[s·b, t, d]`.
@@ -397,66 +467,80 @@ impl Grid<'_> {
         // `repeat` copies even for one part: the residual itself serves the next splices.
         let stacked = resid.f_repeat([s, 1, 1])?; // [s·b, t, d]
         for (i, (part, at)) in parts.iter().enumerate() {
-            let positions = match at {
-                Scope::All => self.valid.index.shallow_clone(),
-                _ => Positions::new(&self.batch.positions(*at), self.device)?.index,
-            };
+            let positions = self.place(*at).map_or(&self.valid, |part| &part.index);
             let mut own = stacked.f_narrow(0, i as i64 * b, b)?.f_view([b * t, d])?; // shares memory with `stacked`
-            let _ = own.f_index_copy_(0, &positions, &part.f_to_kind(resid.kind())?)?;
+            let _ = own.f_index_copy_(0, positions, &part.f_to_kind(resid.kind())?)?;
         }
         Ok(stacked)
     }
 
     /// The head on the counted rows of all passes, chunk by chunk, so that a chunk's clean logits serve every splice.
     fn costs(
-        mut self,
+        &mut self,
         pass: &mut Pass,
         clean: &Tensor,
         hidden: &[Tensor],
-        splices: &[(usize, Scope)],
-    ) -> Result<GridCosts, EvalError> {
+    ) -> Result<Costs, EvalError> {
         let n = clean.size()[0];
         let chunk = (LOGIT_CHUNK_BYTES / (4 * self.vocab_size as u64)).max(16) as i64;
-        let mut clean_ce = Vec::with_capacity(n as usize);
-        let mut ce: Vec<Vec<f64>> = vec![Vec::with_capacity(n as usize); hidden.len()];
-        let mut kl: Vec<Vec<f64>> = vec![Vec::with_capacity(n as usize); hidden.len()];
+        let mut costs = Costs {
+            clean: Vec::new(),
+            spliced: hidden.iter().map(|_| (Vec::new(), Vec::new())).collect(),
+        };
         for start in (0..n).step_by(chunk as usize) {
             let len = chunk.min(n - start);
-            let targets = self.rows.targets.f_narrow(0, start, len)?;
+            let targets = self.rows.targets.narrow(start, len)?;
             let logits = self.head(pass, clean, start, len)?;
-            let clock = self.clock();
+            let began = self.mark();
             let kept = CleanRows::new(&logits)?;
-            clean_ce.extend(kept.ce(&targets)?);
-            self.work.phases.costs += clock.stop()?;
-            for (splice, rows) in hidden.iter().enumerate() {
+            costs.clean.push(kept.ce(&targets)?);
+            self.done(Phase::Costs, began);
+            for (rows, (ce, kl)) in hidden.iter().zip(&mut costs.spliced) {
                 let logits = self.head(pass, rows, start, len)?;
-                let clock = self.clock();
+                let began = self.mark();
                 if self.options.divergence {
-                    let (costs, divergences) = ce_kl_rows(&logits, &targets, &kept)?;
-                    ce[splice].extend(costs);
-                    kl[splice].extend(divergences);
+                    let (cost, divergence) = ce_kl_rows(&logits, &targets, &kept)?;
+                    ce.push(cost);
+                    kl.push(divergence);
                 } else {
-                    ce[splice].extend(CleanRows::new(&logits)?.ce(&targets)?);
+                    ce.push(CleanRows::new(&logits)?.ce(&targets)?);
                 }
-                self.work.phases.costs += clock.stop()?;
+                self.done(Phase::Costs, began);
             }
         }
+        Ok(costs)
+    }
+
+    /// Brings to the host, in one read, what the batch has left where it was computed.
+    fn read(
+        mut self,
+        costs: &Costs,
+        splices: &[(usize, Scope)],
+        watch: &mut dyn Watch,
+    ) -> Result<GridCosts, EvalError> {
+        let (checks, watched) = (self.checks.unread(), watch.unread());
+        let (n_checks, n_watched) = (checks.len(), watched.len());
+        let read = readback::together(&[checks, watched, costs.tensors()].concat())?;
+        let (checks, read) = read.split_at(n_checks);
+        let (watched, read) = read.split_at(n_watched);
+        std::mem::take(&mut self.checks).settle(checks)?;
+        watch.read(watched)?;
+        let (clean, spliced) = costs.split(read)?;
+        for (phase, from, to) in &self.spans {
+            enter(&mut self.work.phases, *phase, from.seconds_to(to));
+        }
         let first = self.rows.at.first().map_or(0, Vec::len);
-        let spliced = splices
-            .iter()
-            .zip(ce.iter().zip(&kl))
-            .map(|((candidate, at), (ce, kl))| SpliceCosts {
+        let spliced = (splices.iter().zip(spliced))
+            .map(|((candidate, at), [ce, kl])| SpliceCosts {
                 candidate: *candidate,
                 at: *at,
-                ce: self.rows.split(ce),
-                divergence: self
-                    .options
-                    .divergence
+                ce: self.rows.split(&ce),
+                divergence: (self.options.divergence)
                     .then(|| kl.iter().take(first).copied().collect()),
             })
             .collect();
         Ok(GridCosts {
-            clean: self.rows.split(&clean_ce),
+            clean: self.rows.split(&clean),
             spliced,
             at: self.rows.at,
             work: self.work,
@@ -470,52 +554,75 @@ impl Grid<'_> {
         start: i64,
         len: i64,
     ) -> Result<Tensor, EvalError> {
-        let clock = self.clock();
+        let began = self.mark();
         let logits = pass.unembed(&rows.f_narrow(0, start, len)?)?;
         self.work.head_rows += len.unsigned_abs();
-        self.work.phases.head += clock.stop()?;
+        self.done(Phase::Head, began);
         Ok(logits)
     }
 
-    fn clock(&self) -> Clock {
-        Clock {
-            device: self.device,
-            started: Instant::now(),
-        }
+    fn mark(&self) -> Mark {
+        Mark::now(self.device)
+    }
+
+    /// What was given to the device since a mark is of this phase.
+    fn done(&mut self, phase: Phase, began: Mark) {
+        self.spans.push((phase, began, Mark::now(self.device)));
     }
 }
 
-/// Seconds of one phase; a device's queue is waited for.
-struct Clock {
-    device: Device,
-    started: Instant,
+/// Adds seconds to a phase.
+fn enter(phases: &mut Phases, phase: Phase, seconds: f64) {
+    let sum = match phase {
+        Phase::Clean => &mut phases.clean,
+        Phase::Moments => &mut phases.moments,
+        Phase::Sae => &mut phases.sae,
+        Phase::Splice => &mut phases.splice,
+        Phase::Suffix => &mut phases.suffix,
+        Phase::Head => &mut phases.head,
+        Phase::Costs => &mut phases.costs,
+    };
+    *sum += seconds;
 }
 
-impl Clock {
-    fn stop(self) -> Result<f64, EvalError> {
-        if let Device::Cuda(index) = self.device {
-            tch::Cuda::synchronize(index as i64);
-        }
-        Ok(self.started.elapsed().as_secs_f64())
-    }
-}
-
-/// Flat positions on the host and on the device.
-struct Positions {
-    flat: Vec<usize>,
-    /// `[n] i64`.
+/// Where a scope is that is not all positions.
+struct Part {
+    /// Among the real positions: `[n] i64`.
+    among: Tensor,
+    /// Among all: `[n] i64`.
     index: Tensor,
 }
 
-impl Positions {
-    fn new(flags: &[bool], device: Device) -> Result<Self, EvalError> {
-        let flat: Vec<usize> = (0..flags.len()).filter(|i| flags[*i]).collect();
-        let index: Vec<i64> = flat.iter().map(|i| *i as i64).collect();
-        Ok(Self {
-            flat,
-            index: Tensor::f_from_slice(&index)?.f_to_device(device)?,
-        })
+/// Scopes of splices that are not all positions, each once.
+fn parts(
+    batch: &Batch,
+    splices: &[(usize, Scope)],
+    device: Device,
+) -> Result<Vec<(Scope, Part)>, EvalError> {
+    let mut parts: Vec<(Scope, Part)> = Vec::new();
+    let valid: Vec<usize> = (0..batch.is_valid.len())
+        .filter(|i| batch.is_valid[*i])
+        .collect();
+    for (_, at) in splices {
+        if *at == Scope::All || parts.iter().any(|(scope, _)| scope == at) {
+            continue;
+        }
+        let positions = batch.positions(*at);
+        let among = (0..valid.len()).filter(|i| positions[valid[*i]]);
+        let all = (0..positions.len()).filter(|i| positions[*i]);
+        let part = Part {
+            among: index(among, device)?,
+            index: index(all, device)?,
+        };
+        parts.push((*at, part));
     }
+    Ok(parts)
+}
+
+/// `[n] i64` on a device.
+fn index(at: impl Iterator<Item = usize>, device: Device) -> Result<Tensor, EvalError> {
+    let at: Vec<i64> = at.map(|i| i as i64).collect();
+    Ok(Tensor::f_from_slice(&at)?.f_to_device(device)?)
 }
 
 /// Rows that go through the head: those of the first set, then those of the next.
@@ -524,12 +631,17 @@ struct CountedRows {
     at: Vec<Vec<usize>>,
     /// `[n_rows] i64`: whose logits score them.
     index: Tensor,
-    /// `[n_rows] i64`.
-    targets: Tensor,
+    /// `[n_rows]`.
+    targets: Targets,
 }
 
 impl CountedRows {
-    fn new(batch: &Batch, scored: &[ScoredSet], device: Device) -> Result<Self, EvalError> {
+    fn new(
+        batch: &Batch,
+        scored: &[ScoredSet],
+        vocab_size: usize,
+        device: Device,
+    ) -> Result<Self, EvalError> {
         let n = batch.b * batch.t;
         let (mut at, mut rows, mut targets) = (Vec::new(), Vec::<i64>::new(), Vec::<i64>::new());
         for set in scored {
@@ -552,7 +664,7 @@ impl CountedRows {
         Ok(Self {
             at,
             index: Tensor::f_from_slice(&rows)?.f_to_device(device)?,
-            targets: Tensor::f_from_slice(&targets)?.f_to_device(device)?,
+            targets: Targets::new(&targets, vocab_size as i64, device)?,
         })
     }
 

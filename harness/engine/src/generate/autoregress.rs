@@ -99,6 +99,7 @@ pub fn autoregress(
             &grid,
             filled,
             &draws,
+            reborrowed(&mut observer),
         )?;
         let before = observer.is_some().then(|| grid.clone());
         let mut revealed = vec![false; b * t];
@@ -148,6 +149,7 @@ fn next_tokens(
     grid: &TokenGrid,
     filled: usize,
     draws: &TokenDraws,
+    observer: Option<&mut (dyn Observer + '_)>,
 ) -> Result<Vec<i64>, GenerateError> {
     let (b, width) = (grid.b(), last.size()[1] as usize);
     let position = |r: usize| filled - grid.pad()[r];
@@ -158,7 +160,7 @@ fn next_tokens(
         draws: &draws,
     };
     let place = (b, info.vocab_size, last.device());
-    let choices = choose_rows(place, &choice, |rows| {
+    let choices = choose_rows(place, &choice, observer, |rows| {
         let at: Vec<usize> = rows.iter().map(|r| (r + 1) * width - 1).collect();
         logits_at(pass, last, &at) // [n, v]
     })?;

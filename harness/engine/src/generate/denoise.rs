@@ -152,6 +152,7 @@ pub fn denoise(
                     &grid,
                     &eligible,
                     &token_draws,
+                    reborrowed(&mut observer),
                 )?;
                 let uniform = match remasker.reads(RemaskNeeds::UNIFORM) {
                     true => Some(order_draws.step(step, &grid, &eligible)?),
@@ -177,6 +178,8 @@ pub fn denoise(
                         step as i64
                     };
                 }
+            } else if let Some(observer) = observer.as_deref_mut() {
+                forward::read_alone(observer)?;
             }
             if let Some(observer) = observer.as_deref_mut() {
                 observer.step(&StepReport {
@@ -324,7 +327,8 @@ impl Run<'_> {
         )
     }
 
-    /// Chooses a token for every eligible position; the head runs on these rows only.
+    /// Chooses a token for every eligible position; the head runs on these rows only. What the
+    /// observer of the pass needs on the host comes with the tokens.
     fn candidates(
         &self,
         pass: &mut Pass,
@@ -333,6 +337,7 @@ impl Run<'_> {
         grid: &TokenGrid,
         eligible: &[bool],
         draws: &TokenDraws,
+        observer: Option<&mut (dyn Observer + '_)>,
     ) -> Result<Candidates, GenerateError> {
         let t = grid.t();
         let at: Vec<usize> = (0..eligible.len()).filter(|i| eligible[*i]).collect();
@@ -364,7 +369,7 @@ impl Run<'_> {
             draws: &draws,
         };
         let place = (at.len(), self.info.vocab_size, last.device());
-        let choices = choose_rows(place, &choice, |rows| {
+        let choices = choose_rows(place, &choice, observer, |rows| {
             let rows: Vec<usize> = rows.iter().map(|row| scored_by(at[*row])).collect();
             let logits = logits_at(pass, last, &rows)?; // [n, v]
             let Some(unguided) = unguided else {

@@ -101,15 +101,23 @@ pub(super) struct Choice<'a> {
 }
 
 /// Chooses tokens in `n` rows of logits over `v` tokens on a device, of which no more logits are
-/// alive at a time than a chunk; what was chosen comes to the host in one read.
+/// alive at a time than a chunk; what was chosen comes to the host in one read, with what the
+/// observer of the pass needs there.
 ///
 /// - `logits`: of the rows with these numbers, `[rows, v] f32`
 pub(super) fn choose_rows(
     (n, v, device): (usize, usize, Device),
     choice: &Choice<'_>,
+    observer: Option<&mut (dyn Observer + '_)>,
     logits: impl FnMut(&[usize]) -> Result<Tensor, GenerateError>,
 ) -> Result<Choices, GenerateError> {
-    choose_rows_by(choose, (n, v, device), choice, logits)
+    choose_rows_by(choose, (n, v, device), choice, observer, logits)
+}
+
+/// Brings to the host what the observer of a pass needs there, where no token is chosen.
+pub(super) fn read_alone(observer: &mut (dyn Observer + '_)) -> Result<(), GenerateError> {
+    let (_, read) = Choices::read(&[], &observer.unread())?;
+    observer.read(&read)
 }
 
 /// [`choose_rows`] by a form of choosing that may leave rows open; they are settled by a sort.
@@ -117,6 +125,7 @@ fn choose_rows_by(
     form: impl Fn(&Tensor, &Sampling, Needed, &[f64]) -> Result<Packed, GenerateError>,
     (n, v, device): (usize, usize, Device),
     choice: &Choice<'_>,
+    observer: Option<&mut (dyn Observer + '_)>,
     mut logits: impl FnMut(&[usize]) -> Result<Tensor, GenerateError>,
 ) -> Result<Choices, GenerateError> {
     let draws_of = |rows: &[usize]| -> Vec<f64> {
@@ -135,12 +144,16 @@ fn choose_rows_by(
             &draws,
         )?);
     }
-    let mut choices = Choices::read(&packed)?;
+    let also = (observer.as_ref()).map_or_else(Vec::new, |observer| observer.unread());
+    let (mut choices, read) = Choices::read(&packed, &also)?;
+    if let Some(observer) = observer {
+        observer.read(&read)?;
+    }
     let open = std::mem::take(&mut choices.open);
     for rows in open.chunks(chunk_rows(v, device)) {
         let draws = draws_of(rows);
         let sorted = choose_by_sort(&logits(rows)?, choice.sampling, choice.needed, &draws)?;
-        let settled = Choices::read(&[sorted])?;
+        let (settled, _) = Choices::read(&[sorted], &[])?;
         for (k, &row) in rows.iter().enumerate() {
             choices.token[row] = settled.token[k];
             choices.confidence[row] = settled.confidence[k];
@@ -210,14 +223,14 @@ mod tests {
             Ok(Tensor::stack(&rows.iter().map(one).collect::<Vec<_>>(), 0))
         };
         let mut asked = 0;
-        let selected = choose_rows_by(choose_by_tensors, (n, v, device), &choice, |rows| {
+        let selected = choose_rows_by(choose_by_tensors, (n, v, device), &choice, None, |rows| {
             asked += rows.len();
             logits(rows)
         })
         .unwrap();
         // The 516 even rows are asked for twice.
         assert_eq!((asked, selected.open.len()), (n + 516, 0));
-        let plain = choose_rows((n, v, device), &choice, logits).unwrap();
+        let plain = choose_rows((n, v, device), &choice, None, logits).unwrap();
         assert_eq!(selected.token, plain.token);
         assert!(selected.token.iter().any(|token| *token > 3));
         for (a, b) in selected.confidence.iter().zip(&plain.confidence) {

@@ -79,6 +79,21 @@ pub trait Observer {
         Ok(())
     }
 
+    /// Asked after each pass for what it has left where the model is and needs on the host to go on.
+    fn unread(&self) -> Vec<&Tensor> {
+        Vec::new()
+    }
+
+    /// Called with what [`Observer::unread`] asked for on the host, in its order, before
+    /// [`Observer::features`] and [`Observer::step`]: it has come with the tokens that were chosen, in one read.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn read(&mut self, numbers: &[Tensor]) -> Result<(), GenerateError> {
+        let _ = numbers;
+        Ok(())
+    }
+
     /// Called after a pass when the order reads features; `None` from an observer that has none.
     ///
     /// # Errors

@@ -223,10 +223,13 @@ impl<'a> Steering<'a> {
             &resid.f_view([b * t, d_model])?.f_to_kind(Kind::Float)?,
             &Tensor::f_from_slice(&distinct)?,
         )?; // [b·t, m]
-        let acts = readback::to_host(&acts)?.f_view([b, t, distinct.len() as i64])?;
+        // The policy reads one number a position: the others stay where they are.
+        let acts = acts.f_view([b, t, distinct.len() as i64])?;
         let column = Tensor::f_from_slice(&column)?
+            .f_to_device(acts.device())?
             .f_view([b, 1, 1])?
             .f_expand([b, t, 1], false)?;
-        Ok(acts.f_gather(2, &column, false)?.f_squeeze_dim(2)?)
+        let own = acts.f_gather(2, &column, false)?.f_squeeze_dim(2)?; // [b, t]
+        Ok(readback::to_host(&own)?)
     }
 }

@@ -2,6 +2,7 @@
 
 use harness_core::{dtype::Dtype, units::UnitSums};
 use serde_json::Value;
+use tch::Device;
 
 use super::compare::{self, Tolerance};
 use super::forward::Failed;
@@ -83,6 +84,7 @@ impl<'a> Variances<'a> {
         layer: usize,
         d_model: usize,
         batch: &Batch,
+        device: Device,
     ) -> Result<Explained, Failed> {
         let places: Vec<Option<Place>> = std::iter::once(None)
             .chain(self.wanted.iter().map(|wanted| {
@@ -99,7 +101,7 @@ impl<'a> Variances<'a> {
         }
         .checked()?;
         let mut explained = Explained::new(&places, d_model);
-        explained.begin(&one_row, &[0]);
+        explained.begin(&one_row, &[0], device)?;
         Ok(explained)
     }
 

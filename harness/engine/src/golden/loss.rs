@@ -83,7 +83,12 @@ impl LossRun<'_> {
                 .filter(|(_, name, _)| recorded(name))
                 .map(|(scope, _, _)| *scope)
                 .collect(),
-            explained: variances.explained(case.layer, model.info()?.d_model, &case.batch)?,
+            explained: variances.explained(
+                case.layer,
+                model.info()?.d_model,
+                &case.batch,
+                model.options()?.device,
+            )?,
         };
         let options = GridOptions {
             stack: candidates[0].at.len(),
@@ -420,6 +425,14 @@ impl Watch for Taken {
             self.logits.push((at, logits));
         }
         Ok(())
+    }
+
+    fn unread(&self) -> Vec<&Tensor> {
+        self.explained.unread()
+    }
+
+    fn read(&mut self, numbers: &[Tensor]) -> Result<(), EvalError> {
+        self.explained.read(numbers)
     }
 }
 

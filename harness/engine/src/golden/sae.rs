@@ -10,7 +10,7 @@ use super::fixture::{Array, Tensors};
 use super::forward::Failed;
 use super::index::Tolerances;
 use super::report::Recorder;
-use crate::plugin::{Sae, SaeArchitecture};
+use crate::plugin::{Checks, Sae, SaeArchitecture};
 
 /// One SAE of the family, loaded.
 pub(super) struct NamedSae {
@@ -161,7 +161,10 @@ fn check_case(
         "recon"
     };
     let want = pick(tensors.floats(&format!("{case}.{recon}"))?)?;
-    let got = Array::of(&named.sae.reconstruct(&x)?)?;
+    let mut checks = Checks::default();
+    let got = named.sae.reconstruct(&x, &mut checks)?;
+    checks.settle_now()?;
+    let got = Array::of(&got)?;
     let tolerance = tolerances.sae;
     record.compared(
         &format!("{label}.{recon}"),

@@ -70,7 +70,7 @@ pub(super) fn run(record: &mut Recorder<'_>, dir: &Path) {
                     margin: true,
                     neg_entropy: true,
                 };
-                let got = Choices::read(&[choose(&logits, &sampling, all, &[])?])?;
+                let (got, _) = Choices::read(&[choose(&logits, &sampling, all, &[])?], &[])?;
                 one_mode(record, &tensors, mode, &got, statistic)?;
             }
         }

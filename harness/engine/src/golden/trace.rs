@@ -47,6 +47,15 @@ impl Observer for Kept<'_> {
             self.latents.push(active.latents.shallow_clone());
             self.acts.push(active.acts.shallow_clone());
         }
+        Ok(())
+    }
+
+    fn unread(&self) -> Vec<&Tensor> {
+        self.trace.unread()
+    }
+
+    fn read(&mut self, numbers: &[Tensor]) -> Result<(), GenerateError> {
+        self.trace.read(numbers)?;
         let changes = self.trace.jaccard(self.layer);
         self.jaccard.extend(changes.map(<[f64]>::to_vec));
         Ok(())

@@ -28,6 +28,7 @@ pub(crate) use loader::causes;
 pub use registry::{Component, ComponentError, LoadedPlugin, Registry, TORCH_VERSION};
 pub use remask::{FeatureTensors, Remasker, StepTensors};
 pub use sae::{Encoded, Sae, SaeArchitecture, SaeInfo, SaeTrainer};
+pub use sound::Checks;
 pub use steer::{SteerTensors, SteeringPolicy};
 pub use trail::leave_in as leave_trail_in;
 

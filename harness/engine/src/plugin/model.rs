@@ -269,7 +269,7 @@ impl Pass {
                 .origin
                 .host("embed", format!("tokens have shape {shape:?}, not [b, t]")));
         };
-        self.check_ids(tokens)?;
+        self.check_ids("embed", "token id", tokens)?;
         let tokens = self.on_device("embed", tokens)?;
         let resid = self.empty(
             "embed",
@@ -366,6 +366,7 @@ impl Pass {
         const CHUNK: i64 = 256;
         let n = rows.size()[0];
         let ce = self.empty("unembed_ce", &[n], Kind::Float)?;
+        self.check_ids("unembed_ce", "target", targets)?;
         let targets = self.on_device("unembed_ce", targets)?;
         let result = {
             let rows = self.lend("unembed_ce", rows)?;
@@ -401,18 +402,23 @@ impl Pass {
 
     /// Token ids are within the vocabulary. They are looked at here, in host memory: on a device
     /// every pass would wait for the look, and an id out of range would take the device down.
-    fn check_ids(&self, tokens: &Tensor) -> Result<(), PluginFailure> {
+    fn check_ids(
+        &self,
+        method: &'static str,
+        what: &str,
+        tokens: &Tensor,
+    ) -> Result<(), PluginFailure> {
         let ids = tokens
             .f_to_device(tch::Device::Cpu)
             .and_then(|ids| ids.f_to_kind(Kind::Int64)?.f_contiguous()?.f_view([-1]))
             .and_then(|ids| Vec::<i64>::try_from(&ids))
-            .map_err(|error| self.origin.host("embed", error))?;
+            .map_err(|error| self.origin.host(method, error))?;
         let n = self.info.vocab_size as i64;
         match ids.iter().find(|id| !(0..n).contains(*id)) {
             Some(id) => Err(self.origin.host(
-                "embed",
+                method,
                 format!(
-                    "token id {id} is outside the vocabulary of {n} ids; is this the model's tokenizer?"
+                    "{what} {id} is outside the vocabulary of {n} ids; is this the model's tokenizer?"
                 ),
             )),
             None => Ok(()),

@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 use super::{
     MetricValue, PluginFailure,
     failure::Origin,
-    metric, sound,
+    metric,
+    sound::{self, Checks},
     tensors::{self, Lent},
 };
 
@@ -174,11 +175,31 @@ impl Sae {
         self.flops.set(self.flops.get() + more);
     }
 
-    /// `x: [n, d_model]` → active latents.
+    /// `x: [n, d_model]` → active latents. On a device they are not checked.
     ///
     /// # Errors
     /// Another width; an activation that is not finite, a latent or count out of range (checked on the CPU only).
     pub fn encode(&self, x: &Tensor) -> Result<Encoded, PluginFailure> {
+        self.encoded(x, None)
+    }
+
+    /// [`Sae::encode`] with the checks of a device put off.
+    ///
+    /// # Errors
+    /// As `encode`.
+    pub fn encode_checked(
+        &self,
+        x: &Tensor,
+        checks: &mut Checks,
+    ) -> Result<Encoded, PluginFailure> {
+        self.encoded(x, Some(checks))
+    }
+
+    fn encoded(
+        &self,
+        x: &Tensor,
+        mut checks: Option<&mut Checks>,
+    ) -> Result<Encoded, PluginFailure> {
         self.check_width("encode", x)?;
         let n = x.size()[0];
         let w = self.info.max_active as i64;
@@ -201,19 +222,34 @@ impl Sae {
                 )
             })?;
         }
-        sound::in_range(&self.origin, &self.info, &encoded)?;
-        if !self.allow_nan {
-            sound::finite(&self.origin, "encode", "an activation", &encoded.acts, x)?;
-        }
+        sound::in_range(&self.origin, &self.info, &encoded, checks.as_deref_mut())?;
+        self.check_finite("encode", "an activation", (&encoded.acts, x), checks)?;
         self.count(n, self.info.d_sae as u64, 0);
         Ok(encoded)
     }
 
-    /// `acts: [n, w] f32`, `latents: [n, w] i64` → `x_hat: [n, d_model] f32`.
+    /// `acts: [n, w] f32`, `latents: [n, w] i64` → `x_hat: [n, d_model] f32`. A device is waited
+    /// for, so that latents are checked.
     ///
     /// # Errors
-    /// A latent out of range; a reconstruction that is not finite (checked on the CPU only).
+    /// A latent out of range; a reconstruction that is not finite.
     pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor, PluginFailure> {
+        let mut checks = Checks::default();
+        if latents.device() != tch::Device::Cpu {
+            sound::latents(&self.origin, "decode", &self.info, latents, Some(&mut checks))?;
+        }
+        let x_hat = self.decoded(acts, latents, &mut checks)?;
+        checks.settle_now()?;
+        Ok(x_hat)
+    }
+
+    /// The reconstruction of latents whose range is checked elsewhere.
+    fn decoded(
+        &self,
+        acts: &Tensor,
+        latents: &Tensor,
+        checks: &mut Checks,
+    ) -> Result<Tensor, PluginFailure> {
         let x_hat = self.zeros(
             "decode",
             &[acts.size()[0], self.info.d_model as i64],
@@ -226,9 +262,7 @@ impl Sae {
             self.inner
                 .decode(lent.view(), latents.view(), out.view_mut())
         })?;
-        if !self.allow_nan {
-            sound::finite(&self.origin, "decode", "a reconstruction", &x_hat, acts)?;
-        }
+        self.check_finite("decode", "a reconstruction", (&x_hat, acts), Some(checks))?;
         let slots = acts.size();
         self.count(slots[0], 0, slots[1].unsigned_abs());
         Ok(x_hat)
@@ -236,14 +270,14 @@ impl Sae {
 
     /// Reconstruction of `x: [n, d_model]` → `[n, d_model] f32`: what is encoded is decoded. An SAE
     /// that needs its input back for that, as one that normalises each row, says so by an
-    /// unsupported `decode` and is given the input.
+    /// unsupported `decode` and is given the input. The checks of a device are put off.
     ///
     /// # Errors
     /// As `encode` and `decode`.
-    pub fn reconstruct(&self, x: &Tensor) -> Result<Tensor, PluginFailure> {
+    pub fn reconstruct(&self, x: &Tensor, checks: &mut Checks) -> Result<Tensor, PluginFailure> {
         if !self.needs_input.get() {
-            let encoded = self.encode(x)?;
-            match self.decode(&encoded.acts, &encoded.latents) {
+            let encoded = self.encode_checked(x, checks)?;
+            match self.decoded(&encoded.acts, &encoded.latents, checks) {
                 Err(failure) if failure.code == ErrorCode::UNSUPPORTED => {
                     self.needs_input.set(true)
                 }
@@ -258,9 +292,7 @@ impl Sae {
         self.origin.call("reconstruct", || {
             self.inner.reconstruct(lent.view(), out.view_mut())
         })?;
-        if !self.allow_nan {
-            sound::finite(&self.origin, "reconstruct", "a reconstruction", &x_hat, x)?;
-        }
+        self.check_finite("reconstruct", "a reconstruction", (&x_hat, x), Some(checks))?;
         let slots = self.info.max_active as u64;
         self.count(n, self.info.d_sae as u64, slots);
         Ok(x_hat)
@@ -278,6 +310,7 @@ impl Sae {
             Kind::Float,
         )?;
         let x = self.lend("latent_acts", x)?;
+        self.check_chosen("latent_acts", latents)?;
         let latents = latents.to_device(self.device);
         let latents = self.lend("latent_acts", &latents)?;
         let mut out = self.lend_mut("latent_acts", &acts)?;
@@ -304,6 +337,39 @@ impl Sae {
             self.inner.decoder_rows(latents.view(), out.view_mut())
         })?;
         Ok(rows)
+    }
+
+    /// Latents that are on their way to a device are in range: a plugin would wait for the device
+    /// to look at them.
+    fn check_chosen(&self, method: &'static str, latents: &Tensor) -> Result<(), PluginFailure> {
+        if self.device == tch::Device::Cpu {
+            return Ok(()); // the plugin looks
+        }
+        let host = latents.f_to_device(tch::Device::Cpu).and_then(|latents| {
+            Vec::<i64>::try_from(&latents.f_to_kind(Kind::Int64)?.f_contiguous()?.f_view([-1])?)
+        });
+        let d_sae = self.info.d_sae as i64;
+        let latents = host.map_err(|error| self.origin.host(method, error))?;
+        match latents.iter().find(|latent| !(0..d_sae).contains(*latent)) {
+            Some(latent) => Err(self.origin.host(
+                method,
+                format!("latent {latent} is none of the SAE's {d_sae}, 0 to {}", d_sae - 1),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn check_finite(
+        &self,
+        method: &'static str,
+        what: &'static str,
+        returned_and_given: (&Tensor, &Tensor),
+        checks: Option<&mut Checks>,
+    ) -> Result<(), PluginFailure> {
+        if self.allow_nan {
+            return Ok(());
+        }
+        sound::finite(&self.origin, method, what, returned_and_given, checks)
     }
 
     fn check_width(&self, method: &'static str, x: &Tensor) -> Result<(), PluginFailure> {

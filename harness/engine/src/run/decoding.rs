@@ -11,6 +11,7 @@ use harness_plan::{
     stages::DecodingParams,
 };
 use serde_json::json;
+use tch::Tensor;
 
 use super::{
     CellError, assets, memory,
@@ -43,6 +44,14 @@ impl Observer for Told<'_, '_> {
 
     fn residual(&mut self, report: &ResidualReport<'_>) -> Result<(), GenerateError> {
         self.trace.residual(report)
+    }
+
+    fn unread(&self) -> Vec<&Tensor> {
+        self.trace.unread()
+    }
+
+    fn read(&mut self, numbers: &[Tensor]) -> Result<(), GenerateError> {
+        self.trace.read(numbers)
     }
 
     fn features(&mut self) -> Result<Option<StepFeatures>, GenerateError> {

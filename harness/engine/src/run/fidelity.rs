@@ -352,7 +352,8 @@ impl Run<'_> {
             }
             let batch = GridBatch::new(&rows, corruption, self.info.mask_token_id, pad)?;
             counters.phases.data += clock.elapsed().as_secs_f64();
-            explained.begin(&batch.batch, &batch.ordinals);
+            let device = model.options()?.device;
+            explained.begin(&batch.batch, &batch.ordinals, device)?;
             let scored: Vec<ScoredSet> = self
                 .sets
                 .iter()

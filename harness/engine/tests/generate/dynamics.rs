@@ -40,6 +40,14 @@ impl Observer for Kept<'_> {
         self.trace.residual(report)
     }
 
+    fn unread(&self) -> Vec<&Tensor> {
+        self.trace.unread()
+    }
+
+    fn read(&mut self, numbers: &[Tensor]) -> Result<(), GenerateError> {
+        self.trace.read(numbers)
+    }
+
     fn features(&mut self) -> Result<Option<StepFeatures>, GenerateError> {
         self.trace.features()
     }

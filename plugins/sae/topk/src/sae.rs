@@ -2,7 +2,9 @@
 
 use std::cell::OnceCell;
 
-use harness_kernels::{Active, Encoder, decode_sparse, encode_topk, latent_acts};
+use harness_kernels::{
+    Active, Encoder, check_latents, decode_sparse, encode_topk, latent_acts,
+};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -177,11 +179,12 @@ impl TopKSae {
         })
     }
 
-    /// Reconstruction from active latents (Eq. 2): `[n, d_model] f32`.
+    /// Reconstruction from active latents (Eq. 2): `[n, d_model] f32`. On a device the host checks
+    /// latents, and ones out of range are taken for the nearest in range.
     ///
     /// # Errors
-    /// An SAE that normalises its input (it needs the input back, see [`Self::reconstruct`]), latents out of
-    /// range, or libtorch.
+    /// An SAE that normalises its input (it needs the input back, see [`Self::reconstruct`]), on a CPU latents
+    /// out of range, or libtorch.
     pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor> {
         if self.input_norm != InputNorm::None {
             return Err(SaeError::Unsupported {
@@ -215,11 +218,7 @@ impl TopKSae {
     pub fn decoder_rows(&self, latents: &Tensor) -> Result<Tensor> {
         let n = latents.numel() as i64;
         let ones = Tensor::f_ones([n, 1], (Kind::Float, self.rows.device()))?;
-        if n > 0 && latents.f_min()?.f_int64_value(&[])? < 0 {
-            return Err(SaeError::Argument {
-                what: "a negative latent has no decoder row".into(),
-            });
-        }
+        check_latents(latents, 0, self.d_sae() as i64)?;
         Ok(decode_sparse(
             &ones,
             &latents.f_view([n, 1])?,

@@ -34,16 +34,20 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// What was chosen in all rows of some calls of [`choose`], in one read.
+    /// What was chosen in all rows of some calls of [`choose`], and other tensors that are wanted on
+    /// the host, in one read.
     ///
     /// # Errors
     /// libtorch's.
-    pub fn read(packed: &[Packed]) -> Result<Self, GenerateError> {
-        if packed.is_empty() {
-            return Ok(Self::default());
+    pub fn read(packed: &[Packed], also: &[&Tensor]) -> Result<(Self, Vec<Tensor>), GenerateError> {
+        let chosen: Vec<&Tensor> = packed.iter().map(|part| &part.0).collect();
+        let n_chosen = chosen.len();
+        let mut read = readback::together(&[&chosen, also].concat())?;
+        let also = read.split_off(n_chosen);
+        let mut values = Vec::new();
+        for part in read {
+            values.extend(Vec::<f64>::try_from(&part.f_view([-1])?)?);
         }
-        let parts: Vec<&Tensor> = packed.iter().map(|part| &part.0).collect();
-        let values = readback::f64s(&Tensor::f_cat(&parts, 0)?)?;
         let mut all = Self::default();
         for (i, row) in values.chunks_exact(COLUMNS as usize).enumerate() {
             all.token.push(row[0] as i64);
@@ -57,7 +61,7 @@ impl Choices {
                 all.open.push(i);
             }
         }
-        Ok(all)
+        Ok((all, also))
     }
 }
 

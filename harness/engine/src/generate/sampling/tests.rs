@@ -39,7 +39,8 @@ fn chosen(
     needed: Needed,
     draws: &[f64],
 ) -> Choices {
-    Choices::read(&[form(logits, sampling, needed, draws).unwrap()]).unwrap()
+    let packed = form(logits, sampling, needed, draws).unwrap();
+    Choices::read(&[packed], &[]).unwrap().0
 }
 
 /// Logits as models make them, with many equal ones, with few that count, with removed tokens, and

@@ -1,6 +1,10 @@
 //! The pass: every SAE sees every row once, and the blocks run once for all of them.
+//!
+//! Codes stay where they were computed until a batch is done, or until they take [`READ_BYTES`]: a
+//! device is waited for once for all layers and SAEs.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     thread,
     time::Instant,
@@ -17,11 +21,14 @@ use tch::{Kind, Tensor};
 use super::text::{BatchRows, Text};
 use crate::{
     eval::Scope,
-    plugin::{CacheMode, Model, Sae},
+    plugin::{CacheMode, Checks, Model, Sae},
     run::{CellError, Progress},
     steps,
     text::TextCodec,
 };
+
+/// Bytes of codes that are brought to the host before the batch is done.
+const READ_BYTES: usize = 16 << 20;
 
 /// An SAE that follows the text.
 pub(super) struct Follower<'a> {
@@ -34,6 +41,22 @@ pub(super) struct Follower<'a> {
     /// Of those that counted, masked ones.
     pub(super) n_masked: u64,
     pub(super) activity: Activity,
+}
+
+/// Codes of followers, by their number, where they were computed.
+#[derive(Default)]
+struct Unread {
+    codes: Vec<(usize, EncodedRows)>,
+    checks: Checks,
+}
+
+/// Active latents of the real rows of a batch where they were computed, chunk by chunk.
+struct EncodedRows {
+    w: usize,
+    /// `[n, w] f32` each.
+    acts: Vec<Tensor>,
+    /// `[n, w]` each, in as few bytes as the SAE's latents need.
+    latents: Vec<Tensor>,
 }
 
 /// Active latents of the real rows of a batch, on the host.
@@ -98,6 +121,7 @@ pub(super) fn run(
         let mut resid = pass.embed(&batch.input_tensor()?, 0)?; // [b, t, d]
         counters.phases.clean += clock.elapsed().as_secs_f64();
         let mut from = 0;
+        let mut unread = Unread::default();
         for &layer in &layers {
             let clock = Instant::now();
             pass.blocks(from, layer + 1, &mut resid)?;
@@ -113,19 +137,28 @@ pub(super) fn run(
                 .f_reshape([-1, info.d_model as i64])?
                 .f_index_select(0, &valid)?
                 .f_to_kind(Kind::Float)?; // [n_valid, d]
-            let mut work = Vec::new();
-            for follower in followers.iter_mut().filter(|f| f.layer == layer) {
+            let here = (followers.iter().enumerate()).filter(|(_, f)| f.layer == layer);
+            for (i, follower) in here {
                 let sae = follower.sae.info();
                 let n = rows.tokens.len() as u64;
                 counters.sae_rows += n;
                 let (d_model, d_sae) = (sae.d_model as u64, sae.d_sae as u64);
                 counters.flops += sae_flops(n, d_model, d_sae, 0);
-                let codes = encode(follower.sae, &x)?;
-                work.push((&mut *follower, codes));
+                let codes = encode(follower.sae, &x, &mut unread.checks)?;
+                unread.codes.push((i, codes));
             }
+            let is_last = layers.last() == Some(&layer);
+            if !is_last && unread.bytes() < READ_BYTES {
+                counters.phases.sae += clock.elapsed().as_secs_f64();
+                continue;
+            }
+            let mut codes = std::mem::take(&mut unread).read()?;
             counters.phases.sae += clock.elapsed().as_secs_f64();
 
             let clock = Instant::now();
+            let work = (followers.iter_mut().enumerate())
+                .filter_map(|(i, follower)| Some((follower, codes.remove(&i)?)))
+                .collect();
             take(work, &rows, &labels, reading.threads)?;
             counters.phases.windows += clock.elapsed().as_secs_f64();
         }
@@ -136,21 +169,75 @@ pub(super) fn run(
 }
 
 /// Codes of `x: [n, d_model] f32`, in chunks of rows that bound the memory of the latents.
-fn encode(sae: &Sae, x: &Tensor) -> Result<BatchCodes, CellError> {
+fn encode(sae: &Sae, x: &Tensor, checks: &mut Checks) -> Result<EncodedRows, CellError> {
     let n = x.size()[0];
-    let w = sae.info().max_active;
-    let chunk = (SAE_CHUNK_BYTES / (4 * sae.info().d_sae as u64)).max(1) as i64;
-    let mut codes = BatchCodes {
-        w,
-        acts: Vec::with_capacity(n as usize * w),
-        latents: Vec::with_capacity(n as usize * w),
+    let info = sae.info();
+    let chunk = (SAE_CHUNK_BYTES / (4 * info.d_sae as u64)).max(1) as i64;
+    let mut rows = EncodedRows {
+        w: info.max_active,
+        acts: Vec::new(),
+        latents: Vec::new(),
     };
     for start in (0..n).step_by(chunk as usize) {
-        let encoded = sae.encode(&x.f_narrow(0, start, chunk.min(n - start))?)?;
-        codes.acts.extend(readback::f32s(&encoded.acts)?);
-        codes.latents.extend(readback::i64s(&encoded.latents)?);
+        let encoded = sae.encode_checked(&x.f_narrow(0, start, chunk.min(n - start))?, checks)?;
+        rows.acts.push(encoded.acts);
+        let narrow = encoded.latents.f_to_kind(latent_kind(info.d_sae))?;
+        rows.latents.push(narrow);
     }
-    Ok(codes)
+    Ok(rows)
+}
+
+/// The smallest kind that holds -1 and every latent below `d_sae`.
+fn latent_kind(d_sae: usize) -> Kind {
+    let holds = |highest: usize| d_sae.saturating_sub(1) <= highest;
+    if holds(i16::MAX as usize) {
+        Kind::Int16
+    } else if holds(i32::MAX as usize) {
+        Kind::Int
+    } else {
+        Kind::Int64
+    }
+}
+
+impl Unread {
+    /// Bytes of the codes.
+    fn bytes(&self) -> usize {
+        let tensors = (self.codes.iter()).flat_map(|(_, rows)| rows.acts.iter().chain(&rows.latents));
+        tensors
+            .map(|t| t.numel() * t.kind().elt_size_in_bytes())
+            .sum()
+    }
+
+    /// Brings them to the host in one read, and checks what plugins returned.
+    fn read(self) -> Result<BTreeMap<usize, BatchCodes>, CellError> {
+        let mut tensors = self.checks.unread();
+        let n_checks = tensors.len();
+        for (_, rows) in &self.codes {
+            tensors.extend(rows.acts.iter().chain(&rows.latents));
+        }
+        let host = readback::together(&tensors)?;
+        let (checks, host) = host.split_at(n_checks);
+        let mut host = host.iter();
+        let mut codes = BTreeMap::new();
+        for (i, EncodedRows { w, acts, latents }) in &self.codes {
+            let mut read = BatchCodes {
+                w: *w,
+                acts: Vec::new(),
+                latents: Vec::new(),
+            };
+            for part in host.by_ref().take(acts.len()) {
+                let flat = part.f_view([-1])?;
+                read.acts.extend(Vec::<f32>::try_from(&flat)?);
+            }
+            for part in host.by_ref().take(latents.len()) {
+                let wide = part.f_view([-1])?.f_to_kind(Kind::Int64)?;
+                read.latents.extend(Vec::<i64>::try_from(&wide)?);
+            }
+            codes.insert(*i, read);
+        }
+        self.checks.settle(checks)?;
+        Ok(codes)
+    }
 }
 
 /// What an SAE found in a batch, without the SAE, which stays on its thread.
@@ -227,4 +314,20 @@ fn take(
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latents_take_as_few_bytes_as_hold_them() {
+        let sizes = [1, 32_768, 32_769, 1 << 31, (1 << 31) + 1];
+        let kinds = [Kind::Int16, Kind::Int16, Kind::Int, Kind::Int, Kind::Int64];
+        for (d_sae, kind) in sizes.into_iter().zip(kinds) {
+            assert_eq!(latent_kind(d_sae), kind);
+            let ends = Tensor::from_slice(&[-1, d_sae as i64 - 1]);
+            assert_eq!(ends.to_kind(kind).to_kind(Kind::Int64), ends);
+        }
+    }
 }
