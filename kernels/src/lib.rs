@@ -29,7 +29,7 @@ mod bags;
 mod check;
 pub mod clean;
 mod collect;
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", test))]
 mod cuda;
 #[cfg(test)]
 mod device_tests;

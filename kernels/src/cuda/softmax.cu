@@ -1,4 +1,5 @@
-// Losses and statistics of rows of logits: one block a row, exponentials in f32, sums in f64.
+// Losses and statistics of rows of logits: one block a row, exponentials in f32 with the
+// bits of a CPU, sums in f64.
 
 // Largest number; NaN is passed over, what it spoils shows in the sums.
 template <class T> __device__ float largest(const T* row, i64 v) {
@@ -12,7 +13,7 @@ template <class T> __device__ float largest(const T* row, i64 v) {
 template <class T> __device__ double exp_sum(const T* row, i64 v, float most) {
     double sum = 0.0;
     for (i64 i = threadIdx.x; i < v; i += THREADS) {
-        sum += (double)expf(load(row, i) - most);
+        sum += (double)exp_of(load(row, i) - most);
     }
     return reduce<Sum>(sum);
 }
@@ -31,8 +32,8 @@ __device__ void compare_row(const S* spliced, const C* clean, i64 v, i64 target,
     double sum = 0.0, clean_sum = 0.0, moved = 0.0;
     for (i64 i = threadIdx.x; i < v; i += THREADS) {
         float s = load(spliced, i), c = load(clean, i);
-        float weight = expf(c - clean_most);
-        sum += (double)expf(s - most);
+        float weight = exp_of(c - clean_most);
+        sum += (double)exp_of(s - most);
         clean_sum += (double)weight;
         moved += weight == 0.0f ? 0.0 : (double)weight * (double)(c - s);
     }
@@ -53,7 +54,7 @@ __device__ void stats_row(const T* row, i64 v, i64* argmax, float* p1, float* p2
     double sum = 0.0, moved = 0.0;
     for (i64 i = threadIdx.x; i < v; i += THREADS) {
         float l = load(row, i);
-        float weight = expf(l - most);
+        float weight = exp_of(l - most);
         sum += (double)weight;
         moved += weight == 0.0f ? 0.0 : (double)weight * (double)(l - most);
         first = l == most && i < first ? i : first;
@@ -71,7 +72,7 @@ __device__ void stats_row(const T* row, i64 v, i64* argmax, float* p1, float* p2
     if (threadIdx.x == 0) {
         *argmax = spoiled < v ? spoiled : (first < v ? first : 0);
         *p1 = (float)(1.0 / sum);
-        *p2 = (float)((double)expf(second - most) / sum);
+        *p2 = (float)((double)exp_of(second - most) / sum);
         *entropy = (float)(log(sum) - moved / sum);
     }
 }
