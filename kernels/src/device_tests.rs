@@ -1,10 +1,12 @@
-//! What other devices than a CPU go through without the feature `cuda`: libtorch's operations, held to the CPU forms.
+//! What other devices than a CPU go through without the feature `cuda`: libtorch's operations, held
+//! to the CPU forms.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    CleanRows, ce_kl_rows, cross_entropy_rows, jaccard, jaccard_rows, loss, moments,
-    residual_moments, stats, token_stats, topk, topk_active,
+    CleanRows, ce_kl_rows, cross_entropy_rows, gate, jaccard, jaccard_rows, loss, moments, norm,
+    residual_moments, rms_norm, rotate, rotate_halves, stats, swiglu, token_stats, topk,
+    topk_active,
 };
 
 /// Numbers with ties, zeros and negatives.
@@ -97,5 +99,30 @@ fn overlap() {
             jaccard_rows(&a, &b).unwrap(),
             jaccard::on_device(&a, &b).unwrap()
         );
+    }
+}
+
+#[test]
+fn operations_of_a_block() {
+    for kind in [Kind::Float, Kind::BFloat16] {
+        // A value may be rounded to the neighbouring one: all are below 32.
+        let near = |ours: &Tensor, libtorch: &Tensor| {
+            let slack = if kind == Kind::Float { 1e-5 } else { 0.13 };
+            largest_difference(ours, libtorch) < slack
+        };
+        let (x, up) = (
+            matrix(12, 32, 7).to_kind(kind),
+            matrix(12, 32, 8).to_kind(kind),
+        );
+        let weight = up.get(0);
+        let libtorch = norm::through_libtorch(&x, &weight, 1e-6).unwrap();
+        assert!(near(&rms_norm(&x, &weight, 1e-6).unwrap(), &libtorch));
+        let libtorch = gate::through_libtorch(&x, &up).unwrap();
+        assert!(near(&swiglu(x.copy(), &up).unwrap(), &libtorch));
+        let heads = x.view([2, 3, 2, 32]);
+        let angles = matrix(3, 16, 9).view([1, 3, 1, 16]);
+        let (cos, sin) = (angles.cos().to_kind(kind), angles.sin().to_kind(kind));
+        let libtorch = rotate::through_libtorch(&heads, &cos, &sin).unwrap();
+        assert_eq!(rotate_halves(heads.copy(), &cos, &sin).unwrap(), libtorch);
     }
 }

@@ -31,6 +31,11 @@ pub fn swiglu(mut gate: Tensor, up: &Tensor) -> Result<Tensor> {
     if is_ours {
         return Ok(gate);
     }
+    through_libtorch(&gate, up)
+}
+
+/// The gate through libtorch, differentiable.
+pub(crate) fn through_libtorch(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Ok(gate.f_silu()?.f_mul(up)?)
 }
 

@@ -53,7 +53,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 }
 
 /// The norm through libtorch, differentiable.
-fn through_libtorch(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+pub(crate) fn through_libtorch(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let wide = x.f_to_kind(Kind::Float)?;
     let mean = wide.f_square()?.f_mean_dim(-1, true, Kind::Float)?; // [.., 1]
     let scale = mean.f_add_scalar(eps)?.f_rsqrt()?;

@@ -72,7 +72,7 @@ fn on_cuda(_: &mut Tensor, _: &Tensor, _: &Tensor) -> Result<bool> {
 }
 
 /// The rotation through libtorch, differentiable.
-fn through_libtorch(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+pub(crate) fn through_libtorch(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     let halves = x.f_to_kind(cos.kind())?.f_chunk(2, -1)?; // 2 x [r, t, h, head_dim / 2]
     let (a, b) = (&halves[0], &halves[1]);
     let turned = [

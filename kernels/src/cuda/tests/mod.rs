@@ -112,7 +112,14 @@ enum Palette {
 }
 
 const EXTREME: [f32; 7] = [0.0, -0.0, 1e-41, -1e-38, 2e4, -3e4, f32::NEG_INFINITY];
-const BROKEN: [f32; 4] = [f32::NAN, -f32::NAN, f32::INFINITY, f32::MAX];
+/// The last is the NaN that a device makes itself.
+const BROKEN: [f32; 5] = [
+    f32::NAN,
+    -f32::NAN,
+    f32::INFINITY,
+    f32::MAX,
+    f32::from_bits(0x7fff_ffff),
+];
 
 fn palettes() -> impl Strategy<Value = Palette> {
     use Palette::{Broken, Extreme, Smooth, Tied};

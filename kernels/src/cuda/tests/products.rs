@@ -116,6 +116,28 @@ fn sums(x: &Tensor, seed: u64) {
     });
 }
 
+/// What is not steered keeps its bits: zeros their sign, and numbers beside a broken scale.
+#[test]
+fn positions_without_a_coefficient_are_left_alone() {
+    for kind in KINDS {
+        let resid = Tensor::from_slice(&[-0.0f32, 1.5])
+            .repeat([2, 300])
+            .to_kind(kind);
+        let row = |values: &[f32]| Tensor::from_slice(values).view([1, 2]);
+        let direction = matrix(Palette::Smooth, 1, 1, 600, kind);
+        for scale in [1.0, f32::NAN, f32::INFINITY] {
+            everywhere(|device| {
+                let mut ours = resid.view([1, 2, 600]).to_device(device).copy();
+                let [coeff, scale] = [row(&[0.0, -0.0]), row(&[scale; 2])];
+                let [coeff, scale] = [coeff, scale].map(|t| t.to_device(device));
+                let direction = direction.to_device(device);
+                assert!(cuda::steer(&mut ours, &coeff, &scale, &direction).unwrap());
+                assert_same(&ours, &resid.view([1, 2, 600]));
+            });
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
