@@ -26,14 +26,13 @@ pub(super) fn is_on() -> bool {
 
 /// Does some work with kernels running on tensors in host memory.
 pub(super) fn emulated<T>(work: impl FnOnce() -> T) -> T {
-    struct Off;
-    impl Drop for Off {
+    struct Before(bool);
+    impl Drop for Before {
         fn drop(&mut self) {
-            IS_ON.set(false);
+            IS_ON.set(self.0);
         }
     }
-    let _off = Off;
-    IS_ON.set(true);
+    let _before = Before(IS_ON.replace(true));
     work()
 }
 

@@ -282,6 +282,10 @@ mod tests {
                 "harness/engine/Cargo.toml: harness-engine depends, in its tests, on plugin-dream",
             ),
             (
+                "harness-kernels kernels harness-kernels-emulation",
+                "kernels/Cargo.toml: harness-kernels depends on harness-kernels-emulation",
+            ),
+            (
                 "harness harness/cli harness-engine",
                 "harness/cli/Cargo.toml: harness depends on harness-engine",
             ),

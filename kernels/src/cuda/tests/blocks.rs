@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use super::{KINDS, Palette, assert_same, draw, emulated, everywhere, matrix, palettes, shifted};
+use super::{
+    KINDS, Palette, assert_same, draw, emulated, matrix, palettes, shifted, where_kernels_run,
+};
 use crate::{cuda, record::Counting, rms_norm, rotate_halves, swiglu};
 
 /// Kinds of what is turned and of the tables.
@@ -25,7 +27,7 @@ fn norms(x: &Tensor, seed: u64) {
     let d = x.size()[1] as usize;
     let weight = matrix(Palette::Smooth, seed, 1, d, x.kind()).view([d as i64]);
     let right = rms_norm(x, &weight, 1e-6).unwrap();
-    everywhere(|device| {
+    where_kernels_run(|device| {
         let (x, weight) = (x.to_device(device), weight.to_device(device));
         let normed = cuda::rms_norm(&x, &weight, 1e-6).unwrap().unwrap();
         assert_same(&normed, &right);
@@ -40,7 +42,7 @@ fn gates(gate: &Tensor, seed: u64) {
     let (n, d) = (gate.size()[0] as usize, gate.size()[1] as usize);
     let up = matrix(Palette::Extreme, seed, n, d, gate.kind());
     let right = swiglu(gate.copy(), &up).unwrap();
-    everywhere(|device| {
+    where_kernels_run(|device| {
         let (gate, up) = (gate.to_device(device), up.to_device(device));
         let pairs = [
             (gate.copy(), &up),
@@ -74,7 +76,7 @@ fn rotations(
     ]);
     let (cos, sin) = (angles.cos().to_kind(table), angles.sin().to_kind(table));
     let right = rotate_halves(x.copy(), &cos, &sin).unwrap();
-    everywhere(|device| {
+    where_kernels_run(|device| {
         let [x, cos, sin] = [&x, &cos, &sin].map(|t| t.to_device(device));
         let operands = [
             (x.copy(), &cos, &sin),
@@ -123,6 +125,20 @@ fn norms_of_very_large_and_very_small_rows() {
         let x = Tensor::full([2, 300], f64::from(value), (Kind::Float, Device::Cpu));
         for kind in KINDS {
             norms(&x.to_kind(kind), 9);
+        }
+    }
+}
+
+/// A thread takes a pack, a block 256 of them: the last ones are full, or one number over.
+#[test]
+fn no_number_at_the_end_of_a_block_is_left_out() {
+    for n in [1, 5, 8, 1023, 1024, 1025, 2047, 2048, 2049, 4097] {
+        for kind in KINDS {
+            gates(&matrix(Palette::Smooth, 3, 1, n, kind), 4);
+        }
+        for kinds in ROTATED {
+            rotations([1, n, 1, 1], true, kinds, Palette::Smooth, 5);
+            rotations([n, 1, 1, 8], false, kinds, Palette::Smooth, 6);
         }
     }
 }

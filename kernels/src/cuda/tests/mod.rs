@@ -1,5 +1,6 @@
-//! Every CUDA kernel against its plain reference or its CPU form. The kernels run in the emulation,
-//! launched as on a device, and on the first CUDA device too where there is one.
+//! Every CUDA kernel against its plain reference or its CPU form. The kernels run on the first CUDA
+//! device where a build with the feature `cuda` finds one, and in the emulation elsewhere, launched as
+//! on a device.
 
 mod blocks;
 #[cfg(feature = "cuda")]
@@ -13,13 +14,13 @@ use std::sync::OnceLock;
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-#[cfg(feature = "cuda")]
-use super::driver;
 use super::{
     COMMON, DECODE, GATE, JACCARD, MOMENTS, NORM, ROTATE, SELECT, SOFTMAX, STEER, Source,
     emulation::{emulated, launched},
     launch::Grid,
 };
+#[cfg(feature = "cuda")]
+use super::{driver, emulation};
 
 const SOURCES: [(&Source, &[&str]); 9] = [
     (&SELECT, &["select_f32", "select_bf16"]),
@@ -61,13 +62,16 @@ const SOURCES: [(&Source, &[&str]); 9] = [
 /// The kinds of numbers that most kernels take.
 const KINDS: [Kind; 2] = [Kind::Float, Kind::BFloat16];
 
-/// Does some work wherever kernels run: in the emulation, and on a CUDA device.
-fn everywhere(work: impl Fn(Device)) {
-    emulated(|| work(Device::Cpu));
+/// Does some work where kernels run: on the first CUDA device, or in the emulation where there is
+/// none and where a test asks for it.
+fn where_kernels_run(work: impl Fn(Device)) {
     #[cfg(feature = "cuda")]
-    if let Some(device) = cuda_device() {
-        work(device);
+    if !emulation::is_on()
+        && let Some(device) = cuda_device()
+    {
+        return work(device);
     }
+    emulated(|| work(Device::Cpu));
 }
 
 /// The first CUDA device, where libtorch has its CUDA half and sees one.

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 
-use super::{KINDS, Palette, assert_near, draw, everywhere, f32s, f64s, i64s, matrix, palettes};
+use super::{
+    KINDS, Palette, assert_near, draw, f32s, f64s, i64s, matrix, palettes, where_kernels_run,
+};
 use crate::{CleanRows, ce_kl_rows, cross_entropy_rows, cuda, reference, token_stats};
 
 /// Exponentials have the bits of a CPU; their sums are added in another order, and the logarithm's
@@ -39,7 +41,7 @@ fn losses(spliced: &Tensor, clean: &Tensor) {
         .filter(|v| v.is_finite())
         .fold(1.0, |a: f32, b| a.max(b.abs()));
     let slack = IN_F64 * f64::from(largest);
-    everywhere(|device| {
+    where_kernels_run(|device| {
         let [spliced, clean, targets] = [spliced, clean, &targets].map(|t| t.to_device(device));
         let ours = cuda::loss(&spliced, &targets).unwrap().unwrap();
         assert_eq!(ours.kind(), Kind::Float);
@@ -54,7 +56,7 @@ fn losses(spliced: &Tensor, clean: &Tensor) {
 
 fn statistics(logits: &Tensor) {
     let right = token_stats(logits).unwrap();
-    everywhere(|device| {
+    where_kernels_run(|device| {
         let ours = cuda::stats(&logits.to_device(device)).unwrap().unwrap();
         assert_eq!(i64s(&ours.argmax), i64s(&right.argmax));
         for (ours, right) in [(&ours.p1, &right.p1), (&ours.p2, &right.p2)] {
@@ -77,7 +79,7 @@ fn overlaps([n, ka, kb]: [usize; 3], seed: u64) {
         })
         .collect();
     let tensor = |list: &[i64], k: usize| Tensor::from_slice(list).view([n as i64, k as i64]);
-    everywhere(|device| {
+    where_kernels_run(|device| {
         let (a, b) = (
             tensor(&a, ka).to_device(device),
             tensor(&b, kb).to_device(device),
