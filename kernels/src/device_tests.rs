@@ -1,10 +1,12 @@
-//! What other devices than a CPU go through without the feature `cuda`: libtorch's operations, held to the CPU forms.
+//! What other devices than a CPU go through without the feature `cuda`: libtorch's operations, held
+//! to the CPU forms.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    CleanRows, Moments, Targets, ce_kl_rows, centred_moments, decode_sparse, jaccard, jaccard_rows,
-    moments, readback, record, residual_moments, sparse, text_moments, topk, topk_active,
+    CleanRows, Moments, Targets, ce_kl_rows, centred_moments, decode_sparse, gate, jaccard,
+    jaccard_rows, moments, norm, readback, record, residual_moments, rms_norm, rotate,
+    rotate_halves, sparse, swiglu, text_moments, topk, topk_active,
 };
 
 /// Numbers with ties, zeros and negatives.
@@ -66,7 +68,9 @@ fn divergence() {
 #[test]
 fn sums() {
     let (x, x_hat) = (matrix(9, 61, 4), matrix(9, 61, 5));
-    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu)).remainder(2).eq(0);
+    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu))
+        .remainder(2)
+        .eq(0);
     let ours = residual_moments(&x, &x_hat, &keep).unwrap();
     let libtorch = moments::through_libtorch(&x, &x_hat, &keep).unwrap();
     assert!(all_near(&ours, &libtorch));
@@ -128,7 +132,9 @@ fn decoding() {
 #[test]
 fn nothing_is_waited_for() {
     let (x, x_hat) = (matrix(9, 61, 11), matrix(9, 61, 12));
-    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu)).remainder(2).eq(0);
+    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu))
+        .remainder(2)
+        .eq(0);
     let targets = Targets::new(&(0..9).collect::<Vec<_>>(), 61, Device::Cpu).unwrap();
     let latents = Tensor::arange(18, (Kind::Int64, Device::Cpu)).view([9, 2]) - 1;
     let acts = matrix(9, 2, 13);
@@ -159,5 +165,30 @@ fn overlap() {
             jaccard_rows(&a, &b).unwrap(),
             jaccard::on_device(&a, &b).unwrap()
         );
+    }
+}
+
+#[test]
+fn operations_of_a_block() {
+    for kind in [Kind::Float, Kind::BFloat16] {
+        // A value may be rounded to the neighbouring one: all are below 32.
+        let near = |ours: &Tensor, libtorch: &Tensor| {
+            let slack = if kind == Kind::Float { 1e-5 } else { 0.13 };
+            largest_difference(ours, libtorch) < slack
+        };
+        let (x, up) = (
+            matrix(12, 32, 7).to_kind(kind),
+            matrix(12, 32, 8).to_kind(kind),
+        );
+        let weight = up.get(0);
+        let libtorch = norm::through_libtorch(&x, &weight, 1e-6).unwrap();
+        assert!(near(&rms_norm(&x, &weight, 1e-6).unwrap(), &libtorch));
+        let libtorch = gate::through_libtorch(&x, &up).unwrap();
+        assert!(near(&swiglu(x.copy(), &up).unwrap(), &libtorch));
+        let heads = x.view([2, 3, 2, 32]);
+        let angles = matrix(3, 16, 9).view([1, 3, 1, 16]);
+        let (cos, sin) = (angles.cos().to_kind(kind), angles.sin().to_kind(kind));
+        let libtorch = rotate::through_libtorch(&heads, &cos, &sin).unwrap();
+        assert_eq!(rotate_halves(heads.copy(), &cos, &sin).unwrap(), libtorch);
     }
 }

@@ -18,23 +18,47 @@ const BLOCK: usize = 1 << 14;
 /// `silu(gate) · up`, element by element; both of one shape -> that shape and kind.
 ///
 /// `silu(x) = x / (1 + e^-x)` is computed in f32 and rounded to the kind of the operands before the
-/// product, as in the families' references. On a CPU the result takes the place of `gate`; what
-/// carries gradients, lies elsewhere or is neither f32 nor bf16 goes through libtorch.
+/// product, as in the families' references. On a CPU, and on a CUDA device in one launch, the
+/// result takes the place of `gate`; what carries gradients, lies elsewhere or is neither f32 nor
+/// bf16 goes through libtorch.
 ///
 /// # Errors
 /// Shapes that differ, or libtorch.
 pub fn swiglu(mut gate: Tensor, up: &Tensor) -> Result<Tensor> {
     const NAME: &str = "swiglu";
     check::shape(NAME, "up", up, &gate.size())?;
-    let is_ours = switch::is_on(NAME)
-        && [&gate, up].iter().all(|t| host::is_plain_host(t))
-        && gate.kind() == up.kind();
-    match gate.kind() {
-        Kind::Float if is_ours => on_host::<f32>(&mut gate, up)?,
-        Kind::BFloat16 if is_ours => on_host::<bf16>(&mut gate, up)?,
-        _ => return Ok(gate.f_silu()?.f_mul(up)?),
+    let is_ours = switch::is_on(NAME) && gate.kind() == up.kind() && in_place(&mut gate, up)?;
+    if is_ours {
+        return Ok(gate);
     }
-    Ok(gate)
+    through_libtorch(&gate, up)
+}
+
+/// The gate through libtorch, differentiable.
+pub(crate) fn through_libtorch(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    Ok(gate.f_silu()?.f_mul(up)?)
+}
+
+/// Gates in the place of `gate`; false where libtorch has to.
+fn in_place(gate: &mut Tensor, up: &Tensor) -> Result<bool> {
+    let is_host = [&*gate, up].iter().all(|t| host::is_plain_host(t));
+    match gate.kind() {
+        Kind::Float if is_host => on_host::<f32>(gate, up)?,
+        Kind::BFloat16 if is_host => on_host::<bf16>(gate, up)?,
+        _ => return on_cuda(gate, up),
+    }
+    Ok(true)
+}
+
+/// The CUDA form, where it is compiled in and applies.
+#[cfg(feature = "cuda")]
+fn on_cuda(gate: &mut Tensor, up: &Tensor) -> Result<bool> {
+    crate::cuda::swiglu(gate, up)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_cuda(_: &mut Tensor, _: &Tensor) -> Result<bool> {
+    Ok(false)
 }
 
 fn on_host<T: Stored>(gate: &mut Tensor, up: &Tensor) -> Result<()> {

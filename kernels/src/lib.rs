@@ -30,7 +30,7 @@ mod check;
 pub mod clean;
 pub mod clock;
 mod collect;
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", test))]
 mod cuda;
 #[cfg(test)]
 mod device_tests;

@@ -21,7 +21,8 @@ const LANES: usize = 16;
 ///
 /// The mean is summed in f64. The quotient is rounded to the kind of `x` before the weight
 /// multiplies it, as the families' references do. On a CPU, f32 and bf16 are one sweep over each
-/// row; what carries gradients, lies elsewhere or mixes kinds goes through libtorch.
+/// row, on a CUDA device one launch; what carries gradients, lies elsewhere or mixes kinds goes
+/// through libtorch.
 ///
 /// # Errors
 /// A weight that does not fit the rows, or libtorch.
@@ -37,18 +38,22 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
         });
     };
     check::shape(NAME, "weight", weight, &[d])?;
-    let is_ours = switch::is_on(NAME)
-        && [x, weight].iter().all(|t| host::is_plain_host(t))
-        && x.kind() == weight.kind();
+    let is_on = switch::is_on(NAME) && x.kind() == weight.kind();
+    let is_host = is_on && [x, weight].iter().all(|t| host::is_plain_host(t));
     match x.kind() {
-        Kind::Float if is_ours => on_host::<f32>(x, weight, eps),
-        Kind::BFloat16 if is_ours => on_host::<bf16>(x, weight, eps),
-        _ => through_libtorch(x, weight, eps),
+        Kind::Float if is_host => return on_host::<f32>(x, weight, eps),
+        Kind::BFloat16 if is_host => return on_host::<bf16>(x, weight, eps),
+        _ => {}
     }
+    #[cfg(feature = "cuda")]
+    if is_on && let Some(normed) = crate::cuda::rms_norm(x, weight, eps)? {
+        return Ok(normed);
+    }
+    through_libtorch(x, weight, eps)
 }
 
 /// The norm through libtorch, differentiable.
-fn through_libtorch(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+pub(crate) fn through_libtorch(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let wide = x.f_to_kind(Kind::Float)?;
     let mean = wide.f_square()?.f_mean_dim(-1, true, Kind::Float)?; // [.., 1]
     let scale = mean.f_add_scalar(eps)?.f_rsqrt()?;

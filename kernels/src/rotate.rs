@@ -18,8 +18,9 @@ const BLOCK: usize = 32;
 ///
 /// `x: [r, t, h, head_dim]`, `cos, sin: [1 or r, t, 1, head_dim / 2]` -> the shape and kind of `x`.
 /// Products and sums are rounded to the kind of the tables one by one, the result to the kind of
-/// `x`: the bits are those of libtorch's operations. On a CPU `x` is turned in place, without a
-/// second tensor; what carries gradients, lies elsewhere or has other kinds goes through libtorch.
+/// `x`: the bits are those of libtorch's operations. On a CPU, and on a CUDA device in one launch,
+/// `x` is turned in place, without a second tensor; what carries gradients, lies elsewhere or has
+/// other kinds goes through libtorch.
 ///
 /// # Errors
 /// Tables that do not fit, or libtorch.
@@ -39,21 +40,39 @@ pub fn rotate_halves(mut x: Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor
     for (operand, table) in [("cos", cos), ("sin", sin)] {
         check::shape(NAME, operand, table, &[table_rows, t, 1, head_dim / 2])?;
     }
-    if !switch::is_on(NAME) || !host::is_plain_host(&x) || x.numel() == 0 {
-        return through_libtorch(&x, cos, sin);
-    }
     let (cos, sin) = (cos.f_contiguous()?, sin.f_contiguous()?);
-    match (x.kind(), cos.kind()) {
-        (Kind::Float, Kind::Float) => on_host::<f32, f32>(&mut x, &cos, &sin)?,
-        (Kind::BFloat16, Kind::BFloat16) => on_host::<bf16, bf16>(&mut x, &cos, &sin)?,
-        (Kind::BFloat16, Kind::Float) => on_host::<bf16, f32>(&mut x, &cos, &sin)?,
-        _ => return through_libtorch(&x, &cos, &sin),
+    let is_ours = switch::is_on(NAME) && x.numel() > 0 && in_place(&mut x, &cos, &sin)?;
+    if is_ours {
+        return Ok(x);
     }
-    Ok(x)
+    through_libtorch(&x, &cos, &sin)
+}
+
+/// Turns `x` in place; false where libtorch has to.
+fn in_place(x: &mut Tensor, cos: &Tensor, sin: &Tensor) -> Result<bool> {
+    let is_host = host::is_plain_host(x);
+    match (x.kind(), cos.kind()) {
+        (Kind::Float, Kind::Float) if is_host => on_host::<f32, f32>(x, cos, sin)?,
+        (Kind::BFloat16, Kind::BFloat16) if is_host => on_host::<bf16, bf16>(x, cos, sin)?,
+        (Kind::BFloat16, Kind::Float) if is_host => on_host::<bf16, f32>(x, cos, sin)?,
+        _ => return on_cuda(x, cos, sin),
+    }
+    Ok(true)
+}
+
+/// The CUDA form, where it is compiled in and applies.
+#[cfg(feature = "cuda")]
+fn on_cuda(x: &mut Tensor, cos: &Tensor, sin: &Tensor) -> Result<bool> {
+    crate::cuda::rotate_halves(x, cos, sin)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_cuda(_: &mut Tensor, _: &Tensor, _: &Tensor) -> Result<bool> {
+    Ok(false)
 }
 
 /// The rotation through libtorch, differentiable.
-fn through_libtorch(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+pub(crate) fn through_libtorch(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     let halves = x.f_to_kind(cos.kind())?.f_chunk(2, -1)?; // 2 x [r, t, h, head_dim / 2]
     let (a, b) = (&halves[0], &halves[1]);
     let turned = [

@@ -1,29 +1,33 @@
-//! Compiling, loading and launching.
+//! Where kernels run, on which grids, and what they are given.
 
-use std::{
-    collections::HashMap,
-    fmt::Display,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-};
-
-use cudarc::{
-    driver::{CudaContext, CudaModule, LaunchConfig, PushKernelArg},
-    nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts},
-};
 use tch::{Device, Tensor};
 
-use super::{COMMON, Source};
-use crate::{KernelError, Result, switch};
+use super::Source;
+#[cfg(feature = "cuda")]
+use super::driver;
+#[cfg(test)]
+use super::emulation;
+use crate::{Result, record, switch};
 
 /// Threads of a block; the sources say the same.
 pub(super) const THREADS: u32 = 256;
 
+/// Bytes that a thread moves at once; the sources say the same.
+const PACK_BYTES: usize = 16;
+
+/// Numbers of this tensor in a pack, as the sources count them.
+pub(super) fn pack(t: &Tensor) -> i64 {
+    (PACK_BYTES / t.kind().elt_size_in_bytes()) as i64
+}
+
 /// An argument of a kernel.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Arg {
     /// Address of a tensor's first element.
     Pointer(u64),
     I64(i64),
     I32(i32),
+    F32(f32),
 }
 
 impl Arg {
@@ -33,100 +37,83 @@ impl Arg {
     }
 }
 
-/// Index of the device where the kernels can run on these tensors; `None` where libtorch has to.
-pub(super) fn device(tensors: &[&Tensor]) -> Option<usize> {
-    static PRESENT: OnceLock<bool> = OnceLock::new();
-    let Device::Cuda(index) = tensors.first()?.device() else {
+/// Blocks of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grid {
+    pub(super) x: u32,
+    pub(super) y: u32,
+}
+
+impl Grid {
+    /// `x` times `y` blocks; `None` where CUDA has no such grid.
+    pub(super) fn new(x: i64, y: i64) -> Option<Self> {
+        Some(Self {
+            x: i32::try_from(x).ok()?.try_into().ok()?,
+            y: u16::try_from(y).ok()?.into(),
+        })
+    }
+
+    /// Blocks whose threads take one of `n` things each.
+    pub(super) fn flat(n: i64) -> Option<Self> {
+        Self::new(blocks(n), 1)
+    }
+}
+
+/// Blocks that have a thread for each of `n` things.
+pub(super) fn blocks(n: i64) -> i64 {
+    (n as u64).div_ceil(u64::from(THREADS)) as i64
+}
+
+/// Where a kernel runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// The CUDA device with this index.
+    #[cfg(feature = "cuda")]
+    Device(usize),
+    /// The tests' emulation, on tensors in host memory.
+    #[cfg(test)]
+    Emulation,
+}
+
+/// Where the kernels can run on these tensors; `None` where libtorch has to: elsewhere, on tensors
+/// with gaps, and on what is part of a graph of gradients, which the kernels would not extend.
+pub(super) fn place(tensors: &[&Tensor]) -> Option<Place> {
+    let device = tensors.first()?.device();
+    let is_plain = |t: &&Tensor| t.device() == device && t.is_contiguous() && !t.requires_grad();
+    if !switch::is_on("cuda") || !tensors.iter().all(is_plain) {
         return None;
-    };
-    let ours = |t: &&Tensor| t.device() == Device::Cuda(index) && t.is_contiguous();
-    // SAFETY: both only try to open a library by its usual names.
-    let present = PRESENT.get_or_init(|| unsafe {
-        cudarc::driver::sys::is_culib_present() && cudarc::nvrtc::sys::is_culib_present()
-    });
-    (*present && switch::is_on("cuda") && tensors.iter().all(ours)).then_some(index)
+    }
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(index) if driver::is_present() => Some(Place::Device(index)),
+        #[cfg(test)]
+        Device::Cpu if emulation::is_on() => Some(Place::Emulation),
+        _ => None,
+    }
 }
 
-/// Compiles a source for `compute_XY`, without fused multiply-adds but those the source names.
-pub(super) fn compile(source: &Source, capability: (i32, i32)) -> Result<Ptx> {
-    let (major, minor) = capability;
-    let options = CompileOptions {
-        fmad: Some(false),
-        options: vec![format!("--gpu-architecture=compute_{major}{minor}")],
-        name: Some(format!("{}.cu", source.name)),
-        ..CompileOptions::default()
-    };
-    let text = format!("{COMMON}\n{}", source.text);
-    compile_ptx_with_opts(text, options).map_err(|e| failed(source, "compiling", &format!("{e:?}")))
-}
-
-/// Launches `name` of `source` on `(x, y)` blocks of the null stream.
+/// Launches `name` of `source` on a grid, where it has any block. A launch counts as an operation.
 ///
 /// # Safety
-/// The arguments are those the kernel declares, and every pointer covers what the kernel reads and writes for this grid.
+/// The arguments are those the kernel declares, and every pointer covers what the kernel reads and
+/// writes for this grid.
 pub(super) unsafe fn launch(
-    device: usize,
+    place: Place,
     source: &'static Source,
     name: &str,
-    grid: (i64, i64),
+    grid: Grid,
     args: &[Arg],
 ) -> Result<()> {
-    if grid.0 == 0 || grid.1 == 0 {
+    if grid.x == 0 || grid.y == 0 {
         return Ok(());
     }
-    let (context, module) = module(device, source)?;
-    let function = module
-        .load_function(name)
-        .map_err(|e| failed(source, name, &e))?;
-    let stream = context.default_stream();
-    let mut builder = stream.launch_builder(&function);
-    for arg in args {
-        match arg {
-            Arg::Pointer(p) => builder.arg(p),
-            Arg::I64(v) => builder.arg(v),
-            Arg::I32(v) => builder.arg(v),
-        };
-    }
-    let config = LaunchConfig {
-        grid_dim: (grid.0 as u32, grid.1 as u32, 1),
-        block_dim: (THREADS, 1, 1),
-        shared_mem_bytes: 0,
-    };
-    // SAFETY: the caller vouches for the arguments; the context is the device's primary one, which torch uses too.
-    unsafe { builder.launch(config) }.map_err(|e| failed(source, name, &e))?;
-    Ok(())
-}
-
-type Loaded = (Arc<CudaContext>, Arc<CudaModule>);
-
-/// The compiled source on a device; compiled and loaded once a process.
-fn module(device: usize, source: &'static Source) -> Result<Loaded> {
-    static MODULES: OnceLock<Mutex<HashMap<(usize, &'static str), Loaded>>> = OnceLock::new();
-    let modules = MODULES.get_or_init(Mutex::default);
-    let mut modules = modules.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(loaded) = modules.get(&(device, source.name)) {
-        loaded
-            .0
-            .bind_to_thread()
-            .map_err(|e| failed(source, "the context", &e))?;
-        return Ok(loaded.clone());
-    }
-    let context = CudaContext::new(device).map_err(|e| failed(source, "the context", &e))?;
-    let capability = context
-        .compute_capability()
-        .map_err(|e| failed(source, "the capability", &e))?;
-    let ptx = compile(source, capability)?;
-    let module = context
-        .load_module(ptx)
-        .map_err(|e| failed(source, "loading", &e))?;
-    modules.insert((device, source.name), (context.clone(), module.clone()));
-    Ok((context, module))
-}
-
-fn failed(source: &Source, step: &str, why: &dyn Display) -> KernelError {
-    KernelError::Cuda {
-        source_name: source.name,
-        step: step.to_owned(),
-        why: why.to_string(),
+    let _operation = record::operation(c"harness::cuda");
+    match place {
+        #[cfg(feature = "cuda")]
+        // SAFETY: what the caller vouches for is what is asked.
+        Place::Device(index) => unsafe { driver::launch(index, source, name, grid, args) },
+        #[cfg(test)]
+        // SAFETY: as above.
+        Place::Emulation => unsafe { emulation::launch(source, name, grid, args) },
     }
 }

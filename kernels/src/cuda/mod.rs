@@ -1,18 +1,39 @@
-//! CUDA forms of the kernels: sources compiled by NVRTC on first use, launched through cudarc on torch's memory.
+//! CUDA forms of the kernels: sources compiled by NVRTC on first use, launched through cudarc on
+//! torch's memory.
 //!
-//! Every function answers `None` where its form does not apply (no driver or NVRTC on the machine, another kind, too many
-//! slots), and the caller goes through libtorch. Torch's current stream is the null stream and so is the one used here, so
-//! kernels run in order with torch's own, and torch's allocator may hand memory on as soon as a tensor is dropped.
-//! No cudarc slice is ever built on torch's memory: pointers go to the kernels as numbers.
+//! Every function answers `None`, or false, where its form does not apply (no driver or NVRTC on the
+//! machine, another kind, too many slots, gradients), and the caller goes through libtorch. Torch's
+//! current stream is the null stream and so is the one used here, so kernels run in order with
+//! torch's own, and torch's allocator may hand memory on as soon as a tensor is dropped. No cudarc
+//! slice is ever built on torch's memory: pointers go to the kernels as numbers.
+//!
+//! Tests launch the same kernels with the same arguments on tensors in host memory (`emulation`).
 
+mod blocks;
+#[cfg(feature = "cuda")]
+mod driver;
+#[cfg(test)]
+mod emulation;
 mod launch;
 mod products;
 mod rows;
 #[cfg(test)]
 mod tests;
 
+use tch::Kind;
+
+pub(crate) use blocks::{rms_norm, rotate_halves, swiglu};
 pub(crate) use products::{decode, moments, select, steer};
 pub(crate) use rows::{compare, jaccard};
+
+/// Suffix of the kernels for a kind.
+fn suffix(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Float => Some("f32"),
+        Kind::BFloat16 => Some("bf16"),
+        _ => None,
+    }
+}
 
 /// A CUDA source, compiled after what all share.
 #[derive(Debug)]
@@ -45,4 +66,16 @@ const MOMENTS: Source = Source {
 const JACCARD: Source = Source {
     name: "jaccard",
     text: include_str!("jaccard.cu"),
+};
+const NORM: Source = Source {
+    name: "norm",
+    text: include_str!("norm.cu"),
+};
+const ROTATE: Source = Source {
+    name: "rotate",
+    text: include_str!("rotate.cu"),
+};
+const GATE: Source = Source {
+    name: "gate",
+    text: include_str!("gate.cu"),
 };

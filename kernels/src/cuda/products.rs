@@ -4,7 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::{
     DECODE, MOMENTS, SELECT, STEER,
-    launch::{Arg, THREADS, device, launch},
+    launch::{Arg, Grid, blocks, launch, place},
+    suffix,
 };
 use crate::{Active, Moments, Result};
 
@@ -13,34 +14,22 @@ const MOST_SLOTS: i64 = 2048;
 /// Rows that one thread sums.
 const ROWS: i64 = 64;
 
-/// Blocks that cover `d` columns.
-fn column_blocks(d: i64) -> i64 {
-    (d as u64).div_ceil(u64::from(THREADS)) as i64
-}
-
-/// Suffix of the kernels for a kind.
-fn suffix(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Float => Some("f32"),
-        Kind::BFloat16 => Some("bf16"),
-        _ => None,
-    }
-}
-
 /// The `w` largest positive numbers of each row of `values: [n, d]`.
 pub(crate) fn select(values: &Tensor, w: i64) -> Result<Option<Active>> {
-    let (Some(index), Some(suffix)) = (device(&[values]), suffix(values.kind())) else {
+    let (n, d) = (values.size()[0], values.size()[1]);
+    let (Some(place), Some(suffix), Some(grid)) =
+        (place(&[values]), suffix(values.kind()), Grid::new(n, 1))
+    else {
         return Ok(None);
     };
-    let (n, d) = (values.size()[0], values.size()[1]);
     if w > MOST_SLOTS || u32::try_from(d).is_err() {
         return Ok(None);
     }
-    let place = values.device();
+    let device = values.device();
     let active = Active {
-        acts: Tensor::f_empty([n, w], (Kind::Float, place))?,
-        latents: Tensor::f_empty([n, w], (Kind::Int64, place))?,
-        n_active: Tensor::f_empty([n], (Kind::Int64, place))?,
+        acts: Tensor::f_empty([n, w], (Kind::Float, device))?,
+        latents: Tensor::f_empty([n, w], (Kind::Int64, device))?,
+        n_active: Tensor::f_empty([n], (Kind::Int64, device))?,
     };
     let args = [
         Arg::of(values),
@@ -51,7 +40,7 @@ pub(crate) fn select(values: &Tensor, w: i64) -> Result<Option<Active>> {
         Arg::of(&active.n_active),
     ];
     // SAFETY: one block a row of the contiguous `[n, d]`, and outputs of `n` rows were made above.
-    unsafe { launch(index, &SELECT, &format!("select_{suffix}"), (n, 1), &args)? };
+    unsafe { launch(place, &SELECT, &format!("select_{suffix}"), grid, &args)? };
     Ok(Some(active))
 }
 
@@ -61,11 +50,13 @@ pub(crate) fn decode(acts: &Tensor, latents: &Tensor, table: &Tensor) -> Result<
         acts.f_to_kind(Kind::Float)?.f_contiguous()?,
         latents.f_contiguous()?,
     );
-    let (Some(index), Some(suffix)) = (device(&[&acts, &latents, table]), suffix(table.kind()))
+    let (n, w, d) = (acts.size()[0], acts.size()[1], table.size()[1]);
+    let places = place(&[&acts, &latents, table]);
+    let (Some(place), Some(suffix), Some(grid)) =
+        (places, suffix(table.kind()), Grid::new(n, blocks(d)))
     else {
         return Ok(None);
     };
-    let (n, w, d) = (acts.size()[0], acts.size()[1], table.size()[1]);
     let out = Tensor::f_empty([n, d], (Kind::Float, acts.device()))?;
     let args = [
         Arg::of(&acts),
@@ -76,15 +67,7 @@ pub(crate) fn decode(acts: &Tensor, latents: &Tensor, table: &Tensor) -> Result<
         Arg::of(&out),
     ];
     // SAFETY: blocks cover the `n` rows and `d` columns of `out`; the caller has put latents into the table's range.
-    unsafe {
-        launch(
-            index,
-            &DECODE,
-            &format!("decode_{suffix}"),
-            (n, column_blocks(d)),
-            &args,
-        )?
-    };
+    unsafe { launch(place, &DECODE, &format!("decode_{suffix}"), grid, &args)? };
     Ok(Some(out))
 }
 
@@ -97,8 +80,11 @@ pub(crate) fn steer(
 ) -> Result<bool> {
     let f32s = |t: &Tensor| t.f_to_kind(Kind::Float)?.f_contiguous();
     let (coeff, scale, direction) = (f32s(coeff)?, f32s(scale)?, f32s(direction)?);
-    let places = device(&[resid, &coeff, &scale, &direction]);
-    let (Some(index), Some(suffix)) = (places, suffix(resid.kind())) else {
+    let positions = coeff.numel() as i64;
+    let places = place(&[resid, &coeff, &scale, &direction]);
+    let (Some(place), Some(suffix), Some(grid)) =
+        (places, suffix(resid.kind()), Grid::new(positions, 1))
+    else {
         return Ok(false);
     };
     let (t, d) = (coeff.size()[1], direction.size()[1]);
@@ -110,17 +96,8 @@ pub(crate) fn steer(
         Arg::I64(t),
         Arg::I64(d),
     ];
-    let positions = coeff.numel() as i64;
     // SAFETY: one block a position of the contiguous `[b, t, d]`, which is borrowed exclusively; the shapes were checked.
-    unsafe {
-        launch(
-            index,
-            &STEER,
-            &format!("steer_{suffix}"),
-            (positions, 1),
-            &args,
-        )?
-    };
+    unsafe { launch(place, &STEER, &format!("steer_{suffix}"), grid, &args)? };
     Ok(true)
 }
 
@@ -128,19 +105,21 @@ pub(crate) fn steer(
 pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &Tensor) -> Result<Option<Moments>> {
     let (x, other) = (x.f_contiguous()?, other.f_contiguous()?);
     let keep = keep.f_to_kind(Kind::Bool)?.f_contiguous()?;
-    let places = device(&[&x, &other, &keep]);
-    let (Some(index), Some(suffix)) = (places, suffix(x.kind())) else {
+    let (n, d) = (x.size()[0], x.size()[1]);
+    let parts = (n as u64).div_ceil(ROWS as u64) as i64;
+    let (Some(place), Some(suffix)) = (place(&[&x, &other, &keep]), suffix(x.kind())) else {
         return Ok(None);
     };
-    let (n, d) = (x.size()[0], x.size()[1]);
+    let (Some(rows), Some(strips)) = (Grid::new(n, 1), Grid::new(parts, blocks(d))) else {
+        return Ok(None);
+    };
     let (stride, suffix) = match (other.kind(), other.dim()) {
         (Kind::Float, 2) => (d, format!("{suffix}_f32")),
         (Kind::Double, 1) => (0, format!("{suffix}_f64")),
         _ => return Ok(None),
     };
-    let place = x.device();
-    let parts = (n as u64).div_ceil(ROWS as u64) as i64;
-    let zeros = |shape: &[i64]| Tensor::f_zeros(shape, (Kind::Double, place));
+    let device = x.device();
+    let zeros = |shape: &[i64]| Tensor::f_zeros(shape, (Kind::Double, device));
     let (squares, all, kept) = (zeros(&[n])?, zeros(&[parts, d])?, zeros(&[parts, d])?);
     let args = [
         Arg::of(&x),
@@ -150,7 +129,7 @@ pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &Tensor) -> Result<Optio
         Arg::of(&squares),
     ];
     // SAFETY: one block a row of `x`; `other` has rows at this stride, and `squares` has `n` numbers.
-    unsafe { launch(index, &MOMENTS, &format!("squares_{suffix}"), (n, 1), &args)? };
+    unsafe { launch(place, &MOMENTS, &format!("squares_{suffix}"), rows, &args)? };
     let args = [
         Arg::of(&x),
         Arg::of(&other),
@@ -163,15 +142,7 @@ pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &Tensor) -> Result<Optio
         Arg::of(&kept),
     ];
     // SAFETY: blocks cover `parts` times the columns, which is what the partial sums hold; `keep` has `n` bytes.
-    unsafe {
-        launch(
-            index,
-            &MOMENTS,
-            &format!("columns_{suffix}"),
-            (parts, column_blocks(d)),
-            &args,
-        )?
-    };
+    unsafe { launch(place, &MOMENTS, &format!("columns_{suffix}"), strips, &args)? };
     let columns = |t: &Tensor| t.f_sum_dim_intlist(0i64, false, Kind::Double);
     Ok(Some(Moments {
         squares,

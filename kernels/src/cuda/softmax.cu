@@ -1,4 +1,5 @@
-// Losses and divergences of rows of logits: one block a row, exponentials in f32, sums in f64.
+// Losses and divergences of rows of logits: one block a row, exponentials in f32 with the bits of a
+// CPU, sums in f64.
 
 // Largest number; NaN is passed over, what it spoils shows in the sums.
 template <class T> __device__ float largest(const T* row, i64 v) {
@@ -15,8 +16,8 @@ __device__ void compare_row(const S* spliced, const C* clean, i64 v, i64 target,
     double sum = 0.0, clean_sum = 0.0, moved = 0.0;
     for (i64 i = threadIdx.x; i < v; i += THREADS) {
         float s = load(spliced, i), c = load(clean, i);
-        float weight = expf(c - clean_most);
-        sum += (double)expf(s - most);
+        float weight = exp_of(c - clean_most);
+        sum += (double)exp_of(s - most);
         clean_sum += (double)weight;
         moved += weight == 0.0f ? 0.0 : (double)weight * (double)(c - s);
     }

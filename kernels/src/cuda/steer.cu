@@ -1,12 +1,6 @@
 // resid[p] += coeff[p] * scale[p] * direction[p / t]: one block a position. Compiled without fused multiply-adds, so that
 // products and sums round one by one as on a CPU.
 
-__device__ inline void store(float* p, i64 i, float v) { p[i] = v; }
-__device__ inline void store(bf16* p, i64 i, float v) {
-    u32 bits = __float_as_uint(v);
-    p[i] = is_nan(v) ? 0x7fc0 : (bf16)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
 #define STEER(NAME, T)                                                                                    \
     extern "C" __global__ void NAME(T* resid, const float* coeff, const float* scale, const float* direction, \
                                     i64 t, i64 d) {                                                       \

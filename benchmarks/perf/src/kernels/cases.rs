@@ -182,7 +182,9 @@ fn decoding() -> Result<Vec<Case>> {
 
 fn moments() -> Result<Vec<Case>> {
     let d = 1024;
-    let keep = Tensor::arange(N, (Kind::Int64, Device::Cpu)).remainder(3).gt(0);
+    let keep = Tensor::arange(N, (Kind::Int64, Device::Cpu))
+        .remainder(3)
+        .gt(0);
     let mut cases = Vec::new();
     for kind in [Kind::Float, Kind::BFloat16] {
         let (x, hat) = (randn(&[N, d], kind), randn(&[N, d], Kind::Float));

@@ -11,7 +11,7 @@ use harness_plan::exit;
 
 use super::{
     Limits, Watched,
-    libtorch::{self, LIBRARY_PATH},
+    libtorch::{self, LIBRARY_PATH, Libtorch},
 };
 use crate::{failure::Failure, root};
 
@@ -32,6 +32,10 @@ const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_TRIM_THRESHOLD_", "17179869184"),
     ("THP_MEM_ALLOC_ENABLE", "1"),
 ];
+
+/// Where pip puts NVRTC, from the folder that holds the torch package. Kernels of the harness are
+/// compiled by it, and what torch has loaded for itself is not found by its name.
+const NVRTC: &str = "nvidia/cu13/lib";
 
 /// How workers are started.
 #[derive(Clone, Debug)]
@@ -66,8 +70,9 @@ impl Launch {
         if reproducible {
             environment.extend(PINNED.map(|(name, value)| (name, OsString::from(value))));
         }
-        if let Some(lib) = libtorch::find()?.lib {
-            environment.push((LIBRARY_PATH, library_path(lib)?));
+        let folders = library_folders(&libtorch::find()?);
+        if !folders.is_empty() {
+            environment.push((LIBRARY_PATH, library_path(folders)?));
         }
         Ok(Launch {
             program,
@@ -103,15 +108,69 @@ impl Launch {
     }
 }
 
-/// The folders in which a worker looks for libraries first: that of its libtorch, then the user's.
-fn library_path(lib: PathBuf) -> Result<OsString, Failure> {
+/// The folders of libraries that a libtorch brings: its own, where the worker does not find it by
+/// itself, and that of NVRTC, where it is installed beside the torch package.
+fn library_folders(libtorch: &Libtorch) -> Vec<PathBuf> {
+    let package = libtorch.folder.canonicalize().ok();
+    let nvrtc = package.and_then(|package| Some(package.parent()?.join(NVRTC)));
+    let nvrtc = nvrtc.filter(|folder| folder.is_dir());
+    libtorch.lib.clone().into_iter().chain(nvrtc).collect()
+}
+
+/// The folders in which a worker looks for libraries first: these, then the user's.
+fn library_path(folders: Vec<PathBuf>) -> Result<OsString, Failure> {
     let users = env::var_os(LIBRARY_PATH).unwrap_or_default();
     let users = env::split_paths(&users).filter(|dir| !dir.as_os_str().is_empty());
-    env::join_paths(std::iter::once(lib.clone()).chain(users)).map_err(|_| {
+    env::join_paths(folders.iter().cloned().chain(users)).map_err(|_| {
+        let named: Vec<_> = folders
+            .iter()
+            .map(|dir| dir.display().to_string())
+            .collect();
         let message = format!(
             "{} cannot be put on {LIBRARY_PATH}, whose folders are parted by colons",
-            lib.display()
+            named.join(" and ")
         );
         Failure::new(exit::DEVICE, message).hint("give the folder a name without a colon")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::worker::libtorch::Origin;
+
+    #[test]
+    fn nvrtc_is_found_beside_the_torch_package() {
+        let packages = tempfile::tempdir().unwrap();
+        let packages = packages.path().canonicalize().unwrap();
+        let torch = packages.join("torch");
+        fs::create_dir_all(torch.join("lib")).unwrap();
+        let given = Libtorch {
+            lib: Some(torch.join("lib")),
+            folder: torch.clone(),
+            version: None,
+            origin: Origin::Python,
+        };
+        assert_eq!(library_folders(&given), [torch.join("lib")]);
+        let nvrtc = packages.join("nvidia/cu13/lib");
+        fs::create_dir_all(&nvrtc).unwrap();
+        assert_eq!(library_folders(&given), [torch.join("lib"), nvrtc.clone()]);
+        // A worker finds the linked one by itself, whose folder is a link to the package.
+        let link = packages.join(".libtorch");
+        std::os::unix::fs::symlink(&torch, &link).unwrap();
+        let linked = Libtorch {
+            lib: None,
+            folder: link,
+            version: None,
+            origin: Origin::Linked,
+        };
+        assert_eq!(library_folders(&linked), std::slice::from_ref(&nvrtc));
+        let joined = library_path(vec![torch.join("lib"), nvrtc.clone()]).unwrap();
+        let joined: Vec<PathBuf> = env::split_paths(&joined).collect();
+        assert_eq!(joined[..2], [torch.join("lib"), nvrtc]);
+        let error = library_path(vec![PathBuf::from("with:colon")]).unwrap_err();
+        assert!(error.to_string().contains("with:colon"), "{error}");
+    }
 }

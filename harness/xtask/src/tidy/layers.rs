@@ -18,6 +18,8 @@ enum Role {
     Cli,
     Xtask,
     Kernels,
+    /// The kernels' CUDA sources on a CPU, for the kernels' tests.
+    Emulation,
     Data,
     SharedPlugin,
     Plugin,
@@ -26,8 +28,8 @@ enum Role {
 }
 
 use Role::{
-    Abi, Cli, Core, Data, Engine, Kernels, Plan, Plugin, Sdk, SharedPlugin, Top, Weights, Worker,
-    Xtask,
+    Abi, Cli, Core, Data, Emulation, Engine, Kernels, Plan, Plugin, Sdk, SharedPlugin, Top,
+    Weights, Worker, Xtask,
 };
 
 fn role(folder: &str) -> Option<Role> {
@@ -42,6 +44,7 @@ fn role(folder: &str) -> Option<Role> {
         "harness/cli" => Cli,
         "harness/xtask" => Xtask,
         "kernels" => Kernels,
+        "kernels/emulation" => Emulation,
         "benchmarks/data" => Data,
         "benchmarks/zoo" | "benchmarks/perf" | "tests" | "tests/fuzz" => Top,
         other if other.starts_with("plugins/shared/") => SharedPlugin,
@@ -54,7 +57,7 @@ fn role(folder: &str) -> Option<Role> {
 /// reading of weight files aside.
 fn may_use(role: Role) -> &'static [Role] {
     match role {
-        Abi | Core | Weights | Kernels | Data | Xtask => &[],
+        Abi | Core | Weights | Kernels | Emulation | Data | Xtask => &[],
         Sdk => &[Abi],
         // Readers of files from outside, without torch: what an SAE is must be one definition.
         Plan => &[Core, Weights, SharedPlugin],
@@ -83,14 +86,15 @@ fn may_use(role: Role) -> &'static [Role] {
 fn tests_may_use(role: Role) -> &'static [Role] {
     match role {
         Plugin | SharedPlugin | Sdk => &[Core, Data, Sdk, SharedPlugin],
-        Engine | Worker | Plan | Kernels => &[Core, Data],
+        Engine | Worker | Plan => &[Core, Data],
+        Kernels => &[Core, Data, Emulation],
         _ => &[],
     }
 }
 
 const ABI_STABLE_IN: [Role; 3] = [Abi, Sdk, Engine];
 /// These answer in milliseconds, or are built before libtorch is there.
-const WITHOUT_TORCH: [Role; 7] = [Abi, Core, Weights, Plan, Cli, Xtask, Data];
+const WITHOUT_TORCH: [Role; 8] = [Abi, Core, Weights, Plan, Cli, Xtask, Data, Emulation];
 const TORCH: [&str; 2] = ["tch", "torch-sys"];
 
 /// Checks every member against the rules.
@@ -221,7 +225,8 @@ mod tests {
             "harness-core harness/core serde",
             "harness-plan harness/plan harness-core sae-folder",
             "sae-folder plugins/shared/sae_folder serde_json",
-            "harness-kernels kernels tch",
+            "harness-kernels kernels tch (harness-kernels-emulation)",
+            "harness-kernels-emulation kernels/emulation cc",
             "harness-data benchmarks/data serde",
             "harness-engine harness/engine harness-abi harness-core harness-plan harness-kernels tch abi_stable",
             "harness-worker harness/worker harness-engine harness-plan",
@@ -275,6 +280,10 @@ mod tests {
             (
                 "harness-engine harness/engine (plugin-dream)",
                 "harness/engine/Cargo.toml: harness-engine depends, in its tests, on plugin-dream",
+            ),
+            (
+                "harness-kernels kernels harness-kernels-emulation",
+                "kernels/Cargo.toml: harness-kernels depends on harness-kernels-emulation",
             ),
             (
                 "harness harness/cli harness-engine",

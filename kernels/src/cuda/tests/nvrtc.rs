@@ -1,27 +1,7 @@
 //! NVRTC needs no GPU, so every source can be compiled wherever the library is.
 
-use super::{DECODE, JACCARD, MOMENTS, SELECT, SOFTMAX, STEER, Source, launch::compile};
-
-const SOURCES: [(&Source, &[&str]); 6] = [
-    (&SELECT, &["select_f32", "select_bf16"]),
-    (&DECODE, &["decode_f32", "decode_bf16"]),
-    (&SOFTMAX, &["compare_f32", "compare_bf16"]),
-    (&STEER, &["steer_f32", "steer_bf16"]),
-    (
-        &MOMENTS,
-        &[
-            "squares_f32_f32",
-            "squares_bf16_f32",
-            "squares_f32_f64",
-            "squares_bf16_f64",
-            "columns_f32_f32",
-            "columns_bf16_f32",
-            "columns_f32_f64",
-            "columns_bf16_f64",
-        ],
-    ),
-    (&JACCARD, &["jaccard"]),
-];
+use super::{SOURCES, Source};
+use crate::cuda::driver::compile;
 
 #[test]
 fn every_source_compiles_and_has_its_kernels() {
