@@ -20,8 +20,8 @@ fn refusal(folder: &Path) -> String {
     match decoder::load(folder, None, &LoadOptions::default()) {
         Ok(_) => "loaded".to_owned(),
         Err(error) => {
-            let is_ours = matches!(error, DecoderError::Argument(_) | DecoderError::Torch(_));
-            assert!(!is_ours, "{error:?}");
+            let is_of_no_file = matches!(error, DecoderError::Argument(_) | DecoderError::Torch(_));
+            assert!(!is_of_no_file, "{error:?}");
             error.to_string()
         }
     }
