@@ -13,8 +13,8 @@ fn main() {
         .flag("-ffp-contract=off")
         // The sources read numbers in packs of sixteen bytes.
         .flag("-fno-strict-aliasing")
-        // What is undefined ends the process: packs at addresses that are no multiple of sixteen, and
-        // what lies outside the memory of a block.
+        // What is undefined ends the process: packs at addresses that are no multiple of sixteen,
+        // and what lies outside the memory of a block.
         .flag("-fsanitize=alignment,bounds,shift,signed-integer-overflow")
         .flag("-fsanitize-undefined-trap-on-error")
         .files(["src/grid.cc", "src/kernels.cc"])

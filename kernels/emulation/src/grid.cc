@@ -1,7 +1,13 @@
 // Runs a kernel on a grid, block after block. The threads of a block are fibers: each runs to its
 // next barrier, then the next has its turn. Whether they have their turns upwards or downwards
-// changes from barrier to barrier and from launch to launch, so that a source that forgets a barrier
-// gives wrong results in one of the two.
+// changes from barrier to barrier and from launch to launch, so that a source that forgets a
+// barrier gives wrong results in one of the two.
+
+// macOS has fibers for those who ask for them.
+#ifdef __APPLE__
+#define _XOPEN_SOURCE 700
+#define _DARWIN_C_SOURCE
+#endif
 
 #include "cuda.h"
 
@@ -88,8 +94,8 @@ void __syncthreads() {
 }
 
 // Runs a kernel of a source on x times y blocks. Null, or a message that is never freed.
-extern "C" const char* harness_emulate(const char* source, const char* name, unsigned x, unsigned y, int count,
-                                       const int* kinds, const uint64_t* bits) {
+extern "C" const char* harness_emulate(const char* source, const char* name, unsigned x, unsigned y,
+                                       int count, const int* kinds, const uint64_t* bits) {
     static std::vector<char> stacks(THREADS * STACK);
     static bool upwards = true;
     kernel = find(source, name);

@@ -1,9 +1,9 @@
 //! Runs the CUDA sources of the kernels on a CPU, so that their tests need no device.
 //!
-//! The sources are compiled as C++ (`kernels.cc`) with what they need of CUDA in `cuda.h`; a grid is
-//! run by `grid.cc`, block after block, with 256 threads a block that meet at each barrier. What a
-//! device does otherwise is its exponential and logarithm, which may differ in the last bit, and the
-//! order in which blocks and threads run, on which no result may depend.
+//! The sources are compiled as C++ (`kernels.cc`) with what they need of CUDA in `cuda.h`; a grid
+//! is run by `grid.cc`, block after block, with 256 threads a block that meet at each barrier. What
+//! a device does otherwise is its logarithm, which may differ in the last bit, the NaN that it
+//! makes, and the order in which blocks and threads run, on which no result may depend.
 
 use std::{
     ffi::{CStr, CString, c_char, c_int},
@@ -67,8 +67,8 @@ pub unsafe fn launch(
     let text = |s: &str| CString::new(s).map_err(|_| format!("{s:?} holds a null character"));
     let (c_source, c_name) = (text(source)?, text(name)?);
     let (kinds, bits): (Vec<c_int>, Vec<u64>) = args.iter().map(|arg| arg.parts()).unzip();
-    // SAFETY: the strings end with null, both lists have `count` entries, and the caller vouches for
-    // the pointers among the arguments.
+    // SAFETY: the strings end with null, both lists have `count` entries, and the caller vouches
+    // for the pointers among the arguments.
     let wrong = unsafe {
         harness_emulate(
             c_source.as_ptr(),

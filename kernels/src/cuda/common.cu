@@ -1,5 +1,6 @@
-// What the kernels share. Blocks have THREADS threads; reductions go through shared memory, so they add in the same order
-// on every device. No header is included: NVRTC needs none, and bf16 is two bytes that become the upper half of an f32.
+// What the kernels share. Blocks have THREADS threads; reductions go through shared memory, so they
+// add in the same order on every device. No header is included: NVRTC needs none, and bf16 is two
+// bytes that become the upper half of an f32.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;

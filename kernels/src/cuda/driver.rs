@@ -69,7 +69,8 @@ pub(super) unsafe fn launch(
         block_dim: (THREADS, 1, 1),
         shared_mem_bytes: 0,
     };
-    // SAFETY: the caller vouches for the arguments; the context is the device's primary one, which torch uses too.
+    // SAFETY: the caller vouches for the arguments; the context is the device's primary one, which
+    // torch uses too.
     unsafe { builder.launch(config) }.map_err(|e| failed(source, name, &e))?;
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! CUDA forms of the kernels: sources compiled by NVRTC on first use, launched through cudarc on
 //! torch's memory.
 //!
-//! Every function answers `None`, or false, where its form does not apply (no driver or NVRTC on the
-//! machine, another kind, too many slots, gradients), and the caller goes through libtorch. Torch's
-//! current stream is the null stream and so is the one used here, so kernels run in order with
-//! torch's own, and torch's allocator may hand memory on as soon as a tensor is dropped. No cudarc
-//! slice is ever built on torch's memory: pointers go to the kernels as numbers.
+//! Every function answers `None`, or false, where its form does not apply (no driver or NVRTC on
+//! the machine, another kind, too many slots, gradients), and the caller goes through libtorch.
+//! Torch's current stream is the null stream and so is the one used here, so kernels run in order
+//! with torch's own, and torch's allocator may hand memory on as soon as a tensor is dropped. No
+//! cudarc slice is ever built on torch's memory: pointers go to the kernels as numbers.
 //!
 //! Tests launch the same kernels with the same arguments on tensors in host memory (`emulation`).
 

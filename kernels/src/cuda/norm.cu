@@ -1,5 +1,5 @@
-// x / sqrt(mean(x^2) + eps) * weight: one block a row of d numbers. Squares are exact in f64, and so
-// their fused sums round as sums do; the quotient is rounded to the kind of x before the weight.
+// x / sqrt(mean(x^2) + eps) * weight: one block a row of d numbers. Squares are exact in f64, and
+// so their fused sums round as sums do; the quotient is rounded to the kind of x before the weight.
 
 template <class T>
 __device__ void norm_row(const T* row, const T* weight, i64 d, float eps, T* out) {

@@ -1,7 +1,7 @@
 // Turns the pairs (i, i + half) of every head by the angles of its position, in place; a pack of
-// pairs a thread. `heads` heads of 2 * half numbers follow each other in a position; the tables have
-// `angles` rows of half numbers, and begin again where there are more positions. Compiled without
-// fused multiply-adds: products and sums round to the kind U of the tables one by one.
+// pairs a thread. `heads` heads of 2 * half numbers follow each other in a position; the tables
+// have `angles` rows of half numbers, and begin again where there are more positions. Compiled
+// without fused multiply-adds: products and sums round to the kind U of the tables one by one.
 
 // N neighbours: a whole number of packs, or one number.
 template <int N> struct Neighbours {
@@ -27,7 +27,8 @@ template <> struct Neighbours<1> {
 
 // N pairs of a head, from pair number `pair` of all on.
 template <int N, class T, class U>
-__device__ inline void turn(T* x, const U* cos, const U* sin, u32 heads, u32 half, u32 angles, u32 pair) {
+__device__ inline void turn(T* x, const U* cos, const U* sin, u32 heads, u32 half, u32 angles,
+                            u32 pair) {
     u32 head = pair / half, i = pair % half;
     i64 first = (i64)head * (2 * half) + i;
     i64 angle = (i64)(head / heads % angles) * half + i;
@@ -46,7 +47,8 @@ __device__ inline void turn(T* x, const U* cos, const U* sin, u32 heads, u32 hal
 }
 
 template <class T, class U>
-__device__ void rotate(T* x, const U* cos, const U* sin, u32 pairs, u32 heads, u32 half, u32 angles) {
+__device__ void rotate(T* x, const U* cos, const U* sin, u32 pairs, u32 heads, u32 half,
+                       u32 angles) {
     i64 from = ((i64)blockIdx.x * THREADS + threadIdx.x) * PACK(T);
     if (half % PACK(T) == 0 && is_aligned(x) && is_aligned(cos) && is_aligned(sin)) {
         if (from < pairs) {
@@ -59,10 +61,10 @@ __device__ void rotate(T* x, const U* cos, const U* sin, u32 pairs, u32 heads, u
     }
 }
 
-#define ROTATE(NAME, T, U)                                                                          \
-    extern "C" __global__ void NAME(T* x, const U* cos, const U* sin, i64 pairs, i64 heads, i64 half, \
-                                    i64 angles) {                                                   \
-        rotate(x, cos, sin, (u32)pairs, (u32)heads, (u32)half, (u32)angles);                        \
+#define ROTATE(NAME, T, U)                                                                      \
+    extern "C" __global__ void NAME(T* x, const U* cos, const U* sin, i64 pairs, i64 heads,    \
+                                    i64 half, i64 angles) {                                    \
+        rotate(x, cos, sin, (u32)pairs, (u32)heads, (u32)half, (u32)angles);                   \
     }
 ROTATE(rotate_f32_f32, float, float)
 ROTATE(rotate_bf16_bf16, bf16, bf16)

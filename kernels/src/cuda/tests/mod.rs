@@ -1,6 +1,6 @@
 //! Every CUDA kernel against its plain reference or its CPU form. The kernels run on the first CUDA
-//! device where a build with the feature `cuda` finds one, and in the emulation elsewhere, launched as
-//! on a device.
+//! device where a build with the feature `cuda` finds one, and in the emulation elsewhere, launched
+//! as on a device.
 
 mod blocks;
 #[cfg(feature = "cuda")]
