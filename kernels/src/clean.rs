@@ -147,11 +147,7 @@ impl CleanRows {
     }
 
     /// Both sums where the tensors are: a kernel of ours, or libtorch in f64.
-    pub(crate) fn on_device(
-        &self,
-        logits: &Tensor,
-        targets: &Targets,
-    ) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn on_device(&self, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)> {
         let (n, v) = check::matrix("ce_kl_rows", "logits", logits)?;
         let targets = targets.here.f_to_device(logits.device())?;
         #[cfg(feature = "cuda")]

@@ -4,8 +4,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     CleanRows, Moments, Targets, ce_kl_rows, centred_moments, cross_entropy_rows, decode_sparse,
-    jaccard, jaccard_rows, loss, moments, readback, record, residual_moments, sparse, stats, text_moments,
-    token_stats, topk, topk_active,
+    jaccard, jaccard_rows, loss, moments, readback, record, residual_moments, sparse, stats,
+    text_moments, token_stats, topk, topk_active,
 };
 
 /// Numbers with ties, zeros and negatives.
@@ -88,7 +88,9 @@ fn divergence() {
 #[test]
 fn sums() {
     let (x, x_hat) = (matrix(9, 61, 4), matrix(9, 61, 5));
-    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu)).remainder(2).eq(0);
+    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu))
+        .remainder(2)
+        .eq(0);
     let ours = residual_moments(&x, &x_hat, &keep).unwrap();
     let libtorch = moments::through_libtorch(&x, &x_hat, &keep).unwrap();
     assert!(all_near(&ours, &libtorch));
@@ -150,7 +152,9 @@ fn decoding() {
 #[test]
 fn nothing_is_waited_for() {
     let (x, x_hat) = (matrix(9, 61, 11), matrix(9, 61, 12));
-    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu)).remainder(2).eq(0);
+    let keep = Tensor::arange(9, (Kind::Int64, Device::Cpu))
+        .remainder(2)
+        .eq(0);
     let targets = Targets::new(&(0..9).collect::<Vec<_>>(), 61, Device::Cpu).unwrap();
     let latents = Tensor::arange(18, (Kind::Int64, Device::Cpu)).view([9, 2]) - 1;
     let acts = matrix(9, 2, 13);

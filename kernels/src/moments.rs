@@ -78,7 +78,11 @@ pub fn centred_moments(x: &Tensor, origin: &Tensor, keep: &Tensor) -> Result<Mom
     if x.device() != Device::Cpu {
         return on_device(x, origin, keep);
     }
-    let (x, origin, keep) = (host::plain(x)?, origin.f_contiguous()?, keep.f_contiguous()?);
+    let (x, origin, keep) = (
+        host::plain(x)?,
+        origin.f_contiguous()?,
+        keep.f_contiguous()?,
+    );
     let (origin, keep) = (host::slice::<f64>(&origin)?, host::slice(&keep)?);
     numbers!(x, x => on_host(x, origin, 0, keep, d as usize)).tensors()
 }

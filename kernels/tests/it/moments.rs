@@ -140,7 +140,9 @@ proptest! {
 fn threads_change_no_bit_of_the_moments() {
     let x = Tensor::randn([700, 1100], (Kind::Float, Device::Cpu));
     let h = Tensor::randn([700, 1100], (Kind::Float, Device::Cpu));
-    let keep = Tensor::arange(700, (Kind::Int64, Device::Cpu)).remainder(3).eq(0);
+    let keep = Tensor::arange(700, (Kind::Int64, Device::Cpu))
+        .remainder(3)
+        .eq(0);
     let sums = || {
         let m = residual_moments(&x, &h, &keep).unwrap();
         (bits(&m.squares), bits(&m.all), bits(&m.kept))
@@ -185,7 +187,10 @@ fn wrong_operands_are_named() {
         e.contains("keep") && e.contains("[1]") && e.contains("[2]"),
         "{e}"
     );
-    let (origin, keep) = (Tensor::from_slice(&[0.0; 2]), Tensor::from_slice(&[true; 2]));
+    let (origin, keep) = (
+        Tensor::from_slice(&[0.0; 2]),
+        Tensor::from_slice(&[true; 2]),
+    );
     let e = centred_moments(&t(2, 3), &origin, &keep)
         .unwrap_err()
         .to_string();
@@ -203,7 +208,11 @@ fn wrong_operands_are_named() {
     // Targets of more tokens than there are logits would be read beyond them.
     for ids in [targets(&[0], 5), targets(&[0, 1], 4)] {
         assert!(clean.ce(&ids).unwrap_err().is_argument());
-        assert!(ce_kl_rows(&t(1, 4), &ids, &clean).unwrap_err().is_argument());
+        assert!(
+            ce_kl_rows(&t(1, 4), &ids, &clean)
+                .unwrap_err()
+                .is_argument()
+        );
     }
     assert!(
         ce_kl_rows(&t(1, 5), &targets(&[0], 5), &clean)

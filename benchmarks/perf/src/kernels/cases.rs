@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use harness_kernels::{
-    CleanRows, Encoder, Targets, ce_kl_rows, centred_moments, cross_entropy_head, cross_entropy_rows,
-    encode_topk, jaccard_rows, residual_moments,
+    CleanRows, Encoder, Targets, ce_kl_rows, centred_moments, cross_entropy_head,
+    cross_entropy_rows, encode_topk, jaccard_rows, residual_moments,
     sparse::{Form, decode_sparse_as},
     steer_add, token_stats, topk_active,
 };
@@ -183,7 +183,9 @@ fn decoding() -> Result<Vec<Case>> {
 
 fn moments() -> Result<Vec<Case>> {
     let d = 1024;
-    let keep = Tensor::arange(N, (Kind::Int64, Device::Cpu)).remainder(3).gt(0);
+    let keep = Tensor::arange(N, (Kind::Int64, Device::Cpu))
+        .remainder(3)
+        .gt(0);
     let mut cases = Vec::new();
     for kind in [Kind::Float, Kind::BFloat16] {
         let (x, hat) = (randn(&[N, d], kind), randn(&[N, d], Kind::Float));

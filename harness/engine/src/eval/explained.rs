@@ -365,7 +365,8 @@ impl Clean {
         let limit = largest_kept(&squares, MASSIVE);
         let keep: Vec<bool> = squares.iter().map(|s| *s <= limit).collect();
         let n_kept = keep.iter().filter(|k| **k).count();
-        self.all.add(text.unit, text.len, squares.iter().sum(), &sum);
+        self.all
+            .add(text.unit, text.len, squares.iter().sum(), &sum);
         // The kept sum about the mean, moved back to 0.
         let sum_kept: Vec<f64> = sum_about_mean
             .iter()
@@ -394,7 +395,8 @@ impl Errors {
         // In the order of `Explained::unread`.
         let (squares, sum, sum_kept) = (read.next()?, read.next()?, read.next()?);
         let n_kept = against.keep.iter().filter(|k| **k).count();
-        self.all.add(text.unit, text.len, squares.iter().sum(), &sum);
+        self.all
+            .add(text.unit, text.len, squares.iter().sum(), &sum);
         let squares_kept = kept(&squares, &against.keep);
         self.robust.add(text.unit, n_kept, squares_kept, &sum_kept);
         if text.len >= 2 {
@@ -439,8 +441,7 @@ impl Watch for Explained {
         let Some(place) = self.places.get(candidate).copied().flatten() else {
             return Ok(());
         };
-        let (Some(part), Some(tokens)) =
-            (self.parts.get(&place), self.tokens.get(&place.policy))
+        let (Some(part), Some(tokens)) = (self.parts.get(&place), self.tokens.get(&place.policy))
         else {
             return Ok(());
         };

@@ -224,7 +224,10 @@ pub fn run_grid(
         n_layers,
         vocab_size,
         rows: CountedRows::new(batch, scored, vocab_size, device)?,
-        valid: index((0..batch.is_valid.len()).filter(|i| batch.is_valid[*i]), device)?,
+        valid: index(
+            (0..batch.is_valid.len()).filter(|i| batch.is_valid[*i]),
+            device,
+        )?,
         parts: parts(batch, &splices, device)?,
         checks: Checks::default(),
         work: GridWork::default(),
@@ -359,9 +362,7 @@ impl Grid<'_> {
         watch: &mut dyn Watch,
     ) -> Result<(), EvalError> {
         let d = resid.size()[2];
-        let x = resid
-            .f_reshape([-1, d])?
-            .f_index_select(0, &self.valid)?; // [n_valid, d]
+        let x = resid.f_reshape([-1, d])?.f_index_select(0, &self.valid)?; // [n_valid, d]
         let began = self.mark();
         watch.layer(layer, resid, &x)?;
         self.done(Phase::Moments, began);

@@ -238,7 +238,13 @@ impl Sae {
     pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor, PluginFailure> {
         let mut checks = Checks::default();
         if latents.device() != tch::Device::Cpu {
-            sound::latents(&self.origin, "decode", &self.info, latents, Some(&mut checks))?;
+            sound::latents(
+                &self.origin,
+                "decode",
+                &self.info,
+                latents,
+                Some(&mut checks),
+            )?;
         }
         let x_hat = self.decoded(acts, latents, &mut checks)?;
         checks.settle_now()?;
@@ -348,14 +354,22 @@ impl Sae {
             return Ok(()); // the plugin looks
         }
         let host = latents.f_to_device(tch::Device::Cpu).and_then(|latents| {
-            Vec::<i64>::try_from(&latents.f_to_kind(Kind::Int64)?.f_contiguous()?.f_view([-1])?)
+            Vec::<i64>::try_from(
+                &latents
+                    .f_to_kind(Kind::Int64)?
+                    .f_contiguous()?
+                    .f_view([-1])?,
+            )
         });
         let d_sae = self.info.d_sae as i64;
         let latents = host.map_err(|error| self.origin.host(method, error))?;
         match latents.iter().find(|latent| !(0..d_sae).contains(*latent)) {
             Some(latent) => Err(self.origin.host(
                 method,
-                format!("latent {latent} is none of the SAE's {d_sae}, 0 to {}", d_sae - 1),
+                format!(
+                    "latent {latent} is none of the SAE's {d_sae}, 0 to {}",
+                    d_sae - 1
+                ),
             )),
             None => Ok(()),
         }

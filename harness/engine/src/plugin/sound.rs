@@ -126,7 +126,13 @@ pub(super) fn in_range(
     let w = info.max_active as f64;
     let count = Rule::Within("a number of active latents", 0.0, w);
     let mut checks = checks;
-    latents(origin, METHOD, info, &encoded.latents, checks.as_deref_mut())?;
+    latents(
+        origin,
+        METHOD,
+        info,
+        &encoded.latents,
+        checks.as_deref_mut(),
+    )?;
     within(origin, METHOD, count, &encoded.n_active, checks)
 }
 
@@ -269,7 +275,9 @@ mod tests {
         let mut checks = Checks::default();
         for (what, tensor) in [("one", &good), ("two", &bad), ("three", &bad)] {
             let rule = Rule::Within(what, 0.0, 3.0);
-            checks.put_off(&origin(), "encode", rule, &[tensor]).unwrap();
+            checks
+                .put_off(&origin(), "encode", rule, &[tensor])
+                .unwrap();
         }
         let failure = checks.settle_now().unwrap_err();
         assert!(failure.message.starts_with("two is 7"), "{failure}");

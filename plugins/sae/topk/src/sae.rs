@@ -2,9 +2,7 @@
 
 use std::cell::OnceCell;
 
-use harness_kernels::{
-    Active, Encoder, check_latents, decode_sparse, encode_topk, latent_acts,
-};
+use harness_kernels::{Active, Encoder, check_latents, decode_sparse, encode_topk, latent_acts};
 use tch::{Device, Kind, Tensor};
 
 use crate::{

@@ -203,7 +203,8 @@ fn latent_kind(d_sae: usize) -> Kind {
 impl Unread {
     /// Bytes of the codes.
     fn bytes(&self) -> usize {
-        let tensors = (self.codes.iter()).flat_map(|(_, rows)| rows.acts.iter().chain(&rows.latents));
+        let tensors =
+            (self.codes.iter()).flat_map(|(_, rows)| rows.acts.iter().chain(&rows.latents));
         tensors
             .map(|t| t.numel() * t.kind().elt_size_in_bytes())
             .sum()
