@@ -45,7 +45,7 @@ pub enum KernelError {
     /// A CUDA source could not be compiled, loaded or launched.
     #[cfg(feature = "cuda")]
     #[error(
-        "CUDA source `{source_name}`, {step}: {why}; a build without the feature `cuda` goes through libtorch"
+        "CUDA source `{source_name}`, {step}: {why}; libtorch takes the place of CUDA kernels with HARNESS_WITHOUT_KERNELS=cuda"
     )]
     Cuda {
         /// Source that the kernel is in.
