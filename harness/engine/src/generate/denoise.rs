@@ -148,8 +148,7 @@ pub fn denoise(
                 token_draws.at_step(step);
                 let candidates = run.candidates(
                     &mut pass,
-                    &passed.last,
-                    guide.as_ref(),
+                    (&passed.last, guide.as_ref()),
                     &grid,
                     &eligible,
                     &token_draws,
@@ -336,8 +335,7 @@ impl Run<'_> {
     fn candidates(
         &self,
         pass: &mut Pass,
-        last: &Tensor,
-        unguided: Option<&Tensor>,
+        (last, unguided): (&Tensor, Option<&Tensor>),
         grid: &TokenGrid,
         eligible: &[bool],
         draws: &TokenDraws,
