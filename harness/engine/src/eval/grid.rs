@@ -13,12 +13,13 @@
 use std::collections::BTreeMap;
 
 use harness_core::grid::{LOGIT_CHUNK_BYTES, SAE_CHUNK_BYTES, sae_flops};
-use harness_kernels::{CleanRows, Targets, ce_kl_rows, clock::Mark, readback};
+use harness_kernels::{CleanRows, ce_kl_rows, clock::Mark, readback};
 use harness_plan::protocol::Phases;
 use tch::{Device, Kind, Tensor};
 
 use super::{
     batch::{Batch, Scope},
+    counted::{CostNumbers, Costs, CountedRows, Part, index, parts},
     error::EvalError,
 };
 use crate::{
@@ -287,39 +288,6 @@ enum Phase {
     Costs,
 }
 
-/// Costs of the counted rows where they were computed, chunk by chunk: `[n] f64` each.
-struct Costs {
-    clean: Vec<Tensor>,
-    /// For each splice, its costs and its divergences.
-    spliced: Vec<(Vec<Tensor>, Vec<Tensor>)>,
-}
-
-impl Costs {
-    /// All of them, in the order in which [`Costs::split`] takes them.
-    fn tensors(&self) -> Vec<&Tensor> {
-        let spliced = self.spliced.iter();
-        let of_splices = spliced.flat_map(|(ce, kl)| ce.iter().chain(kl));
-        self.clean.iter().chain(of_splices).collect()
-    }
-
-    /// The numbers of each list, from what [`Costs::tensors`] are on the host.
-    fn split(&self, read: &[Tensor]) -> Result<(Vec<f64>, Vec<[Vec<f64>; 2]>), EvalError> {
-        let mut read = read.iter();
-        let mut take = |parts: &[Tensor]| -> Result<Vec<f64>, EvalError> {
-            let mut numbers = Vec::new();
-            for part in read.by_ref().take(parts.len()) {
-                numbers.extend(Vec::<f64>::try_from(part)?);
-            }
-            Ok(numbers)
-        };
-        let clean = take(&self.clean)?;
-        let spliced = (self.spliced.iter())
-            .map(|(ce, kl)| Ok([take(ce)?, take(kl)?]))
-            .collect::<Result<_, EvalError>>()?;
-        Ok((clean, spliced))
-    }
-}
-
 impl Grid<'_> {
     /// The unmodified pass: counted rows `[n_rows, d_model]` after the last block; residuals at insertion layers go to `kept`.
     fn clean(
@@ -526,7 +494,7 @@ impl Grid<'_> {
         let (watched, read) = read.split_at(n_watched);
         std::mem::take(&mut self.checks).settle(checks)?;
         watch.read(watched)?;
-        let (clean, spliced) = costs.split(read)?;
+        let CostNumbers { clean, spliced } = costs.split(read)?;
         for (phase, from, to) in &self.spans {
             enter(&mut self.work.phases, *phase, from.seconds_to(to));
         }
@@ -584,101 +552,4 @@ fn enter(phases: &mut Phases, phase: Phase, seconds: f64) {
         Phase::Costs => &mut phases.costs,
     };
     *sum += seconds;
-}
-
-/// Where a scope is that is not all positions.
-struct Part {
-    /// Among the real positions: `[n] i64`.
-    among: Tensor,
-    /// Among all: `[n] i64`.
-    index: Tensor,
-}
-
-/// Scopes of splices that are not all positions, each once.
-fn parts(
-    batch: &Batch,
-    splices: &[(usize, Scope)],
-    device: Device,
-) -> Result<Vec<(Scope, Part)>, EvalError> {
-    let mut parts: Vec<(Scope, Part)> = Vec::new();
-    let valid: Vec<usize> = (0..batch.is_valid.len())
-        .filter(|i| batch.is_valid[*i])
-        .collect();
-    for (_, at) in splices {
-        if *at == Scope::All || parts.iter().any(|(scope, _)| scope == at) {
-            continue;
-        }
-        let positions = batch.positions(*at);
-        let among = (0..valid.len()).filter(|i| positions[valid[*i]]);
-        let all = (0..positions.len()).filter(|i| positions[*i]);
-        let part = Part {
-            among: index(among, device)?,
-            index: index(all, device)?,
-        };
-        parts.push((*at, part));
-    }
-    Ok(parts)
-}
-
-/// `[n] i64` on a device.
-fn index(at: impl Iterator<Item = usize>, device: Device) -> Result<Tensor, EvalError> {
-    let at: Vec<i64> = at.map(|i| i as i64).collect();
-    Ok(Tensor::f_from_slice(&at)?.f_to_device(device)?)
-}
-
-/// Rows that go through the head: those of the first set, then those of the next.
-struct CountedRows {
-    /// For each set, the flat indices of its tokens.
-    at: Vec<Vec<usize>>,
-    /// `[n_rows] i64`: whose logits score them.
-    index: Tensor,
-    /// `[n_rows]`.
-    targets: Targets,
-}
-
-impl CountedRows {
-    fn new(
-        batch: &Batch,
-        scored: &[ScoredSet],
-        vocab_size: usize,
-        device: Device,
-    ) -> Result<Self, EvalError> {
-        let n = batch.b * batch.t;
-        let (mut at, mut rows, mut targets) = (Vec::new(), Vec::<i64>::new(), Vec::<i64>::new());
-        for set in scored {
-            if set.positions.len() != n {
-                return Err(EvalError::Shape(format!(
-                    "{} flags for {} rows of {} positions",
-                    set.positions.len(),
-                    batch.b,
-                    batch.t
-                )));
-            }
-            let own: Vec<usize> = (0..n).filter(|i| set.positions[*i]).collect();
-            rows.extend(own.iter().map(|i| {
-                let shifts = i % batch.t >= set.logit_offset;
-                (if shifts { i - set.logit_offset } else { *i }) as i64
-            }));
-            targets.extend(own.iter().map(|i| batch.target_ids[*i]));
-            at.push(own);
-        }
-        Ok(Self {
-            at,
-            index: Tensor::f_from_slice(&rows)?.f_to_device(device)?,
-            targets: Targets::new(&targets, vocab_size as i64, device)?,
-        })
-    }
-
-    /// Values of all rows, by set.
-    fn split(&self, values: &[f64]) -> Vec<Vec<f64>> {
-        let mut rest = values;
-        self.at
-            .iter()
-            .map(|own| {
-                let (first, after) = rest.split_at(own.len().min(rest.len()));
-                rest = after;
-                first.to_vec()
-            })
-            .collect()
-    }
 }

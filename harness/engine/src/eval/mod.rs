@@ -4,6 +4,7 @@
 //! fixtures are measured by the same [`run_grid`] and [`Explained`].
 
 mod batch;
+mod counted;
 mod error;
 mod explained;
 mod grid;

@@ -97,8 +97,7 @@ pub fn autoregress(
             &info,
             request,
             &grid,
-            filled,
-            &draws,
+            (filled, &draws),
             reborrowed(&mut observer),
         )?;
         let before = observer.is_some().then(|| grid.clone());
@@ -147,8 +146,7 @@ fn next_tokens(
     info: &ModelInfo,
     request: &AutoregressRequest<'_>,
     grid: &TokenGrid,
-    filled: usize,
-    draws: &TokenDraws,
+    (filled, draws): (usize, &TokenDraws),
     observer: Option<&mut (dyn Observer + '_)>,
 ) -> Result<Vec<i64>, GenerateError> {
     let (b, width) = (grid.b(), last.size()[1] as usize);

@@ -147,8 +147,7 @@ pub fn denoise(
                 token_draws.at_step(step);
                 let candidates = run.candidates(
                     &mut pass,
-                    &passed.last,
-                    guide.as_ref(),
+                    (&passed.last, guide.as_ref()),
                     &grid,
                     &eligible,
                     &token_draws,
@@ -332,8 +331,7 @@ impl Run<'_> {
     fn candidates(
         &self,
         pass: &mut Pass,
-        last: &Tensor,
-        unguided: Option<&Tensor>,
+        (last, unguided): (&Tensor, Option<&Tensor>),
         grid: &TokenGrid,
         eligible: &[bool],
         draws: &TokenDraws,
