@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the harness does on a device, and how fast: one command, at most eight minutes on one GPU.
 
-  device.py [--device cuda:0] [--small] [--out DIR] [--parts a,b] [--harness FILE]
+  device.py [--device cuda:0] [--size SIZE] [--out DIR] [--parts a,b] [--harness FILE]
 
 Each part has its own time, is written to DIR/device.json when it ends, and stops no other one when
 it fails. The benches run on weights drawn on the device: a model of Dream-7B's shape and SAEs of
@@ -33,10 +33,9 @@ from results import Steps, beyond_two_errors, cell_seconds, read_json, warm_seco
 HERE = os.path.dirname(os.path.abspath(__file__))
 # That of the repository or of the unpacked bundle that this file lies in.
 HARNESS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "target", "release", "harness")
-# Seconds of everything together, at full and at small size. The small one takes about a minute of a
-# processor's time; the rest is for machines that do something else as well.
-TOTAL_S = 480
-SMALL_TOTAL_S = 240
+# Seconds of everything together. The small size takes about a minute of a processor's time; the rest
+# is for machines that do something else as well.
+TOTAL_S = {"full": 480, "medium": 1800, "small": 240}
 PREFIXES = 5
 QUESTIONS = 4
 ORDERS = ("origin", "topk_margin", "entropy")
@@ -61,7 +60,11 @@ class Size:
 
 
 FULL = Size(folders.FULL, 14, 100, 30, 8, 2048, 128, 60.0, 15.0, 2048, 32768, 32768)
+MEDIUM = Size(folders.MEDIUM, 14, 4, 30, 16, 256, 32, 20.0, 15.0, 2048, 16384, 8192)
 SMALL = Size(folders.SMALL, 1, 4, 6, 2, 128, 8, 5.0, 5.0, 256, 4096, 8192)
+SIZES = {"full": FULL, "medium": MEDIUM, "small": SMALL}
+# How many times the seconds of a part at small size it has at medium size: for processors alone.
+MEDIUM_FACTOR = 8
 
 
 # ---- the parts -----------------------------------------------------------------------------
@@ -71,9 +74,9 @@ class Bench:
 
     def __init__(self, args, out, scratch):
         self.args, self.out, self.scratch = args, out, scratch
-        self.size = SMALL if args.small else FULL
+        self.size = SIZES[args.size]
         self.is_cuda = args.device.startswith("cuda")
-        self.dtype = "bf16" if self.is_cuda else "f32"
+        self.dtype = args.dtype or ("bf16" if self.is_cuda else "f32")
         self.harness = os.path.abspath(args.harness)
         self.root = find_root(self.harness)
         self.plugins = args.plugins or os.path.join(self.root or ".", "plugins")
@@ -127,6 +130,9 @@ class Bench:
         return ["--model", f"{model}={self.folder}/model", "--rows", f"{model}-mask",
                 "--saes", f"{model}-mask={self.folder}/saes", "--profile", "real", "--workers", 1,
                 "--device", self.args.device, "--dtype", self.dtype, *arguments]
+
+    def is_full(self):
+        return self.args.size == "full"
 
     def threads(self):
         return ["--threads", self.args.threads] if self.args.threads else []
@@ -185,7 +191,7 @@ class Bench:
         """The kernels of our own against their references."""
         if not self.args.kernel_tests:
             raise Skipped("--kernel-tests names no test program; `cargo test --release --no-run "
-                          "-p harness-kernels --features cuda` makes one")
+                          "-p harness-kernels` makes one")
         command = [os.path.abspath(self.args.kernel_tests), "--nocapture"]
         ran = check(run(command, clock, self.environment()), "the kernels' tests")
         said = ran.stdout.splitlines()
@@ -231,7 +237,7 @@ class Bench:
 
     def zoo_fidelity(self, rows, details, clock):
         device, cpu = self.both(clock, "fidelity", "--rows", "dream-mask", "--layers", "2,5",
-                                "--budget-tokens", 2000 if self.args.small else 10_000,
+                                "--budget-tokens", 10_000 if self.is_full() else 2000,
                                 "--measures", "kl")
         ran = self.ours(clock, "compare", device, cpu, "--rtol", "1e-4", "--atol", "1e-6")
         details["compare"] = ran.stdout.splitlines()[-20:]
@@ -243,7 +249,7 @@ class Bench:
 
     def zoo_table(self, rows, details, clock):
         budget = ["--rows", "dream-mask,llada-mask", "--layers", "2,5", "--k", 8]
-        if self.args.small:
+        if not self.is_full():
             budget = ["--rows", "dream-mask", "--layers", 5, "--k", 8, "--limit", 4,
                       "--dlm-steps", 10, "--budget-tokens", 8000]
         device, cpu = self.both(clock, "table2", *budget)
@@ -264,8 +270,7 @@ class Bench:
     def model(self, rows, details, clock):
         """Folders of random weights, made on the device."""
         command = [sys.executable, "-B", os.path.join(HERE, "folders.py"), self.folder,
-                   "--device", self.args.device]
-        command += ["--small"] if self.args.small else []
+                   "--device", self.args.device, "--size", self.args.size]
         ran = check(run(command, clock), "folders.py")
         size = json.loads(ran.stdout)["bytes"]
         details.update(bytes=size, shape=dataclasses.asdict(self.size.shape))
@@ -432,7 +437,12 @@ def parse(arguments):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("--device", default="cuda:0", help="cuda:N or cpu [default: cuda:0]")
-    option("--small", action="store_true", help="a model and budgets for any machine")
+    option("--size", choices=SIZES, default="full",
+           help="of the model, the SAEs and the budgets: full is Dream-7B's, medium has as many "
+                "blocks and SAEs at a width of 256, small fits any machine [default: full]")
+    option("--small", action="store_const", const="small", dest="size", help="as --size small")
+    option("--dtype", choices=("f32", "bf16"),
+           help="of model passes [default: bf16 on a GPU, f32 on a CPU]")
     option("--out", default="results/runs/device", help="[default: results/runs/device]")
     option("--parts", default="", help="only these, with a comma between them")
     option("--harness", default=HARNESS,
@@ -444,7 +454,7 @@ def parse(arguments):
     option("--threads", type=int, default=0,
            help="of both sides [default: 1 with --device cpu --small, else their own choice]")
     args = parser.parse_args(arguments)
-    if args.small and args.device == "cpu" and not args.threads:
+    if args.size == "small" and args.device == "cpu" and not args.threads:
         # Two threads on a machine that does something else say nothing.
         args.threads = 1
     return args
@@ -452,7 +462,7 @@ def parse(arguments):
 
 def about(args):
     version = check(run([args.harness, "--version"], Clock(10)), "harness --version")
-    return {"command": sys.argv[1:], "device": args.device, "small": args.small,
+    return {"command": sys.argv[1:], "device": args.device, "size": args.size, "dtype": args.dtype,
             "threads": args.threads, "harness": version.stdout.strip(),
             "started_unix": round(time.time()), "host": platform.node(),
             "python": platform.python_version(), "processors": os.cpu_count()}
@@ -461,10 +471,11 @@ def about(args):
 def run_parts(args, scratch):
     record = Record(args.out, about(args))
     bench = Bench(args, args.out, scratch)
-    total_s = SMALL_TOTAL_S if args.small else TOTAL_S
+    total_s = TOTAL_S[args.size]
     total = Clock(total_s)
     for name, full, small, work in selected(bench.parts(), [p for p in args.parts.split(",") if p]):
-        record.part(name, small if args.small else full, total, work)
+        seconds = {"full": full, "medium": MEDIUM_FACTOR * small, "small": small}[args.size]
+        record.part(name, seconds, total, work)
     record.about["seconds"] = round(total_s - total.left(), 1)
     record.write()
     sys.stdout.write(record.text())
@@ -486,7 +497,7 @@ def main():
     # However it is asked to stop, it ends what is under way and removes the weights.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    size = folders.SMALL if args.small else folders.FULL
+    size = folders.SHAPES[args.size]
     with tempfile.TemporaryDirectory(prefix="harness-device-",
                                      dir=place_for(size, args.scratch)) as scratch:
         try:

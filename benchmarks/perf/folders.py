@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Folders of random weights in the layouts of published ones: a Dream checkpoint, SAEs, texts.
 
-  folders.py [--small] [--device cuda:0] DIR
+  folders.py [--size small|medium] [--device cuda:0] DIR
 
-The full size is that of Dream-7B with SAEs of 16,384 latents; `--small` has the same form and fits
-every machine. Below DIR lie `model` (bf16, in shards, with an index and a tokenizer), `saes`
+The full size is that of Dream-7B with SAEs of 16,384 latents. The others have the same form: small
+ones fit every machine, and medium ones have Dream-7B's number of blocks and of SAEs. Below DIR lie `model` (bf16, in shards, with an index and a tokenizer), `saes`
 (SAELens' layout, f32), `text.jsonl` and `questions.jsonl`. The SAEs of one layer differ in k alone
 and share one file of weights by hard links. Needs torch and nothing else."""
 import argparse
@@ -53,7 +53,9 @@ class Shape:
 
 FULL = Shape(3584, 28, 28, 4, 18944, 152064, 151666, 16384, (1, 5, 10, 14, 23, 27),
              (50, 80, 160, 320, 520, 820))
+MEDIUM = Shape(256, 28, 4, 2, 1344, 32000, 31990, 4096, FULL.sae_layers, FULL.k)
 SMALL = Shape(256, 4, 4, 2, 1344, 4096, 4090, 1024, (1, 3), (16, 64))
+SHAPES = {"full": FULL, "medium": MEDIUM, "small": SMALL}
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|beginoftext|>", "<|mask|>")
 CHAT_TEMPLATE = (
@@ -317,12 +319,12 @@ def write_all(folder, shape, device, documents, length):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="the small size")
+    parser.add_argument("--size", choices=SHAPES, default="full", help="[default: full]")
     parser.add_argument("--device", default="cpu", help="where weights are drawn")
     parser.add_argument("dir", metavar="DIR", help="a folder that does not exist yet, or is empty")
     args = parser.parse_args()
-    shape = SMALL if args.small else FULL
-    write_all(args.dir, shape, args.device, documents=300, length=260 if args.small else 2100)
+    shape = SHAPES[args.size]
+    write_all(args.dir, shape, args.device, documents=300, length=2100 if shape is FULL else 260)
     print(json.dumps({"bytes": bytes_needed(shape)}))
 
 

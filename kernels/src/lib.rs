@@ -23,7 +23,7 @@
 //!
 //! Every function runs where its tensors are. On a CPU it is a loop of ours compiled for several instruction sets, or
 //! libtorch where that is faster; each module says which. On a CUDA device it is a kernel compiled by NVRTC on first use
-//! where the feature `cuda` is on, and libtorch's operations otherwise.
+//! where NVRTC is found and the feature `cuda` is on, as it is by default, and libtorch's operations otherwise.
 
 mod bags;
 mod check;
