@@ -15,8 +15,8 @@ const CHUNK_ELEMENTS: i64 = 1 << 26;
 ///
 /// -1 is an unused slot; a latent named twice counts once; two empty sets are equal, 1.
 ///
-/// On a device whatever is below 0 is unused and no latent is too large, since to look at them would
-/// be to wait for it.
+/// On a device whatever is below 0 is unused and no latent is too large, since to look at them
+/// would be to wait for it.
 ///
 /// # Errors
 /// Shapes that do not fit, on the host latents below -1 or beyond 2^26, or libtorch.

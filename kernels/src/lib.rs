@@ -1,4 +1,5 @@
-//! Operations that the harness spends its time in, each beside a plain reference that a property test holds it to.
+//! Operations that the harness spends its time in, each beside a plain reference that a property
+//! test holds it to.
 //!
 //! | module | operation |
 //! |---|---|
@@ -21,9 +22,10 @@
 //! | [`switch`] | which kernels are left out for libtorch's operations |
 //! | [`simd`] | the instruction sets the CPU forms are compiled for |
 //!
-//! Every function runs where its tensors are. On a CPU it is a loop of ours compiled for several instruction sets, or
-//! libtorch where that is faster; each module says which. On a CUDA device it is a kernel compiled by NVRTC on first use
-//! where NVRTC is found and the feature `cuda` is on, as it is by default, and libtorch's operations otherwise.
+//! Every function runs where its tensors are. On a CPU it is a loop of ours compiled for several
+//! instruction sets, or libtorch where that is faster; each module says which. On a CUDA device it
+//! is a kernel compiled by NVRTC on first use where NVRTC is found and the feature `cuda` is on, as
+//! it is by default, and libtorch's operations otherwise.
 
 mod bags;
 mod check;

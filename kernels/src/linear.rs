@@ -1,5 +1,6 @@
-//! A dense layer. One or two rows, as in the generation of a text, are a kernel of ours: the weights'
-//! way from memory is what takes time, and libtorch reads narrow ones, or bf16, at half its rate.
+//! A dense layer. One or two rows, as in the generation of a text, are a kernel of ours: the
+//! weights' way from memory is what takes time, and libtorch reads narrow ones, or bf16, at half
+//! its rate.
 
 use half::bf16;
 use tch::{Kind, Tensor};

@@ -42,11 +42,11 @@ pub struct TextMoments {
     pub about_mean: Moments,
 }
 
-/// Moments of what a reconstruction leaves over: `x: [n, d] f32 or bf16`, `x_hat: [n, d] f32 or bf16`,
-/// `keep: [n] bool`, all in one place.
+/// Moments of what a reconstruction leaves over: `x: [n, d] f32 or bf16`, `x_hat: [n, d] f32 or
+/// bf16`, `keep: [n] bool`, all in one place.
 ///
-/// Differences and sums are f64. NaN in a row makes that row's square and the column's sums NaN; a row that is not
-/// kept leaves `kept` alone.
+/// Differences and sums are f64. NaN in a row makes that row's square and the column's sums NaN; a
+/// row that is not kept leaves `kept` alone.
 ///
 /// # Errors
 /// Shapes that do not fit, or libtorch.
@@ -63,10 +63,11 @@ pub fn residual_moments(x: &Tensor, x_hat: &Tensor, keep: &Tensor) -> Result<Mom
     numbers!(x, x => numbers!(x_hat, x_hat => on_host(x, x_hat, d, keep, d))).tensors()
 }
 
-/// Moments of rows about a fixed point: `x: [n, d] f32 or bf16`, `origin: [d] f64`, `keep: [n] bool`.
+/// Moments of rows about a fixed point: `x: [n, d] f32 or bf16`, `origin: [d] f64`, `keep: [n]
+/// bool`.
 ///
-/// An origin near the mean keeps the sums small, so that a variance made of them loses nothing. NaN as in
-/// [`residual_moments`].
+/// An origin near the mean keeps the sums small, so that a variance made of them loses nothing. NaN
+/// as in [`residual_moments`].
 ///
 /// # Errors
 /// Shapes that do not fit, or libtorch.

@@ -111,8 +111,8 @@ fn find_gnu_parallel() -> Option<GnuParallel> {
     unsafe extern "C" {
         fn dlsym(handle: *mut c_void, name: *const std::os::raw::c_char) -> *mut c_void;
     }
-    // SAFETY: the null handle means all libraries of the process, and the name ends with a zero. The
-    // symbol is that of libgomp, whose signature has not changed since GCC 4.9.
+    // SAFETY: the null handle means all libraries of the process, and the name ends with a zero.
+    // The symbol is that of libgomp, whose signature has not changed since GCC 4.9.
     unsafe {
         let symbol = dlsym(std::ptr::null_mut(), c"GOMP_parallel".as_ptr());
         (!symbol.is_null()).then(|| std::mem::transmute::<*mut c_void, GnuParallel>(symbol))

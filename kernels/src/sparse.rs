@@ -19,12 +19,13 @@ const CHUNK_ELEMENTS: i64 = 1 << 24;
 
 /// `x_hat[i] = Σ_j acts[i, j] · w_dec[latents[i, j]] + b_dec` (Eq. 2).
 ///
-/// `acts: [n, w] f32`, `latents: [n, w] i64` with -1 for unused slots, `w_dec: [d_sae, d_model] f32 or bf16`,
-/// `b_dec: [d_model]` gives `[n, d_model] f32`. On a CPU sums are f32 for bf16 rows too and nothing is rounded to
-/// bf16; a NaN act or row makes the rows it is part of NaN.
+/// `acts: [n, w] f32`, `latents: [n, w] i64` with -1 for unused slots, `w_dec: [d_sae, d_model] f32
+/// or bf16`, `b_dec: [d_model]` gives `[n, d_model] f32`. On a CPU sums are f32 for bf16 rows too
+/// and nothing is rounded to bf16; a NaN act or row makes the rows it is part of NaN.
 ///
 /// On a device latents out of range are taken for the nearest in range, since to look at them would
-/// be to wait for it: whoever decodes latents that may be wrong checks them, with what else is read.
+/// be to wait for it: whoever decodes latents that may be wrong checks them, with what else is
+/// read.
 ///
 /// # Errors
 /// On the host latents out of range; shapes that do not fit, or libtorch.
@@ -112,8 +113,8 @@ fn decode_on_host(form: Form, acts: &Tensor, latents: &Tensor, w_dec: &Tensor) -
 /// of the table is 0.
 ///
 /// Every slot is gathered, since libtorch would wait to know how many are used. An unused slot adds
-/// 0 times a row that its own row reads anyway, and a row without any is filled with 0: numbers that
-/// are not finite spread to no other row.
+/// 0 times a row that its own row reads anyway, and a row without any is filled with 0: numbers
+/// that are not finite spread to no other row.
 pub(crate) fn through_libtorch(acts: &Tensor, latents: &Tensor, w_dec: &Tensor) -> Result<Tensor> {
     let (n, w) = check::matrix("decode_sparse", "latents", latents)?;
     let any = latents.f_amax(1i64, true)?; // [n, 1]
@@ -173,8 +174,8 @@ impl Groups {
     /// `out[f] = Σ_{i, j: latents[i, j] = f} weights[i, j] · rows[i]`: the transpose of
     /// [`decode_sparse`].
     ///
-    /// `rows: [n, d]`, `weights: [n, w]` gives `[d_sae, d]`. The sum of a latent runs over the rows in
-    /// order, so equal input gives equal bits.
+    /// `rows: [n, d]`, `weights: [n, w]` gives `[d_sae, d]`. The sum of a latent runs over the rows
+    /// in order, so equal input gives equal bits.
     ///
     /// # Errors
     /// Shapes that do not fit, or libtorch.

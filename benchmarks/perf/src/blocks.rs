@@ -53,30 +53,40 @@ pub fn run(arguments: &[String]) -> Result<()> {
             out,
             "\n| part | ms | of the block, % | of the peak, % |\n|---|---|---|---|"
         )?;
-        let mut sum = 0.0;
         let operands = Operands::new(&config, kind, rows, tokens);
-        for (name, flops, mut part) in operands.parts(&config)? {
-            let seconds = best(&mut part)?;
-            sum += seconds;
-            let share = match flops > 0.0 {
-                true => format!("{:.0}", 100.0 * flops / seconds / peak),
-                false => String::new(),
-            };
-            writeln!(
-                out,
-                "| {name} | {:.3} | {:.1} | {share} |",
-                seconds * 1e3,
-                100.0 * seconds / block
-            )?;
+        let mut sum = 0.0;
+        for part in operands.parts(&config)? {
+            sum += print(&mut out, part, block, peak)?;
         }
         writeln!(
             out,
-            "| together | {:.3} | {:.1} | |\n",
+            "| together | {:.3} | {:.1} | |",
             sum * 1e3,
             100.0 * sum / block
         )?;
+        for part in operands.joined(&config) {
+            print(&mut out, part, block, peak)?;
+        }
+        writeln!(out)?;
     }
     Ok(())
+}
+
+/// Prints a part's row: its seconds.
+fn print(out: &mut impl Write, part: Part, block: f64, peak: f64) -> Result<f64> {
+    let (name, flops, mut run) = part;
+    let seconds = best(&mut run)?;
+    let share = match flops > 0.0 {
+        true => format!("{:.0}", 100.0 * flops / seconds / peak),
+        false => String::new(),
+    };
+    writeln!(
+        out,
+        "| {name} | {:.3} | {:.1} | {share} |",
+        seconds * 1e3,
+        100.0 * seconds / block
+    )?;
+    Ok(seconds)
 }
 
 /// Dream's proportions: biases of q, k, v, four query heads a key head, d_ff 5.29 d_model.
@@ -119,6 +129,10 @@ fn block_seconds(config: &DecoderConfig, kind: Kind, rows: i64, tokens: i64) -> 
     Ok(pass / BLOCKS as f64)
 }
 
+fn randn(shape: &[i64], kind: Kind) -> Tensor {
+    Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind)
+}
+
 /// Tensors of the shapes that the parts of a block see.
 struct Operands {
     resid: Tensor, // [rows, tokens, d]
@@ -147,22 +161,36 @@ impl Operands {
         }
     }
 
+    /// A dense layer on `x: [rows, tokens, in]`, with a weight of its own.
+    fn product<'a>(name: &'static str, x: &'a Tensor, out: i64, biased: bool) -> Part<'a> {
+        let random = |shape: &[i64]| randn(shape, x.kind());
+        let width = x.size()[2];
+        let weight = random(&[out, width]);
+        let bias = biased.then(|| random(&[out]));
+        let flops = 2.0 * (x.numel() as i64 * out) as f64;
+        let run = move || {
+            drop(x.f_linear(&weight, bias.as_ref())?);
+            Ok(())
+        };
+        (name, flops, Box::new(run))
+    }
+
+    /// Products of a block that could be made in one.
+    fn joined<'a>(&'a self, config: &DecoderConfig) -> Vec<Part<'a>> {
+        let qkv = (config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
+        vec![
+            Self::product("q, k and v in one", &self.resid, qkv, true),
+            Self::product("gate and up in one", &self.resid, 2 * config.d_ff, false),
+        ]
+    }
+
+    /// The parts of a block, in their order.
     fn parts<'a>(&'a self, config: &'a DecoderConfig) -> Result<Vec<Part<'a>>> {
         let kind = self.resid.kind();
         let (rows, tokens) = (self.resid.size()[0], self.resid.size()[1]);
         let (d, ff, hd) = (config.d_model, config.d_ff, config.head_dim);
         let (h, kv) = (config.n_heads, config.n_kv_heads);
         let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind);
-        let product = move |name, x: &'a Tensor, out: i64, biased: bool| -> Part<'a> {
-            let weight = random(&[out, x.size()[2]]);
-            let bias = biased.then(|| random(&[out]));
-            let flops = 2.0 * (rows * tokens * out * x.size()[2]) as f64;
-            let run = move || {
-                drop(x.f_linear(&weight, bias.as_ref())?);
-                Ok(())
-            };
-            (name, flops, Box::new(run))
-        };
         let heads = move |n: i64| random(&[rows, tokens, n, hd]);
         let (mut q, mut k) = (heads(h), heads(kv));
         let (query, key, value) = (
@@ -184,9 +212,9 @@ impl Operands {
                     Ok(())
                 }),
             ),
-            product("q", &self.resid, h * hd, true),
-            product("k", &self.resid, kv * hd, true),
-            product("v", &self.resid, kv * hd, true),
+            Self::product("q", &self.resid, h * hd, true),
+            Self::product("k", &self.resid, kv * hd, true),
+            Self::product("v", &self.resid, kv * hd, true),
             (
                 "rotations of q and k",
                 0.0,
@@ -214,7 +242,7 @@ impl Operands {
                     Ok(())
                 }),
             ),
-            product("o", &self.resid, d, false),
+            Self::product("o", &self.resid, d, false),
             (
                 "two sums",
                 0.0,
@@ -225,8 +253,8 @@ impl Operands {
                     Ok(())
                 }),
             ),
-            product("gate", &self.resid, ff, false),
-            product("up", &self.resid, ff, false),
+            Self::product("gate", &self.resid, ff, false),
+            Self::product("up", &self.resid, ff, false),
             (
                 "SwiGLU",
                 0.0,
@@ -235,7 +263,7 @@ impl Operands {
                     Ok(())
                 }),
             ),
-            product("down", &self.wide, d, false),
+            Self::product("down", &self.wide, d, false),
         ])
     }
 }

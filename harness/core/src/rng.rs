@@ -91,8 +91,8 @@ impl Stream {
         radius * (std::f64::consts::TAU * self.uniform_at(2 * i + 1)).cos()
     }
 
-    /// Draws `start..start + out.len()`, uniform in [0, 1) with 24 bits and never rounded to 1. A block
-    /// of the generator gives two of them.
+    /// Draws `start..start + out.len()`, uniform in [0, 1) with 24 bits and never rounded to 1. A
+    /// block of the generator gives two of them.
     pub fn fill_uniform_f32(&self, start: u64, out: &mut [f32]) {
         let mut next = start;
         let mut block = self.block(start >> 1);

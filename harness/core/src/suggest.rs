@@ -2,8 +2,8 @@
 
 use strsim::osa_distance;
 
-/// The candidates near enough to `typed` to be what was meant, nearest first, at most three. Case and
-/// `-` against `_` do not count as differences; two neighbouring letters swapped are one.
+/// The candidates near enough to `typed` to be what was meant, nearest first, at most three. Case
+/// and `-` against `_` do not count as differences; two neighbouring letters swapped are one.
 pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = fold(typed);
     // One slip in three letters still reads as the same word; a short word allows one.

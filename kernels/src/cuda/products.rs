@@ -66,7 +66,8 @@ pub(crate) fn decode(acts: &Tensor, latents: &Tensor, table: &Tensor) -> Result<
         Arg::I64(d),
         Arg::of(&out),
     ];
-    // SAFETY: blocks cover the `n` rows and `d` columns of `out`; the caller has put latents into the table's range.
+    // SAFETY: blocks cover the `n` rows and `d` columns of `out`; the caller has put latents into
+    // the table's range.
     unsafe { launch(place, &DECODE, &format!("decode_{suffix}"), grid, &args)? };
     Ok(Some(out))
 }

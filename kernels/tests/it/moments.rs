@@ -117,7 +117,8 @@ proptest! {
         }
     }
 
-    /// The moments of a text are those about 0 and about the mean, with rows left out by the median.
+    /// The moments of a text are those about 0 and about the mean, with rows left out by the
+    /// median.
     #[test]
     fn moments_of_a_text_are_those_of_its_parts((n, d, v, _) in rows(), factor in 0.5f64..3.0) {
         let x = tensor(&v[..n * d], n, d);

@@ -118,8 +118,8 @@ pub trait Watch {
         Vec::new()
     }
 
-    /// What [`Watch::unread`] asked for, on the host and in its order. Not called where a plugin has
-    /// returned what cannot be.
+    /// What [`Watch::unread`] asked for, on the host and in its order. Not called where a plugin
+    /// has returned what cannot be.
     ///
     /// # Errors
     /// Ends the grid.

@@ -20,8 +20,8 @@ pub struct ResidualReport<'a> {
     pub step: usize,
     /// The block.
     pub layer: usize,
-    /// `[b, t - start, d_model]` on the model's device, from the first column that the pass computes,
-    /// `start`, which is 0 when denoising. The pass goes on with it.
+    /// `[b, t - start, d_model]` on the model's device, from the first column that the pass
+    /// computes, `start`, which is 0 when denoising. The pass goes on with it.
     pub resid: &'a Tensor,
 }
 
@@ -79,13 +79,15 @@ pub trait Observer {
         Ok(())
     }
 
-    /// Asked after each pass for what it has left where the model is and needs on the host to go on.
+    /// Asked after each pass for what it has left where the model is and needs on the host to go
+    /// on.
     fn unread(&self) -> Vec<&Tensor> {
         Vec::new()
     }
 
     /// Called with what [`Observer::unread`] asked for on the host, in its order, before
-    /// [`Observer::features`] and [`Observer::step`]: it has come with the tokens that were chosen, in one read.
+    /// [`Observer::features`] and [`Observer::step`]: it has come with the tokens that were chosen,
+    /// in one read.
     ///
     /// # Errors
     /// Ends the run.

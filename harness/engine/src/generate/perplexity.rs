@@ -14,11 +14,12 @@ const BATCH_TOKENS: usize = 8192;
 
 /// Perplexity of each text, or `None` where it has fewer than two tokens.
 ///
-/// Rows are the tokens of the texts as they are, without a begin or end token of their own: a text's
-/// first token is read and not scored. Of a longer text the first `max_tokens` tokens count (and never
-/// more than the model's context).
+/// Rows are the tokens of the texts as they are, without a begin or end token of their own: a
+/// text's first token is read and not scored. Of a longer text the first `max_tokens` tokens count
+/// (and never more than the model's context).
 ///
-/// - returns `[n]`, exp(mean over tokens 1.. of -ln p(token | tokens before it)), accumulated in f64
+/// - returns `[n]`, exp(mean over tokens 1.. of -ln p(token | tokens before it)), accumulated in
+///   f64
 ///
 /// # Errors
 /// A model that does not predict the next token; failures of the model.

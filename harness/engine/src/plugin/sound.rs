@@ -30,7 +30,8 @@ struct Open {
 #[derive(Clone)]
 enum Rule {
     Within(&'static str, f64, f64),
-    /// They are the plugin's fault where those that it was given are finite, its weights among them.
+    /// They are the plugin's fault where those that it was given are finite, its weights among
+    /// them.
     Finite(&'static str),
 }
 

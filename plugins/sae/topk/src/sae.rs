@@ -181,8 +181,8 @@ impl TopKSae {
     /// latents, and ones out of range are taken for the nearest in range.
     ///
     /// # Errors
-    /// An SAE that normalises its input (it needs the input back, see [`Self::reconstruct`]), on a CPU latents
-    /// out of range, or libtorch.
+    /// An SAE that normalises its input (it needs the input back, see [`Self::reconstruct`]), on a
+    /// CPU latents out of range, or libtorch.
     pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor> {
         if self.input_norm != InputNorm::None {
             return Err(SaeError::Unsupported {

@@ -34,8 +34,8 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// What was chosen in all rows of some calls of [`choose`], and other tensors that are wanted on
-    /// the host, in one read.
+    /// What was chosen in all rows of some calls of [`choose`], and other tensors that are wanted
+    /// on the host, in one read.
     ///
     /// # Errors
     /// libtorch's.

@@ -99,8 +99,8 @@ proptest! {
     }
 }
 
-/// Which tokens are kept is not settled where the last one selected equals the last one kept: more equal ones may
-/// follow it.
+/// Which tokens are kept is not settled where the last one selected equals the last one kept: more
+/// equal ones may follow it.
 #[test]
 fn a_selection_is_open_where_more_tokens_are_equal_than_it_looks_at() {
     let logits = Tensor::zeros([2, 100], (Kind::Float, tch::Device::Cpu));
