@@ -85,3 +85,16 @@ bare env VIRTUAL_ENV="$scratch/env" "${bundled[@]}" --out "$scratch/theirs" >/de
 target/release/harness "${small[@]}" --plugins plugins --out "$scratch/ours" >/dev/null
 cmp "$scratch/ours/table2.csv" "$scratch/theirs/table2.csv" || fail "the tables differ"
 echo "bundle: the table of the unpacked archive equals the repository's"
+
+# The doctor finds that torch, every plugin and the models of the archive.
+bare env VIRTUAL_ENV="$scratch/env" HARNESS_PLUGINS="$root/plugins" "$root/bin/harness" doctor \
+  --json >"$scratch/doctor.json" || fail "the doctor: $(cat "$scratch/doctor.json")"
+python3 - "$scratch/doctor.json" <<'END' || fail "the doctor: $(cat "$scratch/doctor.json")"
+import json, sys
+
+report = json.load(open(sys.argv[1]))
+assert report["libtorch"]["version"].startswith("2.11.0"), report["libtorch"]
+assert report["plugins"]["loaded"] and not report["plugins"]["refused"], report["plugins"]
+assert report["parity"]["models"] and report["peak"]["f32_gflops"] > 0, report["parity"]
+END
+echo "bundle: the doctor of the unpacked archive finds nothing wrong"

@@ -82,7 +82,6 @@ class Bench:
         self.plugins = args.plugins or os.path.join(self.root or ".", "plugins")
         self.folder = os.path.join(scratch, "folders")
         self.peak = None
-        self.free_bytes = None
 
     def parts(self):
         """(name, seconds at full size, seconds at small size, work) in the order of the run."""
@@ -182,7 +181,6 @@ class Bench:
         answer = self.theirs(clock, "peak")
         details.update(answer)
         self.peak = answer["results"][0]["rate"]
-        self.free_bytes = answer.get("free_bytes")
         rows.append(Row("peak", f"matrix product in {self.dtype}",
                         f"{self.peak / 1e12:,.2f} TFLOP/s",
                         note=f"{answer['device']}, torch {answer['torch']}"))
@@ -315,14 +313,11 @@ class Bench:
         self.need_model()
         size, shape = self.size, self.size.shape
         listed = [",".join(map(str, numbers)) for numbers in (shape.sae_layers, shape.k)]
-        memory = []
-        if self.is_cuda and self.free_bytes:
-            memory = ["--memory", int(0.8 * self.free_bytes)]
         manifest, _ = self.bench(clock, "fidelity", "fidelity", *self.on_random(
             "dream", "--layers", listed[0], "--k", listed[1], "--data",
             f"{self.folder}/text.jsonl", "--documents", "pack", "--measures", "none",
             "--context-length", size.length, "--batch", size.rows, "--budget-tokens",
-            size.rows * size.length, *memory))
+            size.rows * size.length))
         grid = details["grid"] = manifest["grid"]
         details["stages"] = manifest["stages"]
         count = len(shape.sae_layers) * len(shape.k)
