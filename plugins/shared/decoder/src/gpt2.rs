@@ -1,6 +1,5 @@
 //! GPT-2: learned positions, layer norm, one fused projection for queries, keys and values.
 
-use harness_kernels::linear;
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
@@ -176,6 +175,7 @@ impl Decoder for Gpt2 {
     }
 
     fn project(&self, normed: &Tensor) -> Result<Tensor> {
-        Ok(linear(normed, &self.head, None)?) // [.., v]
+        let none: Option<&Tensor> = None;
+        Ok(normed.f_linear(&self.head, none)?) // [.., v]
     }
 }
