@@ -33,8 +33,8 @@ from results import Steps, beyond_two_errors, cell_seconds, read_json, warm_seco
 HERE = os.path.dirname(os.path.abspath(__file__))
 # That of the repository or of the unpacked bundle that this file lies in.
 HARNESS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "target", "release", "harness")
-# Seconds of everything together. The small size takes about a minute of a processor's time; the rest
-# is for machines that do something else as well.
+# Seconds of everything together. The small size takes about a minute of a processor's time; the
+# rest is for machines that do something else as well.
 TOTAL_S = {"full": 480, "medium": 1800, "small": 240}
 PREFIXES = 5
 QUESTIONS = 4

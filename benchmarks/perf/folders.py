@@ -4,9 +4,10 @@
   folders.py [--size small|medium] [--device cuda:0] DIR
 
 The full size is that of Dream-7B with SAEs of 16,384 latents. The others have the same form: small
-ones fit every machine, and medium ones have Dream-7B's number of blocks and of SAEs. Below DIR lie `model` (bf16, in shards, with an index and a tokenizer), `saes`
-(SAELens' layout, f32), `text.jsonl` and `questions.jsonl`. The SAEs of one layer differ in k alone
-and share one file of weights by hard links. Needs torch and nothing else."""
+ones fit every machine, and medium ones have Dream-7B's number of blocks and of SAEs. Below DIR lie
+`model` (bf16, in shards, with an index and a tokenizer), `saes` (SAELens' layout, f32),
+`text.jsonl` and `questions.jsonl`. The SAEs of one layer differ in k alone and share one file of
+weights by hard links. Needs torch and nothing else."""
 import argparse
 import ctypes
 import dataclasses

@@ -42,40 +42,23 @@ pub(crate) struct Source {
     text: &'static str,
 }
 
+/// The source in the file of this name.
+macro_rules! source {
+    ($name:literal) => {
+        Source {
+            name: $name,
+            text: include_str!(concat!($name, ".cu")),
+        }
+    };
+}
+
 const COMMON: &str = include_str!("common.cu");
-const SELECT: Source = Source {
-    name: "select",
-    text: include_str!("select.cu"),
-};
-const DECODE: Source = Source {
-    name: "decode",
-    text: include_str!("decode.cu"),
-};
-const SOFTMAX: Source = Source {
-    name: "softmax",
-    text: include_str!("softmax.cu"),
-};
-const STEER: Source = Source {
-    name: "steer",
-    text: include_str!("steer.cu"),
-};
-const MOMENTS: Source = Source {
-    name: "moments",
-    text: include_str!("moments.cu"),
-};
-const JACCARD: Source = Source {
-    name: "jaccard",
-    text: include_str!("jaccard.cu"),
-};
-const NORM: Source = Source {
-    name: "norm",
-    text: include_str!("norm.cu"),
-};
-const ROTATE: Source = Source {
-    name: "rotate",
-    text: include_str!("rotate.cu"),
-};
-const GATE: Source = Source {
-    name: "gate",
-    text: include_str!("gate.cu"),
-};
+const SELECT: Source = source!("select");
+const DECODE: Source = source!("decode");
+const SOFTMAX: Source = source!("softmax");
+const STEER: Source = source!("steer");
+const MOMENTS: Source = source!("moments");
+const JACCARD: Source = source!("jaccard");
+const NORM: Source = source!("norm");
+const ROTATE: Source = source!("rotate");
+const GATE: Source = source!("gate");
