@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, GenerateJob, Job},
-    weights::check_checkpoint,
 };
+use harness_plan::weights::check_checkpoint;
 use harness_weights::not_a_folder;
 use serde_json::{Map, Value, json};
 

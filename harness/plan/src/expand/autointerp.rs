@@ -3,10 +3,9 @@ use super::{
     expander::Expander,
     pass::{PassText, masks},
 };
-use crate::{
-    bench::AutointerpSettings,
+use crate::{bench::AutointerpSettings, sources::SaeFolder};
+use harness_contract::{
     cell::Cell,
-    sources::SaeFolder,
     stages::{
         EXPLAIN_MAX_TOKENS, ExplainParams, JudgeRef, LatentChoice, ModelRef, PREDICT_MAX_TOKENS,
         PredictParams, ShardRef, Stage, WindowsParams,

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use harness_core::suggest;
 
 use super::{PlanError, ResolvedBench};
-use crate::{
-    bench::Settings,
+use crate::bench::Settings;
+use harness_contract::{
     config::{ConfigError, Problem, Written},
+    judging::REPLAY,
     plugin::Discovery,
-    replies::REPLAY,
     sources::SourceError,
     stages::PluginRef,
 };

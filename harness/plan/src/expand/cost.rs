@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     bench::{Settings, SteeringSettings},
-    sources::{ModelFolder, SaeFolder},
+    sources::SaeFolder,
+};
+use harness_contract::{
+    sources::ModelFolder,
     stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
 };
 

@@ -1,4 +1,4 @@
-use crate::{
+use harness_contract::{
     cell::CellError,
     config::{ConfigError, Problem},
     exit,

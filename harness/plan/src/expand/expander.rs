@@ -18,11 +18,14 @@ use super::{
 };
 use crate::{
     bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
+    sources::{Explanations, SaeFolder},
+};
+use harness_contract::{
     cell::Cell,
     hash::{HashCache, HashError},
     plugin::Discovery,
     protocol::Sources,
-    sources::{Explanations, SaeFolder, SourceError},
+    sources::SourceError,
     stages::{DenoisingParams, GenerationParams, ModelRef, SaeRef, Stage},
 };
 

@@ -4,9 +4,12 @@ use super::{
 };
 use crate::{
     bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
-    cell::Cell,
     inspect::InspectedModel,
-    sources::{ModelFolder, SaeFolder},
+    sources::SaeFolder,
+};
+use harness_contract::{
+    cell::Cell,
+    sources::ModelFolder,
     stages::{Corruption, FidelityParams, GridText, ModelRef, RolloutParams, ShardRef, Stage},
 };
 

@@ -21,9 +21,12 @@ use sae_folder::Site;
 
 use super::{PlanError, ResolvedBench, ResolvedRow};
 use crate::{
-    config::{ConfigError, Problem},
     expand::Origin,
-    sources::{MadeFor, ModelFolder, SaeFolder},
+    sources::{MadeFor, SaeFolder},
+};
+use harness_contract::{
+    config::{ConfigError, Problem},
+    sources::ModelFolder,
     stages::ModelRef,
 };
 

@@ -1,9 +1,9 @@
 //! Cells that read the activations of SAEs share a pass over their text.
 
 use super::{GroupKind, Member, PlannedGroup, ResolvedModel, ResolvedRow, expander::Expander};
-use crate::{
+use crate::sources::SaeFolder;
+use harness_contract::{
     cell::Cell,
-    sources::SaeFolder,
     stages::{FixedMasks, Measures, Shown},
 };
 

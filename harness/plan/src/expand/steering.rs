@@ -8,9 +8,11 @@ use super::{
 };
 use crate::{
     bench::SteeringSettings,
+    sources::{Explanations, SaeFolder},
+};
+use harness_contract::{
     cell::Cell,
     config::{ConfigError, Problem},
-    sources::{Explanations, SaeFolder},
     stages::{
         BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, GivenExplanation,
         JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, STEERING_VALUES, SaeRef,

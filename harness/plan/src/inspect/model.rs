@@ -3,10 +3,8 @@ use std::{fs, path::PathBuf};
 use harness_weights::{StoredTensor, read_tensors};
 use serde::Serialize;
 
-use crate::{
-    sources::{ModelFolder, SourceError},
-    weights::check_checkpoint,
-};
+use crate::weights::check_checkpoint;
+use harness_contract::sources::{ModelFolder, SourceError};
 
 /// A checkpoint as far as its configuration and the headers of its weight files tell.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -6,11 +6,9 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::runtime::Runtime;
-use crate::{
-    sources::{SaeFolder, SourceError},
-    weights::check_sae,
-};
+use crate::{sources::SaeFolder, weights::check_sae};
+use harness_contract::runtime::Runtime;
+use harness_contract::sources::SourceError;
 
 /// One SAE as far as its files tell; `None` is what no file states.
 #[derive(Clone, Debug, PartialEq, Serialize)]

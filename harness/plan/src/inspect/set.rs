@@ -7,10 +7,10 @@ use harness_weights::{model_like, not_a_folder, read_text};
 use sae_folder::{PassedOver, Site, find};
 use serde::Serialize;
 
-use super::{InspectedModel, InspectedSae, Runtime};
-use crate::sources::{
-    MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, SourceError, id_of, own_name,
-};
+use super::{InspectedModel, InspectedSae};
+use crate::sources::{SaeFolder, SaeSet, id_of, own_name};
+use harness_contract::runtime::Runtime;
+use harness_contract::sources::{MAX_JSON_BYTES, ModelFolder, SourceError};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,8 +5,8 @@ use std::{
     path::Path,
 };
 
-use super::SourceError;
-use crate::{stages::sae_name, table::ExplanationLine};
+use harness_contract::sources::SourceError;
+use harness_contract::{outputs::ExplanationLine, stages::sae_name};
 
 /// A longer line is none of explanations.jsonl.
 const MAX_LINE_BYTES: u64 = 1 << 20;

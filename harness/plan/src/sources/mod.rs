@@ -1,20 +1,15 @@
-//! What a plan needs to know of checkpoints and SAE sets, read from the small JSON files of their folders alone, and explanations of an
-//! earlier run.
+//! What a plan needs to know of SAE sets and text files, read from the small JSON files of their
+//! folders alone, and explanations of an earlier run.
 
 mod explanations;
-mod json;
-mod model;
 mod sae;
 mod sae_set;
 mod text_files;
 
 pub use explanations::Explanations;
-pub(crate) use json::MAX_JSON_BYTES;
-pub use json::SourceError;
-pub use model::ModelFolder;
 pub(crate) use sae::own_name;
 pub use sae::{MadeFor, SaeFolder};
 pub use sae_set::SaeSet;
 pub(crate) use sae_set::id_of;
 pub use text_files::TextFiles;
-pub(crate) use text_files::first_of;
+pub use text_files::first_of;

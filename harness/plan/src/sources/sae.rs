@@ -9,8 +9,8 @@ use sae_folder::{
 };
 use serde_json::{Map, Value};
 
-use super::{SourceError, json::JsonFile};
-use crate::hash::HashCache;
+use harness_contract::hash::HashCache;
+use harness_contract::sources::{JsonFile, SourceError};
 
 /// Configuration files of an SAE whose weights are not there yet; the first found counts.
 const CONFIG_FILES: [&str; 2] = ["cfg.json", "config.json"];

@@ -4,9 +4,10 @@ use harness_weights::not_a_folder;
 use sae_folder::{PassedOver, find};
 
 use super::{
-    SaeFolder, SourceError,
+    SaeFolder,
     sae::{Unread, own_name},
 };
+use harness_contract::sources::SourceError;
 
 /// A set of SAEs: all that lie below a folder, or one in a folder of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::SourceError;
+use harness_contract::sources::SourceError;
 
 /// Folders below a folder that are looked into; deeper ones are a link that goes round.
 const MAX_DEPTH: u32 = 16;
@@ -165,7 +165,7 @@ fn names(dir: &Path, files: &[PathBuf]) -> String {
 }
 
 /// The first of some names, and how many more there are of `what`, which begins with a space.
-pub(crate) fn first_of(
+pub fn first_of(
     mut names: impl ExactSizeIterator<Item = String>,
     most: usize,
     what: &str,

@@ -2,9 +2,8 @@
 
 use std::{fs, path::Path};
 
+use harness_contract::sources::SourceError;
 use harness_weights::{check_download, check_folder, read_tensors, read_weights, untied_head};
-
-use crate::sources::SourceError;
 
 /// Checks a checkpoint's folder and all its weight files that are there; what a person should know
 /// of them. A folder without any passes: it can be planned for before its weights come.

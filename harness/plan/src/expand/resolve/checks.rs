@@ -6,8 +6,8 @@ use super::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
 use crate::{
     bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings},
     sources::SaeFolder,
-    stages::{DocumentPolicy, Positions},
 };
+use harness_contract::stages::{DocumentPolicy, Positions};
 
 impl Resolver<'_> {
     /// `--rows`, `--model` and `--saes` must name something the bench runs.

@@ -17,11 +17,14 @@ pub use text::{EMBEDDED, TextSource};
 
 use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings, VariantSpec},
-    config::{ConfigError, Problem, Said, Written},
     expand::PlanError,
-    sources::{ModelFolder, SaeFolder, SaeSet},
-    stages::Numerics,
+    sources::{SaeFolder, SaeSet},
     weights::check_sae,
+};
+use harness_contract::{
+    config::{ConfigError, Problem, Said, Written},
+    sources::ModelFolder,
+    stages::Numerics,
 };
 
 /// A bench with everything that decides what it runs on.
@@ -190,7 +193,7 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
 }
 
 /// Whether the command line leaves a row in.
-pub(crate) fn is_chosen(overrides: &Overrides, row: &RowSpec) -> bool {
+pub fn is_chosen(overrides: &Overrides, row: &RowSpec) -> bool {
     match &overrides.rows {
         Some(names) => names.iter().any(|name| row.is_called(name)),
         None => true,
@@ -198,7 +201,7 @@ pub(crate) fn is_chosen(overrides: &Overrides, row: &RowSpec) -> bool {
 }
 
 /// Names after `--rows` that call no row of a bench.
-pub(crate) fn unknown_rows(spec: &BenchSpec, overrides: &Overrides) -> Vec<Problem> {
+pub fn unknown_rows(spec: &BenchSpec, overrides: &Overrides) -> Vec<Problem> {
     let names = overrides.rows.iter().flatten();
     let unknown = names.filter(|name| !spec.rows.iter().any(|row| row.is_called(name)));
     let full: Vec<String> = spec
@@ -224,7 +227,7 @@ struct Resolver<'a> {
     request: &'a BenchRequest<'a>,
     models: Vec<ResolvedModel>,
     problems: Vec<Problem>,
-    sources: Vec<crate::sources::SourceError>,
+    sources: Vec<harness_contract::sources::SourceError>,
     warnings: Vec<String>,
     notes: Vec<String>,
     /// Files of texts by what was given; `None` where they cannot be used.
@@ -271,7 +274,7 @@ impl Resolver<'_> {
         }
         let folder = self.models[model].folder.clone();
         if let Some(sae) = set.saes.iter().find(|s| s.d_model != folder.d_model) {
-            return self.sources.push(crate::sources::SourceError::Unusable {
+            return self.sources.push(harness_contract::sources::SourceError::Unusable {
                 path: sae.dir.clone(),
                 message: format!(
                     "is an SAE for d_model {}, but {} has d_model {}; give both of one model with --model and --saes",

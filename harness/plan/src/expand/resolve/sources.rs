@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, path::Path};
 use super::{Origin, ResolvedModel, Resolver};
 use crate::{
     bench::{Profile, RowSpec, Settings},
-    sources::{ModelFolder, SaeFolder, SaeSet, SourceError},
+    sources::{SaeFolder, SaeSet},
     weights::check_checkpoint,
 };
+use harness_contract::sources::{ModelFolder, SourceError};
 
 /// The architectures of the Top-K plugin, whose kinds of SAE are known here.
 const TOP_K: [&str; 2] = ["topk", "topk-paper-code"];

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::hash::HashCache;
+use harness_contract::hash::HashCache;
 
 const PLAIN: &str = r#"{"d_in":4,"d_sae":8,"k":2}"#;
 
