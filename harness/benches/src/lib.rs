@@ -1,10 +1,20 @@
-//! What the benches show of their results: rows of tables derived from stored cells, figures, and
-//! pages of features.
+//! The benches: what each kind makes of its cells. A folder a kind, behind [`Results`].
+//!
+//! [`derive()`] turns the cells of a plan into rows; what it returns writes them as CSV, prints them as
+//! text beside the paper's numbers, and draws them.
 
-pub mod figure;
-pub mod inspect;
-mod paper_names;
-pub mod report;
-pub mod table;
+pub mod autointerp;
+pub mod catalogue;
+mod columns;
+pub mod decoding;
+pub mod fidelity;
+mod notes;
+mod over_k;
+mod paper;
+mod results;
+pub mod steering;
+#[cfg(test)]
+mod tests;
 
-pub use paper_names::paper_names;
+pub use paper::paper_names;
+pub use results::{Results, WriteFigureError, derive, write_figures, write_tables};

@@ -14,6 +14,7 @@ pub mod layer;
 pub mod loss;
 pub mod record;
 pub mod rng;
+pub mod sae_id;
 pub mod schedule;
 pub mod stats;
 pub mod steering;

@@ -1,6 +1,76 @@
-//! CSV files as the harness writes them.
+//! CSV files as the harness writes them: tables whose columns are declared once.
 
 use harness_contract::sanitize::inert;
+
+/// A column of a table: from a table's columns come its header, its fields, the columns that
+/// `harness compare` matches rows by, and the reference page.
+pub struct Column<R: ?Sized> {
+    pub name: &'static str,
+    /// Whether it is one of those that name a row.
+    pub is_key: bool,
+    /// Empty for a plain number and for text.
+    pub unit: &'static str,
+    /// What it means, as the reference page says it.
+    pub meaning: &'static str,
+    /// Its field of a row, unrounded; empty where there is no value.
+    pub field: fn(&R) -> String,
+}
+
+impl<R: ?Sized> Clone for Column<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: ?Sized> Copy for Column<R> {}
+
+impl<R: ?Sized> Column<R> {
+    /// A column that, with the other keys, names a row.
+    pub const fn key(
+        name: &'static str,
+        meaning: &'static str,
+        field: fn(&R) -> String,
+    ) -> Column<R> {
+        Column {
+            name,
+            is_key: true,
+            unit: "",
+            meaning,
+            field,
+        }
+    }
+
+    /// A column with a value.
+    pub const fn value(
+        name: &'static str,
+        unit: &'static str,
+        meaning: &'static str,
+        field: fn(&R) -> String,
+    ) -> Column<R> {
+        Column {
+            name,
+            is_key: false,
+            unit,
+            meaning,
+            field,
+        }
+    }
+}
+
+/// Rows as a CSV file with a header.
+pub fn csv_table<'a, R: ?Sized + 'a>(
+    columns: &[Column<R>],
+    rows: impl IntoIterator<Item = &'a R>,
+) -> String {
+    let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    let fields = |row: &'a R| columns.iter().map(|column| (column.field)(row)).collect();
+    csv_text(&names, rows.into_iter().map(fields))
+}
+
+/// A value unrounded (the shortest text that reads back the same), or nothing.
+pub fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map(|v| v.to_string()).unwrap_or_default()
+}
 
 /// A header and rows as CSV text with LF line ends.
 pub fn csv_text(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

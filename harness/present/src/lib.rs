@@ -6,4 +6,4 @@ mod csv;
 pub mod figure;
 pub mod text_table;
 
-pub use csv::csv_text;
+pub use csv::{Column, csv_table, csv_text, optional};

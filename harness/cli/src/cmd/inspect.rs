@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use harness_benches::inspect::render;
+use harness_benches::catalogue::listing;
 use harness_contract::exit;
 use harness_plan::inspect::{Inspected, InspectedModel, InspectedSet};
 use harness_weights::not_a_folder;
@@ -46,9 +46,9 @@ enum Format {
 pub fn run(args: &InspectArgs) -> Result<u8, Failure> {
     let found = Inspected::read(&folder(&args.path)?)?;
     let text = match args.format {
-        Format::Csv => render::csv(&found),
+        Format::Csv => listing::csv(&found),
         Format::Json => {
-            let json = render::json(&found).map_err(|error| {
+            let json = listing::json(&found).map_err(|error| {
                 Failure::new(
                     exit::UNEXPECTED,
                     format!("cannot be written as JSON: {error}"),
@@ -101,18 +101,18 @@ fn folder(named: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn set_text(set: &InspectedSet) -> String {
-    let body = output::columns(&render::rows(set));
+    let body = output::columns(&listing::rows(set));
     let name = output::inert(&set.name);
     format!(
         "{name}\n{}\n{}",
-        pairs(&render::heading(set)),
+        pairs(&listing::heading(set)),
         indented(&body)
     )
 }
 
 fn model_text(model: &InspectedModel) -> String {
     let name = output::inert(&model.name);
-    format!("{name}\n{}", pairs(&render::model_lines(model)))
+    format!("{name}\n{}", pairs(&listing::model_lines(model)))
 }
 
 fn pairs(lines: &[(&str, String)]) -> String {

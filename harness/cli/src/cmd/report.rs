@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use harness_benches::report::{
+use harness_benches::autointerp::report::{
     self, Counts, MAX_PAGE_BYTES, Page, ReportError, Run, Selection, Steering,
 };
 use harness_contract::{exit, files::replace_file};

@@ -49,6 +49,7 @@ pub use steering::{
 
 use std::{fmt, str::FromStr};
 
+use harness_core::sae_id::sae_name;
 use serde::{Deserialize, Serialize};
 
 /// A stage. Its version is part of every key: raise it when the stage computes something else.
@@ -218,12 +219,6 @@ impl SaeRef {
     pub fn name(&self) -> String {
         sae_name(&self.set, self.layer, self.k)
     }
-}
-
-/// An SAE in messages: `dream-mask layer 2 k 8`.
-pub fn sae_name(set: &str, layer: u32, k: Option<u32>) -> String {
-    let k = k.map_or_else(String::new, |k| format!(" k {k}"));
-    format!("{set} layer {layer}{k}")
 }
 
 /// Text for activation passes, by content.

@@ -5,6 +5,7 @@ use std::{
 
 use harness_core::{
     layer::{Depth, depth_of},
+    sae_id::SaeId,
     twins::Twins,
 };
 use serde::Serialize;
@@ -111,7 +112,7 @@ fn views(all: &[ViewSpec], rows: &[PlannedRow]) -> Vec<ViewSpec> {
         rows.iter().any(|row| {
             view.rows
                 .iter()
-                .any(|id| (&id.model, &id.sae) == (&row.model, &row.sae))
+                .any(|id| (&id.model, &id.sae) == (&row.model, &row.sae.set))
         })
     };
     all.iter().filter(is_left).cloned().collect()
@@ -123,13 +124,15 @@ fn planned(row: &ResolvedRow, sae: &SaeFolder, sae_hash: String, work: RowWork) 
     PlannedRow {
         family: row.row.family.clone(),
         model: row.row.model.clone(),
-        sae: row.row.sae.clone(),
-        sae_id: sae.id.clone(),
+        sae: SaeId {
+            set: row.row.sae.clone(),
+            id: sae.id.clone(),
+            layer: sae.layer,
+            k: sae.k,
+        },
         sae_hash,
         twin: None,
-        layer: sae.layer,
         depth: depth.unwrap_or(Depth::Shallow),
-        k: sae.k,
         paper: row.row.paper.clone(),
         paper_layer: paper_layer(row, sae.layer),
         work,

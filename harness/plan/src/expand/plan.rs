@@ -1,17 +1,13 @@
 use std::collections::BTreeMap;
 
-use harness_core::{grid::TooLarge, layer::Depth};
+use harness_core::{grid::TooLarge, layer::Depth, sae_id::SaeId};
 
 use super::PlannedGroup;
 use crate::bench::{
     AutointerpSettings, DecodingSettings, GridSettings, PaperName, Profile, RowKind,
     SteeringSettings, TableKind, ViewSpec,
 };
-use harness_contract::{
-    cell::Cell,
-    protocol::Sources,
-    stages::{Dtype, sae_name},
-};
+use harness_contract::{cell::Cell, protocol::Sources, stages::Dtype};
 
 /// The cells of a bench and the rows that are derived from them.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,20 +49,13 @@ pub struct PlannedRow {
     pub family: String,
     /// Model, by name.
     pub model: String,
-    /// SAE set, by name.
-    pub sae: String,
-    /// The SAE within its set.
-    pub sae_id: String,
+    pub sae: SaeId,
     /// Content hash of the SAE.
     pub sae_hash: String,
     /// What tells it from the others of its set, layer and k, where there are others.
     pub twin: Option<String>,
-    /// Layer, from 0.
-    pub layer: u32,
     /// Third of the layers.
     pub depth: Depth,
-    /// Active budget; `None` where it has none.
-    pub k: Option<u32>,
     /// What the paper calls model and SAE set.
     pub paper: Option<PaperName>,
     /// The paper's layer at this layer's place in the bench; `None` for a layer the bench does not name.
@@ -165,10 +154,10 @@ impl PlannedRow {
     /// Name for messages: `dream-mask layer 2 k 8`, with the SAE's own where its set has several of
     /// that layer and k.
     pub fn name(&self) -> String {
-        let name = sae_name(&self.sae, self.layer, self.k);
+        let name = &self.sae;
         match &self.twin {
             Some(twin) => format!("{name} ({twin})"),
-            None => name,
+            None => name.to_string(),
         }
     }
 

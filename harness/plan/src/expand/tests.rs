@@ -214,7 +214,13 @@ fn filters_choose_and_are_checked() {
     let plan = world(&[("--layers", "layers", "2"), ("--k", "k", "8")])
         .plan("table2")
         .unwrap();
-    assert!(plan.rows.len() == 6 && plan.rows.iter().all(|r| (r.layer, r.k) == (2, Some(8))));
+    assert!(
+        plan.rows.len() == 6
+            && plan
+                .rows
+                .iter()
+                .all(|r| (r.sae.layer, r.sae.k) == (2, Some(8)))
+    );
     let got = world(&[("--layers", "layers", "2,99"), ("--k", "k", "321")]).error("table2");
     assert!(
         got.contains("layer 99 out of range: dream has 8 blocks, 0 to 7"),

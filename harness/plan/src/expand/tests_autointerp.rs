@@ -185,7 +185,7 @@ pub(super) fn explanations(plan: &Plan) -> String {
         for (latent, score) in [(7, "0.5"), (4, "null"), (9, "0.75")] {
             text.push_str(&format!(
                 "{{\"sae_hash\":\"{hash}\",\"model\":\"{}\",\"sae\":\"{}\",\"layer\":{},\"k\":{},\"latent\":{latent},\"explanation\":\"of {latent}\",\"autointerp_score\":{score},\"judge\":\"j-1\"}}\n",
-                row.model, row.sae, row.layer, row.k.unwrap()
+                row.model, row.sae.set, row.sae.layer, row.sae.k.unwrap()
             ));
         }
     }

@@ -89,7 +89,7 @@ fn a_cell_for_each_order_and_part_of_the_questions() {
     assert_eq!(names, ORDERS);
     let layers: Vec<u32> = work.saes.iter().map(|sae| sae.layer).collect();
     assert_eq!(layers, [1, 2, 4, 5, 6, 7]);
-    assert_eq!(work.saes[0].id, plan.rows[0].sae_id);
+    assert_eq!(work.saes[0].id, plan.rows[0].sae.id);
     let all: BTreeSet<&str> = plan.rows[3].keys().into_iter().collect();
     assert_eq!(all.len(), 20);
     for order in &work.orders {

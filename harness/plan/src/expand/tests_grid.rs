@@ -135,7 +135,7 @@ fn transfer_puts_both_sets_into_both_models() {
     let mut pairs: Vec<(&str, &str)> = plan
         .rows
         .iter()
-        .map(|row| (row.model.as_str(), row.sae.as_str()))
+        .map(|row| (row.model.as_str(), row.sae.set.as_str()))
         .collect();
     pairs.dedup();
     assert_eq!(

@@ -5,8 +5,9 @@ use std::{
     path::Path,
 };
 
+use harness_contract::outputs::ExplanationLine;
 use harness_contract::sources::SourceError;
-use harness_contract::{outputs::ExplanationLine, stages::sae_name};
+use harness_core::sae_id::sae_name;
 
 /// A longer line is none of explanations.jsonl.
 const MAX_LINE_BYTES: u64 = 1 << 20;

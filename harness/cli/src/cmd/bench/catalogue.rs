@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_benches::table::list_sets;
+use harness_benches::catalogue::list_sets;
 use harness_contract::exit;
 use harness_plan::bench::{BenchSpec, Overrides};
 use harness_store::{Access, Store};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_benches::table::{Derived, derive, print_tables, write_csv};
+use harness_benches::{Results, derive, write_tables};
 use harness_contract::{
     exit,
     plugin::{Discovery, PluginChoice},
@@ -107,7 +107,7 @@ impl Bench<'_> {
         let (code, unread) = self.compute(done, quarantined)?;
         let derived = self.print(unread).map_err(kept)?;
         // The cell of a metric that failed is done: its other values are there.
-        match derived.metrics.iter().any(|row| row.error.is_some()) && code == exit::OK {
+        match derived.has_failed_metric() && code == exit::OK {
             true => Ok(exit::PARTIAL),
             false => Ok(code),
         }
@@ -243,7 +243,12 @@ impl Bench<'_> {
     }
 
     fn announce(&self, planned: u64, reused: u64) {
-        let sets: BTreeSet<&str> = self.plan.rows.iter().map(|row| row.sae.as_str()).collect();
+        let sets: BTreeSet<&str> = self
+            .plan
+            .rows
+            .iter()
+            .map(|row| row.sae.set.as_str())
+            .collect();
         let models: Vec<&str> = self.bench.models.iter().map(|m| m.name.as_str()).collect();
         let known = match reused {
             0 => String::new(),
@@ -387,12 +392,12 @@ impl Bench<'_> {
     }
 
     /// Write and print the tables. What the data could not give is looked up where it is not known.
-    fn print(&self, unread: Option<Unread>) -> Result<Derived, Failure> {
+    fn print(&self, unread: Option<Unread>) -> Result<Box<dyn Results>, Failure> {
         let derived = derive(&self.plan, &self.store)?;
-        let files = write_csv(&self.plan, &derived, &self.store)?;
+        let files = write_tables(&self.plan, derived.as_ref(), &self.store)?;
         match self.args.format.style() {
             Some(style) => {
-                let mut text = print_tables(&self.plan, &derived, style);
+                let mut text = derived.print(&self.plan, style);
                 let unread = match unread {
                     Some(unread) => unread,
                     None => self.store.unread(&self.plan.cells)?,
@@ -414,7 +419,7 @@ impl Bench<'_> {
         for file in files {
             output::talk(&format!("wrote {}", file.display()));
         }
-        pictures::write(&self.plan, &derived, &self.store, self.args.png)?;
+        pictures::write(&self.plan, derived.as_ref(), &self.store, self.args.png)?;
         Ok(derived)
     }
 }

@@ -72,7 +72,7 @@ pub fn cell(plan: &Plan, cell: &Cell) -> String {
         [row, rest @ ..]
             if rest
                 .iter()
-                .all(|r| (&r.sae, &r.sae_id) == (&row.sae, &row.sae_id)) =>
+                .all(|r| (&r.sae.set, &r.sae.id) == (&row.sae.set, &row.sae.id)) =>
         {
             format!("{stage} {}", row.name())
         }

@@ -1,9 +1,6 @@
 //! The pictures of a bench, written beside its tables.
 
-use harness_benches::{
-    figure::{WriteFigureError, write_figures},
-    table::Derived,
-};
+use harness_benches::{Results, WriteFigureError, write_figures};
 use harness_plan::expand::Plan;
 use harness_store::Store;
 
@@ -13,8 +10,13 @@ use crate::{failure::Failure, output, png};
 ///
 /// # Errors
 /// When a file cannot be written, or there is no font for a PNG. A picture without values is told and left out.
-pub fn write(plan: &Plan, derived: &Derived, store: &Store, with_png: bool) -> Result<(), Failure> {
-    let files = match write_figures(plan, derived, store) {
+pub fn write(
+    plan: &Plan,
+    results: &dyn Results,
+    store: &Store,
+    with_png: bool,
+) -> Result<(), Failure> {
+    let files = match write_figures(plan, results, store) {
         Ok(files) => files,
         Err(WriteFigureError::Store(error)) => return Err(error.into()),
         Err(error) => {

@@ -143,10 +143,10 @@ fn used_plugins(plan: &Plan) -> BTreeSet<String> {
 
 fn saes(plan: &Plan) -> Vec<ManifestSae> {
     let of = |row: &PlannedRow| ManifestSae {
-        set: row.sae.clone(),
-        layer: row.layer,
-        sae_id: row.sae_id.clone(),
-        k: row.k,
+        set: row.sae.set.clone(),
+        layer: row.sae.layer,
+        sae_id: row.sae.id.clone(),
+        k: row.sae.k,
         hash: row.sae_hash.clone(),
     };
     let mut saes: Vec<ManifestSae> = plan.rows.iter().map(of).collect();

@@ -1,0 +1,59 @@
+//! Auto-interpretation: latents are explained by a judge, and windows predicted from the
+//! explanations.
+
+mod derive;
+mod figure;
+mod paper;
+mod print;
+pub mod report;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use derive::{AutointerpTables, derive};
+
+use harness_plan::expand::Plan;
+use harness_present::{csv_table, figure::Figure, text_table::Style};
+
+use crate::Results;
+use rows::{autointerp_columns, explanations_jsonl, label_columns, latent_columns};
+
+impl Results for AutointerpTables {
+    fn files(&self, plan: &Plan) -> Vec<(String, String)> {
+        let name = &plan.bench;
+        let mut files = vec![
+            (
+                format!("{name}.csv"),
+                csv_table(&autointerp_columns(), &self.saes),
+            ),
+            (
+                "latents.csv".to_owned(),
+                csv_table(&latent_columns(), &self.latents),
+            ),
+        ];
+        if !self.labels.is_empty() {
+            files.push((
+                format!("{name}_labels.csv"),
+                csv_table(&label_columns(), &self.labels),
+            ));
+        }
+        files.push((
+            "explanations.jsonl".to_owned(),
+            explanations_jsonl(&self.explanations),
+        ));
+        files
+    }
+
+    fn print(&self, plan: &Plan, style: Style) -> String {
+        print::print(plan, self, style)
+    }
+
+    fn figures(&self, plan: &Plan) -> Vec<(String, Figure)> {
+        let depths = plan.rows.iter().map(|row| row.depth);
+        let rows: Vec<_> = self.saes.iter().zip(depths).collect();
+        vec![(
+            plan.bench.clone(),
+            figure::autointerp_figure(&rows, &plan.title),
+        )]
+    }
+}

@@ -1,0 +1,33 @@
+//! Columns that the tables of several benches share.
+
+use harness_core::sae_id::SaeId;
+use harness_present::{Column, optional};
+
+pub const STATUS: &str = "whether the numbers are whole, see the rules of all tables";
+
+/// A row of one SAE in a model.
+pub trait OfSae {
+    /// The model, and the SAE.
+    fn sae(&self) -> (&str, &SaeId);
+}
+
+/// Model and SAE, the first keys of most tables.
+pub fn of_sae<R: OfSae>() -> [Column<R>; 5] {
+    [
+        Column::key(
+            "model",
+            "the model whose residual is read or changed",
+            |r| r.sae().0.to_owned(),
+        ),
+        Column::key("sae", "SAE set", |r| r.sae().1.set.clone()),
+        Column::key("sae_id", "the SAE within its set", |r| r.sae().1.id.clone()),
+        Column::key("layer", "block whose output the SAE reads, from 0", |r| {
+            r.sae().1.layer.to_string()
+        }),
+        Column::key(
+            "k",
+            "active budget of the SAE; empty for one of a kind without",
+            |r| optional(r.sae().1.k),
+        ),
+    ]
+}

@@ -1,0 +1,96 @@
+//! Decoding orders: questions are answered in several orders, with features followed in every pass.
+
+mod derive;
+mod figure;
+mod print;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_files;
+
+pub use derive::{DecodingTables, derive};
+
+use harness_plan::{
+    bench::{TableKind, ViewSpec},
+    expand::Plan,
+};
+use harness_present::{csv_table, figure::Figure, text_table::Style};
+
+use crate::Results;
+use rows::{
+    DynamicsRow, accuracy_columns, curve_columns, paired_columns, position_columns, step_columns,
+    summary_columns,
+};
+
+impl Results for DecodingTables {
+    fn files(&self, plan: &Plan) -> Vec<(String, String)> {
+        // A figure alone has its own rows and nothing of the others.
+        let mut files = match plan.table {
+            TableKind::Decoding => self.own_files(&plan.bench),
+            _ => Vec::new(),
+        };
+        for view in &plan.views {
+            let is_shown = |row: &&DynamicsRow| is_shown(view, row);
+            let (steps, curves) = (self.steps.iter(), self.curves.iter());
+            files.push((
+                view.name.clone(),
+                csv_table(&step_columns(), steps.filter(is_shown)),
+            ));
+            files.push((
+                format!("{}_curves", view.name),
+                csv_table(&curve_columns(), curves.filter(is_shown)),
+            ));
+        }
+        let csv = |(name, text)| (format!("{name}.csv"), text);
+        files.into_iter().map(csv).collect()
+    }
+
+    fn print(&self, plan: &Plan, style: Style) -> String {
+        print::print(plan, self, style)
+    }
+
+    fn figures(&self, plan: &Plan) -> Vec<(String, Figure)> {
+        figure::figures(plan, self)
+    }
+}
+
+impl DecodingTables {
+    /// The files of the bench itself, by name without ending.
+    fn own_files(&self, name: &str) -> Vec<(String, String)> {
+        let mut files = vec![
+            (name.to_owned(), csv_table(&step_columns(), &self.steps)),
+            (
+                format!("{name}_curves"),
+                csv_table(&curve_columns(), &self.curves),
+            ),
+        ];
+        if !self.positions.is_empty() {
+            files.push((
+                format!("{name}_by_position"),
+                csv_table(&position_columns(), &self.positions),
+            ));
+        }
+        files.extend([
+            (
+                format!("{name}_summary"),
+                csv_table(&summary_columns(), &self.summary),
+            ),
+            (
+                "accuracy".to_owned(),
+                csv_table(&accuracy_columns(), &self.accuracy),
+            ),
+            (
+                "accuracy_paired".to_owned(),
+                csv_table(&paired_columns(), &self.paired),
+            ),
+        ]);
+        files
+    }
+}
+
+/// Whether a figure of the bench shows a row.
+fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
+    let is_metric = (view.table.dynamics().iter()).any(|metric| metric.name() == row.metric);
+    is_metric && view.rows.iter().any(|id| id.model == row.model)
+}

@@ -1,0 +1,45 @@
+//! The grid of SAEs: each is spliced into passes over documents, or over continuations of prompts.
+
+mod derive;
+mod figure;
+mod paper;
+mod print;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+mod wide;
+
+pub use derive::{Coverage, FidelityTables, derive};
+pub use wide::{delta_columns, ev_columns, transfer_columns};
+
+use harness_plan::{bench::TableKind, expand::Plan};
+use harness_present::{csv_table, figure::Figure, text_table::Style};
+
+use crate::Results;
+use rows::grid_columns;
+
+impl Results for FidelityTables {
+    fn files(&self, plan: &Plan) -> Vec<(String, String)> {
+        let mut files = Vec::new();
+        if matches!(plan.table, TableKind::Grid | TableKind::Rollouts) {
+            let rows = self.grid.iter().chain(&self.rollouts);
+            files.push((
+                format!("{}.csv", plan.bench),
+                csv_table(&grid_columns(), rows),
+            ));
+        }
+        for view in &plan.views {
+            let text = wide::wide_csv(view, plan, self);
+            files.push((format!("{}.csv", view.name), text));
+        }
+        files
+    }
+
+    fn print(&self, plan: &Plan, style: Style) -> String {
+        print::print(plan, self, style)
+    }
+
+    fn figures(&self, plan: &Plan) -> Vec<(String, Figure)> {
+        figure::figures(plan, self)
+    }
+}

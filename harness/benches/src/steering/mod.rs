@@ -1,0 +1,62 @@
+//! Steering: texts are steered along latents, judged and scored.
+
+mod derive;
+mod figure;
+mod paper;
+mod print;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_figure;
+
+pub use derive::{SteeringTables, derive};
+
+use harness_plan::{bench::TableKind, expand::Plan};
+use harness_present::{csv_table, figure::Figure, text_table::Style};
+
+use crate::Results;
+use rows::{metrics_csv, steering_columns, table2_columns, table4_columns};
+
+impl Results for SteeringTables {
+    fn files(&self, plan: &Plan) -> Vec<(String, String)> {
+        let name = &plan.bench;
+        let by_k = || csv_table(&steering_columns(), &self.by_k);
+        let mut files = match plan.table {
+            TableKind::MeanOverK => vec![
+                (
+                    format!("{name}.csv"),
+                    csv_table(&table2_columns(), &self.table2),
+                ),
+                (format!("{name}_by_k.csv"), by_k()),
+            ],
+            TableKind::Variants => vec![(
+                format!("{name}.csv"),
+                csv_table(&table4_columns(), &self.table4),
+            )],
+            _ => vec![(format!("{name}.csv"), by_k())],
+        };
+        if !self.metrics.is_empty() {
+            files.push(("metrics.csv".to_owned(), metrics_csv(&self.metrics)));
+        }
+        files
+    }
+
+    fn print(&self, plan: &Plan, style: Style) -> String {
+        print::print(plan, self, style)
+    }
+
+    fn figures(&self, plan: &Plan) -> Vec<(String, Figure)> {
+        match plan.table {
+            TableKind::ByK => vec![(
+                plan.bench.clone(),
+                figure::steering_figure(&self.by_k, &plan.title),
+            )],
+            _ => Vec::new(),
+        }
+    }
+
+    fn has_failed_metric(&self) -> bool {
+        self.metrics.iter().any(|row| row.error.is_some())
+    }
+}

@@ -1,0 +1,46 @@
+//! What every bench keeps to.
+
+use harness_plan::{
+    bench::{TableKind, ViewSpec},
+    test_world::World,
+};
+use harness_store::{Access, Store};
+
+use super::*;
+use harness_present::figure::test_support::{BLUE, drawn};
+
+#[test]
+fn a_bench_draws_itself_and_its_figures_before_anything_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Access::Write).unwrap();
+    for (bench, expected) in [
+        ("fig9", &["fig9"][..]),
+        ("fig7", &["fig7", "fig7_ev"]),
+        ("fig8", &["fig8"]),
+        ("transfer", &["transfer", "transfer_ev", "fig12"]),
+    ] {
+        let mut plan = World::made_up().plan(bench).unwrap();
+        plan.views.push(ViewSpec {
+            name: "without_rows".into(),
+            title: String::new(),
+            table: TableKind::Ev,
+            rows: Vec::new(),
+        });
+        let derived = derive(&plan, &store).unwrap();
+        let files = write_figures(&plan, derived.as_ref(), &store).unwrap();
+        let names: Vec<String> = files
+            .iter()
+            .map(|file| file.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names, expected, "{bench}");
+        for file in files {
+            let svg = std::fs::read_to_string(&file).unwrap();
+            assert!(svg.lines().any(|line| line == "no values"), "{bench}");
+            let samples = drawn(&svg, "circle", BLUE).len();
+            assert!(
+                samples <= 2,
+                "{bench}: {samples} markers besides the legend's"
+            );
+        }
+    }
+}
