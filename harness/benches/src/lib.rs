@@ -8,6 +8,7 @@ pub mod catalogue;
 mod columns;
 pub mod decoding;
 pub mod fidelity;
+mod keys;
 mod notes;
 mod over_k;
 mod paper;
@@ -16,5 +17,6 @@ pub mod steering;
 #[cfg(test)]
 mod tests;
 
+pub use keys::key_columns;
 pub use paper::paper_names;
 pub use results::{Results, WriteFigureError, derive, write_figures, write_tables};

@@ -39,7 +39,7 @@ pub(crate) fn printed_rows<T>(
 mod tests {
     use super::*;
     use harness_plan::bench::Catalogue;
-    use harness_present::compare::{CompareOptions, CsvTable, compare};
+    use harness_present::compare::{CsvTable, compare};
     use std::path::Path;
 
     /// Scores of ours in the layers and k of the paper, against the authors' file.
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(left.keep_columns_of(&right), ["judge"]);
         let dropped = right.keep_columns_of(&left);
         assert_eq!(dropped, ["std_dev_over_latents", "complete_run", "source"]);
-        let found = compare(&left, &right, &CompareOptions::default()).unwrap();
+        let found = compare(&left, &right, &crate::tests::compare_options()).unwrap();
         assert_eq!(found.key, ["model", "sae", "layer", "k"]);
         // Two keys are in both; llama is in ours alone.
         assert_eq!((found.rows, found.values), (2, 4));

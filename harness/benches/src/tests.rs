@@ -7,6 +7,7 @@ use harness_plan::{
 use harness_store::{Access, Store};
 
 use super::*;
+use harness_present::compare::CompareOptions;
 use harness_present::figure::test_support::{BLUE, drawn};
 
 #[test]
@@ -42,5 +43,13 @@ fn a_bench_draws_itself_and_its_figures_before_anything_is_done() {
                 "{bench}: {samples} markers besides the legend's"
             );
         }
+    }
+}
+
+/// Exact comparison by the keys of the benches' tables.
+pub fn compare_options() -> CompareOptions {
+    CompareOptions {
+        known_keys: key_columns(),
+        ..CompareOptions::default()
     }
 }

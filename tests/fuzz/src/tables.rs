@@ -1,5 +1,6 @@
 //! Tables of results, and explanations of an earlier run.
 
+use harness_benches::key_columns;
 use harness_plan::sources::Explanations;
 use harness_present::compare::{CompareOptions, CsvTable, compare, report_markdown, report_text};
 
@@ -9,7 +10,10 @@ use crate::scratch;
 pub fn csv(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);
     let (first, second) = (parts.next().unwrap_or(data), parts.next());
-    let options = CompareOptions::default();
+    let options = CompareOptions {
+        known_keys: key_columns(),
+        ..CompareOptions::default()
+    };
     let Ok(left) = CsvTable::parse("a.csv", first) else {
         return;
     };

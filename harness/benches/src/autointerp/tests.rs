@@ -11,7 +11,7 @@ use harness_contract::outputs::{
 use harness_plan::{sources::Explanations, test_world::World};
 use harness_present::text_table::Style;
 use harness_present::{
-    compare::{CompareOptions, CsvTable, compare},
+    compare::{CsvTable, compare},
     figure::{Marks, render_svg},
 };
 use harness_store::Store;
@@ -264,7 +264,7 @@ fn files_hold_every_row_and_can_be_read_again() {
         assert_eq!(table.columns, columns);
         assert_eq!(table.rows.len(), n);
         assert!(
-            compare(&table, &table, &CompareOptions::default())
+            compare(&table, &table, &crate::tests::compare_options())
                 .unwrap()
                 .is_equal()
         );

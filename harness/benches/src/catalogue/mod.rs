@@ -11,7 +11,7 @@ use std::{
 };
 
 use self::tables::{
-    Table1Row, Table3Row, print_table1, print_table3, table1_csv, table1_rows, table3_csv,
+    Table1Row, Table3Row, print_table1, print_table3, table1_columns, table1_rows, table3_columns,
     table3_rows,
 };
 use harness_contract::config::{ConfigError, Problem};
@@ -20,7 +20,7 @@ use harness_plan::{
     expand::{PlanError, is_chosen, unknown_rows},
     inspect::InspectedSet,
 };
-use harness_present::text_table::Style;
+use harness_present::{csv_table, text_table::Style};
 
 /// Rows of a catalogue bench.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,8 +100,8 @@ fn found_or_empty((row, set): (&RowSpec, Option<InspectedSet>)) -> InspectedSet 
 impl Listed {
     pub fn csv(&self) -> String {
         match self {
-            Listed::Table1(rows) => table1_csv(rows),
-            Listed::Table3(rows) => table3_csv(rows),
+            Listed::Table1(rows) => csv_table(&table1_columns(), rows),
+            Listed::Table3(rows) => csv_table(&table3_columns(), rows),
         }
     }
 

@@ -2,30 +2,10 @@
 
 use harness_core::record::Status;
 use harness_plan::inspect::{InspectedSae, InspectedSet};
-use harness_present::csv_text;
-use harness_present::text_table::{Align::*, Style, TextTable};
-
-/// Columns of table1.csv, those of the paper's table.
-pub const TABLE1_COLUMNS: [&str; 3] = ["sae", "attribute", "value"];
-
-/// Columns of table3.csv: those of the paper's table with the set's name, and then ours.
-pub const TABLE3_COLUMNS: [&str; 15] = [
-    "model",
-    "sae",
-    "tokens",
-    "n_saes",
-    "arch",
-    "disk_per_sae",
-    "batch_size",
-    "context_length",
-    "sae_batch_size",
-    "gpu",
-    "gpu_count",
-    "gpu_model",
-    "bytes_per_sae",
-    "seconds_per_sae",
-    "status",
-];
+use harness_present::{
+    Column, optional,
+    text_table::{Align::*, Style, TextTable},
+};
 
 const PAPER_TABLE1: &str = include_str!("../../../../results/paper/table1.csv");
 const PAPER_TABLE3: &str = include_str!("../../../../results/paper/table3.csv");
@@ -229,43 +209,92 @@ pub fn size(bytes: f64) -> String {
     format!("{value:.digits$}{}", units[unit])
 }
 
-/// table1.csv: equal rows give equal bytes.
-pub fn table1_csv(rows: &[Table1Row]) -> String {
-    let fields = rows.iter().map(|row| {
-        vec![
-            row.sae.clone(),
-            row.attribute.clone(),
-            row.value.clone().unwrap_or_default(),
-        ]
-    });
-    csv_text(&TABLE1_COLUMNS, fields)
+/// Columns of table1.csv, those of the paper's table.
+pub fn table1_columns() -> Vec<Column<Table1Row>> {
+    vec![
+        Column::key("sae", "SAE set", |r| r.sae.clone()),
+        Column::key("attribute", "in the words of the paper's table", |r| {
+            r.attribute.clone()
+        }),
+        Column::value(
+            "value",
+            "",
+            "empty where no file of the set states it, or its SAEs differ; text is named by the \
+             first 12 digits of its SHA-256",
+            |r| optional(r.value.as_ref()),
+        ),
+    ]
 }
 
-/// table3.csv: equal rows give equal bytes.
-pub fn table3_csv(rows: &[Table3Row]) -> String {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let count = |value: Option<u64>| value.map_or_else(String::new, |n| n.to_string());
-    let number = |value: Option<f64>| value.map_or_else(String::new, |x| x.to_string());
-    let fields = rows.iter().map(|row| {
-        vec![
-            text(&row.model),
-            row.sae.clone(),
-            count(row.tokens),
-            count(row.n_saes),
-            text(&row.arch),
-            text(&row.disk_per_sae),
-            count(row.batch_size),
-            count(row.context_length),
-            count(row.sae_batch_size),
-            text(&row.gpu),
-            count(row.gpu_count),
-            text(&row.gpu_model),
-            number(row.bytes_per_sae),
-            number(row.seconds_per_sae),
-            row.status.to_string(),
-        ]
-    });
-    csv_text(&TABLE3_COLUMNS, fields)
+/// Columns of table3.csv: those of the paper's table with the set's name, and then ours.
+pub fn table3_columns() -> Vec<Column<Table3Row>> {
+    vec![
+        Column::key("model", "model the set was trained on", |r| {
+            optional(r.model.as_ref())
+        }),
+        Column::key("sae", "SAE set", |r| r.sae.clone()),
+        Column::value(
+            "tokens",
+            "count",
+            "activations each SAE was trained on",
+            |r| optional(r.tokens),
+        ),
+        Column::value("n_saes", "count", "SAEs of the set", |r| optional(r.n_saes)),
+        Column::value("arch", "", "`TopK`", |r| optional(r.arch.as_ref())),
+        Column::value(
+            "disk_per_sae",
+            "",
+            "`bytes_per_sae` in units of 1024, rounded to the nearest",
+            |r| optional(r.disk_per_sae.as_ref()),
+        ),
+        Column::value("batch_size", "count", "texts of a model pass", |r| {
+            optional(r.batch_size)
+        }),
+        Column::value("context_length", "count", "tokens of a text", |r| {
+            optional(r.context_length)
+        }),
+        Column::value(
+            "sae_batch_size",
+            "count",
+            "activations of an optimiser step",
+            |r| optional(r.sae_batch_size),
+        ),
+        Column::value(
+            "gpu",
+            "",
+            "GPUs in the paper's writing; empty without any, or where they are not known",
+            |r| optional(r.gpu.as_ref()),
+        ),
+        Column::value(
+            "gpu_count",
+            "count",
+            "0 for a set trained on a CPU; empty where the set has no record of its time",
+            |r| optional(r.gpu_count),
+        ),
+        Column::value("gpu_model", "", "empty where it is not recorded", |r| {
+            optional(r.gpu_model.as_ref())
+        }),
+        Column::value(
+            "bytes_per_sae",
+            "bytes",
+            "mean over the set of the sizes of an SAE's files",
+            |r| optional(r.bytes_per_sae),
+        ),
+        Column::value(
+            "seconds_per_sae",
+            "s",
+            "mean measured time, from `runtime.json`: an SAE's own steps and an even share of passes \
+             and rows; depends on the machine",
+            |r| optional(r.seconds_per_sae),
+        ),
+        Column::value(
+            "status",
+            "",
+            "`ok`; `partial` where the model, tokens, architecture, context length or batch is not \
+             stated or differs between SAEs; `missing` without a set",
+            |r| r.status.to_string(),
+        ),
+    ]
 }
 
 /// Table 1 as text, beside the paper's of the same family.

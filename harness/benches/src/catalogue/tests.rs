@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use super::{
     listing::{csv, heading, rows},
     tables::{
-        Table3Row, print_table1, print_table3, size, table1_csv, table1_rows, table3_csv,
+        Table3Row, print_table1, print_table3, size, table1_columns, table1_rows, table3_columns,
         table3_rows,
     },
 };
 use harness_contract::runtime::{Runtime, SaeSeconds};
 use harness_plan::inspect::{Inspected, InspectedSet};
-use harness_present::text_table::Style;
+use harness_present::{csv_table, text_table::Style};
 
 fn write(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -238,7 +238,7 @@ fn the_rows_of_table_1() {
     ];
     let rows = table1_rows(&sets);
     assert_eq!(
-        table1_csv(&rows),
+        csv_table(&table1_columns(), &rows),
         "sae,attribute,value\n\
          dream-mask,Model,dream\n\
          released,Model,Dream-org/Dream-v0-Base-7B\n\
@@ -276,7 +276,7 @@ fn the_rows_of_table_3() {
     assert_eq!(rows[0].seconds_per_sae, Some(7.5)); // (5 + 6 + 3 + 1) / 2
     rows.push(Table3Row::missing("llada", "llada-mask"));
     assert_eq!(
-        table3_csv(&rows),
+        csv_table(&table3_columns(), &rows),
         format!(
             "model,sae,tokens,n_saes,arch,disk_per_sae,batch_size,context_length,sae_batch_size,gpu,gpu_count,gpu_model,bytes_per_sae,seconds_per_sae,status\n\
              dream,dream-mask,499712,2,TopK,{},16,128,512,,0,,{bytes},7.5,ok\n\

@@ -13,7 +13,7 @@ use crate::{
     write_tables,
 };
 use harness_plan::test_world::World;
-use harness_present::compare::{CompareOptions, CsvTable, compare};
+use harness_present::compare::{CsvTable, compare};
 use harness_present::text_table::Style;
 use harness_store::{Provenance, Store};
 
@@ -369,7 +369,7 @@ fn every_file_can_be_compared_by_its_key() {
         let table = CsvTable::parse(&name, text.as_bytes()).unwrap();
         let mut other = table.clone();
         other.rows.reverse();
-        let same = compare(&table, &other, &CompareOptions::default()).unwrap();
+        let same = compare(&table, &other, &crate::tests::compare_options()).unwrap();
         assert_eq!(
             (same.rows, same.differences.len()),
             (table.rows.len(), 0),
@@ -378,7 +378,7 @@ fn every_file_can_be_compared_by_its_key() {
         );
         let status = table.column("status").unwrap();
         other.rows[0][status] = "partial".into();
-        let found = compare(&table, &other, &CompareOptions::default()).unwrap();
+        let found = compare(&table, &other, &crate::tests::compare_options()).unwrap();
         assert_eq!(found.differences.len(), 1, "{name}");
     }
 }

@@ -317,18 +317,23 @@ fn failed_rollouts_fail_their_rows() {
 
 #[test]
 fn compare_knows_the_rows_of_a_grid_by_their_variant() {
-    use harness_present::compare::{CompareOptions, CsvTable, compare};
+    use harness_present::compare::{CsvTable, compare};
     let csv = "model,sae,sae_id,layer,k,metric,variant,value,std_err,n,status\n\
         m,s,a,1,8,ev,ev_var,0.5,0.1,4,ok\nm,s,a,1,8,ev,ev_mse,0.4,0.1,4,ok\n";
     let table = |text: &str| CsvTable::parse("a.csv", text.as_bytes()).unwrap();
-    let same = compare(&table(csv), &table(csv), &CompareOptions::default()).unwrap();
+    let same = compare(&table(csv), &table(csv), &crate::tests::compare_options()).unwrap();
     assert_eq!((same.rows, same.differences.len()), (2, 0));
     assert_eq!(
         same.key,
         ["model", "sae", "sae_id", "layer", "k", "metric", "variant"]
     );
     let other = csv.replace("0.4,", "0.3,");
-    let found = compare(&table(csv), &table(&other), &CompareOptions::default()).unwrap();
+    let found = compare(
+        &table(csv),
+        &table(&other),
+        &crate::tests::compare_options(),
+    )
+    .unwrap();
     assert_eq!(found.differences.len(), 1);
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use harness_benches::paper_names;
+use harness_benches::{key_columns, paper_names};
 use harness_contract::exit;
 use harness_plan::bench::Catalogue;
 use harness_present::compare::{
@@ -73,6 +73,7 @@ pub fn run(args: &CompareArgs) -> Result<u8, Failure> {
         rtol: args.rtol,
         atol: args.atol,
         key: args.key.clone(),
+        known_keys: key_columns(),
         ignore: args.ignore.clone(),
     };
     let failure = |error: CompareError| Failure::new(error.exit_code(), error.to_string());

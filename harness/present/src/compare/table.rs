@@ -7,44 +7,11 @@ use std::{
 use harness_contract::exit;
 use harness_core::suggest;
 
+use super::CompareOptions;
+
 /// The column that tells an SAE from others of its set, layer and k. Files from before it was kept,
 /// and the paper's, do not have it.
 pub(super) const SAE_ID: &str = "sae_id";
-
-/// Columns that name a row in the schemas of this project. What else a table holds is compared.
-const KEY_COLUMNS: [&str; 31] = [
-    "group",
-    "family",
-    "model",
-    "target",
-    "sae",
-    "sae_source",
-    SAE_ID,
-    "component",
-    "attribute",
-    "layer",
-    "depth",
-    "k",
-    "order",
-    "order_a",
-    "order_b",
-    "step",
-    "bin",
-    "position",
-    "preset",
-    "extraction",
-    "amp_factor",
-    "dlm_steps",
-    "token_scope",
-    "k_scope",
-    "metric",
-    "latent",
-    "label",
-    "random_windows",
-    "variant",
-    "n_prefix",
-    "max_new_tokens",
-];
 
 /// Columns of a table. Those of this project have up to 20, and each is looked up by its name in all.
 const MAX_COLUMNS: usize = 4096;
@@ -217,7 +184,11 @@ impl CsvTable {
     }
 
     /// The columns that name a row: those given, or those known to.
-    pub(super) fn key_columns(&self, given: &[String]) -> Result<Vec<String>, CompareError> {
+    pub(super) fn key_columns(
+        &self,
+        options: &CompareOptions,
+    ) -> Result<Vec<String>, CompareError> {
+        let given = &options.key;
         if !given.is_empty() {
             for name in given {
                 self.column(name)?;
@@ -227,7 +198,7 @@ impl CsvTable {
         let known: Vec<String> = self
             .columns
             .iter()
-            .filter(|c| KEY_COLUMNS.contains(&c.as_str()))
+            .filter(|c| options.known_keys.contains(c.as_str()))
             .cloned()
             .collect();
         if known.is_empty() {
