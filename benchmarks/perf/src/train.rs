@@ -17,16 +17,14 @@ use std::{fs, io::Write, path::PathBuf, rc::Rc};
 
 use crate::checkpoint;
 use anyhow::{Context, Result, bail, ensure};
-use harness_engine::{
-    plugin::Registry,
-    train::{self, Learner},
-};
+use harness_engine::plugin::Registry;
 use harness_plan::{
     inspect::Runtime,
     jobs::{Compute, TrainJob},
     plugin::PluginChoice,
     stages::Dtype,
 };
+use harness_training::{Learner, MakeLearner, run_with};
 use serde_json::{Value, json};
 
 use self::{
@@ -287,11 +285,11 @@ fn baseline(job: &TrainJob, registry: &Registry) -> Result<Took> {
 fn measured<L: Learner>(
     job: &TrainJob,
     registry: &Registry,
-    make: train::MakeLearner<'_, L>,
+    make: MakeLearner<'_, L>,
     excluded: &Excluded,
 ) -> Result<Took> {
     let started = Time::now();
-    train::run_with(job, registry, make, &|| false, &mut |_| {})?;
+    run_with(job, registry, make, &|| false, &mut |_| {})?;
     let all = Time::now() - started;
     let runtime = Runtime::read(&job.out.join("mask"))?.context("no runtime.json")?;
     let steps: f64 = runtime.saes.iter().map(|sae| sae.seconds).sum();

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use harness_engine::{plugin::MetricValue, run::CellError, train::Learner};
+use harness_engine::{plugin::MetricValue, run::CellError};
+use harness_training::Learner;
 use plugin_topk::train::{TrainConfig, Trainer};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor, nn, nn::OptimizerConfig};

@@ -14,6 +14,8 @@ enum Role {
     Weights,
     Plan,
     Engine,
+    /// Parity fixtures and tests of plugins; training of SAEs: jobs on top of the engine.
+    Jobs,
     Worker,
     Cli,
     Xtask,
@@ -28,7 +30,7 @@ enum Role {
 }
 
 use Role::{
-    Abi, Cli, Core, Data, Emulation, Engine, Kernels, Plan, Plugin, Sdk, SharedPlugin, Top,
+    Abi, Cli, Core, Data, Emulation, Engine, Jobs, Kernels, Plan, Plugin, Sdk, SharedPlugin, Top,
     Weights, Worker, Xtask,
 };
 
@@ -40,6 +42,7 @@ fn role(folder: &str) -> Option<Role> {
         "harness/weights" => Weights,
         "harness/plan" => Plan,
         "harness/engine" => Engine,
+        "harness/conformance" | "harness/training" => Jobs,
         "harness/worker" => Worker,
         "harness/cli" => Cli,
         "harness/xtask" => Xtask,
@@ -62,7 +65,8 @@ fn may_use(role: Role) -> &'static [Role] {
         // Readers of files from outside, without torch: what an SAE is must be one definition.
         Plan => &[Core, Weights, SharedPlugin],
         Engine => &[Abi, Core, Weights, Plan, Kernels, Data],
-        Worker => &[Engine, Plan, Core],
+        Jobs => &[Core, Engine, Plan],
+        Worker => &[Engine, Jobs, Plan, Core],
         Cli => &[Plan, Core, Weights, Data],
         SharedPlugin | Plugin => &[Sdk, Kernels, Weights, SharedPlugin],
         Top => &[
@@ -72,6 +76,7 @@ fn may_use(role: Role) -> &'static [Role] {
             Weights,
             Plan,
             Engine,
+            Jobs,
             Worker,
             Cli,
             Kernels,
@@ -86,7 +91,7 @@ fn may_use(role: Role) -> &'static [Role] {
 fn tests_may_use(role: Role) -> &'static [Role] {
     match role {
         Plugin | SharedPlugin | Sdk => &[Core, Data, Sdk, SharedPlugin],
-        Engine | Worker | Plan => &[Core, Data],
+        Engine | Jobs | Worker | Plan => &[Core, Data],
         Kernels => &[Core, Data, Emulation],
         _ => &[],
     }
@@ -229,7 +234,9 @@ mod tests {
             "harness-kernels-emulation kernels/emulation cc",
             "harness-data benchmarks/data serde",
             "harness-engine harness/engine harness-abi harness-core harness-plan harness-kernels tch abi_stable",
-            "harness-worker harness/worker harness-engine harness-plan",
+            "harness-conformance harness/conformance harness-engine harness-plan harness-core tch",
+            "harness-training harness/training harness-engine harness-plan harness-core tch",
+            "harness-worker harness/worker harness-conformance harness-engine harness-plan harness-training",
             "harness harness/cli harness-plan harness-core harness-data",
             "decoder plugins/shared/decoder tch",
             "plugin-dream plugins/models/dream harness-sdk decoder tch (harness-core)",
@@ -280,6 +287,14 @@ mod tests {
             (
                 "harness-engine harness/engine (plugin-dream)",
                 "harness/engine/Cargo.toml: harness-engine depends, in its tests, on plugin-dream",
+            ),
+            (
+                "harness-engine harness/engine harness-training",
+                "harness/engine/Cargo.toml: harness-engine depends on harness-training",
+            ),
+            (
+                "harness-conformance harness/conformance harness-training",
+                "harness/conformance/Cargo.toml: harness-conformance depends on harness-training",
             ),
             (
                 "harness-kernels kernels harness-kernels-emulation",
