@@ -17,11 +17,10 @@ use ::parquet::file::metadata::{
 use ::parquet::file::serialized_reader::SerializedPageReader;
 use ::parquet::schema::types::ColumnDescPtr;
 
-use super::documents::DataOptions;
 use super::error::DataError;
 use super::guard::CheckedPages;
+use super::options::{DataOptions, list};
 use super::pages::check_pages;
-use super::rows::list;
 
 /// Bytes of a footer. That of a 100 GB file with a dozen columns stays below 10 MiB.
 const MAX_FOOTER_BYTES: u64 = 64 << 20;

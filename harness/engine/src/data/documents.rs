@@ -3,48 +3,12 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use harness_plan::stages::MAX_BAD_ROWS;
 use serde_json::{Map, Value};
 
 use super::error::{BadRow, DataError};
-use super::rows::{Bad, Row, Rows};
-
-/// How files are read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DataOptions {
-    /// The field of a jsonl row, or the column of a parquet file, that holds the document.
-    pub field: String,
-    /// What a user writes in front of another name for the field.
-    pub naming: &'static str,
-    /// Largest tolerated fraction of bad rows.
-    pub max_bad_rows: f64,
-    /// Bytes of one line or parquet value; a longer one is a bad row. A longer line is never held in memory.
-    pub max_line_bytes: u64,
-    /// Documents to pass over first.
-    pub skip: u64,
-}
-
-impl Default for DataOptions {
-    fn default() -> Self {
-        Self {
-            field: "text".into(),
-            naming: "--set text_field=",
-            max_bad_rows: MAX_BAD_ROWS,
-            max_line_bytes: 64 << 20,
-            skip: 0,
-        }
-    }
-}
-
-impl DataOptions {
-    /// How to name another field: the only one of `names`, or any.
-    pub(super) fn naming(&self, names: &[String]) -> String {
-        match names {
-            [one] => format!("{}{one}", self.naming),
-            _ => format!("{}NAME", self.naming),
-        }
-    }
-}
+use super::options::DataOptions;
+use super::row::{Bad, Row};
+use super::rows::Rows;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {

@@ -19,7 +19,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     batch::{Batch, Scope},
-    counted::{CostNumbers, Costs, CountedRows, Part, index, parts},
+    counted::{CostNumbers, Costs, CountedRows, Part, ScoredSet, index, parts},
     error::EvalError,
 };
 use crate::{
@@ -46,16 +46,6 @@ pub struct Candidate<'a> {
     pub with: Replacement<'a>,
     /// Where.
     pub at: Vec<Scope>,
-}
-
-/// Tokens that are scored, by which logits.
-#[derive(Clone, Debug)]
-pub struct ScoredSet {
-    /// `[b, t]`: tokens that count.
-    pub positions: Vec<bool>,
-    /// 0 when the logits of a position score that position, 1 when those of the position before do; a row's first token is then scored by
-    /// its own logits, as the reference sampler's shift does. A model's own value is `ModelInfo::logit_offset`.
-    pub logit_offset: usize,
 }
 
 /// How a grid is run.

@@ -12,9 +12,10 @@ mod grid;
 mod tests;
 
 pub use batch::{Batch, Scope};
+pub use counted::ScoredSet;
 pub use error::EvalError;
 pub use explained::{Explained, Place, Policy, Variance, unit_of};
 pub use grid::{
-    Candidate, GridCosts, GridOptions, GridWork, NoWatch, Replacement, ScoredSet, SpliceCosts,
-    Watch, Which, run_grid,
+    Candidate, GridCosts, GridOptions, GridWork, NoWatch, Replacement, SpliceCosts, Watch, Which,
+    run_grid,
 };

@@ -222,10 +222,22 @@ impl Sae {
                 )
             })?;
         }
-        sound::in_range(&self.origin, &self.info, &encoded, checks.as_deref_mut())?;
+        self.check_active(&encoded, checks.as_deref_mut())?;
         self.check_finite("encode", "an activation", (&encoded.acts, x), checks)?;
         self.count(n, self.info.d_sae as u64, 0);
         Ok(encoded)
+    }
+
+    /// Checks the latents of active ones, and how many there are.
+    fn check_active(
+        &self,
+        encoded: &Encoded,
+        mut checks: Option<&mut Checks>,
+    ) -> Result<(), PluginFailure> {
+        let (origin, info) = (&self.origin, &self.info);
+        let (latents, n_active) = (&encoded.latents, &encoded.n_active);
+        sound::latents(origin, "encode", info.d_sae, latents, checks.as_deref_mut())?;
+        sound::counts(origin, "encode", info.max_active, n_active, checks)
     }
 
     /// `acts: [n, w] f32`, `latents: [n, w] i64` → `x_hat: [n, d_model] f32`. A device is waited
@@ -236,13 +248,8 @@ impl Sae {
     pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor, PluginFailure> {
         let mut checks = Checks::default();
         if latents.device() != tch::Device::Cpu {
-            sound::latents(
-                &self.origin,
-                "decode",
-                &self.info,
-                latents,
-                Some(&mut checks),
-            )?;
+            let d_sae = self.info.d_sae;
+            sound::latents(&self.origin, "decode", d_sae, latents, Some(&mut checks))?;
         }
         let x_hat = self.decoded(acts, latents, &mut checks)?;
         checks.settle_now()?;

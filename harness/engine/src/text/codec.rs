@@ -9,10 +9,10 @@ use tokenizers::{ModelWrapper, Tokenizer};
 use super::build::{self, Built};
 use super::chat::{ChatMessage, ChatTemplate};
 use super::class::Class;
-use super::decode::Pieces;
 use super::error::TextError;
 use super::folder::{Folder, VOCABULARY_LIMIT, read_json};
 use super::limits::TokenizerLimits;
+use super::pieces::Pieces;
 use super::special::{self, ExpectedIds, SpecialTokens};
 use super::tokens::Tokens;
 

@@ -18,6 +18,7 @@ mod error;
 mod folder;
 mod limits;
 mod parts;
+mod pieces;
 mod special;
 #[cfg(test)]
 mod tests;

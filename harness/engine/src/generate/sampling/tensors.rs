@@ -2,7 +2,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Needed, Sampling, SamplingRule, top};
+use super::{
+    Needed, Sampling, SamplingRule,
+    top::{self, Chosen},
+};
 use crate::generate::GenerateError;
 
 /// What a removed token's logit becomes.
@@ -69,19 +72,6 @@ pub fn noisy_logits(
         .f_neg()?
         .f_pow_tensor_scalar(temperature)?;
     Ok(logits.f_to_kind(Kind::Double)?.f_exp()?.f_div(&noise)?)
-}
-
-/// What is kept of the rows' distributions.
-pub(super) struct Chosen {
-    /// The tokens drawn; `None` without draws. `[n, 1] i64`
-    pub(super) token: Option<Tensor>,
-    /// Probabilities of the tokens kept, as a distribution, in any order; 0 for others. `[n, w]
-    /// f64`
-    pub(super) q: Tensor,
-    /// Probability of the tokens kept. `[n, 1] f64`
-    pub(super) mass: Tensor,
-    /// Nonzero where what is kept was not settled. `[n]`
-    pub(super) is_open: Tensor,
 }
 
 /// What has been chosen in rows, on their device. [`Choices::read`] brings it to the host.
