@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use crate::{
-    KernelError, Result, check,
+    Active, KernelError, Result, check,
     host::{self, numbers},
     select::{self, Output},
 };
@@ -24,17 +24,6 @@ pub struct Encoder<'a> {
     pub b_dec: Option<&'a Tensor>,
     /// `[d_sae]`, factor of each pre-activation; `None` for 1.
     pub scale: Option<&'a Tensor>,
-}
-
-/// Active latents of `n` rows. Unused slots hold latent -1 and act 0.
-#[derive(Debug)]
-pub struct Active {
-    /// `[n, w] f32`, in descending order.
-    pub acts: Tensor,
-    /// `[n, w] i64`.
-    pub latents: Tensor,
-    /// `[n] i64`.
-    pub n_active: Tensor,
 }
 
 /// `ReLU(p)` of every latent: `x: [n, d_model]` gives `[n, d_sae]` in the weights' kind.

@@ -4,7 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::{
     DECODE, MOMENTS, SELECT, STEER,
-    launch::{Arg, Grid, blocks, launch, place},
+    grid::{Arg, Grid, blocks},
+    launch::{launch, place},
     suffix,
 };
 use crate::{Active, Moments, Result};

@@ -4,7 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::{
     JACCARD, SOFTMAX,
-    launch::{Arg, Grid, launch, place},
+    grid::{Arg, Grid},
+    launch::{launch, place},
     suffix,
 };
 use crate::Result;

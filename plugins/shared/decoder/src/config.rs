@@ -427,12 +427,4 @@ impl DecoderConfig {
             found_adapter: self.family.name(),
         })
     }
-
-    /// Number of parameters, the tied head counted once.
-    pub fn n_params(&self) -> i64 {
-        crate::parameters(self)
-            .iter()
-            .map(|spec| spec.shape.iter().product::<i64>())
-            .sum()
-    }
 }

@@ -31,6 +31,7 @@ mod error;
 mod gpt2;
 mod head;
 mod layers;
+mod make;
 mod model;
 mod names;
 mod rope;
@@ -48,7 +49,8 @@ pub use context::{Cache, ForwardContext};
 pub use error::DecoderError;
 pub use gpt2::Gpt2;
 pub use head::HEAD_CHUNK_BYTES;
-pub use model::{Decoder, from_tensors, init, load, load_into};
+pub use make::{from_tensors, init, load, load_into};
+pub use model::Decoder;
 pub use names::{Initial, ParameterSpec, parameters};
 pub use transformer::Transformer;
 

@@ -1,6 +1,7 @@
-//! The names, shapes and first values of a family's parameters, in the layout of its public checkpoints.
+//! The names, shapes and first values of a family's parameters, in the layout of its public
+//! checkpoints.
 
-use crate::{DecoderConfig, Family};
+use crate::config::{DecoderConfig, Family};
 
 /// How a parameter starts when a model is trained from nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,6 +81,16 @@ pub fn parameters(config: &DecoderConfig) -> Vec<ParameterSpec> {
     match config.family {
         Family::Gpt2 => gpt2_parameters(config),
         _ => decoder_parameters(config),
+    }
+}
+
+impl DecoderConfig {
+    /// Number of parameters, the tied head counted once.
+    pub fn n_params(&self) -> i64 {
+        parameters(self)
+            .iter()
+            .map(|spec| spec.shape.iter().product::<i64>())
+            .sum()
     }
 }
 
