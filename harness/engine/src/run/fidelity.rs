@@ -20,10 +20,12 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use super::{
-    CellError, assets, memory,
-    session::{Progress, Session},
+    CellError, assets,
+    cell::CellResult,
+    cell::Progress,
+    memory,
+    session::Session,
     shard::{FileRows, GridBatch, GridRow, GridRows, RolloutRows, ShardCounts},
-    together::CellResult,
 };
 use crate::{
     eval::{
@@ -66,7 +68,7 @@ impl Session {
 
     fn member(&mut self, cell: &Cell) -> Result<Member, CellError> {
         let params: FidelityParams = cell.params()?;
-        let info = self.studied(&params.model)?.info.clone();
+        let info = self.subject_model(&params.model)?.info.clone();
         let layer = params.sae.layer as usize;
         if layer >= info.n_layers {
             return Err(CellError::Invalid(format!(
@@ -105,7 +107,7 @@ impl Session {
     ) -> Result<(Vec<FidelityOutput>, Counters), CellError> {
         let shared = &members[0].params;
         let measures = shared.measures;
-        let loaded = self.studied(&shared.model)?;
+        let loaded = self.subject_model(&shared.model)?;
         let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
         let candidates = candidates(members, measures, info.objective);
         let sets = logit_sets(&info, measures);
@@ -172,7 +174,7 @@ impl Session {
             measures,
         };
         let (outputs, mut counters) = run.run(
-            &mut self.studied(&shared.model)?.model,
+            &mut self.subject_model(&shared.model)?.model,
             source.as_mut(),
             total,
             progress,

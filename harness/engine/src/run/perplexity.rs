@@ -5,10 +5,7 @@ use harness_plan::{
     stages::PerplexityParams,
 };
 
-use super::{
-    CellError,
-    session::{Progress, Session},
-};
+use super::{CellError, cell::Progress, session::Session};
 use crate::generate::token_perplexity;
 
 /// Texts scored together on a GPU. On the CPU each is scored alone: the last bits of a matrix product depend on the

@@ -8,11 +8,7 @@ use harness_plan::{
     stages::PredictParams,
 };
 
-use super::{
-    CellError, Progress, Session,
-    explain::{next_of, without_windows},
-    prompts,
-};
+use super::{CellError, Progress, Session, asking::next_of, explain::without_windows, prompts};
 use crate::plugin::Question;
 
 impl Session {

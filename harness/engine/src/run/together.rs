@@ -11,13 +11,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    CellError,
-    session::{Session, json},
+    CellError, Session,
+    cell::{CellResult, json},
 };
 use crate::steps;
-
-/// What becomes of a cell.
-pub(super) type CellResult = Result<(Value, Counters), CellError>;
 
 impl Session {
     /// Prepares each cell by itself, then runs all that could be prepared; one result for each cell. What cannot be prepared fails its own

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     eval::Scope,
     plugin::Sae,
-    run::{CellError, Progress, Session, memory, together::CellResult},
+    run::{CellError, Progress, Session, cell::CellResult, memory},
 };
 
 /// Activations below which a latent is dead (PROTOCOL §5).

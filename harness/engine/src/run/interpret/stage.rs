@@ -20,7 +20,7 @@ use super::{
 use crate::{
     eval::Scope,
     plugin::Sae,
-    run::{CellError, Progress, Session, memory, together::CellResult},
+    run::{CellError, Progress, Session, cell::CellResult, memory},
 };
 
 /// Latents followed at least, so that enough of them are alive.
@@ -118,7 +118,7 @@ impl Session {
         let mut counters =
             self.pass(model, dtype, &shared.text, &read, &mut followers, progress)?;
 
-        let model = &mut self.studied(&shared.model)?.model;
+        let model = &mut self.subject_model(&shared.model)?.model;
         let mut outputs = Outputs::new(text, codec);
         let mut out = Vec::new();
         for (member, follower) in members.iter().zip(followers) {

@@ -1,34 +1,24 @@
-//! Questions of several cells in one batch: a batch takes up to a day, so cells that could ask at the same time do.
+//! Questions of several cells in one batch: a batch takes up to a day, so cells that could ask at the
+//! same time do. They are run once to collect what they ask, and once with the answers.
 
 use std::collections::BTreeMap;
 
 use harness_plan::{cell::Cell, protocol::Failure, replies::Replies};
 use serde_json::Value;
 
-use super::{Answers, Desk, Respondent, sweep};
+use super::{
+    judges::{Asked, Respondent, TwoPass},
+    question_batch::QuestionBatch,
+    reply::Answers,
+    sweep,
+};
 use crate::{
     plugin::{Answer, PluginFailure, Question},
-    run::{CellError, Progress, Session, together::CellResult},
-};
-
-/// Where cells that ask together stand.
-pub(in crate::run) enum Joint {
-    /// They are run to hear what they ask, and end there.
-    Listening(Vec<Asked>),
-    /// Everything was asked.
-    Answered {
-        /// Answers by the key of their question.
-        answers: BTreeMap<String, Result<Answer, PluginFailure>>,
-        /// Why some questions have none.
-        failure: Option<Failure>,
+    run::{
+        CellError, Session,
+        cell::{CellResult, Progress},
     },
-}
-
-/// What one cell asks.
-pub(in crate::run) struct Asked {
-    who: Respondent,
-    questions: Vec<Question>,
-}
+};
 
 impl Session {
     /// Runs cells that ask a judge, with all their questions in as few batches as there are judges.
@@ -37,13 +27,13 @@ impl Session {
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
     ) -> Vec<CellResult> {
-        self.joint = Some(Joint::Listening(Vec::new()));
+        self.two_pass = Some(TwoPass::Collect(Vec::new()));
         for (cell, inputs) in cells {
             // A cell that ends otherwise does so again below, where it counts.
             let _ = self.run(cell, inputs, &mut |_, _, _| Ok(()));
         }
-        let asked = match self.joint.take() {
-            Some(Joint::Listening(asked)) => asked,
+        let asked = match self.two_pass.take() {
+            Some(TwoPass::Collect(asked)) => asked,
             _ => Vec::new(),
         };
         self.counters = Default::default();
@@ -54,11 +44,11 @@ impl Session {
             }
         }
         let shared = self.counters;
-        self.joint = Some(Joint::Answered { answers, failure });
+        self.two_pass = Some(TwoPass::Answer { answers, failure });
         let mut results: Vec<CellResult> = (cells.iter())
             .map(|(cell, inputs)| self.run(cell, inputs, progress))
             .collect();
-        self.joint = None;
+        self.two_pass = None;
         // What was shared is counted once, with the first cell that has a value.
         let first = results.iter_mut().find_map(|result| match result {
             Ok((_, counters)) => Some(counters),
@@ -71,22 +61,23 @@ impl Session {
         results
     }
 
-    /// Hears or answers the questions of a cell that is run with others; `None` for one that is run alone.
-    pub(super) fn jointly(
+    /// Collects or answers the questions of a cell that is run with others; `None` for one that is run
+    /// alone.
+    pub(super) fn collect_or_answer(
         &mut self,
         who: &Respondent,
         questions: &[Question],
         replies: &Replies,
     ) -> Option<Result<Answers, CellError>> {
-        match self.joint.as_mut()? {
-            Joint::Listening(asked) => {
+        match self.two_pass.as_mut()? {
+            TwoPass::Collect(asked) => {
                 asked.push(Asked {
                     who: who.clone(),
                     questions: questions.to_vec(),
                 });
                 Some(Err(CellError::Stopped))
             }
-            Joint::Answered { answers, failure } => {
+            TwoPass::Answer { answers, failure } => {
                 Some(answered(who, questions, replies, answers, failure.as_ref()))
             }
         }
@@ -104,14 +95,14 @@ impl Session {
             return Ok(());
         };
         let replies = Replies::new(&self.init.judging.replies);
-        let mut desk = Desk::new(&who.identity, questions, &replies)?;
-        desk.take_kept()?;
-        let asked = match desk.open().is_empty() {
+        let mut batch = QuestionBatch::new(&who.identity, questions, &replies)?;
+        batch.take_kept()?;
+        let asked = match batch.open().is_empty() {
             true => sweep(&replies),
-            false => self.ask_in_batches(&mut shared.borrow_mut(), &mut desk, progress),
+            false => self.ask_in_batches(&mut shared.borrow_mut(), &mut batch, progress),
         };
-        self.counters.judge_kept += desk.n_kept;
-        let known = desk.keys.iter().zip(&desk.answers);
+        self.counters.judge_kept += batch.n_kept;
+        let known = batch.keys.iter().zip(&batch.answers);
         answers.extend(known.filter_map(|(key, answer)| Some((key.clone(), answer.clone()?))));
         asked
     }
@@ -125,13 +116,13 @@ fn answered(
     answers: &BTreeMap<String, Result<Answer, PluginFailure>>,
     failure: Option<&Failure>,
 ) -> Result<Answers, CellError> {
-    let mut desk = Desk::new(&who.identity, questions, replies)?;
-    for at in desk.open() {
-        desk.answers[at] = answers.get(&desk.keys[at]).cloned();
+    let mut batch = QuestionBatch::new(&who.identity, questions, replies)?;
+    for at in batch.open() {
+        batch.answers[at] = answers.get(&batch.keys[at]).cloned();
     }
-    match failure.filter(|_| !desk.open().is_empty()) {
+    match failure.filter(|_| !batch.open().is_empty()) {
         Some(failure) => Err(CellError::Together(failure.clone())),
-        None => desk.answers(),
+        None => batch.answers(),
     }
 }
 

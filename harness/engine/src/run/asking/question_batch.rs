@@ -1,3 +1,5 @@
+//! Questions to a paid judge, and what is known of their answers.
+
 use std::{
     collections::BTreeMap,
     thread,
@@ -5,12 +7,9 @@ use std::{
 };
 
 use harness_abi::ErrorCode;
-use harness_plan::{
-    protocol::Counters,
-    replies::{Asking, Keeper, KeptReply, Price, REPLY_SCHEMA, Replies, ReplyRequest},
-};
+use harness_plan::replies::{Asking, Replies, ReplyRequest};
 
-use super::{Answers, UNIT, answer, key, now, request};
+use super::reply::{Answers, UNIT, answer, key, request};
 use crate::{
     plugin::{Answer, JudgeIdentity, PluginFailure, Question},
     run::{CellError, Progress},
@@ -20,13 +19,11 @@ use crate::{
 const WAIT: Duration = Duration::from_millis(20);
 /// How often it is said that this one is waiting.
 const SAY: Duration = Duration::from_millis(500);
-/// Threads that wait for the disk.
-const KEEPERS: usize = 8;
 
 /// Questions to a paid judge, and what is known of their answers.
-pub(super) struct Desk<'a> {
+pub(super) struct QuestionBatch<'a> {
     pub(super) identity: &'a JudgeIdentity,
-    pub(super) questions: &'a [Question],
+    pub(super) all: &'a [Question],
     pub(super) replies: &'a Replies,
     pub(super) requests: Vec<ReplyRequest>,
     pub(super) keys: Vec<String>,
@@ -37,7 +34,7 @@ pub(super) struct Desk<'a> {
     pub(super) n_kept: u64,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> QuestionBatch<'a> {
     pub(super) fn new(
         identity: &'a JudgeIdentity,
         questions: &'a [Question],
@@ -55,7 +52,7 @@ impl<'a> Desk<'a> {
         let n_repeats = (0..first.len()).filter(|&i| first[i] != i).count() as u64;
         Ok(Self {
             identity,
-            questions,
+            all: questions,
             replies,
             answers: vec![None; questions.len()],
             requests,
@@ -67,7 +64,7 @@ impl<'a> Desk<'a> {
 
     /// Questions without an answer, those that repeat another left out.
     pub(super) fn open(&self) -> Vec<usize> {
-        (0..self.questions.len())
+        (0..self.all.len())
             .filter(|&i| self.first[i] == i && self.answers[i].is_none())
             .collect()
     }
@@ -91,7 +88,7 @@ impl<'a> Desk<'a> {
                 return Ok(asking);
             }
             if said.is_none_or(|at: Instant| at.elapsed() >= SAY) {
-                progress(0, self.questions.len() as u64, UNIT)?;
+                progress(0, self.all.len() as u64, UNIT)?;
                 said = Some(Instant::now());
             }
             thread::sleep(WAIT);
@@ -133,7 +130,7 @@ impl<'a> Desk<'a> {
 
     /// One answer for each question.
     pub(super) fn answers(&self) -> Result<Answers, CellError> {
-        (self.first.iter().zip(self.questions))
+        (self.first.iter().zip(self.all))
             .map(|(&first, question)| {
                 self.answers[first].clone().ok_or_else(|| {
                     CellError::Invalid(format!("question `{}` got no answer", question.id))
@@ -141,94 +138,4 @@ impl<'a> Desk<'a> {
             })
             .collect()
     }
-}
-
-/// Keeps the replies of paid questions. One counts when it is on the disk.
-pub(super) struct Till {
-    keeper: Keeper,
-    price: Option<Price>,
-    comparable_with_paper: bool,
-    /// Replies that are written and not yet safe, by the number they were taken under.
-    written: BTreeMap<usize, (Answer, f64)>,
-    /// What the safe ones cost, USD.
-    paid: f64,
-}
-
-impl Till {
-    pub(super) fn open(
-        replies: &Replies,
-        identity: &JudgeIdentity,
-        price: Option<Price>,
-        n: usize,
-    ) -> Self {
-        Self {
-            keeper: Keeper::new(replies, n.min(KEEPERS)),
-            price,
-            comparable_with_paper: identity.comparable_with_paper,
-            written: BTreeMap::new(),
-            paid: 0.0,
-        }
-    }
-
-    /// Writes a reply under a number.
-    pub(super) fn put(
-        &mut self,
-        number: usize,
-        key: &str,
-        request: &ReplyRequest,
-        answer: Answer,
-    ) -> Result<(), CellError> {
-        let usd = (self.price).map(|price| price.usd(answer.tokens_in, answer.tokens_out));
-        let kept = KeptReply {
-            schema: REPLY_SCHEMA,
-            request: request.clone(),
-            text: answer.text.clone(),
-            tokens_in: answer.tokens_in,
-            tokens_out: answer.tokens_out,
-            usd,
-            comparable_with_paper: self.comparable_with_paper,
-            received_unix: now(),
-        };
-        self.keeper.put(number, key, &kept)?;
-        self.written.insert(number, (answer, usd.unwrap_or(0.0)));
-        Ok(())
-    }
-
-    /// Replies that have become safe, by their numbers.
-    pub(super) fn kept(
-        &mut self,
-        counters: &mut Counters,
-    ) -> Result<Vec<(usize, Answer)>, CellError> {
-        let numbers = self.keeper.kept()?;
-        Ok(count(&mut self.written, &mut self.paid, numbers, counters))
-    }
-
-    /// Waits for all of them: those that [`Till::kept`] has not told, and what all cost in USD.
-    pub(super) fn close(
-        mut self,
-        counters: &mut Counters,
-    ) -> Result<(Vec<(usize, Answer)>, f64), CellError> {
-        let numbers = self.keeper.finish()?;
-        let answers = count(&mut self.written, &mut self.paid, numbers, counters);
-        Ok((answers, self.paid))
-    }
-}
-
-fn count(
-    written: &mut BTreeMap<usize, (Answer, f64)>,
-    paid: &mut f64,
-    numbers: Vec<usize>,
-    counters: &mut Counters,
-) -> Vec<(usize, Answer)> {
-    let mut answers = Vec::new();
-    for number in numbers {
-        let Some((answer, usd)) = written.remove(&number) else {
-            continue;
-        };
-        *paid += usd;
-        counters.judge_usd += usd;
-        counters.judge_tokens += answer.tokens_in + answer.tokens_out;
-        answers.push((number, answer));
-    }
-    answers
 }
