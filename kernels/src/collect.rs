@@ -23,7 +23,8 @@ pub(crate) fn collect<T: Key>(level: Level, row: &[T], threshold: i32, found: &m
 fn avx512<T: Key>(row: &[T], threshold: i32, found: &mut Vec<u32>) {
     let chunks = row.chunks_exact(LANES);
     for (at, chunk) in chunks.enumerate() {
-        // SAFETY: the chunk has 64 numbers, and this function runs on processors with these features.
+        // SAFETY: the chunk has 64 numbers, and this function runs on processors with these
+        // features.
         push(
             at,
             unsafe { T::mask_avx512(chunk.as_ptr(), threshold) },
@@ -37,7 +38,8 @@ fn avx512<T: Key>(row: &[T], threshold: i32, found: &mut Vec<u32>) {
 #[target_feature(enable = "avx2")]
 fn avx2<T: Key>(row: &[T], threshold: i32, found: &mut Vec<u32>) {
     for (at, chunk) in row.chunks_exact(LANES).enumerate() {
-        // SAFETY: the chunk has 64 numbers, and this function runs on processors with these features.
+        // SAFETY: the chunk has 64 numbers, and this function runs on processors with these
+        // features.
         push(
             at,
             unsafe { T::mask_avx2(chunk.as_ptr(), threshold) },

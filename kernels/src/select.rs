@@ -1,9 +1,10 @@
 //! The `w` largest positive numbers of a row on a CPU, exact in the order of ties.
 //!
-//! Positive floats are ordered as their bits are, so a row is searched for a threshold that `w` or a few more
-//! numbers reach: each try counts them in one pass, and the first try is what the row before ended with, so two
-//! or three passes are usual. The numbers at or above it are collected and sorted. When more numbers than that
-//! are equal at the border, the search ends on their value and the lowest indices are taken.
+//! Positive floats are ordered as their bits are, so a row is searched for a threshold that `w` or
+//! a few more numbers reach: each try counts them in one pass, and the first try is what the row
+//! before ended with, so two or three passes are usual. The numbers at or above it are collected
+//! and sorted. When more numbers than that are equal at the border, the search ends on their value
+//! and the lowest indices are taken.
 
 use crate::{
     collect::collect,
@@ -14,7 +15,8 @@ use crate::{
 
 /// Rows of a task; the threshold is handed from row to row within one.
 const BLOCK: usize = 32;
-/// Bits every NaN gets in a row that has one: next above infinity, so that all are equal and largest.
+/// Bits every NaN gets in a row that has one: next above infinity, so that all are equal and
+/// largest.
 const NAN_BITS: u32 = 0x7f80_0001;
 /// Bits sorted by in a pass.
 const DIGIT: u32 = 9;
@@ -64,7 +66,8 @@ struct Search {
     plain: Vec<f32>,
 }
 
-/// A threshold: keys at or above `at` are selected; where `ties` is set those at `at` only up to that many.
+/// A threshold: keys at or above `at` are selected; where `ties` is set those at `at` only up to
+/// that many.
 struct Threshold {
     at: i32,
     ties: Option<usize>,
@@ -128,12 +131,14 @@ impl Search {
         used
     }
 
-    /// A threshold that `w` to `w` and a quarter numbers reach, or exactly `w` with ties cut, or all positive ones.
+    /// A threshold that `w` to `w` and a quarter numbers reach, or exactly `w` with ties cut, or
+    /// all positive ones.
     fn threshold<T: Key>(&self, row: &[T]) -> Threshold {
         let w = self.w;
         let enough = w + w / 4 + 16;
         let aim = (w + (enough - w) / 2) as f64;
-        // More than enough numbers reach `low`, fewer than `w` reach `high`: `above` of them. None is above NaN.
+        // More than enough numbers reach `low`, fewer than `w` reach `high`: `above` of them. None
+        // is above NaN.
         let (mut low, mut high, mut above) = (0i32, T::TOP + 2, 0usize);
         let mut at = self.guess.clamp(1, high - 1);
         let mut tries = 0;
@@ -154,8 +159,8 @@ impl Search {
                     ties: Some(w - above),
                 };
             }
-            // The tail of a bell curve loses a factor of some 50 an octave; halving the bracket is the way out where
-            // numbers are spread otherwise.
+            // The tail of a bell curve loses a factor of some 50 an octave; halving the bracket is
+            // the way out where numbers are spread otherwise.
             let octaves = (count.max(1) as f64 / aim).log2() / 5.5;
             let guess = (f64::from(at) + octaves * T::OCTAVE) as i32;
             at = if tries < 6 && guess > low && guess < high {

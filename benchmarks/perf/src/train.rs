@@ -1,14 +1,17 @@
 //! Training a grid of SAEs from one stream, against layer by layer with dense gradients.
 //!
 //! ```text
-//! harness-perf train [PLUGINS_DIR] [--steps N] [--ev-steps N] [--batch N] [--dtype f32|bf16] [--threads N] [--layers N] [--k K,K,…]
+//! harness-perf train [PLUGINS_DIR] [--steps N] [--ev-steps N] [--batch N] [--dtype f32|bf16]
+//!                    [--threads N] [--layers N] [--k K,K,…]
 //! ```
-//! Ours is `harness train` as it is. The baseline is one run for each layer, in which libtorch's autograd and Adam train the
-//! layer's SAEs with dense activations ([`dense`]); it goes through the same text, passes, masks and shuffles, starts from the
-//! same weights and makes the same steps in the same number format. Its passes end at its layer.
+//! Ours is `harness train` as it is. The baseline is one run for each layer, in which libtorch's
+//! autograd and Adam train the layer's SAEs with dense activations ([`dense`]); it goes through the
+//! same text, passes, masks and shuffles, starts from the same weights and makes the same steps in
+//! the same number format. Its passes end at its layer.
 //!
-//! Of both the first step of each SAE is left out, which makes the weights and finds the median of the batch; so is what a run
-//! does once, reading the model and writing files. Explained variance is compared in a longer run of two SAEs.
+//! Of both the first step of each SAE is left out, which makes the weights and finds the median of
+//! the batch; so is what a run does once, reading the model and writing files. Explained variance
+//! is compared in a longer run of two SAEs.
 
 mod clock;
 mod dense;
@@ -112,7 +115,8 @@ impl Plan {
             buffer: tokens.div_ceil(3).max(u64::from(self.batch)),
             buffer_memory: None,
             lr: 2e-3,
-            // One step of rate 0, so that the baseline can be given the weights that ours starts with.
+            // One step of rate 0, so that the baseline can be given the weights that ours starts
+            // with.
             warmup_steps: 1,
             decay_start: 0.8,
             dead_after: 10_000_000,

@@ -1,7 +1,8 @@
-//! The state of a run on disk: `train.json` in its output folder, trainers' files in `.train/<policy>-<steps>/`.
+//! The state of a run on disk: `train.json` in its output folder, trainers' files in
+//! `.train/<policy>-<steps>/`.
 //!
-//! A checkpoint is written beside the one before; `train.json` is then replaced in one move, and the older files
-//! go last, so a kill at any moment leaves a state that can be continued.
+//! A checkpoint is written beside the one before; `train.json` is then replaced in one move, and
+//! the older files go last, so a kill at any moment leaves a state that can be continued.
 
 use std::{
     collections::BTreeMap,

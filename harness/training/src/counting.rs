@@ -13,7 +13,7 @@ use std::{
 };
 
 use harness_engine::{
-    jobs::{IsAsked, Sink},
+    jobs::{Sink, StopRequested},
     run::CellError,
     text::TextCodec,
 };
@@ -24,7 +24,7 @@ use crate::{meter::stage, passes::open_rows, settings::Settings, supply::Supply}
 /// Time that is waited for the count before training begins.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two events while it is waited for.
-const TELL_EVERY: Duration = Duration::from_millis(500);
+const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 /// What became of a run that has made steps.
 const KEPT: &str = "the steps made so far are kept, for a run with --allow-short";
@@ -32,12 +32,12 @@ const KEPT: &str = "the steps made so far are kept, for a run with --allow-short
 /// A count under way. It is given up when this is dropped.
 pub(crate) struct Counting {
     /// What was counted so far, and the end of it.
-    heard: Receiver<Result<Supply, CellError>>,
+    results: Receiver<Result<Supply, CellError>>,
     given_up: Arc<AtomicBool>,
 }
 
-/// Told of every pass's rows; an error of it ends the count.
-type Tell<'a> = &'a mut dyn FnMut(&Supply) -> Result<(), CellError>;
+/// Called with the count after every pass's rows; an error of it ends the count.
+type OnPass<'a> = &'a mut dyn FnMut(&Supply) -> Result<(), CellError>;
 
 impl Drop for Counting {
     fn drop(&mut self) {
@@ -53,39 +53,39 @@ impl Counting {
         settings: &'scope Settings,
         codec: &'scope TextCodec,
     ) -> Counting {
-        Self::spawn(scope, |tell| {
+        Self::spawn(scope, |on_pass| {
             let mut rows = open_rows(job, codec)?;
-            Supply::count(&mut rows, settings, job.model_batch as usize, tell)
+            Supply::count(&mut rows, settings, job.model_batch as usize, on_pass)
         })
     }
 
     /// Runs `count` on a thread of its own.
     fn spawn<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        count: impl FnOnce(Tell<'_>) -> Result<Supply, CellError> + Send + 'scope,
+        count: impl FnOnce(OnPass<'_>) -> Result<Supply, CellError> + Send + 'scope,
     ) -> Counting {
-        let (tell, heard) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
         let given_up = Arc::new(AtomicBool::new(false));
         let is_given_up = Arc::clone(&given_up);
         scope.spawn(move || {
-            let mut told = Instant::now();
-            let mut tell_now_and_then = |supply: &Supply| {
+            let mut last_report = Instant::now();
+            let mut report_now_and_then = |supply: &Supply| {
                 if is_given_up.load(Ordering::Relaxed) {
                     return Err(CellError::Stopped);
                 }
-                if told.elapsed() >= TELL_EVERY && !supply.is_enough() {
-                    told = Instant::now();
+                if last_report.elapsed() >= REPORT_EVERY && !supply.is_enough() {
+                    last_report = Instant::now();
                     // Nobody listens to a count that is given up.
-                    let _ = tell.send(Ok(supply.clone()));
+                    let _ = sender.send(Ok(supply.clone()));
                 }
                 Ok(())
             };
             // The scope would end with a panic of this thread.
-            let counted = catch_unwind(AssertUnwindSafe(|| count(&mut tell_now_and_then)));
+            let counted = catch_unwind(AssertUnwindSafe(|| count(&mut report_now_and_then)));
             let counted = counted.unwrap_or_else(|_| Err(without_result()));
-            let _ = tell.send(counted.map(Supply::at_its_end));
+            let _ = sender.send(counted.map(Supply::at_its_end));
         });
-        Counting { heard, given_up }
+        Counting { results, given_up }
     }
 
     /// Waits for the end, for a while; gives itself back when that has not come by then. `is_new`
@@ -97,13 +97,13 @@ impl Counting {
         self,
         settings: &Settings,
         is_new: bool,
-        is_asked: IsAsked<'_>,
+        stop_requested: StopRequested<'_>,
         sink: Sink<'_>,
     ) -> Result<Option<Counting>, CellError> {
         sink(stage(settings, "counting the text"));
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
-            if is_asked() {
+            if stop_requested() {
                 let message = match is_new {
                     true => "interrupted while the text was counted, before anything was trained",
                     false => {
@@ -112,7 +112,7 @@ impl Counting {
                 };
                 return Err(CellError::Interrupted(message.to_owned()));
             }
-            match self.heard.recv_timeout(TELL_EVERY) {
+            match self.results.recv_timeout(REPORT_EVERY) {
                 Ok(counted) if counted.as_ref().is_ok_and(|supply| !supply.is_at_end()) => {
                     let (tokens, needed) = counted?.progress();
                     let text = format!("counting the text: {tokens} of about {needed} tokens");
@@ -135,7 +135,7 @@ impl Counting {
     /// A text that is too short or cannot be read.
     pub(crate) fn has_ended(&self) -> Result<bool, CellError> {
         loop {
-            match self.heard.try_recv() {
+            match self.results.try_recv() {
                 Ok(counted) => {
                     let supply = counted?;
                     if supply.is_at_end() {
@@ -181,11 +181,11 @@ mod tests {
 
     #[test]
     fn a_count_without_its_last_message_is_an_error_later_too() {
-        let (tell, heard) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
         let given_up = Arc::default();
-        let counting = Counting { heard, given_up };
+        let counting = Counting { results, given_up };
         assert!(!counting.has_ended().unwrap());
-        drop(tell);
+        drop(sender);
         let error = counting.has_ended().unwrap_err().to_string();
         assert!(error.contains(WITHOUT_RESULT), "{error}");
     }

@@ -1,4 +1,5 @@
-//! The trainers of one policy and the pool that feeds them. All of them see the same rows in the same order.
+//! The trainers of one policy and the pool that feeds them. All of them see the same rows in the
+//! same order.
 
 use std::{path::Path, time::Instant};
 
@@ -258,7 +259,8 @@ impl<L: Learner> Grid<L> {
         Ok(())
     }
 
-    /// Uses up the full pool, from the step in it that a checkpoint may have reached; the next one begins at `next`.
+    /// Uses up the full pool, from the step in it that a checkpoint may have reached; the next one
+    /// begins at `next`.
     fn train(
         &mut self,
         next: Place,
@@ -310,7 +312,8 @@ impl<L: Learner> Grid<L> {
                     self.last[layer][k] = measured;
                     let tail = &mut self.progress.tails[layer][k];
                     if step <= tail_from {
-                        *tail = Tail::default(); // before the tail only the last step counts, for the progress line
+                        // Before the tail only the last step counts, for the progress line.
+                        *tail = Tail::default();
                     }
                     tail.add(&measured);
                 }

@@ -1,7 +1,7 @@
 //! `training.csv` in a run's folder: what every SAE's steps measured, written as they go.
 //!
-//! A run that goes on drops the rows after its checkpoint, which it will measure again. The finished file is sorted, so
-//! that it does not tell how often a run was interrupted.
+//! A run that goes on drops the rows after its checkpoint, which it will measure again. The
+//! finished file is sorted, so that it does not show how often a run was interrupted.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -36,7 +36,8 @@ pub(crate) struct At {
 }
 
 impl History {
-    /// Opens the file of a run; of rows that are there, those stay that `is_kept` wants by policy and step.
+    /// Opens the file of a run; of rows that are there, those stay that `is_kept` wants by policy
+    /// and step.
     pub(crate) fn open(out: &Path, is_kept: impl Fn(&str, u64) -> bool) -> Result<Self, CellError> {
         let path = out.join("training.csv");
         let text = match fs::read_to_string(&path) {
@@ -44,7 +45,8 @@ impl History {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(store(&path, &error)),
         };
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]); // a killed run may leave half a line
+        // A killed run may leave half a line.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let is_wanted = |line: &&str| {
             let fields: Vec<&str> = line.split(',').collect();
             let step = fields.get(3).and_then(|step| step.parse().ok());

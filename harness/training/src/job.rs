@@ -10,7 +10,7 @@ use std::{
 use harness_engine::{
     data::TokenBatch,
     device,
-    jobs::{IsAsked, Sink, open_plugins, options, tokenizer},
+    jobs::{Sink, StopRequested, open_plugins, options, tokenizer},
     plugin::{LoadOptions, Model, ModelInfo, Registry, SaeTrainer},
     run::CellError,
     text::TextCodec,
@@ -37,27 +37,32 @@ use crate::{
     settings::{Policy, Settings, trainer_config},
 };
 
-/// Trains the grid of a job and tells one result for each SAE. Once `is_asked` says so it writes
-/// checkpoints and stops.
+/// Trains the grid of a job and sends one result for each SAE. Once `stop_requested` says so
+/// it writes checkpoints and stops.
 ///
 /// # Errors
 /// Settings that do not fit the model, text that is too short, files that cannot be read or
 /// written, a plugin's failure, or the request to stop. Finished work stays; the same job goes on
 /// from its last checkpoint.
-pub fn run(job: &TrainJob, is_asked: IsAsked<'_>, sink: Sink<'_>) -> Result<u8, CellError> {
+pub fn run(
+    job: &TrainJob,
+    stop_requested: StopRequested<'_>,
+    sink: Sink<'_>,
+) -> Result<u8, CellError> {
     let registry = open_plugins(&job.plugins)?;
     let device = device::parse(&job.compute.device)?;
     let mut make = |config: &Value| -> Result<SaeTrainer, CellError> {
         let architecture = registry.sae(&job.architecture, &json!({}))?;
         Ok(architecture.trainer(config, device)?)
     };
-    run_with(job, &registry, &mut make, is_asked, sink)
+    run_with(job, &registry, &mut make, stop_requested, sink)
 }
 
 /// Makes a trainer from its configuration, in the names that architectures share.
 pub type MakeLearner<'a, L> = &'a mut dyn FnMut(&Value) -> Result<L, CellError>;
 
-/// The same with trainers made by `make`: they see the rows that the job's own would see, in the same order.
+/// The same with trainers made by `make`: they see the rows that the job's own would see, in the
+/// same order.
 ///
 /// # Errors
 /// As [`run`].
@@ -65,7 +70,7 @@ pub fn run_with<L: Learner>(
     job: &TrainJob,
     registry: &Registry,
     make: MakeLearner<'_, L>,
-    is_asked: IsAsked<'_>,
+    stop_requested: StopRequested<'_>,
     sink: Sink<'_>,
 ) -> Result<u8, CellError> {
     let _no_grad = tch::no_grad_guard();
@@ -81,7 +86,7 @@ pub fn run_with<L: Learner>(
         // counted.
         let is_new = !Checkpoints::are_in(&job.out);
         let mut counting = match is_new && !job.allow_short {
-            true => count().wait(&settings, is_new, is_asked, sink)?,
+            true => count().wait(&settings, is_new, stop_requested, sink)?,
             false => None,
         };
         sink(stage(&settings, "reading model and text"));
@@ -91,7 +96,7 @@ pub fn run_with<L: Learner>(
         let is_counted =
             checkpoints.is_text_enough() || checkpoints.are_finished(&settings.policies);
         if !is_new && !job.allow_short && !is_counted {
-            counting = count().wait(&settings, is_new, is_asked, sink)?;
+            counting = count().wait(&settings, is_new, stop_requested, sink)?;
         }
         if counting.is_none() && !job.allow_short {
             checkpoints.text_is_enough();
@@ -112,11 +117,11 @@ pub fn run_with<L: Learner>(
             timer: Timer::default(),
             grids: Vec::new(),
             options,
-            is_asked,
+            stop_requested,
         };
         run.open_grids(sink)?;
         run.train(model, &codec, sink)?;
-        run.tell_results(sink);
+        run.send_results(sink);
         run.history.finish()?;
         Ok(exit::OK)
     })
@@ -135,7 +140,7 @@ struct Run<'a, L> {
     timer: Timer,
     grids: Vec<Grid<L>>,
     options: LoadOptions,
-    is_asked: IsAsked<'a>,
+    stop_requested: StopRequested<'a>,
 }
 
 impl<L: Learner> Run<'_, L> {
@@ -250,7 +255,7 @@ impl<L: Learner> Run<'_, L> {
             if self.grids.is_empty() {
                 break;
             }
-            if (self.is_asked)() {
+            if (self.stop_requested)() {
                 return Err(CellError::Stopped);
             }
             self.look_at_count()?;
@@ -268,7 +273,7 @@ impl<L: Learner> Run<'_, L> {
                 .collect();
             if wanted.is_empty() {
                 // Before the checkpoint.
-                self.tell_filling(meter, clock, sink);
+                self.report_filling(meter, clock, sink);
                 began = clock.elapsed();
                 continue;
             }
@@ -284,15 +289,15 @@ impl<L: Learner> Run<'_, L> {
                 }
                 self.feed(*policy, pass, found, rows.epochs, meter, clock, sink)?;
             }
-            self.tell_filling(meter, clock, sink);
+            self.report_filling(meter, clock, sink);
             self.keep_due(clock.elapsed())?;
             began = clock.elapsed();
         }
         Ok(())
     }
 
-    /// Tells how far the buffers are, when it is time for it.
-    fn tell_filling(&self, meter: &mut Meter, clock: &Instant, sink: Sink<'_>) {
+    /// Sends how far the buffers are, when it is time for it.
+    fn report_filling(&self, meter: &mut Meter, clock: &Instant, sink: Sink<'_>) {
         if let Some(event) = meter.filling(clock.elapsed(), &self.grids, &self.settings) {
             sink(event);
         }
@@ -309,7 +314,7 @@ impl<L: Learner> Run<'_, L> {
         Ok(())
     }
 
-    /// What a step takes beside a token, as far as sizes tell.
+    /// What a step takes beside a token, as far as it follows from sizes.
     fn step_in_tokens(&self) -> f64 {
         let (info, settings) = (&self.info, &self.settings);
         let saes = settings.layers.len() * settings.k.len();
@@ -345,7 +350,7 @@ impl<L: Learner> Run<'_, L> {
         Ok(())
     }
 
-    /// What is said of a run that was asked to stop.
+    /// The error of a run that was asked to stop: what of it is kept.
     fn stopped(&self) -> CellError {
         let steps = self.settings.steps;
         let each: Vec<String> = (self.settings.policies.iter())
@@ -383,7 +388,7 @@ impl<L: Learner> Run<'_, L> {
     /// Hands a policy its rows; writes its SAEs when it is done.
     #[expect(
         clippy::too_many_arguments,
-        reason = "what a pass knows, and where it is told"
+        reason = "what a pass knows, and where its events go"
     )]
     fn feed(
         &mut self,
@@ -403,7 +408,8 @@ impl<L: Learner> Run<'_, L> {
         let fed = {
             let (settings, checkpoints, history) =
                 (&self.settings, &mut self.checkpoints, &mut self.history);
-            let (others, timer, is_asked) = (&self.grids, &mut self.timer, self.is_asked);
+            let (others, timer, stop_requested) =
+                (&self.grids, &mut self.timer, self.stop_requested);
             let mut make = maker(self.job, settings, self.info.d_model, policy, self.make);
             grid.feed(pass, rows, &mut make, &mut |grid| {
                 let now = clock.elapsed();
@@ -426,7 +432,7 @@ impl<L: Learner> Run<'_, L> {
                     checkpoints.save(grid)?;
                     timer.is_written(policy, now);
                 }
-                match is_asked() {
+                match stop_requested() {
                     true => Err(CellError::Stopped),
                     false => Ok(()),
                 }
@@ -471,7 +477,7 @@ impl<L: Learner> Run<'_, L> {
         Ok(reports)
     }
 
-    fn tell_results(&self, sink: Sink<'_>) {
+    fn send_results(&self, sink: Sink<'_>) {
         for policy in &self.settings.policies {
             let reports = self
                 .checkpoints

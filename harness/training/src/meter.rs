@@ -15,9 +15,10 @@ use crate::{
 /// Time between two progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
-/// Counts tokens and steps, and tells of them.
+/// Counts tokens and steps, and makes the events that say how many there are.
 pub(crate) struct Meter {
-    told: Option<Duration>,
+    /// When the last event was made.
+    last_event: Option<Duration>,
     pace: Pace,
     /// Tokens through the model in this process.
     tokens: u64,
@@ -52,7 +53,7 @@ impl Meter {
         let spent: f64 = (grids.iter().flat_map(|g| &g.spent.steps).flatten()).sum();
         let step = (made > 0 && spent > 0.0).then(|| spent / made as f64);
         Self {
-            told: None,
+            last_event: None,
             pace: Pace {
                 tokens: Rate::default(),
                 steps: Rate::expected(step),
@@ -142,11 +143,11 @@ impl Meter {
     }
 
     fn is_due(&self, now: Duration) -> bool {
-        (self.told).is_none_or(|told| now.saturating_sub(told) >= PROGRESS_EVERY)
+        (self.last_event).is_none_or(|last| now.saturating_sub(last) >= PROGRESS_EVERY)
     }
 
     fn event(&mut self, now: Duration, text: &str, seconds_left: Option<f64>) -> Event {
-        self.told = Some(now);
+        self.last_event = Some(now);
         let rate = self.tokens as f64 / now.as_secs_f64().max(1e-9);
         Event::Progress {
             done: self.done,

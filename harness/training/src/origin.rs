@@ -91,7 +91,8 @@ pub(crate) struct Origin<'a> {
     pub epochs: u64,
 }
 
-/// What an SAE's configuration says of its origin. Nothing in it depends on when or where it was trained.
+/// What an SAE's configuration says of its origin. Nothing in it depends on when or where it was
+/// trained.
 pub(crate) fn provenance(
     origin: &Origin<'_>,
     place: (Policy, usize, u32),

@@ -1,4 +1,5 @@
-//! The stream of model passes: rows of text, corrupted by keyed draws, through the blocks up to the last layer asked for.
+//! The stream of model passes: rows of text, corrupted by keyed draws, through the blocks up to the
+//! last layer asked for.
 
 use std::path::PathBuf;
 
@@ -49,8 +50,8 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// The next `n` rows, numbered over all epochs, so that a row's masks differ when it comes again; fewer before the
-    /// data ends, none after.
+    /// The next `n` rows, numbered over all epochs, so that a row's masks differ when it comes
+    /// again; fewer before the data ends, none after.
     pub(crate) fn take(&mut self, n: usize) -> Result<Vec<TokenRow>, CellError> {
         let mut rows = Vec::with_capacity(n);
         while rows.len() < n {
@@ -117,7 +118,8 @@ fn packer<'a>(
     )?)
 }
 
-/// Masked positions of pass `pass`, `[b, t]`: one rate a pass, one draw a position, never the first token nor padding.
+/// Masked positions of pass `pass`, `[b, t]`: one rate a pass, one draw a position, never the first
+/// token nor padding.
 pub(crate) fn masked_positions(batch: &TokenBatch, settings: &Settings, pass: u64) -> Vec<bool> {
     let stream = Stream::new(settings.seed, "sae-train");
     let rate =
@@ -153,7 +155,8 @@ pub(crate) fn positions(batch: &TokenBatch, masked: &[bool], policy: Policy) -> 
 /// Rows of residuals a policy gets from a pass: per layer `[n, d_model]`.
 pub(crate) type PolicyRows = (Policy, Vec<Tensor>);
 
-/// Runs one pass for the policies in `wanted`. Corrupted and clean rows are two forwards, each at most once.
+/// Runs one pass for the policies in `wanted`. Corrupted and clean rows are two forwards, each at
+/// most once.
 pub(crate) fn residuals(
     model: &mut Model,
     batch: &TokenBatch,

@@ -1,7 +1,8 @@
-//! One policy's pool: rows of residuals of every layer, filled to the brim, then handed out in shuffled batches.
+//! One policy's pool: rows of residuals of every layer, filled to the brim, then handed out in
+//! shuffled batches.
 //!
-//! The rows lie in memory, or in files that have no name, so that a killed run leaves nothing behind. What is handed out
-//! is the same bits either way.
+//! The rows lie in memory, or in files that have no name, so that a killed run leaves nothing
+//! behind. What is handed out is the same bits either way.
 
 use std::{
     fs::File,
@@ -15,7 +16,8 @@ use tch::{Device, Kind, Tensor};
 /// Rows that are read at a time for a sum over all of them.
 const CHUNK: usize = 4096;
 
-/// Where in the stream a pool begins: a pass, and the first of the policy's rows in it that is not yet used.
+/// Where in the stream a pool begins: a pass, and the first of the policy's rows in it that is not
+/// yet used.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -78,7 +80,8 @@ impl Pool {
         pass >= self.start.pass
     }
 
-    /// Takes rows of a pass from `from` on, per layer `[n, d_model]`; gives the place after the last one taken.
+    /// Takes rows of a pass from `from` on, per layer `[n, d_model]`; gives the place after the
+    /// last one taken.
     pub(crate) fn add(&mut self, rows: &[Tensor], from: Place) -> Result<Place, CellError> {
         let n = rows.first().map_or(0, |r| r.size()[0] as usize);
         let take = (self.capacity - self.have).min(n.saturating_sub(from.row));

@@ -21,16 +21,16 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
-    /// Counts the text until it is enough for every policy, or ends. `tell` hears of every pass's
-    /// rows, and may end the count with an error.
+    /// Counts the text until it is enough for every policy, or ends. `on_pass`
+    /// is called with the count after each pass's rows, and may end it with an error.
     ///
     /// # Errors
-    /// Those of the text and of `tell`.
+    /// Those of the text and of `on_pass`.
     pub(crate) fn count(
         rows: &mut Rows<'_>,
         settings: &Settings,
         model_batch: usize,
-        tell: &mut dyn FnMut(&Supply) -> Result<(), CellError>,
+        on_pass: &mut dyn FnMut(&Supply) -> Result<(), CellError>,
     ) -> Result<Supply, CellError> {
         let mut supply = Supply {
             wanted: settings.rows(),
@@ -47,7 +47,7 @@ impl Supply {
             }
             supply.add(&TokenBatch::collate(&taken, 0), settings, pass);
             (supply.tokens, supply.rows) = (rows.tokens, rows.next);
-            tell(&supply)?;
+            on_pass(&supply)?;
             if supply.is_enough() {
                 break;
             }

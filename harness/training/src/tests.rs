@@ -77,7 +77,8 @@ pub(crate) fn settings(steps: u64, pool_steps: u64, batch: usize) -> Settings {
     }
 }
 
-/// Rows of a pass: between 0 and 12 of them, numbered over the whole stream; layer 3 has them negated.
+/// Rows of a pass: between 0 and 12 of them, numbered over the whole stream; layer 3 has them
+/// negated.
 fn pass_rows(policy: Policy, pass: u64) -> Vec<Tensor> {
     let sizes = Stream::new(5, policy.name());
     let start: u64 = (0..pass).map(|p| sizes.below_at(p, 13)).sum();

@@ -7,7 +7,7 @@ use std::{
 
 use harness_conformance::{check, golden};
 use harness_engine::{
-    jobs::{IsAsked, Sink, doctor, generate, plugins},
+    jobs::{Sink, StopRequested, doctor, generate, plugins},
     run::CellError,
 };
 use harness_plan::{
@@ -48,13 +48,13 @@ pub fn serve() -> u8 {
     }
 }
 
-/// Runs a job and returns its exit code; a failure has been told as an event by then. A job that
-/// can stop looks at `is_asked`.
-fn run(job: &Job, is_asked: IsAsked<'_>, sink: Sink<'_>) -> u8 {
+/// Runs a job and returns its exit code; a failure has been sent as an event by then. A job that
+/// can stop looks at `stop_requested`.
+fn run(job: &Job, stop_requested: StopRequested<'_>, sink: Sink<'_>) -> u8 {
     let done = match job {
         Job::Plugins(job) => plugins::run(job, sink),
         Job::Golden(job) => golden::run(job, sink),
-        Job::Train(job) => harness_training::run(job, is_asked, sink),
+        Job::Train(job) => harness_training::run(job, stop_requested, sink),
         Job::Generate(job) => generate::run(job, sink),
         Job::Doctor(job) => Ok(doctor::run(job, sink)),
         Job::Check(job) => check::run(job, sink),
@@ -62,7 +62,7 @@ fn run(job: &Job, is_asked: IsAsked<'_>, sink: Sink<'_>) -> u8 {
     done.unwrap_or_else(|error| failed(&error, sink))
 }
 
-/// Tells a failure, and returns its exit code.
+/// Sends a failure, and returns its exit code.
 fn failed(error: &CellError, sink: Sink<'_>) -> u8 {
     let failure = error.failure(None);
     // A plugin at fault is no bug of ours, but a job has no other cells that could go on.

@@ -1,10 +1,10 @@
-//! `harness-worker`: cells and jobs behind a line protocol. `harness` starts it; a person has no need
-//! to.
+//! `harness-worker`: cells and jobs behind a line protocol. `harness` starts it; a person has no
+//! need to.
 
 mod job;
+mod oom_score;
 mod orphan;
 mod stop;
-mod victim;
 
 use std::{
     io::{self, Write},
@@ -14,17 +14,19 @@ use std::{
 use harness_engine::run;
 use harness_plan::exit;
 
+const USAGE: &str = "harness-worker is started by `harness`.\n\n\
+    usage: harness-worker serve | job  (JSON lines on standard input and output)\n";
+
 fn main() -> ExitCode {
     orphan::watch();
-    victim::volunteer();
+    oom_score::raise();
     let mode = std::env::args().nth(1);
     match mode.as_deref() {
         Some("serve") => ExitCode::from(run::serve()),
         Some("job") => ExitCode::from(job::serve()),
         _ => {
-            let usage = "harness-worker is started by `harness`.\n\nusage: harness-worker serve | job  (JSON lines on standard input and output)\n";
             // Nothing can be done about a closed standard error.
-            let _ = io::stderr().write_all(usage.as_bytes());
+            let _ = io::stderr().write_all(USAGE.as_bytes());
             ExitCode::from(exit::USAGE)
         }
     }

@@ -36,7 +36,8 @@ pub(crate) fn compare(
         Arg::of(&ce),
         Arg::of(&kl),
     ];
-    // SAFETY: one block a row of both; targets were checked against `v`, and each half of `out` has `n` numbers.
+    // SAFETY: one block a row of both; targets were checked against `v`, and each half of `out` has
+    // `n` numbers.
     unsafe { launch(place, &SOFTMAX, &format!("compare_{suffix}"), grid, &args)? };
     Ok(Some((ce, kl)))
 }

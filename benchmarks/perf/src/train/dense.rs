@@ -1,4 +1,5 @@
-//! The baseline: a Top-K SAE as most tools train it, with dense activations, libtorch's gradients and its Adam.
+//! The baseline: a Top-K SAE as most tools train it, with dense activations, libtorch's gradients
+//! and its Adam.
 
 use std::path::Path;
 

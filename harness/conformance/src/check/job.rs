@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Runs a check job: lists the tests as events of the form `{"test", "about"}`, refused plugins as
-/// `{"refused", "id", "reason"}`; or runs the one test asked for and tells its outcome.
+/// `{"refused", "id", "reason"}`; or runs the one test asked for and sends its outcome.
 ///
 /// Returns the exit code: 21 when a plugin is refused or the test fails.
 ///

@@ -1,5 +1,6 @@
-//! The laws of judges. The host's handle itself refuses a wrong number of answers and answers in another order.
-//! An online judge is never asked anything here: it would cost money and the result would not be repeatable.
+//! The laws of judges. The host's handle itself refuses a wrong number of answers and answers in
+//! another order. An online judge is never asked anything here: it would cost money and the result
+//! would not be repeatable.
 
 use std::ops::ControlFlow;
 

@@ -17,7 +17,8 @@ pub(super) const TESTS: &[Named] = &[
     ("quiet", "opening is quick and starts no threads"),
 ];
 
-/// Longest time that opening a library may take without a warning, libtorch not counted: the worker has it already.
+/// Longest time that opening a library may take without a warning, libtorch not counted: the worker
+/// has it already.
 const OPEN_MS: u128 = 500;
 
 pub(super) fn run(test: &str, plugin: &FoundPlugin) -> Checked {

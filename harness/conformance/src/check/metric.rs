@@ -1,4 +1,5 @@
-//! The laws of metrics. The host's handle itself refuses values that are not finite and names other than specified.
+//! The laws of metrics. The host's handle itself refuses values that are not finite and names other
+//! than specified.
 
 use harness_engine::plugin::{ErrorCode, Metric, MetricValue};
 use serde_json::json;
@@ -32,52 +33,40 @@ const RTOL: f64 = 1e-9;
 const N: usize = 24;
 
 pub(super) fn run(test: &str, subject: &Subject<'_>) -> Checked {
-    let maker = Maker { subject };
     match test {
-        "spec" => spec(&maker),
-        "empty" => empty(&maker),
-        "pieces" => pieces(&maker),
-        "merge" => merge(&maker),
-        "save" => save(&maker),
-        "inputs" => inputs(&maker),
-        "missing" => missing(&maker),
-        "odd" => odd(&maker),
+        "spec" => spec(subject),
+        "empty" => empty(subject),
+        "pieces" => pieces(subject),
+        "merge" => merge(subject),
+        "save" => save(subject),
+        "inputs" => inputs(subject),
+        "missing" => missing(subject),
+        "odd" => odd(subject),
         other => unknown(other),
     }
-}
-
-struct Maker<'a> {
-    subject: &'a Subject<'a>,
 }
 
 /// Named columns of equal length.
 type Columns = Vec<(String, Vec<f64>)>;
 
-impl Maker<'_> {
-    fn make(&self) -> Result<Metric, Ended> {
-        let subject = self.subject;
-        Ok(subject.registry.metric(subject.name, &json!({}))?)
-    }
+fn made(subject: &Subject<'_>) -> Result<Metric, Ended> {
+    Ok(subject.registry.metric(subject.name, &json!({}))?)
+}
 
-    /// Inputs for everything the metric requires, in the ranges of their names.
-    fn columns(&self) -> Result<Columns, Ended> {
-        let mut names: Vec<String> = self
-            .make()?
-            .spec()
-            .into_iter()
-            .flat_map(|spec| spec.requires)
-            .collect();
-        names.sort();
-        names.dedup();
-        Ok(names
-            .into_iter()
-            .map(|name| {
-                let draws = stream(&format!("metric/{name}"));
-                let values = (0..N as u64).map(|i| ranged(&name, draws.uniform_at(i)));
-                (name.clone(), values.collect())
-            })
-            .collect())
-    }
+/// Inputs for everything the metric requires, in the ranges of their names.
+fn columns(subject: &Subject<'_>) -> Result<Columns, Ended> {
+    let specs = made(subject)?.spec();
+    let mut names: Vec<String> = specs.into_iter().flat_map(|spec| spec.requires).collect();
+    names.sort();
+    names.dedup();
+    Ok(names
+        .into_iter()
+        .map(|name| {
+            let draws = stream(&format!("metric/{name}"));
+            let values = (0..N as u64).map(|i| ranged(&name, draws.uniform_at(i)));
+            (name.clone(), values.collect())
+        })
+        .collect())
 }
 
 /// A draw in [0, 1) as a value that the name allows.
@@ -122,8 +111,8 @@ fn ensure_near(what: &str, got: &[MetricValue], want: &[MetricValue]) -> Checked
     Ok(())
 }
 
-fn spec(maker: &Maker<'_>) -> Checked {
-    let specs = maker.make()?.spec();
+fn spec(subject: &Subject<'_>) -> Checked {
+    let specs = made(subject)?.spec();
     ensure(!specs.is_empty(), || {
         "its specification is empty (or made by a panic)".to_owned()
     })?;
@@ -141,8 +130,8 @@ fn spec(maker: &Maker<'_>) -> Checked {
     Ok(())
 }
 
-fn empty(maker: &Maker<'_>) -> Checked {
-    for value in maker.make()?.finish()? {
+fn empty(subject: &Subject<'_>) -> Checked {
+    for value in made(subject)?.finish()? {
         ensure(value.n == 0, || {
             format!("`{}` rests on {} samples of none", value.name, value.n)
         })?;
@@ -156,13 +145,13 @@ fn empty(maker: &Maker<'_>) -> Checked {
     Ok(())
 }
 
-fn pieces(maker: &Maker<'_>) -> Checked {
-    let columns = maker.columns()?;
-    let mut whole = maker.make()?;
+fn pieces(subject: &Subject<'_>) -> Checked {
+    let columns = columns(subject)?;
+    let mut whole = made(subject)?;
     feed(&mut whole, &columns, 0..N)?;
     let whole = whole.finish()?;
     for cuts in [vec![0, 1, N], vec![0, 7, 7, 19, N], (0..=N).collect()] {
-        let mut parts = maker.make()?;
+        let mut parts = made(subject)?;
         for pair in cuts.windows(2) {
             feed(&mut parts, &columns, pair[0]..pair[1])?;
         }
@@ -175,13 +164,13 @@ fn pieces(maker: &Maker<'_>) -> Checked {
     Ok(())
 }
 
-fn merge(maker: &Maker<'_>) -> Checked {
-    let columns = maker.columns()?;
-    let mut whole = maker.make()?;
+fn merge(subject: &Subject<'_>) -> Checked {
+    let columns = columns(subject)?;
+    let mut whole = made(subject)?;
     feed(&mut whole, &columns, 0..N)?;
     let whole = whole.finish()?;
     let part = |range| -> Result<Metric, Ended> {
-        let mut metric = maker.make()?;
+        let mut metric = made(subject)?;
         feed(&mut metric, &columns, range)?;
         Ok(metric)
     };
@@ -199,30 +188,30 @@ fn merge(maker: &Maker<'_>) -> Checked {
     let mut outer = part(ranges[0].clone())?;
     outer.merge(&inner.save()?)?;
     ensure_near("merged from the right", &outer.finish()?, &whole)?;
-    outer.merge(&maker.make()?.save()?)?;
+    outer.merge(&made(subject)?.save()?)?;
     ensure_near("merged with nothing", &outer.finish()?, &whole)
 }
 
-fn save(maker: &Maker<'_>) -> Checked {
-    let columns = maker.columns()?;
-    let mut metric = maker.make()?;
+fn save(subject: &Subject<'_>) -> Checked {
+    let columns = columns(subject)?;
+    let mut metric = made(subject)?;
     feed(&mut metric, &columns, 0..N)?;
     let state = metric.save()?;
-    let mut other = maker.make()?;
+    let mut other = made(subject)?;
     other.merge(&state)?;
     ensure_near("from its state", &other.finish()?, &metric.finish()?)?;
     ensure_refused("a state that is no state", other.merge(b"{"))
 }
 
-fn inputs(maker: &Maker<'_>) -> Checked {
-    let columns = maker.columns()?;
+fn inputs(subject: &Subject<'_>) -> Checked {
+    let columns = columns(subject)?;
     let before = columns.clone();
-    feed(&mut maker.make()?, &columns, 0..N)?;
+    feed(&mut made(subject)?, &columns, 0..N)?;
     ensure(columns == before, || "an input is changed".to_owned())
 }
 
-fn missing(maker: &Maker<'_>) -> Checked {
-    let columns = maker.columns()?;
+fn missing(subject: &Subject<'_>) -> Checked {
+    let columns = columns(subject)?;
     if columns.is_empty() {
         return Err(Ended::skipped("it needs no input"));
     }
@@ -234,15 +223,15 @@ fn missing(maker: &Maker<'_>) -> Checked {
             .map(|(_, (name, values))| (name.as_str(), values.as_slice()))
             .collect();
         let what = format!("an update without `{}`", columns[out].0);
-        ensure_refused(&what, maker.make()?.update(&kept))?;
+        ensure_refused(&what, made(subject)?.update(&kept))?;
     }
     Ok(())
 }
 
-fn odd(maker: &Maker<'_>) -> Checked {
-    let columns = maker.columns()?;
+fn odd(subject: &Subject<'_>) -> Checked {
+    let columns = columns(subject)?;
     let all = |values: &[f64]| -> Result<(), Ended> {
-        let mut metric = maker.make()?;
+        let mut metric = made(subject)?;
         let inputs: Vec<(&str, &[f64])> = columns
             .iter()
             .map(|(name, _)| (name.as_str(), values))
@@ -267,7 +256,7 @@ fn odd(maker: &Maker<'_>) -> Checked {
             .enumerate()
             .map(|(i, (name, values))| (name.as_str(), &values[..N - i]))
             .collect();
-        let result = maker.make()?.update(&uneven);
+        let result = made(subject)?.update(&uneven);
         if result.is_ok() {
             return Err(Ended::warning("inputs of different lengths are accepted"));
         }

@@ -79,7 +79,8 @@ fn rows(model: &mut Model, info: &ModelInfo, tokens: &Tensor, valid: &Tensor) ->
             &alone,
         )?;
     }
-    // Another row's tokens must not matter at all: same shapes, same order of sums, so the same bits.
+    // Another row's tokens must not matter at all: same shapes, same order of sums, so the same
+    // bits.
     let other = tokens.copy();
     let changed = (tokens.narrow(0, 1, 1) + 1).remainder(info.vocab_size as i64);
     other.narrow(0, 1, 1).copy_(&changed);

@@ -1,8 +1,8 @@
-//! The laws of remaskers. The host's handle itself refuses positions that are not eligible and masks left after the
-//! last step, so running is testing those.
+//! The laws of remaskers. The host's handle itself refuses positions that are not eligible and
+//! masks left after the last step, so running is testing those.
 //!
-//! A remasker that reads SAE features gets made-up ones before every step: with ties, with places without a value, and
-//! none at all in the first pass, as the host gives them.
+//! A remasker that reads SAE features gets made-up ones before every step: with ties, with places
+//! without a value, and none at all in the first pass, as the host gives them.
 
 use harness_engine::plugin::{FeatureTensors, Remasker, StepTensors};
 use serde_json::json;
@@ -187,7 +187,8 @@ fn shapes(remasker: &mut Remasker) -> Checked {
     )
 }
 
-/// Features that were not asked for change nothing; those that were are checked and may not be left out.
+/// Features that were not asked for change nothing; those that were are checked and may not be left
+/// out.
 fn features(remasker: &mut Remasker) -> Checked {
     if !reads_features(remasker) {
         return features_unasked(remasker);

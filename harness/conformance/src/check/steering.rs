@@ -1,4 +1,5 @@
-//! The laws of steering policies. The host's handle itself refuses coefficients at padding and such that are not finite.
+//! The laws of steering policies. The host's handle itself refuses coefficients at padding and such
+//! that are not finite.
 
 use harness_engine::plugin::{SteerTensors, SteeringPolicy};
 use serde_json::json;

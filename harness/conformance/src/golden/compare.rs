@@ -36,10 +36,11 @@ impl Compared {
     }
 }
 
-/// Compares arrays of the same shape; `keep` (one flag per leading index of `got`, each covering an equal number of values) selects what is
-/// defined, such as positions that are not padding.
+/// Compares arrays of the same shape; `keep` (one flag per leading index of `got`, each covering an
+/// equal number of values) selects what is defined, such as positions that are not padding.
 ///
-/// A value that is not finite on either side is never within tolerance, and a comparison of no values is a failure.
+/// A value that is not finite on either side is never within tolerance, and a comparison of no
+/// values is a failure.
 pub(super) fn floats(
     got: &Array<f64>,
     want: &Array<f64>,

@@ -69,7 +69,8 @@ impl<'a> Variances<'a> {
         Ok(Self { wanted })
     }
 
-    /// Candidates that are reconstructed and put nowhere; they follow the case's own first candidate.
+    /// Candidates that are reconstructed and put nowhere; they follow the case's own first
+    /// candidate.
     pub(super) fn candidates(&self, layer: usize) -> impl Iterator<Item = Candidate<'a>> {
         self.wanted.iter().map(move |wanted| Candidate {
             layer,
@@ -78,7 +79,8 @@ impl<'a> Variances<'a> {
         })
     }
 
-    /// Sums of the case. Its tokens count as one row, because the reference forms the mean over all of them.
+    /// Sums of the case. Its tokens count as one row, because the reference forms the mean over all
+    /// of them.
     pub(super) fn explained(
         &self,
         layer: usize,
@@ -116,7 +118,8 @@ impl<'a> Variances<'a> {
             let found = explained.finish(i + 1, &mut UnitSums::default())?;
             let ev = found.all.finish(Dtype::F32);
             let tolerance = tolerances.ev;
-            // An error is not a ratio: its size is that of the residuals, so it gets the losses' relative part.
+            // An error is not a ratio: its size is that of the residuals, so it gets the losses'
+            // relative part.
             let rtol = tolerance.rtol.max(tolerances.loss.rtol);
             let mse = Tolerance { rtol, ..tolerance };
             let values = [

@@ -86,7 +86,8 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The checkpoint folders with the suffix of their checks' names: the first is `""`, the sharded one `-sharded`.
+/// The checkpoint folders with the suffix of their checks' names: the first is `""`, the sharded
+/// one `-sharded`.
 fn checkpoints(
     entry: &FamilyEntry,
     manifest: &Value,
@@ -128,7 +129,8 @@ impl Checks<'_> {
             .ok()
     }
 
-    /// The adapter named after the fixture's kind, or the one that reads the checkpoint's `model_type`.
+    /// The adapter named after the fixture's kind, or the one that reads the checkpoint's
+    /// `model_type`.
     fn adapter(&self, checkpoint: &Path) -> Result<Model, Failed> {
         let config = Value::Object(serde_json::Map::new());
         match self.plugins.model(self.kind, &config) {

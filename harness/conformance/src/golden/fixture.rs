@@ -68,7 +68,8 @@ impl Array<i64> {
     }
 }
 
-/// A safetensors file of recorded tensors; it remembers which were asked for, so that a tensor nobody compared is noticed.
+/// A safetensors file of recorded tensors; it remembers which were asked for, so that a tensor
+/// nobody compared is noticed.
 pub(super) struct Tensors {
     pub path: PathBuf,
     bytes: Vec<u8>,

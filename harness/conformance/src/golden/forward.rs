@@ -1,4 +1,5 @@
-//! `forward.safetensors`: embeddings, residuals after every block, final norm, logits, and costs where the fixture has them.
+//! `forward.safetensors`: embeddings, residuals after every block, final norm, logits, and costs
+//! where the fixture has them.
 
 use std::path::Path;
 
@@ -47,7 +48,8 @@ pub(super) fn describe(
         compare::text(&info.family, kind),
     );
     let mut number = |name: &str, got: Option<f64>| {
-        // An entry that is null says that the family has no such thing; one that is absent says nothing.
+        // An entry that is null says that the family has no such thing; one that is absent says
+        // nothing.
         if let Some(want) = manifest.get(name) {
             record.compared(
                 &format!("{label}/{name}"),
@@ -99,7 +101,8 @@ fn one_case(
 ) -> Result<(), Failed> {
     let ids = tensors.integers(&format!("{case}.input_ids"))?;
     let mask = tensors.integers(&format!("{case}.attention_mask"))?;
-    tensors.mark(&format!("{case}.position_ids")); // the adapter derives positions from the attention mask
+    // The adapter derives positions from the attention mask.
+    tensors.mark(&format!("{case}.position_ids"));
     let batch = batch_of(&ids, mask.flags())?;
     let keep = Some(batch.is_valid.as_slice());
     let mut check = |what: &str, got: &Tensor, tolerance: Tolerance| -> Result<(), Failed> {
@@ -210,8 +213,8 @@ pub(super) fn batch_of(ids: &Array<i64>, is_valid: Vec<bool>) -> Result<Batch, E
     Batch::clean(b, t, ids.data.clone(), is_valid)
 }
 
-/// The whole model in bfloat16: its mean absolute error against the reference's bfloat16 logits is at most twice the reference's own
-/// against float32.
+/// The whole model in bfloat16: its mean absolute error against the reference's bfloat16 logits is
+/// at most twice the reference's own against float32.
 pub(super) fn bf16(
     record: &mut Recorder<'_>,
     model: &mut Model,

@@ -1,4 +1,5 @@
-//! `generate.safetensors`: denoising runs state by state, greedy decoding, and the same under steering.
+//! `generate.safetensors`: denoising runs state by state, greedy decoding, and the same under
+//! steering.
 
 use harness_engine::generate::{
     AutoregressRequest, DenoiseRequest, Generated, Magnitude, Observer, Steering, autoregress,

@@ -1,4 +1,5 @@
-//! `loss.safetensors`: residuals, costs and losses of the unmodified model and of every splice, and explained variance.
+//! `loss.safetensors`: residuals, costs and losses of the unmodified model and of every splice, and
+//! explained variance.
 
 use harness_core::loss::{DiffusionLoss, DiffusionSums, MaskedCosts, NextTokenSums};
 use harness_engine::eval::{
@@ -190,7 +191,8 @@ impl LossRun<'_> {
                 (ids("noisy_ids")?.data, ids("mask_pattern")?.flags(), rate)
             }
             false => {
-                // Recorded for every family; a model that predicts the next token reads the clean ids.
+                // Recorded for every family; a model that predicts the next token reads the clean
+                // ids.
                 for what in ["noisy_ids", "mask_pattern", "t"] {
                     self.tensors.mark(&format!("{key}.{what}"));
                 }

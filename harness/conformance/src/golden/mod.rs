@@ -2,8 +2,8 @@
 //!
 //! A folder is described by its `index.json` (families, tolerances) and, per family, by
 //! `golden/manifest.json`. Nothing here knows a family, a size or a case by name: what the files
-//! list is run, through the same plugins and the same engine code as everything else, and a recorded
-//! tensor that no check has read is reported.
+//! list is run, through the same plugins and the same engine code as everything else, and a
+//! recorded tensor that no check has read is reported.
 
 mod compare;
 mod error;

@@ -32,11 +32,12 @@ impl Drop for OneThread {
     }
 }
 
-/// Runs the fixtures of `dir`, of one family (or `units`) where it is named; `sink` gets each record
-/// as it is made.
+/// Runs the fixtures of `dir`, of one family (or `units`) where it is named; `sink` gets each
+/// record as it is made.
 ///
 /// # Errors
-/// [`GoldenError`] when the folder itself cannot be used. A family whose files cannot be read is a failed check.
+/// [`GoldenError`] when the folder itself cannot be used. A family whose files cannot be read is a
+/// failed check.
 pub(super) fn run_folder(
     dir: &Path,
     plugins: &Registry,

@@ -17,11 +17,13 @@ pub(super) struct NamedSae {
     /// Its folder relative to `sae/`.
     pub name: String,
     pub sae: Sae,
-    /// Whether it is the SAE whose decoder rows are rescaled (its recorded reconstruction is `recon_rescaled`).
+    /// Whether it is the SAE whose decoder rows are rescaled (its recorded reconstruction is
+    /// `recon_rescaled`).
     pub rescaled: bool,
 }
 
-/// Loads every SAE below `dir` with the first architecture that reads it with certainty; refusals are failed checks.
+/// Loads every SAE below `dir` with the first architecture that reads it with certainty; refusals
+/// are failed checks.
 pub(super) fn load_all(
     record: &mut Recorder<'_>,
     dir: &Path,
@@ -200,7 +202,8 @@ fn check_case(
     Ok(())
 }
 
-/// Compares the active latents of each row as sets: equal activations may come in either order. `[n, w] i64` each, -1 where inactive.
+/// Compares the active latents of each row as sets: equal activations may come in either order.
+/// `[n, w] i64` each, -1 where inactive.
 pub(super) fn same_latents(got: &Tensor, want: &Tensor) -> Result<Compared, tch::TchError> {
     let (got, want) = (Array::of_ids(got)?, Array::of_ids(want)?);
     let matrices = got.shape.len() == 2 && want.shape.len() == 2;

@@ -80,13 +80,15 @@ impl<'a> RunSpec<'a> {
         Sampling {
             temperature: self.number(&["temperature"]).unwrap_or(0.0),
             top_p: self.number(&["top_p"]),
-            // A run that names none gets what the reference sampler does then, which the engine knows.
+            // A run that names none gets what the reference sampler does then, which the engine
+            // knows.
             top_k: self.number(&["top_k"]).map(|k| k as usize),
             rule: SamplingRule::of(info),
         }
     }
 
-    /// The order plugin that the run names (`alg` for Dream, `remasking` for LLaDA) with its settings.
+    /// The order plugin that the run names (`alg` for Dream, `remasking` for LLaDA) with its
+    /// settings.
     pub fn remasker(&self, plugins: &Registry) -> Result<Remasker, Failed> {
         let (name, keys): (&str, &[&str]) = match (self.text("alg"), self.text("remasking")) {
             (Some(alg), _) => (alg, &["eps", "alg_temp"]),
@@ -105,7 +107,8 @@ impl<'a> RunSpec<'a> {
         Ok(plugins.remasker(name, &Value::Object(config))?)
     }
 
-    /// The recorded draws where the run has some: one for each eligible position (Dream) or for every position (LLaDA).
+    /// The recorded draws where the run has some: one for each eligible position (Dream) or for
+    /// every position (LLaDA).
     pub fn order_draws(&self, tensors: &Tensors) -> Result<OrderDraws, Failed> {
         let key = format!("{}.draws", self.name);
         if !tensors.has(&key) {
@@ -148,7 +151,8 @@ impl<'a> RunSpec<'a> {
         Ok(plugins.steering(name, &config)?)
     }
 
-    /// Whether the run samples inside torch, so that only libtorch's own generator called in the same order could repeat it.
+    /// Whether the run samples inside torch, so that only libtorch's own generator called in the
+    /// same order could repeat it.
     pub fn needs_torch_rng(&self) -> bool {
         self.about
             .get("needs_torch_rng")

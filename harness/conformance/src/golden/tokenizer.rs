@@ -1,4 +1,5 @@
-//! `tokenizer_cases.json`: encoding, decoding and chat templates, for every checkpoint folder of the family.
+//! `tokenizer_cases.json`: encoding, decoding and chat templates, for every checkpoint folder of
+//! the family.
 
 use std::path::Path;
 

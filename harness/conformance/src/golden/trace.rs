@@ -1,5 +1,6 @@
-//! `trace.*`: active latents of the states of a denoising run, and how they change from step to step. The run is carried out again, and its
-//! features are followed by what the decoding-order bench follows them with.
+//! `trace.*`: active latents of the states of a denoising run, and how they change from step to
+//! step. The run is carried out again, and its features are followed by what the decoding-order
+//! bench follows them with.
 
 use harness_core::dynamics::{Cut, DynamicsSums, Metric, View};
 use harness_core::stats::Bootstrap;
@@ -71,7 +72,8 @@ impl Observer for Kept<'_> {
     }
 }
 
-/// Carries out the run of `manifest.generate.trace` and compares the latents of its layer in every pass.
+/// Carries out the run of `manifest.generate.trace` and compares the latents of its layer in every
+/// pass.
 pub(super) fn run(record: &mut Recorder<'_>, runs: &GenerateRuns<'_>, model: &mut Model) {
     if let Some(about) = runs.manifest.pointer("/generate/trace") {
         record.attempt("trace", |record| check(record, runs, model, about));
@@ -182,7 +184,8 @@ fn states(
     Ok(())
 }
 
-/// The mean change over positions masked before and after each step (Eq. 20), from the sums that the bench keeps.
+/// The mean change over positions masked before and after each step (Eq. 20), from the sums that
+/// the bench keeps.
 fn both_masked(
     record: &mut Recorder<'_>,
     about: &Value,

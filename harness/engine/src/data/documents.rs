@@ -12,7 +12,8 @@ use super::rows::Rows;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// Its position in the stream, counted from 0 before anything was skipped: the key of its random numbers.
+    /// Its position in the stream, counted from 0 before anything was skipped: the key of its
+    /// random numbers.
     pub item: u64,
     /// The text, not empty.
     pub text: String,
@@ -50,7 +51,8 @@ impl DataCounts {
 
 /// Bad rows kept for the report.
 const MAX_EXAMPLES: usize = 5;
-/// A stream is judged from this many rows on, and at its end; a bad row among the first ten says nothing yet.
+/// A stream is judged from this many rows on, and at its end; a bad row among the first ten says
+/// nothing yet.
 const JUDGE_AFTER_ROWS: u64 = 10_000;
 
 /// The documents of several files, in order.
@@ -67,7 +69,8 @@ impl Documents {
     /// Opens the first of `files`; the others are opened when their turn comes.
     ///
     /// # Errors
-    /// [`DataError::Setting`] without files or with a limit outside 0 to 1; [`DataError::Io`] when one is absent.
+    /// [`DataError::Setting`] without files or with a limit outside 0 to 1; [`DataError::Io`] when
+    /// one is absent.
     pub fn open(files: &[PathBuf], options: DataOptions) -> Result<Self, DataError> {
         if files.is_empty() {
             return Err(DataError::Setting(

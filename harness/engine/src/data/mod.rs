@@ -4,8 +4,8 @@
 //! files -> Rows (jsonl, JSON, tables and text, plain, gzip or zstd; a column of parquet)
 //!       -> Documents (bad rows counted) -> Packer -> TokenRow -> TokenBatch
 //! ```
-//! Every stage is an iterator with bounded memory. A bad row is skipped, located and counted; more of
-//! them than [`DataOptions::max_bad_rows`] allows is an error, as are damaged archives.
+//! Every stage is an iterator with bounded memory. A bad row is skipped, located and counted; more
+//! of them than [`DataOptions::max_bad_rows`] allows is an error, as are damaged archives.
 
 mod batch;
 mod column;

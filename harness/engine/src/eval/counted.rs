@@ -13,9 +13,9 @@ use super::{
 pub struct ScoredSet {
     /// `[b, t]`: tokens that count.
     pub positions: Vec<bool>,
-    /// 0 when the logits of a position score that position, 1 when those of the position before do; a
-    /// row's first token is then scored by its own logits, as the reference sampler's shift does. A
-    /// model's own value is `ModelInfo::logit_offset`.
+    /// 0 when the logits of a position score that position, 1 when those of the position before do;
+    /// a row's first token is then scored by its own logits, as the reference sampler's shift does.
+    /// A model's own value is `ModelInfo::logit_offset`.
     pub logit_offset: usize,
 }
 

@@ -1,7 +1,8 @@
-//! Measuring a model and SAEs on one batch: costs of positions, SAE splices, and the residuals between them.
+//! Measuring a model and SAEs on one batch: costs of positions, SAE splices, and the residuals
+//! between them.
 //!
-//! The host drives the model in segments, so the blocks before a splice run once for every SAE. The benches and the parity
-//! fixtures are measured by the same [`run_grid`] and [`Explained`].
+//! The host drives the model in segments, so the blocks before a splice run once for every SAE. The
+//! benches and the parity fixtures are measured by the same [`run_grid`] and [`Explained`].
 
 mod batch;
 mod counted;

@@ -22,8 +22,8 @@ use crate::{
 /// Where events go.
 pub type Sink<'a> = &'a mut dyn FnMut(Event);
 
-/// Whether somebody has asked a job to stop.
-pub type IsAsked<'a> = &'a dyn Fn() -> bool;
+/// Whether a job is asked to stop.
+pub type StopRequested<'a> = &'a dyn Fn() -> bool;
 
 /// Opens the plugins of a job.
 ///
@@ -54,7 +54,8 @@ pub fn options(compute: &Compute) -> Result<LoadOptions, CellError> {
     })
 }
 
-/// The tokenizer of a job's model, compared with the model; what its files leave open is told.
+/// The tokenizer of a job's model, compared with the model; what its files leave open is sent as
+/// warnings.
 ///
 /// # Errors
 /// Files that cannot be read, or that do not fit the model.

@@ -24,7 +24,8 @@ pub fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
         // Without it the host has to find out by itself which plugin ends this process.
         let _ = leave_trail_in(trail);
     }
-    // Whoever hears this knows that the worker itself runs: what ends it from here on is a plugin.
+    // With this event the host knows that the worker itself runs: what ends it from here on is a
+    // plugin.
     sink(Event::Progress {
         done: 0,
         total: 1,

@@ -178,7 +178,8 @@ impl Sae {
     /// `x: [n, d_model]` → active latents. On a device they are not checked.
     ///
     /// # Errors
-    /// Another width; an activation that is not finite, a latent or count out of range (checked on the CPU only).
+    /// Another width; an activation that is not finite, a latent or count out of range (checked on
+    /// the CPU only).
     pub fn encode(&self, x: &Tensor) -> Result<Encoded, PluginFailure> {
         self.encoded(x, None)
     }
@@ -434,7 +435,8 @@ impl SaeTrainer {
         Ok(values.into_iter().map(metric::host_value).collect())
     }
 
-    /// Writes the SAE to `dir` in `format` with `kind` weights and `provenance` in its configuration.
+    /// Writes the SAE to `dir` in `format` with `kind` weights and `provenance` in its
+    /// configuration.
     ///
     /// # Errors
     /// A folder that cannot be written, a format it does not write.

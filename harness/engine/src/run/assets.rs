@@ -28,8 +28,8 @@ pub(super) struct LoadedModel {
     pub(super) codec: Rc<TextCodec>,
 }
 
-/// What is loaded. At most one subject model and one that scores are kept, and the SAEs of the cells
-/// under way.
+/// What is loaded. At most one subject model and one that scores are kept, and the SAEs of the
+/// cells under way.
 #[derive(Default)]
 pub(super) struct Assets {
     subject: Option<LoadedModel>,
@@ -188,7 +188,8 @@ impl Assets {
         })
     }
 
-    /// Work since then, and how many floating-point operations it is. A model that was loaded in between has counted from 0.
+    /// Work since then, and how many floating-point operations it is. A model that was loaded in
+    /// between has counted from 0.
     pub(super) fn work_since(&self, before: &[(u64, PassWork); 2]) -> (PassWork, f64) {
         let (mut sum, mut flops) = (PassWork::default(), 0.0);
         let places = [&self.subject, &self.scorer];

@@ -1,4 +1,5 @@
-//! Stage `decoding`: questions answered in one decoding order, their SAE features followed in the passes that generate.
+//! Stage `decoding`: questions answered in one decoding order, their SAE features followed in the
+//! passes that generate.
 
 use std::rc::Rc;
 
@@ -30,7 +31,8 @@ use crate::{
     plugin::Sae,
 };
 
-/// Rows of a batch when the run names no number. Rows of a batch have prompts of one length, so most batches are smaller.
+/// Rows of a batch when the run names no number. Rows of a batch have prompts of one length, so
+/// most batches are smaller.
 const BATCH_ROWS: usize = 32;
 
 /// A trace that says how far the run is.

@@ -1,4 +1,5 @@
-//! Stage `explain`: the judge says what each selected feature, or each latent with windows, stands for.
+//! Stage `explain`: the judge says what each selected feature, or each latent with windows, stands
+//! for.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use serde::Deserialize;
 use super::{CellError, Progress, Session, asking::next_of, prompts};
 use crate::plugin::{Answer, Question};
 
-/// What is explained: the features a steering bench has chosen, or the latents whose windows were found.
+/// What is explained: the features a steering bench has chosen, or the latents whose windows were
+/// found.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Explainable {

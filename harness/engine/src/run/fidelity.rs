@@ -1,4 +1,5 @@
-//! Stage `fidelity`: all SAEs of a group on one shard of text, sharing the clean pass and the blocks below each layer.
+//! Stage `fidelity`: all SAEs of a group on one shard of text, sharing the clean pass and the
+//! blocks below each layer.
 
 use std::{collections::BTreeMap, rc::Rc, time::Instant};
 
@@ -48,7 +49,8 @@ struct Member {
 }
 
 impl Session {
-    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own cell only.
+    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own
+    /// cell only.
     pub(super) fn fidelity(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
@@ -244,7 +246,8 @@ fn zeros(x: &Tensor) -> Result<Tensor, EvalError> {
 /// The logits that score a token, and their offset.
 fn logit_sets(info: &ModelInfo, measures: Measures) -> Vec<(Logits, usize)> {
     let mut sets = vec![(Logits::Aligned, info.logit_offset)];
-    // Without a shift the authors' logits are the aligned ones; autoregressive logits are always shifted.
+    // Without a shift the authors' logits are the aligned ones; autoregressive logits are always
+    // shifted.
     if measures.paper_code && info.objective == Objective::MaskedDiffusion && info.logit_offset > 0
     {
         sets.push((Logits::PaperCode, 0));

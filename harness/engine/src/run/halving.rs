@@ -1,8 +1,8 @@
 //! Half batches where memory runs out.
 //!
-//! Rows are independent, so the size of a batch changes a value by rounding at most: a cell that does
-//! not fit is run once more with half the rows. Under `--reproducible` the rounding is part of the
-//! promise, and it fails.
+//! Rows are independent, so the size of a batch changes a value by rounding at most: a cell that
+//! does not fit is run once more with half the rows. Under `--reproducible` the rounding is part of
+//! the promise, and it fails.
 
 use harness_plan::{
     cell::Cell,
@@ -17,7 +17,8 @@ use super::{
 };
 
 impl Session {
-    /// Rows that a batch may have: as the run says, else as usual for the stage; fewer where memory has run out.
+    /// Rows that a batch may have: as the run says, else as usual for the stage; fewer where memory
+    /// has run out.
     pub(super) fn batch_rows(&self, usual: usize) -> usize {
         let rows = self.init.batch.map_or(usual, |rows| rows as usize);
         rows.min(self.batches.most.unwrap_or(rows)).max(1)
@@ -28,7 +29,8 @@ impl Session {
         self.batches.largest = self.batches.largest.max(rows);
     }
 
-    /// Runs cells of one group as [`Session::run_group`] does, those that memory was too small for once more in half batches.
+    /// Runs cells of one group as [`Session::run_group`] does, those that memory was too small for
+    /// once more in half batches.
     pub(super) fn run_within_memory(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],

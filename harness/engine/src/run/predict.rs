@@ -1,4 +1,5 @@
-//! Stage `predict`: from a latent's explanation, the judge says which of its other windows it is active in.
+//! Stage `predict`: from a latent's explanation, the judge says which of its other windows it is
+//! active in.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Stage `score`: C, P and S of every feature through the metric plugins, and their means over the SAE.
+//! Stage `score`: C, P and S of every feature through the metric plugins, and their means over the
+//! SAE.
 
 use std::collections::BTreeMap;
 

@@ -98,7 +98,8 @@ impl Session {
         std::mem::take(&mut self.notes.unsaid)
     }
 
-    /// Runs cells of one group (see [`Cell::group`]) on the outputs of their inputs; one result for each, in their order.
+    /// Runs cells of one group (see [`Cell::group`]) on the outputs of their inputs; one result for
+    /// each, in their order.
     pub fn run_together(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],

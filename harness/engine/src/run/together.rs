@@ -17,9 +17,10 @@ use super::{
 use crate::steps;
 
 impl Session {
-    /// Prepares each cell by itself, then runs all that could be prepared; one result for each cell. What cannot be prepared fails its own
-    /// cell. When one of them may have failed the run, it is tried again in halves, so that the others get their results; what they share
-    /// fails them all. Shared work is counted once, with the first cell of each part.
+    /// Prepares each cell by itself, then runs all that could be prepared; one result for each
+    /// cell. What cannot be prepared fails its own cell. When one of them may have failed the run,
+    /// it is tried again in halves, so that the others get their results; what they share fails
+    /// them all. Shared work is counted once, with the first cell of each part.
     ///
     /// - `prepare`: a member from its cell
     /// - `run`: outputs of the members in their order, from the members and the inputs of the first

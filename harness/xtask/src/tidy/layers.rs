@@ -25,7 +25,8 @@ enum Role {
     Data,
     SharedPlugin,
     Plugin,
-    /// Benches, the zoo's maker, the integration tests, the fuzz targets: they may use everything, and nothing may use them.
+    /// Benches, the zoo's maker, the integration tests, the fuzz targets: they may use everything,
+    /// and nothing may use them.
     Top,
 }
 
@@ -176,7 +177,8 @@ fn cure(own: Role, members: &[Member]) -> String {
     }
 }
 
-/// The way from a member to torch through our crates, if there is one. Optional dependencies count: a feature may turn them on.
+/// The way from a member to torch through our crates, if there is one. Optional dependencies count:
+/// a feature may turn them on.
 fn chain_to_torch(
     member: &Member,
     by_name: &BTreeMap<&str, &Member>,

@@ -16,8 +16,8 @@ use crate::{DecoderError, Result};
 /// A model with fresh weights registered under their checkpoint names (`VarStore::variables` gives
 /// the names back).
 ///
-/// Norm weights and biases are in parameter group 1 and matrices in group 0, so that weight decay can
-/// spare the former.
+/// Norm weights and biases are in parameter group 1 and matrices in group 0, so that weight decay
+/// can spare the former.
 ///
 /// # Errors
 /// A configuration that does not hold together.

@@ -12,9 +12,9 @@ use crate::{DecoderError, Result};
 
 /// A decoder-only model that can be entered and left between any two blocks.
 ///
-/// The methods up to [`Self::project`] are what a model is; the others are built on them and are what callers use.
-/// A call on a residual of the wrong shape is an error; an operation that libtorch refuses (memory, for one) panics as
-/// everywhere in tch.
+/// The methods up to [`Self::project`] are what a model is; the others are built on them and are
+/// what callers use. A call on a residual of the wrong shape is an error; an operation that
+/// libtorch refuses (memory, for one) panics as everywhere in tch.
 pub trait Decoder: Send {
     /// Sizes and rules.
     fn config(&self) -> &DecoderConfig;
@@ -48,11 +48,12 @@ pub trait Decoder: Send {
 
     /// Starts a batch of `shape` = (b, capacity) tokens.
     ///
-    /// attention_mask: [b, capacity], non-zero where valid; `None` when nothing is padding (and fastest). With a cache
-    /// it also covers the positions still to be generated.
+    /// attention_mask: [b, capacity], non-zero where valid; `None` when nothing is padding (and
+    /// fastest). With a cache it also covers the positions still to be generated.
     ///
     /// # Errors
-    /// An empty batch, a mask of another shape, more tokens than the model has positions, a cache for a bidirectional model.
+    /// An empty batch, a mask of another shape, more tokens than the model has positions, a cache
+    /// for a bidirectional model.
     fn begin(
         &self,
         shape: (i64, i64),
@@ -84,7 +85,8 @@ pub trait Decoder: Send {
         ))
     }
 
-    /// Runs the blocks `first..last`. The result is `resid_post[last - 1]`, or the residual itself for an empty range.
+    /// Runs the blocks `first..last`. The result is `resid_post[last - 1]`, or the residual itself
+    /// for an empty range.
     ///
     /// `resid: [r, t, d] with r a multiple of the batch -> [r, t, d]`
     ///
@@ -162,7 +164,8 @@ pub trait Decoder: Send {
         })
     }
 
-    /// Logits of a whole batch, for small models and training. tokens: [b, t], attention_mask: [b, t] -> [b, t, v] f32
+    /// Logits of a whole batch, for small models and training. tokens: [b, t], attention_mask: [b,
+    /// t] -> [b, t, v] f32
     ///
     /// # Errors
     /// As for [`Self::begin`] and [`Self::embed`].
@@ -174,13 +177,14 @@ pub trait Decoder: Send {
         self.unembed(&resid)
     }
 
-    /// Bytes of activations of a forward pass over [b, t] tokens without gradients, weights aside (an estimate).
+    /// Bytes of activations of a forward pass over [b, t] tokens without gradients, weights aside
+    /// (an estimate).
     fn memory_estimate(&self, b: i64, t: i64) -> u64 {
         let config = self.config();
         let width = self.kind().elt_size_in_bytes() as i64;
         let heads = (config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
-        // The residual before and after a block and its normed copy in f32; queries, keys and values twice (before and
-        // after the rotation); the MLP's two halves and their product.
+        // The residual before and after a block and its normed copy in f32; queries, keys and
+        // values twice (before and after the rotation); the MLP's two halves and their product.
         let per_token = 2 * config.d_model * width
             + 4 * config.d_model
             + 2 * heads * width

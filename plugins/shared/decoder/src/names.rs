@@ -198,8 +198,8 @@ fn gpt2_parameters(config: &DecoderConfig) -> Vec<ParameterSpec> {
     list.specs
 }
 
-/// Weights start at 0.02; projections back into the residual stream are smaller by sqrt(2 n_layers), so that the
-/// stream keeps its scale over the blocks.
+/// Weights start at 0.02; projections back into the residual stream are smaller by sqrt(2
+/// n_layers), so that the stream keeps its scale over the blocks.
 fn initials(config: &DecoderConfig) -> (Initial, Initial) {
     let residual = STD_DEV / (2.0 * config.n_layers as f64).sqrt();
     (
@@ -272,7 +272,8 @@ fn llada_name(role: Role) -> &'static str {
     }
 }
 
-/// Names of the public GPT-2 file; other copies put `transformer.` in front, which the reader takes off.
+/// Names of the public GPT-2 file; other copies put `transformer.` in front, which the reader takes
+/// off.
 fn gpt2_name(role: Role) -> &'static str {
     match role {
         Role::Embed => "wte.weight",

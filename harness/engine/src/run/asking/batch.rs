@@ -1,8 +1,9 @@
 //! Questions in batches that are answered later, at half the price.
 //!
-//! A batch is written down before it is submitted, under a tag that the server gets too, and its ticket after. Whoever needs
-//! one of its questions waits for it, in this process or the next, so that nothing is submitted twice; whoever sees its end
-//! keeps all its replies. The right to ask is held while batches are submitted or closed and not while they are waited for.
+//! A batch is written down before it is submitted, under a tag that the server gets too, and its
+//! ticket after. Whoever needs one of its questions waits for it, in this process or the next, so
+//! that nothing is submitted twice; whoever sees its end keeps all its replies. The right to ask is
+//! held while batches are submitted or closed and not while they are waited for.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +39,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const SAY: Duration = Duration::from_millis(500);
 /// Looks that may fail one after the other; the judge has tried several times in each.
 const FAILED_LOOKS: u32 = 5;
-/// Seconds after which a batch that its process did not live to keep the ticket of is known to the server, or never will be.
+/// Seconds after which a batch that its process did not live to keep the ticket of is known to the
+/// server, or never will be.
 const SETTLED_S: u64 = 5;
 
 /// A batch that the server has.
@@ -48,7 +50,8 @@ struct UnderWay {
 }
 
 impl Session {
-    /// Waits for batches with open questions; in the mode of batches, submits what is in none first.
+    /// Waits for batches with open questions; in the mode of batches, submits what is in none
+    /// first.
     pub(super) fn ask_in_batches(
         &mut self,
         judge: &mut Judge,
@@ -87,7 +90,8 @@ impl Session {
                 stopped = self.submit(judge, questions, &asking, &mut under_way).err();
             }
             drop(asking);
-            // What is under way is paid for, so it is waited for even when nothing more can be submitted.
+            // What is under way is paid for, so it is waited for even when nothing more can be
+            // submitted.
             for batch in &under_way {
                 self.wait_for(judge, batch, questions, progress)?;
             }
@@ -195,8 +199,8 @@ impl Session {
         }
     }
 
-    /// A batch that could not be submitted. Unless the server has said no, it may have come there: then it stays announced,
-    /// and is looked for by its tag.
+    /// A batch that could not be submitted. Unless the server has said no, it may have come there:
+    /// then it stays announced, and is looked for by its tag.
     fn not_taken(
         &self,
         questions: &QuestionBatch<'_>,
@@ -274,7 +278,8 @@ impl Session {
         }
     }
 
-    /// Keeps the replies of a batch that has ended, those to the questions of others included, and closes it.
+    /// Keeps the replies of a batch that has ended, those to the questions of others included, and
+    /// closes it.
     fn collect(
         &mut self,
         batch: &Batch,
@@ -332,7 +337,8 @@ impl Session {
     }
 }
 
-/// The ticket of a batch that was announced by a process that has died; `None` where the server never got it.
+/// The ticket of a batch that was announced by a process that has died; `None` where the server
+/// never got it.
 fn found(
     judge: &mut Judge,
     batch: &Batch,

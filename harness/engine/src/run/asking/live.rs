@@ -18,8 +18,8 @@ use crate::{
 const SAY: Duration = Duration::from_millis(50);
 
 impl Session {
-    /// Sends the open questions as far as the budget goes, and keeps their replies; `prepared` is the time that keys and a look
-    /// at kept replies took.
+    /// Sends the open questions as far as the budget goes, and keeps their replies; `prepared` is
+    /// the time that keys and a look at kept replies took.
     pub(super) fn ask_live(
         &mut self,
         judge: &mut Judge,
@@ -67,7 +67,8 @@ impl Session {
             questions.replies.enter(asking, &judging.run, after)?;
             let mut paid = 0.0;
             let sent = self.send(judge, questions, batch, price, &mut paid, clock, progress);
-            // Questions that failed may have been billed all the same: they keep what was reserved for them.
+            // Questions that failed may have been billed all the same: they keep what was reserved
+            // for them.
             let unsettled = batch.iter().filter(|at| questions.may_be_billed(**at));
             paid += unsettled
                 .map(|at| Worst::of(&questions.requests[*at]).usd(price))

@@ -1,5 +1,5 @@
-//! Asks judges: what is kept is not asked again, what costs money is counted first, and each reply is
-//! kept the moment it is there.
+//! Asks judges: what is kept is not asked again, what costs money is counted first, and each reply
+//! is kept the moment it is there.
 
 mod batch;
 mod clock;
@@ -186,7 +186,8 @@ impl Session {
         usize::try_from(self.init.judging.concurrency).unwrap_or(1)
     }
 
-    /// What a judge's tokens cost when it is asked live; `None` where nobody knows and no cost is limited.
+    /// What a judge's tokens cost when it is asked live; `None` where nobody knows and no cost is
+    /// limited.
     ///
     /// # Errors
     /// A limit in USD without a price.

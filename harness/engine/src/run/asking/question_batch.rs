@@ -95,7 +95,8 @@ impl<'a> QuestionBatch<'a> {
         }
     }
 
-    /// Whether a question that was sent has no reply and may be billed: one the server turned away is not.
+    /// Whether a question that was sent has no reply and may be billed: one the server turned away
+    /// is not.
     pub(super) fn may_be_billed(&self, at: usize) -> bool {
         match &self.answers[at] {
             None => true,

@@ -76,7 +76,8 @@ impl ReplyWriter {
         Ok(count(&mut self.written, &mut self.paid, numbers, counters))
     }
 
-    /// Waits for all of them: those that [`ReplyWriter::kept`] has not told, and what all cost in USD.
+    /// Waits for all of them: those that [`ReplyWriter::kept`] has not told, and what all cost in
+    /// USD.
     pub(super) fn close(
         mut self,
         counters: &mut Counters,

@@ -1,5 +1,5 @@
-//! Questions of several cells in one batch: a batch takes up to a day, so cells that could ask at the
-//! same time do. They are run once to collect what they ask, and once with the answers.
+//! Questions of several cells in one batch: a batch takes up to a day, so cells that could ask at
+//! the same time do. They are run once to collect what they ask, and once with the answers.
 
 use std::collections::BTreeMap;
 
@@ -61,8 +61,8 @@ impl Session {
         results
     }
 
-    /// Collects or answers the questions of a cell that is run with others; `None` for one that is run
-    /// alone.
+    /// Collects or answers the questions of a cell that is run with others; `None` for one that is
+    /// run alone.
     pub(super) fn collect_or_answer(
         &mut self,
         who: &Respondent,

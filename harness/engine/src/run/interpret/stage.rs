@@ -38,7 +38,8 @@ struct Member {
 }
 
 impl Session {
-    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own cell only.
+    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own
+    /// cell only.
     pub(in crate::run) fn windows(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
@@ -145,7 +146,8 @@ impl Session {
     }
 }
 
-/// Latents in the order they are looked at. Which of them are alive is known after the pass only, so more are followed than are wanted.
+/// Latents in the order they are looked at. Which of them are alive is known after the pass only,
+/// so more are followed than are wanted.
 fn candidates(choice: &LatentChoice, seed: u64, d_sae: usize) -> Result<Vec<u32>, CellError> {
     match choice {
         LatentChoice::Sample { n } => {
