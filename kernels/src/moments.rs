@@ -1,12 +1,12 @@
 //! Sums over the rows of a residual stream that explained variance is made of, in f64.
 //!
-//! On a CPU rows are taken in blocks of [`BLOCK`] and the blocks' sums added in their order, so the number of
-//! threads changes no bit.
+//! On a CPU rows are taken in blocks of [`BLOCK`] and the blocks' sums added in their order, so the
+//! number of threads changes no bit.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    Result, check,
+    Moments, Result, check,
     host::{self, Wide, numbers},
     pool,
     simd::{Level, levels},
@@ -18,18 +18,6 @@ const BLOCK: usize = 128;
 const STRIP: usize = 1024;
 /// Numbers that are in flight at a time.
 const LANES: usize = 16;
-
-/// Sums over rows of `x - other`, where the rows are: [`readback`](crate::readback) brings those of
-/// many calls to the host in one read.
-#[derive(Debug)]
-pub struct Moments {
-    /// `|x - other|^2` of each row: `[n] f64`.
-    pub squares: Tensor,
-    /// Sum of `x - other` over the rows: `[d] f64`.
-    pub all: Tensor,
-    /// The same over the rows to keep: `[d] f64`.
-    pub kept: Tensor,
-}
 
 /// What the rows of one text are, with those apart that are far larger than most.
 #[derive(Debug)]

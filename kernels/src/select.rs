@@ -1,125 +1,25 @@
 //! The `w` largest positive numbers of a row on a CPU, exact in the order of ties.
 //!
-//! Positive floats are ordered as their bits are, so a row is searched for a threshold that `w` or a few more
-//! numbers reach: each try counts them in one pass, and the first try is what the row before ended with, so two
-//! or three passes are usual. The numbers at or above it are collected and sorted. When more numbers than that
-//! are equal at the border, the search ends on their value and the lowest indices are taken.
+//! Positive floats are ordered as their bits are, so a row is searched for a threshold that `w` or
+//! a few more numbers reach: each try counts them in one pass, and the first try is what the row
+//! before ended with, so two or three passes are usual. The numbers at or above it are collected
+//! and sorted. When more numbers than that are equal at the border, the search ends on their value
+//! and the lowest indices are taken.
 
 use crate::{
-    collect::{self, collect},
-    host::Element,
+    collect::collect,
+    key::{FLUSH, Key},
     pool,
     simd::{Level, levels},
 };
-use half::bf16;
 
 /// Rows of a task; the threshold is handed from row to row within one.
 const BLOCK: usize = 32;
-/// Numbers counted before a 16-bit counter is emptied.
-const FLUSH: usize = 1 << 15;
-/// Bits every NaN gets in a row that has one: next above infinity, so that all are equal and largest.
+/// Bits every NaN gets in a row that has one: next above infinity, so that all are equal and
+/// largest.
 const NAN_BITS: u32 = 0x7f80_0001;
 /// Bits sorted by in a pass.
 const DIGIT: u32 = 9;
-
-/// A number whose bits, as a signed whole number, order the positive values.
-pub(crate) trait Key: Element {
-    /// One octave (a doubling) in keys.
-    const OCTAVE: f64;
-    /// Key of infinity.
-    const TOP: i32;
-    /// Bits as a signed number.
-    fn key(self) -> i32;
-    /// How many of at most [`FLUSH`] numbers are hit, in counters as wide as the number, so that comparing and
-    /// counting share registers.
-    fn count(part: &[Self], hit: impl Fn(Self) -> bool) -> usize;
-    /// True for a key at or above the threshold, compared in the number's own width.
-    fn reaches(self, threshold: i32) -> bool;
-    /// True for NaN of either sign.
-    fn is_nan(self) -> bool;
-    /// Bit `i` says whether number `i` of 64 reaches `threshold`.
-    ///
-    /// # Safety
-    /// 64 numbers must be readable at `at`, and the processor must have AVX-512 F and BW.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn mask_avx512(at: *const Self, threshold: i32) -> u64;
-    /// As [`Self::mask_avx512`].
-    ///
-    /// # Safety
-    /// 64 numbers must be readable at `at`, and the processor must have AVX2.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn mask_avx2(at: *const Self, threshold: i32) -> u64;
-}
-
-impl Key for f32 {
-    const OCTAVE: f64 = 8_388_608.0;
-    const TOP: i32 = 0x7f80_0000;
-    #[inline(always)]
-    fn key(self) -> i32 {
-        self.to_bits() as i32
-    }
-    #[inline(always)]
-    fn count(part: &[Self], hit: impl Fn(Self) -> bool) -> usize {
-        part.iter().map(|&v| u32::from(hit(v))).sum::<u32>() as usize
-    }
-    #[inline(always)]
-    fn reaches(self, threshold: i32) -> bool {
-        self.to_bits() as i32 >= threshold
-    }
-    #[inline(always)]
-    fn is_nan(self) -> bool {
-        (self.to_bits() & 0x7fff_ffff) as i32 > Self::TOP
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn mask_avx512(at: *const Self, threshold: i32) -> u64 {
-        // SAFETY: the caller guarantees 64 readable numbers.
-        unsafe { collect::mask_i32_avx512(at.cast(), threshold) }
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn mask_avx2(at: *const Self, threshold: i32) -> u64 {
-        // SAFETY: as above.
-        unsafe { collect::mask_i32_avx2(at.cast(), threshold) }
-    }
-}
-
-impl Key for bf16 {
-    const OCTAVE: f64 = 128.0;
-    const TOP: i32 = 0x7f80;
-    #[inline(always)]
-    fn key(self) -> i32 {
-        i32::from(self.to_bits() as i16)
-    }
-    #[inline(always)]
-    fn count(part: &[Self], hit: impl Fn(Self) -> bool) -> usize {
-        part.iter().map(|&v| u16::from(hit(v))).sum::<u16>() as usize
-    }
-    #[inline(always)]
-    fn reaches(self, threshold: i32) -> bool {
-        self.to_bits() as i16 >= threshold as i16
-    }
-    #[inline(always)]
-    fn is_nan(self) -> bool {
-        (self.to_bits() & 0x7fff) as i16 > 0x7f80
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn mask_avx512(at: *const Self, threshold: i32) -> u64 {
-        // SAFETY: the caller guarantees 64 readable numbers; `bf16` is 16 bits.
-        unsafe { collect::mask_i16_avx512(at.cast(), threshold as i16) }
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn mask_avx2(at: *const Self, threshold: i32) -> u64 {
-        // SAFETY: as above.
-        unsafe { collect::mask_i16_avx2(at.cast(), threshold as i16) }
-    }
-}
 
 /// Where the selection of `n` rows goes: `[n, w]`, `[n, w]` and `[n]`.
 pub(crate) struct Output<'a> {
@@ -166,7 +66,8 @@ struct Search {
     plain: Vec<f32>,
 }
 
-/// A threshold: keys at or above `at` are selected; where `ties` is set those at `at` only up to that many.
+/// A threshold: keys at or above `at` are selected; where `ties` is set those at `at` only up to
+/// that many.
 struct Threshold {
     at: i32,
     ties: Option<usize>,
@@ -230,12 +131,14 @@ impl Search {
         used
     }
 
-    /// A threshold that `w` to `w` and a quarter numbers reach, or exactly `w` with ties cut, or all positive ones.
+    /// A threshold that `w` to `w` and a quarter numbers reach, or exactly `w` with ties cut, or
+    /// all positive ones.
     fn threshold<T: Key>(&self, row: &[T]) -> Threshold {
         let w = self.w;
         let enough = w + w / 4 + 16;
         let aim = (w + (enough - w) / 2) as f64;
-        // More than enough numbers reach `low`, fewer than `w` reach `high`: `above` of them. None is above NaN.
+        // More than enough numbers reach `low`, fewer than `w` reach `high`: `above` of them. None
+        // is above NaN.
         let (mut low, mut high, mut above) = (0i32, T::TOP + 2, 0usize);
         let mut at = self.guess.clamp(1, high - 1);
         let mut tries = 0;
@@ -256,8 +159,8 @@ impl Search {
                     ties: Some(w - above),
                 };
             }
-            // The tail of a bell curve loses a factor of some 50 an octave; halving the bracket is the way out where
-            // numbers are spread otherwise.
+            // The tail of a bell curve loses a factor of some 50 an octave; halving the bracket is
+            // the way out where numbers are spread otherwise.
             let octaves = (count.max(1) as f64 / aim).log2() / 5.5;
             let guess = (f64::from(at) + octaves * T::OCTAVE) as i32;
             at = if tries < 6 && guess > low && guess < high {

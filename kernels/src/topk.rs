@@ -3,13 +3,13 @@
 use tch::{Kind, Tensor};
 
 use crate::{
-    KernelError, Result, check,
+    Active, KernelError, Result, check,
     host::{self, numbers},
     select::{self, Output},
 };
 
-/// Most elements of the dense pre-activation held at a time: on a CPU few enough to be read back from the last-level
-/// cache, elsewhere 256 MiB of f32.
+/// Most elements of the dense pre-activation held at a time: on a CPU few enough to be read back
+/// from the last-level cache, elsewhere 256 MiB of f32.
 const HOST_ELEMENTS: i64 = 1 << 23;
 const DEVICE_ELEMENTS: i64 = 1 << 26;
 
@@ -26,21 +26,10 @@ pub struct Encoder<'a> {
     pub scale: Option<&'a Tensor>,
 }
 
-/// Active latents of `n` rows. Unused slots hold latent -1 and act 0.
-#[derive(Debug)]
-pub struct Active {
-    /// `[n, w] f32`, in descending order.
-    pub acts: Tensor,
-    /// `[n, w] i64`.
-    pub latents: Tensor,
-    /// `[n] i64`.
-    pub n_active: Tensor,
-}
-
 /// `ReLU(p)` of every latent: `x: [n, d_model]` gives `[n, d_sae]` in the weights' kind.
 ///
-/// `x` and `b_dec` are subtracted in the wider of their kinds, then rounded to the weights' kind; sums inside the
-/// product are f32 for bf16 weights too, and are rounded once at its end.
+/// `x` and `b_dec` are subtracted in the wider of their kinds, then rounded to the weights' kind;
+/// sums inside the product are f32 for bf16 weights too, and are rounded once at its end.
 ///
 /// # Errors
 /// Shapes that do not fit, or libtorch.
@@ -74,8 +63,9 @@ fn linear(x: &Tensor, encoder: &Encoder<'_>) -> Result<Tensor> {
 
 /// The `k` largest positive values of each row of `relu: [n, d_sae]`, largest first.
 ///
-/// Values of 0 and below are never active, so the ReLU may be left out before. Of equal values the lower latent comes first. NaN counts as the largest value and as active, so that a
-/// fault in the input shows in the output. `w` of the result is `min(k, d_sae)`.
+/// Values of 0 and below are never active, so the ReLU may be left out before. Of equal values the
+/// lower latent comes first. NaN counts as the largest value and as active, so that a fault in the
+/// input shows in the output. `w` of the result is `min(k, d_sae)`.
 ///
 /// # Errors
 /// `k` of 0 or less, or libtorch.
@@ -162,8 +152,9 @@ fn select_on_host(relu: &Tensor, d_sae: i64, w: i64) -> Result<Active> {
 
 /// Encodes `x: [n, d_model]`, a chunk of rows at a time.
 ///
-/// The product is in the weights' kind: with bf16 weights it is a bf16 product (sums in f32, rounded to bf16), and
-/// the selection is exact on what the product gave, so equal bf16 values are ties and go by the lower latent.
+/// The product is in the weights' kind: with bf16 weights it is a bf16 product (sums in f32,
+/// rounded to bf16), and the selection is exact on what the product gave, so equal bf16 values are
+/// ties and go by the lower latent.
 ///
 /// # Errors
 /// See [`pre_acts`] and [`topk_active`].

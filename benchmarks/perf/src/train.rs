@@ -1,14 +1,17 @@
 //! Training a grid of SAEs from one stream, against layer by layer with dense gradients.
 //!
 //! ```text
-//! harness-perf train [PLUGINS_DIR] [--steps N] [--ev-steps N] [--batch N] [--dtype f32|bf16] [--threads N] [--layers N] [--k K,K,…]
+//! harness-perf train [PLUGINS_DIR] [--steps N] [--ev-steps N] [--batch N] [--dtype f32|bf16]
+//!                    [--threads N] [--layers N] [--k K,K,…]
 //! ```
-//! Ours is `harness train` as it is. The baseline is one run for each layer, in which libtorch's autograd and Adam train the
-//! layer's SAEs with dense activations ([`dense`]); it goes through the same text, passes, masks and shuffles, starts from the
-//! same weights and makes the same steps in the same number format. Its passes end at its layer.
+//! Ours is `harness train` as it is. The baseline is one run for each layer, in which libtorch's
+//! autograd and Adam train the layer's SAEs with dense activations ([`dense`]); it goes through the
+//! same text, passes, masks and shuffles, starts from the same weights and makes the same steps in
+//! the same number format. Its passes end at its layer.
 //!
-//! Of both the first step of each SAE is left out, which makes the weights and finds the median of the batch; so is what a run
-//! does once, reading the model and writing files. Explained variance is compared in a longer run of two SAEs.
+//! Of both the first step of each SAE is left out, which makes the weights and finds the median of
+//! the batch; so is what a run does once, reading the model and writing files. Explained variance
+//! is compared in a longer run of two SAEs.
 
 mod clock;
 mod dense;
@@ -23,10 +26,8 @@ use harness_contract::{
     runtime::Runtime,
     stages::Dtype,
 };
-use harness_engine::{
-    plugin::Registry,
-    train::{self, Learner},
-};
+use harness_engine::plugin::Registry;
+use harness_training::{Learner, MakeLearner, run_with};
 use serde_json::{Value, json};
 
 use self::{
@@ -114,7 +115,8 @@ impl Plan {
             buffer: tokens.div_ceil(3).max(u64::from(self.batch)),
             buffer_memory: None,
             lr: 2e-3,
-            // One step of rate 0, so that the baseline can be given the weights that ours starts with.
+            // One step of rate 0, so that the baseline can be given the weights that ours starts
+            // with.
             warmup_steps: 1,
             decay_start: 0.8,
             dead_after: 10_000_000,
@@ -287,11 +289,11 @@ fn baseline(job: &TrainJob, registry: &Registry) -> Result<Took> {
 fn measured<L: Learner>(
     job: &TrainJob,
     registry: &Registry,
-    make: train::MakeLearner<'_, L>,
+    make: MakeLearner<'_, L>,
     excluded: &Excluded,
 ) -> Result<Took> {
     let started = Time::now();
-    train::run_with(job, registry, make, &|| false, &mut |_| {})?;
+    run_with(job, registry, make, &|| false, &mut |_| {})?;
     let all = Time::now() - started;
     let runtime = Runtime::read(&job.out.join("mask"))?.context("no runtime.json")?;
     let steps: f64 = runtime.saes.iter().map(|sae| sae.seconds).sum();

@@ -1,5 +1,6 @@
-//! A worker does not outlive the process that started it: what it computes would be nobody's, and a plugin that hangs would keep
-//! a device for ever. A pipe tells it only when it next reads or writes.
+//! A worker ends with the process that started it: nobody would read what it goes on to compute,
+//! and a plugin that hangs would keep a device for ever. A closed pipe shows only at the next read
+//! or write, so the worker looks for its parent instead.
 
 use std::{os::unix::process::parent_id, process, thread, time::Duration};
 
@@ -8,7 +9,7 @@ use harness_contract::exit;
 /// How often the parent is looked for.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// End this process once its parent has ended, on a thread of its own.
+/// Starts a thread that ends this process once its parent has ended.
 pub fn watch() {
     let parent = parent_id();
     thread::spawn(move || {

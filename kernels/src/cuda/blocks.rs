@@ -4,7 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::{
     GATE, NORM, ROTATE,
-    launch::{Arg, Grid, launch, pack, place},
+    grid::{Arg, Grid, pack},
+    launch::{launch, place},
     suffix,
 };
 use crate::Result;

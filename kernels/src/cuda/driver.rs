@@ -13,7 +13,7 @@ use cudarc::{
 
 use super::{
     COMMON, Source,
-    launch::{Arg, Grid, THREADS},
+    grid::{Arg, Grid, THREADS},
 };
 use crate::{KernelError, Result};
 

@@ -10,7 +10,7 @@ use harness_kernels_emulation as grids;
 
 use super::{
     Source,
-    launch::{Arg, Grid},
+    grid::{Arg, Grid},
 };
 use crate::Result;
 

@@ -14,6 +14,7 @@ mod blocks;
 mod driver;
 #[cfg(test)]
 mod emulation;
+mod grid;
 mod launch;
 mod products;
 mod rows;

@@ -4,7 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::{
     DECODE, MOMENTS, SELECT, STEER,
-    launch::{Arg, Grid, blocks, launch, place},
+    grid::{Arg, Grid, blocks},
+    launch::{launch, place},
     suffix,
 };
 use crate::{Active, Moments, Result};
@@ -97,7 +98,8 @@ pub(crate) fn steer(
         Arg::I64(t),
         Arg::I64(d),
     ];
-    // SAFETY: one block a position of the contiguous `[b, t, d]`, which is borrowed exclusively; the shapes were checked.
+    // SAFETY: one block a position of the contiguous `[b, t, d]`, which is borrowed exclusively;
+    // the shapes were checked.
     unsafe { launch(place, &STEER, &format!("steer_{suffix}"), grid, &args)? };
     Ok(true)
 }
@@ -129,7 +131,8 @@ pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &Tensor) -> Result<Optio
         Arg::I64(d),
         Arg::of(&squares),
     ];
-    // SAFETY: one block a row of `x`; `other` has rows at this stride, and `squares` has `n` numbers.
+    // SAFETY: one block a row of `x`; `other` has rows at this stride, and `squares` has `n`
+    // numbers.
     unsafe { launch(place, &MOMENTS, &format!("squares_{suffix}"), rows, &args)? };
     let args = [
         Arg::of(&x),
@@ -142,7 +145,8 @@ pub(crate) fn moments(x: &Tensor, other: &Tensor, keep: &Tensor) -> Result<Optio
         Arg::of(&all),
         Arg::of(&kept),
     ];
-    // SAFETY: blocks cover `parts` times the columns, which is what the partial sums hold; `keep` has `n` bytes.
+    // SAFETY: blocks cover `parts` times the columns, which is what the partial sums hold; `keep`
+    // has `n` bytes.
     unsafe { launch(place, &MOMENTS, &format!("columns_{suffix}"), strips, &args)? };
     let columns = |t: &Tensor| t.f_sum_dim_intlist(0i64, false, Kind::Double);
     Ok(Some(Moments {

@@ -4,7 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::{
     JACCARD, SOFTMAX,
-    launch::{Arg, Grid, launch, place},
+    grid::{Arg, Grid},
+    launch::{launch, place},
     suffix,
 };
 use crate::Result;
@@ -35,7 +36,8 @@ pub(crate) fn compare(
         Arg::of(&ce),
         Arg::of(&kl),
     ];
-    // SAFETY: one block a row of both; targets were checked against `v`, and each half of `out` has `n` numbers.
+    // SAFETY: one block a row of both; targets were checked against `v`, and each half of `out` has
+    // `n` numbers.
     unsafe { launch(place, &SOFTMAX, &format!("compare_{suffix}"), grid, &args)? };
     Ok(Some((ce, kl)))
 }

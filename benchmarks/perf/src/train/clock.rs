@@ -10,7 +10,8 @@ use std::{
     time::Instant,
 };
 
-use harness_engine::{plugin::MetricValue, run::CellError, train::Learner};
+use harness_engine::{plugin::MetricValue, run::CellError};
+use harness_training::Learner;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 

@@ -1,8 +1,10 @@
-//! The baseline: a Top-K SAE as most tools train it, with dense activations, libtorch's gradients and its Adam.
+//! The baseline: a Top-K SAE as most tools train it, with dense activations, libtorch's gradients
+//! and its Adam.
 
 use std::path::Path;
 
-use harness_engine::{plugin::MetricValue, run::CellError, train::Learner};
+use harness_engine::{plugin::MetricValue, run::CellError};
+use harness_training::Learner;
 use plugin_topk::train::{TrainConfig, Trainer};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor, nn, nn::OptimizerConfig};

@@ -17,11 +17,10 @@ use ::parquet::file::metadata::{
 use ::parquet::file::serialized_reader::SerializedPageReader;
 use ::parquet::schema::types::ColumnDescPtr;
 
-use super::documents::DataOptions;
 use super::error::DataError;
 use super::guard::CheckedPages;
+use super::options::{DataOptions, list};
 use super::pages::check_pages;
-use super::rows::list;
 
 /// Bytes of a footer. That of a 100 GB file with a dozen columns stays below 10 MiB.
 const MAX_FOOTER_BYTES: u64 = 64 << 20;
@@ -66,8 +65,8 @@ impl ParquetColumn {
     /// Opens the column of `path` that `options` name; nothing but the footer is read.
     ///
     /// # Errors
-    /// [`DataError::Parquet`] for a damaged or oversized footer, a missing column, and one that holds no text;
-    /// [`DataError::Io`].
+    /// [`DataError::Parquet`] for a damaged or oversized footer, a missing column, and one that
+    /// holds no text; [`DataError::Io`].
     pub fn open(path: &Path, options: &DataOptions) -> Result<Self, DataError> {
         let io = |source| DataError::Io {
             path: path.to_owned(),
@@ -202,7 +201,8 @@ fn damaged(path: &Path, offset: u64, detail: String) -> DataError {
     }
 }
 
-/// One record: values are taken singly so that no more than a page and a value are in memory, whatever the encoding repeats.
+/// One record: values are taken singly so that no more than a page and a value are in memory,
+/// whatever the encoding repeats.
 fn read_one(chunk: &mut Chunk) -> ::parquet::errors::Result<Option<ByteArray>> {
     let (mut values, mut levels) = (Vec::with_capacity(1), Vec::with_capacity(1));
     let (records, ..) =

@@ -3,52 +3,17 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use harness_contract::stages::MAX_BAD_ROWS;
 use serde_json::{Map, Value};
 
 use super::error::{BadRow, DataError};
-use super::rows::{Bad, Row, Rows};
-
-/// How files are read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DataOptions {
-    /// The field of a jsonl row, or the column of a parquet file, that holds the document.
-    pub field: String,
-    /// What a user writes in front of another name for the field.
-    pub naming: &'static str,
-    /// Largest tolerated fraction of bad rows.
-    pub max_bad_rows: f64,
-    /// Bytes of one line or parquet value; a longer one is a bad row. A longer line is never held in memory.
-    pub max_line_bytes: u64,
-    /// Documents to pass over first.
-    pub skip: u64,
-}
-
-impl Default for DataOptions {
-    fn default() -> Self {
-        Self {
-            field: "text".into(),
-            naming: "--set text_field=",
-            max_bad_rows: MAX_BAD_ROWS,
-            max_line_bytes: 64 << 20,
-            skip: 0,
-        }
-    }
-}
-
-impl DataOptions {
-    /// How to name another field: the only one of `names`, or any.
-    pub(super) fn naming(&self, names: &[String]) -> String {
-        match names {
-            [one] => format!("{}{one}", self.naming),
-            _ => format!("{}NAME", self.naming),
-        }
-    }
-}
+use super::options::DataOptions;
+use super::row::{Bad, Row};
+use super::rows::Rows;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// Its position in the stream, counted from 0 before anything was skipped: the key of its random numbers.
+    /// Its position in the stream, counted from 0 before anything was skipped: the key of its
+    /// random numbers.
     pub item: u64,
     /// The text, not empty.
     pub text: String,
@@ -86,7 +51,8 @@ impl DataCounts {
 
 /// Bad rows kept for the report.
 const MAX_EXAMPLES: usize = 5;
-/// A stream is judged from this many rows on, and at its end; a bad row among the first ten says nothing yet.
+/// A stream is judged from this many rows on, and at its end; a bad row among the first ten says
+/// nothing yet.
 const JUDGE_AFTER_ROWS: u64 = 10_000;
 
 /// The documents of several files, in order.
@@ -103,7 +69,8 @@ impl Documents {
     /// Opens the first of `files`; the others are opened when their turn comes.
     ///
     /// # Errors
-    /// [`DataError::Setting`] without files or with a limit outside 0 to 1; [`DataError::Io`] when one is absent.
+    /// [`DataError::Setting`] without files or with a limit outside 0 to 1; [`DataError::Io`] when
+    /// one is absent.
     pub fn open(files: &[PathBuf], options: DataOptions) -> Result<Self, DataError> {
         if files.is_empty() {
             return Err(DataError::Setting(

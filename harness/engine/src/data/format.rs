@@ -5,16 +5,7 @@ use std::path::Path;
 use super::error::DataError;
 use super::foreign::foreign;
 use super::layout::LayoutName;
-
-/// How the lines of a file are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
-    Plain,
-    /// One or more gzip members.
-    Gzip,
-    /// One or more zstd frames.
-    Zstd,
-}
+use super::stream::Packing;
 
 /// How a file is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

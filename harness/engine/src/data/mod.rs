@@ -4,8 +4,8 @@
 //! files -> Rows (jsonl, JSON, tables and text, plain, gzip or zstd; a column of parquet)
 //!       -> Documents (bad rows counted) -> Packer -> TokenRow -> TokenBatch
 //! ```
-//! Every stage is an iterator with bounded memory. A bad row is skipped, located and counted; more of them than
-//! [`DataOptions::max_bad_rows`] allows is an error, as are damaged archives.
+//! Every stage is an iterator with bounded memory. A bad row is skipped, located and counted; more
+//! of them than [`DataOptions::max_bad_rows`] allows is an error, as are damaged archives.
 
 mod batch;
 mod column;
@@ -18,8 +18,10 @@ mod json;
 mod labels;
 mod layout;
 mod lines;
+mod options;
 mod pack;
 mod pages;
+mod row;
 mod rows;
 mod stream;
 mod table;
@@ -27,7 +29,8 @@ mod table;
 mod tests;
 
 pub use batch::TokenBatch;
-pub use documents::{DataCounts, DataOptions, Document, Documents};
+pub use documents::{DataCounts, Document, Documents};
 pub use error::{BadRow, DataError};
 pub use labels::LabelledDocuments;
+pub use options::DataOptions;
 pub use pack::{PackIds, PackPolicy, Packer, TokenRow};

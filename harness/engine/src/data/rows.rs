@@ -4,18 +4,18 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::str::Utf8Error;
 
 use harness_weights::replace_python_numbers;
 use serde_json::{Map, Value};
 
 use super::column::{Cell, ParquetColumn};
-use super::documents::DataOptions;
 use super::error::DataError;
 use super::format::{Format, recognise, refuse_foreign};
 use super::json::JsonRecords;
 use super::layout::{Layout, layout_of};
 use super::lines::{Line, Lines};
+use super::options::{DataOptions, list};
+use super::row::{Bad, Row};
 use super::stream::Stream;
 use super::table::Table;
 
@@ -29,49 +29,6 @@ const WRAPPERS: [&str; 7] = [
     "documents",
     "train",
 ];
-/// Names that a message lists.
-const LISTED: usize = 8;
-
-/// One row of a file.
-#[derive(Debug, PartialEq)]
-pub(super) enum Row {
-    /// A text, possibly empty, and the other fields of its row.
-    Text(String, Map<String, Value>),
-    /// Why the row cannot be used.
-    Bad(Bad),
-}
-
-/// Why a row cannot be used, and what to do where something is known to help.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Bad {
-    pub reason: String,
-    pub hint: Option<String>,
-}
-
-impl Bad {
-    /// A reason alone.
-    pub fn of(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            hint: None,
-        }
-    }
-
-    /// Bytes that are no UTF-8; `what` holds them.
-    pub fn not_utf8(bytes: &[u8], error: Utf8Error, what: &str) -> Self {
-        let at = error.valid_up_to();
-        // In the old western encodings letters with accents are single bytes between ASCII.
-        let is_western = bytes[at] >= 0xa0 && bytes.get(at + 1).is_none_or(u8::is_ascii);
-        Self {
-            reason: format!("not UTF-8 at byte {at} of the {what}"),
-            hint: is_western.then(|| {
-                "it looks like Latin-1 or Windows-1252: `iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW`"
-                    .to_owned()
-            }),
-        }
-    }
-}
-
 /// Reads a file row by row.
 pub(super) struct Rows {
     path: PathBuf,
@@ -301,15 +258,6 @@ fn without_field(row: &Map<String, Value>, options: &DataOptions) -> Bad {
     Bad {
         reason,
         hint: Some(hint),
-    }
-}
-
-/// The first of some names, for a message.
-pub(super) fn list(names: &[String]) -> String {
-    let named = &names[..names.len().min(LISTED)];
-    match names.len() - named.len() {
-        0 => format!("{named:?}"),
-        more => format!("{named:?} and {more} more"),
     }
 }
 

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::DataError;
-use super::format::Packing;
 
 /// Below this much text the expansion ratio is not looked at: short files of one repeated word are
 /// legitimate.
@@ -22,6 +21,16 @@ const MAX_WINDOW_LOG: u32 = 27;
 /// Bytes of the text by which its layout is recognised.
 const HEAD_BYTES: usize = 1 << 16;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// How the bytes of a file are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    /// One or more gzip members.
+    Gzip,
+    /// One or more zstd frames.
+    Zstd,
+}
 
 /// Unpacked bytes of a file, from its beginning and without a byte order mark.
 pub(super) struct Stream {

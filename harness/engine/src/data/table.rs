@@ -9,9 +9,9 @@ use std::rc::Rc;
 use csv::ByteRecord;
 use serde_json::{Map, Value};
 
-use super::documents::DataOptions;
 use super::error::DataError;
-use super::rows::{Bad, Row, list};
+use super::options::{DataOptions, list};
+use super::row::{Bad, Row};
 use super::stream::Stream;
 
 /// Bytes that the reader may be ahead of the record it gives out.

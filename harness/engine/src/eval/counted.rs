@@ -6,8 +6,18 @@ use tch::{Device, Tensor};
 use super::{
     batch::{Batch, Scope},
     error::EvalError,
-    grid::ScoredSet,
 };
+
+/// Tokens that are scored, by which logits.
+#[derive(Clone, Debug)]
+pub struct ScoredSet {
+    /// `[b, t]`: tokens that count.
+    pub positions: Vec<bool>,
+    /// 0 when the logits of a position score that position, 1 when those of the position before do;
+    /// a row's first token is then scored by its own logits, as the reference sampler's shift does.
+    /// A model's own value is `ModelInfo::logit_offset`.
+    pub logit_offset: usize,
+}
 
 /// Costs of the counted rows where they were computed, chunk by chunk: `[n] f64` each.
 pub(super) struct Costs {

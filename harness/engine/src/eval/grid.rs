@@ -1,10 +1,13 @@
-//! A grid of splices over one batch, sharing all that can be shared (the arithmetic is in `harness_core::grid`):
+//! A grid of splices over one batch, sharing all that can be shared (the arithmetic is in
+//! `harness_core::grid`):
 //!
 //! ```text
 //! embed -> blocks -> ... -> blocks -> counted rows (clean)
 //!            | kept at every insertion layer
-//!            +-> for each layer, last to first: reconstruct -> splice, `stack` at a time -> blocks above -> counted rows
-//! counted rows of the clean pass and of every splice -> head, chunk by chunk -> costs and divergences
+//!            +-> for each layer, last to first:
+//!                reconstruct -> splice, `stack` at a time -> blocks above -> counted rows
+//! counted rows of the clean pass and of every splice
+//!         -> head, chunk by chunk -> costs and divergences
 //! ```
 //!
 //! A device is waited for once a batch. Indices and targets go there before its first block; costs,
@@ -19,7 +22,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     batch::{Batch, Scope},
-    counted::{CostNumbers, Costs, CountedRows, Part, index, parts},
+    counted::{CostNumbers, Costs, CountedRows, Part, ScoredSet, index, parts},
     error::EvalError,
 };
 use crate::{
@@ -32,12 +35,13 @@ use crate::{
 pub enum Replacement<'a> {
     /// Its reconstruction.
     Sae(&'a Sae),
-    /// A function of the real rows, `[n_valid, d_model]` to `[n_valid, d_model] f32`: zeros, for example.
+    /// A function of the real rows, `[n_valid, d_model]` to `[n_valid, d_model] f32`: zeros, for
+    /// example.
     Map(&'a dyn Fn(&Tensor) -> Result<Tensor, EvalError>),
 }
 
-/// A replacement at one layer, and the positions at which it is put: one splice for each scope. One without a scope is
-/// reconstructed and put nowhere.
+/// A replacement at one layer, and the positions at which it is put: one splice for each scope. One
+/// without a scope is reconstructed and put nowhere.
 #[derive(Clone)]
 pub struct Candidate<'a> {
     /// The layer, from 0.
@@ -46,16 +50,6 @@ pub struct Candidate<'a> {
     pub with: Replacement<'a>,
     /// Where.
     pub at: Vec<Scope>,
-}
-
-/// Tokens that are scored, by which logits.
-#[derive(Clone, Debug)]
-pub struct ScoredSet {
-    /// `[b, t]`: tokens that count.
-    pub positions: Vec<bool>,
-    /// 0 when the logits of a position score that position, 1 when those of the position before do; a row's first token is then scored by
-    /// its own logits, as the reference sampler's shift does. A model's own value is `ModelInfo::logit_offset`.
-    pub logit_offset: usize,
 }
 
 /// How a grid is run.
@@ -84,7 +78,8 @@ pub enum Which {
 /// Told of tensors on their way; does nothing by default. What it makes of them should stay where
 /// they are until the end of the batch.
 pub trait Watch {
-    /// Residual after a layer at which something is put: `[b, t, d_model]`, and its real rows `x: [n_valid, d_model]`.
+    /// Residual after a layer at which something is put: `[b, t, d_model]`, and its real rows
+    /// `x: [n_valid, d_model]`.
     ///
     /// # Errors
     /// Ends the grid.
@@ -161,7 +156,8 @@ pub struct GridCosts {
 }
 
 impl GridCosts {
-    /// Costs of one set (`ce` of the clean pass or of a splice) at their positions, 0 elsewhere: `[b, t]`.
+    /// Costs of one set (`ce` of the clean pass or of a splice) at their positions, 0 elsewhere:
+    /// `[b, t]`.
     #[must_use]
     pub fn scattered(&self, set: usize, ce: &[Vec<f64>], batch: &Batch) -> Vec<f64> {
         let mut out = vec![0.0; batch.b * batch.t];
@@ -289,7 +285,8 @@ enum Phase {
 }
 
 impl Grid<'_> {
-    /// The unmodified pass: counted rows `[n_rows, d_model]` after the last block; residuals at insertion layers go to `kept`.
+    /// The unmodified pass: counted rows `[n_rows, d_model]` after the last block; residuals at
+    /// insertion layers go to `kept`.
     fn clean(
         &mut self,
         pass: &mut Pass,
@@ -374,7 +371,8 @@ impl Grid<'_> {
         Ok(())
     }
 
-    /// `x_hat: [n_valid, d] f32` of a candidate, in chunks of rows that bound the memory of its latents.
+    /// `x_hat: [n_valid, d] f32` of a candidate, in chunks of rows that bound the memory of its
+    /// latents.
     fn reconstruct(
         &mut self,
         candidate: usize,
@@ -428,7 +426,8 @@ impl Grid<'_> {
         found.map(|(_, part)| part)
     }
 
-    /// Copies of `resid: [b, t, d]`, one for each part, with the rows of its scope replaced: `[s·b, t, d]`.
+    /// Copies of `resid: [b, t, d]`, one for each part, with the rows of its scope replaced:
+    /// `[s·b, t, d]`.
     fn stack(&self, resid: &Tensor, parts: &[(Tensor, Scope)]) -> Result<Tensor, EvalError> {
         let shape = resid.size();
         let (b, t, d) = (shape[0], shape[1], shape[2]);
@@ -437,13 +436,15 @@ impl Grid<'_> {
         let stacked = resid.f_repeat([s, 1, 1])?; // [s·b, t, d]
         for (i, (part, at)) in parts.iter().enumerate() {
             let positions = self.place(*at).map_or(&self.valid, |part| &part.index);
-            let mut own = stacked.f_narrow(0, i as i64 * b, b)?.f_view([b * t, d])?; // shares memory with `stacked`
+            // Shares memory with `stacked`.
+            let mut own = stacked.f_narrow(0, i as i64 * b, b)?.f_view([b * t, d])?;
             let _ = own.f_index_copy_(0, positions, &part.f_to_kind(resid.kind())?)?;
         }
         Ok(stacked)
     }
 
-    /// The head on the counted rows of all passes, chunk by chunk, so that a chunk's clean logits serve every splice.
+    /// The head on the counted rows of all passes, chunk by chunk, so that a chunk's clean logits
+    /// serve every splice.
     fn costs(
         &mut self,
         pass: &mut Pass,

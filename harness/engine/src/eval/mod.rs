@@ -1,7 +1,8 @@
-//! Measuring a model and SAEs on one batch: costs of positions, SAE splices, and the residuals between them.
+//! Measuring a model and SAEs on one batch: costs of positions, SAE splices, and the residuals
+//! between them.
 //!
-//! The host drives the model in segments, so the blocks before a splice run once for every SAE. The benches and the parity
-//! fixtures are measured by the same [`run_grid`] and [`Explained`].
+//! The host drives the model in segments, so the blocks before a splice run once for every SAE. The
+//! benches and the parity fixtures are measured by the same [`run_grid`] and [`Explained`].
 
 mod batch;
 mod counted;
@@ -12,9 +13,10 @@ mod grid;
 mod tests;
 
 pub use batch::{Batch, Scope};
+pub use counted::ScoredSet;
 pub use error::EvalError;
 pub use explained::{Explained, Place, Policy, Variance, unit_of};
 pub use grid::{
-    Candidate, GridCosts, GridOptions, GridWork, NoWatch, Replacement, ScoredSet, SpliceCosts,
-    Watch, Which, run_grid,
+    Candidate, GridCosts, GridOptions, GridWork, NoWatch, Replacement, SpliceCosts, Watch, Which,
+    run_grid,
 };

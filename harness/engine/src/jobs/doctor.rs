@@ -1,6 +1,6 @@
 //! `harness doctor`: what a worker sees of libtorch, the device, the plugins and the models.
 //!
-//! Each part is told as soon as it is known, and what fails is told as a problem: nothing here ends
+//! Each part is sent as soon as it is known, and what fails is sent as a problem: nothing here ends
 //! the job early, so that one fault does not hide another.
 
 use std::{fs, path::Path};
@@ -34,10 +34,10 @@ const TOKENS: i64 = 24;
 const TOLERANCE: f64 = 1e-3;
 
 /// One result for each [`DoctorPart`].
-pub(super) fn run(job: &DoctorJob, sink: Sink<'_>) -> Result<u8, CellError> {
+pub fn run(job: &DoctorJob, sink: Sink<'_>) -> u8 {
     tch::set_num_threads(i32::try_from(job.threads).unwrap_or(1).max(1));
     let mut doctor = Doctor { job, sink };
-    doctor.tell(DoctorPart::Worker {
+    doctor.send(DoctorPart::Worker {
         libtorch: libtorch_folder(),
         instruction_set: simd::Level::best().name().to_owned(),
     });
@@ -55,7 +55,7 @@ pub(super) fn run(job: &DoctorJob, sink: Sink<'_>) -> Result<u8, CellError> {
         doctor.begin("comparing models with the CPU");
         doctor.parity(device, registry.as_ref());
     }
-    Ok(exit::OK)
+    exit::OK
 }
 
 struct Doctor<'a, 'b> {
@@ -64,7 +64,7 @@ struct Doctor<'a, 'b> {
 }
 
 impl Doctor<'_, '_> {
-    fn tell(&mut self, part: DoctorPart) {
+    fn send(&mut self, part: DoctorPart) {
         (self.sink)(match serde_json::to_value(&part) {
             Ok(value) => Event::Result { value },
             Err(error) => Event::Log {
@@ -86,7 +86,7 @@ impl Doctor<'_, '_> {
 
     fn problem(&mut self, exit_code: u8, what: String, cure: &str) {
         let cure = cure.to_owned();
-        self.tell(DoctorPart::Problem(Problem {
+        self.send(DoctorPart::Problem(Problem {
             what,
             cure,
             exit_code,
@@ -102,15 +102,15 @@ impl Doctor<'_, '_> {
             Ok(driver) => driver,
             Err(reason) => {
                 let (cuda, reason) = (None, Some(reason));
-                return self.tell(DoctorPart::Driver { cuda, reason });
+                return self.send(DoctorPart::Driver { cuda, reason });
             }
         };
         let (cuda, reason) = known(driver.cuda());
-        self.tell(DoctorPart::Driver {
+        self.send(DoctorPart::Driver {
             cuda: cuda.map(|version| version.to_string()),
             reason,
         });
-        self.tell(DoctorPart::Device(described(
+        self.send(DoctorPart::Device(described(
             &self.job.device,
             &driver,
             index,
@@ -131,7 +131,7 @@ impl Doctor<'_, '_> {
             Err(unusable) => (unusable.what, unusable.cure),
         };
         let exit_code = exit::DEVICE;
-        self.tell(DoctorPart::Unusable(Problem {
+        self.send(DoctorPart::Unusable(Problem {
             what,
             cure,
             exit_code,
@@ -146,7 +146,7 @@ impl Doctor<'_, '_> {
             return;
         };
         let (memory, reason) = known(Driver::open().and_then(|driver| driver.memory(index)));
-        self.tell(DoctorPart::Memory(MemoryReport {
+        self.send(DoctorPart::Memory(MemoryReport {
             total_bytes: memory.map(|memory| memory.total),
             free_bytes: memory.map(|memory| memory.free),
             reason,
@@ -162,7 +162,7 @@ impl Doctor<'_, '_> {
                 return None;
             }
         };
-        self.tell(DoctorPart::Plugins(PluginsReport {
+        self.send(DoctorPart::Plugins(PluginsReport {
             loaded: Some(plugins::loaded(&registry, false)),
             refused: plugins::refused(&registry),
             reason: None,
@@ -185,7 +185,7 @@ impl Doctor<'_, '_> {
             let cure = "look whether other processes have taken its memory";
             self.problem(exit::DEVICE, what, cure);
         }
-        self.tell(DoctorPart::Peak(PeakReport {
+        self.send(DoctorPart::Peak(PeakReport {
             f32_gflops,
             bf16_gflops,
             copy_gb_per_s,
@@ -219,7 +219,7 @@ impl Doctor<'_, '_> {
             }
             models.push(parity_of(name, compared));
         }
-        self.tell(DoctorPart::Parity(ParityReport {
+        self.send(DoctorPart::Parity(ParityReport {
             reason: (models.is_empty()).then(|| "there are no embedded models".to_owned()),
             models: (!models.is_empty()).then_some(models),
             tolerance: Some(TOLERANCE),
@@ -378,7 +378,7 @@ mod tests {
     }
 
     /// Without plugins, with a device that no machine has and a model that is none: every part is
-    /// told, and the device is the only problem.
+    /// sent, and the device is the only problem.
     #[test]
     fn one_fault_hides_no_other_part() {
         let job = DoctorJob {
@@ -393,7 +393,7 @@ mod tests {
                 parts.push(serde_json::from_value::<DoctorPart>(value).unwrap());
             }
         });
-        assert_eq!(code.unwrap(), exit::OK);
+        assert_eq!(code, exit::OK);
         let unusable = parts.iter().find_map(|part| match part {
             DoctorPart::Unusable(problem) => Some(problem),
             _ => None,
@@ -401,10 +401,10 @@ mod tests {
         assert_eq!(unusable.unwrap().exit_code, exit::DEVICE);
         assert!(unusable.unwrap().what.contains("device cuda:9999"));
         assert!(matches!(parts[0], DoctorPart::Worker { .. }));
-        let is_told = |wanted: fn(&DoctorPart) -> bool| parts.iter().any(wanted);
-        assert!(is_told(|part| matches!(part, DoctorPart::Driver { .. })));
-        assert!(is_told(|part| matches!(part, DoctorPart::Memory(_))));
-        assert!(is_told(|part| matches!(part, DoctorPart::Plugins(_))));
-        assert!(!is_told(|part| matches!(part, DoctorPart::Peak(_))));
+        let is_sent = |wanted: fn(&DoctorPart) -> bool| parts.iter().any(wanted);
+        assert!(is_sent(|part| matches!(part, DoctorPart::Driver { .. })));
+        assert!(is_sent(|part| matches!(part, DoctorPart::Memory(_))));
+        assert!(is_sent(|part| matches!(part, DoctorPart::Plugins(_))));
+        assert!(!is_sent(|part| matches!(part, DoctorPart::Peak(_))));
     }
 }

@@ -10,7 +10,7 @@ use harness_contract::{
 };
 use serde_json::{Value, json};
 
-use super::{Sink, options, tokenizer, unreadable};
+use super::{Sink, open_plugins, options, tokenizer};
 use crate::{
     generate::{
         AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
@@ -70,12 +70,15 @@ impl Observer for Steps<'_> {
 }
 
 /// Result: `{"text", "tokens", "prompt_tokens", "steps"}`.
-pub(super) fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
+///
+/// # Errors
+/// A model, plugin or prompt that cannot be used.
+pub fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
     let compute = LoadOptions {
         allow_nan: job.allow_nan,
         ..options(&job.compute)?
     };
-    let registry = Registry::open(&job.plugins).map_err(|error| unreadable(&error))?;
+    let registry = open_plugins(&job.plugins)?;
     let folder = ModelFolder::read("model", &job.model)
         .map_err(|error| CellError::BadInput(error.to_string()))?;
     let mut model = registry.model_for_type(&folder.model_type)?;

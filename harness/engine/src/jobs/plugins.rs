@@ -9,26 +9,30 @@ use harness_contract::{
 };
 use serde_json::{Value, json};
 
-use super::{Sink, unreadable};
+use super::{Sink, open_plugins};
 use crate::{
     plugin::{Metric, MetricSpec, Registry, leave_trail_in},
     run::CellError,
 };
 
 /// Result: `{"loaded": [...], "refused": [...]}`; exit code 21 when a plugin was refused.
-pub(super) fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
     if let Some(trail) = &job.trail {
         // Without it the host has to find out by itself which plugin ends this process.
         let _ = leave_trail_in(trail);
     }
-    // Whoever hears this knows that the worker itself runs: what ends it from here on is a plugin.
+    // With this event the host knows that the worker itself runs: what ends it from here on is a
+    // plugin.
     sink(Event::Progress {
         done: 0,
         total: 1,
         text: "opening plugins".to_owned(),
         seconds_left: None,
     });
-    let registry = Registry::open(&job.plugins).map_err(|error| unreadable(&error))?;
+    let registry = open_plugins(&job.plugins)?;
     let refused = refused(&registry);
     let code = if refused.is_empty() {
         exit::OK

@@ -178,7 +178,8 @@ impl Sae {
     /// `x: [n, d_model]` → active latents. On a device they are not checked.
     ///
     /// # Errors
-    /// Another width; an activation that is not finite, a latent or count out of range (checked on the CPU only).
+    /// Another width; an activation that is not finite, a latent or count out of range (checked on
+    /// the CPU only).
     pub fn encode(&self, x: &Tensor) -> Result<Encoded, PluginFailure> {
         self.encoded(x, None)
     }
@@ -222,10 +223,22 @@ impl Sae {
                 )
             })?;
         }
-        sound::in_range(&self.origin, &self.info, &encoded, checks.as_deref_mut())?;
+        self.check_active(&encoded, checks.as_deref_mut())?;
         self.check_finite("encode", "an activation", (&encoded.acts, x), checks)?;
         self.count(n, self.info.d_sae as u64, 0);
         Ok(encoded)
+    }
+
+    /// Checks the latents of active ones, and how many there are.
+    fn check_active(
+        &self,
+        encoded: &Encoded,
+        mut checks: Option<&mut Checks>,
+    ) -> Result<(), PluginFailure> {
+        let (origin, info) = (&self.origin, &self.info);
+        let (latents, n_active) = (&encoded.latents, &encoded.n_active);
+        sound::latents(origin, "encode", info.d_sae, latents, checks.as_deref_mut())?;
+        sound::counts(origin, "encode", info.max_active, n_active, checks)
     }
 
     /// `acts: [n, w] f32`, `latents: [n, w] i64` → `x_hat: [n, d_model] f32`. A device is waited
@@ -236,13 +249,8 @@ impl Sae {
     pub fn decode(&self, acts: &Tensor, latents: &Tensor) -> Result<Tensor, PluginFailure> {
         let mut checks = Checks::default();
         if latents.device() != tch::Device::Cpu {
-            sound::latents(
-                &self.origin,
-                "decode",
-                &self.info,
-                latents,
-                Some(&mut checks),
-            )?;
+            let d_sae = self.info.d_sae;
+            sound::latents(&self.origin, "decode", d_sae, latents, Some(&mut checks))?;
         }
         let x_hat = self.decoded(acts, latents, &mut checks)?;
         checks.settle_now()?;
@@ -427,7 +435,8 @@ impl SaeTrainer {
         Ok(values.into_iter().map(metric::host_value).collect())
     }
 
-    /// Writes the SAE to `dir` in `format` with `kind` weights and `provenance` in its configuration.
+    /// Writes the SAE to `dir` in `format` with `kind` weights and `provenance` in its
+    /// configuration.
     ///
     /// # Errors
     /// A folder that cannot be written, a format it does not write.

@@ -5,7 +5,7 @@
 use harness_kernels::readback;
 use tch::{Device, Kind, Tensor};
 
-use super::{Encoded, PluginFailure, SaeInfo, failure::Origin};
+use super::{PluginFailure, failure::Origin};
 use crate::steps;
 
 /// Checks of what SAEs returned on a device that are still to be made.
@@ -116,37 +116,28 @@ impl Rule {
     }
 }
 
-/// Check the latents of active ones, and how many there are.
-pub(super) fn in_range(
-    origin: &Origin,
-    info: &SaeInfo,
-    encoded: &Encoded,
-    checks: Option<&mut Checks>,
-) -> Result<(), PluginFailure> {
-    const METHOD: &str = "encode";
-    let w = info.max_active as f64;
-    let count = Rule::Within("a number of active latents", 0.0, w);
-    let mut checks = checks;
-    latents(
-        origin,
-        METHOD,
-        info,
-        &encoded.latents,
-        checks.as_deref_mut(),
-    )?;
-    within(origin, METHOD, count, &encoded.n_active, checks)
-}
-
-/// Check latents alone.
+/// Checks that latents are of an SAE of `d_sae` latents, or -1.
 pub(super) fn latents(
     origin: &Origin,
     method: &'static str,
-    info: &SaeInfo,
+    d_sae: usize,
     latents: &Tensor,
     checks: Option<&mut Checks>,
 ) -> Result<(), PluginFailure> {
-    let rule = Rule::Within("a latent", -1.0, info.d_sae as f64 - 1.0);
+    let rule = Rule::Within("a latent", -1.0, d_sae as f64 - 1.0);
     within(origin, method, rule, latents, checks)
+}
+
+/// Checks that numbers of active latents are at most `most`.
+pub(super) fn counts(
+    origin: &Origin,
+    method: &'static str,
+    most: usize,
+    counts: &Tensor,
+    checks: Option<&mut Checks>,
+) -> Result<(), PluginFailure> {
+    let rule = Rule::Within("a number of active latents", 0.0, most as f64);
+    within(origin, method, rule, counts, checks)
 }
 
 fn within(
@@ -234,23 +225,13 @@ mod tests {
 
     #[test]
     fn what_was_put_off_is_refused_with_the_words_of_the_host() {
-        let info = SaeInfo {
-            d_model: 4,
-            d_sae: 9,
-            k: 2,
-            max_active: 2,
-            layer: None,
-            format: String::new(),
-            policy: String::new(),
-            model: String::new(),
-        };
         let rule = Rule::Within("a latent", -1.0, 8.0);
         let fits = Tensor::from_slice(&[-1i64, 0, 8]);
         assert_eq!(settled(&rule, &[&fits]), Ok(()));
         for found in [[9i64, 0, -1], [3, -2, 9]] {
             let found = Tensor::from_slice(&found);
             let late = settled(&rule, &[&found]).unwrap_err();
-            let now = latents(&origin(), "encode", &info, &found, None).unwrap_err();
+            let now = latents(&origin(), "encode", 9, &found, None).unwrap_err();
             assert_eq!(late, now.message);
             assert!(late.contains("it must be in -1 to 8"), "{late}");
         }

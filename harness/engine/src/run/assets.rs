@@ -28,10 +28,11 @@ pub(super) struct LoadedModel {
     pub(super) codec: Rc<TextCodec>,
 }
 
-/// What is loaded. At most one model that is studied and one that scores are kept, and the SAEs of the cells under way.
+/// What is loaded. At most one subject model and one that scores are kept, and the SAEs of the
+/// cells under way.
 #[derive(Default)]
 pub(super) struct Assets {
-    studied: Option<LoadedModel>,
+    subject: Option<LoadedModel>,
     scorer: Option<LoadedModel>,
     /// Models loaded so far.
     loads: u64,
@@ -42,7 +43,7 @@ pub(super) struct Assets {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// The model whose residuals and generations are studied.
-    Studied,
+    Subject,
     /// The model that scores texts.
     Scorer,
 }
@@ -58,7 +59,7 @@ impl Assets {
         options: LoadOptions,
     ) -> Result<&mut LoadedModel, CellError> {
         let place = match role {
-            Role::Studied => &mut self.studied,
+            Role::Subject => &mut self.subject,
             Role::Scorer => &mut self.scorer,
         };
         if place
@@ -177,9 +178,9 @@ pub(super) fn none() -> Value {
 }
 
 impl Assets {
-    /// Work of the loaded models so far, the one studied and the scorer, with the load each is from.
+    /// Work of the loaded models so far, the subject and the scorer, with the load each is from.
     pub(super) fn work(&self) -> [(u64, PassWork); 2] {
-        [&self.studied, &self.scorer].map(|place| {
+        [&self.subject, &self.scorer].map(|place| {
             let loaded = place.as_ref();
             loaded
                 .map(|loaded| (loaded.serial, loaded.model.work()))
@@ -187,10 +188,11 @@ impl Assets {
         })
     }
 
-    /// Work since then, and how many floating-point operations it is. A model that was loaded in between has counted from 0.
+    /// Work since then, and how many floating-point operations it is. A model that was loaded in
+    /// between has counted from 0.
     pub(super) fn work_since(&self, before: &[(u64, PassWork); 2]) -> (PassWork, f64) {
         let (mut sum, mut flops) = (PassWork::default(), 0.0);
-        let places = [&self.studied, &self.scorer];
+        let places = [&self.subject, &self.scorer];
         for (place, (serial, before)) in places.into_iter().zip(before) {
             let Some(loaded) = place else { continue };
             let work = match loaded.serial == *serial {

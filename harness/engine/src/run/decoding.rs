@@ -1,4 +1,5 @@
-//! Stage `decoding`: questions answered in one decoding order, their SAE features followed in the passes that generate.
+//! Stage `decoding`: questions answered in one decoding order, their SAE features followed in the
+//! passes that generate.
 
 use std::rc::Rc;
 
@@ -14,10 +15,12 @@ use serde_json::json;
 use tch::Tensor;
 
 use super::{
-    CellError, assets, memory,
+    CellError, assets,
+    cell::Progress,
+    memory,
     prompt::check_length,
     questions::{Questions, prompt},
-    session::{Progress, Session},
+    session::Session,
 };
 use crate::{
     dynamics::{FeatureTrace, Tracked},
@@ -28,7 +31,8 @@ use crate::{
     plugin::Sae,
 };
 
-/// Rows of a batch when the run names no number. Rows of a batch have prompts of one length, so most batches are smaller.
+/// Rows of a batch when the run names no number. Rows of a batch have prompts of one length, so
+/// most batches are smaller.
 const BATCH_ROWS: usize = 32;
 
 /// A trace that says how far the run is.
@@ -75,7 +79,7 @@ impl Session {
         let invalid = |message: &str| CellError::Invalid(message.to_owned());
         let denoising = (params.generation.denoising.as_ref())
             .ok_or_else(|| invalid("a decoding cell without a decoding order"))?;
-        let loaded = self.studied(&params.model)?;
+        let loaded = self.subject_model(&params.model)?;
         let (codec, info) = (Rc::clone(&loaded.codec), loaded.info.clone());
         let mask_id = (info.mask_token_id).ok_or_else(|| invalid("the model has no mask token"))?;
         let files = (params.questions.files.iter())
@@ -136,7 +140,7 @@ impl Session {
             };
             let rows: Vec<Vec<i64>> = batch.iter().map(|&i| prompts[i].clone()).collect();
             let item_ids: Vec<u64> = batch.iter().map(|&i| read.questions[i].index).collect();
-            let model = &mut self.studied(&params.model)?.model;
+            let model = &mut self.subject_model(&params.model)?.model;
             let before = model.work().block_passes;
             let generated = denoise(
                 model,

@@ -1,8 +1,8 @@
-//! Stage `explain`: the judge says what each selected feature, or each latent with windows, stands for.
+//! Stage `explain`: the judge says what each selected feature, or each latent with windows, stands
+//! for.
 
 use std::collections::BTreeMap;
 
-use harness_abi::ErrorCode;
 use harness_contract::{
     answers,
     outputs::{
@@ -12,10 +12,11 @@ use harness_contract::{
 };
 use serde::Deserialize;
 
-use super::{CellError, Progress, Session, prompts};
-use crate::plugin::{Answer, PluginFailure, Question};
+use super::{CellError, Progress, Session, asking::next_of, prompts};
+use crate::plugin::{Answer, Question};
 
-/// What is explained: the features a steering bench has chosen, or the latents whose windows were found.
+/// What is explained: the features a steering bench has chosen, or the latents whose windows were
+/// found.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Explainable {
@@ -131,19 +132,6 @@ pub(super) fn without_windows(state: LatentState) -> Option<&'static str> {
     }
 }
 
-/// The next answer of those that a judge was asked for, or what became of its question and why.
-pub(super) fn next_of(
-    answers: &mut impl Iterator<Item = Result<Answer, PluginFailure>>,
-    is_online: bool,
-) -> Result<Answer, (Outcome, String)> {
-    match answers.next() {
-        Some(answer) => {
-            answer.map_err(|failure| (outcome_of(&failure, is_online), failure.to_string()))
-        }
-        None => Err((Outcome::Failed, "the question got no answer".to_owned())),
-    }
-}
-
 /// Explanations of an earlier run.
 fn given(explanations: &[GivenExplanation], judge: &str) -> ExplainOutput {
     ExplainOutput {
@@ -163,20 +151,6 @@ fn given(explanations: &[GivenExplanation], judge: &str) -> ExplainOutput {
 /// The explanation in an answer, or what became of the question and why.
 fn read(answer: Answer) -> Result<String, (Outcome, String)> {
     answers::explanation(&answer.text).map_err(|error| (Outcome::Unparsed, error))
-}
-
-/// What a failed question counts as. An offline judge fails each time alike: that is its answer.
-pub(super) fn outcome_of(failure: &PluginFailure, is_online: bool) -> Outcome {
-    match failure.code {
-        ErrorCode::REFUSED => Outcome::Refused,
-        ErrorCode::UNUSABLE => Outcome::Unparsed,
-        _ if !is_online => Outcome::Failed,
-        ErrorCode::FILTERED => Outcome::ContentFilter,
-        ErrorCode::TOO_LONG => Outcome::TooLong,
-        ErrorCode::RATE_LIMITED => Outcome::RateLimited,
-        ErrorCode::NETWORK => Outcome::NoAnswer,
-        _ => Outcome::Rejected,
-    }
 }
 
 /// Words of all contexts, in lower case, with their counts.

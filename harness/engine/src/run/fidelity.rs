@@ -1,4 +1,5 @@
-//! Stage `fidelity`: all SAEs of a group on one shard of text, sharing the clean pass and the blocks below each layer.
+//! Stage `fidelity`: all SAEs of a group on one shard of text, sharing the clean pass and the
+//! blocks below each layer.
 
 use std::{collections::BTreeMap, rc::Rc, time::Instant};
 
@@ -20,10 +21,12 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use super::{
-    CellError, assets, memory,
-    session::{Progress, Session},
+    CellError, assets,
+    cell::CellResult,
+    cell::Progress,
+    memory,
+    session::Session,
     shard::{FileRows, GridBatch, GridRow, GridRows, RolloutRows, ShardCounts},
-    together::CellResult,
 };
 use crate::{
     eval::{
@@ -46,7 +49,8 @@ struct Member {
 }
 
 impl Session {
-    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own cell only.
+    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own
+    /// cell only.
     pub(super) fn fidelity(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
@@ -66,7 +70,7 @@ impl Session {
 
     fn member(&mut self, cell: &Cell) -> Result<Member, CellError> {
         let params: FidelityParams = cell.params()?;
-        let info = self.studied(&params.model)?.info.clone();
+        let info = self.subject_model(&params.model)?.info.clone();
         let layer = params.sae.layer as usize;
         if layer >= info.n_layers {
             return Err(CellError::Invalid(format!(
@@ -105,7 +109,7 @@ impl Session {
     ) -> Result<(Vec<FidelityOutput>, Counters), CellError> {
         let shared = &members[0].params;
         let measures = shared.measures;
-        let loaded = self.studied(&shared.model)?;
+        let loaded = self.subject_model(&shared.model)?;
         let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
         let candidates = candidates(members, measures, info.objective);
         let sets = logit_sets(&info, measures);
@@ -172,7 +176,7 @@ impl Session {
             measures,
         };
         let (outputs, mut counters) = run.run(
-            &mut self.studied(&shared.model)?.model,
+            &mut self.subject_model(&shared.model)?.model,
             source.as_mut(),
             total,
             progress,
@@ -242,7 +246,8 @@ fn zeros(x: &Tensor) -> Result<Tensor, EvalError> {
 /// The logits that score a token, and their offset.
 fn logit_sets(info: &ModelInfo, measures: Measures) -> Vec<(Logits, usize)> {
     let mut sets = vec![(Logits::Aligned, info.logit_offset)];
-    // Without a shift the authors' logits are the aligned ones; autoregressive logits are always shifted.
+    // Without a shift the authors' logits are the aligned ones; autoregressive logits are always
+    // shifted.
     if measures.paper_code && info.objective == Objective::MaskedDiffusion && info.logit_offset > 0
     {
         sets.push((Logits::PaperCode, 0));

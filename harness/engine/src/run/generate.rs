@@ -7,10 +7,7 @@ use harness_contract::{
 use harness_core::rng::Stream;
 use serde_json::json;
 
-use super::{
-    CellError,
-    session::{Progress, Session},
-};
+use super::{CellError, cell::Progress, session::Session};
 use crate::{
     generate::{
         AutoregressRequest, DenoiseRequest, OrderDraws, Sampling, SamplingRule, Steering,
@@ -46,7 +43,7 @@ impl Session {
         params: &BaselineParams,
         progress: Progress<'_>,
     ) -> Result<GenerationOutput, CellError> {
-        let codec = std::rc::Rc::clone(&self.studied(&params.model)?.codec);
+        let codec = std::rc::Rc::clone(&self.subject_model(&params.model)?.codec);
         let rows = (0_u32..)
             .zip(&params.prefixes)
             .map(|(prefix, text)| {
@@ -74,7 +71,7 @@ impl Session {
         features: &FeaturesOutput,
         progress: Progress<'_>,
     ) -> Result<GenerationOutput, CellError> {
-        let loaded = self.studied(&params.model)?;
+        let loaded = self.subject_model(&params.model)?;
         let (codec, d_model) = (std::rc::Rc::clone(&loaded.codec), loaded.info.d_model);
         let sae = self.sae(&params.sae, d_model)?;
         let config = match params.steering.k_scope {
@@ -167,7 +164,7 @@ impl Session {
                 }
                 None => None,
             };
-            let loaded = self.studied(model)?;
+            let loaded = self.subject_model(model)?;
             let generated = run_batch(
                 &mut loaded.model,
                 generation,

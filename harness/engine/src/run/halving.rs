@@ -1,7 +1,8 @@
 //! Half batches where memory runs out.
 //!
-//! Rows are independent, so the size of a batch changes a value by rounding at most: a cell that does not fit is run once more with
-//! half the rows. Under `--reproducible` the rounding is part of the promise, and it fails.
+//! Rows are independent, so the size of a batch changes a value by rounding at most: a cell that
+//! does not fit is run once more with half the rows. Under `--reproducible` the rounding is part of
+//! the promise, and it fails.
 
 use harness_contract::{
     cell::Cell,
@@ -9,19 +10,15 @@ use harness_contract::{
 };
 use serde_json::Value;
 
-use super::{CellError, Session, session::Progress, together::CellResult};
-
-/// Rows of the batches of the cells under way.
-#[derive(Default)]
-pub(super) struct BatchRows {
-    /// At most, where memory has run out.
-    most: Option<usize>,
-    /// Of the largest batch so far.
-    largest: usize,
-}
+use super::{
+    CellError, Session,
+    cell::{CellResult, Progress},
+    memory::BatchRows,
+};
 
 impl Session {
-    /// Rows that a batch may have: as the run says, else as usual for the stage; fewer where memory has run out.
+    /// Rows that a batch may have: as the run says, else as usual for the stage; fewer where memory
+    /// has run out.
     pub(super) fn batch_rows(&self, usual: usize) -> usize {
         let rows = self.init.batch.map_or(usual, |rows| rows as usize);
         rows.min(self.batches.most.unwrap_or(rows)).max(1)
@@ -32,14 +29,15 @@ impl Session {
         self.batches.largest = self.batches.largest.max(rows);
     }
 
-    /// Runs cells of one group as [`Session::at_once`] does, those that memory was too small for once more in half batches.
-    pub(super) fn in_memory(
+    /// Runs cells of one group as [`Session::run_group`] does, those that memory was too small for
+    /// once more in half batches.
+    pub(super) fn run_within_memory(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
     ) -> Vec<CellResult> {
         self.batches = BatchRows::default();
-        let mut results = self.at_once(cells, progress);
+        let mut results = self.run_group(cells, progress);
         let rows = self.batches.largest;
         let short = short_of_memory(&results);
         if short.is_empty() || rows < 2 || self.init.reproducible {
@@ -51,7 +49,7 @@ impl Session {
             "out of memory in batches of {rows} rows; run again in batches of {half}"
         )]);
         let again: Vec<(&Cell, Vec<Value>)> = short.iter().map(|i| cells[*i].clone()).collect();
-        for (place, result) in short.into_iter().zip(self.at_once(&again, progress)) {
+        for (place, result) in short.into_iter().zip(self.run_group(&again, progress)) {
             results[place] = match result {
                 Ok((value, mut counters)) => {
                     counters.halved_cells = 1;

@@ -8,7 +8,7 @@ use harness_contract::{
     stages::JudgeParams,
 };
 
-use super::{CellError, Progress, Session, explain::outcome_of, prompts};
+use super::{CellError, Progress, Session, asking::outcome_of, prompts};
 use crate::plugin::Question;
 
 impl Session {

@@ -5,6 +5,15 @@ use std::fs;
 use harness_contract::protocol::Init;
 use harness_core::grid::GridShape;
 
+/// Rows of the batches of the cells under way.
+#[derive(Default)]
+pub(super) struct BatchRows {
+    /// At most, where memory has run out.
+    pub(super) most: Option<usize>,
+    /// Of the largest batch so far.
+    pub(super) largest: usize,
+}
+
 /// Bytes the worker may use in all.
 pub(super) fn budget(init: &Init, shape: &GridShape) -> u64 {
     init.memory.unwrap_or_else(|| shape.usual_budget())

@@ -5,14 +5,12 @@ use harness_contract::{
     stages::PerplexityParams,
 };
 
-use super::{
-    CellError,
-    session::{Progress, Session},
-};
+use super::{CellError, cell::Progress, session::Session};
 use crate::generate::token_perplexity;
 
-/// Texts scored together on a GPU. On the CPU each is scored alone: the last bits of a matrix product depend on the
-/// number of its rows, and equal texts must have equal perplexities (P is exactly 0 where nothing was steered).
+/// Texts scored together on a GPU. On the CPU each is scored alone: the last bits of a matrix
+/// product depend on the number of its rows, and equal texts must have equal perplexities (P is
+/// exactly 0 where nothing was steered).
 const GPU_TEXTS: usize = 256;
 
 impl Session {

@@ -1,4 +1,5 @@
-//! Stage `predict`: from a latent's explanation, the judge says which of its other windows it is active in.
+//! Stage `predict`: from a latent's explanation, the judge says which of its other windows it is
+//! active in.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +9,7 @@ use harness_contract::{
     stages::PredictParams,
 };
 
-use super::{
-    CellError, Progress, Session,
-    explain::{next_of, without_windows},
-    prompts,
-};
+use super::{CellError, Progress, Session, asking::next_of, explain::without_windows, prompts};
 use crate::plugin::Question;
 
 impl Session {

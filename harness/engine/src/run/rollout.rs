@@ -9,9 +9,10 @@ use harness_contract::{
 
 use super::{
     CellError, assets,
+    cell::Progress,
     generate::Row,
     prompt::{check_length, has_text},
-    session::{Progress, Session},
+    session::Session,
 };
 use crate::{
     data::{DataOptions, Documents},
@@ -25,7 +26,7 @@ impl Session {
         params: &RolloutParams,
         progress: Progress<'_>,
     ) -> Result<RolloutOutput, CellError> {
-        let loaded = self.studied(&params.model)?;
+        let loaded = self.subject_model(&params.model)?;
         let (codec, info) = (Rc::clone(&loaded.codec), loaded.info.clone());
         let eos = &info.eos_token_ids;
         let files = params

@@ -1,4 +1,5 @@
-//! Stage `score`: C, P and S of every feature through the metric plugins, and their means over the SAE.
+//! Stage `score`: C, P and S of every feature through the metric plugins, and their means over the
+//! SAE.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use harness_core::{
 };
 use serde_json::json;
 
-use super::{CellError, Session, assets::none};
+use super::{CellError, Session, assets::none, cell::Inputs};
 use crate::plugin::{MetricSpec, MetricValue};
 
 /// The metric that weighs P by lambda (Eq. 19).
@@ -43,12 +44,29 @@ impl Prefixes {
 }
 
 /// What a score is formed from.
-pub(super) struct Scored {
-    pub(super) features: FeaturesOutput,
-    pub(super) judged: JudgeOutput,
+struct Scored {
+    features: FeaturesOutput,
+    judged: JudgeOutput,
     /// Of the unsteered texts and of the steered ones; `None` without a scorer.
-    pub(super) perplexities: Option<(PerplexityOutput, PerplexityOutput)>,
-    pub(super) explained: ExplainOutput,
+    perplexities: Option<(PerplexityOutput, PerplexityOutput)>,
+    explained: ExplainOutput,
+}
+
+impl Scored {
+    fn read(inputs: &Inputs<'_>) -> Result<Self, CellError> {
+        let (features, judged) = (inputs.get(0)?, inputs.get(1)?);
+        // Without a scorer there are no perplexities among the inputs.
+        let (perplexities, explained) = match inputs.cell.inputs.len() {
+            3 => (None, inputs.get(2)?),
+            _ => (Some((inputs.get(2)?, inputs.get(3)?)), inputs.get(4)?),
+        };
+        Ok(Self {
+            features,
+            judged,
+            perplexities,
+            explained,
+        })
+    }
 }
 
 impl Session {
@@ -56,14 +74,14 @@ impl Session {
     pub(super) fn score(
         &mut self,
         params: &ScoreParams,
-        scored: &Scored,
+        inputs: &Inputs<'_>,
     ) -> Result<ScoreOutput, CellError> {
         let Scored {
             features,
             judged,
             perplexities,
             explained,
-        } = scored;
+        } = &Scored::read(inputs)?;
         let explanations: BTreeMap<u32, Option<String>> = explained
             .explanations
             .iter()

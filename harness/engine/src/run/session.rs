@@ -5,22 +5,17 @@ use harness_contract::{
     protocol::{Counters, Init},
     stages::{ModelRef, SaeRef, Stage},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     CellError, OpenCell,
-    asking::{Joint, Judges, Unanswered},
+    asking::{Judges, TwoPass, Unanswered},
     assets::{Assets, LoadedModel, Role},
-    halving::BatchRows,
-    score::Scored,
-    together::CellResult,
+    cell::{CellResult, Inputs, Progress, json},
+    memory::BatchRows,
 };
 use crate::plugin::{LoadOptions, Registry, Sae};
 use crate::steps;
-
-/// Told how far a cell is: done, total, unit. An error stops the cell.
-pub type Progress<'a> = &'a mut dyn FnMut(u64, u64, &str) -> Result<(), CellError>;
 
 /// What stays between cells: plugins, the models and the SAE in use, judges.
 pub struct Session {
@@ -30,7 +25,7 @@ pub struct Session {
     assets: Assets,
     pub(super) judges: Judges,
     /// Cells that ask together; `None` where each asks by itself.
-    pub(super) joint: Option<Joint>,
+    pub(super) two_pass: Option<TwoPass>,
     pub(super) counters: Counters,
     /// Questions of the cell under way that have no answer for reasons outside.
     pub(super) unanswered: Unanswered,
@@ -78,7 +73,7 @@ impl Session {
             options,
             assets: Assets::default(),
             judges: Judges::default(),
-            joint: None,
+            two_pass: None,
             counters: Counters::default(),
             unanswered: Unanswered::default(),
             peak: None,
@@ -103,18 +98,19 @@ impl Session {
         std::mem::take(&mut self.notes.unsaid)
     }
 
-    /// Runs cells of one group (see [`Cell::group`]) on the outputs of their inputs; one result for each, in their order.
+    /// Runs cells of one group (see [`Cell::group`]) on the outputs of their inputs; one result for
+    /// each, in their order.
     pub fn run_together(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
     ) -> Vec<CellResult> {
         let _no_grad = tch::no_grad_guard();
-        self.in_memory(cells, progress)
+        self.run_within_memory(cells, progress)
     }
 
-    /// The same in batches of the size that is set.
-    pub(super) fn at_once(
+    /// The same in batches of the size that is set, as the stage of the cells has it.
+    pub(super) fn run_group(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
@@ -175,23 +171,7 @@ impl Session {
                 let (explain, baseline, steer) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
                 json(&self.judge(&cell.params()?, &explain, &baseline, &steer, progress)?)
             }
-            Stage::Score => {
-                let (features, judge) = (inputs.get(0)?, inputs.get(1)?);
-                // Without a scorer there are no perplexities among the inputs.
-                let (perplexities, explained) = match cell.inputs.len() {
-                    3 => (None, inputs.get(2)?),
-                    _ => (Some((inputs.get(2)?, inputs.get(3)?)), inputs.get(4)?),
-                };
-                json(&self.score(
-                    &cell.params()?,
-                    &Scored {
-                        features,
-                        judged: judge,
-                        perplexities,
-                        explained,
-                    },
-                )?)
-            }
+            Stage::Score => json(&self.score(&cell.params()?, &inputs)?),
             Stage::Rollout => json(&self.rollout(&cell.params()?, progress)?),
             Stage::Decoding => json(&self.decoding(&cell.params()?, progress)?),
             Stage::Fidelity | Stage::Windows | Stage::Features => Err(CellError::Invalid(format!(
@@ -219,8 +199,11 @@ impl Session {
         }
     }
 
-    pub(super) fn studied(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
-        self.loaded(Role::Studied, model)
+    pub(super) fn subject_model(
+        &mut self,
+        model: &ModelRef,
+    ) -> Result<&mut LoadedModel, CellError> {
+        self.loaded(Role::Subject, model)
     }
 
     pub(super) fn scorer(&mut self, model: &ModelRef) -> Result<&mut LoadedModel, CellError> {
@@ -250,42 +233,5 @@ impl Session {
         let (registry, sources) = (&self.registry, &self.init.sources);
         self.assets
             .sae(sae, d_model, registry, sources, self.options)
-    }
-}
-
-/// Outputs of a cell's inputs.
-struct Inputs<'a> {
-    cell: &'a Cell,
-    values: &'a [Value],
-}
-
-impl Inputs<'_> {
-    fn get<T: DeserializeOwned>(&self, i: usize) -> Result<T, CellError> {
-        let missing = || {
-            CellError::Invalid(format!(
-                "a {} cell reads input {i}, it has {}",
-                self.cell.stage,
-                self.cell.inputs.len()
-            ))
-        };
-        let (value, key) = self
-            .values
-            .get(i)
-            .zip(self.cell.inputs.get(i))
-            .ok_or_else(missing)?;
-        T::deserialize(value).map_err(|source| CellError::Input {
-            key: key.clone(),
-            source,
-        })
-    }
-}
-
-/// An output as it is stored. JSON has no NaN and no infinity: what would not read back is no result.
-pub(super) fn json<T: Serialize + DeserializeOwned>(output: &T) -> Result<Value, CellError> {
-    let value = serde_json::to_value(output)
-        .map_err(|error| CellError::Invalid(format!("the output has no JSON form: {error}")))?;
-    match T::deserialize(&value) {
-        Ok(_) => Ok(value),
-        Err(_) => Err(CellError::NotFinite),
     }
 }

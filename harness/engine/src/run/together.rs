@@ -11,18 +11,16 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    CellError,
-    session::{Session, json},
+    CellError, Session,
+    cell::{CellResult, json},
 };
 use crate::steps;
 
-/// What becomes of a cell.
-pub(super) type CellResult = Result<(Value, Counters), CellError>;
-
 impl Session {
-    /// Prepares each cell by itself, then runs all that could be prepared; one result for each cell. What cannot be prepared fails its own
-    /// cell. When one of them may have failed the run, it is tried again in halves, so that the others get their results; what they share
-    /// fails them all. Shared work is counted once, with the first cell of each part.
+    /// Prepares each cell by itself, then runs all that could be prepared; one result for each
+    /// cell. What cannot be prepared fails its own cell. When one of them may have failed the run,
+    /// it is tried again in halves, so that the others get their results; what they share fails
+    /// them all. Shared work is counted once, with the first cell of each part.
     ///
     /// - `prepare`: a member from its cell
     /// - `run`: outputs of the members in their order, from the members and the inputs of the first

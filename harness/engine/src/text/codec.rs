@@ -9,10 +9,10 @@ use tokenizers::{ModelWrapper, Tokenizer};
 use super::build::{self, Built};
 use super::chat::{ChatMessage, ChatTemplate};
 use super::class::Class;
-use super::decode::Pieces;
 use super::error::TextError;
 use super::folder::{Folder, VOCABULARY_LIMIT, read_json};
 use super::limits::TokenizerLimits;
+use super::pieces::Pieces;
 use super::special::{self, ExpectedIds, SpecialTokens};
 use super::tokens::Tokens;
 
@@ -26,7 +26,8 @@ pub struct TextCodec {
     special: SpecialTokens,
     /// Ids left out of text that is decoded without special tokens.
     hidden: HashSet<u32>,
-    /// Whether decoded text loses the spaces before punctuation, as `clean_up_tokenization_spaces` asks.
+    /// Whether decoded text loses the spaces before punctuation, as `clean_up_tokenization_spaces`
+    /// asks.
     clean_up: bool,
     /// The chat template, or why no conversation can be rendered.
     chat: Result<ChatTemplate, String>,
@@ -39,12 +40,14 @@ impl TextCodec {
     /// Reads the tokenizer of the checkpoint folder `dir`.
     ///
     /// # Errors
-    /// [`TextError`] naming the file: absent, not JSON, beyond a limit, or not belonging to the model's config.json.
+    /// [`TextError`] naming the file: absent, not JSON, beyond a limit, or not belonging to the
+    /// model's config.json.
     pub fn load(dir: &Path) -> Result<Self, TextError> {
         Self::load_with_limits(dir, TokenizerLimits::default())
     }
 
-    /// As [`TextCodec::load`] with other limits; `max_id` is lowered to the model's vocabulary where config.json gives it.
+    /// As [`TextCodec::load`] with other limits; `max_id` is lowered to the model's vocabulary
+    /// where config.json gives it.
     ///
     /// # Errors
     /// As [`TextCodec::load`].
@@ -138,12 +141,14 @@ impl TextCodec {
         self.hidden.contains(&id)
     }
 
-    /// Token ids of `text`; with `add_special` also what the family puts around a text (LLaMA's begin token).
+    /// Token ids of `text`; with `add_special` also what the family puts around a text (LLaMA's
+    /// begin token).
     ///
     /// # Errors
     /// [`TextError::Coding`] with the tokenizer's reason.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
-        // The regular-expression engine panics when a pattern runs over its step limit on this text.
+        // The regular-expression engine panics when a pattern runs over its step limit on this
+        // text.
         let run = AssertUnwindSafe(|| self.tokenizer.encode_fast(text, add_special));
         match catch_unwind(run) {
             Ok(Ok(encoding)) => self.within_model(encoding.get_ids().to_vec()),
@@ -169,8 +174,9 @@ impl TextCodec {
         }
     }
 
-    /// Text of `ids`; with `skip_special` without special tokens. Bytes that are not UTF-8 become U+FFFD, and ids
-    /// without a token (the model's vocabulary is padded) contribute nothing, as in the reference.
+    /// Text of `ids`; with `skip_special` without special tokens. Bytes that are not UTF-8 become
+    /// U+FFFD, and ids without a token (the model's vocabulary is padded) contribute nothing, as in
+    /// the reference.
     ///
     /// # Errors
     /// [`TextError::Coding`] with the tokenizer's reason.
@@ -194,7 +200,8 @@ impl TextCodec {
         decoded.map_err(|error| self.coding(error.to_string()))
     }
 
-    /// `messages` as the model was trained to read them; encode the result without adding special tokens.
+    /// `messages` as the model was trained to read them; encode the result without adding special
+    /// tokens.
     ///
     /// # Errors
     /// [`TextError::Template`] without a template, with one that does not parse, or when it refuses
@@ -213,7 +220,8 @@ impl TextCodec {
         }
     }
 
-    /// Compares with the model: every id addresses a row of the embedding, and the mask token is the model's.
+    /// Compares with the model: every id addresses a row of the embedding, and the mask token is
+    /// the model's.
     ///
     /// # Errors
     /// [`TextError::WrongModel`] with both numbers.
@@ -269,7 +277,8 @@ impl std::fmt::Debug for TextCodec {
     }
 }
 
-/// The fast reference classes hide tokens flagged special; the slow ones hide the tokens that special_tokens_map.json names.
+/// The fast reference classes hide tokens flagged special; the slow ones hide the tokens that
+/// special_tokens_map.json names.
 fn hidden_ids(folder: &Folder, tokenizer: &Tokenizer, special: HashSet<u32>) -> HashSet<u32> {
     if !folder.uses_slow_class() {
         return special;

@@ -7,11 +7,7 @@
 //! what it adds behind an ordinary word. Bytes that are a character only together are decoded
 //! together.
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-
-use tokenizers::Tokenizer;
 
 use super::codec::TextCodec;
 use super::error::TextError;
@@ -21,38 +17,6 @@ const NO_CHARACTER: char = '\u{FFFD}';
 /// Most tokens that make up one character: one for each of its bytes, and the tokens of a joined
 /// sequence that begin or end within it.
 const REACH: usize = 8;
-/// Tokens that are tried as an anchor where no likely one is in the vocabulary.
-const MAX_ANCHORS: usize = 50_000;
-
-/// Text of single tokens behind an ordinary word, kept because windows ask for the same ones again.
-#[derive(Default)]
-pub(super) struct Pieces {
-    /// A token that decodes to a word, in front of the token that is looked at.
-    anchor: Option<u32>,
-    known: Mutex<HashMap<u32, String>>,
-}
-
-impl Pieces {
-    /// Looks for an anchor: a token of letters whose text stays the same before another.
-    pub fn of(tokenizer: &Tokenizer) -> Self {
-        let words = ["a", "▁a", "Ġa", "A", "▁A", "e", "▁the", "the"];
-        let likely = words.iter().filter_map(|word| tokenizer.token_to_id(word));
-        let any = 0..tokenizer.get_vocab_size(false).min(MAX_ANCHORS) as u32;
-        let is_anchor = |id: &u32| {
-            let text = |ids: &[u32]| tokenizer.decode(ids, false).unwrap_or_default();
-            let (one, two) = (text(&[*id]), text(&[*id, *id]));
-            let word = one.trim_start();
-            !word.is_empty()
-                && word.bytes().all(|byte| byte.is_ascii_alphabetic())
-                && two.len() > one.len()
-                && two.starts_with(&one)
-        };
-        Self {
-            anchor: likely.chain(any).find(is_anchor),
-            known: Mutex::default(),
-        }
-    }
-}
 
 impl TextCodec {
     /// Text that `ids` add behind `before`: the difference between decoding both and decoding
@@ -127,18 +91,7 @@ impl TextCodec {
     /// # Errors
     /// [`TextError::Coding`] with the tokenizer's reason.
     pub fn piece(&self, id: u32) -> Result<String, TextError> {
-        let known = || {
-            self.pieces
-                .known
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        if let Some(text) = known().get(&id) {
-            return Ok(text.clone());
-        }
-        let text = self.behind_anchor(&[id])?;
-        known().insert(id, text.clone());
-        Ok(text)
+        self.pieces.get(id, || self.behind_anchor(&[id]))
     }
 
     fn behind_anchor(&self, ids: &[u32]) -> Result<String, TextError> {

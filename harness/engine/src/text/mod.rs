@@ -4,10 +4,10 @@
 //! [`class`] says by which rules text is cut, [`tokens`] which tokens other files than
 //! tokenizer.json bring, [`decode`] how parts of a text are turned into text again.
 //!
-//! The vocabulary comes from `tokenizer.json`, or, for the byte-level
-//! BPE families that ship none (Dream), from `vocab.json` + `merges.txt` + `added_tokens.json`; either way one and the same
-//! description is checked against [`TokenizerLimits`] *before* anything is built from it, because the tokenizer library panics
-//! on some files and exhausts memory on others.
+//! The vocabulary comes from `tokenizer.json`, or, for the byte-level BPE families that ship none
+//! (Dream), from `vocab.json` + `merges.txt` + `added_tokens.json`; either way one and the same
+//! description is checked against [`TokenizerLimits`] *before* anything is built from it, because
+//! the tokenizer library panics on some files and exhausts memory on others.
 
 mod build;
 mod chat;
@@ -18,6 +18,7 @@ mod error;
 mod folder;
 mod limits;
 mod parts;
+mod pieces;
 mod special;
 #[cfg(test)]
 mod tests;

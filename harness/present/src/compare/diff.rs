@@ -234,7 +234,7 @@ mod tests {
     const BASE: &str =
         "model,sae,layer,score,starred\nqwen,q,1,0.5,true\nqwen,q,5,,false\ndream,d,1,nan,false\n";
 
-    fn options() -> CompareOptions {
+    fn exact() -> CompareOptions {
         CompareOptions {
             known_keys: ["model", "sae", SAE_ID, "layer", "k"].into(),
             ..CompareOptions::default()
@@ -250,7 +250,7 @@ mod tests {
     }
 
     fn findings(a: &str, b: &str) -> Vec<Finding> {
-        run(a, b, &options())
+        run(a, b, &exact())
             .unwrap()
             .differences
             .into_iter()
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn order_of_rows_and_columns_marks_and_line_ends_do_not_matter() {
         let other = "\u{feff}starred,layer,score,sae,model\r\nfalse,1,NaN,d,dream\r\nfalse,5,,q,qwen\r\ntrue,1,0.50,q,qwen\r\n";
-        let got = run(BASE, other, &options()).unwrap();
+        let got = run(BASE, other, &exact()).unwrap();
         assert!(got.is_equal(), "{:?}", got.differences);
         assert_eq!((got.rows, got.values), (3, 6));
         assert_eq!(got.key, ["model", "sae", "layer"]);
@@ -308,7 +308,7 @@ mod tests {
                 &CompareOptions {
                     rtol,
                     atol,
-                    ..options()
+                    ..exact()
                 },
             )
             .unwrap()
@@ -321,7 +321,7 @@ mod tests {
             "k,x\n1,inf\n2,inf\n",
             &CompareOptions {
                 rtol: 1.0,
-                ..options()
+                ..exact()
             },
         );
         assert_eq!(infinite.unwrap().differences.len(), 1);
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn what_cannot_be_compared_is_said() {
         let error = |a: &str, b: &str| {
-            let error = run(a, b, &options()).unwrap_err();
+            let error = run(a, b, &exact()).unwrap_err();
             (error.exit_code(), error.to_string())
         };
         let twice = format!("{BASE}qwen,q,1.0,0.7,false\n");
@@ -352,7 +352,7 @@ mod tests {
         assert!(error("k,k\n1,2\n", BASE).1.contains("two columns `k`"));
         let key = CompareOptions {
             key: vec!["modle".into()],
-            ..options()
+            ..exact()
         };
         assert!(
             run(BASE, BASE, &key)
@@ -367,7 +367,7 @@ mod tests {
         let old = "model,sae,layer,k,value\nqwen,q,1,8,0.5\nqwen,q,1,24,0.75\n";
         let new = "model,sae,sae_id,layer,k,value\nqwen,q,l1/trainer_0,1,8,0.5\nqwen,q,l1/trainer_1,1,24,0.5\n";
         for (a, b) in [(old, new), (new, old)] {
-            let got = run(a, b, &options()).unwrap();
+            let got = run(a, b, &exact()).unwrap();
             assert_eq!(got.key, ["model", "sae", "layer", "k"]);
             assert_eq!((got.rows, got.differences.len()), (2, 1));
             let text = report_text(&got);
@@ -378,7 +378,7 @@ mod tests {
             assert!(report_markdown(&got).contains(note.trim()));
         }
         let twins = new.replace(",24,", ",8,");
-        let error = run(&twins, old, &options()).unwrap_err();
+        let error = run(&twins, old, &exact()).unwrap_err();
         assert_eq!(error.exit_code(), 3);
         let text = error.to_string();
         assert!(
@@ -386,12 +386,12 @@ mod tests {
             "{text}"
         );
         // Both have it: it is part of the key.
-        let got = run(&twins, &twins, &options()).unwrap();
+        let got = run(&twins, &twins, &exact()).unwrap();
         assert_eq!((got.rows, got.is_equal()), (2, true));
         // Without it nothing names a row, whichever file has it.
         let (with, without) = ("sae_id,value\nq,0.5\n", "value\n0.5\n");
         for (a, b) in [(with, without), (without, with)] {
-            let error = run(a, b, &options()).unwrap_err();
+            let error = run(a, b, &exact()).unwrap_err();
             assert!(matches!(error, CompareError::NoKey { .. }), "{error}");
         }
     }
@@ -413,12 +413,12 @@ mod tests {
         let b = BASE.replace("0.5,true", "0.9,true");
         let options = CompareOptions {
             ignore: vec!["score".into()],
-            ..options()
+            ..exact()
         };
         assert!(run(BASE, &b, &options).unwrap().is_equal());
         let options = CompareOptions {
             key: vec!["x".into()],
-            ..options()
+            ..exact()
         };
         assert!(
             run("x,y\na,1\nb,2\n", "x,y\nb,2\na,1\n", &options)
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn reports() {
-        let got = run(BASE, &BASE.replace("0.5,true", "0.5001,true"), &options()).unwrap();
+        let got = run(BASE, &BASE.replace("0.5,true", "0.5001,true"), &exact()).unwrap();
         let text = report_text(&got);
         assert!(
             text.contains("model=qwen sae=q layer=1: score 0.5 against 0.5001"),
@@ -440,9 +440,9 @@ mod tests {
             "{}",
             report_markdown(&got)
         );
-        let same = run(BASE, BASE, &options()).unwrap();
+        let same = run(BASE, BASE, &exact()).unwrap();
         assert_eq!(report_text(&same), "equal: 3 rows, 6 values\n");
-        let hostile = run("k,x\n1,\u{1b}[31m<b>\n", "k,x\n1,y\n", &options()).unwrap();
+        let hostile = run("k,x\n1,\u{1b}[31m<b>\n", "k,x\n1,y\n", &exact()).unwrap();
         assert!(
             !report_text(&hostile).contains('\u{1b}') && !report_markdown(&hostile).contains("<b>")
         );
@@ -456,7 +456,7 @@ mod tests {
             let a = text(&lines);
             let n = lines.len();
             lines.rotate_left(turn % n);
-            prop_assert!(run(&a, &text(&lines), &options()).unwrap().is_equal());
+            prop_assert!(run(&a, &text(&lines), &exact()).unwrap().is_equal());
         }
     }
 }

@@ -18,6 +18,7 @@ enum Role {
     Present,
     Benches,
     Engine,
+    Jobs,
     Worker,
     Cli,
     Xtask,
@@ -32,8 +33,8 @@ enum Role {
 }
 
 use Role::{
-    Abi, Benches, Cli, Contract, Core, Data, Emulation, Engine, Kernels, Plan, Plugin, Present,
-    Sdk, SharedPlugin, Store, Top, Weights, Worker, Xtask,
+    Abi, Benches, Cli, Contract, Core, Data, Emulation, Engine, Jobs, Kernels, Plan, Plugin,
+    Present, Sdk, SharedPlugin, Store, Top, Weights, Worker, Xtask,
 };
 
 fn role(folder: &str) -> Option<Role> {
@@ -48,6 +49,7 @@ fn role(folder: &str) -> Option<Role> {
         "harness/present" => Present,
         "harness/benches" => Benches,
         "harness/engine" => Engine,
+        "harness/conformance" | "harness/training" => Jobs,
         "harness/worker" => Worker,
         "harness/cli" => Cli,
         "harness/xtask" => Xtask,
@@ -74,7 +76,8 @@ fn may_use(role: Role) -> &'static [Role] {
         Present => &[Contract, Core],
         Benches => &[Contract, Store, Plan, Present, Core],
         Engine => &[Abi, Contract, Store, Core, Weights, Kernels, Data],
-        Worker => &[Engine, Contract, Core],
+        Jobs => &[Core, Contract, Engine],
+        Worker => &[Engine, Jobs, Contract, Core],
         Cli => &[Contract, Store, Plan, Present, Benches, Core, Weights, Data],
         SharedPlugin | Plugin => &[Sdk, Kernels, Weights, SharedPlugin],
         Top => &[
@@ -88,6 +91,7 @@ fn may_use(role: Role) -> &'static [Role] {
             Present,
             Benches,
             Engine,
+            Jobs,
             Worker,
             Cli,
             Kernels,

@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 use super::{
     COMMON, DECODE, GATE, JACCARD, MOMENTS, NORM, ROTATE, SELECT, SOFTMAX, STEER, Source,
     emulation::{emulated, launched},
-    launch::Grid,
+    grid::Grid,
 };
 #[cfg(feature = "cuda")]
 use super::{driver, emulation};

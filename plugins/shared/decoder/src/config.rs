@@ -199,7 +199,8 @@ pub struct Rope {
     pub theta: f64,
     /// Change for long contexts.
     pub scaling: RopeScaling,
-    /// Rotate in float32 whatever the model's dtype (LLaDA's `rope_full_precision`); otherwise in the model's dtype.
+    /// Rotate in float32 whatever the model's dtype (LLaDA's `rope_full_precision`); otherwise in
+    /// the model's dtype.
     pub rotate_in_f32: bool,
 }
 
@@ -295,8 +296,8 @@ impl RopeScaling {
 }
 
 impl DecoderConfig {
-    /// A configuration with the family's usual rules and the given sizes; `d_ff` is 4 `d_model` and everything else
-    /// can be changed afterwards.
+    /// A configuration with the family's usual rules and the given sizes; `d_ff` is 4 `d_model` and
+    /// everything else can be changed afterwards.
     pub fn new(family: Family, vocab_size: i64, d_model: i64, n_layers: i64, n_heads: i64) -> Self {
         let (theta, norm_eps, max_positions) = match family {
             Family::Dream | Family::Qwen2 => (1e6, 1e-6, 131_072),
@@ -426,13 +427,5 @@ impl DecoderConfig {
             found: self.family.model_type().to_owned(),
             found_adapter: self.family.name(),
         })
-    }
-
-    /// Number of parameters, the tied head counted once.
-    pub fn n_params(&self) -> i64 {
-        crate::parameters(self)
-            .iter()
-            .map(|spec| spec.shape.iter().product::<i64>())
-            .sum()
     }
 }

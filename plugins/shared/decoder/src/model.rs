@@ -1,24 +1,20 @@
-//! The one interface of all families, and the three ways to get a model: fresh, from tensors, from a folder.
+//! The one interface of all families.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use tch::{Device, Kind, Tensor, nn};
+use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::{Checkpoint, LoadOptions};
-use crate::config::{DecoderConfig, Family};
+use crate::config::DecoderConfig;
 use crate::context::{Cache, ForwardContext};
-use crate::gpt2::Gpt2;
 use crate::head;
-use crate::names::{Initial, Slot, parameters};
-use crate::transformer::Transformer;
+use crate::names::Slot;
 use crate::{DecoderError, Result};
 
 /// A decoder-only model that can be entered and left between any two blocks.
 ///
-/// The methods up to [`Self::project`] are what a model is; the others are built on them and are what callers use.
-/// A call on a residual of the wrong shape is an error; an operation that libtorch refuses (memory, for one) panics as
-/// everywhere in tch.
+/// The methods up to [`Self::project`] are what a model is; the others are built on them and are
+/// what callers use. A call on a residual of the wrong shape is an error; an operation that
+/// libtorch refuses (memory, for one) panics as everywhere in tch.
 pub trait Decoder: Send {
     /// Sizes and rules.
     fn config(&self) -> &DecoderConfig;
@@ -52,11 +48,12 @@ pub trait Decoder: Send {
 
     /// Starts a batch of `shape` = (b, capacity) tokens.
     ///
-    /// attention_mask: [b, capacity], non-zero where valid; `None` when nothing is padding (and fastest). With a cache
-    /// it also covers the positions still to be generated.
+    /// attention_mask: [b, capacity], non-zero where valid; `None` when nothing is padding (and
+    /// fastest). With a cache it also covers the positions still to be generated.
     ///
     /// # Errors
-    /// An empty batch, a mask of another shape, more tokens than the model has positions, a cache for a bidirectional model.
+    /// An empty batch, a mask of another shape, more tokens than the model has positions, a cache
+    /// for a bidirectional model.
     fn begin(
         &self,
         shape: (i64, i64),
@@ -88,7 +85,8 @@ pub trait Decoder: Send {
         ))
     }
 
-    /// Runs the blocks `first..last`. The result is `resid_post[last - 1]`, or the residual itself for an empty range.
+    /// Runs the blocks `first..last`. The result is `resid_post[last - 1]`, or the residual itself
+    /// for an empty range.
     ///
     /// `resid: [r, t, d] with r a multiple of the batch -> [r, t, d]`
     ///
@@ -166,7 +164,8 @@ pub trait Decoder: Send {
         })
     }
 
-    /// Logits of a whole batch, for small models and training. tokens: [b, t], attention_mask: [b, t] -> [b, t, v] f32
+    /// Logits of a whole batch, for small models and training. tokens: [b, t], attention_mask: [b,
+    /// t] -> [b, t, v] f32
     ///
     /// # Errors
     /// As for [`Self::begin`] and [`Self::embed`].
@@ -178,13 +177,14 @@ pub trait Decoder: Send {
         self.unembed(&resid)
     }
 
-    /// Bytes of activations of a forward pass over [b, t] tokens without gradients, weights aside (an estimate).
+    /// Bytes of activations of a forward pass over [b, t] tokens without gradients, weights aside
+    /// (an estimate).
     fn memory_estimate(&self, b: i64, t: i64) -> u64 {
         let config = self.config();
         let width = self.kind().elt_size_in_bytes() as i64;
         let heads = (config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
-        // The residual before and after a block and its normed copy in f32; queries, keys and values twice (before and
-        // after the rotation); the MLP's two halves and their product.
+        // The residual before and after a block and its normed copy in f32; queries, keys and
+        // values twice (before and after the rotation); the MLP's two halves and their product.
         let per_token = 2 * config.d_model * width
             + 4 * config.d_model
             + 2 * heads * width
@@ -196,132 +196,16 @@ pub trait Decoder: Send {
     }
 }
 
-/// A model with fresh weights registered under their checkpoint names (`VarStore::variables` gives the names back).
-///
-/// Norm weights and biases are in parameter group 1 and matrices in group 0, so that weight decay can spare the former.
-///
-/// # Errors
-/// A configuration that does not hold together.
-pub fn init(config: &DecoderConfig, path: &nn::Path) -> Result<Box<dyn Decoder>> {
-    config.validate("model configuration")?;
-    let mut slots = HashMap::new();
-    for spec in parameters(config) {
-        let (group, initial) = match spec.initial {
-            Initial::Normal { std_dev } => (
-                0,
-                nn::Init::Randn {
-                    mean: 0.0,
-                    stdev: std_dev,
-                },
-            ),
-            Initial::Ones => (1, nn::Init::Const(1.0)),
-            Initial::Zeros => (1, nn::Init::Const(0.0)),
-        };
-        let mut place = path.clone();
-        let mut parts = spec.name.split('.').peekable();
-        while let Some(part) = parts.next() {
-            if parts.peek().is_some() {
-                place = place.sub(part);
-            } else {
-                let tensor = place.set_group(group).f_var(part, &spec.shape, initial)?;
-                slots.insert(spec.slot, tensor);
-            }
-        }
-    }
-    assemble(config, Parameters { slots })
-}
-
-/// A model over given tensors, shared and not copied, named as in the family's checkpoint.
-///
-/// # Errors
-/// Missing or extra tensors or wrong shapes, as a table.
-pub fn from_tensors(
-    config: &DecoderConfig,
-    mut tensors: HashMap<String, Tensor>,
-) -> Result<Box<dyn Decoder>> {
-    config.validate("model configuration")?;
-    let specs = parameters(config);
-    let found = tensors
-        .iter()
-        .map(|(name, tensor)| (name.clone(), tensor.size()))
-        .collect();
-    crate::check_parameters("given tensors", &specs, &found)?;
-    let slots = specs
-        .into_iter()
-        .filter_map(|spec| Some((spec.slot, tensors.remove(&spec.name)?)))
-        .collect();
-    assemble(config, Parameters { slots })
-}
-
-/// Loads a Hugging Face folder: config.json and single or sharded safetensors.
-///
-/// `family` is what the caller can use; `None` takes whatever the folder holds.
-///
-/// # Errors
-/// Everything that [`Checkpoint::open`] and [`Checkpoint::tensors`] refuse.
-pub fn load(
-    folder: &Path,
-    family: Option<Family>,
-    options: &LoadOptions,
-) -> Result<Box<dyn Decoder>> {
-    let checkpoint = Checkpoint::open(folder)?;
-    if let Some(wanted) = family {
-        let origin = folder.join("config.json").display().to_string();
-        checkpoint.config().expect_family(&origin, wanted)?;
-    }
-    let tensors = checkpoint.tensors(options)?;
-    from_tensors(checkpoint.config(), tensors)
-}
-
-/// Copies a folder's weights into variables made by [`init`], to go on training from them.
-///
-/// # Errors
-/// As [`load`]; and a folder whose tensors are not those of the variables.
-pub fn load_into(store: &nn::VarStore, folder: &Path) -> Result<()> {
-    let checkpoint = Checkpoint::open(folder)?;
-    let options = LoadOptions {
-        kind: Kind::Float,
-        device: store.device(),
-        ..LoadOptions::default()
-    };
-    let tensors = checkpoint.tensors(&options)?;
-    let variables = store.variables();
-    for (name, tensor) in &tensors {
-        match variables.get(name) {
-            Some(variable) if variable.size() == tensor.size() => {
-                let mut variable = variable.shallow_clone();
-                tch::no_grad(|| variable.copy_(tensor));
-            }
-            Some(variable) => {
-                return Err(DecoderError::argument(format!(
-                    "{name} is {:?} in the folder and {:?} in the model",
-                    tensor.size(),
-                    variable.size()
-                )));
-            }
-            None => {
-                return Err(DecoderError::argument(format!(
-                    "the model has no variable {name}"
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn assemble(config: &DecoderConfig, parameters: Parameters) -> Result<Box<dyn Decoder>> {
-    Ok(match config.family {
-        Family::Gpt2 => Box::new(Gpt2::assemble(config, parameters)?),
-        _ => Box::new(Transformer::assemble(config, parameters)?),
-    })
-}
-
 /// A model's tensors by their place.
 pub(crate) struct Parameters {
     slots: HashMap<Slot, Tensor>,
 }
 
 impl Parameters {
+    pub(crate) fn new(slots: HashMap<Slot, Tensor>) -> Self {
+        Self { slots }
+    }
+
     pub(crate) fn take(&mut self, slot: Slot) -> Result<Tensor> {
         self.slots.remove(&slot).ok_or_else(|| {
             DecoderError::argument(format!(

@@ -1,6 +1,7 @@
-//! The names, shapes and first values of a family's parameters, in the layout of its public checkpoints.
+//! The names, shapes and first values of a family's parameters, in the layout of its public
+//! checkpoints.
 
-use crate::{DecoderConfig, Family};
+use crate::config::{DecoderConfig, Family};
 
 /// How a parameter starts when a model is trained from nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,6 +81,16 @@ pub fn parameters(config: &DecoderConfig) -> Vec<ParameterSpec> {
     match config.family {
         Family::Gpt2 => gpt2_parameters(config),
         _ => decoder_parameters(config),
+    }
+}
+
+impl DecoderConfig {
+    /// Number of parameters, the tied head counted once.
+    pub fn n_params(&self) -> i64 {
+        parameters(self)
+            .iter()
+            .map(|spec| spec.shape.iter().product::<i64>())
+            .sum()
     }
 }
 
@@ -187,8 +198,8 @@ fn gpt2_parameters(config: &DecoderConfig) -> Vec<ParameterSpec> {
     list.specs
 }
 
-/// Weights start at 0.02; projections back into the residual stream are smaller by sqrt(2 n_layers), so that the
-/// stream keeps its scale over the blocks.
+/// Weights start at 0.02; projections back into the residual stream are smaller by sqrt(2
+/// n_layers), so that the stream keeps its scale over the blocks.
 fn initials(config: &DecoderConfig) -> (Initial, Initial) {
     let residual = STD_DEV / (2.0 * config.n_layers as f64).sqrt();
     (
@@ -261,7 +272,8 @@ fn llada_name(role: Role) -> &'static str {
     }
 }
 
-/// Names of the public GPT-2 file; other copies put `transformer.` in front, which the reader takes off.
+/// Names of the public GPT-2 file; other copies put `transformer.` in front, which the reader takes
+/// off.
 fn gpt2_name(role: Role) -> &'static str {
     match role {
         Role::Embed => "wte.weight",

@@ -2,7 +2,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Needed, Sampling, SamplingRule, top};
+use super::{
+    Needed, Sampling, SamplingRule,
+    top::{self, Chosen},
+};
 use crate::generate::GenerateError;
 
 /// What a removed token's logit becomes.
@@ -10,8 +13,9 @@ const REMOVED: f64 = f32::MIN as f64;
 
 /// Logits with the tokens outside `top_p` and `top_k` set to the most negative float32.
 ///
-/// A token stays in the nucleus while the tokens before it (in descending order, the lower id first of equals) have a
-/// probability of at most `top_p` together; one always stays. Tokens equal to the k-th largest stay with it.
+/// A token stays in the nucleus while the tokens before it (in descending order, the lower id first
+/// of equals) have a probability of at most `top_p` together; one always stays. Tokens equal to the
+/// k-th largest stay with it.
 ///
 /// - `logits: [n, v] f32`, after the temperature; the temperature of `sampling` is not applied
 ///
@@ -36,7 +40,8 @@ pub fn filter_logits(logits: &Tensor, sampling: &Sampling) -> Result<Tensor, Gen
 fn in_nucleus(logits: &Tensor, top_p: f64) -> Result<Tensor, GenerateError> {
     let (sorted, ids) = logits.f_sort_stable(true, -1, true)?; // [n, v]
     let p = sorted.f_softmax(-1, Kind::Float)?.f_to_kind(Kind::Double)?;
-    let before = p.f_cumsum(-1, Kind::Double)?.f_sub(&p)?; // probability of the tokens before, [n, v]
+    // Probability of the tokens before, [n, v].
+    let before = p.f_cumsum(-1, Kind::Double)?.f_sub(&p)?;
     let removed = before.f_gt(top_p)?;
     // The subtraction above may leave a rounding error where the first token's 0 should be.
     let _ = removed.f_narrow(-1, 0, 1)?.f_fill_(0)?;
@@ -69,19 +74,6 @@ pub fn noisy_logits(
         .f_neg()?
         .f_pow_tensor_scalar(temperature)?;
     Ok(logits.f_to_kind(Kind::Double)?.f_exp()?.f_div(&noise)?)
-}
-
-/// What is kept of the rows' distributions.
-pub(super) struct Chosen {
-    /// The tokens drawn; `None` without draws. `[n, 1] i64`
-    pub(super) token: Option<Tensor>,
-    /// Probabilities of the tokens kept, as a distribution, in any order; 0 for others. `[n, w]
-    /// f64`
-    pub(super) q: Tensor,
-    /// Probability of the tokens kept. `[n, 1] f64`
-    pub(super) mass: Tensor,
-    /// Nonzero where what is kept was not settled. `[n]`
-    pub(super) is_open: Tensor,
 }
 
 /// What has been chosen in rows, on their device. [`Choices::read`] brings it to the host.
@@ -131,7 +123,8 @@ pub fn choose_by_sort(
     draws: &[f64],
 ) -> Result<Packed, GenerateError> {
     let n = logits.size()[0];
-    let p = filter_logits(&heated(logits, sampling)?, sampling)?.f_softmax(-1, Kind::Float)?; // [n, v]
+    let kept = filter_logits(&heated(logits, sampling)?, sampling)?;
+    let p = kept.f_softmax(-1, Kind::Float)?; // [n, v]
     let token = match drawn_at(sampling, draws, &p)? {
         Some(draws) => {
             let cumulative = p.f_cumsum(-1, Kind::Double)?; // [n, v]

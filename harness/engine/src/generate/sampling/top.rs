@@ -7,13 +7,26 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Sampling, SamplingRule, tensors::Chosen};
+use super::{Sampling, SamplingRule};
 use crate::generate::GenerateError;
 
 /// Tokens selected beyond `top_k`, for others equal to the k-th: they are kept too.
 const SLACK: usize = 14;
 /// Above so many the selection is no cheaper than a sort.
 const MOST: usize = 1024;
+
+/// What is kept of the rows' distributions.
+pub(super) struct Chosen {
+    /// The tokens drawn; `None` without draws. `[n, 1] i64`
+    pub(super) token: Option<Tensor>,
+    /// Probabilities of the tokens kept, as a distribution, in any order; 0 for others. `[n, w]
+    /// f64`
+    pub(super) q: Tensor,
+    /// Probability of the tokens kept. `[n, 1] f64`
+    pub(super) mass: Tensor,
+    /// Nonzero where what is kept was not settled. `[n]`
+    pub(super) is_open: Tensor,
+}
 
 /// The largest tokens of each row, in both orders that are needed. `[n, w]` each
 struct Largest {

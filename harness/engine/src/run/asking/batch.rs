@@ -1,8 +1,9 @@
 //! Questions in batches that are answered later, at half the price.
 //!
-//! A batch is written down before it is submitted, under a tag that the server gets too, and its ticket after. Whoever needs
-//! one of its questions waits for it, in this process or the next, so that nothing is submitted twice; whoever sees its end
-//! keeps all its replies. The right to ask is held while batches are submitted or closed and not while they are waited for.
+//! A batch is written down before it is submitted, under a tag that the server gets too, and its
+//! ticket after. Whoever needs one of its questions waits for it, in this process or the next, so
+//! that nothing is submitted twice; whoever sees its end keeps all its replies. The right to ask is
+//! held while batches are submitted or closed and not while they are waited for.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +20,11 @@ use harness_store::replies::{
 use serde_json::json;
 
 use super::{
-    desk::{Desk, Till},
-    key, no_judge, now, used_up,
+    question_batch::QuestionBatch,
+    reply::{key, now},
+    reply_writer::ReplyWriter,
+    unanswered::no_judge,
+    used_up,
 };
 use crate::{
     plugin::{Answer, Judge, PluginFailure, Prompt, Question},
@@ -36,7 +40,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const SAY: Duration = Duration::from_millis(500);
 /// Looks that may fail one after the other; the judge has tried several times in each.
 const FAILED_LOOKS: u32 = 5;
-/// Seconds after which a batch that its process did not live to keep the ticket of is known to the server, or never will be.
+/// Seconds after which a batch that its process did not live to keep the ticket of is known to the
+/// server, or never will be.
 const SETTLED_S: u64 = 5;
 
 /// A batch that the server has.
@@ -46,15 +51,16 @@ struct UnderWay {
 }
 
 impl Session {
-    /// Waits for batches with open questions; in the mode of batches, submits what is in none first.
+    /// Waits for batches with open questions; in the mode of batches, submits what is in none
+    /// first.
     pub(super) fn ask_in_batches(
         &mut self,
         judge: &mut Judge,
-        desk: &mut Desk<'_>,
+        questions: &mut QuestionBatch<'_>,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
-        let asked = self.ask_in_rounds(judge, desk, progress);
-        for failure in desk.failures() {
+        let asked = self.ask_in_rounds(judge, questions, progress);
+        for failure in questions.failures() {
             self.count_failure(failure);
         }
         asked
@@ -64,37 +70,38 @@ impl Session {
     fn ask_in_rounds(
         &mut self,
         judge: &mut Judge,
-        desk: &mut Desk<'_>,
+        questions: &mut QuestionBatch<'_>,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
         let is_live = self.init.judging.mode == JudgeMode::Live;
         loop {
-            let asking = desk.wait_to_ask(progress)?;
-            desk.take_kept()?;
-            desk.replies.sweep(&asking)?;
-            if desk.open().is_empty() {
+            let asking = questions.wait_to_ask(progress)?;
+            questions.take_kept()?;
+            questions.replies.sweep(&asking)?;
+            if questions.open().is_empty() {
                 return Ok(());
             }
             let n_learnt = judge.learnt().len();
-            let mut under_way = self.joined(judge, desk, &asking, progress)?;
+            let mut under_way = self.joined(judge, questions, &asking, progress)?;
             if is_live && under_way.is_empty() {
                 return Ok(());
             }
             let mut stopped = None;
             if !is_live {
-                stopped = self.submit(judge, desk, &asking, &mut under_way).err();
+                stopped = self.submit(judge, questions, &asking, &mut under_way).err();
             }
             drop(asking);
-            // What is under way is paid for, so it is waited for even when nothing more can be submitted.
+            // What is under way is paid for, so it is waited for even when nothing more can be
+            // submitted.
             for batch in &under_way {
-                self.wait_for(judge, batch, desk, progress)?;
+                self.wait_for(judge, batch, questions, progress)?;
             }
             if let Some(error) = stopped {
                 return Err(error);
             }
             if judge.learnt().len() > n_learnt {
                 // Lines were refused for a field that is no longer sent.
-                desk.reopen();
+                questions.reopen();
             }
         }
     }
@@ -103,17 +110,17 @@ impl Session {
     fn joined(
         &mut self,
         judge: &mut Judge,
-        desk: &Desk<'_>,
+        questions: &QuestionBatch<'_>,
         asking: &Asking,
         progress: Progress<'_>,
     ) -> Result<Vec<UnderWay>, CellError> {
-        let open: Vec<&str> = desk
+        let open: Vec<&str> = questions
             .open()
             .iter()
-            .map(|at| desk.keys[*at].as_str())
+            .map(|at| questions.keys[*at].as_str())
             .collect();
         let mut joined = Vec::new();
-        for batch in desk.replies.batches()? {
+        for batch in questions.replies.batches()? {
             let keys = batch
                 .requests
                 .iter()
@@ -122,17 +129,17 @@ impl Session {
             if !keys.iter().any(|key| open.contains(&key.as_str())) {
                 continue;
             }
-            let ticket = match desk.replies.ticket(&batch.tag)? {
+            let ticket = match questions.replies.ticket(&batch.tag)? {
                 Some(ticket) => Some(ticket),
                 // Whoever announced it has died: it would hold the right to ask otherwise.
                 None => found(judge, &batch, progress)?,
             };
             match ticket {
                 Some(ticket) => {
-                    desk.replies.keep_ticket(&batch.tag, &ticket)?;
+                    questions.replies.keep_ticket(&batch.tag, &ticket)?;
                     joined.push(UnderWay { batch, ticket });
                 }
-                None => desk.replies.withdraw(asking, &batch)?,
+                None => questions.replies.withdraw(asking, &batch)?,
             }
         }
         Ok(joined)
@@ -142,27 +149,27 @@ impl Session {
     fn submit(
         &mut self,
         judge: &mut Judge,
-        desk: &Desk<'_>,
+        questions: &QuestionBatch<'_>,
         asking: &Asking,
         under_way: &mut Vec<UnderWay>,
     ) -> Result<(), CellError> {
-        let price = self.price(desk.identity)?.map(Price::in_batch);
+        let price = self.price(questions.identity)?.map(Price::in_batch);
         let mut in_batches = Vec::new();
         for one in under_way.iter() {
             for request in &one.batch.requests {
                 in_batches.push(key(request)?);
             }
         }
-        let requests: Vec<ReplyRequest> = (desk.open().iter())
-            .filter(|at| !in_batches.contains(&desk.keys[**at]))
-            .map(|at| desk.requests[*at].clone())
+        let requests: Vec<ReplyRequest> = (questions.open().iter())
+            .filter(|at| !in_batches.contains(&questions.keys[**at]))
+            .map(|at| questions.requests[*at].clone())
             .collect();
         if requests.is_empty() {
             return Ok(());
         }
         let judging = self.init.judging.clone();
         let worst_usd = |request: &ReplyRequest| Worst::in_batch(request).usd(price);
-        let before = desk.replies.spent(&judging.run)?;
+        let before = questions.replies.spent(&judging.run)?;
         let n = (judging.budget).fitting(before, requests.iter().map(worst_usd));
         let (fitting, rest) = requests.split_at(n);
         for range in batches_of(fitting) {
@@ -174,30 +181,30 @@ impl Session {
                 created_unix: now(),
                 requests: fitting[range].to_vec(),
             };
-            desk.replies.announce(asking, &batch)?;
-            let ticket = match judge.submit(&questions(&batch)?, &batch.tag) {
+            questions.replies.announce(asking, &batch)?;
+            let ticket = match judge.submit(&questions_of(&batch)?, &batch.tag) {
                 Ok(ticket) => ticket,
-                Err(failure) => return Err(self.not_taken(desk, asking, &batch, failure)),
+                Err(failure) => return Err(self.not_taken(questions, asking, &batch, failure)),
             };
-            desk.replies.keep_ticket(&batch.tag, &ticket)?;
+            questions.replies.keep_ticket(&batch.tag, &ticket)?;
             self.counters.judge_calls += batch.requests.len() as u64;
             under_way.push(UnderWay { batch, ticket });
         }
         match rest.first() {
             None => Ok(()),
             Some(next) => {
-                let spent = desk.replies.spent(&judging.run)?;
+                let spent = questions.replies.spent(&judging.run)?;
                 let why = judging.budget.exceeded(spent, worst_usd(next));
-                Err(used_up(&why, desk.replies))
+                Err(used_up(&why, questions.replies))
             }
         }
     }
 
-    /// A batch that could not be submitted. Unless the server has said no, it may have come there: then it stays announced,
-    /// and is looked for by its tag.
+    /// A batch that could not be submitted. Unless the server has said no, it may have come there:
+    /// then it stays announced, and is looked for by its tag.
     fn not_taken(
         &self,
-        desk: &Desk<'_>,
+        questions: &QuestionBatch<'_>,
         asking: &Asking,
         batch: &Batch,
         failure: PluginFailure,
@@ -210,13 +217,13 @@ impl Session {
             ErrorCode::UNSUPPORTED,
         ]
         .contains(&failure.code);
-        if has_said_no && let Err(error) = desk.replies.withdraw(asking, batch) {
+        if has_said_no && let Err(error) = questions.replies.withdraw(asking, batch) {
             return error.into();
         }
         match failure.code {
             ErrorCode::UNSUPPORTED => CellError::Config(format!(
                 "the judge {} has no batches ({failure}); ask it with --judge-mode live",
-                desk.identity.model
+                questions.identity.model
             )),
             _ => no_judge(failure),
         }
@@ -227,26 +234,26 @@ impl Session {
         &mut self,
         judge: &mut Judge,
         under_way: &UnderWay,
-        desk: &mut Desk<'_>,
+        questions: &mut QuestionBatch<'_>,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
         let UnderWay { batch, ticket } = under_way;
-        let questions = questions(batch)?;
+        let sent = questions_of(batch)?;
         let mut wait = FIRST_WAIT;
         let mut failed = 0;
         loop {
-            if !desk.replies.is_open(&batch.tag) {
+            if !questions.replies.is_open(&batch.tag) {
                 // Another process has closed it: its replies are kept.
                 return Ok(());
             }
             let mut answers = Vec::new();
-            let looked = judge.poll(ticket, &questions, &mut |i, answer| {
+            let looked = judge.poll(ticket, &sent, &mut |i, answer| {
                 answers.push((i, answer));
                 ControlFlow::Continue(())
             });
             match looked {
                 Ok(progress_of_batch) if progress_of_batch.is_ended => {
-                    return self.collect(batch, answers, desk, progress);
+                    return self.collect(batch, answers, questions, progress);
                 }
                 Ok(so_far) => {
                     failed = 0;
@@ -259,35 +266,36 @@ impl Session {
                     if failure.code == ErrorCode::CONFIG {
                         return Err(CellError::Config(format!(
                             "{failure}; its questions are in {}: without that file they are asked anew, and paid for anew",
-                            desk.replies.batch_path(&batch.tag).display()
+                            questions.replies.batch_path(&batch.tag).display()
                         )));
                     }
                     if !may_pass || failed >= FAILED_LOOKS {
                         return Err(no_judge(failure));
                     }
-                    pause(wait, 0, questions.len() as u64, progress)?;
+                    pause(wait, 0, sent.len() as u64, progress)?;
                 }
             }
             wait = wait.mul_f64(1.5).min(LONGEST_WAIT);
         }
     }
 
-    /// Keeps the replies of a batch that has ended, those to the questions of others included, and closes it.
+    /// Keeps the replies of a batch that has ended, those to the questions of others included, and
+    /// closes it.
     fn collect(
         &mut self,
         batch: &Batch,
         answers: Vec<(usize, Result<Answer, PluginFailure>)>,
-        desk: &mut Desk<'_>,
+        questions: &mut QuestionBatch<'_>,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
-        let asking = desk.wait_to_ask(progress)?;
-        if !desk.replies.is_open(&batch.tag) {
+        let asking = questions.wait_to_ask(progress)?;
+        if !questions.replies.is_open(&batch.tag) {
             return Ok(());
         }
-        let own: BTreeMap<&str, usize> = desk
+        let own: BTreeMap<&str, usize> = questions
             .open()
             .into_iter()
-            .map(|at| (desk.keys[at].as_str(), at))
+            .map(|at| (questions.keys[at].as_str(), at))
             .collect();
         let keys = batch
             .requests
@@ -298,11 +306,16 @@ impl Session {
             .iter()
             .map(|key| own.get(key.as_str()).copied())
             .collect();
-        let mut till = Till::open(desk.replies, desk.identity, batch.price, answers.len());
+        let mut writer = ReplyWriter::open(
+            questions.replies,
+            questions.identity,
+            batch.price,
+            answers.len(),
+        );
         let mut unsettled = 0.0;
         for (i, answer) in answers {
             match answer {
-                Ok(answer) => till.put(i, &keys[i], &batch.requests[i], answer)?,
+                Ok(answer) => writer.put(i, &keys[i], &batch.requests[i], answer)?,
                 Err(failure) => {
                     // What was answered is billed, usable or not; its tokens are not told.
                     let answered = [ErrorCode::REFUSED, ErrorCode::UNUSABLE, ErrorCode::FILTERED];
@@ -310,22 +323,23 @@ impl Session {
                         unsettled += Worst::in_batch(&batch.requests[i]).usd(batch.price);
                     }
                     if let Some(at) = at[i] {
-                        desk.answers[at] = Some(Err(failure));
+                        questions.answers[at] = Some(Err(failure));
                     }
                 }
             }
         }
-        let (kept, paid) = till.close(&mut self.counters)?;
+        let (kept, paid) = writer.close(&mut self.counters)?;
         for (i, answer) in kept {
             if let Some(at) = at[i] {
-                desk.answers[at] = Some(Ok(answer));
+                questions.answers[at] = Some(Ok(answer));
             }
         }
-        Ok(desk.replies.close(&asking, batch, paid + unsettled)?)
+        Ok(questions.replies.close(&asking, batch, paid + unsettled)?)
     }
 }
 
-/// The ticket of a batch that was announced by a process that has died; `None` where the server never got it.
+/// The ticket of a batch that was announced by a process that has died; `None` where the server
+/// never got it.
 fn found(
     judge: &mut Judge,
     batch: &Batch,
@@ -363,7 +377,7 @@ fn pause(wait: Duration, done: u64, total: u64, progress: Progress<'_>) -> Resul
 }
 
 /// The questions of a batch, each under its key.
-fn questions(batch: &Batch) -> Result<Vec<Question>, CellError> {
+fn questions_of(batch: &Batch) -> Result<Vec<Question>, CellError> {
     let role = |role: &str| match role {
         "system" => "system",
         "assistant" => "assistant",

@@ -7,10 +7,8 @@ use harness_contract::judging::{Price, Spent};
 use harness_store::replies::{Asking, Worst};
 
 use super::{
-    UNIT,
-    clock::Clock,
-    desk::{Desk, Till},
-    no_judge, used_up,
+    clock::Clock, question_batch::QuestionBatch, reply::UNIT, reply_writer::ReplyWriter,
+    unanswered::no_judge, used_up,
 };
 use crate::{
     plugin::{Answer, Judge, PluginFailure, Question},
@@ -21,18 +19,18 @@ use crate::{
 const SAY: Duration = Duration::from_millis(50);
 
 impl Session {
-    /// Sends the open questions as far as the budget goes, and keeps their replies; `prepared` is the time that keys and a look
-    /// at kept replies took.
+    /// Sends the open questions as far as the budget goes, and keeps their replies; `prepared` is
+    /// the time that keys and a look at kept replies took.
     pub(super) fn ask_live(
         &mut self,
         judge: &mut Judge,
-        desk: &mut Desk<'_>,
+        questions: &mut QuestionBatch<'_>,
         asking: &Asking,
         prepared: Duration,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
         let mut clock = Clock::start(prepared);
-        let asked = self.pay_for(judge, desk, asking, &mut clock, progress);
+        let asked = self.pay_for(judge, questions, asking, &mut clock, progress);
         let (seconds, own_seconds) = clock.stop();
         self.counters.judge_seconds += seconds;
         self.counters.judge_own_seconds += own_seconds;
@@ -42,24 +40,24 @@ impl Session {
     fn pay_for(
         &mut self,
         judge: &mut Judge,
-        desk: &mut Desk<'_>,
+        questions: &mut QuestionBatch<'_>,
         asking: &Asking,
         clock: &mut Clock,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
-        let price = self.price(desk.identity)?;
+        let price = self.price(questions.identity)?;
         let judging = self.init.judging.clone();
         loop {
-            let open = desk.open();
+            let open = questions.open();
             let Some(&next) = open.first() else {
                 return Ok(());
             };
-            let worst_usd = |at: &usize| Worst::of(&desk.requests[*at]).usd(price);
-            let before = desk.replies.spent(&judging.run)?;
+            let worst_usd = |at: &usize| Worst::of(&questions.requests[*at]).usd(price);
+            let before = questions.replies.spent(&judging.run)?;
             let n = judging.budget.fitting(before, open.iter().map(worst_usd));
             if n == 0 {
                 let why = judging.budget.exceeded(before, worst_usd(&next));
-                return Err(used_up(&why, desk.replies));
+                return Err(used_up(&why, questions.replies));
             }
             let batch = &open[..n];
             let reserved: f64 = batch.iter().map(worst_usd).sum();
@@ -67,16 +65,17 @@ impl Session {
                 calls: before.calls + n as u64,
                 usd: before.usd + reserved,
             };
-            desk.replies.enter(asking, &judging.run, after)?;
+            questions.replies.enter(asking, &judging.run, after)?;
             let mut paid = 0.0;
-            let sent = self.send(judge, desk, batch, price, &mut paid, clock, progress);
-            // Questions that failed may have been billed all the same: they keep what was reserved for them.
-            let unsettled = batch.iter().filter(|at| desk.may_be_billed(**at));
+            let sent = self.send(judge, questions, batch, price, &mut paid, clock, progress);
+            // Questions that failed may have been billed all the same: they keep what was reserved
+            // for them.
+            let unsettled = batch.iter().filter(|at| questions.may_be_billed(**at));
             paid += unsettled
-                .map(|at| Worst::of(&desk.requests[*at]).usd(price))
+                .map(|at| Worst::of(&questions.requests[*at]).usd(price))
                 .sum::<f64>();
             after.usd = before.usd + paid;
-            desk.replies.enter(asking, &judging.run, after)?;
+            questions.replies.enter(asking, &judging.run, after)?;
             sent?;
         }
     }
@@ -89,33 +88,36 @@ impl Session {
     fn send(
         &mut self,
         judge: &mut Judge,
-        desk: &mut Desk<'_>,
+        questions: &mut QuestionBatch<'_>,
         batch: &[usize],
         price: Option<Price>,
         paid: &mut f64,
         clock: &mut Clock,
         progress: Progress<'_>,
     ) -> Result<(), CellError> {
-        let questions: Vec<Question> = batch.iter().map(|at| desk.questions[*at].clone()).collect();
-        let total = desk.questions.len() as u64;
-        let mut n_done = total - desk.open().len() as u64;
+        let sent: Vec<Question> = batch.iter().map(|at| questions.all[*at].clone()).collect();
+        let total = questions.all.len() as u64;
+        let mut n_done = total - questions.open().len() as u64;
         let mut said = Instant::now();
         let mut stopped = None;
         let concurrency = self.concurrency();
         let counters = &mut self.counters;
         counters.judge_calls += batch.len() as u64;
-        let mut till = Till::open(desk.replies, desk.identity, price, batch.len());
+        let mut writer =
+            ReplyWriter::open(questions.replies, questions.identity, price, batch.len());
         let mut on_answer = |i: usize, answer: Result<Answer, PluginFailure>| {
             let at = batch[i];
             match answer {
-                Ok(answer) => till.put(at, &desk.keys[at], &desk.requests[at], answer)?,
+                Ok(answer) => {
+                    writer.put(at, &questions.keys[at], &questions.requests[at], answer)?
+                }
                 Err(failure) => {
-                    desk.answers[at] = Some(Err(failure));
+                    questions.answers[at] = Some(Err(failure));
                     n_done += 1;
                 }
             }
-            for (at, answer) in till.kept(counters)? {
-                desk.answers[at] = Some(Ok(answer));
+            for (at, answer) in writer.kept(counters)? {
+                questions.answers[at] = Some(Ok(answer));
                 n_done += 1;
             }
             if said.elapsed() >= SAY {
@@ -126,7 +128,7 @@ impl Session {
         };
         let asked = clock.under_way(|| {
             judge.ask_each(
-                &questions,
+                &sent,
                 concurrency,
                 &mut |i, answer| match on_answer(i, answer) {
                     Ok(()) => ControlFlow::Continue(()),
@@ -137,20 +139,20 @@ impl Session {
                 },
             )
         });
-        let (answers, cost) = till.close(counters)?;
+        let (answers, cost) = writer.close(counters)?;
         *paid += cost;
         for (at, answer) in answers {
-            desk.answers[at] = Some(Ok(answer));
+            questions.answers[at] = Some(Ok(answer));
         }
         for at in batch {
-            if let Some(Err(failure)) = &desk.answers[*at] {
+            if let Some(Err(failure)) = &questions.answers[*at] {
                 self.count_failure(failure);
             }
         }
         if let Some(error) = stopped {
             return Err(error);
         }
-        progress(total - desk.open().len() as u64, total, UNIT)?;
+        progress(total - questions.open().len() as u64, total, UNIT)?;
         asked.map_err(no_judge)
     }
 }

@@ -1,87 +1,39 @@
-//! Asks judges: what is kept is not asked again, what costs money is counted first, and each reply is kept the moment it is
-//! there.
+//! Asks judges: what is kept is not asked again, what costs money is counted first, and each reply
+//! is kept the moment it is there.
 
 mod batch;
 mod clock;
-mod desk;
-mod joint;
+mod judges;
 mod live;
+mod outcome;
+mod question_batch;
+mod reply;
+mod reply_writer;
+mod two_pass;
 mod unanswered;
 
-use std::{
-    cell::RefCell,
-    collections::BTreeSet,
-    rc::Rc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+pub(super) use judges::{Judges, TwoPass};
+pub(super) use outcome::{next_of, outcome_of};
+pub(super) use unanswered::Unanswered;
+
+use std::{cell::RefCell, rc::Rc, time::Instant};
 
 use harness_abi::ErrorCode;
 use harness_contract::{
     judging::{JudgeMode, PRICES_DATED, Price, REPLAY},
     stages::JudgeRef,
 };
-use harness_store::replies::{KeptReply, Replies, ReplyMessage, ReplyRequest, task_name};
+use harness_store::replies::Replies;
 use serde_json::json;
 
+use self::{
+    judges::Respondent,
+    question_batch::QuestionBatch,
+    reply::{Answers, answer, key, request},
+    unanswered::no_judge,
+};
 use super::{CellError, Progress, Session};
-use crate::plugin::{Answer, ComponentError, Judge, JudgeIdentity, PluginFailure, Question};
-use desk::Desk;
-pub(super) use joint::Joint;
-pub(super) use unanswered::Unanswered;
-use unanswered::no_judge;
-
-/// What progress counts.
-const UNIT: &str = "questions";
-
-/// Judges that were asked before: what they have learnt of their server's pace holds for the next cell.
-#[derive(Default)]
-pub(super) struct Judges {
-    known: Vec<(JudgeRef, Shared)>,
-    /// What they have learnt of their servers and was told.
-    told: BTreeSet<String>,
-}
-
-/// A judge that cells ask one after the other.
-type Shared = Rc<RefCell<Judge>>;
-
-impl Judges {
-    /// What they have learnt since the last call.
-    pub(super) fn take_learnt(&mut self) -> Vec<String> {
-        let learnt: Vec<String> = (self.known.iter())
-            .flat_map(|(_, judge)| judge.borrow().learnt())
-            .collect();
-        let told = &mut self.told;
-        let is_new = |line: &String| told.insert(line.clone());
-        learnt.into_iter().filter(is_new).collect()
-    }
-
-    /// After a panic an instance is not used again.
-    fn forget(&mut self, judge: &Shared) {
-        self.known.retain(|(_, known)| !Rc::ptr_eq(known, judge));
-    }
-}
-
-/// Who answers the questions of a cell.
-#[derive(Clone)]
-pub(super) struct Respondent {
-    pub(super) identity: JudgeIdentity,
-    /// `None` answers from kept replies alone.
-    judge: Option<Shared>,
-}
-
-impl Respondent {
-    /// Whether both are one instance of a judge.
-    fn is_same(&self, other: &Respondent) -> bool {
-        match (&self.judge, &other.judge) {
-            (Some(a), Some(b)) => Rc::ptr_eq(a, b),
-            (None, None) => self.identity == other.identity,
-            _ => false,
-        }
-    }
-}
-
-/// Answers to questions, in their order.
-type Answers = Vec<Result<Answer, PluginFailure>>;
+use crate::plugin::{ComponentError, Judge, JudgeIdentity, PluginFailure, Question};
 
 impl Session {
     /// Who answers for a stage.
@@ -159,7 +111,7 @@ impl Session {
             return self.replay(&mut who.identity, questions, &replies);
         };
         if who.identity.online
-            && let Some(asked) = self.jointly(who, questions, &replies)
+            && let Some(asked) = self.collect_or_answer(who, questions, &replies)
         {
             return asked;
         }
@@ -212,30 +164,31 @@ impl Session {
         progress: Progress<'_>,
     ) -> Result<Answers, CellError> {
         let started = Instant::now();
-        let mut desk = Desk::new(identity, questions, replies)?;
-        desk.take_kept()?;
+        let mut batch = QuestionBatch::new(identity, questions, replies)?;
+        batch.take_kept()?;
         let prepared = started.elapsed();
-        if !desk.open().is_empty() {
+        if !batch.open().is_empty() {
             // What is under way in a batch is not paid for once more, whatever the mode.
-            self.ask_in_batches(judge, &mut desk, progress)?;
+            self.ask_in_batches(judge, &mut batch, progress)?;
         } else {
             sweep(replies)?;
         }
-        if self.init.judging.mode == JudgeMode::Live && !desk.open().is_empty() {
-            let asking = desk.wait_to_ask(progress)?;
+        if self.init.judging.mode == JudgeMode::Live && !batch.open().is_empty() {
+            let asking = batch.wait_to_ask(progress)?;
             // Another worker may have asked the same in the meantime.
-            desk.take_kept()?;
-            self.ask_live(judge, &mut desk, &asking, prepared, progress)?;
+            batch.take_kept()?;
+            self.ask_live(judge, &mut batch, &asking, prepared, progress)?;
         }
-        self.counters.judge_kept += desk.n_kept;
-        desk.answers()
+        self.counters.judge_kept += batch.n_kept;
+        batch.answers()
     }
 
     fn concurrency(&self) -> usize {
         usize::try_from(self.init.judging.concurrency).unwrap_or(1)
     }
 
-    /// What a judge's tokens cost when it is asked live; `None` where nobody knows and no cost is limited.
+    /// What a judge's tokens cost when it is asked live; `None` where nobody knows and no cost is
+    /// limited.
     ///
     /// # Errors
     /// A limit in USD without a price.
@@ -313,41 +266,4 @@ fn used_up(why: &str, replies: &Replies) -> CellError {
         "{why}; all replies are kept in {}, and the same command with a larger budget goes on from there",
         replies.dir().display()
     ))
-}
-
-fn request(identity: &JudgeIdentity, question: &Question) -> ReplyRequest {
-    ReplyRequest {
-        judge: identity.model.clone(),
-        task: task_name(question.task.0),
-        messages: question
-            .messages
-            .iter()
-            .map(|message| ReplyMessage {
-                role: message.role.to_owned(),
-                content: message.content.clone(),
-            })
-            .collect(),
-        max_tokens: question.max_tokens,
-        temperature: question.temperature,
-    }
-}
-
-fn key(request: &ReplyRequest) -> Result<String, CellError> {
-    request
-        .key()
-        .map_err(|error| CellError::Invalid(format!("a question has no JSON form: {error}")))
-}
-
-fn answer(kept: KeptReply) -> Answer {
-    Answer {
-        text: kept.text,
-        tokens_in: kept.tokens_in,
-        tokens_out: kept.tokens_out,
-    }
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
 }

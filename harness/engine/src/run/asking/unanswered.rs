@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use harness_abi::ErrorCode;
 
+use super::outcome::outcome_of;
 use crate::{
     plugin::{Answer, PluginFailure},
-    run::{CellError, explain::outcome_of},
+    run::CellError,
 };
 
 /// Questions of a cell to an online judge that have no answer for reasons outside: their values are

@@ -1,8 +1,10 @@
-//! Stage `features`: the latents of many SAEs that are worth steering, from one pass over held-out text.
+//! Stage `features`: the latents of many SAEs that are worth steering, from one pass over held-out
+//! text.
 //!
-//! The text is clean, as in the authors' code (PROTOCOL §5), unless the bench masks some of it; special tokens do not count. A latent is a candidate when it fires at least
-//! [`MIN_ACTIVE`] times and on at most [`MAX_DENSITY`] of the tokens. Candidates are ranked by [`super::coherence`], which needs no
-//! judge, so that another judge never generates again.
+//! The text is clean, as in the authors' code (PROTOCOL §5), unless the bench masks some of it;
+//! special tokens do not count. A latent is a candidate when it fires at least [`MIN_ACTIVE`] times
+//! and on at most [`MAX_DENSITY`] of the tokens. Candidates are ranked by [`super::coherence`],
+//! which needs no judge, so that another judge never generates again.
 
 use std::{rc::Rc, time::Instant};
 
@@ -25,7 +27,7 @@ use super::{
 use crate::{
     eval::Scope,
     plugin::Sae,
-    run::{CellError, Progress, Session, memory, together::CellResult},
+    run::{CellError, Progress, Session, cell::CellResult, memory},
 };
 
 /// Activations below which a latent is dead (PROTOCOL §5).
@@ -45,7 +47,8 @@ struct Member {
 }
 
 impl Session {
-    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own cell only.
+    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own
+    /// cell only.
     pub(in crate::run) fn features(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],

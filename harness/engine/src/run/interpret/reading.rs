@@ -40,7 +40,7 @@ impl Session {
         model: &ModelRef,
         sae: &SaeRef,
     ) -> Result<Rc<Sae>, CellError> {
-        let info = self.studied(model)?.info.clone();
+        let info = self.subject_model(model)?.info.clone();
         if sae.layer as usize >= info.n_layers {
             return Err(CellError::Invalid(format!(
                 "layer {} out of range: {} has {} blocks, 0 to {}",
@@ -71,7 +71,7 @@ impl Session {
             .map(|hash| assets::source(&self.init.sources.files, "data file", hash))
             .map(|path| path.map(Path::to_path_buf))
             .collect::<Result<Vec<_>, _>>()?;
-        let loaded = self.studied(model)?;
+        let loaded = self.subject_model(model)?;
         let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
         let text = Text::read(&files, shard, label_field, masks, &info, &codec)?;
         self.note(text.counts.notes.clone());
@@ -107,7 +107,7 @@ impl Session {
             threads: self.init.threads as usize,
             shape: folder.shape(dtype.bytes()),
         };
-        let model = &mut self.studied(model)?.model;
+        let model = &mut self.subject_model(model)?.model;
         let mut counters = pass::run(model, &reading, followers, progress)?;
         counters.phases.data += read.seconds;
         Ok(counters)

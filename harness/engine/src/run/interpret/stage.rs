@@ -20,7 +20,7 @@ use super::{
 use crate::{
     eval::Scope,
     plugin::Sae,
-    run::{CellError, Progress, Session, memory, together::CellResult},
+    run::{CellError, Progress, Session, cell::CellResult, memory},
 };
 
 /// Latents followed at least, so that enough of them are alive.
@@ -38,7 +38,8 @@ struct Member {
 }
 
 impl Session {
-    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own cell only.
+    /// Runs the cells of one group; one result for each. An SAE that cannot be loaded fails its own
+    /// cell only.
     pub(in crate::run) fn windows(
         &mut self,
         cells: &[(&Cell, Vec<Value>)],
@@ -118,7 +119,7 @@ impl Session {
         let mut counters =
             self.pass(model, dtype, &shared.text, &read, &mut followers, progress)?;
 
-        let model = &mut self.studied(&shared.model)?.model;
+        let model = &mut self.subject_model(&shared.model)?.model;
         let mut outputs = Outputs::new(text, codec);
         let mut out = Vec::new();
         for (member, follower) in members.iter().zip(followers) {
@@ -145,7 +146,8 @@ impl Session {
     }
 }
 
-/// Latents in the order they are looked at. Which of them are alive is known after the pass only, so more are followed than are wanted.
+/// Latents in the order they are looked at. Which of them are alive is known after the pass only,
+/// so more are followed than are wanted.
 fn candidates(choice: &LatentChoice, seed: u64, d_sae: usize) -> Result<Vec<u32>, CellError> {
     match choice {
         LatentChoice::Sample { n } => {
