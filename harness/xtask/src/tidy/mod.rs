@@ -10,7 +10,7 @@ mod text;
 use std::fmt;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::workspace::Workspace;
 
@@ -30,22 +30,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks everything; with `--fix` records the hash of the plugin interface anew first.
+/// Checks everything; with `fix` records the hash of the plugin interface anew first.
 ///
 /// # Errors
 /// When the repository cannot be read.
-pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
-    match args {
-        [] => {}
-        [flag] if flag == "--fix" => {
-            if interface::fix(&ws.root)? {
-                eprintln!("{} records the interface as it is now", interface::RECORD);
-            }
-        }
-        _ => bail!(
-            "`cargo xtask tidy` takes --fix or nothing, found `{}`",
-            args.join(" ")
-        ),
+pub fn run(ws: &Workspace, fix: bool) -> Result<ExitCode> {
+    if fix && interface::fix(&ws.root)? {
+        eprintln!("{} records the interface as it is now", interface::RECORD);
     }
     let members = metadata::read(ws)?;
     let files = text::files(ws)?;
