@@ -64,7 +64,7 @@ fn fill(ws: &Workspace, into: &Path, found: &libtorch::Libtorch) -> Result<()> {
     layout::fill(ws, into, Models::Embedded)?;
     // The programs look for libtorch at ../../.libtorch/lib from where they lie; LD_LIBRARY_PATH
     // still wins.
-    libtorch::link_to(&found.folder, &into.join(".libtorch"))
+    libtorch::point(&into.join(".libtorch"), &found.folder)
 }
 
 /// Puts the new folder where the old one was; the old one is kept until the new one stands.
@@ -98,7 +98,7 @@ fn link_program(program: &Path, link: &Path) -> Result<()> {
         fs::create_dir_all(parent)
             .with_context(|| format!("{} cannot be written", parent.display()))?;
     }
-    libtorch::link_to(program, link)
+    libtorch::point(link, program)
 }
 
 fn try_it(ws: &Workspace, program: &Path) -> Result<()> {

@@ -11,8 +11,10 @@ mod golden;
 mod install;
 mod layout;
 mod libtorch;
+mod lines;
 mod prerequisites;
 mod python;
+mod source;
 mod testing;
 mod tidy;
 mod workspace;
@@ -91,6 +93,8 @@ enum Command {
         #[arg(long)]
         fix: bool,
     },
+    /// Count each crate's lines of code, without comments and tests
+    Lines(lines::LinesArgs),
     /// Run the readers of files from outside against a fuzzer
     ///
     /// The exit code is 1 where something is found.
@@ -160,6 +164,7 @@ fn dispatch(ws: &Workspace, command: Command) -> Result<ExitCode> {
         Command::Bundle(args) => bundle::bundle(ws, &args),
         Command::Test(args) => testing::run(ws, args),
         Command::Fuzz(args) => fuzz::run(ws, &args),
+        Command::Lines(args) => lines::run(ws, &args),
         Command::Tidy { fix } => tidy::run(ws, fix),
     }
 }

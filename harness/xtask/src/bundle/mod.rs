@@ -113,7 +113,7 @@ fn make(ws: &Workspace, scratch: &Path, out: &Path, models: Models) -> Result<u6
     }
     let unwritable = || format!("{} cannot be written", folder.display());
     fs::create_dir(folder.join("bin")).with_context(unwritable)?;
-    libtorch::link_to(&Path::new("..").join(PROGRAM), &folder.join("bin/harness"))?;
+    libtorch::point(&folder.join("bin/harness"), &Path::new("..").join(PROGRAM))?;
     fs::write(folder.join("README.md"), README).with_context(unwritable)?;
 
     let packed = scratch.join("packed.tar.xz");
