@@ -1,8 +1,9 @@
 //! Building host, worker and plugins, and running what was built.
 
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::libtorch::{self, Libtorch};
 use crate::workspace::{Workspace, become_command, succeed};
@@ -25,21 +26,6 @@ const NOT_PRODUCT: [&str; 5] = [
     "harness-fuzz",
 ];
 
-/// Reads the arguments of `cargo xtask build`.
-///
-/// # Errors
-/// On anything but `--dev`.
-pub fn profile_argument(args: &[String]) -> Result<Profile> {
-    match args {
-        [] => Ok(Profile::Release),
-        [one] if one == "--dev" => Ok(Profile::Dev),
-        [one] if one == "--release" => Ok(Profile::Release),
-        [other, ..] => bail!(
-            "`cargo xtask build` takes --dev or nothing, found `{other}`; `cargo build` takes the rest"
-        ),
-    }
-}
-
 /// Builds host, worker and every plugin library.
 ///
 /// # Errors
@@ -52,8 +38,8 @@ pub fn product(ws: &Workspace, profile: Profile) -> Result<Libtorch> {
     Ok(found)
 }
 
-/// `cargo build` of the product, and of one member beside it. A member built by itself would have its dependencies with other features, and all of
-/// them would be compiled once more.
+/// `cargo build` of the product, and of one member beside it. A member built by itself would have
+/// its dependencies with other features, and all of them would be compiled once more.
 pub fn build_with(ws: &Workspace, profile: Profile, member: Option<&str>) -> Command {
     let mut cargo = ws.cargo();
     cargo.args(["build", "--workspace"]);
@@ -70,7 +56,7 @@ pub fn build_with(ws: &Workspace, profile: Profile, member: Option<&str>) -> Com
 ///
 /// # Errors
 /// When the build fails or `harness` cannot be started.
-pub fn run_harness(ws: &Workspace, first: Option<&str>, rest: &[String]) -> Result<ExitCode> {
+pub fn run_harness(ws: &Workspace, first: Option<&str>, rest: &[OsString]) -> Result<ExitCode> {
     product(ws, Profile::Release)?;
     let mut harness = ws.command(ws.target.join("release/harness"));
     harness.args(first).args(rest);
@@ -81,30 +67,11 @@ pub fn run_harness(ws: &Workspace, first: Option<&str>, rest: &[String]) -> Resu
 ///
 /// # Errors
 /// When the build fails or it cannot be started.
-pub fn run_zoo(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
+pub fn run_zoo(ws: &Workspace, args: &[OsString]) -> Result<ExitCode> {
     libtorch::ensure(ws)?;
     let mut cargo = build_with(ws, Profile::Release, Some("harness-zoo"));
     succeed(cargo.args(["--bin", "harness-zoo"]), "cargo build")?;
     let mut zoo = ws.command(ws.target.join("release/harness-zoo"));
     zoo.args(args).current_dir(&ws.root);
     become_command(&mut zoo)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn build_takes_dev_or_nothing() {
-        let args = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        assert_eq!(profile_argument(&args(&[])).unwrap(), Profile::Release);
-        assert_eq!(profile_argument(&args(&["--dev"])).unwrap(), Profile::Dev);
-        assert!(
-            profile_argument(&args(&["--fast"]))
-                .unwrap_err()
-                .to_string()
-                .contains("--fast")
-        );
-        assert!(profile_argument(&args(&["--dev", "--dev"])).is_err());
-    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::compile::{self, Profile};
 use crate::workspace::{Workspace, succeed};
@@ -22,14 +22,12 @@ const BENCHES: [(&str, &str, &[&str]); 4] = [
     ("autointerp", "--layers 2,5 --latents 8", &["autointerp"]),
 ];
 
-/// Runs the benches from an empty store with pinned instructions and threads, and copies their CSV to results/golden.
+/// Runs the benches from an empty store with pinned instructions and threads, and copies their CSV
+/// to results/golden.
 ///
 /// # Errors
 /// When a bench fails or leaves no CSV of its name.
-pub fn regenerate(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
-    if let Some(extra) = args.first() {
-        bail!("`cargo xtask golden` takes no arguments, found `{extra}`");
-    }
+pub fn regenerate(ws: &Workspace) -> Result<ExitCode> {
     compile::product(ws, Profile::Release)?;
     for (bench, options, files) in BENCHES {
         let out = ws.target.join("golden").join(bench);

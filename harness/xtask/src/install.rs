@@ -15,20 +15,12 @@ use crate::layout::{self, Models};
 use crate::libtorch;
 use crate::workspace::Workspace;
 
-/// Builds and installs.
+/// Builds, and installs under `root`, which is `~/.local` unless given.
 ///
 /// # Errors
 /// When the build fails, a part of the product is missing, or the destination cannot be written.
-pub fn install(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
-    let root = match args {
-        [] => default_root()?,
-        [flag, dir] if flag == "--root" => PathBuf::from(dir),
-        [one] if one.starts_with("--root=") => PathBuf::from(one.trim_start_matches("--root=")),
-        _ => bail!(
-            "`cargo xtask install` takes --root DIR or nothing, found `{}`",
-            args.join(" ")
-        ),
-    };
+pub fn install(ws: &Workspace, root: Option<PathBuf>) -> Result<ExitCode> {
+    let root = root.map_or_else(default_root, Ok)?;
     let root = std::path::absolute(&root).context("the current folder cannot be read")?;
     let found = compile::product(ws, Profile::Release)?;
 
@@ -72,7 +64,7 @@ fn fill(ws: &Workspace, into: &Path, found: &libtorch::Libtorch) -> Result<()> {
     layout::fill(ws, into, Models::Embedded)?;
     // The programs look for libtorch at ../../.libtorch/lib from where they lie; LD_LIBRARY_PATH
     // still wins.
-    libtorch::link_to(&found.folder, &into.join(".libtorch"))
+    libtorch::point(&into.join(".libtorch"), &found.folder)
 }
 
 /// Puts the new folder where the old one was; the old one is kept until the new one stands.
@@ -106,7 +98,7 @@ fn link_program(program: &Path, link: &Path) -> Result<()> {
         fs::create_dir_all(parent)
             .with_context(|| format!("{} cannot be written", parent.display()))?;
     }
-    libtorch::link_to(program, link)
+    libtorch::point(link, program)
 }
 
 fn try_it(ws: &Workspace, program: &Path) -> Result<()> {

@@ -34,8 +34,7 @@ const FLAG_VARIABLES: [&str; 3] = [
 ///
 /// # Errors
 /// When the build fails, the programs would not run elsewhere, or the archive is too large.
-pub fn bundle(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
-    let options = Options::read(args)?;
+pub fn bundle(ws: &Workspace, args: &BundleArgs) -> Result<ExitCode> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!("bundles are made on Linux on x86-64, and for it");
     }
@@ -45,11 +44,11 @@ pub fn bundle(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
 
     let place = ws.target.join("bundle");
     let scratch = place.join(format!(".{}", std::process::id()));
-    let out = match &options.out {
+    let out = match &args.out {
         Some(out) => std::path::absolute(out).context("the current folder cannot be read")?,
-        None => place.join(format!("{}{}.tar.xz", name(), options.suffix())),
+        None => place.join(format!("{}{}.tar.xz", name(), args.suffix())),
     };
-    let made = make(ws, &scratch, &out, options.models);
+    let made = make(ws, &scratch, &out, args.models());
     if scratch.exists() {
         let _ = fs::remove_dir_all(&scratch);
     }
@@ -59,39 +58,26 @@ pub fn bundle(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
 }
 
 /// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
-struct Options {
+#[derive(Debug, clap::Args)]
+pub struct BundleArgs {
+    /// Write the archive here instead of into target/bundle
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    models: Models,
+    /// Put the embedded models and their SAEs into it
+    #[arg(long)]
+    with_models: bool,
 }
 
-impl Options {
-    fn read(args: &[String]) -> Result<Options> {
-        let mut options = Options {
-            out: None,
-            models: Models::None,
-        };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
-                "--with-models" => options.models = Models::Embedded,
-                "--out" => match args.next() {
-                    Some(file) => options.out = Some(file.into()),
-                    None => bail!("--out needs the name of a file"),
-                },
-                other => match other.strip_prefix("--out=") {
-                    Some(file) if !file.is_empty() => options.out = Some(file.into()),
-                    _ => bail!(
-                        "`cargo xtask bundle` takes --out FILE and --with-models, found `{other}`"
-                    ),
-                },
-            }
+impl BundleArgs {
+    fn models(&self) -> Models {
+        match self.with_models {
+            true => Models::Embedded,
+            false => Models::None,
         }
-        Ok(options)
     }
 
     fn suffix(&self) -> &'static str {
-        match self.models {
+        match self.models() {
             Models::Embedded => "-models",
             Models::None => "",
         }
@@ -127,7 +113,7 @@ fn make(ws: &Workspace, scratch: &Path, out: &Path, models: Models) -> Result<u6
     }
     let unwritable = || format!("{} cannot be written", folder.display());
     fs::create_dir(folder.join("bin")).with_context(unwritable)?;
-    libtorch::link_to(&Path::new("..").join(PROGRAM), &folder.join("bin/harness"))?;
+    libtorch::point(&folder.join("bin/harness"), &Path::new("..").join(PROGRAM))?;
     fs::write(folder.join("README.md"), README).with_context(unwritable)?;
 
     let packed = scratch.join("packed.tar.xz");
@@ -175,28 +161,6 @@ fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(args: &[&str]) -> Result<Options> {
-        Options::read(&args.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn options_are_read_in_any_order() {
-        let whole = Options {
-            out: Some("a.tar.xz".into()),
-            models: Models::Embedded,
-        };
-        assert_eq!(
-            read(&["--out", "a.tar.xz", "--with-models"]).unwrap(),
-            whole
-        );
-        assert_eq!(read(&["--with-models", "--out=a.tar.xz"]).unwrap(), whole);
-        assert_eq!(read(&[]).unwrap().models, Models::None);
-        for (wrong, word) in [("--models", "--models"), ("--out", "name of a file")] {
-            let message = read(&[wrong]).unwrap_err().to_string();
-            assert!(message.contains(word), "{message}");
-        }
-    }
 
     #[test]
     fn an_archive_that_has_grown_too_large_is_refused() {

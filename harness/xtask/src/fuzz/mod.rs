@@ -1,7 +1,6 @@
 //! `cargo xtask fuzz`: builds the targets of tests/fuzz with coverage and runs them, one line of figures each.
 
 mod log;
-mod options;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,7 +13,6 @@ use crate::compile::{Profile, build_with};
 use crate::libtorch;
 use crate::workspace::{Workspace, succeed};
 use log::Figures;
-use options::{Options, What};
 
 /// Seconds an input may take.
 const TIMEOUT_S: u32 = 10;
@@ -24,6 +22,29 @@ const MEMORY_MB: u32 = 2048;
 const MOST_KEPT: usize = 40;
 /// Lines of a log that are shown with a finding.
 const SHOWN_LINES: usize = 30;
+
+/// Which targets, and what is to be done with them.
+#[derive(Debug, clap::Args)]
+pub struct FuzzArgs {
+    /// The targets; all of them unless named
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+    /// How long each target runs
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// How many targets run at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    /// Print the targets' names and run none
+    #[arg(long, group = "instead")]
+    list: bool,
+    /// Make the kept inputs anew
+    #[arg(long, group = "instead")]
+    corpus: bool,
+    /// Run one target on one input
+    #[arg(long, value_name = "FILE", group = "instead")]
+    replay: Option<PathBuf>,
+}
 
 /// A target as the program lists it.
 struct Target {
@@ -44,8 +65,7 @@ struct Places {
 ///
 /// # Errors
 /// When the program does not build or a target is not known.
-pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
-    let options = Options::read(args)?;
+pub fn run(ws: &Workspace, args: &FuzzArgs) -> Result<ExitCode> {
     libtorch::ensure(ws)?;
     let fuzz = ws.root.join("tests/fuzz");
     let mut cargo = build_with(ws, Profile::Release, Some("harness-fuzz"));
@@ -59,37 +79,32 @@ pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
         kept: fuzz,
     };
     let known = places.targets(ws)?;
-    let chosen = choose(&known, &options.targets)?;
-    match options.what {
-        What::List => {
-            for target in chosen {
-                println!("{}", target.name);
-            }
-            Ok(ExitCode::SUCCESS)
+    let chosen = choose(&known, &args.targets)?;
+    if args.list {
+        for target in chosen {
+            println!("{}", target.name);
         }
-        What::Corpus => {
-            places.write_seeds(ws)?;
-            for target in chosen {
-                places.minimise(ws, target)?;
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        What::Replay(input) => {
-            let [target] = chosen[..] else {
-                bail!("--replay takes one target: cargo xtask fuzz TARGET --replay FILE");
-            };
-            let status = places.command(ws, target)?.arg(input).status()?;
-            Ok(if status.success() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
-        }
-        What::Run { seconds, jobs } => {
-            places.write_seeds(ws)?;
-            all(ws, &places, &chosen, seconds, jobs)
-        }
+        return Ok(ExitCode::SUCCESS);
     }
+    if let Some(input) = &args.replay {
+        let [target] = chosen[..] else {
+            bail!("--replay takes one target: cargo xtask fuzz TARGET --replay FILE");
+        };
+        let status = places.command(ws, target)?.arg(input).status()?;
+        return Ok(if status.success() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
+    }
+    places.write_seeds(ws)?;
+    if args.corpus {
+        for target in chosen {
+            places.minimise(ws, target)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    all(ws, &places, &chosen, args)
 }
 
 fn choose<'t>(known: &'t [Target], names: &[String]) -> Result<Vec<&'t Target>> {
@@ -109,17 +124,11 @@ fn choose<'t>(known: &'t [Target], names: &[String]) -> Result<Vec<&'t Target>> 
 }
 
 /// Runs targets, some at a time, and prints a line for each that ends.
-fn all(
-    ws: &Workspace,
-    places: &Places,
-    targets: &[&Target],
-    seconds: u64,
-    jobs: usize,
-) -> Result<ExitCode> {
+fn all(ws: &Workspace, places: &Places, targets: &[&Target], args: &FuzzArgs) -> Result<ExitCode> {
     let (next, found) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || -> Result<()> {
         while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let figures = places.fuzz(ws, target, seconds)?;
+            let figures = places.fuzz(ws, target, args.seconds)?;
             println!("{:<16} {figures}", target.name);
             if let Some(input) = &figures.finding {
                 found.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +147,7 @@ fn all(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..args.jobs).map(|_| scope.spawn(work)).collect();
         (workers.into_iter()).try_for_each(|worker| match worker.join() {
             Ok(result) => result,
             Err(_) => bail!("a thread of fuzz runs ended by itself"),

@@ -11,7 +11,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
-use super::{VERSION, link, wheel};
+use super::folder::{self, VERSION};
+use super::{link, wheel};
 use crate::workspace::Workspace;
 use crate::{prerequisites, python};
 
@@ -220,7 +221,7 @@ fn marker_of(folder: &Path) -> io::Result<String> {
 fn is_complete(folder: &Path) -> bool {
     let marker = fs::read_to_string(folder.join(MARKER));
     marker.is_ok_and(|found| marker_of(folder).is_ok_and(|now| now == found))
-        && super::folder::check(folder).is_ok()
+        && folder::check(folder).is_ok()
 }
 
 /// Moves the finished folder to its place. An incomplete folder that stands there may be in use by a compiler or a program at this

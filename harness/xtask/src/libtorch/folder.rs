@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::VERSION;
+/// The release tch 0.24 is made for.
+pub const VERSION: &str = "2.11.0";
 
 /// Checks that the folder can be built against, and returns the version it states.
 ///

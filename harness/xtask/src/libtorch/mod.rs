@@ -1,4 +1,5 @@
-//! libtorch behind `.libtorch`: the user's own where one is named, otherwise fetched once into the user's cache.
+//! libtorch behind `.libtorch`: the user's own where one is named, otherwise fetched once into the
+//! user's cache.
 
 mod cache;
 mod folder;
@@ -13,9 +14,8 @@ use anyhow::{Context, Result, bail};
 use crate::prerequisites;
 use crate::python;
 use crate::workspace::Workspace;
-
-/// The release tch 0.24 is made for.
-pub const VERSION: &str = "2.11.0";
+pub use folder::VERSION;
+pub use link::point;
 
 /// The libtorch that the build will use.
 #[derive(Debug)]
@@ -127,14 +127,6 @@ fn linked_elsewhere(ws: &Workspace, place: Option<&Path>) -> Option<Libtorch> {
         version,
         chosen_by: ChosenBy::Link,
     })
-}
-
-/// Makes a link, replacing a link that stands there.
-///
-/// # Errors
-/// When something that is not a link stands there, or the folder cannot be written.
-pub fn link_to(target: &Path, at: &Path) -> Result<()> {
-    link::point(at, target)
 }
 
 fn warn_about_rustflags() {

@@ -18,8 +18,8 @@ use summary::Reader;
 ///
 /// # Errors
 /// When the product or the tests do not build (no closing line is printed then).
-pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
-    let arguments = Arguments::split(args);
+pub fn run(ws: &Workspace, args: TestArgs) -> Result<ExitCode> {
+    let arguments = Arguments::divide(args);
     if arguments.needs_product() {
         compile::product(ws, Profile::Release)?;
     } else {
@@ -67,6 +67,17 @@ pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
     })
 }
 
+/// What follows `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
+    /// What `cargo test` takes: `-p harness-core` tests one crate, a name the tests that hold it;
+    /// after `--` what libtest takes
+    #[arg(value_name = "ARGS", allow_hyphen_values = true)]
+    args: Vec<String>,
+    #[arg(last = true, hide = true)]
+    after_dashes: Vec<String>,
+}
+
 /// The user's arguments, divided at `--`.
 struct Arguments {
     cargo: Vec<String>,
@@ -74,13 +85,12 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn split(args: &[String]) -> Self {
-        let dashes = args.iter().position(|a| a == "--").unwrap_or(args.len());
-        let after = args.get(dashes + 1..).unwrap_or(&[]);
-        Self {
-            cargo: args[..dashes].to_vec(),
-            libtest: after.to_vec(),
-        }
+    /// The parser divides at dashes that come first; later ones it takes for one of the arguments.
+    fn divide(given: TestArgs) -> Self {
+        let (mut cargo, mut libtest) = (given.args, given.after_dashes);
+        let dashes = cargo.iter().position(|a| a == "--").unwrap_or(cargo.len());
+        libtest.extend(cargo.split_off(dashes).into_iter().skip(1));
+        Self { cargo, libtest }
     }
 
     fn names_a_package(&self) -> bool {
@@ -121,8 +131,15 @@ impl Arguments {
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: TestArgs,
+    }
+
     fn split(list: &[&str]) -> Arguments {
-        Arguments::split(&list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+        let line = ["test"].iter().chain(list);
+        Arguments::divide(<Line as clap::Parser>::try_parse_from(line).unwrap().args)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::Finding;
+use super::finding::Finding;
 
 /// The file that holds the record.
 pub const RECORD: &str = "harness/abi/ABI.md";

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::Finding;
+use super::finding::Finding;
 use super::metadata::Member;
 
 /// Checks every member below plugins/ that builds a shared library.

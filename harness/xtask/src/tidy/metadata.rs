@@ -1,6 +1,8 @@
 //! The workspace's members as `cargo metadata` describes them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -28,39 +30,75 @@ pub struct Dependency {
     pub dev: bool,
 }
 
+/// What each package links, ours and others', by its name: the graph as cargo resolves it for this
+/// kind of machine. Optional dependencies count, since a feature may turn them on.
+pub type Links = BTreeMap<String, Vec<Dependency>>;
+
 /// Asks cargo.
 ///
 /// # Errors
 /// When cargo fails, for instance on a Cargo.toml that does not parse.
-pub fn read(ws: &Workspace) -> Result<Vec<Member>> {
-    let output = ws
-        .cargo()
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .output()
-        .context("cargo metadata cannot be started")?;
-    if !output.status.success() {
-        bail!(
-            "cargo metadata failed:\n{}",
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
-    }
-    let value: Value = serde_json::from_slice(&output.stdout)
+pub fn read(ws: &Workspace) -> Result<(Vec<Member>, Links)> {
+    let mut rustc = ws.command("rustc");
+    let host = answer(rustc.args(["--print", "host-tuple"]), "rustc")?;
+    let host = String::from_utf8_lossy(&host).trim().to_owned();
+    let mut cargo = ws.cargo();
+    cargo.args(["metadata", "--format-version", "1", "--all-features"]);
+    let output = answer(cargo.args(["--filter-platform", &host]), "cargo metadata")?;
+    let value: Value = serde_json::from_slice(&output)
         .context("cargo metadata answered with something else than JSON")?;
-    parse(&value, &ws.root)
+    Ok((members(&value, &ws.root)?, links(&value)?))
 }
 
-/// Takes what the rules need from the metadata.
-///
-/// # Errors
-/// When a field that cargo always writes is missing.
-pub fn parse(metadata: &Value, root: &Path) -> Result<Vec<Member>> {
-    let packages = metadata["packages"]
-        .as_array()
-        .context("cargo metadata lists no packages")?;
-    packages
-        .iter()
+fn answer(command: &mut Command, what: &str) -> Result<Vec<u8>> {
+    let output = (command.output()).with_context(|| format!("{what} cannot be started"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{what} failed:\n{}", said.trim_end());
+    }
+    Ok(output.stdout)
+}
+
+fn packages(metadata: &Value) -> Result<&Vec<Value>> {
+    let packages = metadata["packages"].as_array();
+    packages.context("cargo metadata lists no packages")
+}
+
+/// The workspace's members among the packages.
+fn members(metadata: &Value, root: &Path) -> Result<Vec<Member>> {
+    let ids = metadata["workspace_members"].as_array();
+    let ids = ids.context("cargo metadata lists no members")?;
+    (packages(metadata)?.iter())
+        .filter(|package| ids.contains(&package["id"]))
         .map(|package| member(package, root))
         .collect()
+}
+
+fn links(metadata: &Value) -> Result<Links> {
+    let names: BTreeMap<&str, &str> = (packages(metadata)?.iter())
+        .filter_map(|package| Some((package["id"].as_str()?, package["name"].as_str()?)))
+        .collect();
+    let nodes = metadata["resolve"]["nodes"].as_array();
+    let mut links = Links::new();
+    for node in nodes.context("cargo metadata resolves nothing")? {
+        let name = |id: &Value| names.get(id.as_str()?).map(|name| (*name).to_owned());
+        let own =
+            name(&node["id"]).context("cargo metadata resolves a package it does not list")?;
+        for used in node["deps"].as_array().into_iter().flatten() {
+            let kinds = used["dep_kinds"].as_array();
+            let is = |kind: Option<&str>| {
+                kinds.is_some_and(|kinds| kinds.iter().any(|k| k["kind"].as_str() == kind))
+            };
+            if let Some(name) = name(&used["pkg"]).filter(|_| is(None) || is(Some("dev"))) {
+                let dev = !is(None);
+                links
+                    .entry(own.clone())
+                    .or_default()
+                    .push(Dependency { name, dev });
+            }
+        }
+    }
+    Ok(links)
 }
 
 fn member(package: &Value, root: &Path) -> Result<Member> {
@@ -109,16 +147,35 @@ mod tests {
 
     #[test]
     fn reads_folder_dependencies_and_libraries() {
-        let metadata = json!({"packages": [{
-            "name": "plugin-dream", "manifest_path": "/r/plugins/models/dream/Cargo.toml",
+        let metadata = json!({"workspace_members": ["own"], "packages": [{
+            "id": "own", "name": "plugin-dream",
+            "manifest_path": "/r/plugins/models/dream/Cargo.toml",
             "dependencies": [{"name": "harness-sdk", "kind": null}, {"name": "proptest", "kind": "dev"}, {"name": "cc", "kind": "build"}],
             "targets": [{"name": "plugin-dream", "crate_types": ["cdylib", "rlib"]}, {"name": "it", "crate_types": ["bin"]}],
-        }]});
-        let members = parse(&metadata, Path::new("/r")).unwrap();
-        assert_eq!(members[0].folder, "plugins/models/dream");
-        assert_eq!(members[0].cdylibs, ["plugin_dream"]);
-        let dev: Vec<bool> = members[0].dependencies.iter().map(|d| d.dev).collect();
+        }, {"id": "other", "name": "proptest"}]});
+        let found = members(&metadata, Path::new("/r")).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].folder, "plugins/models/dream");
+        assert_eq!(found[0].cdylibs, ["plugin_dream"]);
+        let dev: Vec<bool> = found[0].dependencies.iter().map(|d| d.dev).collect();
         assert_eq!(dev, [false, true, false]);
-        assert!(parse(&metadata, Path::new("/elsewhere")).is_err());
+        members(&metadata, Path::new("/elsewhere")).unwrap_err();
+    }
+
+    #[test]
+    fn what_is_linked_is_read_by_name_and_what_builds_is_left_out() {
+        let used = |id, kind| json!({"pkg": id, "dep_kinds": [{"kind": kind}]});
+        let metadata = json!({
+            "packages": [{"id": "1", "name": "a"}, {"id": "2", "name": "b"}],
+            "resolve": {"nodes": [{"id": "1", "deps": [
+                used("2", None), used("2", Some("build")), used("2", Some("dev")),
+            ]}]},
+        });
+        let dev = |dev| Dependency {
+            name: "b".to_owned(),
+            dev,
+        };
+        let expected = Links::from([("a".to_owned(), vec![dev(false), dev(true)])]);
+        assert_eq!(links(&metadata).unwrap(), expected);
     }
 }

@@ -1,55 +1,39 @@
 //! `cargo xtask tidy`: the rules of the repository that the compiler does not check.
 
+mod circles;
+mod finding;
+mod floors;
 mod interface;
-mod layers;
+mod kinds;
 mod manifests;
 mod metadata;
 mod size;
 mod text;
+mod width;
 
-use std::fmt;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use crate::source::Sources;
 use crate::workspace::Workspace;
+pub use text::files;
 
-/// One breach of a rule.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
-    /// Path from the repository's root, with a line number where there is one.
-    pub place: String,
-    pub what: String,
-    /// What to do about it.
-    pub cure: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n    cure: {}", self.place, self.what, self.cure)
-    }
-}
-
-/// Checks everything; with `--fix` records the hash of the plugin interface anew first.
+/// Checks everything; with `fix` records the hash of the plugin interface anew first.
 ///
 /// # Errors
 /// When the repository cannot be read.
-pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
-    match args {
-        [] => {}
-        [flag] if flag == "--fix" => {
-            if interface::fix(&ws.root)? {
-                eprintln!("{} records the interface as it is now", interface::RECORD);
-            }
-        }
-        _ => bail!(
-            "`cargo xtask tidy` takes --fix or nothing, found `{}`",
-            args.join(" ")
-        ),
+pub fn run(ws: &Workspace, fix: bool) -> Result<ExitCode> {
+    if fix && interface::fix(&ws.root)? {
+        eprintln!("{} records the interface as it is now", interface::RECORD);
     }
-    let members = metadata::read(ws)?;
+    let (members, links) = metadata::read(ws)?;
     let files = text::files(ws)?;
-    let mut findings = layers::check(&members);
+    let sources = Sources::in_work_tree(&ws.root, &files)?;
+    let mut findings = floors::check(&members, &links);
+    findings.extend(circles::check(&sources)?);
+    findings.extend(kinds::check(&sources));
+    findings.extend(width::check(&ws.root, &files));
     findings.extend(manifests::check(&ws.root, &members)?);
     findings.extend(text::check(&ws.root, &files)?);
     findings.extend(size::check(&ws.root, &files));

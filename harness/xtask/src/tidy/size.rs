@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::Finding;
+use super::finding::Finding;
 
 /// Most bytes of all files of the repository together. A machine that is lent for a run takes 64
 /// MiB at a time, and the models and SAEs are most of it.

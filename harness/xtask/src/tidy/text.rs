@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::workspace::Workspace;
 
 /// More lines than this and a Rust file holds more than one idea.
