@@ -9,9 +9,9 @@ use harness_plan::{
     expand::PlanError,
     protocol::{self, ProtocolError},
     shards::ShardsError,
-    sources::SourceError,
     store::StoreError,
 };
+use harness_weights::InputError;
 
 use crate::{args::RENAME, output};
 
@@ -103,9 +103,9 @@ impl From<PlanError> for Failure {
     }
 }
 
-impl From<SourceError> for Failure {
-    fn from(error: SourceError) -> Failure {
-        Failure::new(error.exit_code(), error.to_string())
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Failure {
+        Failure::new(exit::BAD_INPUT, error.to_string())
     }
 }
 

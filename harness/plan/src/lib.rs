@@ -33,5 +33,4 @@ pub mod stages;
 pub mod store;
 pub mod table;
 pub mod trail;
-pub mod weights;
 pub mod wire;

@@ -6,9 +6,8 @@ use clap::Args;
 use harness_plan::{
     exit,
     jobs::{Event, GenerateJob, Job},
-    weights::check_checkpoint,
 };
-use harness_weights::not_a_folder;
+use harness_weights::{check_checkpoint, not_a_folder};
 use serde_json::{Map, Value, json};
 
 use crate::{

@@ -7,6 +7,7 @@ use harness_core::{
     layer::{Depth, depth_of},
     twins::Twins,
 };
+use harness_weights::InputError;
 use serde::Serialize;
 
 use super::{
@@ -19,10 +20,10 @@ use super::{
 use crate::{
     bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
     cell::Cell,
-    hash::{HashCache, HashError},
+    hash::HashCache,
     plugin::Discovery,
     protocol::Sources,
-    sources::{Explanations, SaeFolder, SourceError},
+    sources::{Explanations, SaeFolder, unread},
     stages::{DenoisingParams, GenerationParams, ModelRef, SaeRef, Stage},
 };
 
@@ -206,7 +207,7 @@ impl Expander<'_> {
     pub(super) fn files(&mut self, row: &ResolvedRow) -> Result<Vec<String>, PlanError> {
         let mut files = Vec::new();
         for path in &row.data {
-            let hash = self.hashes.file(path).map_err(SourceError::from)?;
+            let hash = self.hashes.file(path).map_err(unread)?;
             self.sources.files.insert(hash.clone(), absolute(path)?);
             files.push(hash);
         }
@@ -306,11 +307,5 @@ fn paper_layer(row: &ResolvedRow, layer: u32) -> Option<u32> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, PlanError> {
-    let hash_error = |source| {
-        SourceError::from(HashError {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    Ok(std::fs::canonicalize(path).map_err(hash_error)?)
+    Ok(std::fs::canonicalize(path).map_err(InputError::io(path))?)
 }

@@ -10,7 +10,6 @@ mod text_files;
 
 pub use explanations::Explanations;
 pub(crate) use json::MAX_JSON_BYTES;
-pub use json::SourceError;
 pub use model::ModelFolder;
 pub(crate) use sae::own_name;
 pub use sae::{MadeFor, SaeFolder};
@@ -18,3 +17,12 @@ pub use sae_set::SaeSet;
 pub(crate) use sae_set::id_of;
 pub use text_files::TextFiles;
 pub(crate) use text_files::first_of;
+
+use harness_weights::InputError;
+
+use crate::hash::HashError;
+
+/// A file whose content could not be hashed, as one that cannot be read.
+pub(crate) fn unread(HashError { path, source }: HashError) -> InputError {
+    InputError::Io { path, source }
+}

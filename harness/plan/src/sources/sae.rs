@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use harness_weights::check_download;
+use harness_weights::{InputError, check_download};
 use sae_folder::{
     Kind, Layout, NoLayer, Stated, k_of, layer_of, layouts_in, openai_header, policy_of,
     stated_site,
 };
 use serde_json::{Map, Value};
 
-use super::{SourceError, json::JsonFile};
+use super::{json::JsonFile, unread};
 use crate::hash::HashCache;
 
 /// Configuration files of an SAE whose weights are not there yet; the first found counts.
@@ -56,11 +56,11 @@ pub(super) enum Unread {
     /// It is sound and reads another place than the output of a block.
     Elsewhere(NoLayer),
     /// Anything else.
-    Bad(SourceError),
+    Bad(InputError),
 }
 
-impl From<SourceError> for Unread {
-    fn from(error: SourceError) -> Unread {
+impl From<InputError> for Unread {
+    fn from(error: InputError) -> Unread {
         Unread::Bad(error)
     }
 }
@@ -80,9 +80,9 @@ impl SaeFolder {
     ///
     /// # Errors
     /// When the folder is no SAE, or nothing says its layer.
-    pub fn read_alone(dir: &Path) -> Result<SaeFolder, SourceError> {
+    pub fn read_alone(dir: &Path) -> Result<SaeFolder, InputError> {
         SaeFolder::read(dir, own_name(dir)).map_err(|error| match error {
-            Unread::Elsewhere(why) => SourceError::unusable(dir, why.to_string()),
+            Unread::Elsewhere(why) => InputError::unusable(dir, why.to_string()),
             Unread::Bad(error) => error,
         })
     }
@@ -90,7 +90,7 @@ impl SaeFolder {
     pub(super) fn read(dir: &Path, id: String) -> Result<SaeFolder, Unread> {
         let header = Header::read(dir)?;
         let path = &header.path;
-        let bad = |message: String| Unread::Bad(SourceError::unusable(path, message));
+        let bad = |message: String| Unread::Bad(InputError::unusable(path, message));
         let other = header.kind.as_ref().filter(|kind| !kind.is_top_k());
         let (d_model, d_sae) = match (header.sizes, other) {
             (Some(sizes), _) => sizes,
@@ -135,7 +135,7 @@ impl SaeFolder {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn config(&self) -> Result<(PathBuf, Map<String, Value>), SourceError> {
+    pub fn config(&self) -> Result<(PathBuf, Map<String, Value>), InputError> {
         match config_path(&self.dir)? {
             (_, path) if path.extension().is_some_and(|end| end == "pt") => Ok((path, Map::new())),
             (_, path) => {
@@ -154,12 +154,13 @@ impl SaeFolder {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn hash(&self, cache: &mut HashCache) -> Result<String, SourceError> {
-        Ok(cache.folder(&self.dir, |name| {
+    pub fn hash(&self, cache: &mut HashCache) -> Result<String, InputError> {
+        let hash = cache.folder(&self.dir, |name| {
             [".json", ".safetensors", ".pt"]
                 .iter()
                 .any(|end| name.ends_with(end))
-        })?)
+        });
+        hash.map_err(unread)
     }
 
     /// Why no first-party plugin reads an SAE of its kind; `None` for a kind that is read, or
@@ -185,11 +186,10 @@ fn not_read(kind: &Kind) -> String {
 }
 
 impl Header {
-    fn read(dir: &Path) -> Result<Header, SourceError> {
+    fn read(dir: &Path) -> Result<Header, InputError> {
         let (layout, path) = config_path(dir)?;
         if layout == Some(Layout::OpenAi) {
-            let found = openai_header(&path)
-                .map_err(|error| SourceError::unusable(&path, error.message))?;
+            let found = openai_header(&path)?;
             return Ok(Header {
                 path,
                 config: Value::Null,
@@ -247,13 +247,13 @@ fn text(config: &Value, places: &[&str]) -> Option<String> {
 }
 
 /// The file that says what an SAE is, and its layout where the weights tell it.
-fn config_path(dir: &Path) -> Result<(Option<Layout>, PathBuf), SourceError> {
+fn config_path(dir: &Path) -> Result<(Option<Layout>, PathBuf), InputError> {
     let layout = match layouts_in(dir)[..] {
         [] => None,
         [one] => Some(one),
         _ => {
             let message = "holds SAEs of several layouts; give each a folder of its own";
-            return Err(SourceError::unusable(dir, message));
+            return Err(InputError::unusable(dir, message));
         }
     };
     let names: &[&str] = match layout.map(|layout| (layout, layout.config_file())) {
@@ -276,7 +276,7 @@ fn config_path(dir: &Path) -> Result<(Option<Layout>, PathBuf), SourceError> {
                 "holds no {}{beside}; it is not an SAE",
                 names.join(" and no ")
             );
-            Err(SourceError::unusable(dir, message))
+            Err(InputError::unusable(dir, message))
         }
     }
 }

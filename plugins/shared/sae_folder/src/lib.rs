@@ -17,15 +17,3 @@ pub use kind::Kind;
 pub use layout::{Layout, layouts_in};
 pub use openai::{OpenAiHeader, normalises_input, openai_header};
 pub use site::{At, NoLayer, Site, Stated, layer_of, named_by_folder};
-
-use std::path::PathBuf;
-
-/// Why a folder cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {message}", path.display())]
-pub struct FolderError {
-    /// The file or folder at fault.
-    pub path: PathBuf,
-    /// What was found, and what to do about it.
-    pub message: String,
-}

@@ -11,6 +11,7 @@ use std::{
 };
 
 use harness_core::suggest;
+use harness_weights::{InputError, check_sae};
 
 pub use scorer::NO_SCORER;
 pub use text::{EMBEDDED, TextSource};
@@ -21,7 +22,6 @@ use crate::{
     expand::PlanError,
     sources::{ModelFolder, SaeFolder, SaeSet},
     stages::Numerics,
-    weights::check_sae,
 };
 
 /// A bench with everything that decides what it runs on.
@@ -224,7 +224,7 @@ struct Resolver<'a> {
     request: &'a BenchRequest<'a>,
     models: Vec<ResolvedModel>,
     problems: Vec<Problem>,
-    sources: Vec<crate::sources::SourceError>,
+    sources: Vec<InputError>,
     warnings: Vec<String>,
     notes: Vec<String>,
     /// Files of texts by what was given; `None` where they cannot be used.
@@ -271,13 +271,12 @@ impl Resolver<'_> {
         }
         let folder = self.models[model].folder.clone();
         if let Some(sae) = set.saes.iter().find(|s| s.d_model != folder.d_model) {
-            return self.sources.push(crate::sources::SourceError::Unusable {
-                path: sae.dir.clone(),
-                message: format!(
-                    "is an SAE for d_model {}, but {} has d_model {}; give both of one model with --model and --saes",
-                    sae.d_model, row.model, folder.d_model
-                ),
-            });
+            let message = format!(
+                "is an SAE for d_model {}, but {} has d_model {}; give both of one model with \
+                 --model and --saes",
+                sae.d_model, row.model, folder.d_model
+            );
+            return self.unusable(InputError::unusable(&sae.dir, message));
         }
         let profile = request.profile.unwrap_or_else(|| profile_of(row, &folder));
         let variants: Vec<Option<&VariantSpec>> = match request.spec.variants.as_slice() {
