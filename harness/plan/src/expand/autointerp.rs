@@ -1,3 +1,5 @@
+use sae_folder::SaeFolder;
+
 use super::{
     AutointerpWork, Cost, PlanError, ResolvedRow, RowWork,
     expander::Expander,
@@ -6,7 +8,6 @@ use super::{
 use crate::{
     bench::AutointerpSettings,
     cell::Cell,
-    sources::SaeFolder,
     stages::{
         EXPLAIN_MAX_TOKENS, ExplainParams, JudgeRef, LatentChoice, ModelRef, PREDICT_MAX_TOKENS,
         PredictParams, ShardRef, Stage, WindowsParams,

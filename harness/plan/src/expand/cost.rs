@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, ops::AddAssign};
 
+use sae_folder::SaeFolder;
 use serde::Serialize;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::{
     bench::{Settings, SteeringSettings},
-    sources::{ModelFolder, SaeFolder},
+    sources::ModelFolder,
     stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
 };
 

@@ -1,3 +1,5 @@
+use sae_folder::SaeFolder;
+
 use super::{
     DecodingWork, Followed, OrderWork, PlanError, ResolvedRow, RowWork,
     expander::{Expander, TextsOf},
@@ -5,7 +7,6 @@ use super::{
 };
 use crate::{
     bench::DecodingSettings,
-    sources::SaeFolder,
     stages::{DecodingParams, ModelRef, QuestionsRef, SaeRef, Stage},
 };
 

@@ -8,6 +8,7 @@ use harness_core::{
     twins::Twins,
 };
 use harness_weights::InputError;
+use sae_folder::SaeFolder;
 use serde::Serialize;
 
 use super::{
@@ -23,7 +24,7 @@ use crate::{
     hash::HashCache,
     plugin::Discovery,
     protocol::Sources,
-    sources::{Explanations, SaeFolder, unread},
+    sources::{Explanations, sae_hash, unread},
     stages::{DenoisingParams, GenerationParams, ModelRef, SaeRef, Stage},
 };
 
@@ -181,7 +182,7 @@ impl Expander<'_> {
         if let Some(known) = self.sae_hashes.get(&sae.dir) {
             return Ok(known.clone());
         }
-        let hash = sae.hash(self.hashes)?;
+        let hash = sae_hash(sae, self.hashes)?;
         self.sae_hashes.insert(sae.dir.clone(), hash.clone());
         Ok(hash)
     }

@@ -1,9 +1,10 @@
 //! Cells that read the activations of SAEs share a pass over their text.
 
+use sae_folder::SaeFolder;
+
 use super::{GroupKind, Member, PlannedGroup, ResolvedModel, ResolvedRow, expander::Expander};
 use crate::{
     cell::Cell,
-    sources::SaeFolder,
     stages::{FixedMasks, Measures, Shown},
 };
 

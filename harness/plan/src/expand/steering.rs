@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use sae_folder::SaeFolder;
+
 use super::{
     Cost, PlanError, ResolvedRow, RowCells, RowWork, SteeringWork,
     cost::RowCosts,
@@ -10,7 +12,7 @@ use crate::{
     bench::SteeringSettings,
     cell::Cell,
     config::{ConfigError, Problem},
-    sources::{Explanations, SaeFolder},
+    sources::Explanations,
     stages::{
         BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, GivenExplanation,
         JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, STEERING_VALUES, SaeRef,

@@ -4,11 +4,11 @@ use std::{
 };
 
 use harness_weights::{InputError, check_sae};
+use sae_folder::SaeFolder;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::runtime::Runtime;
-use crate::sources::SaeFolder;
 
 /// One SAE as far as its files tell; `None` is what no file states.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,11 +4,11 @@ use std::{
 };
 
 use harness_weights::{InputError, model_like, not_a_folder, read_text};
-use sae_folder::{PassedOver, Site, find};
+use sae_folder::{PassedOver, SaeFolder, Site, find, own_name};
 use serde::Serialize;
 
 use super::{InspectedModel, InspectedSae, Runtime};
-use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeFolder, SaeSet, id_of, own_name};
+use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeSet, id_of};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

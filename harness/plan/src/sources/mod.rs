@@ -2,19 +2,17 @@
 //! earlier run.
 
 mod explanations;
+mod family;
 mod json;
 mod model;
-mod sae;
 mod sae_set;
 mod text_files;
 
 pub use explanations::Explanations;
 pub(crate) use json::MAX_JSON_BYTES;
 pub use model::ModelFolder;
-pub(crate) use sae::own_name;
-pub use sae::{MadeFor, SaeFolder};
 pub use sae_set::SaeSet;
-pub(crate) use sae_set::id_of;
+pub(crate) use sae_set::{id_of, sae_hash};
 pub use text_files::TextFiles;
 pub(crate) use text_files::first_of;
 

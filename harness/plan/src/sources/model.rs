@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     hash::HashCache,
     inert::one_line,
-    sources::{json::JsonFile, unread},
+    sources::{family::n_ff, json::JsonFile, unread},
 };
 
 /// A checkpoint folder in the Hugging Face layout, as far as config.json and file sizes tell.
@@ -87,7 +87,7 @@ impl ModelFolder {
             d_model,
             d_ff: narrow(d_ff)?,
             d_kv: narrow(d_kv)?,
-            n_ff: if model_type == "gpt2" { 2 } else { 3 },
+            n_ff: n_ff(model_type),
             vocab_size: narrow(size(&["embedding_size", "vocab_size"])?)?,
             is_diffusion: match config.object.get("mask_token_id") {
                 Some(id) => id.is_u64(),

@@ -1,12 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use harness_weights::InputError;
-use sae_folder::{PassedOver, find};
+use sae_folder::{PassedOver, SaeFolder, Unread, find, is_sae_file, own_name};
 
-use super::{
-    SaeFolder,
-    sae::{Unread, own_name},
-};
+use super::unread;
+use crate::hash::HashCache;
 
 /// A set of SAEs: all that lie below a folder, or one in a folder of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +115,14 @@ impl SaeSet {
         );
         Err(InputError::unusable(&self.dir, message))
     }
+}
+
+/// Content hash of an SAE's files.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn sae_hash(sae: &SaeFolder, cache: &mut HashCache) -> Result<String, InputError> {
+    cache.folder(&sae.dir, is_sae_file).map_err(unread)
 }
 
 /// The name of an SAE within its set.

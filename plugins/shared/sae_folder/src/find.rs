@@ -8,14 +8,12 @@ use std::{
 use harness_weights::{InputError, read_text};
 use serde_json::Value;
 
-use super::{layout::layouts_in, site::named_by_folder};
+use super::{MAX_CONFIG, layout::layouts_in, site::named_by_folder};
 
 /// Folders between a set's own and an SAE's.
 const DEPTH: usize = 5;
 /// Folders looked into. A set has some hundred; this many are somebody's whole disk.
 const MOST_FOLDERS: usize = 20_000;
-/// A configuration larger than this is not one.
-const MAX_CONFIG: u64 = 4 << 20;
 
 /// What lies below a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use std::{
 
 use harness_core::suggest;
 use harness_weights::{InputError, check_sae};
+use sae_folder::SaeFolder;
 
 pub use scorer::NO_SCORER;
 pub use text::{EMBEDDED, TextSource};
@@ -20,7 +21,7 @@ use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings, VariantSpec},
     config::{ConfigError, Problem, Said, Written},
     expand::PlanError,
-    sources::{ModelFolder, SaeFolder, SaeSet},
+    sources::{ModelFolder, SaeSet},
     stages::Numerics,
 };
 

@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, path::Path};
 
 use harness_weights::{InputError, check_checkpoint};
+use sae_folder::SaeFolder;
 
 use super::{Origin, ResolvedModel, Resolver};
 use crate::{
     bench::{Profile, RowSpec, Settings},
-    sources::{ModelFolder, SaeFolder, SaeSet},
+    sources::{ModelFolder, SaeSet},
 };
 
 /// The architectures of the Top-K plugin, whose kinds of SAE are known here.
