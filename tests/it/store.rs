@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     protocol::{Failure, FailureKind},
     stages::Stage,
-    store::{Access, Provenance, Store},
 };
+use harness_store::{Access, Provenance, Store};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 

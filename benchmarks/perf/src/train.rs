@@ -17,15 +17,15 @@ use std::{fs, io::Write, path::PathBuf, rc::Rc};
 
 use crate::checkpoint;
 use anyhow::{Context, Result, bail, ensure};
+use harness_contract::{
+    jobs::{Compute, TrainJob},
+    plugin::PluginChoice,
+    runtime::Runtime,
+    stages::Dtype,
+};
 use harness_engine::{
     plugin::Registry,
     train::{self, Learner},
-};
-use harness_plan::{
-    inspect::Runtime,
-    jobs::{Compute, TrainJob},
-    plugin::PluginChoice,
-    stages::Dtype,
 };
 use serde_json::{Value, json};
 

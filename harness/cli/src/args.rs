@@ -7,13 +7,8 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use harness_plan::{
-    exit,
-    expand::{EMBEDDED, NO_SCORER},
-    jobs::Compute,
-    plugin::PluginChoice,
-    stages::Dtype,
-};
+use harness_contract::{exit, jobs::Compute, plugin::PluginChoice, stages::Dtype};
+use harness_plan::expand::{EMBEDDED, NO_SCORER};
 
 use crate::{cmd, failure::Failure, plugins::Plugins, root::Root, worker::Launch};
 

@@ -2,15 +2,13 @@
 
 use std::{fmt, io};
 
-use harness_plan::{
-    bench::BenchError,
+use harness_contract::{
     config::ConfigError,
     exit,
-    expand::PlanError,
     protocol::{self, ProtocolError},
-    shards::ShardsError,
-    store::StoreError,
 };
+use harness_plan::{bench::BenchError, expand::PlanError, shards::ShardsError};
+use harness_store::StoreError;
 use harness_weights::InputError;
 
 use crate::{args::RENAME, output};
@@ -18,7 +16,7 @@ use crate::{args::RENAME, output};
 /// Why a command ends early.
 #[derive(Debug)]
 pub struct Failure {
-    /// Exit code, of [`harness_plan::exit`].
+    /// Exit code, of [`harness_contract::exit`].
     pub code: u8,
     message: String,
     hint: String,

@@ -3,7 +3,7 @@
 //! It links no torch and opens no plugin. What needs either is done by `harness-worker` processes that it starts,
 //! feeds over pipes and survives ([`worker`]). Each command is a file under [`cmd`].
 //!
-//! Results go to standard output, everything else to standard error; exit codes are those of [`harness_plan::exit`].
+//! Results go to standard output, everything else to standard error; exit codes are those of [`harness_contract::exit`].
 
 mod args;
 mod cmd;

@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-pub use harness_plan::inert::inert;
+pub use harness_contract::sanitize::inert;
 
 /// Write a result and a line end.
 ///

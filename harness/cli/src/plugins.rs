@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use harness_plan::{
+use harness_contract::{
     exit,
+    files::replace_file,
     jobs::{Event, Job, PluginsJob},
     plugin::{Discovery, FoundPlugin, Lock, PluginChoice, RefusedPlugin},
-    store::replace_file,
     trail::Trail,
 };
 use serde_json::{Value, json};

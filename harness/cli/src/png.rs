@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use harness_plan::exit;
+use harness_contract::exit;
 use resvg::{
     tiny_skia::{Pixmap, Transform},
     usvg::{

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_plan::exit;
+use harness_contract::exit;
 
 use crate::failure::Failure;
 

@@ -6,8 +6,8 @@
 
 use std::cell::RefCell;
 
+use harness_contract::protocol::StepCounts;
 use harness_kernels::record::{Counting, Operations};
-use harness_plan::protocol::StepCounts;
 
 /// Steps of a cell that are listened to.
 const LISTENED: u64 = 3;
@@ -121,7 +121,7 @@ pub(crate) fn take() -> StepCounts {
 
 #[cfg(test)]
 mod tests {
-    use harness_plan::protocol::ATTENTION_KERNELS;
+    use harness_contract::protocol::ATTENTION_KERNELS;
     use tch::{Device, Kind, Tensor};
 
     use super::*;

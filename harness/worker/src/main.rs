@@ -10,12 +10,12 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use harness_engine::{jobs, run};
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, Job},
     protocol::{Failure, FailureKind},
 };
+use harness_engine::{jobs, run};
 
 fn main() -> ExitCode {
     orphan::watch();

@@ -3,7 +3,7 @@
 
 use std::{os::unix::process::parent_id, process, thread, time::Duration};
 
-use harness_plan::exit;
+use harness_contract::exit;
 
 /// How often the parent is looked for.
 const EVERY: Duration = Duration::from_millis(500);

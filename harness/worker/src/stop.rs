@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use harness_plan::{jobs::STOP, signals};
+use harness_contract::{jobs::STOP, signals};
 
 /// A flag that is set once somebody asks.
 pub fn watch() -> Arc<AtomicBool> {

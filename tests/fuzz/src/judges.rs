@@ -1,6 +1,6 @@
 //! What judges answer.
 
-use harness_plan::answers;
+use harness_contract::answers;
 
 /// Windows that were shown.
 const SHOWN: usize = 14;

@@ -1,9 +1,7 @@
 //! What people write: bench files and manifests of plugins.
 
-use harness_plan::{
-    bench::BenchFile,
-    plugin::{KINDS, Manifest},
-};
+use harness_contract::plugin::{KINDS, Manifest};
+use harness_plan::bench::BenchFile;
 
 /// A bench file is read, or all that is wrong with it is said with its place.
 pub fn bench(data: &[u8]) {

@@ -1,11 +1,13 @@
 //! What runs leave behind and read again, and the lines between host and worker. Checksums and keys are put right, so that what lies behind
 //! them is reached.
 
-use harness_plan::{
+use harness_contract::{
     canonical::{canonical_json, hash_of, sha256_hex},
     protocol::{FromWorker, ToWorker, read_message, write_message},
+};
+use harness_store::{
+    CellRecord, RunManifest,
     replies::{Batch, KeptReply, Ledger, REPLY_SCHEMA, batches_of},
-    store::{CellRecord, RunManifest},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -110,17 +112,20 @@ fn messages<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(data:
 
 /// Inputs to begin with.
 pub mod seeds {
-    use harness_plan::{
+    use harness_contract::{
         cell::Cell,
+        judging::Spent,
         protocol::{
             Counters, Failure, FailureKind, FromWorker, Hello, Init, Judging, LogLevel, Refused,
             Sources, ToWorker, write_message,
         },
-        replies::{
-            BATCH_SCHEMA, Batch, KeptReply, Ledger, REPLY_SCHEMA, ReplyMessage, ReplyRequest, Spent,
-        },
         stages::{Dtype, Stage},
-        store::{CellRecord, Provenance, RunManifest},
+    };
+    use harness_store::{
+        CellRecord, Provenance, RunManifest,
+        replies::{
+            BATCH_SCHEMA, Batch, KeptReply, Ledger, REPLY_SCHEMA, ReplyMessage, ReplyRequest,
+        },
     };
     use serde_json::json;
 
@@ -207,7 +212,7 @@ pub mod seeds {
     pub fn protocol() -> Vec<Vec<u8>> {
         let mut to = Vec::new();
         let init = Init {
-            plugins: harness_plan::plugin::PluginChoice::of(&["plugins".into()]),
+            plugins: harness_contract::plugin::PluginChoice::of(&["plugins".into()]),
             sources: Sources::default(),
             store: "out".into(),
             device: "cpu".into(),

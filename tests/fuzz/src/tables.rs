@@ -1,9 +1,7 @@
 //! Tables of results, and explanations of an earlier run.
 
-use harness_plan::{
-    compare::{CompareOptions, CsvTable, compare, report_markdown, report_text},
-    sources::Explanations,
-};
+use harness_plan::sources::Explanations;
+use harness_present::compare::{CompareOptions, CsvTable, compare, report_markdown, report_text};
 
 use crate::scratch;
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use harness_plan::store::Access;
+use harness_store::Access;
 
 use crate::{
     bench::small,
@@ -193,6 +193,6 @@ fn row_47_a_budget_and_a_missing_reply() {
         );
     }
     assert_eq!(server.n_asked(), n, "replay asks nobody");
-    let kept = harness_plan::store::Store::open(&other, Access::Read).unwrap();
+    let kept = harness_store::Store::open(&other, Access::Read).unwrap();
     assert!(!kept.keys().unwrap().is_empty());
 }

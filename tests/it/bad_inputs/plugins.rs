@@ -331,7 +331,7 @@ fn row_39_a_hash_that_is_not_in_the_lock() {
     assert_eq!(list(dir.path(), &plugins, &["--locked"]).code, 0);
 
     let path = plugins.join("good/libplugin.so");
-    let hash = |bytes: &[u8]| harness_plan::canonical::sha256_hex(bytes);
+    let hash = |bytes: &[u8]| harness_contract::canonical::sha256_hex(bytes);
     let mut bytes = fs::read(&path).unwrap();
     let before = hash(&bytes);
     bytes.push(0);
@@ -393,7 +393,7 @@ fn row_39_opening_a_library_that_ends_its_process() {
     assert!(line.contains("signal 6 (SIGABRT"), "{line}");
     assert!(listed.stdout.contains("behaves"), "{}", listed.stdout);
     let cache = fs::read_to_string(dir.path().join("cache/opened_plugins.json")).unwrap();
-    let hash = |path: &Path| harness_plan::canonical::sha256_hex(&fs::read(path).unwrap());
+    let hash = |path: &Path| harness_contract::canonical::sha256_hex(&fs::read(path).unwrap());
     assert!(cache.contains(&hash(&plugins.join("culprits/libplugin.so"))));
     assert!(!cache.contains(&hash(&plugins.join("aborts_on_open/libplugin.so"))));
 

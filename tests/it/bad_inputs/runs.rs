@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::store::{Access, CellRecord, Store};
+use harness_store::{Access, CellRecord, Store};
 use serde_json::{Value, json};
 
 use crate::cells::manifest;

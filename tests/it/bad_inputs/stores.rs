@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::store::{Access, Store};
+use harness_store::{Access, Store};
 
 use crate::{
     bench::{copy_of_reference, reference, small},

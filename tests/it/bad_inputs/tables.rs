@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use harness_core::suggest;
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     protocol::{Failure, FailureKind},
     stages::Stage,
-    store::{Access, Provenance, Store},
 };
+use harness_core::suggest;
+use harness_store::{Access, Provenance, Store};
 use serde_json::json;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use harness_plan::store::{Access, Store};
+use harness_store::{Access, Store};
 
 use super::fixture::{self, Spec};
 use crate::support::{harness, run, shown, succeed};

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use harness_core::autointerp::{Origin, WindowRules};
-use harness_data::{Split, documents};
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     outputs::{
         Chosen, ExplainOutput, Explanation, FeatureScore, Generation, GenerationOutput,
@@ -16,8 +14,10 @@ use harness_plan::{
         Numerics, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Shown, Stage,
         WindowsParams,
     },
-    store::{Access, Provenance, Store},
 };
+use harness_core::autointerp::{Origin, WindowRules};
+use harness_data::{Split, documents};
+use harness_store::{Access, Provenance, Store};
 use serde_json::{Value, json};
 
 /// Tokens of a window: ten on either side of its middle.
@@ -165,7 +165,7 @@ pub fn write_steering(dir: &Path, spec: &Spec, layer: u32, k: u32, latent: u32, 
         outcome: None,
         error: None,
     };
-    let nothing = harness_plan::outputs::Estimate {
+    let nothing = harness_contract::outputs::Estimate {
         value: None,
         std_err: None,
         n: 0,

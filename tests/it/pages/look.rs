@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use harness_plan::store::{Access, Store};
+use harness_store::{Access, Store};
 use serde_json::Value;
 
 use super::{

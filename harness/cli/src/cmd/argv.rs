@@ -3,7 +3,7 @@
 use std::env;
 
 use clap::Command;
-use harness_plan::exit;
+use harness_contract::exit;
 
 use crate::failure::Failure;
 

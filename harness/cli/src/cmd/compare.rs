@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use harness_plan::{
-    bench::Catalogue,
-    compare::{
-        CompareError, CompareOptions, CsvTable, PaperNames, compare, report_markdown, report_text,
-    },
-    exit,
+use harness_benches::paper_names;
+use harness_contract::exit;
+use harness_plan::bench::Catalogue;
+use harness_present::compare::{
+    CompareError, CompareOptions, CsvTable, compare, report_markdown, report_text,
 };
 
 use crate::{failure::Failure, output, root::Root};
@@ -83,7 +82,7 @@ pub fn run(args: &CompareArgs) -> Result<u8, Failure> {
     }
     if let Some(bench) = &args.paper {
         let spec = Catalogue::open(&Root::find()?.tables())?.load(bench)?;
-        left.use_names(&PaperNames::of(&spec)).map_err(failure)?;
+        left.use_names(&paper_names(&spec)).map_err(failure)?;
     }
     if args.common {
         let dropped = [left.keep_columns_of(&right), right.keep_columns_of(&left)].concat();

@@ -3,10 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use harness_plan::{
-    exit,
-    store::{Access, Removable, Rubbish},
-};
+use harness_contract::exit;
+use harness_store::{Access, Removable, Rubbish};
 
 use crate::{failure::Failure, output};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, GenerateJob, Job},
 };

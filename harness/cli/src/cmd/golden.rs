@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, GoldenJob, Job},
 };

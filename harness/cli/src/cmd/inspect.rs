@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use harness_plan::{
-    exit,
-    inspect::{Inspected, InspectedModel, InspectedSet, render},
-};
-
+use harness_benches::inspect::render;
+use harness_contract::exit;
+use harness_plan::inspect::{Inspected, InspectedModel, InspectedSet};
 use harness_weights::not_a_folder;
 
 use super::list;

@@ -7,12 +7,8 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use harness_plan::{
-    bench::Catalogue,
-    exit,
-    plugin::PluginChoice,
-    sources::{ModelFolder, SaeSet},
-};
+use harness_contract::{exit, plugin::PluginChoice, sources::ModelFolder};
+use harness_plan::{bench::Catalogue, sources::SaeSet};
 
 use crate::{
     args::{PluginDirs, named_dir},

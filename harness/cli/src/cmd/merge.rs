@@ -10,11 +10,10 @@ use std::{
 };
 
 use clap::Args;
-use harness_plan::{
-    exit,
+use harness_contract::{exit, signals};
+use harness_store::{
+    Access, Merged, Store,
     replies::{FOLDER, Replies},
-    signals,
-    store::{Access, Merged, Store},
 };
 
 use crate::{failure::Failure, output, progress::Progress};

@@ -22,10 +22,8 @@ pub mod zoo;
 
 use std::path::Path;
 
-use harness_plan::{
-    exit,
-    store::{Access, Store},
-};
+use harness_contract::exit;
+use harness_store::{Access, Store};
 
 use crate::{args::Command, failure::Failure};
 

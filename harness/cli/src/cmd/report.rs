@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use harness_plan::{
-    exit,
-    report::{self, Counts, MAX_PAGE_BYTES, Page, ReportError, Run, Selection, Steering},
-    store::replace_file,
+use harness_benches::report::{
+    self, Counts, MAX_PAGE_BYTES, Page, ReportError, Run, Selection, Steering,
 };
+use harness_contract::{exit, files::replace_file};
 
 use crate::{failure::Failure, output};
 

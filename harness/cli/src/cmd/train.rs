@@ -7,14 +7,14 @@ use std::{
 };
 
 use clap::Args;
-use harness_plan::{
+use harness_contract::{
     exit,
-    expand::EMBEDDED,
     jobs::{Event, Job, TrainJob},
     protocol::FailureKind,
-    sources::{ModelFolder, TextFiles},
+    sources::ModelFolder,
     stages::Dtype,
 };
+use harness_plan::{expand::EMBEDDED, sources::TextFiles};
 use serde_json::Value;
 
 use super::{bench::zoo_text, generate::model_dir};

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use harness_plan::{
-    exit,
-    store::{Access, Verified},
-};
+use harness_contract::exit;
+use harness_store::{Access, Verified};
 use serde_json::{Value, json};
 
 use crate::{failure::Failure, output, progress::Progress};

@@ -1,8 +1,8 @@
 //! `harness zoo text`: the documents that the embedded models were trained on and are measured on.
 
 use clap::{Args, Subcommand};
+use harness_contract::exit;
 use harness_data::{Split, documents, topic, topic_names};
-use harness_plan::exit;
 
 use crate::{failure::Failure, output};
 

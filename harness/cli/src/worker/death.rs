@@ -2,7 +2,7 @@
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
-use harness_plan::{
+use harness_contract::{
     protocol::{Failure, FailureKind},
     trail::Step,
 };

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::exit;
+use harness_contract::exit;
 
 use super::libtorch;
 use crate::{failure::Failure, output::inert};

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, Job, STOP},
     protocol::{ProtocolError, read_message, write_message},
@@ -26,7 +26,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub enum Ended {
-    /// It answered with an exit code of [`harness_plan::exit`].
+    /// It answered with an exit code of [`harness_contract::exit`].
     Code(u8),
     /// Its process died; what is known about it.
     Died(String),

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use harness_plan::exit;
+use harness_contract::exit;
 
 use super::{
     Limits, Watched,

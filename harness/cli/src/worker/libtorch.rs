@@ -16,7 +16,7 @@ use std::{
     sync::OnceLock,
 };
 
-use harness_plan::{exit, protocol::TORCH_VERSION};
+use harness_contract::{exit, protocol::TORCH_VERSION};
 
 pub use version::{build, cuda, version};
 

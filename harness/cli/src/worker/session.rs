@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     exit,
     protocol::{FromWorker, Init, ProtocolError, ToWorker, read_message, write_message},

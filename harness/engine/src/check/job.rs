@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{CheckJob, Event},
 };

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Instant};
 
-use harness_plan::plugin::{FoundPlugin, KINDS};
+use harness_contract::plugin::{FoundPlugin, KINDS};
 
 use super::{
     job::unknown,

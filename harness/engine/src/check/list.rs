@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_plan::plugin::{FoundPlugin, RefusedPlugin, discover};
+use harness_contract::plugin::{FoundPlugin, RefusedPlugin, discover};
 use serde::{Deserialize, Serialize};
 
 /// A test of one plugin.
@@ -74,7 +74,7 @@ fn of_kind(kind: &str) -> &'static [Named] {
 }
 
 /// The plugins in `dirs`, their libraries looked up as the host does.
-pub(super) fn found(dirs: &[PathBuf]) -> io::Result<harness_plan::plugin::Discovery> {
+pub(super) fn found(dirs: &[PathBuf]) -> io::Result<harness_contract::plugin::Discovery> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|exe| exe.parent().map(Path::to_path_buf));
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_tests_of_unique_names() {
-        for kind in harness_plan::plugin::KINDS {
+        for kind in harness_contract::plugin::KINDS {
             let all: Vec<&str> = super::super::component::TESTS
                 .iter()
                 .chain(of_kind(kind))

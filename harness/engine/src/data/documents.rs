@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use harness_plan::stages::MAX_BAD_ROWS;
+use harness_contract::stages::MAX_BAD_ROWS;
 use serde_json::{Map, Value};
 
 use super::error::{BadRow, DataError};

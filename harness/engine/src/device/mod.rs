@@ -6,7 +6,7 @@ pub use driver::{CudaVersion, DeviceMemory, Driver};
 
 use std::{env, fmt, sync::OnceLock};
 
-use harness_plan::protocol::TORCH_VERSION;
+use harness_contract::protocol::TORCH_VERSION;
 
 use crate::{plugin::causes, run::CellError};
 
@@ -185,10 +185,10 @@ fn free(device: tch::Device) -> Option<u64> {
 
 /// The tensor library's name of a number format.
 #[must_use]
-pub fn kind(dtype: harness_plan::stages::Dtype) -> tch::Kind {
+pub fn kind(dtype: harness_contract::stages::Dtype) -> tch::Kind {
     match dtype {
-        harness_plan::stages::Dtype::F32 => tch::Kind::Float,
-        harness_plan::stages::Dtype::Bf16 => tch::Kind::BFloat16,
+        harness_contract::stages::Dtype::F32 => tch::Kind::Float,
+        harness_contract::stages::Dtype::Bf16 => tch::Kind::BFloat16,
     }
 }
 

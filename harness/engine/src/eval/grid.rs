@@ -12,9 +12,9 @@
 
 use std::collections::BTreeMap;
 
+use harness_contract::protocol::Phases;
 use harness_core::grid::{LOGIT_CHUNK_BYTES, SAE_CHUNK_BYTES, sae_flops};
 use harness_kernels::{CleanRows, ce_kl_rows, clock::Mark, readback};
-use harness_plan::protocol::Phases;
 use tch::{Device, Kind, Tensor};
 
 use super::{

@@ -5,8 +5,7 @@
 
 use std::{fs, path::Path};
 
-use harness_kernels::{peak, simd};
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{
         DeviceReport, DoctorJob, DoctorPart, Event, MemoryReport, ModelParity, ParityReport,
@@ -15,6 +14,7 @@ use harness_plan::{
     protocol::{FailureKind, LogLevel},
     sources::ModelFolder,
 };
+use harness_kernels::{peak, simd};
 use tch::{Device, Kind, Tensor};
 
 use super::{Sink, plugins};
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn one_fault_hides_no_other_part() {
         let job = DoctorJob {
-            plugins: harness_plan::plugin::PluginChoice::default(),
+            plugins: harness_contract::plugin::PluginChoice::default(),
             device: "cuda:9999".to_owned(),
             threads: 1,
             models: [("none".to_owned(), "no-such-folder".into())].into(),

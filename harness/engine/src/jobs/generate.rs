@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, GenerateJob},
     protocol::LogLevel,

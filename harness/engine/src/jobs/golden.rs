@@ -1,6 +1,6 @@
 //! `harness golden`: parity with the reference implementations.
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, GoldenJob},
 };

@@ -7,7 +7,7 @@ mod plugins;
 
 use std::path::Path;
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Compute, Event, Job},
     protocol::{FailureKind, LogLevel},

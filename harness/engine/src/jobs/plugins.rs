@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, MetricNeeds, PluginsJob, RefusedReport},
     plugin::FoundPlugin,

@@ -1,6 +1,6 @@
 //! Opens plugin libraries. The only unsafe part of loading.
 //!
-//! Order: the manifest has been read and the file looked at by `harness_plan::plugin`; here the library is
+//! Order: the manifest has been read and the file looked at by `harness_contract::plugin`; here the library is
 //! opened with every symbol resolved, its layout is checked forwards and then with the roles
 //! swapped, and what it says of itself is compared with its manifest.
 

@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 use abi_stable::std_types::RStr;
 use harness_abi::{ABI_VERSION, AbiResult, ComponentKind, PluginInfo, PluginModRef};
+use harness_contract::plugin::{FoundPlugin, Manifest, PluginChoice, RefusedPlugin};
 use harness_core::suggest;
-use harness_plan::plugin::{FoundPlugin, Manifest, PluginChoice, RefusedPlugin};
 use serde_json::Value;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     failure::Origin, loader,
 };
 
-pub use harness_plan::protocol::TORCH_VERSION;
+pub use harness_contract::protocol::TORCH_VERSION;
 
 /// A constructor of the root module: component name, configuration as JSON.
 type Constructor<B> = extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<B>;

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use harness_plan::trail::{CALLS, METHOD, NAME_BYTES, NAMES, PLACES, WORDS, method, names};
+use harness_contract::trail::{CALLS, METHOD, NAME_BYTES, NAMES, PLACES, WORDS, method, names};
 use memmap2::MmapRaw;
 
 static TRAIL: OnceLock<Trail> = OnceLock::new();
@@ -25,7 +25,7 @@ struct Trail {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place(u64);
 
-/// Leave a trail in a file of [`harness_plan::trail`] from now on, and take its name away. The first file stays the only one.
+/// Leave a trail in a file of [`harness_contract::trail`] from now on, and take its name away. The first file stays the only one.
 ///
 /// # Errors
 /// A file that is not there, or has another size.
@@ -115,7 +115,7 @@ pub(super) fn follow<T>(place: Place, name: &str, call: impl FnOnce() -> T) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_plan::trail;
+    use harness_contract::trail;
     use std::{hint::black_box, time::Instant};
 
     /// A trail of the test's own: the process's is written by whatever calls plugins beside it.

@@ -2,12 +2,12 @@
 
 use std::{path::Path, rc::Rc};
 
-use harness_core::{grid::ModelShape, work::PassWork};
-use harness_plan::{
+use harness_contract::{
     protocol::Sources,
     sources::ModelFolder,
     stages::{ModelRef, SaeRef},
 };
+use harness_core::{grid::ModelShape, work::PassWork};
 use serde_json::{Value, json};
 
 use super::CellError;

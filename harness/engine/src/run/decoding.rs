@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
+use harness_contract::{
+    outputs::{Answer, DecodingOutput},
+    stages::DecodingParams,
+};
 use harness_core::{
     dynamics::DynamicsSums,
     task::answer::{Extraction, extract},
-};
-use harness_plan::{
-    outputs::{Answer, DecodingOutput},
-    stages::DecodingParams,
 };
 use serde_json::json;
 use tch::Tensor;

@@ -1,11 +1,9 @@
 use std::path::PathBuf;
 
 use harness_abi::ErrorCode;
+use harness_contract::protocol::{Counters, Failure, FailureKind};
 use harness_kernels::KernelError;
-use harness_plan::{
-    protocol::{Counters, Failure, FailureKind},
-    replies::RepliesError,
-};
+use harness_store::replies::RepliesError;
 use serde_json::Value;
 
 use crate::{
@@ -44,7 +42,7 @@ pub enum CellError {
     Data(#[from] DataError),
     /// Parameters or inputs do not fit the stage.
     #[error(transparent)]
-    Cell(#[from] harness_plan::cell::CellError),
+    Cell(#[from] harness_contract::cell::CellError),
     /// An input cell's output does not fit the stage.
     #[error("output of cell {key}: {source}")]
     Input {

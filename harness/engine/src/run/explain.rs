@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness_abi::ErrorCode;
-use harness_plan::{
+use harness_contract::{
     answers,
     outputs::{
         Context, ExplainOutput, Explanation, FeaturesOutput, LatentState, Outcome, WindowsOutput,

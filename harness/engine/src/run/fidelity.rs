@@ -2,18 +2,18 @@
 
 use std::{collections::BTreeMap, rc::Rc, time::Instant};
 
-use harness_core::{
-    fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column},
-    grid::{GridPlan, GridShape, Site, counted_share},
-    loss::{DiffusionSums, LossError},
-    units::UnitSums,
-};
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     outputs::{FidelityOutput, Rollout, RolloutOutput},
     protocol::Counters,
     sources::ModelFolder,
     stages::{FidelityParams, GridText, Measures},
+};
+use harness_core::{
+    fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column},
+    grid::{GridPlan, GridShape, Site, counted_share},
+    loss::{DiffusionSums, LossError},
+    units::UnitSums,
 };
 use serde::Deserialize;
 use serde_json::Value;

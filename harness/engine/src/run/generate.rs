@@ -1,10 +1,10 @@
 //! Stages `baseline` and `steer`: texts without and with a direction added to the residual.
 
-use harness_core::rng::Stream;
-use harness_plan::{
+use harness_contract::{
     outputs::{FeaturesOutput, Generation, GenerationOutput},
     stages::{BaselineParams, GenerationParams, ModelRef, SteerParams},
 };
+use harness_core::rng::Stream;
 use serde_json::json;
 
 use super::{

@@ -3,7 +3,7 @@
 //! Rows are independent, so the size of a batch changes a value by rounding at most: a cell that does not fit is run once more with
 //! half the rows. Under `--reproducible` the rounding is part of the promise, and it fails.
 
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     protocol::{Failure, FailureKind},
 };

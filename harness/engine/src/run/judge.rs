@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_plan::{
+use harness_contract::{
     answers,
     outputs::{ExplainOutput, GenerationOutput, JudgeOutput, Outcome, PairScore},
     stages::JudgeParams,

@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use harness_contract::protocol::Init;
 use harness_core::grid::GridShape;
-use harness_plan::protocol::Init;
 
 /// Bytes the worker may use in all.
 pub(super) fn budget(init: &Init, shape: &GridShape) -> u64 {

@@ -1,6 +1,6 @@
 //! Stage `perplexity`: texts of a baseline or steer cell under the scorer.
 
-use harness_plan::{
+use harness_contract::{
     outputs::{GenerationOutput, Perplexity, PerplexityOutput},
     stages::PerplexityParams,
 };

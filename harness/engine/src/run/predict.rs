@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_plan::{
+use harness_contract::{
     answers,
     outputs::{ExplainOutput, Outcome, PredictOutput, Prediction, Window, WindowsOutput},
     stages::PredictParams,

@@ -4,7 +4,7 @@
 //! follow nothing inside.
 
 use harness_abi::JudgeTask;
-use harness_plan::{
+use harness_contract::{
     outputs::{Context, Window},
     stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS, PREDICT_MAX_TOKENS},
 };

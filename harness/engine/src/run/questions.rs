@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_contract::stages::{MAX_BAD_ROWS, QuestionsRef};
 use harness_core::task::{
     answer::gold,
     preset::{Preset, Rendered},
     question::{Question, choose},
 };
-use harness_plan::stages::{MAX_BAD_ROWS, QuestionsRef};
 
 use super::CellError;
 use crate::{

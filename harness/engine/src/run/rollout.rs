@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use harness_plan::{
+use harness_contract::{
     outputs::{Rollout, RolloutOutput},
     stages::{MAX_BAD_ROWS, RolloutParams},
 };

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use harness_core::{
-    stats::{Bootstrap, mean_bootstrap},
-    steering::{InvalidFeatures, MeanScore, SteeringScores, sae_scores},
-};
-use harness_plan::{
+use harness_contract::{
     outputs::{
         Estimate, ExplainOutput, FeatureMetric, FeatureScore, FeaturesOutput, JudgeOutput,
         MetricOutput, Outcome, PairScore, PerplexityOutput, ScoreOutput,
     },
     stages::{METRIC_INPUTS, STEERING_VALUES, ScoreParams},
+};
+use harness_core::{
+    stats::{Bootstrap, mean_bootstrap},
+    steering::{InvalidFeatures, MeanScore, SteeringScores, sae_scores},
 };
 use serde_json::json;
 
@@ -30,7 +30,7 @@ struct Prefixes {
 }
 
 impl Prefixes {
-    /// By the names of [`harness_plan::stages::METRIC_INPUTS`].
+    /// By the names of [`harness_contract::stages::METRIC_INPUTS`].
     fn inputs(&self) -> [(&str, &[f64]); 4] {
         let of = |name| match name {
             "score_before" => &self.score_before,

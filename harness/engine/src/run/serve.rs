@@ -5,15 +5,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     exit,
     protocol::{
         Counters, Failure, FailureKind, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION,
         ProtocolError, Refused, ToWorker, read_message, write_message,
     },
-    store::{Access, Lookup, Provenance, Put, Store, StoreError},
 };
+use harness_store::{Access, Lookup, Provenance, Put, Store, StoreError};
 use serde_json::Value;
 
 use super::{CellError, OpenCell, Session};

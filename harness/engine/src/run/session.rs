@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, rc::Rc};
 
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     protocol::{Counters, Init},
     stages::{ModelRef, SaeRef, Stage},

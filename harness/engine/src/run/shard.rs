@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use harness_core::corruption::mask_row;
-use harness_plan::{
+use harness_contract::{
     outputs::RolloutOutput,
     stages::{Corruption, DocumentPolicy, MAX_BAD_ROWS, ShardRef},
 };
+use harness_core::corruption::mask_row;
 
 use super::CellError;
 use crate::{
@@ -296,7 +296,7 @@ impl GridBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_plan::outputs::Rollout;
+    use harness_contract::outputs::Rollout;
 
     fn row(item: u64, n: u32, n_visible: usize) -> GridRow {
         GridRow {

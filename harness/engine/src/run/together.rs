@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use harness_plan::{
+use harness_contract::{
+    bisect::{halves, most_failures},
     cell::Cell,
-    parts::{halves, most_failures},
     protocol::Counters,
 };
 use serde::{Serialize, de::DeserializeOwned};

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::jobs::{Event, TrainJob};
+use harness_contract::jobs::{Event, TrainJob};
 
 use super::{job::open_rows, meter::stage, settings::Settings, supply::Supply};
 use crate::{jobs::IsAsked, run::CellError, text::TextCodec};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{Event, TrainJob},
     protocol::LogLevel,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use harness_plan::jobs::Event;
+use harness_contract::jobs::Event;
 
 use super::{
     checkpoint::Checkpoints,

@@ -1,6 +1,6 @@
 //! Where a run's SAEs come from: what decides the result, and what their files say of it.
 
-use harness_plan::{hash::HashCache, jobs::TrainJob, sources::ModelFolder, stages::Dtype};
+use harness_contract::{hash::HashCache, jobs::TrainJob, sources::ModelFolder, stages::Dtype};
 use serde_json::{Map, Value, json};
 
 use super::{

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use harness_plan::{
-    inspect::{RUNTIME_FILE, Runtime, SaeSeconds},
+use harness_contract::{
     jobs::TrainJob,
+    runtime::{RUNTIME_FILE, Runtime, SaeSeconds},
 };
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use harness_plan::jobs::TrainJob;
+use harness_contract::jobs::TrainJob;
 use serde_json::{Value, json};
 
 use crate::{

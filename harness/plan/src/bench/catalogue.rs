@@ -6,7 +6,7 @@ use std::{
 use harness_core::suggest;
 
 use super::{BenchFile, BenchSpec, RowKind, SameSpec, ViewSpec};
-use crate::{config::ConfigError, exit};
+use harness_contract::{config::ConfigError, exit};
 
 /// The bench files of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

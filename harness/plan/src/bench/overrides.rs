@@ -1,5 +1,5 @@
 use super::{RowKind, SettingsPatch};
-use crate::config::{Document, Problem, Table};
+use harness_contract::config::{Document, Problem, Table};
 
 /// What the command line says about a bench.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -132,7 +132,7 @@ fn toml_value(key: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::ConfigError, stages::Measures};
+    use harness_contract::{config::ConfigError, stages::Measures};
 
     /// What is wrong with options, as it is reported.
     fn said(overrides: Overrides) -> String {

@@ -1,5 +1,5 @@
 use super::{BenchSpec, RowKind, RowSpec, SettingsPatch, TableKind};
-use crate::config::{ConfigError, Document, Problem};
+use harness_contract::config::{ConfigError, Document, Problem};
 
 /// A bench file: its own bench, or a view of others.
 #[derive(Clone, Debug, PartialEq)]

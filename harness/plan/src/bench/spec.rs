@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::{RowKind, SettingsPatch, TableKind};
-use crate::config::{ConfigError, Document, Table};
+use harness_contract::config::{ConfigError, Document, Table};
 
 /// A bench as its file says it.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,8 +5,8 @@ use super::{
     expander::Expander,
     pass::{PassText, masks},
 };
-use crate::{
-    bench::AutointerpSettings,
+use crate::bench::AutointerpSettings;
+use harness_contract::{
     cell::Cell,
     stages::{
         EXPLAIN_MAX_TOKENS, ExplainParams, JudgeRef, LatentChoice, ModelRef, PREDICT_MAX_TOKENS,

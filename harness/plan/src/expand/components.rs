@@ -4,11 +4,11 @@ use harness_core::suggest;
 use harness_weights::InputError;
 
 use super::{PlanError, ResolvedBench};
-use crate::{
-    bench::Settings,
+use crate::bench::Settings;
+use harness_contract::{
     config::{ConfigError, Problem, Written},
+    judging::REPLAY,
     plugin::Discovery,
-    replies::REPLAY,
     stages::PluginRef,
 };
 

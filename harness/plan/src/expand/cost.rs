@@ -7,8 +7,8 @@ use super::{
     Plan, PlannedGroup, ResolvedBench, ResolvedRow,
     texts::{Written, encoded, mean_tokens, scored},
 };
-use crate::{
-    bench::{Settings, SteeringSettings},
+use crate::bench::{Settings, SteeringSettings};
+use harness_contract::{
     sources::ModelFolder,
     stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
 };

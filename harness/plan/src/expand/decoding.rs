@@ -5,10 +5,8 @@ use super::{
     expander::{Expander, TextsOf},
     texts::{Written, encoded, question_tokens},
 };
-use crate::{
-    bench::DecodingSettings,
-    stages::{DecodingParams, ModelRef, QuestionsRef, SaeRef, Stage},
-};
+use crate::bench::DecodingSettings;
+use harness_contract::stages::{DecodingParams, ModelRef, QuestionsRef, SaeRef, Stage};
 
 impl Expander<'_> {
     /// The cells of a row: one for each order and part of the questions. All its SAEs share them, since one pass serves every layer.

@@ -1,6 +1,6 @@
 use harness_weights::InputError;
 
-use crate::{
+use harness_contract::{
     cell::CellError,
     config::{ConfigError, Problem},
     exit,

@@ -20,11 +20,13 @@ use super::{
 };
 use crate::{
     bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
+    sources::{Explanations, sae_hash},
+};
+use harness_contract::{
     cell::Cell,
     hash::HashCache,
     plugin::Discovery,
     protocol::Sources,
-    sources::{Explanations, sae_hash, unread},
     stages::{DenoisingParams, GenerationParams, ModelRef, SaeRef, Stage},
 };
 
@@ -208,7 +210,7 @@ impl Expander<'_> {
     pub(super) fn files(&mut self, row: &ResolvedRow) -> Result<Vec<String>, PlanError> {
         let mut files = Vec::new();
         for path in &row.data {
-            let hash = self.hashes.file(path).map_err(unread)?;
+            let hash = self.hashes.file(path)?;
             self.sources.files.insert(hash.clone(), absolute(path)?);
             files.push(hash);
         }

@@ -6,8 +6,10 @@ use super::{
 };
 use crate::{
     bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
-    cell::Cell,
     inspect::InspectedModel,
+};
+use harness_contract::{
+    cell::Cell,
     stages::{Corruption, FidelityParams, GridText, ModelRef, RolloutParams, ShardRef, Stage},
 };
 

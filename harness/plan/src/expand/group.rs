@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
+use harness_contract::stages::Measures;
 use harness_core::grid::{
     GridShape, ModelShape, PROCESS_BYTES, SAE_CHUNK_BYTES, Site, TooLarge, counted_share, sae_flops,
 };
-
-use crate::stages::Measures;
 
 /// What is kept of a latent while a text is read: twelve windows of 21 activations with their places.
 const LATENT_BYTES: u64 = 2 << 10;

@@ -20,9 +20,9 @@ use std::collections::BTreeSet;
 use sae_folder::{MadeFor, SaeFolder, Site};
 
 use super::{PlanError, ResolvedBench, ResolvedRow};
-use crate::{
+use crate::expand::Origin;
+use harness_contract::{
     config::{ConfigError, Problem},
-    expand::Origin,
     sources::ModelFolder,
     stages::ModelRef,
 };

@@ -33,8 +33,6 @@ mod tests_judge;
 mod tests_keys;
 #[cfg(test)]
 mod tests_text;
-#[cfg(test)]
-pub(crate) mod tests_world;
 mod texts;
 mod urgency;
 
@@ -50,4 +48,4 @@ pub use resolve::{
     BenchRequest, EMBEDDED, Limits, NO_SCORER, Origin, ResolvedBench, ResolvedModel, ResolvedRow,
     TextSource, resolve,
 };
-pub(crate) use resolve::{is_chosen, unknown_rows};
+pub use resolve::{is_chosen, unknown_rows};

@@ -27,12 +27,12 @@ impl Plan {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::tests_world::World;
-    use crate::stages::Stage;
+    use crate::test_world::World;
+    use harness_contract::stages::Stage;
 
     #[test]
     fn a_part_has_what_its_cells_read_and_nothing_else() {
-        let plan = World::new().plan("table2").unwrap();
+        let plan = World::made_up().plan("table2").unwrap();
         let score = plan.cells.iter().find(|cell| cell.stage == "score");
         let score = score.unwrap().key.clone();
         let wanted = BTreeSet::from([score.clone()]);

@@ -3,7 +3,7 @@
 use sae_folder::SaeFolder;
 
 use super::{GroupKind, Member, PlannedGroup, ResolvedModel, ResolvedRow, expander::Expander};
-use crate::{
+use harness_contract::{
     cell::Cell,
     stages::{FixedMasks, Measures, Shown},
 };

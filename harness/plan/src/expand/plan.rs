@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use harness_core::{grid::TooLarge, layer::Depth};
 
 use super::PlannedGroup;
-use crate::{
-    bench::{
-        AutointerpSettings, DecodingSettings, GridSettings, PaperName, Profile, RowKind,
-        SteeringSettings, TableKind, ViewSpec,
-    },
+use crate::bench::{
+    AutointerpSettings, DecodingSettings, GridSettings, PaperName, Profile, RowKind,
+    SteeringSettings, TableKind, ViewSpec,
+};
+use harness_contract::{
     cell::Cell,
     protocol::Sources,
     stages::{Dtype, sae_name},

@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::{Origin, ResolvedBench, ResolvedModel, ResolvedRow, TextSource};
 use crate::{
     bench::{Profile, RowKind, Settings},
-    inert::one_line,
     sources::TextFiles,
 };
+use harness_contract::sanitize::one_line;
 
 /// Budgets and how they are set on the command line.
 const BUDGETS: [(&str, &str); 15] = [

@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     bench::SteeringSettings,
+    sources::Explanations,
+};
+use harness_contract::{
     cell::Cell,
     config::{ConfigError, Problem},
-    sources::Explanations,
     stages::{
         BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, GivenExplanation,
         JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, STEERING_VALUES, SaeRef,

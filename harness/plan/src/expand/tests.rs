@@ -1,18 +1,13 @@
 use std::{collections::BTreeSet, fs};
 
-use super::{
-    tests_world::{World, changed, keys, model_config, spec, stage_counts, write},
-    *,
-};
-use crate::{
-    bench::{Profile, Settings},
-    plugin::RefusedPlugin,
-    stages::Stage,
-};
+use super::*;
+use crate::bench::{Profile, Settings};
+use crate::test_world::{World, changed, keys, model_config, spec, stage_counts, write};
+use harness_contract::{plugin::RefusedPlugin, stages::Stage};
 
 #[test]
 fn table2_on_the_zoo() {
-    let plan = World::new().plan("table2").unwrap();
+    let plan = World::made_up().plan("table2").unwrap();
     assert_eq!(plan.rows.len(), 72);
     // Baselines once for each model, their perplexity likewise; everything else once for each SAE.
     assert_eq!(
@@ -47,11 +42,11 @@ fn table2_on_the_zoo() {
 
 #[test]
 fn the_features_of_a_models_saes_share_one_pass() {
-    let world = World::new();
+    let world = World::made_up();
     let plan = world.plan("table2").unwrap();
     let sizes: Vec<usize> = plan.groups.iter().map(|g| g.members.len()).collect();
     assert_eq!(sizes, [12, 24, 12, 24]);
-    let of_features = |c: &&crate::cell::Cell| c.stage == Stage::Features.name();
+    let of_features = |c: &&harness_contract::cell::Cell| c.stage == Stage::Features.name();
     for cell in plan.cells.iter().filter(of_features) {
         let group = &plan.groups[plan.group_of(&cell.key).unwrap()];
         assert_eq!(group.kind, GroupKind::Activations);
@@ -75,7 +70,7 @@ fn the_features_of_a_models_saes_share_one_pass() {
 
 #[test]
 fn every_cell_follows_those_it_reads_and_models_stand_together() {
-    let plan = World::new().plan("table2").unwrap();
+    let plan = World::made_up().plan("table2").unwrap();
     let mut seen = BTreeSet::new();
     for cell in &plan.cells {
         assert!(
@@ -93,8 +88,8 @@ fn every_cell_follows_those_it_reads_and_models_stand_together() {
 #[test]
 fn keys_do_not_depend_on_where_things_lie() {
     let (a, b) = (
-        World::new().plan("table2").unwrap(),
-        World::new().plan("table2").unwrap(),
+        World::made_up().plan("table2").unwrap(),
+        World::made_up().plan("table2").unwrap(),
     );
     assert_eq!(a.cells, b.cells);
     assert_ne!(a.sources, b.sources);
@@ -102,7 +97,7 @@ fn keys_do_not_depend_on_where_things_lie() {
 
 #[test]
 fn figures_share_their_cells_with_the_table() {
-    let world = World::new();
+    let world = World::made_up();
     let table: BTreeSet<String> = world
         .plan("table2")
         .unwrap()
@@ -125,9 +120,9 @@ fn figures_share_their_cells_with_the_table() {
 
 #[test]
 fn a_change_recomputes_what_it_can_change_and_nothing_else() {
-    let base = World::new().plan("table2").unwrap();
+    let base = World::made_up().plan("table2").unwrap();
     let with =
-        |options: &[(&str, &str, &str)]| World::new().options(options).plan("table2").unwrap();
+        |options: &[(&str, &str, &str)]| World::made_up().options(options).plan("table2").unwrap();
     assert_eq!(changed(&base, &with(&[])), Vec::<&str>::new());
     // A new judge never generates again.
     assert_eq!(
@@ -156,7 +151,7 @@ fn a_change_recomputes_what_it_can_change_and_nothing_else() {
     let limited = changed(&base, &with(&[("--limit", "limit", "2")]));
     assert!(!limited.contains(&"baseline"), "{limited:?}");
 
-    let mut world = World::new();
+    let mut world = World::made_up();
     world.plugins.found[1].hash = "another Dream adapter".into();
     let rebuilt = world.plan("table2").unwrap();
     let same = keys(&base, Stage::Steer)
@@ -165,9 +160,9 @@ fn a_change_recomputes_what_it_can_change_and_nothing_else() {
     assert_eq!(same, 48, "SAEs of the other three models keep their cells");
     // The order of a masked-diffusion run does not touch an autoregressive model.
     let fig = |world: World| world.plan("fig9").unwrap();
-    let steps = fig(World::new().options(&[("--set", "dlm_steps", "7")]));
+    let steps = fig(World::made_up().options(&[("--set", "dlm_steps", "7")]));
     assert_eq!(
-        keys(&fig(World::new()), Stage::Steer)
+        keys(&fig(World::made_up()), Stage::Steer)
             .intersection(&keys(&steps, Stage::Steer))
             .count(),
         12
@@ -176,11 +171,11 @@ fn a_change_recomputes_what_it_can_change_and_nothing_else() {
 
 #[test]
 fn contents_are_part_of_the_keys() {
-    let base = World::new().plan("fig9").unwrap();
-    let world = World::new();
+    let base = World::made_up().plan("fig9").unwrap();
+    let world = World::made_up();
     write(&world.dir.path().join("qwen/tokenizer.json"), "{}");
     assert!(changed(&base, &world.plan("fig9").unwrap()).contains(&"features"));
-    let world = World::new();
+    let world = World::made_up();
     write(
         &world.dir.path().join("text.jsonl"),
         "{\"text\":\"other\"}\n",
@@ -194,7 +189,7 @@ fn contents_are_part_of_the_keys() {
 
 #[test]
 fn table4_runs_every_variant() {
-    let plan = World::new().plan("table4").unwrap();
+    let plan = World::made_up().plan("table4").unwrap();
     assert_eq!(plan.rows.len(), 10);
     let groups: Vec<&str> = plan
         .rows
@@ -215,7 +210,7 @@ fn table4_runs_every_variant() {
 
 #[test]
 fn filters_choose_and_are_checked() {
-    let world = |options: &[(&str, &str, &str)]| World::new().options(options);
+    let world = |options: &[(&str, &str, &str)]| World::made_up().options(options);
     let plan = world(&[("--layers", "layers", "2"), ("--k", "k", "8")])
         .plan("table2")
         .unwrap();
@@ -257,7 +252,7 @@ fn filters_choose_and_are_checked() {
 
 #[test]
 fn real_models_get_the_papers_budgets_and_need_text() {
-    let mut world = World::new();
+    let mut world = World::made_up();
     let (model, saes) = (
         world.dir.path().join("big"),
         world.dir.path().join("bigsaes"),
@@ -304,7 +299,7 @@ fn real_models_get_the_papers_budgets_and_need_text() {
 
 #[test]
 fn sources_that_do_not_fit_are_all_named() {
-    let world = World::new();
+    let world = World::made_up();
     fs::remove_dir_all(world.dir.path().join("llama")).unwrap();
     fs::remove_dir_all(world.dir.path().join("saes/dream-mask")).unwrap();
     let error = world.plan("table2").unwrap_err();
@@ -315,7 +310,7 @@ fn sources_that_do_not_fit_are_all_named() {
         "{text}"
     );
 
-    let mut world = World::new();
+    let mut world = World::made_up();
     World::write_set(&world.dir.path().join("wide"), &[1], 3584);
     world
         .saes
@@ -326,7 +321,7 @@ fn sources_that_do_not_fit_are_all_named() {
         "{text}"
     );
 
-    let mut world = World::new();
+    let mut world = World::made_up();
     world.models.insert("dreem".into(), "x".into());
     let text = world.error("table2");
     assert!(
@@ -337,16 +332,16 @@ fn sources_that_do_not_fit_are_all_named() {
 
 #[test]
 fn missing_components_are_named_with_what_was_refused() {
-    let error = World::new()
+    let error = World::made_up()
         .options(&[("--judge", "judge", "lexicl")])
         .plan("table2")
         .unwrap_err();
     assert!(
-        error.exit_code() == crate::exit::USAGE
+        error.exit_code() == harness_contract::exit::USAGE
             && error.to_string().contains("did you mean `lexical`"),
         "{error}"
     );
-    let mut world = World::new();
+    let mut world = World::made_up();
     world.plugins.found.remove(1);
     world.plugins.refused.push(RefusedPlugin {
         path: "dream/plugin.toml".into(),
@@ -367,7 +362,7 @@ fn missing_components_are_named_with_what_was_refused() {
 
 #[test]
 fn costs_by_hand() {
-    let plan = World::new()
+    let plan = World::made_up()
         .options(&[("--layers", "layers", "4"), ("--k", "k", "8")])
         .plan("fig9")
         .unwrap();
@@ -385,7 +380,7 @@ fn costs_by_hand() {
 
 #[test]
 fn cells_become_ready_and_blocked() {
-    let plan = World::new()
+    let plan = World::made_up()
         .options(&[("--layers", "layers", "4"), ("--k", "k", "8")])
         .plan("fig9")
         .unwrap();
@@ -411,7 +406,7 @@ fn cells_become_ready_and_blocked() {
 
 #[test]
 fn a_cell_is_as_urgent_as_what_waits_for_it() {
-    let plan = World::new().plan("table2").unwrap();
+    let plan = World::made_up().plan("table2").unwrap();
     let urgency = plan.urgency(|_| 1.0);
     for cell in &plan.cells {
         let own = urgency[cell.key.as_str()];
@@ -429,7 +424,7 @@ fn a_cell_is_as_urgent_as_what_waits_for_it() {
 
 #[test]
 fn each_cell_has_a_predicted_cost_and_groups_share_theirs() {
-    let plan = World::new().plan("table2").unwrap();
+    let plan = World::made_up().plan("table2").unwrap();
     let of = |stage: Stage| -> Vec<f64> {
         keys(&plan, stage)
             .iter()

@@ -1,10 +1,8 @@
 //! The autointerp bench: its cells, which share a pass, what their keys depend on, what is refused, and steering from its explanations.
 
-use super::{
-    tests_world::{World, changed, keys, stage_counts, write},
-    *,
-};
-use crate::stages::{
+use super::*;
+use crate::test_world::{World, changed, keys, stage_counts, write};
+use harness_contract::stages::{
     ExplainParams, FeatureChoice, FeaturesParams, LatentChoice, Stage, SteerParams, WindowsParams,
 };
 
@@ -13,15 +11,15 @@ const BENCH: &str = "autointerp";
 type Option3<'a> = (&'a str, &'a str, &'a str);
 
 fn plan(options: &[Option3<'_>]) -> Plan {
-    World::new().options(options).plan(BENCH).unwrap()
+    World::made_up().options(options).plan(BENCH).unwrap()
 }
 
 fn error(options: &[Option3<'_>]) -> String {
-    World::new().options(options).error(BENCH)
+    World::made_up().options(options).error(BENCH)
 }
 
 fn windows(plan: &Plan) -> Vec<WindowsParams> {
-    let of = |c: &&crate::cell::Cell| c.stage == Stage::Windows.name();
+    let of = |c: &&harness_contract::cell::Cell| c.stage == Stage::Windows.name();
     plan.cells
         .iter()
         .filter(of)
@@ -108,7 +106,7 @@ fn masks_are_for_models_that_have_them() {
 #[test]
 fn features_are_found_where_their_set_lives() {
     let features = |options: &[(&str, &str, &str)]| -> Vec<FeaturesParams> {
-        let plan = World::new().options(options).plan("table2").unwrap();
+        let plan = World::made_up().options(options).plan("table2").unwrap();
         let cells = plan.cells.iter().filter(|cell| cell.stage == "features");
         cells.map(|cell| cell.params().unwrap()).collect()
     };
@@ -128,7 +126,7 @@ fn features_are_found_where_their_set_lives() {
         let written = serde_json::to_value(&params).unwrap();
         assert!(written.get("masks").is_none() && written.get("positions").is_none());
     }
-    let refused = World::new().options(&clean[..1]).plan("table2");
+    let refused = World::made_up().options(&clean[..1]).plan("table2");
     let refused = refused.unwrap_err().to_string();
     assert!(
         refused.contains("was trained on masked positions"),
@@ -196,7 +194,7 @@ pub(super) fn explanations(plan: &Plan) -> String {
 
 #[test]
 fn steering_takes_the_best_explained_latents() {
-    let world = World::new();
+    let world = World::made_up();
     let path = world.dir.path().join("explanations.jsonl");
     write(&path, &explanations(&world.plan(BENCH).unwrap()));
     let file = path.display().to_string();

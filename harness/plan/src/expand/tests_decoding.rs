@@ -2,14 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    tests_world::{World, keys, model_config, spec, write},
-    *,
-};
-use crate::{
-    bench::{Profile, Settings, TableKind},
-    stages::{DecodingParams, Stage},
-};
+use super::*;
+use crate::bench::{Profile, Settings, TableKind};
+use crate::test_world::{World, keys, model_config, spec, write};
+use harness_contract::stages::{DecodingParams, Stage};
 
 const BENCH: &str = "decoding-order";
 const ORDERS: [&str; 5] = [
@@ -23,7 +19,7 @@ const ORDERS: [&str; 5] = [
 type Option3 = (&'static str, &'static str, &'static str);
 
 fn world(options: &[Option3]) -> World {
-    World::new().options(options)
+    World::made_up().options(options)
 }
 
 fn plan(options: &[Option3]) -> Plan {
@@ -179,7 +175,7 @@ fn how_values_are_derived_from_cells_changes_no_key() {
     ] {
         assert_eq!(cells(&[option]), base, "{option:?}");
     }
-    let mut world = World::new();
+    let mut world = World::made_up();
     world.limits = Limits {
         batch: Some(3),
         memory: 1 << 30,
@@ -210,7 +206,7 @@ fn an_order_has_its_own_cells_whoever_it_is_compared_with() {
 /// A preset whose wording changed under the same name and version is another question.
 #[test]
 fn the_text_of_a_preset_is_in_the_key() {
-    let world = World::new();
+    let world = World::made_up();
     let base = world.resolve(&spec(BENCH)).unwrap();
     let with = |edit: fn(&mut harness_core::task::preset::Preset)| {
         let mut bench = base.clone();
@@ -228,7 +224,7 @@ fn the_text_of_a_preset_is_in_the_key() {
 
 #[test]
 fn questions_count_by_their_content_and_not_by_their_place() {
-    let mut world = World::new();
+    let mut world = World::made_up();
     let base = keys(&world.plan(BENCH).unwrap(), Stage::Decoding);
     let text = std::fs::read_to_string(world.dir.path().join("questions.jsonl")).unwrap();
     let (same, other) = (
@@ -250,7 +246,7 @@ fn questions_count_by_their_content_and_not_by_their_place() {
 /// The message of a configuration error.
 fn refused(result: Result<Plan, PlanError>) -> String {
     let error = result.unwrap_err();
-    assert_eq!(error.exit_code(), crate::exit::CONFIG, "{error}");
+    assert_eq!(error.exit_code(), harness_contract::exit::CONFIG, "{error}");
     error.to_string()
 }
 
@@ -259,7 +255,7 @@ fn orders_that_nobody_offers_are_usage() {
     let error = world(&[("--orders", "orders", "origin,entrpy")])
         .plan(BENCH)
         .unwrap_err();
-    assert_eq!(error.exit_code(), crate::exit::USAGE);
+    assert_eq!(error.exit_code(), harness_contract::exit::USAGE);
     assert_eq!(
         error.to_string(),
         "--orders origin,entrpy: no plugin offers remasker `entrpy`; did you mean `entropy`?"
@@ -312,7 +308,7 @@ fn settings_that_do_not_fit_are_named() {
 
 #[test]
 fn a_bench_without_orders_is_refused() {
-    let world = World::new();
+    let world = World::made_up();
     let mut spec = spec(BENCH);
     spec.settings.orders = Some(Vec::new());
     let error = refused(world.resolve(&spec).and_then(|bench| world.expand(&bench)));
@@ -333,7 +329,7 @@ fn an_order_without_a_name_is_refused() {
 
 #[test]
 fn an_autoregressive_model_has_no_decoding_order() {
-    let world = World::new();
+    let world = World::made_up();
     let config = world.dir.path().join("dream-instruct/config.json");
     write(&config, &model_config("llama", 8));
     let error = refused(world.plan(BENCH));
@@ -347,8 +343,8 @@ fn an_autoregressive_model_has_no_decoding_order() {
 fn two_sets_on_one_model_are_refused() {
     let two = |rows: &'static str| {
         let world = match rows {
-            "" => World::new(),
-            _ => World::new().options(&[("--rows", "rows", rows)]),
+            "" => World::made_up(),
+            _ => World::made_up().options(&[("--rows", "rows", rows)]),
         };
         let mut spec = spec(BENCH);
         let mut other = spec.rows[0].clone();
@@ -375,7 +371,7 @@ fn two_sets_on_one_model_are_refused() {
 
 /// A model of the paper's size, with SAEs of the paper's layers and k.
 fn large() -> World {
-    let mut world = World::new();
+    let mut world = World::made_up();
     let (model, saes) = (
         world.dir.path().join("big"),
         world.dir.path().join("bigsaes"),
@@ -431,7 +427,7 @@ fn figures_are_views_of_the_bench() {
         ]
     );
     for (figure, table) in names {
-        let plan = World::new().plan(figure).unwrap();
+        let plan = World::made_up().plan(figure).unwrap();
         let cells = |plan: &Plan| -> Vec<String> {
             plan.cells.iter().map(|cell| cell.key.clone()).collect()
         };

@@ -1,10 +1,9 @@
 //! What the paper's budgets take, from the shapes of the real models alone, held against the protocol's own arithmetic.
 
-use super::{
-    tests_world::{World, write},
-    *,
-};
-use crate::{bench::Profile, stages::Stage};
+use super::*;
+use crate::bench::Profile;
+use crate::test_world::{World, write};
+use harness_contract::stages::Stage;
 
 /// Public shapes: model type, width, blocks, heads, heads of keys, feed-forward, vocabulary.
 const SHAPES: [(&str, &str, [u32; 6]); 4] = [
@@ -16,7 +15,7 @@ const SHAPES: [(&str, &str, [u32; 6]); 4] = [
 
 /// The four models as config.json alone, their sets of 36 SAEs as cfg.json alone, GPT-2's shape, no text.
 fn papers() -> World {
-    let mut world = World::new();
+    let mut world = World::made_up();
     let root = world.dir.path().join("real");
     let models = SHAPES.iter().map(|shape| (shape.0, *shape));
     for (name, (_, model_type, [d, blocks, heads, kv, ff, vocab])) in
@@ -64,7 +63,7 @@ fn papers() -> World {
 /// The models a bench runs, and no others.
 fn plan(bench: &str, options: &[(&str, &str, &str)]) -> Plan {
     let mut world = papers().options(options);
-    let spec = super::tests_world::spec(bench);
+    let spec = crate::test_world::spec(bench);
     let models = spec.models();
     world
         .models
@@ -162,7 +161,7 @@ fn work_and_memory_by_model() {
     let gib = plan.memory_of("dream") >> 30;
     assert!((28 + 30..28 + 50).contains(&gib), "{gib} GiB");
     // What is done costs nothing.
-    let steer: Vec<String> = super::tests_world::keys(&plan, Stage::Steer)
+    let steer: Vec<String> = crate::test_world::keys(&plan, Stage::Steer)
         .into_iter()
         .collect();
     let left = plan.cost_by_model(|key| !steer.iter().any(|done| done == key));

@@ -2,19 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    tests_world::{World, keys, model_config, spec, write},
-    *,
-};
-use crate::{
-    bench::{Profile, RowKind},
+use super::*;
+use crate::bench::{Profile, RowKind};
+use crate::test_world::{World, keys, model_config, spec, write};
+use harness_contract::{
     cell::Cell,
     stages::{FidelityParams, GridText, RolloutParams, Stage},
 };
 
 #[test]
 fn fidelity_on_the_zoo_runs_each_model_once() {
-    let plan = World::new().plan("fidelity").unwrap();
+    let plan = World::made_up().plan("fidelity").unwrap();
     assert_eq!(
         (plan.rows.len(), keys(&plan, Stage::Fidelity).len()),
         (72, 72)
@@ -45,7 +43,7 @@ fn a_larger_budget_keeps_the_shards_there_are() {
             ("--set", "shard_tokens", "1000"),
         ];
         keys(
-            &World::new().options(&options).plan("fidelity").unwrap(),
+            &World::made_up().options(&options).plan("fidelity").unwrap(),
             Stage::Fidelity,
         )
     };
@@ -54,7 +52,7 @@ fn a_larger_budget_keeps_the_shards_there_are() {
     assert!(small.is_subset(&large));
     // The last shard of an odd budget is cut, the others are the same.
     assert_eq!(odd.intersection(&large).count(), 144);
-    let plan = World::new()
+    let plan = World::made_up()
         .options(&[
             ("--set", "shard_tokens", "1000"),
             ("--budget-tokens", "budget_tokens", "2500"),
@@ -75,8 +73,8 @@ fn a_larger_budget_keeps_the_shards_there_are() {
 
 #[test]
 fn batch_and_memory_are_not_part_of_a_key() {
-    let base = keys(&World::new().plan("fidelity").unwrap(), Stage::Fidelity);
-    let mut world = World::new();
+    let base = keys(&World::made_up().plan("fidelity").unwrap(), Stage::Fidelity);
+    let mut world = World::made_up();
     world.limits = Limits {
         batch: Some(2),
         memory: 2 << 30,
@@ -84,7 +82,7 @@ fn batch_and_memory_are_not_part_of_a_key() {
     let plan = world.plan("fidelity").unwrap();
     assert_eq!(keys(&plan, Stage::Fidelity), base);
     assert_eq!((plan.batch(), plan.memory), (Some(2), 2 << 30));
-    let other = World::new().options(&[("--measures", "measures", "kl")]);
+    let other = World::made_up().options(&[("--measures", "measures", "kl")]);
     let other = keys(&other.plan("fidelity").unwrap(), Stage::Fidelity);
     assert!(other.is_disjoint(&base));
 }
@@ -92,7 +90,7 @@ fn batch_and_memory_are_not_part_of_a_key() {
 #[test]
 fn figures_share_the_cells_of_their_benches() {
     let all = |bench: &str| -> BTreeSet<String> {
-        let plan = World::new().plan(bench).unwrap();
+        let plan = World::made_up().plan(bench).unwrap();
         plan.cells.into_iter().map(|cell| cell.key).collect()
     };
     let fidelity = all("fidelity");
@@ -109,7 +107,7 @@ fn figures_share_the_cells_of_their_benches() {
 
 #[test]
 fn rollouts_are_written_once_and_read_by_every_sae() {
-    let plan = World::new().plan("transfer-rollouts").unwrap();
+    let plan = World::made_up().plan("transfer-rollouts").unwrap();
     let rollout = keys(&plan, Stage::Rollout);
     assert_eq!((rollout.len(), plan.groups.len()), (1, 1));
     let key = rollout.iter().next().unwrap();
@@ -133,7 +131,7 @@ fn rollouts_are_written_once_and_read_by_every_sae() {
 
 #[test]
 fn transfer_puts_both_sets_into_both_models() {
-    let plan = World::new().plan("transfer").unwrap();
+    let plan = World::made_up().plan("transfer").unwrap();
     let mut pairs: Vec<(&str, &str)> = plan
         .rows
         .iter()
@@ -149,18 +147,18 @@ fn transfer_puts_both_sets_into_both_models() {
             ("dream-sft", "dream-sft-mask")
         ]
     );
-    let one = World::new().options(&[("--rows", "rows", "dream/dream-sft-mask")]);
+    let one = World::made_up().options(&[("--rows", "rows", "dream/dream-sft-mask")]);
     let one = one.plan("transfer").unwrap();
     assert!(one.rows.len() == 6 && one.rows.iter().all(|row| row.model == "dream"));
     // A figure without rows is not drawn.
     let views = |bench: &str, rows: &str| -> Vec<String> {
-        let world = World::new().options(&[("--rows", "rows", rows)]);
+        let world = World::made_up().options(&[("--rows", "rows", rows)]);
         let plan = world.plan(bench).unwrap();
         plan.views.into_iter().map(|view| view.name).collect()
     };
     assert_eq!(views("fidelity", "qwen"), ["fig3"]);
     assert!(views("transfer", "dream-sft/dream-mask").is_empty());
-    let error = World::new()
+    let error = World::made_up()
         .options(&[("--rows", "rows", "dream-msk")])
         .error("transfer");
     assert!(
@@ -172,7 +170,7 @@ fn transfer_puts_both_sets_into_both_models() {
 /// The grid of the paper: 28 blocks, six layers, six k. 520 block passes of a batch and 37 head rows of a counted token.
 #[test]
 fn a_model_of_28_blocks_takes_520_block_passes() {
-    let mut world = World::new();
+    let mut world = World::made_up();
     let (model, saes) = (
         world.dir.path().join("big"),
         world.dir.path().join("bigsaes"),
@@ -223,7 +221,7 @@ fn a_model_of_28_blocks_takes_520_block_passes() {
 fn measures_cost_what_they_add() {
     let work = |measures: &str, model: &str| {
         let options = [("--measures", "measures", measures)];
-        let plan = World::new().options(&options).plan("fidelity").unwrap();
+        let plan = World::made_up().options(&options).plan("fidelity").unwrap();
         let group = plan.groups.iter().find(|g| g.model == model).unwrap();
         group.work(|_| true, 0).unwrap()
     };
@@ -253,7 +251,7 @@ fn measures_cost_what_they_add() {
 
 #[test]
 fn memory_bounds_the_stack_and_what_never_fits_is_said() {
-    let mut world = World::new();
+    let mut world = World::made_up();
     let free = world.plan("fidelity").unwrap();
     let needed = free.memory_bytes();
     assert!(needed > 260 << 20);
@@ -272,14 +270,14 @@ fn memory_bounds_the_stack_and_what_never_fits_is_said() {
 
 #[test]
 fn rows_that_do_not_fit_are_said() {
-    let error = World::new()
+    let error = World::made_up()
         .options(&[("--set", "t_min", "0.6")])
         .error("fidelity");
     assert!(
         error.contains("`t_min` is 0.6, above `t_max` 0.5"),
         "{error}"
     );
-    let world = World::new();
+    let world = World::made_up();
     write(
         &world.dir.path().join("dream/config.json"),
         &model_config("llama", 8),
@@ -299,7 +297,7 @@ fn permissions_are_in_keys_where_they_are_given() {
         "table2",
     ];
     let read = |options: &[(&'static str, &'static str, &'static str)], allow_nan: bool, bench| {
-        let mut world = World::new().options(options);
+        let mut world = World::made_up().options(options);
         world.allow_nan = allow_nan;
         world.plan(bench).unwrap().cells
     };

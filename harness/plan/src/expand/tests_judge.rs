@@ -1,12 +1,13 @@
 //! Judges in plans: replay, and what questions to a paid judge take.
 
-use super::{Plan, tests_world::World};
-use crate::stages::{EXPLAIN_MAX_TOKENS, JudgeParams, PAIR_MAX_TOKENS};
+use super::Plan;
+use crate::test_world::World;
+use harness_contract::stages::{EXPLAIN_MAX_TOKENS, JudgeParams, PAIR_MAX_TOKENS};
 
 fn plan(options: &[(&str, &str, &str)]) -> Plan {
     let small = [("--layers", "layers", "4"), ("--k", "k", "8")];
     let options = [&small, options].concat();
-    World::new().options(&options).plan("fig9").unwrap()
+    World::made_up().options(&options).plan("fig9").unwrap()
 }
 
 /// No plugin offers it, and whose replies it gives is part of what is asked.

@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{tests_world::*, *};
-use crate::{
-    bench::RowKind,
+use super::*;
+use crate::bench::RowKind;
+use crate::test_world::*;
+use harness_contract::{
+    judging::{Budget, JudgeMode, Price},
     plugin::PluginChoice,
     protocol::{Init, Judging},
-    replies::{Budget, JudgeMode, Price},
     stages::{Dtype, Numerics},
 };
 
@@ -113,13 +114,13 @@ fn another(name: &str, now: &Value, world: &World) -> String {
 /// A file of explanations of every SAE of the world.
 fn explanations(world: &World) -> String {
     let path = world.dir.path().join("explanations.jsonl");
-    let plan = World::new().plan("autointerp").unwrap();
+    let plan = World::made_up().plan("autointerp").unwrap();
     write(&path, &super::tests_autointerp::explanations(&plan));
     path.display().to_string()
 }
 
 fn world(options: &[(&str, &str, &str)]) -> World {
-    let mut world = World::new().options(options);
+    let mut world = World::made_up().options(options);
     let topk = world
         .plugins
         .found

@@ -1,14 +1,12 @@
 //! Whose text, labels and scorer a row gets, and what a bench says of them.
 
-use super::{
-    tests_world::{World, model_config, write},
-    *,
-};
-use crate::stages::{Stage, WindowsParams};
+use super::*;
+use crate::test_world::{World, model_config, write};
+use harness_contract::stages::{Stage, WindowsParams};
 
 /// A world with a small model of the user's in place of `qwen`, and a text.
 fn own() -> World {
-    let mut world = World::new();
+    let mut world = World::made_up();
     let model = world.dir.path().join("mine/tiny");
     write(&model.join("config.json"), &model_config("qwen2", 9));
     world.models.insert("qwen".into(), model);
@@ -40,7 +38,7 @@ fn without_a_scorer_no_perplexity_is_asked_for() {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
     let said = world
-        .resolve(&tests_world::spec("table2"))
+        .resolve(&crate::test_world::spec("table2"))
         .unwrap()
         .budgets()
         .concat();
@@ -64,7 +62,7 @@ fn labels_are_asked_of_the_embedded_text_alone() {
             .find(|cell| cell.stage == Stage::Windows.name());
         cell.unwrap().params::<WindowsParams>().unwrap().label_field
     };
-    let embedded = World::new().options(&[QWEN]);
+    let embedded = World::made_up().options(&[QWEN]);
     assert_eq!(labels(embedded).as_deref(), Some("/labels/topics"));
     assert_eq!(labels(own().options(&[QWEN])), None);
     let said = [QWEN, ("--set", "label_field", "/labels/topics")];
@@ -78,11 +76,17 @@ fn labels_are_asked_of_the_embedded_text_alone() {
 fn the_word_embedded_stands_for_the_embedded_text() {
     let mut world = own().options(&[QWEN]);
     world.data = vec![EMBEDDED.into()];
-    let rows = world.resolve(&tests_world::spec("fidelity")).unwrap().rows;
+    let rows = world
+        .resolve(&crate::test_world::spec("fidelity"))
+        .unwrap()
+        .rows;
     assert_eq!(rows[0].text, TextSource::Embedded);
     assert_eq!(rows[0].data, [world.dir.path().join("text.jsonl")]);
     world.data = Vec::new();
     world.is_forecast = true;
-    let rows = world.resolve(&tests_world::spec("fidelity")).unwrap().rows;
+    let rows = world
+        .resolve(&crate::test_world::spec("fidelity"))
+        .unwrap()
+        .rows;
     assert_eq!((rows[0].text, rows[0].data.len()), (TextSource::Assumed, 0));
 }

@@ -7,7 +7,7 @@ use harness_core::{
 };
 
 use super::Cost;
-use crate::sources::ModelFolder;
+use harness_contract::sources::ModelFolder;
 
 /// Tokens of a word, as tokenizers of large vocabularies cut English.
 const TOKENS_A_WORD: f64 = 1.3;

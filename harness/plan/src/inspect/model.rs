@@ -3,7 +3,7 @@ use std::{fs, path::PathBuf};
 use harness_weights::{InputError, StoredTensor, check_checkpoint, read_tensors};
 use serde::Serialize;
 
-use crate::sources::ModelFolder;
+use harness_contract::sources::ModelFolder;
 
 /// A checkpoint as far as its configuration and the headers of its weight files tell.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -8,7 +8,7 @@ use sae_folder::SaeFolder;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::runtime::Runtime;
+use harness_contract::runtime::Runtime;
 
 /// One SAE as far as its files tell; `None` is what no file states.
 #[derive(Clone, Debug, PartialEq, Serialize)]

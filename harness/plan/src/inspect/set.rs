@@ -7,8 +7,10 @@ use harness_weights::{InputError, model_like, not_a_folder, read_text};
 use sae_folder::{PassedOver, SaeFolder, Site, find, own_name};
 use serde::Serialize;
 
-use super::{InspectedModel, InspectedSae, Runtime};
-use crate::sources::{MAX_JSON_BYTES, ModelFolder, SaeSet, id_of};
+use super::{InspectedModel, InspectedSae};
+use crate::sources::{SaeSet, id_of};
+use harness_contract::runtime::Runtime;
+use harness_contract::sources::{MAX_JSON_BYTES, ModelFolder};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

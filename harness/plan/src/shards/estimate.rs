@@ -1,10 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    cell::Cell,
-    expand::Plan,
-    store::{Lookup, Store, StoreError},
-};
+use crate::expand::Plan;
+use harness_contract::cell::Cell;
+use harness_store::{Lookup, Store, StoreError};
 
 /// What any cell takes at least: it is given out, read and written.
 const LEAST_SECONDS: f64 = 0.05;

@@ -9,12 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Chunk;
-use crate::{
-    exit,
-    expand::Plan,
-    protocol::Sources,
-    store::{RunManifest, replace_file},
-};
+use crate::expand::Plan;
+use harness_contract::{exit, files::replace_file, protocol::Sources};
+use harness_store::RunManifest;
 
 /// Version of the layout of plan files.
 pub const SHARDS_SCHEMA: u32 = 1;
@@ -37,7 +34,7 @@ pub struct ShardPlan {
     /// Arguments of `harness bench`.
     pub args: Vec<String>,
     /// Folder in which they were given.
-    #[serde(serialize_with = "crate::wire::paths")]
+    #[serde(serialize_with = "harness_contract::wire::paths")]
     pub folder: PathBuf,
     /// What the keys of the cells come from.
     pub basis: Basis,

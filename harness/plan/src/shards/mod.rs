@@ -19,6 +19,3 @@ pub use estimate::Estimate;
 pub use file::{Basis, SHARDS_SCHEMA, ShardPlan, ShardsError};
 pub use shard::{Shard, ShardIndex, share};
 pub use units::units;
-
-/// Folder of a store with what was submitted to Slurm.
-pub const SLURM: &str = "slurm";

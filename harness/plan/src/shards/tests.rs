@@ -4,13 +4,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{
-    cell::Cell,
-    expand::tests_world::World,
-    protocol::Sources,
-    stages::Stage,
-    store::{ManifestPlugin, RunManifest},
-};
+use crate::test_world::World;
+use harness_contract::{cell::Cell, protocol::Sources, stages::Stage};
+use harness_store::{ManifestPlugin, RunManifest};
 
 fn any_units() -> impl Strategy<Value = Vec<Unit>> {
     let seconds = prop_oneof![Just(0.0), 0.1..10.0, 100.0..400.0];
@@ -101,7 +97,7 @@ fn units_hold_every_wanted_cell_once_with_groups_whole() {
         "autointerp",
         "transfer-rollouts",
     ] {
-        let plan = World::new().plan(bench).unwrap();
+        let plan = World::made_up().plan(bench).unwrap();
         let units = units(&plan, |_| true, |_| 1.0);
         let keys: Vec<&String> = units
             .iter()
@@ -134,7 +130,7 @@ fn units_hold_every_wanted_cell_once_with_groups_whole() {
             );
         }
     }
-    let plan = World::new().plan("table2").unwrap();
+    let plan = World::made_up().plan("table2").unwrap();
     let some = units(&plan, |key| key == plan.cells[3].key, |_| 1.0);
     assert_eq!(some.len(), 1);
     assert_eq!(some[0].cells, [(plan.cells[3].key.clone(), 1.0)]);
@@ -240,7 +236,7 @@ fn a_plan_reads_back_and_others_are_refused() {
 
 #[test]
 fn a_stale_plan_says_what_has_changed() {
-    let plan = World::new().plan("table2").unwrap();
+    let plan = World::made_up().plan("table2").unwrap();
     let path = std::path::Path::new("plan.json");
     let key = plan.cells[0].key.as_str();
     let fits = plan_file(&[key]);

@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::Unit;
-use crate::{cell::Cell, expand::Plan};
+use crate::expand::Plan;
+use harness_contract::cell::Cell;
 
 /// Puts the cells for which `is_wanted` is true into units, each cell into one: cells of a group, which share passes, then what is
 /// left of each row, which reads its own cells. `seconds` says what a cell takes.

@@ -5,9 +5,8 @@ use std::{
     path::Path,
 };
 
+use harness_contract::{outputs::ExplanationLine, stages::sae_name};
 use harness_weights::InputError;
-
-use crate::{stages::sae_name, table::ExplanationLine};
 
 /// A longer line is none of explanations.jsonl.
 const MAX_LINE_BYTES: u64 = 1 << 20;

@@ -3,8 +3,7 @@ use std::path::{Path, PathBuf};
 use harness_weights::InputError;
 use sae_folder::{PassedOver, SaeFolder, Unread, find, is_sae_file, own_name};
 
-use super::unread;
-use crate::hash::HashCache;
+use harness_contract::hash::HashCache;
 
 /// A set of SAEs: all that lie below a folder, or one in a folder of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +121,7 @@ impl SaeSet {
 /// # Errors
 /// When a file cannot be read.
 pub(crate) fn sae_hash(sae: &SaeFolder, cache: &mut HashCache) -> Result<String, InputError> {
-    cache.folder(&sae.dir, is_sae_file).map_err(unread)
+    cache.folder(&sae.dir, is_sae_file)
 }
 
 /// The name of an SAE within its set.

@@ -165,7 +165,7 @@ fn names(dir: &Path, files: &[PathBuf]) -> String {
 }
 
 /// The first of some names, and how many more there are of `what`, which begins with a space.
-pub(crate) fn first_of(
+pub fn first_of(
     mut names: impl ExactSizeIterator<Item = String>,
     most: usize,
     what: &str,

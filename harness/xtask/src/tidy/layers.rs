@@ -12,7 +12,11 @@ enum Role {
     Sdk,
     Core,
     Weights,
+    Contract,
+    Store,
     Plan,
+    Present,
+    Benches,
     Engine,
     Worker,
     Cli,
@@ -28,8 +32,8 @@ enum Role {
 }
 
 use Role::{
-    Abi, Cli, Core, Data, Emulation, Engine, Kernels, Plan, Plugin, Sdk, SharedPlugin, Top,
-    Weights, Worker, Xtask,
+    Abi, Benches, Cli, Contract, Core, Data, Emulation, Engine, Kernels, Plan, Plugin, Present,
+    Sdk, SharedPlugin, Store, Top, Weights, Worker, Xtask,
 };
 
 fn role(folder: &str) -> Option<Role> {
@@ -38,7 +42,11 @@ fn role(folder: &str) -> Option<Role> {
         "harness/sdk" => Sdk,
         "harness/core" => Core,
         "harness/weights" => Weights,
+        "harness/contract" => Contract,
+        "harness/store" => Store,
         "harness/plan" => Plan,
+        "harness/present" => Present,
+        "harness/benches" => Benches,
         "harness/engine" => Engine,
         "harness/worker" => Worker,
         "harness/cli" => Cli,
@@ -60,17 +68,25 @@ fn may_use(role: Role) -> &'static [Role] {
         Abi | Core | Weights | Kernels | Emulation | Data | Xtask => &[],
         Sdk => &[Abi],
         // Readers of files from outside, without torch: what an SAE is must be one definition.
-        Plan => &[Core, Weights, SharedPlugin],
-        Engine => &[Abi, Core, Weights, Plan, Kernels, Data],
-        Worker => &[Engine, Plan, Core],
-        Cli => &[Plan, Core, Weights, Data],
+        Contract => &[Core, Weights],
+        Store => &[Contract],
+        Plan => &[Contract, Store, Core, Weights, SharedPlugin],
+        Present => &[Contract, Core],
+        Benches => &[Contract, Store, Plan, Present, Core],
+        Engine => &[Abi, Contract, Store, Core, Weights, Kernels, Data],
+        Worker => &[Engine, Contract, Core],
+        Cli => &[Contract, Store, Plan, Present, Benches, Core, Weights, Data],
         SharedPlugin | Plugin => &[Sdk, Kernels, Weights, SharedPlugin],
         Top => &[
             Abi,
             Sdk,
             Core,
             Weights,
+            Contract,
+            Store,
             Plan,
+            Present,
+            Benches,
             Engine,
             Worker,
             Cli,
@@ -86,7 +102,7 @@ fn may_use(role: Role) -> &'static [Role] {
 fn tests_may_use(role: Role) -> &'static [Role] {
     match role {
         Plugin | SharedPlugin | Sdk => &[Core, Data, Sdk, SharedPlugin],
-        Engine | Worker | Plan => &[Core, Data],
+        Engine | Worker | Contract | Store | Plan | Present | Benches => &[Core, Data],
         Kernels => &[Core, Data, Emulation],
         _ => &[],
     }
@@ -94,7 +110,9 @@ fn tests_may_use(role: Role) -> &'static [Role] {
 
 const ABI_STABLE_IN: [Role; 3] = [Abi, Sdk, Engine];
 /// These answer in milliseconds, or are built before libtorch is there.
-const WITHOUT_TORCH: [Role; 8] = [Abi, Core, Weights, Plan, Cli, Xtask, Data, Emulation];
+const WITHOUT_TORCH: [Role; 12] = [
+    Abi, Core, Weights, Contract, Store, Plan, Present, Benches, Cli, Xtask, Data, Emulation,
+];
 const TORCH: [&str; 2] = ["tch", "torch-sys"];
 
 /// Checks every member against the rules.
@@ -223,13 +241,14 @@ mod tests {
             "harness-abi harness/abi abi_stable",
             "harness-sdk harness/sdk harness-abi abi_stable tch",
             "harness-core harness/core serde",
-            "harness-plan harness/plan harness-core sae-folder",
+            "harness-contract harness/contract harness-core",
+            "harness-plan harness/plan harness-contract harness-core sae-folder",
             "sae-folder plugins/shared/sae_folder serde_json",
             "harness-kernels kernels tch (harness-kernels-emulation)",
             "harness-kernels-emulation kernels/emulation cc",
             "harness-data benchmarks/data serde",
-            "harness-engine harness/engine harness-abi harness-core harness-plan harness-kernels tch abi_stable",
-            "harness-worker harness/worker harness-engine harness-plan",
+            "harness-engine harness/engine harness-abi harness-core harness-contract harness-kernels tch abi_stable",
+            "harness-worker harness/worker harness-engine harness-contract",
             "harness harness/cli harness-plan harness-core harness-data",
             "decoder plugins/shared/decoder tch",
             "plugin-dream plugins/models/dream harness-sdk decoder tch (harness-core)",

@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness_contract::exit;
 use harness_plan::{
     bench::{BenchSpec, Catalogue, RowKind},
-    exit,
     expand::{Cost, Plan},
-    store::{Access, Lookup, Store},
 };
+use harness_store::{Access, Lookup, Store};
 
 use super::{
     BenchArgs,

@@ -6,14 +6,16 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use harness_contract::{
+    config::{ConfigError, Problem},
+    exit,
+};
 use harness_core::suggest;
 use harness_plan::{
     bench::{BenchSpec, Overrides, Profile, RowKind},
-    config::{ConfigError, Problem},
-    exit,
     expand::{EMBEDDED, NO_SCORER},
-    table::Style,
 };
+use harness_present::text_table::Style;
 
 use super::{forecast::ForecastArgs, judging::JudgingArgs, shards::ShardArgs};
 use crate::{

@@ -6,10 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_plan::{
-    bench::{BenchSpec, Overrides, Profile, RowSpec, SettingsPatch},
-    sources::ModelFolder,
-};
+use harness_contract::sources::ModelFolder;
+use harness_plan::bench::{BenchSpec, Overrides, Profile, RowSpec, SettingsPatch};
 use serde_json::json;
 
 use super::command::cannot_write;

@@ -6,12 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_plan::{
-    bench::{BenchSpec, Overrides},
-    exit,
-    store::{Access, Store},
-    table::list_sets,
-};
+use harness_benches::table::list_sets;
+use harness_contract::exit;
+use harness_plan::bench::{BenchSpec, Overrides};
+use harness_store::{Access, Store};
 
 use super::BenchArgs;
 use crate::{failure::Failure, output, root::Root};

@@ -7,16 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::{
-    bench::RowKind,
-    claims::Pace,
+use harness_benches::table::{Derived, derive, print_tables, write_csv};
+use harness_contract::{
     exit,
-    expand::{Plan, ResolvedBench},
     plugin::{Discovery, PluginChoice},
     protocol::{Init, Judging},
-    replies::Replies,
-    store::{CellCounts, Lookup, Store, StoreError, Unread},
-    table::{Derived, derive, print_tables, write_csv},
+};
+use harness_plan::{
+    bench::RowKind,
+    expand::{Plan, ResolvedBench},
+};
+use harness_store::{
+    CellCounts, Lookup, Store, StoreError, Unread, claims::Pace, replies::Replies,
 };
 
 use super::{

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     exit,
     protocol::{
@@ -13,8 +13,8 @@ use harness_plan::{
         Refused,
     },
     signals::{self, Request},
-    store::Supervision,
 };
+use harness_store::Supervision;
 
 use super::schedule::asks_judge;
 use crate::{

@@ -2,11 +2,8 @@
 
 pub use crate::output::bytes;
 
-use harness_plan::{
-    cell::Cell,
-    expand::{GroupKind, Plan, PlannedGroup, RowWork},
-    stages::DecodingParams,
-};
+use harness_contract::{cell::Cell, stages::DecodingParams};
+use harness_plan::expand::{GroupKind, Plan, PlannedGroup, RowWork};
 
 /// `fidelity dream, 24 SAEs, tokens 0 to 20000` for cells that are run together, else as [`cell`].
 pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use harness_contract::stages::Stage;
 use harness_plan::{
     bench::RowKind,
     expand::{Cost, Plan, ResolvedBench},
-    stages::Stage,
 };
 
 use super::{

@@ -3,10 +3,8 @@
 use std::thread;
 
 use clap::Args;
-use harness_plan::{
-    stages::Dtype,
-    store::{RunManifest, Store},
-};
+use harness_contract::stages::Dtype;
+use harness_store::{RunManifest, Store};
 
 use super::describe;
 
@@ -184,7 +182,7 @@ mod tests {
     #[test]
     fn a_stated_peak_counts_before_a_measured_one() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), harness_plan::store::Access::Write).unwrap();
+        let store = Store::open(dir.path(), harness_store::Access::Write).unwrap();
         let mut run = RunManifest {
             dtype: Dtype::F32.name().to_owned(),
             device: "cpu".to_owned(),

@@ -8,17 +8,18 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use harness_plan::{
-    bench::Settings,
+use harness_contract::{
     config::{ConfigError, Problem},
     exit,
-    expand::{Cost, ResolvedBench},
+    judging::{Budget, JudgeMode, PRICES_DATED, Price, REPLAY, Spent},
     plugin::Discovery,
     protocol::{Counters, DEFAULT_CONCURRENCY, Judging, MOST_CONCURRENCY},
-    replies::{
-        Budget, FOLDER, JudgeMode, JudgingSummary, PRICES_DATED, Price, REPLAY, Replies, Spent,
-    },
 };
+use harness_plan::{
+    bench::Settings,
+    expand::{Cost, ResolvedBench},
+};
+use harness_store::replies::{FOLDER, JudgingSummary, Replies};
 
 use super::describe::count;
 use crate::failure::Failure;

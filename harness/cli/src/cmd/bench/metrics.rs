@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_plan::{
+use harness_contract::{
     exit,
-    expand::Plan,
     jobs::MetricNeeds,
     plugin::PluginChoice,
     stages::{METRIC_INPUTS, PluginRef, STEERING_VALUES, ScoreParams, Stage},
 };
+use harness_plan::expand::Plan;
 use serde_json::Value;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_plan::parts::{halves, most_failures};
+use harness_contract::bisect::{halves, most_failures};
 
 /// The parts of a run, by the keys of their cells.
 #[derive(Default)]

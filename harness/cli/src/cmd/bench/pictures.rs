@@ -1,11 +1,11 @@
 //! The pictures of a bench, written beside its tables.
 
-use harness_plan::{
-    expand::Plan,
+use harness_benches::{
     figure::{WriteFigureError, write_figures},
-    store::Store,
     table::Derived,
 };
+use harness_plan::expand::Plan;
+use harness_store::Store;
 
 use crate::{failure::Failure, output, png};
 

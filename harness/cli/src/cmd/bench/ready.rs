@@ -6,14 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_plan::{
-    bench::{BenchSpec, Catalogue, Overrides},
-    expand::{self, BenchRequest, Cost, Plan, ResolvedBench, expand, resolve},
+use harness_contract::{
     hash::HashCache,
     plugin::{Discovery, PluginChoice},
     stages::Numerics,
-    store::{Access, Store},
 };
+use harness_plan::{
+    bench::{BenchSpec, Catalogue, Overrides},
+    expand::{self, BenchRequest, Cost, Plan, ResolvedBench, expand, resolve},
+};
+use harness_store::{Access, Store};
 
 use super::{
     BenchArgs, all, assumed, catalogue,

@@ -8,19 +8,20 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use harness_plan::{
-    bench::RowKind,
+use harness_contract::{
     exit,
-    expand::{Plan, PlannedRow, ResolvedBench},
     plugin::Discovery,
     protocol::{Failure as CellFailure, FailureKind},
-    replies::JudgingSummary,
-    sources::TextFiles,
     stages::PluginRef,
-    store::{
-        ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestCutText,
-        ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Store,
-    },
+};
+use harness_plan::{
+    bench::RowKind,
+    expand::{Plan, PlannedRow, ResolvedBench},
+    sources::TextFiles,
+};
+use harness_store::{
+    ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestCutText, ManifestModel,
+    ManifestPlugin, ManifestSae, RunManifest, Store, replies::JudgingSummary,
 };
 use serde_json::Value;
 

@@ -6,16 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
-    claims::{Claims, Pace},
     exit,
-    expand::Plan,
+    judging::JudgeMode,
     protocol::{Counters, Failure as CellFailure, FailureKind, Init, LogLevel},
-    replies::JudgeMode,
     signals::Request,
     stages::Stage,
-    store::{Provenance, StageSummary, Store, Supervision},
+};
+use harness_plan::expand::Plan;
+use harness_store::{
+    Provenance, StageSummary, Store, Supervision,
+    claims::{Claims, Pace},
 };
 
 use super::{

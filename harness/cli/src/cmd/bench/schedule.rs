@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_plan::{cell::Cell, expand::Plan, stages::Stage};
+use harness_contract::{cell::Cell, stages::Stage};
+use harness_plan::expand::Plan;
 
 /// Cost of the cheapest cells as a share of the mean: what is not predicted takes a moment all the same.
 const LEAST_SHARE: f64 = 0.02;

@@ -9,13 +9,13 @@ use std::{
 };
 
 use clap::{Args, Parser};
+use harness_contract::exit;
 use harness_plan::{
     bench::RowKind,
-    exit,
     expand::Plan,
     shards::{Basis, Estimate, SHARDS_SCHEMA, Shard, ShardPlan, cut, share, units},
-    store::{Access, Store},
 };
+use harness_store::{Access, Store};
 
 use super::{
     BenchArgs, all,

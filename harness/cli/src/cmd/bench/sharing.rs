@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::{
-    cell::Cell,
+use harness_contract::cell::Cell;
+use harness_store::{
+    Store,
     claims::{Claims, Holder, Taken},
-    store::Store,
 };
 
 use crate::{failure::Failure, output};

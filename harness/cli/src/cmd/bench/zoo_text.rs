@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_contract::{exit, files::replace_file};
 use harness_data::{Document, Kind, Split, chat_tasks, documents};
-use harness_plan::{exit, store::replace_file};
 use serde_json::json;
 
 use crate::failure::Failure;

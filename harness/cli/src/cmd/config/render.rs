@@ -1,6 +1,6 @@
 //! Settings as columns (what all rows share once, then what is of each), or as JSON.
 
-use harness_plan::config::Written;
+use harness_contract::config::Written;
 use serde_json::{Value, json};
 
 use super::show::{Setting, Shown, ShownRow};

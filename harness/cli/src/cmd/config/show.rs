@@ -8,10 +8,12 @@ use std::{
 };
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, ValueEnum, parser::ValueSource};
-use harness_plan::{
-    bench::{BenchSpec, Catalogue, RowKind},
+use harness_contract::{
     config::{ConfigError, Said, Written},
     exit,
+};
+use harness_plan::{
+    bench::{BenchSpec, Catalogue, RowKind},
     expand::ResolvedRow,
 };
 use serde_json::Value;

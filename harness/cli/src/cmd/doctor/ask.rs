@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{
         DeviceReport, DoctorJob, DoctorPart, Event, Job, MemoryReport, ParityReport, PeakReport,

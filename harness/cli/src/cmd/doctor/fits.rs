@@ -1,7 +1,7 @@
 //! Which of the paper's models fit into a memory, by arithmetic.
 
+use harness_contract::jobs::FitReport;
 use harness_core::grid::{GridShape, ModelShape};
-use harness_plan::jobs::FitReport;
 
 use crate::output;
 

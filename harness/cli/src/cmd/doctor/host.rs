@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use harness_plan::jobs::{DeviceReport, DriverReport, MemoryReport};
+use harness_contract::jobs::{DeviceReport, DriverReport, MemoryReport};
 
 use crate::{args, memory};
 

@@ -11,7 +11,7 @@ mod text;
 mod torch;
 
 use clap::Args;
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{DoctorReport, PluginsReport, Problem, RefusedReport},
     plugin::PluginChoice,

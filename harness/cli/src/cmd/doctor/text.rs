@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness_plan::jobs::{
+use harness_contract::jobs::{
     DeviceReport, DoctorReport, DriverReport, LibtorchReport, MemoryReport, ParityReport,
     PeakReport, PluginsReport,
 };
@@ -216,7 +216,7 @@ fn parity(report: &ParityReport, said: &mut Said) -> (Mark, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_plan::jobs::ModelParity;
+    use harness_contract::jobs::ModelParity;
 
     #[test]
     fn sections_without_values_are_marked_and_a_reason_is_given_once() {

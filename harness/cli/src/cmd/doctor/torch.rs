@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{LibtorchReport, Problem, PythonTorch},
     protocol::TORCH_VERSION,

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
-use harness_plan::{
+use harness_contract::{
     exit,
     jobs::{CheckJob, Event, Job},
 };

@@ -1,8 +1,8 @@
 //! `harness plugins info`.
 
 use clap::Args;
+use harness_contract::exit;
 use harness_core::suggest;
-use harness_plan::exit;
 use serde_json::Value;
 
 use super::loaded::{Loaded, text};

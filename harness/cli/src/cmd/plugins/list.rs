@@ -1,7 +1,7 @@
 //! `harness plugins list`.
 
 use clap::Args;
-use harness_plan::exit;
+use harness_contract::exit;
 
 use super::loaded::{Loaded, text};
 use crate::{args::PluginDirs, failure::Failure, output};

@@ -1,6 +1,6 @@
 //! What a worker says of plugins that it has opened: opening them is the only way to know that they load.
 
-use harness_plan::{exit, plugin::PluginChoice};
+use harness_contract::{exit, plugin::PluginChoice};
 use serde_json::Value;
 
 use crate::{

@@ -1,7 +1,7 @@
 //! `harness plugins lock`.
 
 use clap::Args;
-use harness_plan::{
+use harness_contract::{
     exit,
     plugin::{Lock, PluginChoice},
 };

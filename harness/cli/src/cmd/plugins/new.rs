@@ -3,7 +3,7 @@
 use std::{env, fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use harness_plan::exit;
+use harness_contract::exit;
 
 use crate::{failure::Failure, output, root::Root};
 
@@ -193,7 +193,7 @@ fn check_name(name: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_plan::plugin::Manifest;
+    use harness_contract::plugin::Manifest;
 
     #[test]
     fn the_manifest_agrees_with_the_source() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use harness_plan::exit;
+use harness_contract::exit;
 
 use crate::failure::Failure;
 

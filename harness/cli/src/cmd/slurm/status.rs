@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use harness_plan::{
-    exit,
-    shards::ShardPlan,
-    store::{Access, Lookup, Store},
-};
+use harness_contract::exit;
+use harness_plan::shards::ShardPlan;
+use harness_store::{Access, Lookup, Store};
 
 use super::{submission::Submission, tools};
 use crate::{failure::Failure, output};

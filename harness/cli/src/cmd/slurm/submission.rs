@@ -13,7 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_plan::{exit, shards::SLURM, store::replace_file};
+use harness_contract::{exit, files::replace_file};
+use harness_store::SLURM;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;

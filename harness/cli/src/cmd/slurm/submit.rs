@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use harness_plan::exit;
+use harness_contract::exit;
 
 use super::{
     job_number::JobId,

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use harness_plan::exit;
+use harness_contract::exit;
 
 use super::job_number::{self, JobId};
 use crate::{failure::Failure, output};

@@ -8,10 +8,8 @@ use std::{
 };
 
 use clap::Args;
-use harness_plan::{
-    claims, exit,
-    store::{Access, Lookup, Store},
-};
+use harness_contract::exit;
+use harness_store::{Access, Lookup, Store, claims};
 
 use crate::{failure::Failure, output};
 

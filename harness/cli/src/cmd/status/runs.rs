@@ -6,11 +6,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use harness_plan::{
-    exit,
-    inert::one_line,
-    store::{Access, RunManifest, Store},
-};
+use harness_contract::{exit, sanitize::one_line};
+use harness_store::{Access, RunManifest, Store};
 
 use crate::{failure::Failure, output};
 

@@ -12,8 +12,9 @@ use std::{
 };
 
 use harness_abi::{ErrorCode, JudgeTask};
-use harness_plan::replies::{
-    Asking, BATCH_SCHEMA, Batch, JudgeMode, Price, ReplyRequest, Worst, batches_of, task_number,
+use harness_contract::judging::{JudgeMode, Price};
+use harness_store::replies::{
+    Asking, BATCH_SCHEMA, Batch, ReplyRequest, Worst, batches_of, task_number,
 };
 use serde_json::json;
 

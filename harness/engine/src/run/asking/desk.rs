@@ -5,10 +5,8 @@ use std::{
 };
 
 use harness_abi::ErrorCode;
-use harness_plan::{
-    protocol::Counters,
-    replies::{Asking, Keeper, KeptReply, Price, REPLY_SCHEMA, Replies, ReplyRequest},
-};
+use harness_contract::{judging::Price, protocol::Counters};
+use harness_store::replies::{Asking, Keeper, KeptReply, REPLY_SCHEMA, Replies, ReplyRequest};
 
 use super::{Answers, UNIT, answer, key, now, request};
 use crate::{

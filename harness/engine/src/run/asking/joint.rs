@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use harness_plan::{cell::Cell, protocol::Failure, replies::Replies};
+use harness_contract::{cell::Cell, protocol::Failure};
+use harness_store::replies::Replies;
 use serde_json::Value;
 
 use super::{Answers, Desk, Respondent, sweep};

@@ -3,7 +3,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_plan::replies::{Asking, Price, Spent, Worst};
+use harness_contract::judging::{Price, Spent};
+use harness_store::replies::{Asking, Worst};
 
 use super::{
     UNIT,

@@ -16,13 +16,11 @@ use std::{
 };
 
 use harness_abi::ErrorCode;
-use harness_plan::{
-    replies::{
-        JudgeMode, KeptReply, PRICES_DATED, Price, REPLAY, Replies, ReplyMessage, ReplyRequest,
-        task_name,
-    },
+use harness_contract::{
+    judging::{JudgeMode, PRICES_DATED, Price, REPLAY},
     stages::JudgeRef,
 };
+use harness_store::replies::{KeptReply, Replies, ReplyMessage, ReplyRequest, task_name};
 use serde_json::json;
 
 use super::{CellError, Progress, Session};

@@ -6,13 +6,13 @@
 
 use std::{rc::Rc, time::Instant};
 
-use harness_core::autointerp::{Activity, LatentTracker, WindowRules};
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     outputs::{Context, Feature, FeaturesOutput},
     protocol::Counters,
     stages::{DocumentPolicy, FeatureChoice, FeaturesParams, ShardRef},
 };
+use harness_core::autointerp::{Activity, LatentTracker, WindowRules};
 use serde_json::Value;
 
 use super::{

@@ -1,7 +1,7 @@
 //! Tokens whose logits a latent raises and lowers.
 
+use harness_contract::outputs::TokenLogit;
 use harness_kernels::readback;
-use harness_plan::outputs::TokenLogit;
 use tch::Tensor;
 
 use crate::{

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use harness_core::autointerp::{ActWindow, Activity, LabelCounts, best_latent};
-use harness_plan::{
+use harness_contract::{
     outputs::{
         Chosen, LabelLatent, LatentState, LatentWindows, ScoredWindow, Window, WindowsOutput,
     },
     stages::{LatentChoice, WindowsParams},
 };
+use harness_core::autointerp::{ActWindow, Activity, LabelCounts, best_latent};
 
 use super::text::Text;
 use crate::{run::CellError, text::TextCodec};

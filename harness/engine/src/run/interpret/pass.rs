@@ -10,12 +10,12 @@ use std::{
     time::Instant,
 };
 
+use harness_contract::protocol::Counters;
 use harness_core::{
     autointerp::{Activity, BadCode, Codes},
     grid::{ModelShape, SAE_CHUNK_BYTES, sae_flops},
 };
 use harness_kernels::readback;
-use harness_plan::protocol::Counters;
 use tch::{Kind, Tensor};
 
 use super::text::{BatchRows, Text};

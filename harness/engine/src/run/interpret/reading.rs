@@ -2,7 +2,7 @@
 
 use std::{path::Path, rc::Rc, time::Instant};
 
-use harness_plan::{
+use harness_contract::{
     protocol::Counters,
     sources::ModelFolder,
     stages::{Dtype, FixedMasks, ModelRef, Positions, SaeRef, ShardRef},

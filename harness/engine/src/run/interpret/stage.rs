@@ -2,13 +2,13 @@
 
 use std::{rc::Rc, time::Instant};
 
-use harness_core::{autointerp::Activity, rng::Stream};
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     outputs::WindowsOutput,
     protocol::Counters,
     stages::{LatentChoice, WindowsParams},
 };
+use harness_core::{autointerp::Activity, rng::Stream};
 use serde_json::Value;
 
 use super::{

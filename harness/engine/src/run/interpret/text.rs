@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
+use harness_contract::stages::{FixedMasks, ShardRef};
 use harness_core::{autointerp::Places, corruption::mask_row_at};
-use harness_plan::stages::{FixedMasks, ShardRef};
 
 use crate::{
     eval::{Batch, Scope},

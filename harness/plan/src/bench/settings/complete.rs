@@ -6,7 +6,7 @@ use harness_core::{
 };
 
 use super::SettingsPatch;
-use crate::{
+use harness_contract::{
     config::{ConfigError, Problem},
     stages::{DocumentPolicy, Measures, Positions},
 };

@@ -10,7 +10,7 @@ pub use complete::{
 pub use patch::SettingsPatch;
 
 use super::RowKind;
-use crate::config::ConfigError;
+use harness_contract::config::ConfigError;
 
 /// All settings of a row.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]

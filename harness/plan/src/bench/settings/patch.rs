@@ -8,8 +8,8 @@ use harness_core::{
     task::preset::{self, Preset},
 };
 
-use crate::{
-    bench::RowKind,
+use crate::bench::RowKind;
+use harness_contract::{
     config::{Said, Table, Written},
     stages::{DocumentPolicy, Measures, Positions},
 };

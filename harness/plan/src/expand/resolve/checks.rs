@@ -4,10 +4,8 @@ use harness_core::suggest;
 use sae_folder::SaeFolder;
 
 use super::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
-use crate::{
-    bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings},
-    stages::{DocumentPolicy, Positions},
-};
+use crate::bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings};
+use harness_contract::stages::{DocumentPolicy, Positions};
 
 impl Resolver<'_> {
     /// `--rows`, `--model` and `--saes` must name something the bench runs.

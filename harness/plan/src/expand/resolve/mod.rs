@@ -19,9 +19,12 @@ pub use text::{EMBEDDED, TextSource};
 
 use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings, VariantSpec},
-    config::{ConfigError, Problem, Said, Written},
     expand::PlanError,
-    sources::{ModelFolder, SaeSet},
+    sources::SaeSet,
+};
+use harness_contract::{
+    config::{ConfigError, Problem, Said, Written},
+    sources::ModelFolder,
     stages::Numerics,
 };
 
@@ -191,7 +194,7 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
 }
 
 /// Whether the command line leaves a row in.
-pub(crate) fn is_chosen(overrides: &Overrides, row: &RowSpec) -> bool {
+pub fn is_chosen(overrides: &Overrides, row: &RowSpec) -> bool {
     match &overrides.rows {
         Some(names) => names.iter().any(|name| row.is_called(name)),
         None => true,
@@ -199,7 +202,7 @@ pub(crate) fn is_chosen(overrides: &Overrides, row: &RowSpec) -> bool {
 }
 
 /// Names after `--rows` that call no row of a bench.
-pub(crate) fn unknown_rows(spec: &BenchSpec, overrides: &Overrides) -> Vec<Problem> {
+pub fn unknown_rows(spec: &BenchSpec, overrides: &Overrides) -> Vec<Problem> {
     let names = overrides.rows.iter().flatten();
     let unknown = names.filter(|name| !spec.rows.iter().any(|row| row.is_called(name)));
     let full: Vec<String> = spec

@@ -8,8 +8,9 @@ use sae_folder::SaeFolder;
 use super::{Origin, ResolvedModel, Resolver};
 use crate::{
     bench::{Profile, RowSpec, Settings},
-    sources::{ModelFolder, SaeSet},
+    sources::SaeSet,
 };
+use harness_contract::sources::ModelFolder;
 
 /// The architectures of the Top-K plugin, whose kinds of SAE are known here.
 const TOP_K: [&str; 2] = ["topk", "topk-paper-code"];

@@ -1,7 +1,6 @@
 use std::fs;
 
 use super::*;
-use crate::hash::HashCache;
 
 const PLAIN: &str = r#"{"d_in":4,"d_sae":8,"k":2}"#;
 

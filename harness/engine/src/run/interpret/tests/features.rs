@@ -1,6 +1,6 @@
 //! Features of many SAEs from one pass.
 
-use harness_plan::{
+use harness_contract::{
     outputs::FeaturesOutput,
     stages::{CorpusRef, FeatureChoice, FeaturesParams},
 };

@@ -9,15 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_core::{
-    autointerp::{
-        Split, WindowRules,
-        reference::{self, ActRow},
-    },
-    corruption::mask_row_at,
-    rng::Stream,
-};
-use harness_plan::{
+use harness_contract::{
     cell::Cell,
     outputs::{
         Chosen, ExplainOutput, LatentState, LatentWindows, Outcome, PredictOutput, Window,
@@ -29,6 +21,14 @@ use harness_plan::{
         Numerics, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Shown, Stage,
         WindowsParams,
     },
+};
+use harness_core::{
+    autointerp::{
+        Split, WindowRules,
+        reference::{self, ActRow},
+    },
+    corruption::mask_row_at,
+    rng::Stream,
 };
 use serde_json::json;
 use tch::{Kind, Tensor};

@@ -78,7 +78,7 @@ pub(super) fn session(dir: &Path, batch: Option<u32>, threads: u32) -> Session {
         }
     }
     let init = Init {
-        plugins: harness_plan::plugin::PluginChoice::default(),
+        plugins: harness_contract::plugin::PluginChoice::default(),
         sources: Sources {
             models: [("dream".into(), root().join("benchmarks/zoo/dream"))].into(),
             saes,

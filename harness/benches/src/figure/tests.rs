@@ -1,0 +1,292 @@
+//! Pictures made from small figures, looked at as text.
+
+use harness_core::{
+    layer::Depth,
+    record::{GridRow, Status, SteeringNumbers, SteeringRow},
+    steering::MeanScore,
+};
+
+mod accuracy;
+mod dynamics;
+
+use super::*;
+use crate::table::derive;
+use harness_plan::{
+    bench::{TableKind, ViewSpec},
+    test_world::World,
+};
+use harness_present::figure::{
+    BarGroup, Dash, Figure, FigureError, Fill, HeatMap, Marks, Panel, Series, render_svg,
+    test_support::{BLUE, drawn, points},
+};
+use harness_store::{Access, Store};
+
+#[test]
+fn lines_of_one_depth_share_a_dash_and_no_two_a_colour() {
+    let styles = grid::styles((0..6).rev().map(|layer| {
+        (
+            layer,
+            [Depth::Shallow, Depth::Middle, Depth::Deep][layer as usize / 2],
+            None,
+        )
+    }));
+    let series: Vec<Series> = styles.iter().map(grid::Style::series).collect();
+    let dashes: Vec<Dash> = series.iter().map(|s| s.dash).collect();
+    use Dash::{Dashed, Dotted, Solid};
+    assert_eq!(dashes, [Solid, Solid, Dashed, Dashed, Dotted, Dotted]);
+    let mut colours: Vec<usize> = series.iter().map(|s| s.colour).collect();
+    colours.dedup();
+    assert_eq!(colours.len(), 6);
+    assert_eq!(series[3].label, "L3");
+    assert_eq!(series[3].group, "middle");
+}
+
+fn steering_row(sae: &str, layer: u32, k: u32, value: Option<f64>) -> SteeringRow {
+    let score = MeanScore {
+        value,
+        std_err: value.map(|_| 0.1),
+    };
+    SteeringRow {
+        family: "f".into(),
+        model: "m".into(),
+        sae: sae.into(),
+        sae_id: format!("layer_{layer}/k_{k}"),
+        layer,
+        depth: if layer < 4 {
+            Depth::Shallow
+        } else {
+            Depth::Deep
+        },
+        k: Some(k),
+        numbers: SteeringNumbers {
+            concept_improvement: score,
+            perplexity_reduction: score,
+            steering_score: score,
+            n_features: None,
+            n_valid: None,
+            n_judged: None,
+            missing: None,
+            judge: String::new(),
+            comparable_with_paper: None,
+            status: Status::Ok,
+        },
+    }
+}
+
+#[test]
+fn the_steering_figure_has_a_column_for_each_set_and_a_row_for_each_score() {
+    let rows: Vec<SteeringRow> = ["one", "two"]
+        .iter()
+        .flat_map(|sae| {
+            [(1, 8), (1, 24), (5, 8), (5, 24)].map(|(layer, k)| {
+                let value = (*sae == "one" || k == 8).then_some(f64::from(layer * k));
+                steering_row(sae, layer, k, value)
+            })
+        })
+        .collect();
+    let figure = steering_figure(&rows, "title");
+    assert_eq!((figure.panels.len(), figure.columns), (6, 2));
+    assert_eq!(figure.panels[0].title, "one");
+    assert_eq!(figure.panels[2].title, "");
+    assert!(
+        figure
+            .panels
+            .iter()
+            .all(|panel| panel.zero_line && panel.series().len() == 2)
+    );
+    let last = &figure.panels[5].series()[1]; // S of `two`, layer 5
+    assert_eq!(last.label, "L5");
+    assert_eq!(last.points[0].y, Some(40.0));
+    assert_eq!((last.points[1].x, last.points[1].y), (24.0, None));
+    let svg = render_svg(&figure).unwrap();
+    assert_eq!(svg, render_svg(&steering_figure(&rows, "title")).unwrap());
+    assert_eq!(svg.lines().filter(|l| *l == "L5").count(), 1, "one legend");
+}
+
+fn grid_row(model: &str, sae: &str, layer: u32, k: u32, metric: &str) -> GridRow {
+    GridRow {
+        family: "f".into(),
+        model: model.into(),
+        sae: sae.into(),
+        sae_id: format!("layer_{layer}/k_{k}"),
+        layer,
+        depth: if layer < 4 {
+            Depth::Shallow
+        } else {
+            Depth::Deep
+        },
+        k: Some(k),
+        metric: metric.into(),
+        variant: "v".into(),
+        value: Some(f64::from(k)),
+        std_err: None,
+        n: None,
+        status: Status::Ok,
+    }
+}
+
+#[test]
+fn saes_of_one_layer_and_k_are_lines_of_their_own() {
+    let twin = |name: &str| GridRow {
+        sae_id: format!("layer_1/{name}"),
+        ..grid_row("m", "s", 1, 8, "a")
+    };
+    let without_k = GridRow {
+        k: None,
+        ..grid_row("m", "s", 1, 8, "a")
+    };
+    let rows = [
+        twin("trainer_0"),
+        twin("trainer_1"),
+        grid_row("m", "s", 1, 24, "a"),
+        without_k,
+    ];
+    let rows: Vec<&GridRow> = rows.iter().collect();
+    let figure = grid_figure(&rows, &GridOptions::default());
+    let Marks::Lines(lines) = &figure.panels[0].marks else {
+        panic!("{:?}", figure.panels[0].marks);
+    };
+    let drawn: Vec<(&str, usize)> = lines
+        .iter()
+        .map(|line| (line.label.as_str(), line.points.len()))
+        .collect();
+    assert_eq!(drawn, [("L1", 1), ("L1 trainer_0", 1), ("L1 trainer_1", 1)]);
+    assert!(
+        figure.caption.contains("One SAE has no k"),
+        "{}",
+        figure.caption
+    );
+}
+
+#[test]
+fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
+    let mut rows = Vec::new();
+    for model in ["base", "tuned"] {
+        for (layer, k) in [(1, 50), (1, 820), (5, 50), (5, 820)] {
+            rows.push(grid_row(model, "mask", layer, k, "delta_lm_loss"));
+            rows.push(grid_row(model, "mask", layer, k, "ev"));
+        }
+    }
+    let options = GridOptions {
+        split: Split::SourceAndTarget,
+        zero_line: true,
+        ..GridOptions::default()
+    };
+    let rows: Vec<&GridRow> = rows.iter().collect();
+    let figure = grid_figure(&measured(&rows, "delta_lm_loss", &["v"]), &options);
+    assert_eq!((figure.panels.len(), figure.columns), (4, 2));
+    assert_eq!(figure.row_titles, ["mask → base", "mask → tuned"]);
+    assert_eq!(figure.panels[1].title, "deep");
+    for panel in &figure.panels {
+        assert_eq!(panel.series().len(), 1);
+        let series = &panel.series()[0];
+        assert_eq!(
+            series.points.iter().map(|p| p.x).collect::<Vec<_>>(),
+            [50.0, 820.0]
+        );
+        assert_eq!(
+            panel.x.ticks,
+            [(50.0, "50".to_owned()), (820.0, "820".to_owned())]
+        );
+    }
+    assert!(render_svg(&figure).unwrap().contains("mask → tuned"));
+    let none = grid_figure(&measured(&rows, "kl", &["v"]), &options);
+    assert!(matches!(render_svg(&none), Err(FigureError::Empty { .. })));
+}
+
+/// Layer 5 is in the last third of six layers from 1, and in the second of others: it is drawn where its model has it.
+#[test]
+fn a_layer_stands_in_the_third_of_its_own_model() {
+    let mut rows = [
+        grid_row("dream", "a", 5, 8, "m"),
+        grid_row("llada", "b", 5, 8, "m"),
+    ];
+    rows[0].depth = Depth::Middle;
+    let rows: Vec<&GridRow> = rows.iter().collect();
+    let figure = grid_figure(&measured(&rows, "m", &["v"]), &GridOptions::default());
+    let drawn: Vec<usize> = figure.panels.iter().map(|p| p.series().len()).collect();
+    // Rows of panels: a, b; columns: middle, deep.
+    assert_eq!((figure.columns, drawn), (2, vec![1, 0, 0, 1]));
+}
+
+#[test]
+fn of_several_variants_the_first_is_taken_that_a_set_has() {
+    let mut rows = vec![
+        grid_row("dream", "mask", 1, 8, "m"),
+        grid_row("qwen", "qwen", 1, 8, "m"),
+    ];
+    rows.push(GridRow {
+        variant: "weighted".into(),
+        value: None, // it is not replaced by the plain value
+        ..rows[0].clone()
+    });
+    let rows: Vec<&GridRow> = rows.iter().collect();
+    let found = measured(&rows, "m", &["weighted", "v"]);
+    let found: Vec<(&str, &str)> = found.iter().map(|r| (&*r.sae, &*r.variant)).collect();
+    assert_eq!(found, [("qwen", "v"), ("mask", "weighted")]);
+    assert!(measured(&rows, "other", &["v"]).is_empty());
+}
+
+#[test]
+fn the_transfer_figure_lays_both_sources_over_each_other() {
+    let rows: Vec<GridRow> = ["base-mask", "tuned-mask"]
+        .iter()
+        .flat_map(|sae| [(1, 8), (1, 24), (5, 8)].map(|(l, k)| grid_row("base", sae, l, k, "ev")))
+        .collect();
+    let part = |title: &str| TransferPart {
+        title: title.into(),
+        y_label: "EV".into(),
+        zero_line: false,
+        rows: rows.iter().collect(),
+    };
+    let figure = transfer_figure(&[part("on text"), part("on rollouts")], "t", "c.");
+    assert_eq!((figure.panels.len(), figure.columns), (4, 2));
+    assert_eq!(figure.row_titles, ["on text", "on rollouts"]);
+    let shallow = figure.panels[0].series();
+    assert_eq!(shallow.len(), 2);
+    assert_eq!((shallow[0].colour, shallow[0].dash), (0, Dash::Solid));
+    assert_eq!((shallow[1].colour, shallow[1].dash), (0, Dash::Dashed));
+    assert_eq!(shallow[1].group, "tuned-mask");
+    let svg = render_svg(&figure).unwrap();
+    assert_eq!(
+        svg.lines().filter(|l| *l == "L1").count(),
+        2,
+        "one for each source"
+    );
+}
+
+#[test]
+fn a_bench_draws_itself_and_its_figures_before_anything_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Access::Write).unwrap();
+    for (bench, expected) in [
+        ("fig9", &["fig9"][..]),
+        ("fig7", &["fig7", "fig7_ev"]),
+        ("fig8", &["fig8"]),
+        ("transfer", &["transfer", "transfer_ev", "fig12"]),
+    ] {
+        let mut plan = World::made_up().plan(bench).unwrap();
+        plan.views.push(ViewSpec {
+            name: "without_rows".into(),
+            title: String::new(),
+            table: TableKind::Ev,
+            rows: Vec::new(),
+        });
+        let derived = derive(&plan, &store).unwrap();
+        let files = write_figures(&plan, &derived, &store).unwrap();
+        let names: Vec<String> = files
+            .iter()
+            .map(|file| file.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names, expected, "{bench}");
+        for file in files {
+            let svg = std::fs::read_to_string(&file).unwrap();
+            assert!(svg.lines().any(|line| line == "no values"), "{bench}");
+            let samples = drawn(&svg, "circle", BLUE).len();
+            assert!(
+                samples <= 2,
+                "{bench}: {samples} markers besides the legend's"
+            );
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Rows of Tables 1 and 3, from what the files of SAE sets say, with the paper's own beside them.
+
+use harness_core::record::Status;
+use harness_plan::inspect::{InspectedSae, InspectedSet};
+use harness_present::csv_text;
+use harness_present::text_table::{Align::*, Style, TextTable};
+
+/// Columns of table1.csv, those of the paper's table.
+pub const TABLE1_COLUMNS: [&str; 3] = ["sae", "attribute", "value"];
+
+/// Columns of table3.csv: those of the paper's table with the set's name, and then ours.
+pub const TABLE3_COLUMNS: [&str; 15] = [
+    "model",
+    "sae",
+    "tokens",
+    "n_saes",
+    "arch",
+    "disk_per_sae",
+    "batch_size",
+    "context_length",
+    "sae_batch_size",
+    "gpu",
+    "gpu_count",
+    "gpu_model",
+    "bytes_per_sae",
+    "seconds_per_sae",
+    "status",
+];
+
+const PAPER_TABLE1: &str = include_str!("../../../../results/paper/table1.csv");
+const PAPER_TABLE3: &str = include_str!("../../../../results/paper/table3.csv");
+
+/// Attributes of Table 1 in its order.
+const ATTRIBUTES: [&str; 6] = [
+    "Model",
+    "Training Data",
+    "Activation function",
+    "Insertion layers",
+    "Insertion site",
+    "SAE width",
+];
+
+/// Families by the beginning of a model's or set's name, with the paper's SAE (Table 1) and model (Table 3).
+const PAPER_NAMES: [(&str, &str, &str); 4] = [
+    ("dream", "Dream-SAE", "Dream-7B"),
+    ("llada", "LLaDA-SAE", "LLaDA-8B"),
+    ("qwen", "Qwen-SAE", "Qwen-2.5-7B"),
+    ("llama", "LLaMA-SAE", "LLaMA-3-8B"),
+];
+
+/// One value of table1.csv.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table1Row {
+    /// SAE set.
+    pub sae: String,
+    /// What is said of it, in the paper's words.
+    pub attribute: String,
+    /// `None` where no file of the set says it, or its SAEs differ.
+    pub value: Option<String>,
+}
+
+/// One SAE set: a row of table3.csv.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table3Row {
+    pub model: Option<String>,
+    /// SAE set.
+    pub sae: String,
+    /// Activations each SAE was trained on.
+    pub tokens: Option<u64>,
+    /// SAEs of the set.
+    pub n_saes: Option<u64>,
+    /// Architecture, in the paper's writing.
+    pub arch: Option<String>,
+    /// Mean size of an SAE in units of 1024, rounded to the nearest (`448M`).
+    pub disk_per_sae: Option<String>,
+    /// Texts of a model pass.
+    pub batch_size: Option<u64>,
+    /// Tokens of a text.
+    pub context_length: Option<u64>,
+    /// Activations of an optimiser step.
+    pub sae_batch_size: Option<u64>,
+    /// GPUs in the paper's writing; `None` without any, or where it is not known.
+    pub gpu: Option<String>,
+    /// GPUs; `Some(0)` for a set trained on a CPU.
+    pub gpu_count: Option<u64>,
+    pub gpu_model: Option<String>,
+    /// Mean size of an SAE's files.
+    pub bytes_per_sae: Option<f64>,
+    /// Mean measured training time of an SAE.
+    pub seconds_per_sae: Option<f64>,
+    /// `ok` when everything but time and GPUs is known, else `partial`; `missing` without a set.
+    pub status: Status,
+}
+
+impl Table3Row {
+    /// The row of a set that could not be found.
+    pub fn missing(model: &str, sae: &str) -> Table3Row {
+        Table3Row {
+            model: Some(model.to_owned()),
+            sae: sae.to_owned(),
+            tokens: None,
+            n_saes: None,
+            arch: None,
+            disk_per_sae: None,
+            batch_size: None,
+            context_length: None,
+            sae_batch_size: None,
+            gpu: None,
+            gpu_count: None,
+            gpu_model: None,
+            bytes_per_sae: None,
+            seconds_per_sae: None,
+            status: Status::Missing,
+        }
+    }
+}
+
+/// Rows of Table 1: attribute by attribute, each for all sets in their order.
+pub fn table1_rows(sets: &[InspectedSet]) -> Vec<Table1Row> {
+    let mut rows = Vec::new();
+    for attribute in ATTRIBUTES {
+        for set in sets {
+            rows.push(Table1Row {
+                sae: set.name.clone(),
+                attribute: attribute.to_owned(),
+                value: attribute_of(set, attribute),
+            });
+        }
+    }
+    rows
+}
+
+fn attribute_of(set: &InspectedSet, attribute: &str) -> Option<String> {
+    match attribute {
+        "Model" => set.common(|sae| sae.model.clone()),
+        "Training Data" => {
+            let hashes = set.common(|sae| sae.data.clone())?;
+            let first = hashes.first()?.get(..12)?;
+            Some(match hashes.len() {
+                1 => format!("text, SHA-256 {first}"),
+                n => format!("{n} texts, the first of SHA-256 {first}"),
+            })
+        }
+        "Activation function" => set.common(arch_of).map(|name| match &*name {
+            "TopK" => "ReLU+TopK".to_owned(),
+            _ => name,
+        }),
+        "Insertion layers" => {
+            let layers: Vec<String> = set.layers().iter().map(ToString::to_string).collect();
+            (!layers.is_empty()).then(|| layers.join(", "))
+        }
+        "Insertion site" => {
+            let site = set.common(|sae| sae.site.clone())?;
+            Some(match site.as_str() {
+                "resid_post" => "residual stream".to_owned(),
+                _ => site,
+            })
+        }
+        "SAE width" => {
+            let width = set.common(|sae| Some(sae.d_sae))?;
+            Some(match width % 1024 {
+                0 => format!("{}K", width / 1024),
+                _ => width.to_string(),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn arch_of(sae: &InspectedSae) -> Option<String> {
+    let name = sae.architecture.as_deref()?;
+    Some(match name {
+        "topk" => "TopK".to_owned(),
+        _ => name.to_owned(),
+    })
+}
+
+/// Rows of Table 3, one for each set in their order.
+pub fn table3_rows(sets: &[InspectedSet]) -> Vec<Table3Row> {
+    sets.iter().map(table3_row).collect()
+}
+
+fn table3_row(set: &InspectedSet) -> Table3Row {
+    let n = set.saes.len() as u64;
+    let bytes: u64 = set.saes.iter().map(|sae| sae.bytes).sum();
+    let bytes_per_sae = (n > 0).then(|| bytes as f64 / n as f64);
+    let seconds: Option<f64> = set.saes.iter().map(|sae| sae.seconds).sum();
+    let gpu_count = set.runtime.as_ref().map(|r| match r.device.as_str() {
+        "cpu" => 0,
+        _ => 1,
+    });
+    let mut row = Table3Row {
+        model: set.common(|sae| sae.model.clone()),
+        sae: set.name.clone(),
+        tokens: set.common(|sae| sae.tokens),
+        n_saes: Some(n),
+        arch: set.common(arch_of),
+        disk_per_sae: bytes_per_sae.map(size),
+        batch_size: set.common(|sae| sae.model_batch),
+        context_length: set.common(|sae| sae.context_length),
+        sae_batch_size: set.common(|sae| sae.batch),
+        gpu: None,
+        gpu_count,
+        gpu_model: None,
+        bytes_per_sae,
+        seconds_per_sae: seconds.filter(|_| n > 0).map(|sum| sum / n as f64),
+        status: Status::Ok,
+    };
+    let is_whole = row.model.is_some()
+        && row.tokens.is_some()
+        && row.arch.is_some()
+        && row.context_length.is_some()
+        && row.sae_batch_size.is_some();
+    if !is_whole {
+        row.status = Status::Partial;
+    }
+    row
+}
+
+/// Bytes in units of 1024, to three digits: `448M`, `1.5G`.
+pub fn size(bytes: f64) -> String {
+    let units = ["", "K", "M", "G", "T"];
+    let (mut value, mut unit) = (bytes, 0);
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value < 10.0);
+    format!("{value:.digits$}{}", units[unit])
+}
+
+/// table1.csv: equal rows give equal bytes.
+pub fn table1_csv(rows: &[Table1Row]) -> String {
+    let fields = rows.iter().map(|row| {
+        vec![
+            row.sae.clone(),
+            row.attribute.clone(),
+            row.value.clone().unwrap_or_default(),
+        ]
+    });
+    csv_text(&TABLE1_COLUMNS, fields)
+}
+
+/// table3.csv: equal rows give equal bytes.
+pub fn table3_csv(rows: &[Table3Row]) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let count = |value: Option<u64>| value.map_or_else(String::new, |n| n.to_string());
+    let number = |value: Option<f64>| value.map_or_else(String::new, |x| x.to_string());
+    let fields = rows.iter().map(|row| {
+        vec![
+            text(&row.model),
+            row.sae.clone(),
+            count(row.tokens),
+            count(row.n_saes),
+            text(&row.arch),
+            text(&row.disk_per_sae),
+            count(row.batch_size),
+            count(row.context_length),
+            count(row.sae_batch_size),
+            text(&row.gpu),
+            count(row.gpu_count),
+            text(&row.gpu_model),
+            number(row.bytes_per_sae),
+            number(row.seconds_per_sae),
+            row.status.to_string(),
+        ]
+    });
+    csv_text(&TABLE3_COLUMNS, fields)
+}
+
+/// Table 1 as text, beside the paper's of the same family.
+pub fn print_table1(rows: &[Table1Row], style: Style) -> String {
+    let mut table = TextTable::new(&[
+        ("attribute", Left),
+        ("SAE", Left),
+        ("value", Left),
+        ("paper", Left),
+        ("value", Left),
+    ]);
+    let paper = paper(PAPER_TABLE1);
+    for row in rows {
+        let mut fields = vec![
+            row.attribute.clone(),
+            row.sae.clone(),
+            row.value.clone().unwrap_or_else(|| "-".to_owned()),
+        ];
+        let theirs = paper_names(&row.sae).and_then(|(name, _)| {
+            paper
+                .iter()
+                .find(|r| r.first() == Some(&name.to_owned()) && r.get(1) == Some(&row.attribute))
+        });
+        if let Some(theirs) = theirs {
+            fields.extend([theirs[0].clone(), theirs[2].clone()]);
+        }
+        table.row(fields);
+    }
+    table.render(style)
+}
+
+/// Table 3 as text, beside the paper's of the same family.
+pub fn print_table3(rows: &[Table3Row], style: Style) -> String {
+    let mut table = TextTable::new(&[
+        ("model", Left),
+        ("SAE", Left),
+        ("tokens", Right),
+        ("SAEs", Right),
+        ("arch", Left),
+        ("disk/SAE", Right),
+        ("batch", Right),
+        ("context", Right),
+        ("SAE batch", Right),
+        ("s/SAE", Right),
+        ("paper", Left),
+        ("tokens", Right),
+        ("SAEs", Right),
+        ("disk/SAE", Right),
+        ("GPU", Left),
+    ]);
+    let count = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let text = |t: &Option<String>| t.clone().unwrap_or_else(|| "-".to_owned());
+    let paper = paper(PAPER_TABLE3);
+    for row in rows {
+        let mut fields = vec![
+            text(&row.model),
+            row.sae.clone(),
+            row.tokens
+                .map_or_else(|| "-".to_owned(), |n| thousands(n as f64)),
+            count(row.n_saes),
+            text(&row.arch),
+            text(&row.disk_per_sae),
+            count(row.batch_size),
+            count(row.context_length),
+            count(row.sae_batch_size),
+            row.seconds_per_sae
+                .map_or_else(|| "-".to_owned(), |s| format!("{s:.1}")),
+        ];
+        let names =
+            paper_names(row.model.as_deref().unwrap_or_default()).or_else(|| paper_names(&row.sae));
+        let theirs = names.and_then(|(_, model)| {
+            paper
+                .iter()
+                .find(|r| r.first().is_some_and(|name| name == model))
+        });
+        if let Some(theirs) = theirs {
+            // model, tokens, n_saes, disk_per_sae, gpu
+            fields.extend([0, 1, 2, 4, 8].map(|i| theirs.get(i).cloned().unwrap_or_default()));
+        }
+        table.row(fields);
+    }
+    table.render(style)
+}
+
+/// A count in thousands or millions, to three digits: `500K`, `150M`.
+pub(super) fn thousands(n: f64) -> String {
+    let (value, unit) = match n {
+        n if n >= 1e6 => (n / 1e6, "M"),
+        n if n >= 1e3 => (n / 1e3, "K"),
+        n => (n, ""),
+    };
+    let digits = usize::from(!unit.is_empty() && value < 10.0);
+    format!("{value:.digits$}{unit}")
+}
+
+/// The paper's SAE and model of the family that a model's or set's name begins with.
+fn paper_names(name: &str) -> Option<(&'static str, &'static str)> {
+    let name = name.to_lowercase();
+    PAPER_NAMES
+        .iter()
+        .find(|(family, ..)| name.starts_with(family))
+        .map(|(_, sae, model)| (*sae, *model))
+}
+
+fn paper(text: &str) -> Vec<Vec<String>> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let records = reader.records().flatten();
+    records
+        .map(|record| record.iter().map(str::to_owned).collect())
+        .collect()
+}
