@@ -6,10 +6,10 @@ use harness_contract::{
     config::ConfigError,
     exit,
     protocol::{self, ProtocolError},
-    sources::SourceError,
 };
 use harness_plan::{bench::BenchError, expand::PlanError, shards::ShardsError};
 use harness_store::StoreError;
+use harness_weights::InputError;
 
 use crate::{args::RENAME, output};
 
@@ -101,9 +101,9 @@ impl From<PlanError> for Failure {
     }
 }
 
-impl From<SourceError> for Failure {
-    fn from(error: SourceError) -> Failure {
-        Failure::new(error.exit_code(), error.to_string())
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Failure {
+        Failure::new(exit::BAD_INPUT, error.to_string())
     }
 }
 

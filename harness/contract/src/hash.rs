@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use harness_weights::InputError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -75,14 +76,6 @@ impl Stamp {
     }
 }
 
-/// A file that could not be hashed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {source}", path.display())]
-pub struct HashError {
-    pub path: PathBuf,
-    pub source: io::Error,
-}
-
 impl HashCache {
     /// A cache that lives in memory only.
     pub fn in_memory() -> HashCache {
@@ -112,20 +105,17 @@ impl HashCache {
     ///
     /// # Errors
     /// When it cannot be read, or changes while it is read.
-    pub fn file(&mut self, path: &Path) -> Result<String, HashError> {
-        let fail = |source| HashError {
-            path: path.to_owned(),
-            source,
-        };
-        let full = fs::canonicalize(path).map_err(fail)?;
-        let stamp = stamp_of(&full).map_err(fail)?;
+    pub fn file(&mut self, path: &Path) -> Result<String, InputError> {
+        let fail = InputError::io(path);
+        let full = fs::canonicalize(path).map_err(&fail)?;
+        let stamp = stamp_of(&full).map_err(&fail)?;
         if let Some(entry) = self.entries.get(&full)
             && entry.stamp == stamp
         {
             return Ok(entry.sha256.clone());
         }
         let is_settled = stamp.is_settled((self.now)());
-        let (stamp, sha256) = hash_at_rest(&full, stamp).map_err(fail)?;
+        let (stamp, sha256) = hash_at_rest(&full, stamp).map_err(&fail)?;
         // The file of the cache is JSON, which holds no path that is not UTF-8.
         if is_settled && stamp.bytes >= ALWAYS_READ_BELOW && full.to_str().is_some() {
             let sha256 = sha256.clone();
@@ -143,14 +133,11 @@ impl HashCache {
         &mut self,
         dir: &Path,
         counts: impl Fn(&str) -> bool,
-    ) -> Result<String, HashError> {
-        let fail = |source| HashError {
-            path: dir.to_owned(),
-            source,
-        };
+    ) -> Result<String, InputError> {
+        let fail = InputError::io(dir);
         let mut lines = Vec::new();
-        for entry in fs::read_dir(dir).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
+        for entry in fs::read_dir(dir).map_err(&fail)? {
+            let entry = entry.map_err(&fail)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if counts(&name) && entry.path().is_file() {
                 lines.push(format!("{name}\0{}\n", self.file(&entry.path())?));

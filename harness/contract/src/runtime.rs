@@ -2,7 +2,7 @@ use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sources::SourceError;
+use harness_weights::InputError;
 
 /// Name of the file, beside the layers' folders of a set.
 pub const RUNTIME_FILE: &str = "runtime.json";
@@ -49,19 +49,17 @@ impl Runtime {
     ///
     /// # Errors
     /// When there is one that cannot be read.
-    pub fn read(set: &Path) -> Result<Option<Runtime>, SourceError> {
+    pub fn read(set: &Path) -> Result<Option<Runtime>, InputError> {
         let path = set.join(RUNTIME_FILE);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(SourceError::Io { path, source }),
+            Err(source) => return Err(InputError::Io { path, source }),
         };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| SourceError::Unusable {
-                path,
-                message: format!("is not the record of a training's time: {error}"),
-            })
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            let message = format!("is not the record of a training's time: {error}");
+            InputError::unusable(&path, message)
+        })
     }
 
     /// Seconds of one SAE: its optimiser steps and an even share of what the set's SAEs have in common.

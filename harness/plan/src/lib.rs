@@ -12,4 +12,3 @@ pub mod shards;
 pub mod sources;
 #[cfg(any(test, feature = "test-world"))]
 pub mod test_world;
-pub mod weights;

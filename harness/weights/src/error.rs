@@ -3,12 +3,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::not_a_folder;
+
 /// Result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, InputError>;
 
 /// A file or folder from outside that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
+    /// What was given for the folder of a checkpoint or of an SAE set is none.
+    #[error("{what}: {}: {found}; {hint}", path.display())]
+    NotAFolder {
+        /// What it was to be.
+        what: String,
+        /// What was given.
+        path: PathBuf,
+        /// What it is instead.
+        found: String,
+        /// What would cure it.
+        hint: String,
+    },
     /// It cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -22,7 +36,18 @@ pub enum InputError {
 }
 
 impl InputError {
-    pub(crate) fn unusable(path: &Path, message: impl Into<String>) -> Self {
+    /// A path that was to be the folder of `what` and is none; `hint` says how to give another.
+    pub fn not_a_folder(what: impl Into<String>, path: &Path, hint: impl Into<String>) -> Self {
+        Self::NotAFolder {
+            what: what.into(),
+            path: path.to_owned(),
+            found: not_a_folder(path),
+            hint: hint.into(),
+        }
+    }
+
+    /// A file or folder that is not what its name or place says; `message` ends with the cure.
+    pub fn unusable(path: &Path, message: impl Into<String>) -> Self {
         Self::Unusable {
             path: path.to_owned(),
             message: message.into(),
@@ -30,7 +55,7 @@ impl InputError {
     }
 
     /// Names the path that could not be read, for `map_err`.
-    pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+    pub fn io(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io {
             path: path.clone(),

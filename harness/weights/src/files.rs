@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     fs::File,
-    io::{BufReader, Read, Seek},
+    io::{BufReader, Read, Seek, SeekFrom},
     path::{Component, Path, PathBuf},
 };
 
@@ -15,9 +15,9 @@ use serde::{
 
 use crate::{
     HeaderError, InputError, Limits, Result, StoredTensor,
-    header::read_header,
+    header::{read_header, read_words},
     json::read_text,
-    look_alike::{misplaced, not_safetensors},
+    look_alike::{LookAlike, not_safetensors},
     quantised,
 };
 
@@ -58,17 +58,19 @@ impl WeightFile {
     /// # Errors
     /// What the file is instead, or what is wrong with it.
     pub fn open(path: &Path) -> Result<Self> {
-        let io = InputError::io(path);
-        let (mut file, size, head) = open(path)?;
+        Self::open_within(path, Limits::default())
+    }
+
+    /// As [`WeightFile::open`], for a file whose header is known to be small.
+    ///
+    /// # Errors
+    /// As [`WeightFile::open`].
+    pub fn open_within(path: &Path, limits: Limits) -> Result<Self> {
+        let (file, size, head) = open(path)?;
         if let Some(message) = not_safetensors(&head) {
             return Err(InputError::unusable(path, message));
         }
-        file.rewind().map_err(&io)?;
-        let tensors = read_header(BufReader::new(file), size, Limits::default());
-        let tensors = tensors.map_err(|error| match error {
-            HeaderError::Io(source) => io(source),
-            other => InputError::unusable(path, other.to_string()),
-        })?;
+        let tensors = read_header(BufReader::new(file), size, limits).map_err(refused(path))?;
         // Longer files have been refused, and the header is what is not tensors.
         let data = size - tensors.iter().map(|t| t.span.1).max().unwrap_or(0);
         Ok(Self {
@@ -78,9 +80,40 @@ impl WeightFile {
         })
     }
 
+    /// The words beside its tensors.
+    ///
+    /// # Errors
+    /// A file that has changed; values that are no words.
+    pub fn words(&self) -> Result<BTreeMap<String, String>> {
+        let file = File::open(&self.path).map_err(InputError::io(&self.path))?;
+        read_words(BufReader::new(file), self.data).map_err(refused(&self.path))
+    }
+
+    /// The bytes of one of its tensors.
+    ///
+    /// # Errors
+    /// A file that has changed or cannot be read.
+    pub fn bytes(&self, tensor: &StoredTensor) -> Result<Vec<u8>> {
+        let io = InputError::io(&self.path);
+        let (start, end) = tensor.span;
+        let mut file = File::open(&self.path).map_err(&io)?;
+        file.seek(SeekFrom::Start(self.data + start)).map_err(&io)?;
+        let mut bytes = vec![0; (end - start) as usize];
+        file.read_exact(&mut bytes).map_err(&io)?;
+        Ok(bytes)
+    }
+
     /// The tensor of a name.
     pub fn tensor(&self, name: &str) -> Option<&StoredTensor> {
         self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+}
+
+fn refused(path: &Path) -> impl Fn(HeaderError) -> InputError + use<> {
+    let path = path.to_owned();
+    move |error| match error {
+        HeaderError::Io(source) => InputError::io(&path)(source),
+        other => InputError::unusable(&path, other.to_string()),
     }
 }
 
@@ -174,8 +207,8 @@ pub fn check_download(path: &Path) -> Result<()> {
     open(path).map(drop)
 }
 
-/// A file that is what was downloaded, with its size and first bytes.
-fn open(path: &Path) -> Result<(File, u64, Vec<u8>)> {
+/// A file that is what was downloaded, at its beginning, with its size and first bytes.
+pub(crate) fn open(path: &Path) -> Result<(File, u64, Vec<u8>)> {
     let io = InputError::io(path);
     let mut file = File::open(path).map_err(&io)?;
     let size = file.metadata().map_err(&io)?.len();
@@ -188,10 +221,11 @@ fn open(path: &Path) -> Result<(File, u64, Vec<u8>)> {
         let message = "is empty: download incomplete? Download it again";
         return Err(InputError::unusable(path, message));
     }
-    match misplaced(&head) {
-        Some(message) => Err(InputError::unusable(path, message)),
-        None => Ok((file, size, head)),
+    if let Some(look_alike) = LookAlike::of(&head) {
+        return Err(InputError::unusable(path, look_alike.message()));
     }
+    file.rewind().map_err(&io)?;
+    Ok((file, size, head))
 }
 
 /// Whether a name stays in its folder, on any system.

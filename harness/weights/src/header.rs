@@ -1,18 +1,27 @@
 //! The header of a safetensors file, none of whose claims is believed.
 //!
-//! It is parsed here and not by a library because files from outside may repeat a name (a map would keep the last one in silence), name a million
-//! tensors (gigabytes of parsed header) or leave holes between tensors.
+//! The `safetensors` library decides whether a header is sound. Before it sees one, everything is
+//! refused that it would take: a name that is there twice (its map keeps the last one in silence),
+//! a million tensors (gigabytes of parsed header), names and shapes that no tensor has. Its errors
+//! hold no offsets, so they are put into words here.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fmt,
     io::{self, Read},
     str::Utf8Error,
 };
 
+use safetensors::{
+    Dtype, SafeTensorError,
+    tensor::{Metadata, TensorInfo},
+};
 use serde::{
     Deserialize,
-    de::{Deserializer, IgnoredAny, MapAccess, Visitor},
+    de::{
+        Deserializer, IgnoredAny, MapAccess, Visitor,
+        value::{Error as WordError, StrDeserializer},
+    },
 };
 
 /// What every entry of a header has once.
@@ -46,8 +55,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredTensor {
     pub name: String,
-    /// Its number format, such as `BF16`.
-    pub dtype: String,
+    pub dtype: Dtype,
     pub shape: Vec<u64>,
     /// Its bytes, counted from the end of the header.
     pub span: (u64, u64),
@@ -57,6 +65,25 @@ impl StoredTensor {
     /// Numbers it holds.
     pub fn numbers(&self) -> u64 {
         self.shape.iter().copied().fold(1, u64::saturating_mul)
+    }
+
+    /// Bytes that its shape takes; `None` where they cannot be counted or are no whole number.
+    fn bytes(&self) -> Option<u64> {
+        let bits = (self.shape.iter()).try_fold(self.dtype.bitsize() as u64, |n, size| {
+            // Beside a size of 0 any other would do, and libtorch counts with signs.
+            i64::try_from(*size).ok()?;
+            n.checked_mul(*size)
+        })?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    /// The same as the library has it.
+    fn info(&self) -> TensorInfo {
+        TensorInfo {
+            dtype: self.dtype,
+            shape: self.shape.iter().map(|size| *size as usize).collect(),
+            data_offsets: (self.span.0 as usize, self.span.1 as usize),
+        }
     }
 }
 
@@ -92,12 +119,19 @@ pub enum HeaderError {
         /// [`Limits::tensors`].
         limit: usize,
     },
-    /// Its header is no text. A parser of JSON passes over what it does not keep, whatever bytes that holds.
+    /// Its header is no text. A parser of JSON passes over what it does not keep, whatever bytes
+    /// that holds.
     #[error("not a safetensors file: its header is no UTF-8: {0}; download it again")]
     Text(#[from] Utf8Error),
     /// Its header is no JSON of the right form, or has a name twice.
-    #[error("not a safetensors file: its header cannot be read: {}; download it again", shown(&.0.to_string()))]
+    #[error(
+        "not a safetensors file: its header cannot be read: {}; download it again",
+        shown(&.0.to_string())
+    )]
     Json(#[from] serde_json::Error),
+    /// The library refuses what was found sound here.
+    #[error("not a safetensors file: {0}; download it again")]
+    Refused(SafeTensorError),
     /// The bytes of a tensor are not where they should be.
     #[error("tensor `{tensor}` {what}; download it again")]
     Tensor {
@@ -123,15 +157,51 @@ fn sizes(size: u64, expected: u64) -> &'static str {
     }
 }
 
-/// The tensors of a file of `size` bytes that `reader` reads from its beginning. Nothing behind the header is read.
+/// The tensors of a file of `size` bytes that `reader` reads from its beginning. Nothing behind the
+/// header is read.
 ///
 /// # Errors
-/// A limit, a header that is none, a name that is there twice; tensors that overlap, leave holes or do not end where the file does.
+/// A limit, a header that is none, a name that is there twice; tensors that overlap, leave holes or
+/// do not end where the file does.
 pub fn read_header(
-    mut reader: impl Read,
+    reader: impl Read,
     size: u64,
     limits: Limits,
 ) -> Result<Vec<StoredTensor>, HeaderError> {
+    let header = header_bytes(reader, size, limits)?;
+    let found = occurrences(&header, ENTRY_MARK);
+    if found > limits.tensors {
+        return Err(HeaderError::Many {
+            found,
+            limit: limits.tensors,
+        });
+    }
+    let Entries(entries) = serde_json::from_str(str::from_utf8(&header)?)?;
+    let tensors: Result<Vec<_>, _> = entries.into_iter().map(stored).collect();
+    let tensors = tensors?;
+    check_places(&tensors, 8 + header.len() as u64, size)?;
+    Ok(tensors)
+}
+
+/// The words that a file keeps beside its tensors, such as the program that wrote it.
+///
+/// # Errors
+/// As [`read_header`], whose checks of tensors are left out; values that are no words.
+pub(crate) fn read_words(
+    reader: impl Read,
+    size: u64,
+) -> Result<BTreeMap<String, String>, HeaderError> {
+    #[derive(Deserialize)]
+    struct Words {
+        #[serde(rename = "__metadata__", default)]
+        words: BTreeMap<String, String>,
+    }
+    let header = header_bytes(reader, size, Limits::default())?;
+    let Words { words } = serde_json::from_str(str::from_utf8(&header)?)?;
+    Ok(words)
+}
+
+fn header_bytes(mut reader: impl Read, size: u64, limits: Limits) -> Result<Vec<u8>, HeaderError> {
     let short = |expected| HeaderError::Short { size, expected };
     let mut length = [0; 8];
     if size < 8 {
@@ -150,16 +220,7 @@ pub fn read_header(
     }
     let mut header = Vec::new();
     reader.take(length).read_to_end(&mut header)?;
-    let found = occurrences(&header, ENTRY_MARK);
-    if found > limits.tensors {
-        return Err(HeaderError::Many {
-            found,
-            limit: limits.tensors,
-        });
-    }
-    let Entries(tensors) = serde_json::from_str(str::from_utf8(&header)?)?;
-    check_spans(&tensors, 8 + length, size)?;
-    Ok(tensors)
+    Ok(header)
 }
 
 fn occurrences(text: &[u8], part: &[u8]) -> usize {
@@ -168,50 +229,65 @@ fn occurrences(text: &[u8], part: &[u8]) -> usize {
         .count()
 }
 
-/// Tensors fill the file from the header to its end, one after the other.
-fn check_spans(tensors: &[StoredTensor], data: u64, size: u64) -> Result<(), HeaderError> {
-    let wrong = |tensor: &StoredTensor, what: String| HeaderError::Tensor {
-        tensor: shown(&tensor.name),
+/// An entry of a header as a tensor that can be, wherever it lies.
+fn stored((name, entry): (String, Entry)) -> Result<StoredTensor, HeaderError> {
+    let wrong = |what: String| HeaderError::Tensor {
+        tensor: shown(&name),
         what,
     };
-    for tensor in tensors {
-        let (start, end) = tensor.span;
-        let (rank, name_bytes) = (tensor.shape.len(), tensor.name.len());
-        if rank > MAX_RANK {
-            let what = format!("has {rank} dimensions, the limit is {MAX_RANK}");
-            return Err(wrong(tensor, what));
-        }
-        if name_bytes > MAX_NAME {
-            let what = format!("has a name of {name_bytes} bytes, the limit is {MAX_NAME}");
-            return Err(wrong(tensor, what));
-        }
-        let Some(bytes) = bytes_each(&tensor.dtype) else {
-            let what = format!("has the unknown number format {:?}", shown(&tensor.dtype));
-            return Err(wrong(tensor, what));
-        };
-        let needed = (tensor.shape.iter()).try_fold(bytes, |n, size| n.checked_mul(*size));
-        // Beside a size of 0 any other would do, and libtorch counts with signs.
-        let is_countable = (tensor.shape.iter()).all(|size| i64::try_from(*size).is_ok());
-        if !is_countable || needed.is_none() || end.checked_sub(start) != needed {
-            let what = format!(
-                "of shape {:?} in {} does not fill its bytes {start} to {end}",
-                tensor.shape, tensor.dtype
-            );
-            return Err(wrong(tensor, what));
-        }
+    let (rank, name_bytes) = (entry.shape.len(), name.len());
+    if rank > MAX_RANK {
+        return Err(wrong(format!(
+            "has {rank} dimensions, the limit is {MAX_RANK}"
+        )));
     }
+    if name_bytes > MAX_NAME {
+        let what = format!("has a name of {name_bytes} bytes, the limit is {MAX_NAME}");
+        return Err(wrong(what));
+    }
+    let dtype = Dtype::deserialize(StrDeserializer::<WordError>::new(&entry.dtype));
+    let Ok(dtype) = dtype else {
+        let what = format!("has the unknown number format {:?}", shown(&entry.dtype));
+        return Err(wrong(what));
+    };
+    let tensor = StoredTensor {
+        name: name.clone(),
+        dtype,
+        shape: entry.shape,
+        span: entry.data_offsets,
+    };
+    let (start, end) = tensor.span;
+    if tensor.bytes().is_none() || end.checked_sub(start) != tensor.bytes() {
+        return Err(wrong(format!(
+            "of shape {:?} in {dtype} does not fill its bytes {start} to {end}",
+            tensor.shape
+        )));
+    }
+    Ok(tensor)
+}
+
+/// Tensors fill the file from the header to its end, one after the other.
+fn check_places(tensors: &[StoredTensor], data: u64, size: u64) -> Result<(), HeaderError> {
+    let last = tensors.iter().map(|tensor| tensor.span.1).max();
+    let expected = data.saturating_add(last.unwrap_or(0));
     // A cut file is said to be one before its holes are looked for.
-    let last = tensors
-        .iter()
-        .map(|tensor| tensor.span.1)
-        .max()
-        .unwrap_or(0);
-    let expected = data.saturating_add(last);
     if expected > size {
         return Err(HeaderError::Size { size, expected });
     }
     let mut order: Vec<&StoredTensor> = tensors.iter().collect();
     order.sort_by_key(|tensor| tensor.span);
+    let infos = order.iter().map(|t| (t.name.clone(), t.info())).collect();
+    if let Err(error) = Metadata::new(None, infos) {
+        return Err(out_of_place(&order).unwrap_or(HeaderError::Refused(error)));
+    }
+    match expected == size {
+        true => Ok(()),
+        false => Err(HeaderError::Size { size, expected }),
+    }
+}
+
+/// The first tensor, in the order of their bytes, that does not begin where the one before ends.
+fn out_of_place(order: &[&StoredTensor]) -> Option<HeaderError> {
     let (mut at, mut before) = (0, "the header");
     for tensor in order {
         let (start, end) = tensor.span;
@@ -220,15 +296,14 @@ fn check_spans(tensors: &[StoredTensor], data: u64, size: u64) -> Result<(), Hea
                 true => "overlaps",
                 false => "leaves a hole after",
             };
-            let what = format!("{how} {before}: it starts at byte {start}, expected {at}");
-            return Err(wrong(tensor, what));
+            return Some(HeaderError::Tensor {
+                tensor: shown(&tensor.name),
+                what: format!("{how} {before}: it starts at byte {start}, expected {at}"),
+            });
         }
         (at, before) = (end, &*tensor.name);
     }
-    match expected == size {
-        true => Ok(()),
-        false => Err(HeaderError::Size { size, expected }),
-    }
+    None
 }
 
 /// The beginning of a text out of a header.
@@ -239,17 +314,6 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// Bytes of a number; `None` for a format that no version of safetensors has.
-fn bytes_each(dtype: &str) -> Option<u64> {
-    Some(match dtype {
-        "F64" | "I64" | "U64" | "C64" => 8,
-        "F32" | "I32" | "U32" => 4,
-        "F16" | "BF16" | "I16" | "U16" => 2,
-        "I8" | "U8" | "BOOL" | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" => 1,
-        _ => return None,
-    })
-}
-
 #[derive(Deserialize)]
 struct Entry {
     dtype: String,
@@ -258,7 +322,7 @@ struct Entry {
 }
 
 /// The header as a list, so that a repeated name is seen.
-struct Entries(Vec<StoredTensor>);
+struct Entries(Vec<(String, Entry)>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
@@ -271,7 +335,7 @@ impl<'de> Deserialize<'de> for Entries {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let (mut tensors, mut names) = (Vec::new(), HashSet::new());
+                let (mut entries, mut names) = (Vec::new(), HashSet::new());
                 while let Some(name) = map.next_key::<String>()? {
                     if !names.insert(name.clone()) {
                         let message = format!("the name `{}` is there twice", shown(&name));
@@ -281,15 +345,9 @@ impl<'de> Deserialize<'de> for Entries {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     }
-                    let entry: Entry = map.next_value()?;
-                    tensors.push(StoredTensor {
-                        name,
-                        dtype: entry.dtype,
-                        shape: entry.shape,
-                        span: entry.data_offsets,
-                    });
+                    entries.push((name, map.next_value()?));
                 }
-                Ok(Entries(tensors))
+                Ok(Entries(entries))
             }
         }
         deserializer.deserialize_map(InOrder)

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, fs::File, io::Read, path::Path};
 
-use crate::{InputError, Result, misplaced};
+use serde_json::{Map, Value};
+
+use crate::{InputError, LookAlike, Result};
 
 /// Numbers that Python's `json` writes and JSON does not have.
 const NOT_JSON: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
@@ -60,8 +62,8 @@ pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>> {
             format!("has {len} bytes or more, over the limit of {limit} for a configuration");
         return Err(InputError::unusable(path, message));
     }
-    match misplaced(&bytes) {
-        Some(message) => Err(InputError::unusable(path, message)),
+    match LookAlike::of(&bytes) {
+        Some(look_alike) => Err(InputError::unusable(path, look_alike.message())),
         None => Ok(bytes),
     }
 }
@@ -79,10 +81,25 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     })
 }
 
+/// The object that a JSON file holds, read as [`read_text`] does.
+///
+/// # Errors
+/// As [`read_text`]; a file that is no JSON, or none that holds an object.
+pub fn read_object(path: &Path, limit: u64) -> Result<Map<String, Value>> {
+    match serde_json::from_str(&read_text(path, limit)?) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(InputError::unusable(path, "is not a JSON object")),
+        Err(error) => Err(InputError::unusable(
+            path,
+            format!("is not valid JSON: {error}"),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn read(text: &str) -> Value {
         serde_json::from_str(&plain_json(text)).unwrap()

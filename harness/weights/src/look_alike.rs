@@ -1,14 +1,43 @@
-/// What a file is when its download went wrong in one of the usual ways.
-pub fn misplaced(bytes: &[u8]) -> Option<&'static str> {
-    let start = bytes.trim_ascii_start();
-    if start.starts_with(b"version https://git-lfs") {
-        return Some("is a Git LFS pointer, not the file: run `git lfs pull` in its repository");
+//! Things that lie in the place of a file that was meant, told by their first bytes.
+
+/// What a download that went wrong in one of the usual ways has left in the place of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookAlike {
+    /// The text that Git LFS puts in the place of a large file.
+    LfsPointer,
+    /// A page of a web server.
+    WebPage,
+    /// What a web server writes of an error, or a document.
+    Xml,
+}
+
+impl LookAlike {
+    /// What the first bytes of a file show it to be, blanks before them aside.
+    pub fn of(bytes: &[u8]) -> Option<LookAlike> {
+        let start = bytes.trim_ascii_start();
+        if start.starts_with(b"version https://git-lfs.github.com/spec/") {
+            return Some(LookAlike::LfsPointer);
+        }
+        let head: Vec<u8> = start.iter().take(14).map(u8::to_ascii_lowercase).collect();
+        let begins = |tags: &[&str]| tags.iter().any(|tag| head.starts_with(tag.as_bytes()));
+        match begins(&["<!doctype html", "<html"]) {
+            true => Some(LookAlike::WebPage),
+            false => begins(&["<?xml"]).then_some(LookAlike::Xml),
+        }
     }
-    let head: Vec<u8> = start.iter().take(14).map(u8::to_ascii_lowercase).collect();
-    (head.starts_with(b"<!doctype html")
-        || head.starts_with(b"<html")
-        || head.starts_with(b"<?xml"))
-    .then_some("is a web page, not the file: download it again (the file may need a login)")
+
+    /// What to say of it in the place of a model's or an SAE's file, with the cure. It follows the
+    /// path.
+    pub fn message(self) -> &'static str {
+        match self {
+            LookAlike::LfsPointer => {
+                "is a Git LFS pointer, not the file: run `git lfs pull` in its repository"
+            }
+            LookAlike::WebPage | LookAlike::Xml => {
+                "is a web page, not the file: download it again (the file may need a login)"
+            }
+        }
+    }
 }
 
 /// What a file of the name of a safetensors file is instead, told by its first bytes.

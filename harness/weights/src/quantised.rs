@@ -1,5 +1,6 @@
 //! Quantised weights: told by the configuration, and by the tensors where it is silent.
 
+use safetensors::Dtype;
 use serde_json::{Map, Value};
 
 use crate::StoredTensor;
@@ -21,6 +22,20 @@ const ADDED: [&str; 12] = [
     ".weight_zero_point",
     ".weight_format",
     ".scales",
+];
+/// Number formats of quantised matrices; packed numbers are kept in whole ones.
+const SMALL: [Dtype; 11] = [
+    Dtype::I8,
+    Dtype::U8,
+    Dtype::I32,
+    Dtype::U32,
+    Dtype::F4,
+    Dtype::F6_E2M3,
+    Dtype::F6_E3M2,
+    Dtype::F8_E4M3,
+    Dtype::F8_E5M2,
+    Dtype::F8_E4M3FNUZ,
+    Dtype::F8_E5M2FNUZ,
 ];
 
 /// What a config.json says of quantised weights, with the cure.
@@ -47,7 +62,7 @@ pub(crate) fn by_tensors(tensors: &[StoredTensor]) -> Option<String> {
     let shows = |tensor: &&StoredTensor| {
         let is_added = ADDED.iter().any(|end| tensor.name.ends_with(end))
             || tensor.name.contains(".quant_state.");
-        let is_small = ["I8", "U8", "I32", "U32", "F8_E4M3", "F8_E5M2"].contains(&&*tensor.dtype);
+        let is_small = SMALL.contains(&tensor.dtype);
         let is_matrix = tensor.name.ends_with(".weight") && tensor.shape.len() == 2;
         is_added || (is_matrix && is_small)
     };
@@ -106,21 +121,26 @@ mod tests {
 
     #[test]
     fn tensors_that_only_quantising_leaves() {
-        let of = |name: &str, dtype: &str, shape: &[u64]| {
+        let of = |name: &str, dtype: Dtype, shape: &[u64]| {
             by_tensors(&[StoredTensor {
                 name: name.to_owned(),
-                dtype: dtype.to_owned(),
+                dtype,
                 shape: shape.to_vec(),
                 span: (0, 0),
             }])
         };
         for (name, dtype, shape) in [
-            ("model.layers.0.mlp.up_proj.qweight", "I32", &[2, 2][..]),
-            ("model.layers.0.mlp.up_proj.weight", "F8_E4M3", &[2, 2]),
-            ("model.layers.0.mlp.up_proj.weight", "U8", &[4, 1]),
+            (
+                "model.layers.0.mlp.up_proj.qweight",
+                Dtype::I32,
+                &[2, 2][..],
+            ),
+            ("model.layers.0.mlp.up_proj.weight", Dtype::F8_E4M3, &[2, 2]),
+            ("model.layers.0.mlp.up_proj.weight", Dtype::U8, &[4, 1]),
+            ("model.layers.0.mlp.up_proj.weight", Dtype::F4, &[4, 1]),
             (
                 "model.layers.0.mlp.up_proj.weight.quant_state.bitsandbytes__nf4",
-                "U8",
+                Dtype::U8,
                 &[9],
             ),
         ] {
@@ -128,7 +148,7 @@ mod tests {
             assert!(text.contains("quantised") && text.contains(name), "{text}");
         }
         // The causal mask that old GPT-2 files carry.
-        assert_eq!(of("h.0.attn.bias", "U8", &[1, 1, 8, 8]), None);
-        assert_eq!(of("model.norm.weight", "BF16", &[8]), None);
+        assert_eq!(of("h.0.attn.bias", Dtype::U8, &[1, 1, 8, 8]), None);
+        assert_eq!(of("model.norm.weight", Dtype::BF16, &[8]), None);
     }
 }

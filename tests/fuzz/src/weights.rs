@@ -4,8 +4,11 @@ use std::{io::Cursor, path::Path};
 
 use decoder::DecoderConfig;
 use harness_engine::text::{TextCodec, TokenizerLimits};
-use harness_weights::{Limits, read_header};
-use state_dict::{Archive, Item, TensorDesc, numel, parse};
+use harness_weights::{
+    Limits,
+    pt::{Archive, Item, TensorDesc, numel, parse},
+    read_header,
+};
 
 use crate::scratch;
 

@@ -7,8 +7,7 @@ use harness_contract::{
     exit,
     jobs::{Event, GenerateJob, Job},
 };
-use harness_plan::weights::check_checkpoint;
-use harness_weights::not_a_folder;
+use harness_weights::{check_checkpoint, not_a_folder};
 use serde_json::{Map, Value, json};
 
 use crate::{

@@ -1,5 +1,7 @@
 //! Files that are no text to be read here, told by their first bytes.
 
+use harness_weights::LookAlike;
+
 /// A beginning, where it stands, what it is the beginning of, and what to do with such a file.
 type Signature = (&'static [u8], usize, &'static str, &'static str);
 
@@ -9,6 +11,7 @@ const ARROW: &str =
     "write it as parquet: `datasets.load_from_disk(DIR).to_parquet(\"text.parquet\")`";
 const TO_UTF8: &str = "convert it: `iconv -f UTF-16 -t UTF-8 FILE > NEW`";
 const EXTRACT: &str = "extract its text";
+const MARKUP: &str = "extract its text, or fetch the file itself";
 const WEIGHTS: &str = "text is read here; weights belong to --model or --saes";
 
 const SIGNATURES: &[Signature] = &[
@@ -44,19 +47,6 @@ const SIGNATURES: &[Signature] = &[
         "a document of an old Office",
         EXTRACT,
     ),
-    (
-        b"version https://git-lfs.github.com/spec/",
-        0,
-        "a Git LFS pointer, in place of the file",
-        "fetch the file: `git lfs pull`",
-    ),
-];
-
-/// Beginnings of documents of markup, in lower case.
-const MARKUP: &[(&str, &str)] = &[
-    ("<!doctype html", "a web page (HTML)"),
-    ("<html", "a web page (HTML)"),
-    ("<?xml", "an XML document"),
 ];
 
 /// What a file with these first bytes is, where it is no text, and what to do with it.
@@ -76,10 +66,15 @@ pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
     if let Some((_, _, name, hint)) = SIGNATURES.iter().find(is_of) {
         return Some((name, hint));
     }
-    let text = head.trim_ascii_start();
-    let beginning = String::from_utf8_lossy(&text[..text.len().min(32)]).to_ascii_lowercase();
-    if let Some((_, name)) = MARKUP.iter().find(|(tag, _)| beginning.starts_with(tag)) {
-        return Some((name, "extract its text, or fetch the file itself"));
+    if let Some(look_alike) = LookAlike::of(head) {
+        return Some(match look_alike {
+            LookAlike::LfsPointer => (
+                "a Git LFS pointer, in place of the file",
+                "fetch the file: `git lfs pull`",
+            ),
+            LookAlike::WebPage => ("a web page (HTML)", MARKUP),
+            LookAlike::Xml => ("an XML document", MARKUP),
+        });
     }
     encoding(head).or_else(|| is_binary(head).then_some(("binary data", EXPORT)))
 }
@@ -125,75 +120,4 @@ fn is_binary(head: &[u8]) -> bool {
         Err(error) => error.error_len().is_none(),
     };
     zeros * 100 > head.len() || zeros > 0 && !is_utf8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn utf16(text: &str, order: fn(u16) -> [u8; 2]) -> Vec<u8> {
-        text.encode_utf16().flat_map(order).collect()
-    }
-
-    #[test]
-    fn encodings_are_told_with_and_without_a_mark() {
-        let text = "{\"text\": \"caf\u{e9} and more\"}\r\n";
-        for order in [u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes] {
-            let bare = utf16(text, order);
-            let marked = utf16(&format!("\u{feff}{text}"), order);
-            assert_eq!(
-                foreign(&bare).unwrap().0,
-                "UTF-16 text without a byte order mark"
-            );
-            assert_eq!(foreign(&marked).unwrap().0, "UTF-16 text");
-        }
-        assert_eq!(foreign(text.as_bytes()), None);
-        assert_eq!(
-            foreign(b"one stray \0 in a long text, ".as_slice())
-                .unwrap()
-                .0,
-            "binary data"
-        );
-        let long = [b"a\0".as_slice(), "words \u{e9} ".repeat(50).as_bytes()].concat();
-        assert_eq!(foreign(&long), None);
-        assert_eq!(foreign(b"caf\xe9 \0").unwrap().0, "binary data");
-    }
-
-    #[test]
-    fn formats_are_named() {
-        let tar = [&[b'a'; 257][..], b"ustar\x0000"].concat();
-        for (head, name) in [
-            (b"ARROW1\0\0".as_slice(), "an Arrow file"),
-            (b"\xff\xff\xff\xff\x78\0\0\0", "an Arrow stream"),
-            (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-            (b"SQLite format 3\0\x10", "an SQLite database"),
-            (b"%PDF-1.7\n", "a PDF document"),
-            (b"\n <!DOCTYPE HTML><html>", "a web page (HTML)"),
-            (
-                b"version https://git-lfs.github.com/spec/v1\noid",
-                "a Git LFS pointer, in place of the file",
-            ),
-            (&tar, "a tar archive"),
-            (b"BZh9\x31", "a bzip2 archive"),
-            (b"PARE\x2c\0\0\0", "an encrypted parquet file"),
-            (b"GGUF\x03\0\0\0", "a GGUF model"),
-            (b"FEA1\0\0\0\0", "an Arrow (Feather) file"),
-            (b"ORC\x11\0\0", "an ORC file"),
-        ] {
-            assert_eq!(foreign(head).unwrap().0, name);
-        }
-        for text in [
-            "BZhmed",
-            "ORCs came",
-            "PARENT_ID,TEXT\n1,a\n",
-            "GGUF is a format of models",
-            "FEA1,FEA2\n",
-            "PKs",
-            "<htm",
-            "7zip",
-            "version 2",
-        ] {
-            assert_eq!(foreign(text.as_bytes()), None, "{text}");
-        }
-    }
 }

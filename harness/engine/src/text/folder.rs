@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use harness_weights::{LookAlike, plain_json};
 use serde_json::Value;
 
 use super::error::TextError;
@@ -57,10 +58,10 @@ pub(super) fn read_json(path: &Path, limit: u64) -> Result<Option<Value>, TextEr
         path: path.to_owned(),
         detail,
     };
-    if let Some(what) = harness_weights::misplaced(text.as_bytes()) {
-        return Err(not_json(what.to_owned()));
+    if let Some(look_alike) = LookAlike::of(text.as_bytes()) {
+        return Err(not_json(look_alike.message().to_owned()));
     }
-    serde_json::from_str(&harness_weights::plain_json(&text))
+    serde_json::from_str(&plain_json(&text))
         .map(Some)
         .map_err(|error| not_json(format!("not JSON: {error}")))
 }

@@ -1,9 +1,11 @@
+use sae_folder::SaeFolder;
+
 use super::{
     AutointerpWork, Cost, PlanError, ResolvedRow, RowWork,
     expander::Expander,
     pass::{PassText, masks},
 };
-use crate::{bench::AutointerpSettings, sources::SaeFolder};
+use crate::bench::AutointerpSettings;
 use harness_contract::{
     cell::Cell,
     stages::{

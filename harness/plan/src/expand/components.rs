@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use harness_core::suggest;
+use harness_weights::InputError;
 
 use super::{PlanError, ResolvedBench};
 use crate::bench::Settings;
@@ -8,7 +9,6 @@ use harness_contract::{
     config::{ConfigError, Problem, Written},
     judging::REPLAY,
     plugin::Discovery,
-    sources::SourceError,
     stages::PluginRef,
 };
 
@@ -24,7 +24,7 @@ impl Components {
     ) -> Result<Components, PlanError> {
         let mut found = BTreeMap::new();
         let mut problems: Vec<Problem> = Vec::new();
-        let mut unread: Vec<SourceError> = Vec::new();
+        let mut unread: Vec<InputError> = Vec::new();
         let mut need = |kind: &'static str, name: &str, is_model_type: bool| {
             let key = (kind, name.to_owned());
             if found.contains_key(&key) {
@@ -122,7 +122,7 @@ impl Components {
 }
 
 /// A checkpoint whose `model_type` no adapter reads.
-fn no_adapter(bench: &ResolvedBench, plugins: &Discovery, model_type: &str) -> SourceError {
+fn no_adapter(bench: &ResolvedBench, plugins: &Discovery, model_type: &str) -> InputError {
     let dir = (bench.models.iter())
         .find(|m| m.folder.model_type == model_type)
         .map(|m| m.folder.dir.join("config.json"));
@@ -130,7 +130,7 @@ fn no_adapter(bench: &ResolvedBench, plugins: &Discovery, model_type: &str) -> S
         "no model adapter reads model_type `{model_type}`; remote code is never run; adapters available: {}",
         model_types(plugins).join(", ")
     );
-    SourceError::unusable(&dir.unwrap_or_default(), message)
+    InputError::unusable(&dir.unwrap_or_default(), message)
 }
 
 fn model_types(plugins: &Discovery) -> Vec<&str> {

@@ -1,15 +1,13 @@
 use std::{collections::BTreeMap, ops::AddAssign};
 
+use sae_folder::SaeFolder;
 use serde::Serialize;
 
 use super::{
     Plan, PlannedGroup, ResolvedBench, ResolvedRow,
     texts::{Written, encoded, mean_tokens, scored},
 };
-use crate::{
-    bench::{Settings, SteeringSettings},
-    sources::SaeFolder,
-};
+use crate::bench::{Settings, SteeringSettings};
 use harness_contract::{
     sources::ModelFolder,
     stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},

@@ -1,9 +1,11 @@
+use sae_folder::SaeFolder;
+
 use super::{
     DecodingWork, Followed, OrderWork, PlanError, ResolvedRow, RowWork,
     expander::{Expander, TextsOf},
     texts::{Written, encoded, question_tokens},
 };
-use crate::{bench::DecodingSettings, sources::SaeFolder};
+use crate::bench::DecodingSettings;
 use harness_contract::stages::{DecodingParams, ModelRef, QuestionsRef, SaeRef, Stage};
 
 impl Expander<'_> {

@@ -1,8 +1,9 @@
+use harness_weights::InputError;
+
 use harness_contract::{
     cell::CellError,
     config::{ConfigError, Problem},
     exit,
-    sources::SourceError,
 };
 
 /// Why a bench cannot be planned.
@@ -16,7 +17,7 @@ pub enum PlanError {
     Unknown(ConfigError),
     /// Checkpoints, SAE sets or data that cannot be used, all of them.
     #[error("{}", join(.0))]
-    Sources(Vec<SourceError>),
+    Sources(Vec<InputError>),
     /// Components that are needed and not offered by any loaded plugin, while plugins were refused.
     #[error("{}", join(.0))]
     Plugins(Vec<Problem>),
@@ -45,8 +46,8 @@ impl PlanError {
     }
 }
 
-impl From<SourceError> for PlanError {
-    fn from(error: SourceError) -> Self {
+impl From<InputError> for PlanError {
+    fn from(error: InputError) -> Self {
         PlanError::Sources(vec![error])
     }
 }

@@ -8,6 +8,8 @@ use harness_core::{
     sae_id::SaeId,
     twins::Twins,
 };
+use harness_weights::InputError;
+use sae_folder::SaeFolder;
 use serde::Serialize;
 
 use super::{
@@ -19,14 +21,13 @@ use super::{
 };
 use crate::{
     bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
-    sources::{Explanations, SaeFolder},
+    sources::{Explanations, sae_hash},
 };
 use harness_contract::{
     cell::Cell,
-    hash::{HashCache, HashError},
+    hash::HashCache,
     plugin::Discovery,
     protocol::Sources,
-    sources::SourceError,
     stages::{DenoisingParams, GenerationParams, ModelRef, SaeRef, Stage},
 };
 
@@ -186,7 +187,7 @@ impl Expander<'_> {
         if let Some(known) = self.sae_hashes.get(&sae.dir) {
             return Ok(known.clone());
         }
-        let hash = sae.hash(self.hashes)?;
+        let hash = sae_hash(sae, self.hashes)?;
         self.sae_hashes.insert(sae.dir.clone(), hash.clone());
         Ok(hash)
     }
@@ -212,7 +213,7 @@ impl Expander<'_> {
     pub(super) fn files(&mut self, row: &ResolvedRow) -> Result<Vec<String>, PlanError> {
         let mut files = Vec::new();
         for path in &row.data {
-            let hash = self.hashes.file(path).map_err(SourceError::from)?;
+            let hash = self.hashes.file(path)?;
             self.sources.files.insert(hash.clone(), absolute(path)?);
             files.push(hash);
         }
@@ -312,11 +313,5 @@ fn paper_layer(row: &ResolvedRow, layer: u32) -> Option<u32> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, PlanError> {
-    let hash_error = |source| {
-        SourceError::from(HashError {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    Ok(std::fs::canonicalize(path).map_err(hash_error)?)
+    Ok(std::fs::canonicalize(path).map_err(InputError::io(path))?)
 }

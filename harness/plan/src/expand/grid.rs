@@ -1,3 +1,5 @@
+use sae_folder::SaeFolder;
+
 use super::{
     Cost, GridWork, GroupKind, Member, PlanError, PlannedGroup, ResolvedModel, ResolvedRow,
     RowWork, expander::Expander, texts::Written,
@@ -5,11 +7,9 @@ use super::{
 use crate::{
     bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
     inspect::InspectedModel,
-    sources::SaeFolder,
 };
 use harness_contract::{
     cell::Cell,
-    sources::ModelFolder,
     stages::{Corruption, FidelityParams, GridText, ModelRef, RolloutParams, ShardRef, Stage},
 };
 
@@ -79,7 +79,7 @@ impl Expander<'_> {
             kind: row.row.kind,
             policy: row.row.policy.clone(),
             is_diffusion: model.folder.is_diffusion,
-            has_paper_code: set.measures.paper_code && is_shifted(&model.folder),
+            has_paper_code: set.measures.paper_code && model.folder.is_shifted(),
             dtype: bench.numerics.dtype,
             settings: set.clone(),
             shards,
@@ -192,7 +192,7 @@ impl Expander<'_> {
                     batch: bench.limits.batch.unwrap_or(set.batch),
                     rates: is_diffusion.then_some((set.t_min, set.t_max)),
                     n_logit_sets: 1 + u64::from(
-                        set.measures.paper_code && is_shifted(&model.folder),
+                        set.measures.paper_code && model.folder.is_shifted(),
                     ),
                     measures: set.measures,
                     shape: model.folder.shape(bytes),
@@ -227,10 +227,4 @@ impl Expander<'_> {
         self.numbers.insert(index, numbers);
         Ok(numbers)
     }
-}
-
-/// Whether the logits of a position score the next one although the model reads both sides, so that the authors' script, which
-/// never shifts, scores by others: Dream. What an adapter states counts when cells are run; this is for the forecast.
-fn is_shifted(model: &ModelFolder) -> bool {
-    model.is_diffusion && model.model_type == "Dream"
 }

@@ -17,27 +17,15 @@
 
 use std::collections::BTreeSet;
 
-use sae_folder::Site;
+use sae_folder::{MadeFor, SaeFolder, Site};
 
 use super::{PlanError, ResolvedBench, ResolvedRow};
-use crate::{
-    expand::Origin,
-    sources::{MadeFor, SaeFolder},
-};
+use crate::expand::Origin;
 use harness_contract::{
     config::{ConfigError, Problem},
     sources::ModelFolder,
     stages::ModelRef,
 };
-
-/// What a family calls the list of its blocks, by `model_type`.
-const CONTAINERS: [(&str, &str); 5] = [
-    ("gpt2", "h"),
-    ("llama", "layers"),
-    ("qwen2", "layers"),
-    ("Dream", "layers"),
-    ("llada", "blocks"),
-];
 
 /// A model that a set is put into.
 struct Target<'a> {
@@ -159,13 +147,7 @@ fn other_model(says: &MadeFor, targets: &[Target<'_>]) -> Option<String> {
     }
     let module = says.module.as_deref()?;
     let theirs = Site::container(module)?;
-    let of = |target: &Target<'_>| {
-        let known = CONTAINERS
-            .iter()
-            .find(|(family, _)| *family == target.folder.model_type);
-        known.map(|(_, container)| *container)
-    };
-    let ours: Option<BTreeSet<&str>> = targets.iter().map(of).collect();
+    let ours: Option<BTreeSet<&str>> = targets.iter().map(|t| t.folder.blocks()).collect();
     let ours = ours.filter(|ours| !ours.is_empty() && !ours.contains(theirs))?;
     let ours: Vec<String> = ours.iter().map(|name| format!("`{name}.L`")).collect();
     Some(format!(

@@ -1,7 +1,8 @@
 //! Cells that read the activations of SAEs share a pass over their text.
 
+use sae_folder::SaeFolder;
+
 use super::{GroupKind, Member, PlannedGroup, ResolvedModel, ResolvedRow, expander::Expander};
-use crate::sources::SaeFolder;
 use harness_contract::{
     cell::Cell,
     stages::{FixedMasks, Measures, Shown},

@@ -1,15 +1,14 @@
 use std::path::Path;
 
+use sae_folder::SaeFolder;
+
 use super::{
     Cost, PlanError, ResolvedRow, RowCells, RowWork, SteeringWork,
     cost::RowCosts,
     expander::Expander,
     pass::{PassText, masks},
 };
-use crate::{
-    bench::SteeringSettings,
-    sources::{Explanations, SaeFolder},
-};
+use crate::{bench::SteeringSettings, sources::Explanations};
 use harness_contract::{
     cell::Cell,
     config::{ConfigError, Problem},

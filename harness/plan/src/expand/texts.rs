@@ -2,7 +2,6 @@
 
 use harness_core::{
     grid::sae_flops,
-    schedule::{dream_transfer_counts, llada_transfer_counts},
     task::preset::{Preset, Rendered},
     work::{PassWork, masked_rows},
 };
@@ -16,8 +15,6 @@ const TOKENS_A_WORD: f64 = 1.3;
 pub(super) const QUESTION_TOKENS: u64 = 60;
 /// Tokens that a chat template puts around a turn, about.
 const TURN_TOKENS: u64 = 10;
-/// Smallest time point of Dream's schedule.
-const DREAM_EPS: f32 = 1e-3;
 
 /// Tokens of a text, about.
 fn tokens_of(text: &str) -> f64 {
@@ -58,13 +55,9 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Positions revealed at each step. What an order makes of it differs little; one that ends early takes less.
+    /// Positions revealed at each step.
     fn revealed(&self, model: &ModelFolder) -> Vec<usize> {
-        let (new, steps) = (self.new as usize, self.steps as usize);
-        match model.model_type.as_str() {
-            "Dream" => dream_transfer_counts(new, steps, DREAM_EPS),
-            _ => llada_transfer_counts(new, steps),
-        }
+        model.revealed(self.new as usize, self.steps as usize)
     }
 
     /// Passes of one text.

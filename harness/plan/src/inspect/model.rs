@@ -1,10 +1,9 @@
 use std::{fs, path::PathBuf};
 
-use harness_weights::{StoredTensor, read_tensors};
+use harness_weights::{InputError, StoredTensor, check_checkpoint, read_tensors};
 use serde::Serialize;
 
-use crate::weights::check_checkpoint;
-use harness_contract::sources::{ModelFolder, SourceError};
+use harness_contract::sources::ModelFolder;
 
 /// A checkpoint as far as its configuration and the headers of its weight files tell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,15 +51,12 @@ impl InspectedModel {
     ///
     /// # Errors
     /// When a file cannot be read, or a weight file is damaged.
-    pub fn of(folder: &ModelFolder) -> Result<InspectedModel, SourceError> {
-        let io = |source| SourceError::Io {
-            path: folder.dir.clone(),
-            source,
-        };
+    pub fn of(folder: &ModelFolder) -> Result<InspectedModel, InputError> {
+        let io = InputError::io(&folder.dir);
         let warnings = check_checkpoint(&folder.dir)?;
         let (mut counted, mut bytes) = (0_u64, 0);
-        for entry in fs::read_dir(&folder.dir).map_err(io)? {
-            let path = entry.map_err(io)?.path();
+        for entry in fs::read_dir(&folder.dir).map_err(&io)? {
+            let path = entry.map_err(&io)?.path();
             // A link to nothing is no file of the checkpoint: those have been followed.
             let Ok(meta) = fs::metadata(&path) else {
                 continue;

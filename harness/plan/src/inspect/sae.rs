@@ -3,12 +3,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_weights::{InputError, check_sae};
+use sae_folder::SaeFolder;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{sources::SaeFolder, weights::check_sae};
 use harness_contract::runtime::Runtime;
-use harness_contract::sources::SourceError;
 
 /// One SAE as far as its files tell; `None` is what no file states.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,7 +75,7 @@ impl InspectedSae {
     ///
     /// # Errors
     /// When its configuration or a file's size cannot be read, or its weight file is damaged.
-    pub fn read(sae: &SaeFolder, runtime: Option<&Runtime>) -> Result<InspectedSae, SourceError> {
+    pub fn read(sae: &SaeFolder, runtime: Option<&Runtime>) -> Result<InspectedSae, InputError> {
         let (_, config) = sae.config()?;
         check_sae(&sae.dir)?;
         let config = Config(Value::Object(config));
@@ -156,14 +156,11 @@ impl Config {
 }
 
 /// Sum of the sizes of a folder's files.
-fn bytes_of(dir: &Path) -> Result<u64, SourceError> {
-    let io = |source| SourceError::Io {
-        path: dir.to_owned(),
-        source,
-    };
+fn bytes_of(dir: &Path) -> Result<u64, InputError> {
+    let io = InputError::io(dir);
     let mut sum = 0;
-    for entry in fs::read_dir(dir).map_err(io)? {
-        let meta = fs::metadata(entry.map_err(io)?.path()).map_err(io)?;
+    for entry in fs::read_dir(dir).map_err(&io)? {
+        let meta = fs::metadata(entry.map_err(&io)?.path()).map_err(&io)?;
         if meta.is_file() {
             sum += meta.len();
         }

@@ -3,14 +3,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_weights::{model_like, not_a_folder, read_text};
-use sae_folder::{PassedOver, Site, find};
+use harness_weights::{InputError, model_like, not_a_folder, read_text};
+use sae_folder::{PassedOver, SaeFolder, Site, find, own_name};
 use serde::Serialize;
 
 use super::{InspectedModel, InspectedSae};
-use crate::sources::{SaeFolder, SaeSet, id_of, own_name};
+use crate::sources::{SaeSet, id_of};
 use harness_contract::runtime::Runtime;
-use harness_contract::sources::{MAX_JSON_BYTES, ModelFolder, SourceError};
+use harness_contract::sources::{MAX_JSON_BYTES, ModelFolder};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,7 +31,7 @@ impl InspectedSet {
     ///
     /// # Errors
     /// When the folder is no set, or a file of it cannot be read.
-    pub fn read(name: &str, dir: &Path) -> Result<InspectedSet, SourceError> {
+    pub fn read(name: &str, dir: &Path) -> Result<InspectedSet, InputError> {
         InspectedSet::of(&SaeSet::read(name, dir)?)
     }
 
@@ -39,9 +39,9 @@ impl InspectedSet {
     ///
     /// # Errors
     /// When a file of it cannot be read.
-    pub fn of(set: &SaeSet) -> Result<InspectedSet, SourceError> {
+    pub fn of(set: &SaeSet) -> Result<InspectedSet, InputError> {
         let runtime = Runtime::read(&set.dir)?;
-        let saes: Result<Vec<InspectedSae>, SourceError> = set
+        let saes: Result<Vec<InspectedSae>, InputError> = set
             .saes
             .iter()
             .map(|sae| InspectedSae::read(sae, runtime.as_ref()))
@@ -93,26 +93,26 @@ impl Inspected {
     ///
     /// # Errors
     /// When it is neither a set, a folder of sets, an SAE nor a checkpoint, with what was found instead.
-    pub fn read(dir: &Path) -> Result<Inspected, SourceError> {
+    pub fn read(dir: &Path) -> Result<Inspected, InputError> {
         if !dir.is_dir() {
             let message = format!(
                 "{}; give a set of SAEs, one SAE or a checkpoint",
                 not_a_folder(dir)
             );
-            return Err(SourceError::unusable(dir, message));
+            return Err(InputError::unusable(dir, message));
         }
         if is_model(dir)? {
             let folder = ModelFolder::read(&own_name(dir), dir)?;
             return Ok(Inspected::Model(Box::new(InspectedModel::of(&folder)?)));
         }
-        let found = find(dir).map_err(|error| SourceError::unusable(&error.path, error.message))?;
+        let found = find(dir)?;
         if found.saes.is_empty() && found.passed_over.is_empty() {
             if let Some(message) = model_like(dir)? {
-                return Err(SourceError::unusable(dir, message));
+                return Err(InputError::unusable(dir, message));
             }
             let message = "holds no checkpoint (a config.json with a `model_type`), no SAE (cfg.json, config.json or \
                            autoencoder.pt), and no folder below that does and names its layer";
-            return Err(SourceError::unusable(dir, message));
+            return Err(InputError::unusable(dir, message));
         }
         if found.saes == [dir] {
             return Ok(Inspected::Saes {
@@ -148,7 +148,7 @@ impl Inspected {
 
 /// One SAE's own folder as a set of one. A set's record of time lies two folders up:
 /// set/resid_post_layer_L/trainer_i.
-fn alone(dir: &Path) -> Result<InspectedSet, SourceError> {
+fn alone(dir: &Path) -> Result<InspectedSet, InputError> {
     let sae = SaeFolder::read_alone(dir)?;
     let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let runtime = match whole.ancestors().nth(2) {
@@ -189,13 +189,13 @@ fn by_set(root: &Path, saes: Vec<SaeFolder>) -> BTreeMap<PathBuf, Vec<SaeFolder>
 ///
 /// # Errors
 /// One that is there and cannot be read.
-fn is_model(dir: &Path) -> Result<bool, SourceError> {
+fn is_model(dir: &Path) -> Result<bool, InputError> {
     let path = dir.join("config.json");
     if !path.exists() {
         return Ok(false);
     }
     let text = read_text(&path, MAX_JSON_BYTES)?;
     let config: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|error| SourceError::unusable(&path, format!("is not JSON: {error}")))?;
+        .map_err(|error| InputError::unusable(&path, format!("is not JSON: {error}")))?;
     Ok(config.get("model_type").is_some())
 }

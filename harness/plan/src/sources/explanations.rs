@@ -6,8 +6,8 @@ use std::{
 };
 
 use harness_contract::outputs::ExplanationLine;
-use harness_contract::sources::SourceError;
 use harness_core::sae_id::sae_name;
+use harness_weights::InputError;
 
 /// A longer line is none of explanations.jsonl.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -23,22 +23,19 @@ impl Explanations {
     ///
     /// # Errors
     /// A file that cannot be read; a line that is no explanation or is the second of its latent, by number.
-    pub fn read(path: &Path) -> Result<Explanations, SourceError> {
-        let io = |source| SourceError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut reader = BufReader::new(File::open(path).map_err(io)?);
+    pub fn read(path: &Path) -> Result<Explanations, InputError> {
+        let io = InputError::io(path);
+        let mut reader = BufReader::new(File::open(path).map_err(&io)?);
         let mut by_sae: BTreeMap<String, BTreeMap<u32, ExplanationLine>> = BTreeMap::new();
         for number in 1.. {
             let bad = |what: String| {
                 let hint = "explanations.jsonl of an autointerp run is expected";
-                SourceError::unusable(path, format!("line {number} {what}; {hint}"))
+                InputError::unusable(path, format!("line {number} {what}; {hint}"))
             };
             let mut bytes = Vec::new();
             let n = Read::take(&mut reader, MAX_LINE_BYTES + 1)
                 .read_until(b'\n', &mut bytes)
-                .map_err(io)?;
+                .map_err(&io)?;
             if n == 0 {
                 break;
             }

@@ -2,14 +2,11 @@
 //! folders alone, and explanations of an earlier run.
 
 mod explanations;
-mod sae;
 mod sae_set;
 mod text_files;
 
 pub use explanations::Explanations;
-pub(crate) use sae::own_name;
-pub use sae::{MadeFor, SaeFolder};
 pub use sae_set::SaeSet;
-pub(crate) use sae_set::id_of;
+pub(crate) use sae_set::{id_of, sae_hash};
 pub use text_files::TextFiles;
 pub use text_files::first_of;

@@ -1,13 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use harness_weights::not_a_folder;
-use sae_folder::{PassedOver, find};
+use harness_weights::InputError;
+use sae_folder::{PassedOver, SaeFolder, Unread, find, is_sae_file, own_name};
 
-use super::{
-    SaeFolder,
-    sae::{Unread, own_name},
-};
-use harness_contract::sources::SourceError;
+use harness_contract::hash::HashCache;
 
 /// A set of SAEs: all that lie below a folder, or one in a folder of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,16 +24,16 @@ impl SaeSet {
     /// # Errors
     /// When it is missing or empty, an SAE cannot be read, or its SAEs are of several policies:
     /// then it is a folder of sets.
-    pub fn read(name: &str, dir: &Path) -> Result<SaeSet, SourceError> {
+    pub fn read(name: &str, dir: &Path) -> Result<SaeSet, InputError> {
         if !dir.is_dir() {
-            return Err(SourceError::NotAFolder {
-                what: format!("SAE set {name}"),
-                path: dir.to_owned(),
-                found: not_a_folder(dir),
-                hint: format!("give it with --saes {name}=DIR, or train it with `harness train`"),
-            });
+            let hint = format!("give it with --saes {name}=DIR, or train it with `harness train`");
+            return Err(InputError::not_a_folder(
+                format!("SAE set {name}"),
+                dir,
+                hint,
+            ));
         }
-        let found = find(dir).map_err(|error| SourceError::unusable(&error.path, error.message))?;
+        let found = find(dir)?;
         let set = SaeSet::of(name, dir, &found.saes, found.passed_over)?;
         set.check_one_policy()?;
         Ok(set)
@@ -49,7 +45,7 @@ impl SaeSet {
         dir: &Path,
         folders: &[PathBuf],
         mut passed_over: Vec<PassedOver>,
-    ) -> Result<SaeSet, SourceError> {
+    ) -> Result<SaeSet, InputError> {
         let mut saes = Vec::new();
         for folder in folders {
             match SaeFolder::read(folder, id_of(dir, folder)) {
@@ -96,7 +92,7 @@ impl SaeSet {
     }
 
     /// A folder that holds one set for each policy, as `harness train` makes it, is no set.
-    fn check_one_policy(&self) -> Result<(), SourceError> {
+    fn check_one_policy(&self) -> Result<(), InputError> {
         let mut policies: Vec<(&str, &SaeFolder)> = Vec::new();
         for sae in &self.saes {
             if let Some(policy) = &sae.policy
@@ -116,8 +112,16 @@ impl SaeSet {
             "holds SAEs of several policies: {}; give the folder of one",
             parts.join(", ")
         );
-        Err(SourceError::unusable(&self.dir, message))
+        Err(InputError::unusable(&self.dir, message))
     }
+}
+
+/// Content hash of an SAE's files.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn sae_hash(sae: &SaeFolder, cache: &mut HashCache) -> Result<String, InputError> {
+    cache.folder(&sae.dir, is_sae_file)
 }
 
 /// The name of an SAE within its set.
@@ -131,15 +135,15 @@ pub(crate) fn id_of(set: &Path, sae: &Path) -> String {
 }
 
 /// Why a folder is no set.
-fn nothing(dir: &Path, passed_over: &[PassedOver]) -> SourceError {
+fn nothing(dir: &Path, passed_over: &[PassedOver]) -> InputError {
     match passed_over {
-        [] => SourceError::unusable(
+        [] => InputError::unusable(
             dir,
             "holds no SAE: give the folder of one SAE (cfg.json, config.json or autoencoder.pt), or one above \
              folders that name their layer, such as resid_post_layer_L/trainer_i, layers.L or blocks.L.hook_resid_post",
         ),
-        [one] => SourceError::unusable(&one.dir, one.why.clone()),
-        [first, rest @ ..] => SourceError::unusable(
+        [one] => InputError::unusable(&one.dir, one.why.clone()),
+        [first, rest @ ..] => InputError::unusable(
             &first.dir,
             format!(
                 "{}; and {} more folders of {} hold none that is used",

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_contract::sources::SourceError;
+use harness_weights::InputError;
 
 /// Folders below a folder that are looked into; deeper ones are a link that goes round.
 const MAX_DEPTH: u32 = 16;
@@ -44,7 +44,7 @@ impl TextFiles {
     ///
     /// # Errors
     /// A folder that cannot be read, that holds no text, or that holds records and plain text.
-    pub fn of(named: &[PathBuf]) -> Result<TextFiles, SourceError> {
+    pub fn of(named: &[PathBuf]) -> Result<TextFiles, InputError> {
         let mut all = TextFiles::default();
         for path in named {
             if path.is_dir() {
@@ -65,7 +65,7 @@ impl TextFiles {
         first_of(files.iter().map(name), NAMED_FILES, " files")
     }
 
-    fn add_folder(&mut self, dir: &Path) -> Result<(), SourceError> {
+    fn add_folder(&mut self, dir: &Path) -> Result<(), InputError> {
         let mut found = Vec::new();
         walk(dir, 0, &mut found)?;
         found.sort();
@@ -82,7 +82,7 @@ impl TextFiles {
                     names(dir, &records),
                     names(dir, &prose)
                 );
-                return Err(SourceError::unusable(dir, message));
+                return Err(InputError::unusable(dir, message));
             }
             (false, true) => records,
             (true, false) => prose,
@@ -99,7 +99,7 @@ impl TextFiles {
             let message = format!(
                 "is a folder that holds {holds}; jsonl, json, csv, tsv, parquet and txt are read, also as .gz and .zst"
             );
-            return Err(SourceError::unusable(dir, message));
+            return Err(InputError::unusable(dir, message));
         }
         self.notes.push(match others.is_empty() {
             true => format!(
@@ -120,13 +120,13 @@ impl TextFiles {
 }
 
 /// Every file below a folder that is not hidden.
-fn walk(dir: &Path, depth: u32, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
-    let io = |source| SourceError::Io {
+fn walk(dir: &Path, depth: u32, found: &mut Vec<PathBuf>) -> Result<(), InputError> {
+    let io = |source| InputError::Io {
         path: dir.to_owned(),
         source,
     };
     if depth > MAX_DEPTH {
-        return Err(SourceError::unusable(
+        return Err(InputError::unusable(
             dir,
             format!("is more than {MAX_DEPTH} folders deep; does a link go round?"),
         ));

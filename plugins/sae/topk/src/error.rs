@@ -6,6 +6,7 @@ use std::{
 };
 
 use harness_kernels::KernelError;
+use harness_weights::InputError;
 use tch::TchError;
 
 /// Result of this crate.
@@ -22,6 +23,9 @@ pub enum SaeError {
         what: String,
         hint: String,
     },
+    /// A file is damaged, or not what its place says it is, as every reader says it.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// The file is sound, but this reader cannot be certain what it computes.
     #[error("{}: not read, because {what}", path.display())]
     Uncertain {

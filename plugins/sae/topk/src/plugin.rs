@@ -30,6 +30,7 @@ pub struct TopK {
 fn report(error: SaeError) -> Error {
     let code = match &error {
         SaeError::File { .. }
+        | SaeError::Input(_)
         | SaeError::Uncertain { .. }
         | SaeError::Tensors { .. }
         | SaeError::NonFinite { .. }

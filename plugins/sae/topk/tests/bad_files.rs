@@ -224,9 +224,10 @@ fn safetensors_headers_are_not_believed() {
         "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
     )
     .unwrap();
-    let e = refusal(dir.path());
-    assert_says(&e.to_string(), &["Git LFS pointer"]);
-    assert_says(e.hint(), &["git lfs pull"]);
+    assert_says(
+        &refusal(dir.path()).to_string(),
+        &["Git LFS pointer", "git lfs pull"],
+    );
     fs::write(&file, "<!DOCTYPE html><html></html>").unwrap();
     assert_says(&refusal(dir.path()).to_string(), &["web page"]);
     fs::write(&file, "").unwrap();

@@ -1,6 +1,6 @@
 //! What can go wrong, each with the operands and a hint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use harness_kernels::KernelError;
 use harness_weights::InputError;
@@ -49,12 +49,8 @@ pub enum DecoderError {
         found_adapter: &'static str,
     },
     /// A file or folder is not what its name says, or is damaged.
-    #[error("{}: {message}", path.display())]
-    WeightFile {
-        path: PathBuf,
-        /// What is wrong and how to cure it.
-        message: String,
-    },
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// Tensors are missing, unexpected, or of the wrong shape; the message holds a table.
     #[error("{origin}: the tensors do not fit the configuration\n{table}")]
     Parameters {
@@ -85,15 +81,6 @@ pub enum DecoderError {
     Torch(#[from] tch::TchError),
 }
 
-impl From<InputError> for DecoderError {
-    fn from(error: InputError) -> Self {
-        match error {
-            InputError::Io { path, source } => Self::Io { path, source },
-            InputError::Unusable { path, message } => Self::WeightFile { path, message },
-        }
-    }
-}
-
 impl From<KernelError> for DecoderError {
     fn from(error: KernelError) -> Self {
         match error {
@@ -118,11 +105,8 @@ impl DecoderError {
         }
     }
 
-    pub(crate) fn weights(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self::WeightFile {
-            path: path.into(),
-            message: message.into(),
-        }
+    pub(crate) fn weights(path: &Path, message: impl Into<String>) -> Self {
+        Self::Input(InputError::unusable(path, message))
     }
 
     pub(crate) fn argument(message: impl Into<String>) -> Self {

@@ -5,17 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_weights::read_text;
+use harness_weights::{InputError, read_text};
 use serde_json::Value;
 
-use super::{FolderError, layout::layouts_in, site::named_by_folder};
+use super::{MAX_CONFIG, layout::layouts_in, site::named_by_folder};
 
 /// Folders between a set's own and an SAE's.
 const DEPTH: usize = 5;
 /// Folders looked into. A set has some hundred; this many are somebody's whole disk.
 const MOST_FOLDERS: usize = 20_000;
-/// A configuration larger than this is not one.
-const MAX_CONFIG: u64 = 4 << 20;
 
 /// What lies below a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub struct PassedOver {
 ///
 /// # Errors
 /// A folder that cannot be read; more folders than any set has.
-pub fn find(root: &Path) -> Result<Found, FolderError> {
+pub fn find(root: &Path) -> Result<Found, InputError> {
     let mut found = Found::default();
     let mut n = 0;
     walk(root, DEPTH, &mut n, &mut found)?;
@@ -48,22 +46,17 @@ pub fn find(root: &Path) -> Result<Found, FolderError> {
 }
 
 /// Whether there was an SAE in a folder or below it.
-fn walk(dir: &Path, depth: usize, n: &mut usize, found: &mut Found) -> Result<bool, FolderError> {
+fn walk(dir: &Path, depth: usize, n: &mut usize, found: &mut Found) -> Result<bool, InputError> {
     *n += 1;
     if *n > MOST_FOLDERS {
-        return Err(FolderError {
-            path: dir.to_owned(),
-            message: format!("more than {MOST_FOLDERS} folders; give the folder of one SAE set"),
-        });
+        let message = format!("more than {MOST_FOLDERS} folders; give the folder of one SAE set");
+        return Err(InputError::unusable(dir, message));
     }
     if is_sae(dir) {
         found.saes.push(dir.to_owned());
         return Ok(true);
     }
-    let folders = folders(dir).map_err(|error| FolderError {
-        path: dir.to_owned(),
-        message: format!("cannot be read: {error}"),
-    })?;
+    let folders = folders(dir).map_err(InputError::io(dir))?;
     let mut has_any = false;
     if depth > 0 {
         for folder in &folders {

@@ -1,14 +1,15 @@
 //! What a folder with an SAE is, which layer the SAE reads and of which kind it is: one definition
 //! for benches, `harness inspect` and the plugin that loads SAEs.
 //!
-//! Nothing here needs a tensor library. Configurations are read by the caller, who knows what a
-//! damaged file is worth, and are given as JSON.
+//! A [`SaeFolder`] is what the files of one SAE say of it, whatever their layout. Nothing here needs
+//! a tensor library.
 
 mod config;
 mod find;
 mod kind;
 mod layout;
 mod openai;
+mod sae;
 mod site;
 
 pub use config::{k_of, policy_of, stated_site};
@@ -16,16 +17,8 @@ pub use find::{Found, PassedOver, find};
 pub use kind::Kind;
 pub use layout::{Layout, layouts_in};
 pub use openai::{OpenAiHeader, normalises_input, openai_header};
+pub use sae::{MadeFor, SaeFolder, Unread, is_sae_file, own_name};
 pub use site::{At, NoLayer, Site, Stated, layer_of, named_by_folder};
 
-use std::path::PathBuf;
-
-/// Why a folder cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {message}", path.display())]
-pub struct FolderError {
-    /// The file or folder at fault.
-    pub path: PathBuf,
-    /// What was found, and what to do about it.
-    pub message: String,
-}
+/// A configuration larger than this is not one.
+const MAX_CONFIG: u64 = 4 << 20;

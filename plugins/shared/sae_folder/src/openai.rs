@@ -1,12 +1,11 @@
-use std::{
-    fs::File,
-    io::{Read, Seek},
-    path::Path,
+use std::path::Path;
+
+use harness_weights::{
+    InputError,
+    pt::{Item, Scalar, StateDict},
 };
 
-use state_dict::{Archive, Item, Scalar, unwrapped_items};
-
-use super::{FolderError, Kind};
+use super::Kind;
 
 /// What OpenAI's `autoencoder.pt` says of itself beside its tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,37 +39,21 @@ pub fn normalises_input(items: &[(String, Item)]) -> bool {
 ///
 /// # Errors
 /// No archive of `torch.save`, or none of this layout.
-pub fn openai_header(path: &Path) -> Result<OpenAiHeader, FolderError> {
-    let fault = |message: String| FolderError {
-        path: path.to_owned(),
-        message,
-    };
-    let open = || -> std::io::Result<(File, u64, Vec<u8>)> {
-        let mut file = File::open(path)?;
-        let size = file.metadata()?.len();
-        let mut head = Vec::new();
-        (&mut file).take(256).read_to_end(&mut head)?;
-        file.rewind()?;
-        Ok((file, size, head))
-    };
-    let (file, size, head) = open().map_err(|error| fault(format!("cannot be read: {error}")))?;
-    let (_, items) = Archive::open(file, &head, size)
-        .map_err(|refusal| fault(format!("{refusal}; {}", refusal.hint)))?;
-    let items = unwrapped_items(items).map_err(fault)?;
-    let item = |name: &str| items.iter().find(|(n, _)| n == name).map(|(_, item)| item);
-    let shape = match item("encoder.weight") {
+pub fn openai_header(path: &Path) -> Result<OpenAiHeader, InputError> {
+    let file = StateDict::open(path)?;
+    let shape = match file.item("encoder.weight") {
         Some(Item::Tensor(tensor)) => tensor.shape.as_slice(),
         _ => &[],
     };
     let &[d_sae, d_model] = shape else {
         let message = "holds no matrix `encoder.weight`; it is no SAE of OpenAI's layout";
-        return Err(fault(message.to_owned()));
+        return Err(InputError::unusable(path, message));
     };
-    let kind = match item("activation") {
+    let kind = match file.item("activation") {
         Some(Item::Scalar(Scalar::Text(word))) => Some(Kind::named(word, "activation")),
         _ => None,
     };
-    let k = match item("activation_state_dict.k") {
+    let k = match file.item("activation_state_dict.k") {
         Some(Item::Scalar(Scalar::Int(k))) => u64::try_from(*k).ok().filter(|k| *k > 0),
         _ => None,
     };
@@ -78,7 +61,7 @@ pub fn openai_header(path: &Path) -> Result<OpenAiHeader, FolderError> {
         d_sae,
         d_model,
         k,
-        is_as_published: normalises_input(&items),
+        is_as_published: normalises_input(&file.items),
         kind,
     })
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::text::TextCodec;
 
 mod archives;
+mod foreign;
 mod formats;
 mod long;
 mod parquet;

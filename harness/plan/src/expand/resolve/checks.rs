@@ -1,12 +1,10 @@
 //! What must hold of a bench before anything is made of it.
 
 use harness_core::suggest;
+use sae_folder::SaeFolder;
 
 use super::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
-use crate::{
-    bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings},
-    sources::SaeFolder,
-};
+use crate::bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings};
 use harness_contract::stages::{DocumentPolicy, Positions};
 
 impl Resolver<'_> {

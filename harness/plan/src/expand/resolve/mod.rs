@@ -11,6 +11,8 @@ use std::{
 };
 
 use harness_core::suggest;
+use harness_weights::{InputError, check_sae};
+use sae_folder::SaeFolder;
 
 pub use scorer::NO_SCORER;
 pub use text::{EMBEDDED, TextSource};
@@ -18,8 +20,7 @@ pub use text::{EMBEDDED, TextSource};
 use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings, VariantSpec},
     expand::PlanError,
-    sources::{SaeFolder, SaeSet},
-    weights::check_sae,
+    sources::SaeSet,
 };
 use harness_contract::{
     config::{ConfigError, Problem, Said, Written},
@@ -227,7 +228,7 @@ struct Resolver<'a> {
     request: &'a BenchRequest<'a>,
     models: Vec<ResolvedModel>,
     problems: Vec<Problem>,
-    sources: Vec<harness_contract::sources::SourceError>,
+    sources: Vec<InputError>,
     warnings: Vec<String>,
     notes: Vec<String>,
     /// Files of texts by what was given; `None` where they cannot be used.
@@ -274,13 +275,12 @@ impl Resolver<'_> {
         }
         let folder = self.models[model].folder.clone();
         if let Some(sae) = set.saes.iter().find(|s| s.d_model != folder.d_model) {
-            return self.sources.push(harness_contract::sources::SourceError::Unusable {
-                path: sae.dir.clone(),
-                message: format!(
-                    "is an SAE for d_model {}, but {} has d_model {}; give both of one model with --model and --saes",
-                    sae.d_model, row.model, folder.d_model
-                ),
-            });
+            let message = format!(
+                "is an SAE for d_model {}, but {} has d_model {}; give both of one model with \
+                 --model and --saes",
+                sae.d_model, row.model, folder.d_model
+            );
+            return self.unusable(InputError::unusable(&sae.dir, message));
         }
         let profile = request.profile.unwrap_or_else(|| profile_of(row, &folder));
         let variants: Vec<Option<&VariantSpec>> = match request.spec.variants.as_slice() {

@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use harness_weights::{InputError, check_checkpoint};
+use sae_folder::SaeFolder;
+
 use super::{Origin, ResolvedModel, Resolver};
 use crate::{
     bench::{Profile, RowSpec, Settings},
-    sources::{SaeFolder, SaeSet},
-    weights::check_checkpoint,
+    sources::SaeSet,
 };
-use harness_contract::sources::{ModelFolder, SourceError};
+use harness_contract::sources::ModelFolder;
 
 /// The architectures of the Top-K plugin, whose kinds of SAE are known here.
 const TOP_K: [&str; 2] = ["topk", "topk-paper-code"];
@@ -77,7 +79,7 @@ impl Resolver<'_> {
             };
             let unread: Vec<_> = here()
                 .filter(|sae| is_first_party && !is_left_out(sae))
-                .filter_map(|sae| Some(SourceError::unusable(&sae.dir, sae.unread_kind()?)))
+                .filter_map(|sae| Some(InputError::unusable(&sae.dir, sae.unread_kind()?)))
                 .collect();
             if !unread.is_empty() {
                 unread.into_iter().for_each(|error| self.unusable(error));
@@ -155,7 +157,7 @@ impl Resolver<'_> {
     }
 
     /// Notes what cannot be used, once.
-    pub(super) fn unusable(&mut self, error: SourceError) {
+    pub(super) fn unusable(&mut self, error: InputError) {
         let message = error.to_string();
         if !self.sources.iter().any(|e| e.to_string() == message) {
             self.sources.push(error);

@@ -1,41 +1,18 @@
 //! Configurations of SAEs: JSON from outside, and what its words mean.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use harness_weights::plain_json;
+use harness_weights::read_object;
 use sae_folder::{Kind, layer_of, stated_site};
 use serde_json::Value;
 
-use crate::{
-    error::{Result, SaeError},
-    tensors::refuse_look_alikes,
-};
+use crate::error::{Result, SaeError};
 
 const MAX_CONFIG: u64 = 1 << 20;
 
 /// Reads a JSON object.
 pub(crate) fn read(path: &Path) -> Result<Value> {
-    let size = fs::metadata(path)
-        .map_err(SaeError::io(path, "read it"))?
-        .len();
-    if size > MAX_CONFIG {
-        let what = format!("a configuration of {size} bytes, limit {MAX_CONFIG}");
-        return Err(SaeError::file(path, what, "download it again"));
-    }
-    let bytes = fs::read(path).map_err(SaeError::io(path, "read it"))?;
-    refuse_look_alikes(path, &bytes)?;
-    let not_json = |e: String| SaeError::file(path, format!("not JSON: {e}"), "download it again");
-    let text = str::from_utf8(&bytes).map_err(|e| not_json(e.to_string()))?;
-    let json: Value =
-        serde_json::from_str(&plain_json(text)).map_err(|e| not_json(e.to_string()))?;
-    if !json.is_object() {
-        return Err(SaeError::file(
-            path,
-            "not a JSON object",
-            "download it again",
-        ));
-    }
-    Ok(json)
+    Ok(Value::Object(read_object(path, MAX_CONFIG)?))
 }
 
 /// A size that must be there.

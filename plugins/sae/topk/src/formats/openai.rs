@@ -24,7 +24,7 @@ pub(super) fn looks_like(path: &Path) -> bool {
 pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> {
     let path = &place.weights;
     let mut file = TorchFile::open(path)?;
-    let word = |key: &str| match file.scalars().get(key) {
+    let word = |key: &str| match file.scalar(key) {
         Some(Scalar::Text(t)) => t.to_string(),
         _ => String::new(),
     };
@@ -45,7 +45,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
         "activation_state_dict.k",
         "activation_state_dict.postact_fn",
     ];
-    if let Some(other) = file.scalars().keys().find(|k| !KNOWN.contains(&k.as_str())) {
+    if let Some((other, _)) = file.scalars().find(|(k, _)| !KNOWN.contains(k)) {
         let what = format!("`{}` is not a setting of this layout", other.escape_debug());
         return Err(SaeError::uncertain(
             path,
@@ -65,7 +65,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
             "not an SAE of this layout",
         ));
     };
-    let k = match file.scalars().get("activation_state_dict.k") {
+    let k = match file.scalar("activation_state_dict.k") {
         Some(Scalar::Int(k)) => u64::try_from(*k).ok(),
         _ => None,
     };

@@ -31,7 +31,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
     let k = check_k(&cfg, k_of(&json), d_sae)?;
 
     let layer = config::layer(&cfg, &place.dir, &json)?;
-    let mut file = SafetensorsFile::open(&place.weights)?.unwrapped()?;
+    let mut file = SafetensorsFile::open_unwrapped(&place.weights)?;
     check(
         &file,
         &[

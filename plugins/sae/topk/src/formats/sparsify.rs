@@ -32,7 +32,7 @@ pub(super) fn read(place: &Place, non_finite: NonFinite) -> Result<TopKWeights> 
     // Only the folder's name says what it reads.
     let layer = config::layer(&cfg, &place.dir, &json)?;
 
-    let mut file = SafetensorsFile::open(&place.weights)?.unwrapped()?;
+    let mut file = SafetensorsFile::open_unwrapped(&place.weights)?;
     check(
         &file,
         &[

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
+use harness_weights::Dtype;
+
 use super::{Meta, TensorFile};
 use crate::error::{Result, SaeError};
 
@@ -62,7 +64,8 @@ pub(crate) fn check(file: &dyn TensorFile, expected: &[Expected<'_>]) -> Result<
                         ""
                     };
                     lines.push((e.name.into(), shown(&e.shape), shown(&meta.shape) + note));
-                } else if e.floats == Floats::Only && !meta.element.is_float() {
+                } else if e.floats == Floats::Only && matches!(meta.dtype, Dtype::I64 | Dtype::I32)
+                {
                     lines.push((e.name.into(), "a float type".into(), found_type(meta)));
                 }
             }
@@ -99,5 +102,5 @@ fn shown(shape: &[u64]) -> String {
 }
 
 fn found_type(meta: &Meta) -> String {
-    format!("{:?}", meta.element).to_lowercase()
+    meta.dtype.to_string().to_lowercase()
 }

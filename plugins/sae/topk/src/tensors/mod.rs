@@ -2,43 +2,56 @@
 
 mod expect;
 mod safetensors;
-mod sniff;
 mod torch_zip;
 
 use std::{collections::BTreeMap, path::Path};
 
+use harness_weights::Dtype;
 use tch::{Kind, Tensor};
 
-use crate::error::Result;
+use crate::error::{Result, SaeError};
 pub(crate) use expect::{Expected, check};
+pub(crate) use harness_weights::pt::Scalar;
 pub(crate) use safetensors::{SafetensorsFile, write_safetensors};
-pub(crate) use sniff::refuse_look_alikes;
-pub(crate) use state_dict::{Element, Scalar, numel};
 pub(crate) use torch_zip::{TorchFile, write_torch};
 
-/// The same type in libtorch.
-pub(crate) fn kind_of(element: Element) -> Kind {
-    match element {
-        Element::F64 => Kind::Double,
-        Element::F32 => Kind::Float,
-        Element::F16 => Kind::Half,
-        Element::Bf16 => Kind::BFloat16,
-        Element::I64 => Kind::Int64,
-        Element::I32 => Kind::Int,
-    }
-}
-
-/// Type and shape of a tensor in a file.
+/// Number format and shape of a tensor in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Meta {
-    pub element: Element,
+    pub dtype: Dtype,
     pub shape: Vec<u64>,
 }
 
-/// A file of named tensors whose types and shapes are known before any data is read.
+impl Meta {
+    /// The number format in libtorch; `None` for one that is not read.
+    fn kind(&self) -> Option<Kind> {
+        Some(match self.dtype {
+            Dtype::F64 => Kind::Double,
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::I64 => Kind::Int64,
+            Dtype::I32 => Kind::Int,
+            _ => return None,
+        })
+    }
+}
+
+/// A file of named tensors whose formats and shapes are known before any data is read.
 pub(crate) trait TensorFile {
     fn path(&self) -> &Path;
     fn metas(&self) -> &BTreeMap<String, Meta>;
-    /// Data in the stored type, contiguous, on the CPU.
+    /// Data in the stored format, contiguous, on the CPU.
     fn read(&mut self, name: &str) -> Result<Tensor>;
+
+    /// What is known of a tensor, and its format in libtorch.
+    fn found(&self, name: &str) -> Result<(&Meta, Kind)> {
+        let meta = (self.metas().get(name))
+            .ok_or_else(|| SaeError::file(self.path(), format!("no tensor `{name}`"), ""))?;
+        let kind = meta.kind().ok_or_else(|| {
+            let what = format!("tensor `{name}` has type {}, which is not read", meta.dtype);
+            SaeError::file(self.path(), what, "download it again")
+        })?;
+        Ok((meta, kind))
+    }
 }

@@ -1,185 +1,81 @@
-//! Safetensors with every claim of the header checked before memory is given to it.
+//! Safetensors files of SAEs and of a trainer's state.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    fs::File,
-    io::{Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io::Write, path::Path};
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use harness_weights::{InputError, Limits, WeightFile, pt::unwrapped};
 use tch::{Kind, Tensor};
 
-use super::{Element, Meta, TensorFile, kind_of, numel, refuse_look_alikes};
+use super::{Meta, TensorFile};
 use crate::error::{Result, SaeError};
 
 /// An SAE has a handful of tensors; their header stays far below this.
-const MAX_HEADER: u64 = 1 << 20;
-const MAX_TENSORS: usize = 256;
-const MAX_RANK: usize = 8;
+const LIMITS: Limits = Limits {
+    bytes: 1 << 20,
+    tensors: 256,
+};
 
 /// An open safetensors file.
 #[derive(Debug)]
 pub(crate) struct SafetensorsFile {
-    path: PathBuf,
-    file: File,
+    file: WeightFile,
     metas: BTreeMap<String, Meta>,
-    /// Absolute start and length of each tensor in bytes.
-    spans: BTreeMap<String, (u64, u64)>,
-    words: BTreeMap<String, String>,
 }
 
 impl SafetensorsFile {
     /// Opens a file and checks its header.
     ///
     /// # Errors
-    /// A look-alike, a limit, a duplicate name, or spans with overlap, holes or beyond the end.
+    /// What [`WeightFile::open_within`] refuses; a number format that is not read.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).map_err(SaeError::io(path, "open it"))?;
-        let size = file
-            .metadata()
-            .map_err(SaeError::io(path, "read its size"))?
-            .len();
-        let mut head = Vec::new();
-        (&mut file)
-            .take(256)
-            .read_to_end(&mut head)
-            .map_err(SaeError::io(path, "read it"))?;
-        refuse_look_alikes(path, &head)?;
-        let bad = |what: String| SaeError::file(path, what, "download it again");
-        let Some(prefix) = head.first_chunk::<8>() else {
-            return Err(bad(format!(
-                "not a safetensors file: {size} bytes, shorter than a header"
-            )));
-        };
-        let length = u64::from_le_bytes(*prefix);
-        if length > size.saturating_sub(8) {
-            return Err(bad(format!(
-                "not a safetensors file, or cut short: header length {length}, file size {size}"
-            )));
-        }
-        if length > MAX_HEADER {
-            return Err(bad(format!("header of {length} bytes, limit {MAX_HEADER}")));
-        }
-        let mut header = vec![0; length as usize];
-        file.seek(SeekFrom::Start(8))
-            .map_err(SaeError::io(path, "read it"))?;
-        file.read_exact(&mut header)
-            .map_err(SaeError::io(path, "read its header"))?;
-        let (entries, words) =
-            parse_header(&header).map_err(|e| bad(format!("safetensors header: {e}")))?;
-        if entries.len() > MAX_TENSORS {
-            return Err(bad(format!(
-                "{} tensors, limit {MAX_TENSORS}",
-                entries.len()
-            )));
-        }
-        let mut opened = Self {
-            path: path.to_path_buf(),
-            file,
-            metas: BTreeMap::new(),
-            spans: BTreeMap::new(),
-            words,
-        };
-        opened.place(entries, 8 + length, size).map_err(bad)?;
-        Ok(opened)
+        Self::of(WeightFile::open_within(path, LIMITS)?)
     }
 
     /// The file with its tensors under the names the SAE itself gives them: without prefixes of
     /// torch's wrappers and of checkpoints.
     ///
     /// # Errors
-    /// Two names that become one.
-    pub(crate) fn unwrapped(mut self) -> Result<Self> {
-        let names = self.metas.keys().map(String::as_str);
-        let plain = state_dict::unwrapped(names)
-            .map_err(|what| SaeError::file(&self.path, what, "keep one of them"))?;
-        self.metas = plain
-            .iter()
-            .cloned()
-            .zip(self.metas.into_values())
-            .collect();
-        self.spans = plain.into_iter().zip(self.spans.into_values()).collect();
-        Ok(self)
+    /// As [`Self::open`]; two names that become one.
+    pub(crate) fn open_unwrapped(path: &Path) -> Result<Self> {
+        let mut file = WeightFile::open_within(path, LIMITS)?;
+        let names = file.tensors.iter().map(|tensor| &*tensor.name);
+        let plain = unwrapped(names)
+            .map_err(|what| InputError::unusable(path, format!("{what}; keep one of them")))?;
+        for (tensor, plain) in file.tensors.iter_mut().zip(plain) {
+            tensor.name = plain;
+        }
+        Self::of(file)
+    }
+
+    fn of(file: WeightFile) -> Result<Self> {
+        let metas = file.tensors.iter().map(|tensor| {
+            let meta = Meta {
+                dtype: tensor.dtype,
+                shape: tensor.shape.clone(),
+            };
+            (tensor.name.clone(), meta)
+        });
+        let opened = Self {
+            metas: metas.collect(),
+            file,
+        };
+        for name in opened.metas.keys() {
+            opened.found(name)?;
+        }
+        Ok(opened)
     }
 
     /// The file's metadata.
-    pub(crate) fn words(&self) -> &BTreeMap<String, String> {
-        &self.words
-    }
-
-    /// Checks spans and records the tensors.
-    fn place(
-        &mut self,
-        entries: Vec<Entry>,
-        data: u64,
-        size: u64,
-    ) -> std::result::Result<(), String> {
-        let mut order = Vec::with_capacity(entries.len());
-        for Entry {
-            name,
-            dtype,
-            shape,
-            offsets: (start, end),
-        } in entries
-        {
-            let element = element(&dtype)
-                .ok_or_else(|| format!("tensor `{name}` has type {dtype}, which is not read"))?;
-            if shape.len() > MAX_RANK {
-                return Err(format!(
-                    "tensor `{name}` has {} dimensions, limit {MAX_RANK}",
-                    shape.len()
-                ));
-            }
-            let bytes = numel(&shape).and_then(|n| n.checked_mul(element.size()));
-            let span = end.checked_sub(start);
-            if bytes.is_none() || bytes != span {
-                return Err(format!(
-                    "tensor `{name}` of shape {shape:?} does not fill its span {start} to {end}"
-                ));
-            }
-            order.push((start, end, name.clone()));
-            if self
-                .metas
-                .insert(name.clone(), Meta { element, shape })
-                .is_some()
-            {
-                return Err(format!("tensor `{name}` is there twice"));
-            }
-            self.spans.insert(name, (data + start, end - start));
-        }
-        order.sort();
-        let mut at = 0;
-        for (start, end, name) in &order {
-            if *start != at {
-                let what = if *start < at {
-                    "overlaps the one before"
-                } else {
-                    "leaves a hole"
-                };
-                return Err(format!("tensor `{name}` at {start} {what} (expected {at})"));
-            }
-            at = *end;
-        }
-        let expected = data + at;
-        if expected != size {
-            return Err(format!(
-                "size {size}, expected {expected}: {}",
-                if size < expected {
-                    "download incomplete?"
-                } else {
-                    "bytes left over at the end"
-                }
-            ));
-        }
-        Ok(())
+    ///
+    /// # Errors
+    /// As [`WeightFile::words`].
+    pub(crate) fn words(&self) -> Result<BTreeMap<String, String>> {
+        Ok(self.file.words()?)
     }
 }
 
 impl TensorFile for SafetensorsFile {
     fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
     }
 
     fn metas(&self) -> &BTreeMap<String, Meta> {
@@ -187,93 +83,16 @@ impl TensorFile for SafetensorsFile {
     }
 
     fn read(&mut self, name: &str) -> Result<Tensor> {
-        let (Some(meta), Some(&(start, len))) = (self.metas.get(name), self.spans.get(name)) else {
-            return Err(SaeError::file(
-                &self.path,
-                format!("no tensor `{name}`"),
-                "",
-            ));
-        };
-        self.file
-            .seek(SeekFrom::Start(start))
-            .map_err(SaeError::io(&self.path, "read it"))?;
-        let mut bytes = vec![0; len as usize];
-        self.file
-            .read_exact(&mut bytes)
-            .map_err(SaeError::io(&self.path, "read a tensor"))?;
+        let (meta, kind) = self.found(name)?;
         let shape: Vec<i64> = meta.shape.iter().map(|&d| d as i64).collect();
+        let stored = self.file.tensor(name);
+        let bytes = stored.map(|tensor| self.file.bytes(tensor)).transpose()?;
         Ok(Tensor::f_from_data_size(
-            &bytes,
+            &bytes.unwrap_or_default(),
             &shape,
-            kind_of(meta.element),
+            kind,
         )?)
     }
-}
-
-fn element(name: &str) -> Option<Element> {
-    Some(match name {
-        "F64" => Element::F64,
-        "F32" => Element::F32,
-        "F16" => Element::F16,
-        "BF16" => Element::Bf16,
-        "I64" => Element::I64,
-        "I32" => Element::I32,
-        _ => return None,
-    })
-}
-
-#[derive(Debug)]
-struct Entry {
-    name: String,
-    dtype: String,
-    shape: Vec<u64>,
-    offsets: (u64, u64),
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: (u64, u64),
-}
-
-/// Tensors in their order, and the metadata.
-type Header = (Vec<Entry>, BTreeMap<String, String>);
-
-/// Entries of a header, in its order. A map type would keep the last of two equal names without a word.
-fn parse_header(bytes: &[u8]) -> std::result::Result<Header, serde_json::Error> {
-    struct Entries;
-    impl<'de> Visitor<'de> for Entries {
-        type Value = Header;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object of tensors")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
-            let mut entries = Vec::new();
-            let mut words = BTreeMap::new();
-            while let Some(name) = map.next_key::<String>()? {
-                if name == "__metadata__" {
-                    words = map.next_value()?;
-                    continue;
-                }
-                let body: Body = map.next_value()?;
-                entries.push(Entry {
-                    name,
-                    dtype: body.dtype,
-                    shape: body.shape,
-                    offsets: body.data_offsets,
-                });
-            }
-            Ok((entries, words))
-        }
-    }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let entries = json.deserialize_map(Entries)?;
-    json.end()?;
-    Ok(entries)
 }
 
 /// Writes named tensors, f32, bf16 or i64, in the order given, with words in the file's metadata.

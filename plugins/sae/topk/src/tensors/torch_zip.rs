@@ -1,99 +1,73 @@
 //! The zip archive of `torch.save`: read without unpickling anything, and written.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{collections::BTreeMap, io::Write, path::Path};
 
+use harness_weights::pt::{Item, Scalar, StateDict};
 use sae_folder::normalises_input;
-use state_dict::{Archive, Item, Refusal, Scalar, TensorDesc, unwrapped_items};
 use tch::Tensor;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{Meta, TensorFile, kind_of, refuse_look_alikes, safetensors::raw_bytes};
+use super::{Meta, TensorFile, safetensors::raw_bytes};
 use crate::error::{Result, SaeError};
 
 /// An open state dict.
 #[derive(Debug)]
 pub(crate) struct TorchFile {
-    path: PathBuf,
-    archive: Archive<File>,
+    file: StateDict,
     metas: BTreeMap<String, Meta>,
-    tensors: BTreeMap<String, Rc<TensorDesc>>,
-    scalars: BTreeMap<String, Scalar>,
-    normalises_input: bool,
 }
 
 impl TorchFile {
     /// Opens an archive and reads the description of its tensors.
     ///
     /// # Errors
-    /// Not such an archive, a limit, a check sum, or anything in the pickle that is not a tensor.
+    /// As [`StateDict::open`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).map_err(SaeError::io(path, "open it"))?;
-        let size = file
-            .metadata()
-            .map_err(SaeError::io(path, "read its size"))?
-            .len();
-        let mut head = Vec::new();
-        (&mut file)
-            .take(256)
-            .read_to_end(&mut head)
-            .map_err(SaeError::io(path, "read it"))?;
-        refuse_look_alikes(path, &head)?;
-        file.seek(SeekFrom::Start(0))
-            .map_err(SaeError::io(path, "read it"))?;
-        let (archive, items) = Archive::open(file, &head, size).map_err(refused(path))?;
-        let mut opened = Self {
-            path: path.to_path_buf(),
-            archive,
-            metas: BTreeMap::new(),
-            tensors: BTreeMap::new(),
-            scalars: BTreeMap::new(),
-            normalises_input: false,
-        };
-        let items = unwrapped_items(items)
-            .map_err(|what| SaeError::file(path, what, "keep one of them"))?;
-        opened.normalises_input = normalises_input(&items);
-        for (name, item) in items {
-            match item {
-                Item::Scalar(value) => drop(opened.scalars.insert(name, value)),
-                Item::Dict => {}
-                Item::Tensor(t) => {
-                    let meta = Meta {
-                        element: t.element,
-                        shape: t.shape.clone(),
-                    };
-                    opened.metas.insert(name.clone(), meta);
-                    opened.tensors.insert(name, t);
-                }
-            }
-        }
-        Ok(opened)
+        let file = StateDict::open(path)?;
+        let metas = file.items.iter().filter_map(|(name, item)| match item {
+            Item::Tensor(tensor) => Some((
+                name.clone(),
+                Meta {
+                    dtype: tensor.dtype,
+                    shape: tensor.shape.clone(),
+                },
+            )),
+            Item::Scalar(_) | Item::Dict => None,
+        });
+        Ok(Self {
+            metas: metas.collect(),
+            file,
+        })
     }
 
     /// Numbers and words that lie beside the tensors.
-    pub(crate) fn scalars(&self) -> &BTreeMap<String, Scalar> {
-        &self.scalars
+    pub(crate) fn scalars(&self) -> impl Iterator<Item = (&str, &Scalar)> {
+        self.file
+            .items
+            .iter()
+            .filter_map(|(name, item)| match item {
+                Item::Scalar(scalar) => Some((name.as_str(), scalar)),
+                Item::Tensor(_) | Item::Dict => None,
+            })
+    }
+
+    /// The number or word of a name.
+    pub(crate) fn scalar(&self, name: &str) -> Option<&Scalar> {
+        let mut all = self.scalars();
+        all.find(|(known, _)| *known == name)
+            .map(|(_, scalar)| scalar)
     }
 
     /// Whether an SAE of OpenAI's layout normalises its input; see
     /// [`sae_folder::normalises_input`].
     pub(crate) fn normalises_input(&self) -> bool {
-        self.normalises_input
+        normalises_input(&self.file.items)
     }
-}
-
-fn refused(path: &Path) -> impl FnOnce(Refusal) -> SaeError {
-    move |refusal| SaeError::file(path, refusal.what, refusal.hint)
 }
 
 impl TensorFile for TorchFile {
     fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     fn metas(&self) -> &BTreeMap<String, Meta> {
@@ -101,17 +75,14 @@ impl TensorFile for TorchFile {
     }
 
     fn read(&mut self, name: &str) -> Result<Tensor> {
-        let Some(desc) = self.tensors.get(name).cloned() else {
-            return Err(SaeError::file(
-                &self.path,
-                format!("no tensor `{name}`"),
-                "",
-            ));
+        let (_, kind) = self.found(name)?;
+        let Some(Item::Tensor(desc)) = self.file.item(name).cloned() else {
+            let what = format!("no tensor `{name}`");
+            return Err(SaeError::file(self.path(), what, ""));
         };
-        let bytes = (self.archive.storage(name, &desc)).map_err(refused(&self.path))?;
+        let bytes = self.file.storage(name, &desc)?;
         let dims = |v: &[u64]| v.iter().map(|&n| n as i64).collect::<Vec<i64>>();
-        let storage =
-            Tensor::f_from_data_size(&bytes, &[desc.storage_len as i64], kind_of(desc.element))?;
+        let storage = Tensor::f_from_data_size(&bytes, &[desc.storage_len as i64], kind)?;
         let view = storage.f_as_strided(
             dims(&desc.shape),
             dims(&desc.stride),

@@ -53,7 +53,7 @@ impl Trainer {
         let mut file = SafetensorsFile::open(path)?;
         let other = |what: String| SaeError::file(path, what, "start a new run in another folder");
         let state: Value = file
-            .words()
+            .words()?
             .get("trainer")
             .and_then(|text| serde_json::from_str(text).ok())
             .ok_or_else(|| other("not the state of a trainer".into()))?;

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use harness_weights::{StoredTensor, WeightFile};
+use harness_weights::{Dtype, StoredTensor, WeightFile};
 use memmap2::{Mmap, UncheckedAdvice};
 use tch::{Kind, Tensor};
 
@@ -19,11 +19,11 @@ pub(crate) struct TensorFile {
 
 /// The dtype of a tensor, if weights can have it.
 pub(crate) fn kind(tensor: &StoredTensor) -> Option<Kind> {
-    match tensor.dtype.as_str() {
-        "F32" => Some(Kind::Float),
-        "F16" => Some(Kind::Half),
-        "BF16" => Some(Kind::BFloat16),
-        "F64" => Some(Kind::Double),
+    match tensor.dtype {
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::F16 => Some(Kind::Half),
+        Dtype::BF16 => Some(Kind::BFloat16),
+        Dtype::F64 => Some(Kind::Double),
         _ => None,
     }
 }

@@ -1,19 +1,19 @@
-//! One SAE, as far as its configuration and the header of its weights tell.
-
 use std::path::{Path, PathBuf};
 
-use harness_weights::check_download;
-use sae_folder::{
-    Kind, Layout, NoLayer, Stated, k_of, layer_of, layouts_in, openai_header, policy_of,
-    stated_site,
-};
+use harness_weights::{InputError, check_download, read_object};
 use serde_json::{Map, Value};
 
-use harness_contract::hash::HashCache;
-use harness_contract::sources::{JsonFile, SourceError};
+use super::{
+    Kind, Layout, MAX_CONFIG, NoLayer, Stated, k_of, layer_of, layouts_in, named_by_folder,
+    openai_header, policy_of, stated_site,
+};
 
 /// Configuration files of an SAE whose weights are not there yet; the first found counts.
 const CONFIG_FILES: [&str; 2] = ["cfg.json", "config.json"];
+/// Ends of the names of files that decide what an SAE computes.
+const ENDS: [&str; 3] = [".json", ".safetensors", ".pt"];
+
+/// One SAE, as far as its configuration and the header of its weights tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaeFolder {
     pub dir: PathBuf,
@@ -39,6 +39,12 @@ pub struct SaeFolder {
     pub assumes: Option<&'static str>,
 }
 
+/// Whether a file of this name decides what an SAE computes.
+#[must_use]
+pub fn is_sae_file(name: &str) -> bool {
+    ENDS.iter().any(|end| name.ends_with(end))
+}
+
 /// What an SAE says of the model it was made for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MadeFor {
@@ -52,15 +58,15 @@ pub struct MadeFor {
 
 /// Why a folder gives no SAE.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub enum Unread {
     /// It is sound and reads another place than the output of a block.
     Elsewhere(NoLayer),
     /// Anything else.
-    Bad(SourceError),
+    Bad(InputError),
 }
 
-impl From<SourceError> for Unread {
-    fn from(error: SourceError) -> Unread {
+impl From<InputError> for Unread {
+    fn from(error: InputError) -> Unread {
         Unread::Bad(error)
     }
 }
@@ -80,17 +86,22 @@ impl SaeFolder {
     ///
     /// # Errors
     /// When the folder is no SAE, or nothing says its layer.
-    pub fn read_alone(dir: &Path) -> Result<SaeFolder, SourceError> {
+    pub fn read_alone(dir: &Path) -> Result<SaeFolder, InputError> {
         SaeFolder::read(dir, own_name(dir)).map_err(|error| match error {
-            Unread::Elsewhere(why) => SourceError::unusable(dir, why.to_string()),
+            Unread::Elsewhere(why) => InputError::unusable(dir, why.to_string()),
             Unread::Bad(error) => error,
         })
     }
 
-    pub(super) fn read(dir: &Path, id: String) -> Result<SaeFolder, Unread> {
+    /// Read an SAE of a set, in which it is called `id`.
+    ///
+    /// # Errors
+    /// [`Unread::Elsewhere`] for a sound SAE that reads another place than the output of a block;
+    /// [`Unread::Bad`] when the folder is no SAE, or nothing says its layer.
+    pub fn read(dir: &Path, id: String) -> Result<SaeFolder, Unread> {
         let header = Header::read(dir)?;
         let path = &header.path;
-        let bad = |message: String| Unread::Bad(SourceError::unusable(path, message));
+        let bad = |message: String| Unread::Bad(InputError::unusable(path, message));
         let other = header.kind.as_ref().filter(|kind| !kind.is_top_k());
         let (d_model, d_sae) = match (header.sizes, other) {
             (Some(sizes), _) => sizes,
@@ -135,11 +146,11 @@ impl SaeFolder {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn config(&self) -> Result<(PathBuf, Map<String, Value>), SourceError> {
+    pub fn config(&self) -> Result<(PathBuf, Map<String, Value>), InputError> {
         match config_path(&self.dir)? {
             (_, path) if path.extension().is_some_and(|end| end == "pt") => Ok((path, Map::new())),
             (_, path) => {
-                let object = JsonFile::read(&path)?.object;
+                let object = read_object(&path, MAX_CONFIG)?;
                 Ok((path, object))
             }
         }
@@ -148,18 +159,6 @@ impl SaeFolder {
     /// The layout of its weights; `None` while they are not there.
     pub fn layout(&self) -> Option<Layout> {
         layouts_in(&self.dir).first().copied()
-    }
-
-    /// Content hash of its files.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn hash(&self, cache: &mut HashCache) -> Result<String, SourceError> {
-        Ok(cache.folder(&self.dir, |name| {
-            [".json", ".safetensors", ".pt"]
-                .iter()
-                .any(|end| name.ends_with(end))
-        })?)
     }
 
     /// Why no first-party plugin reads an SAE of its kind; `None` for a kind that is read, or
@@ -185,11 +184,10 @@ fn not_read(kind: &Kind) -> String {
 }
 
 impl Header {
-    fn read(dir: &Path) -> Result<Header, SourceError> {
+    fn read(dir: &Path) -> Result<Header, InputError> {
         let (layout, path) = config_path(dir)?;
         if layout == Some(Layout::OpenAi) {
-            let found = openai_header(&path)
-                .map_err(|error| SourceError::unusable(&path, error.message))?;
+            let found = openai_header(&path)?;
             return Ok(Header {
                 path,
                 config: Value::Null,
@@ -199,8 +197,7 @@ impl Header {
                 assumes: (!found.is_as_published).then_some(INPUT_AS_IT_IS),
             });
         }
-        let file = JsonFile::read(&path)?;
-        let config = Value::Object(file.object);
+        let config = Value::Object(read_object(&path, MAX_CONFIG)?);
         let size = |keys: &[&str]| {
             keys.iter().find_map(|key| {
                 let own = config.get(key);
@@ -234,7 +231,7 @@ impl MadeFor {
                 &["/metadata/harness/model_hash", "/harness/model_hash"],
             ),
             module: stated
-                .or_else(|| sae_folder::named_by_folder(dir))
+                .or_else(|| named_by_folder(dir))
                 .map(|stated| stated.text),
         }
     }
@@ -247,13 +244,13 @@ fn text(config: &Value, places: &[&str]) -> Option<String> {
 }
 
 /// The file that says what an SAE is, and its layout where the weights tell it.
-fn config_path(dir: &Path) -> Result<(Option<Layout>, PathBuf), SourceError> {
+fn config_path(dir: &Path) -> Result<(Option<Layout>, PathBuf), InputError> {
     let layout = match layouts_in(dir)[..] {
         [] => None,
         [one] => Some(one),
         _ => {
             let message = "holds SAEs of several layouts; give each a folder of its own";
-            return Err(SourceError::unusable(dir, message));
+            return Err(InputError::unusable(dir, message));
         }
     };
     let names: &[&str] = match layout.map(|layout| (layout, layout.config_file())) {
@@ -276,13 +273,13 @@ fn config_path(dir: &Path) -> Result<(Option<Layout>, PathBuf), SourceError> {
                 "holds no {}{beside}; it is not an SAE",
                 names.join(" and no ")
             );
-            Err(SourceError::unusable(dir, message))
+            Err(InputError::unusable(dir, message))
         }
     }
 }
 
 /// The name of a folder, whatever links lead to it.
-pub(crate) fn own_name(dir: &Path) -> String {
+pub fn own_name(dir: &Path) -> String {
     let named = match dir.file_name() {
         Some(_) => dir.to_owned(),
         // `.` and `..` have none of their own.

@@ -111,15 +111,15 @@ fn names(root: Vec<u8>) -> Result<Vec<String>, String> {
 fn a_parameter_is_its_tensor() {
     let hooks = [global("collections.OrderedDict"), b")R".to_vec()].concat();
     for (element, expected) in [
-        ("FloatStorage", Element::F32),
-        ("HalfStorage", Element::F16),
-        ("BFloat16Storage", Element::Bf16),
+        ("FloatStorage", Dtype::F32),
+        ("HalfStorage", Dtype::F16),
+        ("BFloat16Storage", Dtype::BF16),
     ] {
         let found = with_value(&parameter(element, &hooks)).unwrap();
         let [(_, Item::Tensor(tensor))] = &found[..] else {
             panic!("{found:?}");
         };
-        assert_eq!((tensor.element, &*tensor.shape), (expected, &[3_u64][..]));
+        assert_eq!((tensor.dtype, &*tensor.shape), (expected, &[3_u64][..]));
     }
     let hooked = [dict(&[("hook", b"K\x01".to_vec())])].concat();
     let error = with_value(&parameter("FloatStorage", &hooked)).unwrap_err();

@@ -8,7 +8,9 @@ mod items;
 
 use std::rc::Rc;
 
-use super::Element;
+use safetensors::Dtype;
+
+use super::bytes_each;
 
 /// Longest program, in bytes. A state dict of an SAE needs some 600.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -21,8 +23,7 @@ const MAX_MEMO: usize = 65_536;
 pub struct TensorDesc {
     /// Name of the storage's record in the archive.
     pub storage: Rc<str>,
-    /// Type of its elements.
-    pub element: Element,
+    pub dtype: Dtype,
     /// Elements of the whole storage.
     pub storage_len: u64,
     /// Element of the storage that it begins with.
@@ -36,7 +37,7 @@ impl TensorDesc {
     /// Bytes of the whole storage.
     #[must_use]
     pub fn storage_bytes(&self) -> u64 {
-        self.storage_len * self.element.size()
+        self.storage_len * bytes_each(self.dtype)
     }
 }
 
@@ -68,7 +69,7 @@ enum Value {
     Global(Global),
     Storage {
         key: Rc<str>,
-        element: Element,
+        dtype: Dtype,
         len: u64,
     },
     Tensor(Rc<TensorDesc>),
@@ -83,7 +84,7 @@ enum Value {
 enum Global {
     RebuildTensor,
     RebuildParameter,
-    Storage(Element),
+    Storage(Dtype),
     OrderedDict,
 }
 
@@ -91,12 +92,12 @@ fn global(module: &str, name: &str) -> Result<Global, String> {
     Ok(match (module, name) {
         ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
         ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
-        ("torch", "DoubleStorage") => Global::Storage(Element::F64),
-        ("torch", "FloatStorage") => Global::Storage(Element::F32),
-        ("torch", "HalfStorage") => Global::Storage(Element::F16),
-        ("torch", "BFloat16Storage") => Global::Storage(Element::Bf16),
-        ("torch", "LongStorage") => Global::Storage(Element::I64),
-        ("torch", "IntStorage") => Global::Storage(Element::I32),
+        ("torch", "DoubleStorage") => Global::Storage(Dtype::F64),
+        ("torch", "FloatStorage") => Global::Storage(Dtype::F32),
+        ("torch", "HalfStorage") => Global::Storage(Dtype::F16),
+        ("torch", "BFloat16Storage") => Global::Storage(Dtype::BF16),
+        ("torch", "LongStorage") => Global::Storage(Dtype::I64),
+        ("torch", "IntStorage") => Global::Storage(Dtype::I32),
         ("collections", "OrderedDict") => Global::OrderedDict,
         ("torch._utils", "_rebuild_sparse_tensor") => {
             return Err("it holds a sparse tensor (`torch._utils._rebuild_sparse_tensor`)".into());
@@ -428,20 +429,20 @@ impl<'a> Machine<'a> {
         match parts {
             [
                 Value::Scalar(Scalar::Text(tag)),
-                Value::Global(Global::Storage(element)),
+                Value::Global(Global::Storage(dtype)),
                 Value::Scalar(Scalar::Text(key)),
                 Value::Scalar(Scalar::Text(_location)),
                 Value::Scalar(Scalar::Int(len)),
             ] if **tag == *"storage" && *len >= 0 => {
                 // Bytes are counted in 64 bits with a sign, here and in libtorch.
-                if len.checked_mul(element.size() as i64).is_none() {
+                if len.checked_mul(bytes_each(*dtype) as i64).is_none() {
                     return Err(format!(
                         "a storage of {len} elements, more than can be counted in bytes"
                     ));
                 }
                 Ok(Value::Storage {
                     key: key.clone(),
-                    element: *element,
+                    dtype: *dtype,
                     len: *len as u64,
                 })
             }
@@ -487,7 +488,7 @@ impl<'a> Machine<'a> {
     fn tensor(&self, arguments: &[Value]) -> Result<TensorDesc, String> {
         const BAD: &str = "its pickle describes a tensor in a way that is not known";
         let [
-            Value::Storage { key, element, len },
+            Value::Storage { key, dtype, len },
             Value::Scalar(Scalar::Int(offset)),
             Value::Tuple(size),
             Value::Tuple(stride),
@@ -519,7 +520,7 @@ impl<'a> Machine<'a> {
         }
         Ok(TensorDesc {
             storage: key.clone(),
-            element: *element,
+            dtype: *dtype,
             storage_len: *len,
             offset,
             shape,

@@ -1,0 +1,67 @@
+//! What is known of the families of models before a plugin is asked: it decides forecasts and
+//! warnings. When cells are run, what the adapter states counts.
+
+use harness_core::schedule::{dream_transfer_counts, llada_transfer_counts};
+
+use super::ModelFolder;
+
+/// Smallest time point of Dream's schedule.
+const DREAM_EPS: f32 = 1e-3;
+
+/// A family of models.
+struct Family {
+    /// `model_type` of its configurations.
+    model_type: &'static str,
+    /// What it calls the list of its blocks.
+    blocks: &'static str,
+    /// Matrices of the feed-forward layer of a block.
+    n_ff: u32,
+}
+
+const DREAM: &str = "Dream";
+const FAMILIES: [Family; 5] = [
+    of("gpt2", "h", 2),
+    of("llama", "layers", 3),
+    of("qwen2", "layers", 3),
+    of(DREAM, "layers", 3),
+    of("llada", "blocks", 3),
+];
+
+const fn of(model_type: &'static str, blocks: &'static str, n_ff: u32) -> Family {
+    Family {
+        model_type,
+        blocks,
+        n_ff,
+    }
+}
+
+fn known(model_type: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|of| of.model_type == model_type)
+}
+
+/// Matrices of the feed-forward layer of a block: 3 with a gate, as nearly all models have, else 2.
+pub(super) fn n_ff(model_type: &str) -> u32 {
+    known(model_type).map_or(3, |family| family.n_ff)
+}
+
+impl ModelFolder {
+    /// What its family calls the list of its blocks, where the family is known.
+    pub fn blocks(&self) -> Option<&'static str> {
+        known(&self.model_type).map(|family| family.blocks)
+    }
+
+    /// Whether the logits of a position score the next one although the model reads both sides, so
+    /// that the authors' script, which never shifts, scores by others.
+    pub fn is_shifted(&self) -> bool {
+        self.is_diffusion && self.model_type == DREAM
+    }
+
+    /// Of `new` masked positions, those that each of `steps` denoising steps reveals. What an order
+    /// makes of it differs little; one that ends early takes less.
+    pub fn revealed(&self, new: usize, steps: usize) -> Vec<usize> {
+        match self.model_type.as_str() {
+            DREAM => dream_transfer_counts(new, steps, DREAM_EPS),
+            _ => llada_transfer_counts(new, steps),
+        }
+    }
+}

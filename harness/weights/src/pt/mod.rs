@@ -1,0 +1,83 @@
+//! What `torch.save` writes of a state dict, read from bytes alone: nothing is unpickled.
+//!
+//! An [`Archive`] is the zip file; the pickle inside it says what its tensors are called and where
+//! their numbers lie. A [`StateDict`] is such a file on a disk.
+
+mod archive;
+mod names;
+mod pickle;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use safetensors::Dtype;
+
+use crate::{InputError, Result, files};
+
+pub use archive::{Archive, Items, Refusal};
+pub use names::{unwrapped, unwrapped_items};
+pub use pickle::{Item, Scalar, TensorDesc, parse};
+
+/// A `.pt` file with the state dict of one module.
+#[derive(Debug)]
+pub struct StateDict {
+    path: PathBuf,
+    archive: Archive<File>,
+    /// What it holds, under the names that the module itself gives.
+    pub items: Items,
+}
+
+impl StateDict {
+    /// Opens a file and reads what its pickle describes.
+    ///
+    /// # Errors
+    /// What the file is instead; an archive or a pickle that [`Archive::open`] refuses; two names
+    /// that become one.
+    pub fn open(path: &Path) -> Result<StateDict> {
+        let (file, size, head) = files::open(path)?;
+        let (archive, items) = Archive::open(file, &head, size).map_err(refused(path))?;
+        let items = unwrapped_items(items)
+            .map_err(|what| InputError::unusable(path, format!("{what}; keep one of them")))?;
+        Ok(StateDict {
+            path: path.to_owned(),
+            archive,
+            items,
+        })
+    }
+
+    /// The item of a name.
+    pub fn item(&self, name: &str) -> Option<&Item> {
+        let found = self.items.iter().find(|(known, _)| known == name);
+        found.map(|(_, item)| item)
+    }
+
+    /// The whole storage of a tensor. `name` names it in errors.
+    ///
+    /// # Errors
+    /// A record that is missing, damaged or of another size.
+    pub fn storage(&mut self, name: &str, tensor: &TensorDesc) -> Result<Vec<u8>> {
+        let storage = self.archive.storage(name, tensor);
+        storage.map_err(refused(&self.path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn refused(path: &Path) -> impl Fn(Refusal) -> InputError {
+    move |Refusal { what, hint }| InputError::unusable(path, format!("{what}; {hint}"))
+}
+
+/// Bytes of a number of one of the formats that are read, all of them of whole bytes.
+fn bytes_each(dtype: Dtype) -> u64 {
+    dtype.bitsize() as u64 / 8
+}
+
+/// Numbers in a tensor of this shape, `None` on overflow.
+#[must_use]
+pub fn numel(shape: &[u64]) -> Option<u64> {
+    shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d))
+}
