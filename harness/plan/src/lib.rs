@@ -1,6 +1,6 @@
 //! Benches → stages → cells; the store; comparison; reports. Links no torch and opens no plugin.
 //!
-//! A bench (`benchmarks/tables/*.toml`) is read by [`bench`], resolved against plugins ([`plugin`]), checkpoints and SAE sets
+//! A bench (`benchmarks/tables/*.toml`) is read by [`mod@bench`], resolved against plugins ([`plugin`]), checkpoints and SAE sets
 //! ([`sources`]), and expanded by [`expand`] into [`cell::Cell`]s, each keyed by everything that can change its value.
 //! A worker runs cells ([`protocol`]) and leaves their results in the [`store`], which several processes share ([`claims`]), on several machines too ([`shards`]); [`table`] derives CSV from them and
 //! [`compare`] compares CSV files; [`replies`] keeps what judges answered and [`answers`] reads it; [`figure`] draws them; [`inspect`] lists what SAEs and checkpoints say of themselves; [`report`] shows latents in pages. Nothing here depends on

@@ -84,7 +84,7 @@ pub(super) struct Chosen {
     pub(super) is_open: Tensor,
 }
 
-/// What has been chosen in rows, on their device. [`Choices::read`] brings it to the host.
+/// What has been chosen in rows, on their device. `Choices::read` brings it to the host.
 ///
 /// `[n, 6] f64`: token, confidence, margin, neg_entropy, is_finite, is_open.
 #[derive(Debug)]
