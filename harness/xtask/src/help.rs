@@ -2,8 +2,8 @@
 
 /// The commands, as `dispatch` knows them.
 const COMMANDS: &[&str] = &[
-    "setup", "build", "bench", "run", "harness", "install", "bundle", "test", "tidy", "fuzz",
-    "zoo", "golden", "help",
+    "setup", "build", "bench", "run", "harness", "install", "bundle", "test", "tidy", "docs",
+    "fuzz", "zoo", "golden", "help",
 ];
 
 /// What `cargo xtask --help` prints.
@@ -27,6 +27,7 @@ Usage: cargo xtask COMMAND [ARGUMENTS]
   test [ARGS]         build, then every test; the last line is `N passed, M failed, K skipped`
                       `cargo xtask test -p harness-core` one crate; after `--` what libtest takes
   tidy [--fix]        layering, file sizes, plugin manifests, the hash of the plugin interface; --fix records that hash anew
+  docs [--check]      build, then write the pages of docs/reference that come from the code; --check compares them
   fuzz [TARGET…]      the parsers of files from outside against a fuzzer, 60 seconds each; --seconds N, --jobs N, --list,
                       --replay FILE (one target), --corpus (makes the kept inputs anew); exit code 1 where something is found
   zoo …               rebuild the embedded models (tens of minutes); arguments go to harness-zoo

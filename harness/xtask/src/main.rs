@@ -6,6 +6,7 @@
 
 mod bundle;
 mod compile;
+mod docs;
 mod fuzz;
 mod golden;
 mod help;
@@ -72,6 +73,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "test" => testing::run(&ws, rest),
         "fuzz" => fuzz::run(&ws, rest),
         "tidy" => tidy::run(&ws, rest),
+        "docs" => docs::run(&ws, rest),
         other => {
             let hint = help::nearest(other)
                 .map_or(String::new(), |near| format!("; did you mean `{near}`?"));

@@ -2,6 +2,7 @@
 
 mod interface;
 mod layers;
+mod links;
 mod manifests;
 mod metadata;
 mod size;
@@ -52,6 +53,7 @@ pub fn run(ws: &Workspace, args: &[String]) -> Result<ExitCode> {
     let mut findings = layers::check(&members);
     findings.extend(manifests::check(&ws.root, &members)?);
     findings.extend(text::check(&ws.root, &files)?);
+    findings.extend(links::check(&ws.root, &files)?);
     findings.extend(size::check(&ws.root, &files));
     findings.extend(interface::check(&ws.root)?);
     findings.extend(interface::check_new(&ws.root)?);
