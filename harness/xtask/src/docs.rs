@@ -15,59 +15,8 @@ use crate::workspace::Workspace;
 
 /// Stands at the top of every generated page.
 const NOTE: &str = "<!-- Written by `cargo xtask docs`. Change the code, then run it again. -->\n";
-/// What a plugin of each kind is given and implements: the SDK's file, how the declaration starts,
-/// and the heading of its table.
-const INTERFACES: [(&str, &str, &str); 13] = [
-    (
-        "model.rs",
-        "pub trait ModelAdapter",
-        "Model: methods of the adapter",
-    ),
-    (
-        "model.rs",
-        "pub trait Forward",
-        "Model: methods of a forward pass",
-    ),
-    (
-        "model.rs",
-        "pub struct ModelInfo",
-        "Model: what it says of itself",
-    ),
-    (
-        "sae.rs",
-        "pub trait SaeArchitecture",
-        "SAE: methods of the architecture",
-    ),
-    ("sae.rs", "pub trait Sae:", "SAE: methods of a loaded SAE"),
-    ("remask.rs", "pub trait Remasker", "Remasker: methods"),
-    (
-        "remask.rs",
-        "pub struct Step",
-        "Remasker: what it sees of a step",
-    ),
-    (
-        "remask.rs",
-        "pub struct Features",
-        "Remasker: what it sees of SAE features",
-    ),
-    (
-        "steer.rs",
-        "pub trait SteeringPolicy",
-        "Steering policy: methods",
-    ),
-    (
-        "steer.rs",
-        "pub struct SteerStep",
-        "Steering policy: what it sees of a pass",
-    ),
-    ("metric.rs", "pub trait Metric", "Metric: methods"),
-    ("judge.rs", "pub trait Judge", "Judge: methods"),
-    (
-        "judge.rs",
-        "pub struct JudgeRequest",
-        "Judge: what a question consists of",
-    ),
-];
+/// The kinds of plugins, by the SDK's files that say what each implements and is given.
+const KINDS: [&str; 6] = ["model", "sae", "remask", "steer", "metric", "judge"];
 
 /// Builds the product and writes the pages; with `--check` compares them and writes nothing.
 ///
@@ -134,6 +83,7 @@ fn said(ws: &Workspace, words: &[&str]) -> Result<String> {
     let output = command
         .args(words)
         .current_dir(&ws.root)
+        .env_remove("COLUMNS")
         .output()
         .context("target/release/harness cannot be started")?;
     if !output.status.success() {
@@ -378,30 +328,42 @@ fn exit_codes(ws: &Workspace) -> Result<String> {
     Ok(page)
 }
 
+/// Every trait and struct of the SDK whose items are documented, kind by kind.
 fn plugin_interface(ws: &Workspace) -> Result<String> {
-    let sdk = |file: &str| {
-        let path = ws.root.join("harness/sdk/src").join(file);
-        fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
-    };
     let mut page = format!(
-        "{NOTE}\n# Plugin interface\n\nWhat the six traits of `harness-sdk` ask for and what they are given. \
+        "{NOTE}\n# Plugin interface\n\nWhat the traits of `harness-sdk` ask for and what they are given. \
          Shapes, errors and types\nare in `cargo doc -p harness-sdk --open`.\n"
     );
-    for (file, start, title) in INTERFACES {
-        let found = documented(&sdk(file)?, start);
-        if found.is_empty() {
-            bail!("harness/sdk/src/{file} has no `{start}` with documented items");
+    for kind in KINDS {
+        let file = format!("harness/sdk/src/{kind}.rs");
+        let source = fs::read_to_string(ws.root.join(&file))
+            .with_context(|| format!("{file} cannot be read"))?;
+        for (start, what) in [
+            ("pub trait ", "implemented"),
+            ("pub struct ", "given or returned"),
+        ] {
+            for line in source.lines().filter(|line| line.starts_with(start)) {
+                let items = documented(&source, line);
+                let name = item_name(&line[start.len()..]).unwrap_or(line);
+                if !items.is_empty() {
+                    write!(
+                        page,
+                        "\n## `{name}` ({what})\n\n| name | meaning |\n|---|---|\n"
+                    )?;
+                }
+                for (name, meaning) in items {
+                    writeln!(page, "| `{name}` | {meaning} |")?;
+                }
+            }
         }
-        write!(page, "\n## {title}\n\n| name | meaning |\n|---|---|\n")?;
-        for (name, meaning) in found {
-            writeln!(page, "| `{name}` | {meaning} |")?;
+        // A table within the documentation of a trait says what else a kind is given.
+        let table: Vec<&str> = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("/// |"))
+            .collect();
+        if !table.is_empty() {
+            writeln!(page, "\n## Inputs of a {kind}\n\n|{}", table.join("\n|"))?;
         }
-    }
-    let inputs = sdk("metric.rs")?;
-    let inputs = inputs.lines().filter_map(|line| line.strip_prefix("/// |"));
-    page.push_str("\n## Metric: inputs of steering benches\n\n");
-    for row in inputs {
-        writeln!(page, "|{row}")?;
     }
     Ok(page)
 }
@@ -493,7 +455,7 @@ fn item_name(line: &str) -> Option<&str> {
         .unwrap_or(line);
     let end = line.find(|c: char| !c.is_alphanumeric() && c != '_')?;
     let follows = line[end..].chars().next();
-    (end > 0 && matches!(follows, Some(':' | '(' | '<'))).then_some(&line[..end])
+    (end > 0 && matches!(follows, Some(':' | '(' | '<' | ' '))).then_some(&line[..end])
 }
 
 /// Rustdoc's links by name, as plain code: a page has nowhere to lead them.
