@@ -20,7 +20,7 @@ const BLOCK: usize = 32;
 /// Bytes of a table that stay in the caches as they are.
 const CACHED: usize = 8 << 20;
 
-/// How [`sum`] walks through the table.
+/// How `sum` walks through the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Bag by bag.

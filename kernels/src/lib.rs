@@ -10,7 +10,7 @@
 //! | [`moments`] | sums of residual rows that explained variance is made of, in f64 |
 //! | [`clean`] | cross-entropy and divergence of spliced logits against kept clean ones |
 //! | [`peak`] | what matrix products and memory of this machine do at best |
-//! | [`linear`] | a dense layer; few rows at the rate of memory |
+//! | [`mod@linear`] | a dense layer; few rows at the rate of memory |
 //! | [`norm`] | root-mean-square norm of rows |
 //! | [`rotate`] | rotary position embedding, in place |
 //! | [`gate`] | the gate of a SwiGLU layer, in place |

@@ -3,7 +3,7 @@
 //!
 //! An operation is one kernel's worth of work: views, allocations and composites that only call
 //! others are none. libtorch announces its own to whoever listens; each kernel of ours announces
-//! itself with [`operation`].
+//! itself with `operation`.
 
 use std::{
     ffi::CStr,

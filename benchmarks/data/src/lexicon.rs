@@ -1,6 +1,6 @@
 //! The labelled topics and their words. No content word belongs to two topics, so a word names its topic.
 
-/// The words of one topic. Nouns are singular and verbs in their base form; [`crate::inflect`] makes the others.
+/// The words of one topic. Nouns are singular and verbs in their base form; `crate::inflect` makes the others.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Topic {
     /// The label, itself an English word or two.

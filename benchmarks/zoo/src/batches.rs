@@ -35,11 +35,11 @@ pub struct Corpus {
 pub struct MaskedBatch {
     /// [b, t] ids with masks.
     pub noisy: Tensor,
-    /// [m] flat positions (row * t + column) of the masks.
+    /// `[m]` flat positions (row * t + column) of the masks.
     pub masked: Tensor,
-    /// [m] the ids under them.
+    /// `[m]` the ids under them.
     pub targets: Tensor,
-    /// [m] weight of each: 1 / mask rate of its row.
+    /// `[m]` weight of each: 1 / mask rate of its row.
     pub weights: Tensor,
     /// b * t.
     pub n_positions: i64,

@@ -19,7 +19,7 @@ pub fn hidden(model: &dyn Decoder, ids: &Tensor) -> Result<Tensor> {
 }
 
 /// The rows whose logits score the given flat positions: themselves, or with a logit offset the position before
-/// (position 0 of a row is scored by its own). flat: [m], rows of `t` tokens -> [m]
+/// (position 0 of a row is scored by its own). flat: `[m]`, rows of `t` tokens -> `[m]`
 pub fn scoring_rows(flat: &Tensor, t: i64, logit_offset: u32) -> Tensor {
     if logit_offset == 0 {
         return flat.shallow_clone();
@@ -42,7 +42,7 @@ pub fn next_token(model: &dyn Decoder, ids: &Tensor) -> Result<Tensor> {
     cross_entropy(model, &resid, &targets)
 }
 
-/// Cross-entropy of every masked token, in nats. [m]
+/// Cross-entropy of every masked token, in nats. `[m]`
 ///
 /// # Errors
 /// What the model refuses.

@@ -69,13 +69,13 @@ fn readme(all: &BTreeMap<String, Measurements>) -> String {
         if let (Some(eq7), Some((solved, asked))) = (m.reply_eq7, m.solved) {
             let text = match model.objective {
                 Objective::MaskedReply => {
-                    " Its losses in the table are on plain text, which it was not tuned for."
+                    "\nIts losses in the table are on plain text, which it was not tuned for."
                 }
                 _ => "",
             };
             let _ = writeln!(
                 out,
-                "\n{} on held-out chat replies: Eq. 7 bound {eq7:.3} nats per token; {solved} of {asked} word problems solved in 40 steps.{text}",
+                "\n{} on held-out chat replies: Eq. 7 bound {eq7:.3} nats per token;\n{solved} of {asked} word problems solved in 40 steps.{text}",
                 model.name
             );
         }
@@ -98,20 +98,25 @@ fn readme(all: &BTreeMap<String, Measurements>) -> String {
             m.seconds / 60.0,
         );
     }
-    out.push_str("\nMinutes are wall-clock on one core each, two models side by side, on a machine shared with other work.\n\n## Samples\n");
+    out.push_str("\nMinutes are wall-clock on one core each, two models side by side, on a machine shared with\nother work.\n\n## Samples\n");
     for (model, m) in &models {
-        let _ = writeln!(out, "\n### {}\n", model.name);
+        // A table, whose lines may be long.
+        let _ = writeln!(out, "\n### {}\n\n| prompt | text |\n|---|---|", model.name);
         for (prompt, text) in &m.samples {
-            let text = text.replace('\n', " / ");
-            if model.objective.is_reply() {
-                let _ = writeln!(out, "- {prompt} → {text}");
+            let text = if model.objective.is_reply() {
+                text
             } else {
-                let rest = text.strip_prefix(prompt.as_str()).unwrap_or(&text);
-                let _ = writeln!(out, "- **{prompt}**{rest}");
-            }
+                text.strip_prefix(prompt.as_str()).unwrap_or(text)
+            };
+            let _ = writeln!(out, "| {} | {} |", cell(prompt), cell(text));
         }
     }
     out
+}
+
+/// A text as one cell of a table.
+fn cell(text: &str) -> String {
+    text.trim().replace('\n', " / ").replace('|', "\\|")
 }
 
 fn nats(value: Option<f64>) -> String {

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod compile;
+mod docs;
 mod fuzz;
 mod golden;
 mod install;
@@ -93,6 +94,12 @@ enum Command {
         #[arg(long)]
         fix: bool,
     },
+    /// Build, then write the pages of docs/reference that come from the code
+    Docs {
+        /// Write nothing; fail where a page is not what the code says
+        #[arg(long)]
+        check: bool,
+    },
     /// Count each crate's lines of code, without comments and tests
     Lines(lines::LinesArgs),
     /// Run the readers of files from outside against a fuzzer
@@ -166,6 +173,7 @@ fn dispatch(ws: &Workspace, command: Command) -> Result<ExitCode> {
         Command::Fuzz(args) => fuzz::run(ws, &args),
         Command::Lines(args) => lines::run(ws, &args),
         Command::Tidy { fix } => tidy::run(ws, fix),
+        Command::Docs { check } => docs::run(ws, check),
     }
 }
 

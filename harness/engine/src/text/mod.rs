@@ -1,8 +1,8 @@
 //! Text in and out of a checkpoint: its tokenizer and its chat template.
 //!
 //! [`TextCodec::load`] reads a Hugging Face folder and makes of it what transformers 5 does:
-//! [`class`] says by which rules text is cut, [`tokens`] which tokens other files than
-//! tokenizer.json bring, [`decode`] how parts of a text are turned into text again.
+//! `class` says by which rules text is cut, `tokens` which tokens other files than
+//! tokenizer.json bring, `decode` how parts of a text are turned into text again.
 //!
 //! The vocabulary comes from `tokenizer.json`, or, for the byte-level BPE families that ship none
 //! (Dream), from `vocab.json` + `merges.txt` + `added_tokens.json`; either way one and the same

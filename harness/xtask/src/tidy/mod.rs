@@ -5,6 +5,7 @@ mod finding;
 mod floors;
 mod interface;
 mod kinds;
+mod links;
 mod manifests;
 mod metadata;
 mod size;
@@ -36,6 +37,7 @@ pub fn run(ws: &Workspace, fix: bool) -> Result<ExitCode> {
     findings.extend(width::check(&ws.root, &files));
     findings.extend(manifests::check(&ws.root, &members)?);
     findings.extend(text::check(&ws.root, &files)?);
+    findings.extend(links::check(&ws.root, &files)?);
     findings.extend(size::check(&ws.root, &files));
     findings.extend(interface::check(&ws.root)?);
     findings.extend(interface::check_new(&ws.root)?);

@@ -40,7 +40,7 @@ const VARIABLES: [(&str, bool); 7] = [
 ];
 /// Which value each setting of a bench has. Nothing is run or loaded, no plugin is needed.
 ///
-/// From the nearest to the farthest: options (--seed, --set KEY=VALUE), the variant, the row, the profile ([zoo] or [real]), [settings];
+/// From the nearest to the farthest: options (--seed, --set KEY=VALUE), the variant, the row, the profile (`[zoo]` or `[real]`), `[settings]`;
 /// of files joined by `same_as` the first. The nearest counts; that others say something else is no error.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  harness config show table2 --origin\n  \

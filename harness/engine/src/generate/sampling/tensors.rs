@@ -76,7 +76,7 @@ pub fn noisy_logits(
     Ok(logits.f_to_kind(Kind::Double)?.f_exp()?.f_div(&noise)?)
 }
 
-/// What has been chosen in rows, on their device. [`Choices::read`] brings it to the host.
+/// What has been chosen in rows, on their device. `Choices::read` brings it to the host.
 ///
 /// `[n, 6] f64`: token, confidence, margin, neg_entropy, is_finite, is_open.
 #[derive(Debug)]
