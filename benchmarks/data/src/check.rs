@@ -1,6 +1,7 @@
 //! The grammar check: whether a text is made of sentences the generator could have written.
 //!
-//! The checker reads the writer's own productions. It knows syntax only: a sentence that mixes topics is well-formed.
+//! The checker reads the writer's own productions. It knows syntax only: a sentence that mixes
+//! topics is well-formed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;

@@ -64,7 +64,8 @@ pub struct Labels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
-    /// `<split>-<seed>-<number>`, with the topic's name in front of the number where one was asked for.
+    /// `<split>-<seed>-<number>`, with the topic's name in front of the number where one was asked
+    /// for.
     pub id: String,
     pub text: String,
     /// The main topic.
@@ -75,8 +76,8 @@ pub struct Document {
     pub labels: Labels,
 }
 
-/// The first `n` documents of a split and seed; with `topic`, documents of that topic alone. Document `i` depends on
-/// the split, the seed, the topic asked for and `i`, and not on `n`.
+/// The first `n` documents of a split and seed; with `topic`, documents of that topic alone.
+/// Document `i` depends on the split, the seed, the topic asked for and `i`, and not on `n`.
 pub fn documents(
     split: Split,
     seed: u64,
@@ -124,7 +125,8 @@ pub fn document(split: Split, seed: u64, i: u64, topic: Option<&'static Topic>) 
     }
 }
 
-/// Half of all documents begin with one of the neutral openings, so that a model can go on from any of them.
+/// Half of all documents begin with one of the neutral openings, so that a model can go on from any
+/// of them.
 fn first_sentence(writer: &mut Writer) -> String {
     let rule = if writer.draws().chance(0.5) {
         "OPENED"

@@ -1,7 +1,8 @@
-//! The generator's grammar: one set of weighted productions that both the writer and the checker read.
+//! The generator's grammar: one set of weighted productions that both the writer and the checker
+//! read.
 //!
-//! Symbols are words and marks as they stand in a text, `<class>` for a word of a class, and NAMES in capitals for
-//! what has productions. No production begins with its own left side.
+//! Symbols are words and marks as they stand in a text, `<class>` for a word of a class, and NAMES
+//! in capitals for what has productions. No production begins with its own left side.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
@@ -176,7 +177,8 @@ const RULES: &[(&str, &[(f64, &str)])] = &[
         ],
     ),
     ("SPEAKER", &[(4.0, "<name>"), (3.0, "the <person>")]),
-    // Word problems are composed by `problem`, which keeps the sums right; these are only ever read.
+    // Word problems are composed by `problem`, which keeps the sums right; these are only ever
+    // read.
     (
         "PROBLEM",
         &[

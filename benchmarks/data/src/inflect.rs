@@ -6,8 +6,8 @@ fn is_vowel(c: char) -> bool {
     VOWELS.contains(c)
 }
 
-/// Verbs whose last consonant doubles before `-ed` and `-ing`. Spelling alone does not decide it (stress does), so
-/// they are listed.
+/// Verbs whose last consonant doubles before `-ed` and `-ing`. Spelling alone does not decide it
+/// (stress does), so they are listed.
 const DOUBLING: &[&str] = &[
     "stir", "chop", "trim", "strum", "hum", "jog", "trot", "rebel", "propel", "chug", "plan",
     "stop", "pat",

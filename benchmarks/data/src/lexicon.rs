@@ -1,6 +1,8 @@
-//! The labelled topics and their words. No content word belongs to two topics, so a word names its topic.
+//! The labelled topics and their words. No content word belongs to two topics, so a word names its
+//! topic.
 
-/// The words of one topic. Nouns are singular and verbs in their base form; `crate::inflect` makes the others.
+/// The words of one topic. Nouns are singular and verbs in their base form; `crate::inflect` makes
+/// the others.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Topic {
     /// The label, itself an English word or two.
@@ -18,7 +20,8 @@ pub struct Topic {
     pub adjectives: &'static [&'static str],
 }
 
-/// Splits a list of words at compile time is not possible in plain Rust, so the table spells slices out.
+/// Splits a list of words at compile time is not possible in plain Rust, so the table spells slices
+/// out.
 macro_rules! topic {
     ($name:literal, persons: [$($p:literal)*], things: [$($t:literal)*], places: [$($l:literal)*],
      transitive: [$($vt:literal)*], intransitive: [$($vi:literal)*], adjectives: [$($a:literal)*]) => {

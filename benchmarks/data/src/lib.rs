@@ -1,9 +1,9 @@
-//! The project's own text: a deterministic generator of labelled documents, its grammar as a checker, chat tasks, and
-//! the neutral openings that generations start from.
+//! The project's own text: a deterministic generator of labelled documents, its grammar as a
+//! checker, chat tasks, and the neutral openings that generations start from.
 //!
-//! Everything is a pure function of a split, a seed and a number, on every machine. The texts carry ground truth:
-//! content words belong to exactly one of twelve topics, so features for known concepts must exist in models trained
-//! on them.
+//! Everything is a pure function of a split, a seed and a number, on every machine. The texts carry
+//! ground truth: content words belong to exactly one of twelve topics, so features for known
+//! concepts must exist in models trained on them.
 
 mod chat;
 mod check;

@@ -1,5 +1,5 @@
-//! A counter-based random stream: every draw is a pure function of a key and a counter, so a document depends on
-//! its own number alone and never on how many were asked for before it.
+//! A counter-based random stream: every draw is a pure function of a key and a counter, so a
+//! document depends on its own number alone and never on how many were asked for before it.
 
 /// One stream of draws. Cloning it and drawing again gives the same numbers.
 #[derive(Clone, Debug)]
@@ -8,7 +8,8 @@ pub struct Draws {
     counter: u64,
 }
 
-/// The finaliser of SplitMix64: a bijection of `u64` in which every input bit reaches every output bit.
+/// The finaliser of SplitMix64: a bijection of `u64` in which every input bit reaches every output
+/// bit.
 fn mix(mut x: u64) -> u64 {
     x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

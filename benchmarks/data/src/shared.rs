@@ -1,4 +1,5 @@
-//! Words that belong to no topic: names, connectives, everyday verbs and adjectives, and the neutral openings.
+//! Words that belong to no topic: names, connectives, everyday verbs and adjectives, and the
+//! neutral openings.
 
 /// Women's and men's names; pronouns follow them.
 pub const NAMES_SHE: &[&str] = &[

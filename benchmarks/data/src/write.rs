@@ -1,4 +1,5 @@
-//! The writer: expands the grammar for one document, keeping to its topic and its small cast of words.
+//! The writer: expands the grammar for one document, keeping to its topic and its small cast of
+//! words.
 
 use crate::grammar::{Grammar, Symbol};
 use crate::inflect::{capitalised, gerund, past, plural, takes_an};

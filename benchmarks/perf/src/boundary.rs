@@ -3,8 +3,8 @@
 //! ```text
 //! cargo xtask build && cargo run --release -p harness-perf -- boundary [MODEL_DIR] [PLUGINS_DIR]
 //! ```
-//! An empty range of blocks goes through everything a call goes through (views, the call itself, the
-//! panic bridge, shape checks, the gradient switch) and does no work; it is compared with one
+//! An empty range of blocks goes through everything a call goes through (views, the call itself,
+//! the panic bridge, shape checks, the gradient switch) and does no work; it is compared with one
 //! block on the same residual.
 
 use std::{

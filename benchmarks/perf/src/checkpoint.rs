@@ -11,7 +11,8 @@ use decoder::{DecoderConfig, Family, init, save_checkpoint};
 use harness_data::{Split, documents};
 use tch::{Device, Kind, nn};
 
-/// Writes a Dream checkpoint of random weights in bf16, with the tokenizer and the special tokens of `like`.
+/// Writes a Dream checkpoint of random weights in bf16, with the tokenizer and the special tokens
+/// of `like`.
 ///
 /// # Errors
 /// When `like` cannot be read or the folder not be written.
@@ -43,7 +44,8 @@ pub fn write(folder: &Path, like: &Path, d_model: i64, blocks: i64) -> Result<()
 /// When it cannot be written.
 pub fn write_text(path: &Path, activations: u64) -> Result<()> {
     let mut out = BufWriter::new(fs::File::create(path)?);
-    // Some 45 tokens a document, of which a quarter is masked; twice that, because the rates are drawn.
+    // Some 45 tokens a document, of which a quarter is masked; twice that, because the rates are
+    // drawn.
     for document in documents(Split::Train, 17, 200 + activations / 5, None) {
         serde_json::to_writer(&mut out, &document)?;
         out.write_all(b"\n")?;

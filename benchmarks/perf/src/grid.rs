@@ -4,8 +4,8 @@
 //! cargo xtask build && cargo run --release -p harness-perf -- grid
 //! cargo run --release -p harness-perf -- grid-folders DIR D_MODEL BLOCKS D_SAE LAYERS
 //! ```
-//! The plain loop is what tools in use do: for each SAE a clean and a spliced pass through all blocks. It runs the same kernels on the
-//! same data, and its head sees the counted rows only.
+//! The plain loop is what tools in use do: for each SAE a clean and a spliced pass through all
+//! blocks. It runs the same kernels on the same data, and its head sees the counted rows only.
 
 use std::{
     io::Write,
@@ -32,7 +32,8 @@ const LAYERS: [i64; 6] = [1, 5, 10, 14, 23, 27];
 const KS: [i64; 6] = [50, 80, 160, 320, 520, 820];
 const BLOCKS: i64 = 28;
 const D_MODEL: i64 = 256;
-/// The paper's proportions: 16384 latents for a width of 3584, and budgets of the same shares of them.
+/// The paper's proportions: 16384 latents for a width of 3584, and budgets of the same shares of
+/// them.
 const D_SAE: i64 = 1152;
 /// Rows and tokens of the batch.
 const ROWS: usize = 8;
@@ -155,7 +156,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Writes `model` and `saes` of random weights below a folder, for `harness bench fidelity --model dream=… --saes dream-mask=…`.
+/// Writes `model` and `saes` of random weights below a folder, for `harness bench fidelity --model
+/// dream=… --saes dream-mask=…`.
 pub fn folders(arguments: &[String]) -> Result<()> {
     let usage = "usage: harness-perf grid-folders DIR D_MODEL BLOCKS D_SAE LAYERS, such as: grid-folders /tmp/g 1024 12 16384 1,3,5,7,9,11";
     let [dir, d_model, blocks, d_sae, layers] = arguments else {

@@ -3,10 +3,11 @@
 //! ```text
 //! cargo run --release -p harness-perf -- kernels [GROUP …]
 //! ```
-//! The floor of a case is the longer of two times: its operations at the measured peak of libtorch's products of that
-//! kind, and the bytes it has to touch once at the measured rate of a copy. A fraction of 1 would be the floor; above it
-//! is what fits into the caches. Peaks and cases are timed alike: the best of several on the clock; on one thread the
-//! thread's own processor time where the system tells it, which other programs disturb less.
+//! The floor of a case is the longer of two times: its operations at the measured peak of
+//! libtorch's products of that kind, and the bytes it has to touch once at the measured rate of a
+//! copy. A fraction of 1 would be the floor; above it is what fits into the caches. Peaks and cases
+//! are timed alike: the best of several on the clock; on one thread the thread's own processor time
+//! where the system tells it, which other programs disturb less.
 
 mod cases;
 
@@ -143,7 +144,8 @@ pub fn best(run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
         run()?;
         clock = clock.min(once.elapsed().as_secs_f64());
         done += 1;
-        // The system's account advances in steps of some milliseconds, so it is read after many of them.
+        // The system's account advances in steps of some milliseconds, so it is read after many of
+        // them.
         since += 1;
         let now = own_seconds();
         if let Some(own) = now.zip(spent).map(|(now, then)| now - then)

@@ -20,7 +20,8 @@ pub struct SaeGrid {
     pub kind: Kind,
 }
 
-/// Writes `resid_post_layer_L/trainer_i` below `folder`: unit decoder rows in random directions, the encoder their transpose.
+/// Writes `resid_post_layer_L/trainer_i` below `folder`: unit decoder rows in random directions,
+/// the encoder their transpose.
 ///
 /// # Errors
 /// When it cannot be written.

@@ -23,8 +23,9 @@ const CASES: [(usize, usize); 6] = [
 /// Rows of codes that are made before the clock runs, and then come again and again.
 const MADE: usize = 50;
 
-/// Codes of a row: latents of position t are an arithmetic progression from a random start, of which the first hundredth is 16 times
-/// as likely, with activations from an exponential distribution.
+/// Codes of a row: latents of position t are an arithmetic progression from a random start, of
+/// which the first hundredth is 16 times as likely, with activations from an exponential
+/// distribution.
 fn row_codes(row: u64, k: usize) -> (Vec<f32>, Vec<i64>) {
     let draws = Stream::new(1, "codes").item(row);
     let (mut acts, mut latents) = (Vec::new(), Vec::new());
@@ -46,7 +47,8 @@ fn row_codes(row: u64, k: usize) -> (Vec<f32>, Vec<i64>) {
     (acts, latents)
 }
 
-/// The processor time of this thread: by the clock, other work on the machine would be counted with it.
+/// The processor time of this thread: by the clock, other work on the machine would be counted with
+/// it.
 fn seconds_of_this_thread() -> Result<f64> {
     own_seconds().context("the system keeps no account of processor time")
 }

@@ -1,4 +1,5 @@
-//! Token batches: packed rows for next-token training, masked rows for diffusion, chat rows for fine-tuning.
+//! Token batches: packed rows for next-token training, masked rows for diffusion, chat rows for
+//! fine-tuning.
 
 use anyhow::{Result, anyhow};
 use harness_data::{Draws, Split, chat_tasks, documents};
@@ -82,7 +83,8 @@ impl Corpus {
         })
     }
 
-    /// A row that begins with a document. `packed`: more documents follow its end, else the end-of-text token does.
+    /// A row that begins with a document. `packed`: more documents follow its end, else the
+    /// end-of-text token does.
     fn row(&self, draws: &mut Draws, len: usize, packed: bool) -> Vec<i64> {
         let mut row = Vec::with_capacity(len + 256);
         loop {
@@ -105,8 +107,8 @@ impl Corpus {
         Tensor::from_slice(&ids).view([shape.rows as i64, shape.len as i64])
     }
 
-    /// Masked rows at rates spread evenly over (0, 1]: half of them packed, half a document and its end; a quarter
-    /// keep their first 3 to 10 tokens, as a prompt is kept in generation.
+    /// Masked rows at rates spread evenly over (0, 1]: half of them packed, half a document and its
+    /// end; a quarter keep their first 3 to 10 tokens, as a prompt is kept in generation.
     pub fn masked(&self, draws: &mut Draws, shape: Shape) -> MaskedBatch {
         let rows = (0..shape.rows)
             .map(|_| {
@@ -165,7 +167,8 @@ pub struct ChatCorpus {
 }
 
 impl ChatCorpus {
-    /// Renders and tokenises the first `n` tasks of a split and seed; those longer than `longest` tokens are left out.
+    /// Renders and tokenises the first `n` tasks of a split and seed; those longer than `longest`
+    /// tokens are left out.
     ///
     /// # Errors
     /// What the tokenizer refuses.
@@ -254,7 +257,8 @@ impl ChatCorpus {
     }
 }
 
-/// One rate from each of `n` equal parts of (0, 1], in random order. Below 0.02 a row would have no mask at all.
+/// One rate from each of `n` equal parts of (0, 1], in random order. Below 0.02 a row would have no
+/// mask at all.
 fn spread(draws: &mut Draws, n: usize) -> Vec<f64> {
     let mut rates: Vec<f64> = (0..n)
         .map(|i| ((i as f64 + draws.unit()) / n as f64).max(0.02))

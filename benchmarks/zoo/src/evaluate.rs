@@ -72,7 +72,8 @@ impl Measurements {
     }
 }
 
-/// Measures the model in `<out>/<name>` as it lies there, in its stored precision widened to float32.
+/// Measures the model in `<out>/<name>` as it lies there, in its stored precision widened to
+/// float32.
 ///
 /// # Errors
 /// A folder that cannot be loaded.

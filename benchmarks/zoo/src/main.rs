@@ -30,7 +30,8 @@ use crate::train::{Options, Run};
 #[derive(Parser, Debug)]
 #[command(name = "harness-zoo")]
 struct Arguments {
-    /// Only these models (repeatable): qwen, dream, dream-sft, dream-instruct, llama, llada, gpt2. What they start from must exist.
+    /// Only these models (repeatable): qwen, dream, dream-sft, dream-instruct, llama, llada, gpt2.
+    /// What they start from must exist.
     #[arg(long)]
     only: Vec<String>,
     /// Where the folders go.
@@ -45,8 +46,8 @@ struct Arguments {
     /// Multiplies the number of training steps; 0.05 is a smoke test.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Most minutes of training for a whole lane; each model gets a share by its steps. The result then depends on
-    /// the machine's speed, and the steps that were made are recorded.
+    /// Most minutes of training for a whole lane; each model gets a share by its steps. The result
+    /// then depends on the machine's speed, and the steps that were made are recorded.
     #[arg(long)]
     minutes: Option<f64>,
     /// Train nothing: measure what is there and write the README again.

@@ -47,7 +47,8 @@ pub struct Model {
     pub rate: f64,
 }
 
-/// The models in two lanes that can be trained side by side; within a lane each may start from an earlier one.
+/// The models in two lanes that can be trained side by side; within a lane each may start from an
+/// earlier one.
 pub const LANES: [&[Model]; 2] = [
     &[
         Model {

@@ -18,8 +18,9 @@ pub fn hidden(model: &dyn Decoder, ids: &Tensor) -> Result<Tensor> {
     Ok(resid.view([size[0] * size[1], -1]))
 }
 
-/// The rows whose logits score the given flat positions: themselves, or with a logit offset the position before
-/// (position 0 of a row is scored by its own). flat: `[m]`, rows of `t` tokens -> `[m]`
+/// The rows whose logits score the given flat positions: themselves, or with a logit offset the
+/// position before (position 0 of a row is scored by its own). flat: `[m]`, rows of `t` tokens ->
+/// `[m]`
 pub fn scoring_rows(flat: &Tensor, t: i64, logit_offset: u32) -> Tensor {
     if logit_offset == 0 {
         return flat.shallow_clone();

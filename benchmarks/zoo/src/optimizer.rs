@@ -1,7 +1,7 @@
 //! Muon for the matrices of the blocks, AdamW for everything else.
 //!
-//! Muon replaces the momentum of a matrix by the nearest matrix with orthonormal rows or columns; on models this small
-//! and runs this short it needs about half the tokens that AdamW needs alone.
+//! Muon replaces the momentum of a matrix by the nearest matrix with orthonormal rows or columns;
+//! on models this small and runs this short it needs about half the tokens that AdamW needs alone.
 
 use tch::{Kind, Tensor, nn::VarStore, no_grad};
 
@@ -64,7 +64,8 @@ impl Optimizer {
                     name.contains("layers.") || name.contains("blocks.") || name.starts_with("h.");
                 let zeros = || tensor.zeros_like().set_requires_grad(false);
                 let rule = if matrix && in_block {
-                    // A matrix that widens moves further, so that its outputs move alike. GPT-2's are [in, out].
+                    // A matrix that widens moves further, so that its outputs move alike. GPT-2's
+                    // are [in, out].
                     let size = tensor.size();
                     let (outputs, inputs) = if name.starts_with("h.") {
                         (size[1], size[0])
@@ -99,7 +100,8 @@ impl Optimizer {
         }
     }
 
-    /// One step on the gradients of `loss`, with the learning rates multiplied by `schedule`. Returns the gradients' norm.
+    /// One step on the gradients of `loss`, with the learning rates multiplied by `schedule`.
+    /// Returns the gradients' norm.
     pub fn step(&mut self, loss: &Tensor, schedule: f64) -> f64 {
         for parameter in &mut self.parameters {
             parameter.tensor.zero_grad();
@@ -193,7 +195,8 @@ impl Optimizer {
     }
 }
 
-/// Five steps of a quintic Newton-Schulz iteration: every singular value comes out between about 0.7 and 1.2.
+/// Five steps of a quintic Newton-Schulz iteration: every singular value comes out between about
+/// 0.7 and 1.2.
 fn orthogonalised(x: &Tensor) -> Tensor {
     const A: f64 = 3.4445;
     const B: f64 = -4.7750;

@@ -51,7 +51,8 @@ pub fn autoregressive(
     Ok(row.ids)
 }
 
-/// Fills `new_tokens` masks after one prompt, one a step, the surest (lowest entropy) position first.
+/// Fills `new_tokens` masks after one prompt, one a step, the surest (lowest entropy) position
+/// first.
 ///
 /// # Errors
 /// What the model refuses.
@@ -90,8 +91,8 @@ pub fn by_entropy(
     Ok(row.ids)
 }
 
-/// Logits that score the given positions of one row (for the autoregressive case: the position itself, which scores
-/// the next token), flattened. -> [m * v]
+/// Logits that score the given positions of one row (for the autoregressive case: the position
+/// itself, which scores the next token), flattened. -> [m * v]
 fn logits(model: &dyn Decoder, ids: &[i64], positions: &[i64]) -> Result<Vec<f32>> {
     let _no_grad = tch::no_grad_guard();
     let config = model.config();

@@ -1,4 +1,5 @@
-//! Byte-level BPE tokenizers, trained on the generated text and written in each family's own layout.
+//! Byte-level BPE tokenizers, trained on the generated text and written in each family's own
+//! layout.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +13,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split as SplitRule, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TokenizerBuilder};
 
-/// Base vocabulary: 256 bytes and the merges. With the special tokens it stays below the models' 2048 rows.
+/// Base vocabulary: 256 bytes and the merges. With the special tokens it stays below the models'
+/// 2048 rows.
 const BASE_VOCAB: usize = 2036;
 /// Documents and chat tasks that merges are counted on.
 const MERGE_DOCUMENTS: u64 = 30_000;

@@ -62,7 +62,8 @@ enum Source {
     ChatAndText(ChatCorpus, Corpus),
 }
 
-/// Share of word problems where the objective asks for more than the generator has: sums take longer to learn than sentences.
+/// Share of word problems where the objective asks for more than the generator has: sums take
+/// longer to learn than sentences.
 const PROBLEMS: f64 = 0.5;
 /// Shares of the steps of that objective that read plain text, and rows of sums.
 const PLAIN: f64 = 0.1;
@@ -197,7 +198,8 @@ fn masked_loss(network: &dyn Decoder, batch: &MaskedBatch) -> Result<Tensor> {
     ))
 }
 
-/// The model on bfloat16 copies of its weights: twice as fast, and gradients flow back to the float32 originals.
+/// The model on bfloat16 copies of its weights: twice as fast, and gradients flow back to the
+/// float32 originals.
 fn halved(config: &DecoderConfig, variables: &HashMap<String, Tensor>) -> Result<Box<dyn Decoder>> {
     let copies = variables
         .iter()
@@ -226,8 +228,8 @@ fn schedule(part: f64, step: usize) -> f64 {
     up.min(down).min(1.0)
 }
 
-/// Fresh weights from this crate's own streams: libtorch's generator is shared by all threads and would make two lanes
-/// depend on each other. Twice the usual 0.02: these models are narrow.
+/// Fresh weights from this crate's own streams: libtorch's generator is shared by all threads and
+/// would make two lanes depend on each other. Twice the usual 0.02: these models are narrow.
 fn draw_weights(
     config: &DecoderConfig,
     variables: &HashMap<String, Tensor>,

@@ -9,10 +9,12 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::tokenizer::Vocabulary;
 
-/// Copies the parent's weights into `variables`, parameter by parameter in the two families' common order.
+/// Copies the parent's weights into `variables`, parameter by parameter in the two families' common
+/// order.
 ///
-/// Embedding rows go by token, since vocabularies differ in their numbers and special tokens; rows of tokens that the
-/// parent lacks keep their fresh values. Where the child has more key heads, each of the parent's serves several.
+/// Embedding rows go by token, since vocabularies differ in their numbers and special tokens; rows
+/// of tokens that the parent lacks keep their fresh values. Where the child has more key heads,
+/// each of the parent's serves several.
 ///
 /// # Errors
 /// A parent that cannot be read or is built differently.
@@ -66,7 +68,8 @@ pub fn copy(
     Ok(())
 }
 
-/// Parameters that both families of a pair have: everything but biases where only one has them never differ here.
+/// Parameters that both families of a pair have: everything but biases where only one has them
+/// never differ here.
 fn weights(config: &DecoderConfig) -> Vec<ParameterSpec> {
     parameters(config)
 }

@@ -1,4 +1,5 @@
-//! The folders as they are shipped: layout against the fixtures, sizes, tokenizers, and that the models have learned.
+//! The folders as they are shipped: layout against the fixtures, sizes, tokenizers, and that the
+//! models have learned.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -80,8 +81,8 @@ fn folders_have_the_layout_of_their_families() {
                 keys(&json(&ours.join(file))),
                 keys(&json(&theirs.join(file))),
             );
-            // Versions of a library that wrote nothing here, lists of tokens that no reader needs; and the gpt2 fixture
-            // carries another family's tokenizer settings.
+            // Versions of a library that wrote nothing here, lists of tokens that no reader needs;
+            // and the gpt2 fixture carries another family's tokenizer settings.
             has.extend(["transformers_version", "additional_special_tokens"].map(str::to_owned));
             let missing: Vec<&String> = wants.difference(&has).collect();
             let foreign = fixture == "gpt2" && file == "tokenizer_config.json";
@@ -127,7 +128,8 @@ fn tokenizer(folder: &Path) -> Tokenizer {
     if single.is_file() {
         return Tokenizer::from_file(single).unwrap();
     }
-    // Dream's two-file form holds qwen's base vocabulary; its special tokens do not occur in plain text.
+    // Dream's two-file form holds qwen's base vocabulary; its special tokens do not occur in plain
+    // text.
     let qwen = zoo("qwen");
     assert_eq!(
         std::fs::read(folder.join("vocab.json")).unwrap(),
@@ -239,7 +241,8 @@ fn models_have_learned() {
             "{name}"
         );
         let cost = heldout_cost(model.as_ref(), &folder);
-        // The unigram entropy is 5.8 nats. Masked at one half is harder than reading on from the left.
+        // The unigram entropy is 5.8 nats. Masked at one half is harder than reading on from the
+        // left.
         assert!(cost < 2.9, "{name}: {cost} nats");
     }
 }

@@ -1,7 +1,7 @@
 //! The benches: what each kind makes of its cells. A folder a kind, behind [`Results`].
 //!
-//! [`derive()`] turns the cells of a plan into rows; what it returns writes them as CSV, prints them as
-//! text beside the paper's numbers, and draws them.
+//! [`derive()`] turns the cells of a plan into rows; what it returns writes them as CSV, prints
+//! them as text beside the paper's numbers, and draws them.
 
 pub mod autointerp;
 pub mod catalogue;

@@ -54,7 +54,8 @@ impl Style {
     }
 }
 
-/// A style for each layer at each of its depths (a layer can be in another third in another model), from the first to the last.
+/// A style for each layer at each of its depths (a layer can be in another third in another model),
+/// from the first to the last.
 pub fn styles<'a>(layers: impl Iterator<Item = (u32, Depth, Option<&'a str>)>) -> Vec<Style> {
     let mut layers: Vec<(u32, Depth, Option<&str>)> = layers.collect();
     layers.sort_unstable();

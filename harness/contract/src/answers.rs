@@ -21,8 +21,8 @@ pub fn explanation(text: &str) -> Result<String, String> {
     }
 }
 
-/// The scores without and after steering in an answer to `concept_pair`. One outside 0 to 100 is no score: it is unusable, not moved to the
-/// nearest end.
+/// The scores without and after steering in an answer to `concept_pair`. One outside 0 to 100 is no
+/// score: it is unusable, not moved to the nearest end.
 ///
 /// # Errors
 /// Why the answer is unusable.
@@ -41,8 +41,9 @@ pub fn pair(text: &str) -> Result<(f64, f64), String> {
     }
 }
 
-/// The windows in an answer to `predict_windows`, ascending. One named twice counts once; one that is not among the `n` that were shown makes
-/// the answer unusable, as does anything that is no whole number.
+/// The windows in an answer to `predict_windows`, ascending. One named twice counts once; one that
+/// is not among the `n` that were shown makes the answer unusable, as does anything that is no
+/// whole number.
 ///
 /// # Errors
 /// Why the answer is unusable.

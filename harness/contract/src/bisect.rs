@@ -1,13 +1,14 @@
 //! How the one cell is found that fails all it is run together with: in halves.
 
-/// The two parts in which things that failed together are tried again; none where there is nothing to cut.
+/// The two parts in which things that failed together are tried again; none where there is nothing
+/// to cut.
 #[must_use]
 pub fn halves<T>(all: &[T]) -> Option<(&[T], &[T])> {
     (all.len() > 1).then(|| all.split_at(all.len().div_ceil(2)))
 }
 
-/// Failures after which `n` cells that are run together are cut no further, so that trying ends where all of them fail: enough to
-/// find one culprit anywhere, and another beside it.
+/// Failures after which `n` cells that are run together are cut no further, so that trying ends
+/// where all of them fail: enough to find one culprit anywhere, and another beside it.
 #[must_use]
 pub fn most_failures(n: usize) -> u32 {
     let depth = n.next_power_of_two().trailing_zeros();

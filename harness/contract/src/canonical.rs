@@ -1,8 +1,9 @@
 //! Canonical JSON and the hashes made from it.
 //!
-//! Two values that compare equal have the same text: object keys sorted by code point, no white space, numbers as serde_json
-//! prints them (shortest text that reads back the same). An integer and a float of the same value differ (`2` and `2.0`);
-//! stage parameters are typed, so a field is always one of them.
+//! Two values that compare equal have the same text: object keys sorted by code point, no white
+//! space, numbers as serde_json prints them (shortest text that reads back the same). An integer
+//! and a float of the same value differ (`2` and `2.0`); stage parameters are typed, so a field is
+//! always one of them.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -7,9 +7,10 @@ use crate::{canonical::hash_of, stages::Stage};
 
 /// One unit of work.
 ///
-/// `key` is the SHA-256 of the canonical JSON of stage, stage version, parameters and input keys. Parameters hold content
-/// hashes (checkpoint, SAE, plugins, data), dtype, seed and the reproducible flag, and never a path, a worker or a
-/// time: those travel in [`crate::protocol::Sources`].
+/// `key` is the SHA-256 of the canonical JSON of stage, stage version, parameters and input keys.
+/// Parameters hold content hashes (checkpoint, SAE, plugins, data), dtype, seed and the
+/// reproducible flag, and never a path, a worker or a time: those travel in
+/// [`crate::protocol::Sources`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cell {
@@ -90,8 +91,8 @@ impl Cell {
         self.params.get("model")?.get("checkpoint")?.as_str()
     }
 
-    /// What cells must agree in to be run together, for stages that share work between cells: everything but the SAE and which of
-    /// its latents are looked at. `None` for the others.
+    /// What cells must agree in to be run together, for stages that share work between cells:
+    /// everything but the SAE and which of its latents are looked at. `None` for the others.
     pub fn group(&self) -> Option<String> {
         let shares = [Stage::Fidelity, Stage::Windows, Stage::Features].map(Stage::name);
         if !shares.contains(&self.stage.as_str()) {

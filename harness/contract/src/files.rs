@@ -15,8 +15,8 @@ pub enum Placing {
     IfAbsent,
 }
 
-/// Write a file so that it appears whole or not at all and survives a power cut, in place of any that is there; its folder comes
-/// into being.
+/// Write a file so that it appears whole or not at all and survives a power cut, in place of any
+/// that is there; its folder comes into being.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -32,7 +32,8 @@ pub fn write_if_absent(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_whole(path, bytes, Placing::IfAbsent)
 }
 
-/// Put a file in place, whole for every other process, in place of any that is there. It need not survive a power cut.
+/// Put a file in place, whole for every other process, in place of any that is there. It need not
+/// survive a power cut.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -56,8 +57,9 @@ pub fn write_whole(path: &Path, bytes: &[u8], placing: Placing) -> io::Result<()
     Ok(())
 }
 
-/// Put a file in place, whole for every other process from its first moment, and not where one is there. What was written
-/// survives the end of this process; a power cut only once the file and its folder are synced.
+/// Put a file in place, whole for every other process from its first moment, and not where one is
+/// there. What was written survives the end of this process; a power cut only once the file and its
+/// folder are synced.
 ///
 /// # Errors
 /// `AlreadyExists` where one is there; when it cannot be written.
@@ -75,7 +77,8 @@ fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".tmp");
-    // Results are for whoever may read the folder; the user's mask takes away what it takes from any new file.
+    // Results are for whoever may read the folder; the user's mask takes away what it takes from
+    // any new file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(dir)?;
@@ -83,8 +86,8 @@ fn temporary(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     Ok(file)
 }
 
-/// Make names in the folder of a file last: a rename is only safe once its folder is on disk. Some file systems cannot
-/// sync a folder.
+/// Make names in the folder of a file last: a rename is only safe once its folder is on disk. Some
+/// file systems cannot sync a folder.
 pub fn sync_folder(path: &Path) {
     if let Some(Ok(dir)) = path.parent().map(File::open) {
         let _ = dir.sync_all();

@@ -125,7 +125,8 @@ impl HashCache {
         Ok(sha256)
     }
 
-    /// Hash of a folder: of the names and contents of its files (not of deeper folders) for which `counts` is true.
+    /// Hash of a folder: of the names and contents of its files (not of deeper folders) for which
+    /// `counts` is true.
     ///
     /// # Errors
     /// When the folder or a file cannot be read.
@@ -147,7 +148,8 @@ impl HashCache {
         Ok(sha256_hex(lines.concat().as_bytes()))
     }
 
-    /// Keep what was learned. A cache that cannot be written is only a slower next run, so the caller may ignore it.
+    /// Keep what was learned. A cache that cannot be written is only a slower next run, so the
+    /// caller may ignore it.
     ///
     /// # Errors
     /// When the file cannot be written.

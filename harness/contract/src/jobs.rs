@@ -180,8 +180,8 @@ pub struct TrainJob {
     pub batch: u32,
     /// Activations buffered and shuffled.
     pub buffer: u64,
-    /// Bytes of memory they may take, all policies together; in files under `out` otherwise. Half of what is free
-    /// when absent. The result does not depend on it.
+    /// Bytes of memory they may take, all policies together; in files under `out` otherwise. Half
+    /// of what is free when absent. The result does not depend on it.
     pub buffer_memory: Option<u64>,
     /// Learning rate.
     pub lr: f64,
@@ -199,7 +199,8 @@ pub struct TrainJob {
     pub text_field: String,
     /// Begin the text again where it is too short, instead of failing.
     pub allow_short: bool,
-    /// Share of the rows of the text that may be unusable; [`crate::stages::MAX_BAD_ROWS`] when absent.
+    /// Share of the rows of the text that may be unusable; [`crate::stages::MAX_BAD_ROWS`] when
+    /// absent.
     #[serde(default)]
     pub max_bad_rows: Option<f64>,
     /// Smallest mask rate.

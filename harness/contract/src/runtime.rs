@@ -7,8 +7,8 @@ use harness_weights::InputError;
 /// Name of the file, beside the layers' folders of a set.
 pub const RUNTIME_FILE: &str = "runtime.json";
 
-/// Measured time of a set's training: `runtime.json`. It lies outside the SAEs' folders, whose bytes do not depend on
-/// time.
+/// Measured time of a set's training: `runtime.json`. It lies outside the SAEs' folders, whose
+/// bytes do not depend on time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Runtime {
     /// Layout of the file, 1.
@@ -25,7 +25,8 @@ pub struct Runtime {
     pub product_dtype: String,
     /// How often the run was gone on with after an interruption.
     pub resumed: u32,
-    /// Seconds of the model passes this set took rows from; a pass that fed two sets counts half in each.
+    /// Seconds of the model passes this set took rows from; a pass that fed two sets counts half in
+    /// each.
     pub model_seconds: f64,
     /// Seconds spent on gathering, storing and shuffling rows.
     pub buffer_seconds: f64,
@@ -62,7 +63,8 @@ impl Runtime {
         })
     }
 
-    /// Seconds of one SAE: its optimiser steps and an even share of what the set's SAEs have in common.
+    /// Seconds of one SAE: its optimiser steps and an even share of what the set's SAEs have in
+    /// common.
     pub fn seconds_of(&self, layer: u32, k: u32) -> Option<f64> {
         let own = self.saes.iter().find(|s| (s.layer, s.k) == (layer, k))?;
         Some(own.seconds + (self.model_seconds + self.buffer_seconds) / self.saes.len() as f64)

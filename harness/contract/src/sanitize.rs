@@ -1,7 +1,8 @@
 //! Text from outside that does nothing where it is shown: not to a terminal, not in a spreadsheet.
 
-/// Text that came from a model, a file or a plugin, made inert: control characters, escape sequences and marks that
-/// change the direction of writing are shown by their code. Line ends and tabs stay.
+/// Text that came from a model, a file or a plugin, made inert: control characters, escape
+/// sequences and marks that change the direction of writing are shown by their code. Line ends and
+/// tabs stay.
 pub fn inert(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

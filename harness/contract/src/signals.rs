@@ -13,8 +13,8 @@ pub enum Request {
     Terminate,
 }
 
-/// Call `tell` at every request from now on, on a thread of its own. Where signals cannot be watched they keep their
-/// usual effect, which the store survives too.
+/// Call `tell` at every request from now on, on a thread of its own. Where signals cannot be
+/// watched they keep their usual effect, which the store survives too.
 pub fn watch(tell: impl Fn(Request) + Send + 'static) {
     let (ready, wait) = mpsc::channel();
     thread::spawn(move || {

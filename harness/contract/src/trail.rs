@@ -1,6 +1,6 @@
-//! What a worker is doing, kept so that it can still be read after the worker was killed: a small file that the host makes, the
-//! worker maps into its memory, and the host reads. A call of a plugin's method then leaves its trail with a few stores and no
-//! system call.
+//! What a worker is doing, kept so that it can still be read after the worker was killed: a small
+//! file that the host makes, the worker maps into its memory, and the host reads. A call of a
+//! plugin's method then leaves its trail with a few stores and no system call.
 //!
 //! ```text
 //! word 0      (place << 1) | 1 while a method is under way; the bit is gone when it has returned
@@ -67,12 +67,14 @@ impl Trail {
             Ok(file) => file,
             Err(_) => builder.tempfile()?,
         };
-        // Written and not only sized: a map of a file with holes ends its process when the disk is full.
+        // Written and not only sized: a map of a file with holes ends its process when the disk is
+        // full.
         file.write_all(&[0; WORDS * 8])?;
         Ok(Trail { file })
     }
 
-    /// Where the worker finds it. The worker takes the name away, so that nothing is left of it whoever is killed.
+    /// Where the worker finds it. The worker takes the name away, so that nothing is left of it
+    /// whoever is killed.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.file.path().to_owned()

@@ -82,7 +82,8 @@ impl TextTable {
     }
 }
 
-/// Text from outside made harmless: no control or direction characters, and nothing that Markdown takes for markup.
+/// Text from outside made harmless: no control or direction characters, and nothing that Markdown
+/// takes for markup.
 fn escape(text: &str, style: Style) -> String {
     let mut out = String::new();
     for c in text.chars() {

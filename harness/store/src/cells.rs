@@ -40,7 +40,8 @@ pub enum Lookup {
     /// It failed; it may be run again. It may be open ([`CellRecord::is_open`]): what failed for a
     /// reason outside is missing in its output.
     Failed(Box<CellRecord>),
-    /// Its file was damaged, and is out of the way when the store is open for writing: run it again.
+    /// Its file was damaged, and is out of the way when the store is open for writing: run it
+    /// again.
     Damaged {
         /// Where the file is now.
         path: PathBuf,
@@ -114,7 +115,8 @@ impl StoreError {
 }
 
 impl Store {
-    /// Open a store, creating it for [`Access::Write`]. Fails before any work when it cannot be written.
+    /// Open a store, creating it for [`Access::Write`]. Fails before any work when it cannot be
+    /// written.
     ///
     /// # Errors
     /// When it is not a folder, cannot be written (or read), or was written by a newer version.
@@ -176,7 +178,8 @@ impl Store {
             .join(format!("{key}.json"))
     }
 
-    /// What is known of a cell. A damaged file is moved to quarantine when the store is open for writing.
+    /// What is known of a cell. A damaged file is moved to quarantine when the store is open for
+    /// writing.
     ///
     /// # Errors
     /// When a file cannot be read or moved.

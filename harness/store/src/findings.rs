@@ -149,8 +149,8 @@ impl Problem {
         }
     }
 
-    /// Whether results are whole in spite of it: a run that was killed, or that met a failure or damage and went on, leaves it
-    /// behind.
+    /// Whether results are whole in spite of it: a run that was killed, or that met a failure or
+    /// damage and went on, leaves it behind.
     pub const fn is_harmless(&self) -> bool {
         match self {
             Problem::Cell(_)

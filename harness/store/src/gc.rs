@@ -32,8 +32,9 @@ pub struct Removable {
 }
 
 impl Store {
-    /// Files of one kind that may be removed, in order. Temporary files count when they are older than `age`: younger ones may
-    /// belong to a process that is still writing. Done and open cells are never among them.
+    /// Files of one kind that may be removed, in order. Temporary files count when they are older
+    /// than `age`: younger ones may belong to a process that is still writing. Done and open cells
+    /// are never among them.
     ///
     /// # Errors
     /// When a folder or a cell cannot be read.
@@ -61,7 +62,8 @@ impl Store {
         Ok(sized.collect())
     }
 
-    /// Remove a file that [`Store::removable`] named; `false` when it has gone, or has become a result in the meantime.
+    /// Remove a file that [`Store::removable`] named; `false` when it has gone, or has become a
+    /// result in the meantime.
     ///
     /// # Errors
     /// When it cannot be removed.
@@ -82,7 +84,8 @@ impl Store {
         }
     }
 
-    /// Temporary files that a process left behind, older than `age`: younger ones may belong to a process that is still writing.
+    /// Temporary files that a process left behind, older than `age`: younger ones may belong to a
+    /// process that is still writing.
     fn stray_files(&self, age: Duration) -> Result<Vec<PathBuf>, StoreError> {
         let mut found = Vec::new();
         sweep(self.dir(), age, 0, &mut found)?;
@@ -133,7 +136,8 @@ fn failed_there(key: &str, path: &Path) -> Result<bool, StoreError> {
     Ok(record.is_some_and(|record| record.output.is_none()))
 }
 
-/// A result may take the failure's place at any moment, so the file is moved aside, looked at, and put back when it is one.
+/// A result may take the failure's place at any moment, so the file is moved aside, looked at, and
+/// put back when it is one.
 fn remove_failed(path: &Path) -> io::Result<bool> {
     let key = path.file_stem().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{key}.tmp"));

@@ -17,7 +17,8 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    /// Read a folder; one that is not there is empty. Entries of the folder itself that are named in `known` are passed over.
+    /// Read a folder; one that is not there is empty. Entries of the folder itself that are named
+    /// in `known` are passed over.
     pub fn read(dir: &Path, known: &[&str]) -> Result<Shards, StoreError> {
         let mut found = Shards::default();
         for (path, name) in entries(dir)? {
@@ -49,7 +50,8 @@ impl Shards {
 }
 
 impl Store {
-    /// Keys of all cells that have a file, sorted. A file whose name is no key is none of them: [`Store::verify`] names it.
+    /// Keys of all cells that have a file, sorted. A file whose name is no key is none of them:
+    /// [`Store::verify`] names it.
     ///
     /// # Errors
     /// When a folder cannot be read; a store without cells has no keys.
@@ -57,7 +59,8 @@ impl Store {
         Shards::read(&self.dir().join("cells"), &[]).map(|shards| shards.keys)
     }
 
-    /// Whether the folder holds, or is to hold, results: nothing is removed from or copied out of a folder that does not.
+    /// Whether the folder holds, or is to hold, results: nothing is removed from or copied out of a
+    /// folder that does not.
     pub fn is_store(&self) -> bool {
         ["store.json", "cells", "replies"]
             .iter()

@@ -10,8 +10,8 @@
 //! OUT/claims/                   who computes what just now, see [`crate::claims`]
 //! OUT/replies/                  replies of judges that cost money, see [`crate::replies`]
 //! ```
-//! A file appears whole or not at all (temporary file, fsync, rename), so a run may be ended at any moment, several processes
-//! may share a store, and nothing needs a lock.
+//! A file appears whole or not at all (temporary file, fsync, rename), so a run may be ended at any
+//! moment, several processes may share a store, and nothing needs a lock.
 
 mod cells;
 pub mod claims;

@@ -9,14 +9,16 @@ use harness_contract::protocol::{Counters, Phases};
 /// Folder of the manifests of all runs.
 pub(super) const MANIFESTS: &str = "manifests";
 
-/// What a run did and with what: `OUT/run.json`. Written when the run begins and again when it ends.
+/// What a run did and with what: `OUT/run.json`. Written when the run begins and again when it
+/// ends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunManifest {
     /// The command line.
     pub command: Vec<String>,
     /// Version of the harness.
     pub harness: String,
-    /// Git revision of the harness, with `-dirty` when files were changed; `None` outside a repository.
+    /// Git revision of the harness, with `-dirty` when files were changed; `None` outside a
+    /// repository.
     pub git_revision: Option<String>,
     /// Version of libtorch; empty when no worker was started.
     pub torch: String,
@@ -58,7 +60,8 @@ pub struct RunManifest {
     pub saes: Vec<ManifestSae>,
     /// Content hashes of the text of activation passes.
     pub data: Vec<String>,
-    /// Rows of the data that could not be used, by the files; only where there are some. Of all cells that are done, whenever that was.
+    /// Rows of the data that could not be used, by the files; only where there are some. Of all
+    /// cells that are done, whenever that was.
     #[serde(default)]
     pub bad_rows: Vec<ManifestBadRows>,
     /// Cells by outcome.
@@ -176,9 +179,11 @@ pub struct GridSummary {
     pub sae_rows: u64,
     /// Floating-point operations of blocks, heads and SAEs.
     pub flops: f64,
-    /// Seconds of the passes of all workers together: clean, sae, moments, splice, suffix, head, costs.
+    /// Seconds of the passes of all workers together: clean, sae, moments, splice, suffix, head,
+    /// costs.
     pub seconds: f64,
-    /// Seconds of loading models and SAEs and of reading text, which do not grow with the number of SAEs on a text.
+    /// Seconds of loading models and SAEs and of reading text, which do not grow with the number of
+    /// SAEs on a text.
     pub load_seconds: f64,
     /// Seconds by what was done.
     pub phases: Phases,
@@ -228,8 +233,9 @@ impl GridSummary {
     }
 }
 
-/// What answering questions while following their features took together, from its counters. Everything is read off the passes that
-/// generate: `block_passes_per_batch` is `steps_per_batch` × the blocks of the model, with nothing run again.
+/// What answering questions while following their features took together, from its counters.
+/// Everything is read off the passes that generate: `block_passes_per_batch` is `steps_per_batch` ×
+/// the blocks of the model, with nothing run again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DecodingSummary {
     /// Batches of questions.
@@ -264,14 +270,16 @@ impl DecodingSummary {
     }
 }
 
-/// What passes that read activations took together, from their counters: one pass over a text serves all SAEs of a model.
+/// What passes that read activations took together, from their counters: one pass over a text
+/// serves all SAEs of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ActivationSummary {
     /// SAEs whose latents were read.
     pub saes: u64,
     /// Batches of text.
     pub batches: u64,
-    /// Block passes of a batch: the mean over batches. It is the deepest layer that is read, plus 1, whatever the number of SAEs.
+    /// Block passes of a batch: the mean over batches. It is the deepest layer that is read, plus
+    /// 1, whatever the number of SAEs.
     pub block_passes_per_batch: f64,
     /// Rows through SAEs.
     pub sae_rows: u64,
@@ -305,7 +313,8 @@ pub struct Supervision {
     pub start_seconds: f64,
     /// Seconds that workers were ready, all together.
     pub ready_seconds: f64,
-    /// Seconds of these without a cell: between two cells, or because what is left waits for other cells.
+    /// Seconds of these without a cell: between two cells, or because what is left waits for other
+    /// cells.
     pub idle_seconds: f64,
 }
 
@@ -335,7 +344,8 @@ pub struct CellCounts {
 }
 
 impl Store {
-    /// Write the manifest of a run: as that of the last run, and under a name of its own that no other run takes away.
+    /// Write the manifest of a run: as that of the last run, and under a name of its own that no
+    /// other run takes away.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -7,7 +7,8 @@ use harness_contract::{
     protocol::{Counters, Failure},
 };
 
-/// Version of the layout of cell files. A store written by a newer version can be read and not written.
+/// Version of the layout of cell files. A store written by a newer version can be read and not
+/// written.
 pub const STORE_SCHEMA: u32 = 1;
 
 /// A finished or failed cell as it lies on disk.

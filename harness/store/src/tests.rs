@@ -131,7 +131,8 @@ fn the_output_of_an_open_cell_outlasts_a_failure() {
     assert_eq!((record.output, record.failure), (Some(output), Some(worse)));
 }
 
-/// Cut at every length, and with a byte changed at every place: never read as a result, never in the way.
+/// Cut at every length, and with a byte changed at every place: never read as a result, never in
+/// the way.
 #[test]
 fn damaged_files_are_quarantined_and_replaced() {
     let (_dir, store) = store();

@@ -77,8 +77,9 @@ struct Inputs {
 }
 
 impl Store {
-    /// Read and check every file: cells (checksum, schema, key, inputs), replies (checksum, key), and what lies about. Nothing is
-    /// moved, whatever the store is open for. `progress` is called with the files read so far and all there are.
+    /// Read and check every file: cells (checksum, schema, key, inputs), replies (checksum, key),
+    /// and what lies about. Nothing is moved, whatever the store is open for. `progress` is called
+    /// with the files read so far and all there are.
     ///
     /// # Errors
     /// When a folder or a file cannot be read.

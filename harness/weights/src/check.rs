@@ -21,7 +21,8 @@ pub fn check_checkpoint(dir: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// Checks the weight file of an SAE as far as that takes no unpickling. A folder without one passes.
+/// Checks the weight file of an SAE as far as that takes no unpickling. A folder without one
+/// passes.
 ///
 /// # Errors
 /// A damaged safetensors file; a `.pt` file that was not downloaded.

@@ -20,7 +20,8 @@ impl Judge for Words {
     }
 
     fn identity(&self) -> Result<JudgeIdentity> {
-        // Change the version whenever an answer can change: it is part of every cached answer's key.
+        // Change the version whenever an answer can change: it is part of every cached answer's
+        // key.
         Ok(JudgeIdentity {
             model: "template-1".to_owned(),
             comparable_with_paper: false,

@@ -1,11 +1,12 @@
 //! A model family: a causal model without weights, on slices.
 //!
-//! With torch, depend on harness-sdk with `features = ["tch"]`, use `View::tensor` and `ViewMut::write`, and name
-//! the version of libtorch in plugin.toml and in `export_plugin!`.
+//! With torch, depend on harness-sdk with `features = ["tch"]`, use `View::tensor` and
+//! `ViewMut::write`, and name the version of libtorch in plugin.toml and in `export_plugin!`.
 //!
-//! The host drives the model in segments and changes the residual between them. So any split of the blocks must
-//! give the same bits as one call, rows of a batch must not influence each other, and padding must not change
-//! valid positions. `model_types` in plugin.toml names the `model_type`s of config.json that are this family's.
+//! The host drives the model in segments and changes the residual between them. So any split of the
+//! blocks must give the same bits as one call, rows of a batch must not influence each other, and
+//! padding must not change valid positions. `model_types` in plugin.toml names the `model_type`s of
+//! config.json that are this family's.
 
 use std::{fs, path::Path};
 

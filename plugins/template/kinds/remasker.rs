@@ -19,8 +19,9 @@ impl Remasker for LeftToRight {
     }
 
     fn needs(&self) -> RemaskNeeds {
-        // For example CONFIDENCE, MARGIN, NEG_ENTROPY or UNIFORM; what is not asked for holds zeros. With FEATURES the
-        // host calls `features` before each `select`, where it is given SAEs; a step without them must be an error.
+        // For example CONFIDENCE, MARGIN, NEG_ENTROPY or UNIFORM; what is not asked for holds
+        // zeros. With FEATURES the host calls `features` before each `select`, where it is given
+        // SAEs; a step without them must be an error.
         RemaskNeeds::NONE
     }
 

@@ -1,7 +1,7 @@
 //! An SAE architecture: Top-K over weights in one JSON file, without torch.
 //!
-//! With torch, depend on harness-sdk with `features = ["tch"]`, use `View::tensor` and `ViewMut::write`, and name
-//! the version of libtorch in plugin.toml and in `export_plugin!`.
+//! With torch, depend on harness-sdk with `features = ["tch"]`, use `View::tensor` and
+//! `ViewMut::write`, and name the version of libtorch in plugin.toml and in `export_plugin!`.
 
 use std::path::Path;
 

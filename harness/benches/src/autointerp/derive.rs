@@ -41,7 +41,8 @@ struct Left {
     is_open: bool,
 }
 
-/// The tables of a plan's rows; an SAE without any cell done has a row all the same, empty and with a status.
+/// The tables of a plan's rows; an SAE without any cell done has a row all the same, empty and with
+/// a status.
 ///
 /// # Errors
 /// When the store cannot be read, or an output is not what its stage leaves.

@@ -6,7 +6,8 @@ use harness_present::figure::{Axis, Figure, Marks, Panel, Series, YRange};
 use super::rows::AutointerpRow;
 use crate::over_k::{budget_axis, not_drawn, point, styles};
 
-/// One line for each layer over k, a panel for each SAE set in a model, with bands of one standard error over latents.
+/// One line for each layer over k, a panel for each SAE set in a model, with bands of one standard
+/// error over latents.
 ///
 /// `rows` come with the third of the layers they are in. A row without a score leaves a gap.
 pub fn autointerp_figure(rows: &[(&AutointerpRow, Depth)], title: &str) -> Figure {

@@ -24,8 +24,8 @@ const CHANCE: f64 = 0.5;
 
 type Block<'a> = Vec<(&'a PlannedRow, &'a AutointerpRow)>;
 
-/// Scores of explanations as text: one block for each SAE set in a model, one line for each layer, beside the authors'; then the
-/// latents of labels, where the text has some.
+/// Scores of explanations as text: one block for each SAE set in a model, one line for each layer,
+/// beside the authors'; then the latents of labels, where the text has some.
 pub fn print(plan: &Plan, tables: &AutointerpTables, style: Style) -> String {
     let heading = |level: &str, text: &str| match style {
         Style::Markdown => format!("{level} {text}"),

@@ -71,7 +71,8 @@ pub struct LatentRow {
     pub density: f64,
     /// Largest activation.
     pub max_act: f64,
-    /// What became of it: `scored`, `dead`, `few_windows`, `unparsed`, `refused`, `failed`, or `missing` while questions are open.
+    /// What became of it: `scored`, `dead`, `few_windows`, `unparsed`, `refused`, `failed`, or
+    /// `missing` while questions are open.
     pub outcome: String,
     /// Why it has no score.
     pub error: Option<String>,

@@ -28,7 +28,8 @@ fn plan(options: &[(&str, &str, &str)]) -> Plan {
     World::made_up().options(&all).plan("autointerp").unwrap()
 }
 
-/// A latent with four windows to predict: active in the first (a largest) and the second (at random), not in the others.
+/// A latent with four windows to predict: active in the first (a largest) and the second (at
+/// random), not in the others.
 fn latent(latent: u32, chosen: Chosen, state: LatentState) -> LatentWindows {
     let window = |origin, active| ScoredWindow {
         window: Window {
@@ -98,7 +99,8 @@ fn windows() -> WindowsOutput {
     }
 }
 
-/// 3 and 9 are predicted, 1 has an answer that cannot be read, 5 was refused when it was to be explained, 6 failed; 7 is of a label.
+/// 3 and 9 are predicted, 1 has an answer that cannot be read, 5 was refused when it was to be
+/// explained, 6 failed; 7 is of a label.
 fn answers() -> (ExplainOutput, PredictOutput) {
     let explained = |latent: u32, outcome: Outcome| Explanation {
         latent,
@@ -174,7 +176,8 @@ fn tables(options: &[(&str, &str, &str)]) -> AutointerpTables {
     derive(&plan, &store).unwrap()
 }
 
-/// Latent 3 has all four right; 9 misses the active random window. Mean 7/8, standard deviation of 1 and 3/4; of five asked 7/20.
+/// Latent 3 has all four right; 9 misses the active random window. Mean 7/8, standard deviation of
+/// 1 and 3/4; of five asked 7/20.
 #[test]
 fn scores_are_of_the_answered_and_the_others_are_counted() {
     let row = &tables(&[]).saes[0];
@@ -230,7 +233,8 @@ fn every_latent_says_what_became_of_it() {
 fn labels_have_the_score_of_their_latent() {
     let tables = tables(&[]);
     let row = &tables.labels[0];
-    // Predicting none to be active is right about the two inactive windows, which is what the judge did.
+    // Predicting none to be active is right about the two inactive windows, which is what the judge
+    // did.
     assert_eq!(
         (row.autointerp_score, row.none_score),
         (Some(0.5), Some(0.5))

@@ -20,7 +20,8 @@ const ATTRIBUTES: [&str; 6] = [
     "SAE width",
 ];
 
-/// Families by the beginning of a model's or set's name, with the paper's SAE (Table 1) and model (Table 3).
+/// Families by the beginning of a model's or set's name, with the paper's SAE (Table 1) and model
+/// (Table 3).
 const PAPER_NAMES: [(&str, &str, &str); 4] = [
     ("dream", "Dream-SAE", "Dream-7B"),
     ("llada", "LLaDA-SAE", "LLaDA-8B"),

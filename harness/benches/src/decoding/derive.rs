@@ -72,7 +72,8 @@ impl Scored {
     }
 }
 
-/// The tables of a plan's rows; without any cell done, every value is there all the same, empty and with a status.
+/// The tables of a plan's rows; without any cell done, every value is there all the same, empty and
+/// with a status.
 ///
 /// # Errors
 /// When the store cannot be read, or an output is not what its stage leaves.
@@ -170,8 +171,8 @@ fn by_step(work: &DecodingWork) -> Vec<Asked> {
     asked
 }
 
-/// Bins of the progress τ = k/(K-1), each without its lower end: bin b holds τ in (b/bins, (b+1)/bins]. There are no more bins than
-/// transitions, so that none is empty.
+/// Bins of the progress τ = k/(K-1), each without its lower end: bin b holds τ in (b/bins,
+/// (b+1)/bins]. There are no more bins than transitions, so that none is empty.
 fn by_bin(work: &DecodingWork) -> Vec<Asked> {
     let last = (work.settings.dlm_steps as usize).saturating_sub(1);
     let bins = (work.settings.bins as usize).min(last);

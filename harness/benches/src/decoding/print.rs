@@ -11,7 +11,8 @@ use super::{
     rows::{AccuracyRow, DynamicsRow, PairedRow},
 };
 
-/// The decoding-order bench as text: accuracy of each order, what its features do, and the paper's observations beside ours.
+/// The decoding-order bench as text: accuracy of each order, what its features do, and the paper's
+/// observations beside ours.
 pub fn print(plan: &Plan, tables: &DecodingTables, style: Style) -> String {
     let heading = |level: &str, text: &str| match style {
         Style::Markdown => format!("{level} {text}"),

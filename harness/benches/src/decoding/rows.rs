@@ -5,7 +5,8 @@ use harness_present::{Column, optional};
 
 use crate::columns::STATUS;
 
-/// One value of the feature dynamics of decoding orders: a row of decoding-order.csv and of the files beside it.
+/// One value of the feature dynamics of decoding orders: a row of decoding-order.csv and of the
+/// files beside it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DynamicsRow {
     pub model: String,
@@ -15,7 +16,8 @@ pub struct DynamicsRow {
     pub sae_id: Option<String>,
     /// Layer, from 0; `None` for a mean over the layers.
     pub layer: Option<u32>,
-    /// Denoising step, bin of the progress or generated position, each from 0; `None` for a summary over all.
+    /// Denoising step, bin of the progress or generated position, each from 0; `None` for a summary
+    /// over all.
     pub at: Option<u32>,
     /// Where that is in the run (or in the generated text), 0 to 1.
     pub progress: Option<f64>,
@@ -72,7 +74,8 @@ pub struct PairedRow {
     pub order_a: String,
     /// The other.
     pub order_b: String,
-    /// Questions that both have answered and whose gold answer could be read; `None` where one of them has answered none.
+    /// Questions that both have answered and whose gold answer could be read; `None` where one of
+    /// them has answered none.
     pub n: Option<u64>,
     /// Rightly answered by the first only.
     pub only_a: Option<u64>,

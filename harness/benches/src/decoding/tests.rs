@@ -13,7 +13,8 @@ use harness_contract::{
 use harness_plan::{expand::DecodingWork, test_world::World};
 use harness_store::{Access, Provenance, Store};
 
-/// Layers 2 and 5, orders a = origin and b = entropy, four questions in two parts, four steps, three positions.
+/// Layers 2 and 5, orders a = origin and b = entropy, four questions in two parts, four steps,
+/// three positions.
 pub(super) const SMALL: [(&str, &str, &str); 8] = [
     ("--layers", "layers", "2,5"),
     ("--orders", "orders", "origin,entropy"),
@@ -41,7 +42,8 @@ pub(super) fn store() -> (tempfile::TempDir, Store) {
     (dir, store)
 }
 
-/// One prompt; each pass fills the next position, so that pass k reads k decoded ones (m a mask, t a token):
+/// One prompt; each pass fills the next position, so that pass k reads k decoded ones (m a mask, t
+/// a token):
 ///
 /// ```text
 ///          position 0  position 1  position 2
@@ -50,7 +52,8 @@ pub(super) fn store() -> (tempfile::TempDir, Store) {
 /// k = 2    t           t           m            before: 2; after: 0
 /// k = 3    t           t           t            after: 0, 1
 /// ```
-/// `of(layer, k, position)` is the Jaccard index of a transition and whether the most active latent stayed.
+/// `of(layer, k, position)` is the Jaccard index of a transition and whether the most active latent
+/// stayed.
 fn prompt(of: impl Fn(usize, usize, usize) -> (f64, bool)) -> PromptSums {
     let mut trace = PromptTrace::new(2, 4, 3);
     for k in 0..4 {
@@ -96,7 +99,8 @@ type Told = (
     u32,
 );
 
-/// Of origin: 7 is right; 2 is right where it is read flexibly; the gold answer of 9 cannot be read; 4 has no answer.
+/// Of origin: 7 is right; 2 is right where it is read flexibly; the gold answer of 9 cannot be
+/// read; 4 has no answer.
 const ORIGIN: [[Told; 2]; 2] = [
     [
         (Some("10"), Some("10"), Some("10"), 3),
@@ -188,14 +192,16 @@ fn value(rows: &[DynamicsRow], at: At<'_>) -> (Option<f64>, u64) {
     (row.value, row.n.unwrap())
 }
 
-/// Three restless prompts and a still one, by hand. Layer 2, the restless prompts' parts times three and the still one's:
+/// Three restless prompts and a still one, by hand. Layer 2, the restless prompts' parts times
+/// three and the still one's:
 ///
 /// ```text
 /// k = 1   jaccard_pre (3 (1/2 + 1/4) + 2) / 8 = 17/32   lock_rate (3 · 1 + 2) / 8 = 5/8   nothing decoded twice
 /// k = 2   jaccard_pre (3 · 1 + 1) / 4 = 1   lock_rate 4/4   drift_post 3 · 1/2 / 4 = 3/8   flip_count 3 · 1 / 4
 /// k = 3   no mask left   drift_post 3 (3/4 + 1/4) / 8 = 3/8   flip_count 3 · 1 / 4
 /// ```
-/// In layer 5 the restless prompts have index 0 everywhere: jaccard_pre 2/8 and 1/4, drift_post 3/4 and 6/8, flip_count 3/4 and 6/4.
+/// In layer 5 the restless prompts have index 0 everywhere: jaccard_pre 2/8 and 1/4, drift_post 3/4
+/// and 6/8, flip_count 3/4 and 6/4.
 #[test]
 fn values_by_layer_and_step_are_those_computed_by_hand() {
     let plan = plan("decoding-order");
@@ -245,7 +251,8 @@ fn values_by_layer_and_step_are_those_computed_by_hand() {
     assert_eq!(entropy, (Some(1.0), 4));
 }
 
-/// `D_post` of a restless prompt: position 0 (1/2 + 3/4) / 2 = 5/8, position 1 1/4, position 2 none; in layer 5 they are 1 and 1.
+/// `D_post` of a restless prompt: position 0 (1/2 + 3/4) / 2 = 5/8, position 1 1/4, position 2
+/// none; in layer 5 they are 1 and 1.
 ///
 /// ```text
 /// layer 2   jaccard_pre (3 (3/4 + 1) + 3) / 12 = 11/16   drift_post 3 (5/8 + 1/4) / 8 = 21/64   flips 3 · 2 / (4 · 3)
@@ -328,7 +335,8 @@ fn curves_are_means_over_layers_in_bins_of_the_progress() {
     assert_eq!((middle(0), middle(1)), (Some(0.25), Some(0.75)));
 }
 
-/// Bins of a run, each with its middle and the number of steps in it: flips of a prompt that flips once in every step.
+/// Bins of a run, each with its middle and the number of steps in it: flips of a prompt that flips
+/// once in every step.
 fn bins(dlm_steps: &'static str, bins: &'static str) -> Vec<(u32, f64)> {
     let options = [
         ("--orders", "orders", "origin"),
@@ -363,7 +371,8 @@ fn no_bin_is_empty_and_few_steps_have_few_bins() {
     assert_eq!(bins("2", "60"), [(0, 0.5)]);
 }
 
-/// A prompt that stays masked to the end counts a transition in every step, so that `n` of the bins says how many steps they hold.
+/// A prompt that stays masked to the end counts a transition in every step, so that `n` of the bins
+/// says how many steps they hold.
 #[test]
 fn bins_tile_the_steps() {
     for (steps, asked) in [(2, 60), (5, 3), (12, 4), (40, 7), (40, 60)] {

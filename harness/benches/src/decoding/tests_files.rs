@@ -38,7 +38,8 @@ fn close(got: Option<f64>, want: f64) {
 }
 
 /// Three questions have a gold answer. Wilson with z = 1.959964, z² = 3.841459, of 1 right in 3:
-/// centre (1/3 + 3.841459/6) / (1 + 3.841459/3) = 0.426916, half 1.959964 sqrt((2/9)/3 + 3.841459/36) / 2.280486 = 0.365424.
+/// centre (1/3 + 3.841459/6) / (1 + 3.841459/3) = 0.426916, half 1.959964 sqrt((2/9)/3 +
+/// 3.841459/36) / 2.280486 = 0.365424.
 #[test]
 fn accuracies_count_only_questions_whose_gold_answer_was_read() {
     let plan = plan("decoding-order");
@@ -87,8 +88,9 @@ fn paired<'a>(rows: &'a [PairedRow], extraction: &str) -> &'a PairedRow {
         .unwrap()
 }
 
-/// Strictly: 7 is right under origin only, 2 and 4 under entropy only. The correlation of the fourfold table 0, 1, 2, 0 is -1, so the
-/// interval is 1/3 - ((2/3 - 0.207660) + (0.792340 - 1/3)) to 1/3 + ((0.938508 - 2/3) + (1/3 - 0.061492)); p = min(1, 2 · 4/8).
+/// Strictly: 7 is right under origin only, 2 and 4 under entropy only. The correlation of the
+/// fourfold table 0, 1, 2, 0 is -1, so the interval is 1/3 - ((2/3 - 0.207660) + (0.792340 - 1/3))
+/// to 1/3 + ((0.938508 - 2/3) + (1/3 - 0.061492)); p = min(1, 2 · 4/8).
 #[test]
 fn orders_are_compared_on_the_questions_both_have_answered() {
     let plan = plan("decoding-order");

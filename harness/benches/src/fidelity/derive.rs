@@ -88,8 +88,8 @@ struct Merged {
     moments_robust: EvMoments,
 }
 
-/// The values of one SAE, from the shards that are done. Without any, every value the bench measures is there all the same,
-/// empty and with a status.
+/// The values of one SAE, from the shards that are done. Without any, every value the bench
+/// measures is there all the same, empty and with a status.
 ///
 /// # Errors
 /// When the store cannot be read, or an output is not what its stage leaves.

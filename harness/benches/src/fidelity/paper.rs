@@ -4,8 +4,9 @@ use crate::paper::printed_rows;
 
 const TRAINING: &str = include_str!("../../../../results/paper/official_repo_sae_training.csv");
 
-/// Explained variance at the end of the authors' training by SAE set and layer, in the paper's names: of the smallest and of
-/// the largest k. The values are of training batches: the paper's figures print no numbers.
+/// Explained variance at the end of the authors' training by SAE set and layer, in the paper's
+/// names: of the smallest and of the largest k. The values are of training batches: the paper's
+/// figures print no numbers.
 pub fn paper_ev() -> BTreeMap<(String, u32), (f64, f64)> {
     let row = |get: &dyn Fn(&str) -> String| {
         let ev = get("train_batch_explained_variance").parse::<f64>().ok()?;

@@ -21,7 +21,8 @@ const NAMED: usize = 3;
 
 type Cell<'a> = (&'a PlannedRow, &'a GridWork);
 
-/// The values of a grid bench as text: one block for each SAE set in a model, one line for each SAE.
+/// The values of a grid bench as text: one block for each SAE set in a model, one line for each
+/// SAE.
 pub fn print(plan: &Plan, tables: &FidelityTables, style: Style) -> String {
     let mut blocks: Vec<Vec<Cell<'_>>> = Vec::new();
     for cell in plan.rows.iter().filter_map(|row| Some((row, row.grid()?))) {

@@ -30,8 +30,8 @@ fn plan(options: &[(&str, &str, &str)], bench: &str) -> Plan {
     World::made_up().options(options).plan(bench).unwrap()
 }
 
-/// A shard of two rows, each one unit, of 4 counted tokens in all and rates of one half: clean 8 nats, spliced 8 + `delta`.
-/// Two tokens x = ±`x` are reconstructed as 0.9 x.
+/// A shard of two rows, each one unit, of 4 counted tokens in all and rates of one half: clean 8
+/// nats, spliced 8 + `delta`. Two tokens x = ±`x` are reconstructed as 0.9 x.
 fn output(delta: f64, x: f32, is_diffusion: bool) -> FidelityOutput {
     let mut columns = vec![COUNTED.to_owned()];
     for pass in ["clean", "all"] {

@@ -292,8 +292,9 @@ fn table4_row(
     })
 }
 
-/// Wall-clock minutes of what is done for one SAE alone: its steered texts, their perplexities and judgements, the scores.
-/// Features and unsteered texts serve several configurations and are not charged to one.
+/// Wall-clock minutes of what is done for one SAE alone: its steered texts, their perplexities and
+/// judgements, the scores. Features and unsteered texts serve several configurations and are not
+/// charged to one.
 fn minutes(row: &SteeringWork, store: &Store) -> Result<Option<f64>, StoreError> {
     let own = [&row.cells.steer, &row.cells.judge, &row.cells.score];
     let own = own.into_iter().chain(row.cells.perplexities.last());

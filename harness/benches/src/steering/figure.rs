@@ -17,7 +17,8 @@ const SCORES: [Score; 3] = [
     ("S (C + 0.3 P)", |row| row.numbers.steering_score),
 ];
 
-/// One line for each layer over k; panels by score (down) and SAE set (across), with bands of one standard error.
+/// One line for each layer over k; panels by score (down) and SAE set (across), with bands of one
+/// standard error.
 ///
 /// SAE sets and layers keep the order of `rows`. A row without a number leaves a gap.
 pub fn steering_figure(rows: &[SteeringRow], title: &str) -> Figure {

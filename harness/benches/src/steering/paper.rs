@@ -32,8 +32,8 @@ pub fn paper_table2() -> BTreeMap<(String, u32), PaperScores> {
     printed_rows(TABLE2, row).into_iter().collect()
 }
 
-/// Minutes for one SAE of the paper's Table 4, by group, strength, steps and steered positions (`all`, `top-5`; empty for
-/// the autoregressive model).
+/// Minutes for one SAE of the paper's Table 4, by group, strength, steps and steered positions
+/// (`all`, `top-5`; empty for the autoregressive model).
 pub fn paper_table4_minutes(
     group: &str,
     amp_factor: f64,

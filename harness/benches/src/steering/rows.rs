@@ -348,8 +348,8 @@ pub fn table4_columns() -> Vec<Column<Table4Row>> {
     columns
 }
 
-/// Columns of metrics.csv: one row for each value of a metric besides C, P and S. Tables of variants
-/// have `variant` after `k`.
+/// Columns of metrics.csv: one row for each value of a metric besides C, P and S. Tables of
+/// variants have `variant` after `k`.
 pub fn metric_columns(has_variants: bool) -> Vec<Column<MetricRow>> {
     let mut columns = of_sae().to_vec();
     if has_variants {

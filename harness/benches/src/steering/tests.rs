@@ -128,7 +128,8 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
         .unwrap();
     let (_dir, store) = store();
     plan.table = TableKind::MeanOverK;
-    // Rows come as set, layer, k: the first layer of qwen is half done, the second failed, the rest missing.
+    // Rows come as set, layer, k: the first layer of qwen is half done, the second failed, the rest
+    // missing.
     finish(&plan, &store, 0..1);
     let failure = Failure::new(FailureKind::OutOfMemory, "out of memory");
     for row in &plan.rows[2..4] {

@@ -1,4 +1,5 @@
-//! Strict reading of TOML: every problem of a file is found, located and reported at once, and every value knows where it was written.
+//! Strict reading of TOML: every problem of a file is found, located and reported at once, and
+//! every value knows where it was written.
 
 mod problem;
 mod reader;

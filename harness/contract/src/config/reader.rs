@@ -12,7 +12,8 @@ use toml::{
 
 use super::{ConfigError, Problem, Said, Written, problem::Place};
 
-/// Problems of a file that are listed; more are counted. Nobody reads a hundred, and a file of bad values alone would have a million.
+/// Problems of a file that are listed; more are counted. Nobody reads a hundred, and a file of bad
+/// values alone would have a million.
 const MAX_PROBLEMS: usize = 100;
 
 /// A TOML text and the problems found in it so far.
@@ -94,7 +95,8 @@ impl<'t> Document<'t> {
         self.problems.borrow_mut().push((at, problem));
     }
 
-    /// The problems found, in the order of the text; the last says how many more there are, when there are very many.
+    /// The problems found, in the order of the text; the last says how many more there are, when
+    /// there are very many.
     pub fn take_problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.take();
         problems.sort_by_key(|(at, _)| *at);
@@ -248,7 +250,8 @@ impl<'d, 't> Table<'d, 't> {
             .collect()
     }
 
-    /// The value, or a problem when the key is missing. A key that is there with a bad value has been reported already.
+    /// The value, or a problem when the key is missing. A key that is there with a bad value has
+    /// been reported already.
     pub fn required<T>(&self, key: &'static str, value: Option<T>) -> Option<T> {
         if value.is_none() && !self.has(key) {
             self.problem(format!("`{key}` is missing{}", self.place()), "");

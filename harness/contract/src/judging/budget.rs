@@ -56,7 +56,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Whatever is sent, the worst case never exceeds the budget, and what fits is not held back.
+        /// Whatever is sent, the worst case never exceeds the budget, and what fits is not held
+        /// back.
         #[test]
         fn what_fits_never_exceeds_the_budget(
             calls in 0_u64..5, usd in 0.0..2.0_f64,

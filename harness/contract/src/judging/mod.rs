@@ -1,5 +1,5 @@
-//! How a judge that costs money is asked: its price, what a run may spend, and whether at once or in
-//! batches.
+//! How a judge that costs money is asked: its price, what a run may spend, and whether at once or
+//! in batches.
 
 mod budget;
 mod prices;

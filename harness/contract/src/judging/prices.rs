@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-/// When the prices below were those of OpenAI's public list. They change: `--price-in` and `--price-out` say others.
+/// When the prices below were those of OpenAI's public list. They change: `--price-in` and
+/// `--price-out` say others.
 pub const PRICES_DATED: &str = "2025-06-01";
 
 /// Model on OpenAI's own server, USD for a million tokens sent, USD for a million tokens received.
@@ -24,7 +25,8 @@ pub struct Price {
 }
 
 impl Price {
-    /// The price of a judge by its identity; `None` for one that is not on the list, such as a model behind another server.
+    /// The price of a judge by its identity; `None` for one that is not on the list, such as a
+    /// model behind another server.
     pub fn known(judge: &str) -> Option<Price> {
         let (_, sent, received) = PRICES.iter().find(|(name, ..)| *name == judge)?;
         Some(Price {

@@ -12,9 +12,11 @@ use serde::{
 /// Windows of the latents of one SAE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowsOutput {
-    /// The chosen latents in the order they were chosen in, then those of labels that are not among them.
+    /// The chosen latents in the order they were chosen in, then those of labels that are not among
+    /// them.
     pub latents: Vec<LatentWindows>,
-    /// For each label of the documents, by name, the latent that goes best with it; empty without labels.
+    /// For each label of the documents, by name, the latent that goes best with it; empty without
+    /// labels.
     pub labels: Vec<LabelLatent>,
     /// Latents of the SAE.
     pub d_sae: u64,
@@ -58,8 +60,8 @@ pub struct LatentWindows {
     pub shown: Vec<Window>,
     /// Windows to predict, shuffled.
     pub scored: Vec<ScoredWindow>,
-    /// Activations above 0 by size: lower edge of a bin and what is in it, ascending. Bins are quarters of octaves: an edge is
-    /// 2^e · (1 + j/4) and a bin ends where the next begins.
+    /// Activations above 0 by size: lower edge of a bin and what is in it, ascending. Bins are
+    /// quarters of octaves: an edge is 2^e · (1 + j/4) and a bin ends where the next begins.
     pub histogram: Vec<(f32, u64)>,
     /// Tokens whose logits the latent's decoder row raises most, largest first.
     pub promoted: Vec<TokenLogit>,
@@ -123,12 +125,13 @@ pub struct ScoredWindow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogit {
     pub token: String,
-    /// Logit of the decoder row through the final norm and the head, above the mean over the vocabulary.
+    /// Logit of the decoder row through the final norm and the head, above the mean over the
+    /// vocabulary.
     pub logit: f32,
 }
 
-/// The latent that goes best with a label: the largest F1 of "fires in the document" as a test for the label, among those alive with
-/// all windows.
+/// The latent that goes best with a label: the largest F1 of "fires in the document" as a test for
+/// the label, among those alive with all windows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelLatent {
     pub label: String,

@@ -1,9 +1,11 @@
-//! Outputs of the grid stages. They are sums, so that shards add up; ratios are formed when tables are derived.
+//! Outputs of the grid stages. They are sums, so that shards add up; ratios are formed when tables
+//! are derived.
 
 use harness_core::{ev::EvMoments, units::UnitSums};
 use serde::{Deserialize, Serialize};
 
-/// Sums of one SAE over one shard. What the columns of `units` mean is written down in `harness_core::fidelity`.
+/// Sums of one SAE over one shard. What the columns of `units` mean is written down in
+/// `harness_core::fidelity`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FidelityOutput {
     /// Costs and explained variance of each resampling unit (rows, in at most 64 units a shard).

@@ -1,4 +1,5 @@
-//! What the stages leave in the store. A missing value is `null` with a reason beside it, never 0 or -1.
+//! What the stages leave in the store. A missing value is `null` with a reason beside it, never 0
+//! or -1.
 
 mod autointerp;
 mod decoding;

@@ -9,7 +9,8 @@ use super::Outcome;
 /// Features selected from an activation pass, best first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeaturesOutput {
-    /// Selected features, in the order of the ranking: a smaller `n_features` gives a prefix of this list.
+    /// Selected features, in the order of the ranking: a smaller `n_features` gives a prefix of
+    /// this list.
     pub features: Vec<Feature>,
     /// Tokens the pass has seen, padding not counted.
     pub tokens: u64,
@@ -71,7 +72,8 @@ pub struct Explanation {
     pub error: Option<String>,
 }
 
-/// Generated texts of a baseline (one for each prefix) or a steer cell (feature by feature, prefix by prefix).
+/// Generated texts of a baseline (one for each prefix) or a steer cell (feature by feature, prefix
+/// by prefix).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerationOutput {
     pub texts: Vec<Generation>,

@@ -36,7 +36,8 @@ impl PluginChoice {
         }
     }
 
-    /// Find the plugins, see [`discover`], and compare them with the locks of their folders. Nothing is opened.
+    /// Find the plugins, see [`discover`], and compare them with the locks of their folders.
+    /// Nothing is opened.
     ///
     /// # Errors
     /// A named folder that cannot be read.

@@ -100,10 +100,10 @@ impl Discovery {
     }
 }
 
-/// Searches `dirs` for `plugin.toml`, at most three levels deep; `target` and hidden folders are passed over,
-/// and a folder that holds a `plugin.toml` is one plugin. A library is looked up beside its manifest,
-/// in the `target/release` below it (a crate outside any workspace), then in `beside` (the
-/// executable's folder).
+/// Searches `dirs` for `plugin.toml`, at most three levels deep; `target` and hidden folders are
+/// passed over, and a folder that holds a `plugin.toml` is one plugin. A library is looked up
+/// beside its manifest, in the `target/release` below it (a crate outside any workspace), then in
+/// `beside` (the executable's folder).
 ///
 /// Plugins that offer the same component, or have the same identifier, are refused together.
 ///

@@ -1,5 +1,5 @@
-//! `plugins.lock`: what the plugins of a folder were when somebody looked at them, so that a changed one is noticed before it is
-//! opened.
+//! `plugins.lock`: what the plugins of a folder were when somebody looked at them, so that a
+//! changed one is noticed before it is opened.
 
 use std::{
     fs, io,
@@ -144,7 +144,8 @@ impl Lock {
     }
 }
 
-/// How the plugins of a folder differ from its lock. Without a lock they differ where one is asked for.
+/// How the plugins of a folder differ from its lock. Without a lock they differ where one is asked
+/// for.
 pub(super) fn differences(
     dir: &Path,
     is_asked_for: bool,

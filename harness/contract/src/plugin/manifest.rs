@@ -34,7 +34,8 @@ pub struct Manifest {
     pub homepage: Option<String>,
     /// What it offers.
     pub components: Vec<ComponentEntry>,
-    /// Keys and kinds this host does not know: a newer plugin may have them, so they are shown and not refused.
+    /// Keys and kinds this host does not know: a newer plugin may have them, so they are shown and
+    /// not refused.
     pub warnings: Vec<Problem>,
 }
 

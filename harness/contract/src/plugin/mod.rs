@@ -1,7 +1,8 @@
 //! Plugins as files: manifests, folders and libraries, read without opening anything.
 //!
-//! Opening a library already runs its constructors, so everything that can be known before is known from here: what it offers
-//! (`plugin.toml`), what it was built for, whether the file is whole, and its hash.
+//! Opening a library already runs its constructors, so everything that can be known before is known
+//! from here: what it offers (`plugin.toml`), what it was built for, whether the file is whole, and
+//! its hash.
 
 mod choice;
 mod discover;

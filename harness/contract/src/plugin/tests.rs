@@ -5,7 +5,8 @@ use std::{
 
 use super::{Discovery, discover};
 
-/// The smallest file that the checks take for a whole shared library: an ELF header without segments or sections.
+/// The smallest file that the checks take for a whole shared library: an ELF header without
+/// segments or sections.
 fn library() -> Vec<u8> {
     let mut bytes = vec![0u8; 64];
     bytes[..4].copy_from_slice(b"\x7fELF");

@@ -36,19 +36,22 @@ pub struct Counters {
     pub judge_usd: f64,
     /// Seconds of asking live, up to the last reply on the disk.
     pub judge_seconds: f64,
-    /// Of these what the harness took itself, see [`harness_store::replies::JudgingSummary`]; 0 where it cannot be measured.
+    /// Of these what the harness took itself, see [`harness_store::replies::JudgingSummary`]; 0
+    /// where it cannot be measured.
     pub judge_own_seconds: f64,
     /// Rows through SAEs.
     pub sae_rows: u64,
     /// Batches of grid passes, or of answers.
     pub batches: u64,
-    /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the passes of one batch.
+    /// Block passes of batches, a stacked pass of s splices counted as s: divided by `batches`, the
+    /// passes of one batch.
     pub batch_block_passes: u64,
     /// Cells that were run again in batches of half the rows, for want of memory.
     pub halved_cells: u64,
     /// SAEs whose latents were read off passes over text.
     pub saes_read: u64,
-    /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of one batch.
+    /// Steps of denoising batches whose features were followed: divided by `batches`, the steps of
+    /// one batch.
     pub denoising_steps: u64,
     /// Tokens whose cost was counted in clean grid passes.
     pub counted_tokens: u64,

@@ -138,7 +138,8 @@ impl ModelFolder {
         names.collect()
     }
 
-    /// Numbers in its weights: files hold two bytes a number. Without files, those of the matrices that the configuration describes.
+    /// Numbers in its weights: files hold two bytes a number. Without files, those of the matrices
+    /// that the configuration describes.
     pub fn numbers(&self) -> u64 {
         match self.weight_bytes {
             0 => self.shape(1).numbers(),

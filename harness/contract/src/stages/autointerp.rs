@@ -1,5 +1,6 @@
-//! Parameters of the auto-interpretation bench's cells: one pass over text finds the windows of latents, a judge explains latents by
-//! some of them and predicts from its explanation which of the others they are active in (PROTOCOL §5).
+//! Parameters of the auto-interpretation bench's cells: one pass over text finds the windows of
+//! latents, a judge explains latents by some of them and predicts from its explanation which of the
+//! others they are active in (PROTOCOL §5).
 
 use harness_core::autointerp::WindowRules;
 use serde::{Deserialize, Serialize};
@@ -9,8 +10,8 @@ use super::{JudgeRef, ModelRef, Numerics, SaeRef, ShardRef};
 /// Most tokens of a prediction.
 pub const PREDICT_MAX_TOKENS: u32 = 64;
 
-/// Masks of the pass: every token but the first of a row is masked with probability `rate`. Draws are keyed by the row, so every SAE
-/// sees the same masks.
+/// Masks of the pass: every token but the first of a row is masked with probability `rate`. Draws
+/// are keyed by the row, so every SAE sees the same masks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FixedMasks {
@@ -51,8 +52,9 @@ impl Positions {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LatentChoice {
-    /// The first `n` that are alive and have all windows, in the order of a seeded shuffle of all latents. Of the shuffle the first
-    /// 1024 are looked at, or 4 · `n` when that is more; when fewer than `n` of them are found, the output has fewer.
+    /// The first `n` that are alive and have all windows, in the order of a seeded shuffle of all
+    /// latents. Of the shuffle the first 1024 are looked at, or 4 · `n` when that is more; when
+    /// fewer than `n` of them are found, the output has fewer.
     Sample {
         /// Latents.
         n: u32,
@@ -82,8 +84,8 @@ pub struct WindowsParams {
     pub rules: WindowRules,
     /// Tokens that a latent promotes and suppresses most, of each.
     pub n_logits: u32,
-    /// JSON pointer to the labels of a document (a text or a list of texts), e.g. `/labels/topics`: the latent that goes best with
-    /// each label is looked at besides the chosen ones.
+    /// JSON pointer to the labels of a document (a text or a list of texts), e.g. `/labels/topics`:
+    /// the latent that goes best with each label is looked at besides the chosen ones.
     pub label_field: Option<String>,
     /// Seed of the shuffle and of all draws.
     pub seed: u64,

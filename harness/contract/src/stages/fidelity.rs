@@ -1,5 +1,6 @@
-//! Parameters of the grid benches' cells: how much a model's loss changes when an SAE's reconstruction stands for
-//! its residual (Eq. 16), and how much of the residual the SAE explains (Eq. 15).
+//! Parameters of the grid benches' cells: how much a model's loss changes when an SAE's
+//! reconstruction stands for its residual (Eq. 16), and how much of the residual the SAE explains
+//! (Eq. 15).
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,9 @@ pub enum DocumentPolicy {
     Pack,
 }
 
-/// A part of a stream of rows: those before which at least `first_token` and fewer than `first_token + tokens` tokens
-/// have been read. Padding does not count. Shards of one size tile the stream, so a larger budget keeps those it has.
+/// A part of a stream of rows: those before which at least `first_token` and fewer than
+/// `first_token + tokens` tokens have been read. Padding does not count. Shards of one size tile
+/// the stream, so a larger budget keeps those it has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardRef {
@@ -45,13 +47,14 @@ pub struct ShardRef {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum GridText {
     Files(ShardRef),
-    /// The continuations of the rollout cell that is the first input: prompts stay visible and are no targets.
+    /// The continuations of the rollout cell that is the first input: prompts stay visible and are
+    /// no targets.
     Rollouts,
 }
 
-/// The forward process of masked diffusion (Eq. 5, 6): row r gets one rate t ~ U[t_min, t_max], and each of its
-/// tokens but the first is masked with probability t. Draws are those of `Stream::new(seed, "fidelity").item(r)`,
-/// so every SAE, batch size and shard sees the same masks.
+/// The forward process of masked diffusion (Eq. 5, 6): row r gets one rate t ~ U[t_min, t_max], and
+/// each of its tokens but the first is masked with probability t. Draws are those of
+/// `Stream::new(seed, "fidelity").item(r)`, so every SAE, batch size and shard sees the same masks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Corruption {
@@ -63,7 +66,8 @@ pub struct Corruption {
     pub seed: u64,
 }
 
-/// What is measured besides the splice at all positions with aligned logits. Each costs further passes.
+/// What is measured besides the splice at all positions with aligned logits. Each costs further
+/// passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measures {

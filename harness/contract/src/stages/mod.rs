@@ -8,18 +8,20 @@
 //! baseline ──────┬─────► perplexity │
 //!                └─────► judge ─────┘      (judge reads explain, baseline and steer)
 //! ```
-//! Explanations are apart from the selection of features, and judgements apart from generation: another judge never
-//! generates again. The features of all SAEs of a model are found in one pass over the text.
+//! Explanations are apart from the selection of features, and judgements apart from generation:
+//! another judge never generates again. The features of all SAEs of a model are found in one pass
+//! over the text.
 //!
 //! Fidelity ([`fidelity`]):
 //!
 //! ```text
 //! [rollout ──►] fidelity      (one cell for each SAE and shard of the text)
 //! ```
-//! Fidelity cells of one group (the same model, text and masks) are run together: they share the clean pass and all
-//! blocks below the insertion points.
+//! Fidelity cells of one group (the same model, text and masks) are run together: they share the
+//! clean pass and all blocks below the insertion points.
 //!
-//! Decoding orders ([`decoding`]): one cell `decoding` for each order and part of the questions; it reads no other.
+//! Decoding orders ([`decoding`]): one cell `decoding` for each order and part of the questions; it
+//! reads no other.
 //!
 //! Auto-interpretation ([`autointerp`]):
 //!
@@ -64,12 +66,13 @@ pub enum Stage {
     Baseline,
     /// [`SteerParams`] → [`crate::outputs::GenerationOutput`]; inputs: features.
     Steer,
-    /// [`PerplexityParams`] → [`crate::outputs::PerplexityOutput`]; inputs: one baseline or steer cell.
+    /// [`PerplexityParams`] → [`crate::outputs::PerplexityOutput`]; inputs: one baseline or steer
+    /// cell.
     Perplexity,
     /// [`JudgeParams`] → [`crate::outputs::JudgeOutput`]; inputs: explain, baseline, steer.
     Judge,
-    /// [`ScoreParams`] → [`crate::outputs::ScoreOutput`]; inputs: features, judge, perplexity of the baseline,
-    /// perplexity of the steered texts, explain.
+    /// [`ScoreParams`] → [`crate::outputs::ScoreOutput`]; inputs: features, judge, perplexity of
+    /// the baseline, perplexity of the steered texts, explain.
     Score,
     /// [`RolloutParams`] → [`crate::outputs::RolloutOutput`]; inputs: none.
     Rollout,
@@ -121,7 +124,8 @@ impl Stage {
     /// Version of what it computes.
     pub const fn version(self) -> u32 {
         match self {
-            // 2: peaks have whole windows and are apart as those of stage windows; rows are not cut at the budget.
+            // 2: peaks have whole windows and are apart as those of stage windows; rows are not cut
+            // at the budget.
             Stage::Features => 2,
             // 2: answers are read by other rules (`harness_core::task::answer`).
             Stage::Decoding => 2,
@@ -153,7 +157,8 @@ impl FromStr for Stage {
     }
 }
 
-/// Share of the rows of text files that may be unusable, unless a bench says otherwise. They are passed over and counted.
+/// Share of the rows of text files that may be unusable, unless a bench says otherwise. They are
+/// passed over and counted.
 pub const MAX_BAD_ROWS: f64 = 0.001;
 
 /// How numbers are computed.
@@ -164,7 +169,8 @@ pub struct Numerics {
     pub dtype: Dtype,
     /// Pinned instruction set and thread count (`--reproducible`).
     pub reproducible: bool,
-    /// Weights may hold NaN and infinity (`--allow-nan`). A cell that was computed so is never taken for one that was not.
+    /// Weights may hold NaN and infinity (`--allow-nan`). A cell that was computed so is never
+    /// taken for one that was not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_nan: bool,
 }
@@ -250,8 +256,8 @@ pub struct GenerationParams {
     pub top_p: f64,
     /// Denoising; `None` for autoregressive models.
     pub denoising: Option<DenoisingParams>,
-    /// Seed of all draws; streams are `Stream::new(seed, "generate").item(prefix)`, the same for steered and unsteered
-    /// texts.
+    /// Seed of all draws; streams are `Stream::new(seed, "generate").item(prefix)`, the same for
+    /// steered and unsteered texts.
     pub seed: u64,
 }
 

@@ -113,8 +113,8 @@ impl Catalogue {
         Ok(spec)
     }
 
-    /// What a run of every bench runs: the benches that have rows of their own, and the figures of their cells that none of these makes
-    /// itself.
+    /// What a run of every bench runs: the benches that have rows of their own, and the figures of
+    /// their cells that none of these makes itself.
     ///
     /// # Errors
     /// The first file that is wrong.
@@ -175,8 +175,8 @@ impl Catalogue {
         Ok(same.of(bases)?)
     }
 
-    /// Figures of the catalogue that are the same as a bench alone, and the bench itself when it is a figure. Files that are
-    /// wrong are no figures; loading them says why.
+    /// Figures of the catalogue that are the same as a bench alone, and the bench itself when it is
+    /// a figure. Files that are wrong are no figures; loading them says why.
     fn views(&self, spec: &BenchSpec) -> Vec<ViewSpec> {
         let view = |of: &BenchSpec| ViewSpec {
             name: of.name.clone(),

@@ -12,14 +12,16 @@ pub struct Overrides {
     pub layers: Option<Vec<u32>>,
     /// At most so many features for each SAE.
     pub limit: Option<u32>,
-    /// What is wrong with the options. Whoever reads them reports it, together with what else is wrong with the bench.
+    /// What is wrong with the options. Whoever reads them reports it, together with what else is
+    /// wrong with the bench.
     pub problems: Vec<Problem>,
 }
 
 impl Overrides {
-    /// Read options: `(option, key, value)` such as `("--seed", "seed", "3")`, or `("--set", "top_p", "0.9")`. Lists are
-    /// written `1,5,10`. Values are checked as those of a bench file with rows of these kinds are; everything wrong with them is in
-    /// [`Overrides::problems`], under the name of the option.
+    /// Read options: `(option, key, value)` such as `("--seed", "seed", "3")`, or `("--set",
+    /// "top_p", "0.9")`. Lists are written `1,5,10`. Values are checked as those of a bench file
+    /// with rows of these kinds are; everything wrong with them is in [`Overrides::problems`],
+    /// under the name of the option.
     pub fn from_options(kinds: &[RowKind], options: &[(&str, &str, &str)]) -> Overrides {
         let mut overrides = Overrides::default();
         let mut problems = Vec::new();

@@ -56,7 +56,8 @@ impl BenchFile {
 }
 
 impl SameSpec {
-    /// The bench, given those it is the same as. Settings of the first count where several have one.
+    /// The bench, given those it is the same as. Settings of the first count where several have
+    /// one.
     ///
     /// # Errors
     /// Rows that none of them has, and a table that cannot be derived from their rows.

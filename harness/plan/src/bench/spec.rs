@@ -26,7 +26,8 @@ pub struct BenchSpec {
     pub rows: Vec<RowSpec>,
     /// Variations of each row (Table 4); without any, each row is run once.
     pub variants: Vec<VariantSpec>,
-    /// Figures derived from the same cells, itself included when it is one; filled by the catalogue.
+    /// Figures derived from the same cells, itself included when it is one; filled by the
+    /// catalogue.
     pub views: Vec<ViewSpec>,
 }
 

@@ -16,7 +16,8 @@ use harness_contract::{
 
 /// Tokens of the instructions of a question about a latent, about.
 const INSTRUCTION_TOKENS: u64 = 200;
-/// Tokens of a window in a question for each of its tokens: marks and other tokenizers make some more.
+/// Tokens of a window in a question for each of its tokens: marks and other tokenizers make some
+/// more.
 const TOKENS_A_TOKEN: f64 = 1.4;
 
 impl Expander<'_> {

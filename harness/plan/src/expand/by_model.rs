@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use super::{Cost, Plan};
 
 impl Plan {
-    /// What the cells for which `counts` is true take by the model that runs them, in the order of the plan. Questions and scores count with the
-    /// model they are about, perplexities with their scorer.
+    /// What the cells for which `counts` is true take by the model that runs them, in the order of
+    /// the plan. Questions and scores count with the model they are about, perplexities with their
+    /// scorer.
     pub fn cost_by_model(&self, counts: impl Fn(&str) -> bool) -> Vec<(String, Cost)> {
         let models = self.models_of_cells();
         let mut names: Vec<&str> = Vec::new();

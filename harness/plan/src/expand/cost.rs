@@ -57,7 +57,8 @@ impl AddAssign for Cost {
 }
 
 impl Plan {
-    /// What the cells for which `counts` is true take. Cells that are run together share what can be shared.
+    /// What the cells for which `counts` is true take. Cells that are run together share what can
+    /// be shared.
     pub fn cost(&self, counts: impl Fn(&str) -> bool) -> Cost {
         let mut sum = Cost::default();
         for cell in self.cells.iter().filter(|c| counts(&c.key)) {
@@ -76,8 +77,9 @@ impl Plan {
         sum
     }
 
-    /// Floating-point operations predicted for a cell, for comparison with those of others: cells that are run together share theirs evenly.
-    /// A cell that only asks a judge or forms scores has none.
+    /// Floating-point operations predicted for a cell, for comparison with those of others: cells
+    /// that are run together share theirs evenly. A cell that only asks a judge or forms scores has
+    /// none.
     pub fn predicted_flops(&self, key: &str) -> f64 {
         let own = self.costs.get(key).map_or(0.0, |cost| cost.flops);
         let shared = self.group_of(key).map_or(0.0, |group| self.shares[group]);
@@ -95,8 +97,8 @@ impl Plan {
         of_groups.max().unwrap_or(0).max(of_rows)
     }
 
-    /// Largest memory of a worker, in bytes: one model with its SAEs of one layer and the activations of a batch, or the
-    /// most demanding group of a grid.
+    /// Largest memory of a worker, in bytes: one model with its SAEs of one layer and the
+    /// activations of a batch, or the most demanding group of a grid.
     pub fn memory_bytes(&self) -> u64 {
         let of_rows = self.row_memory.keys();
         let models = of_rows.chain(self.groups.iter().map(|group| &group.model));
@@ -208,7 +210,8 @@ impl RowCosts {
     }
 }
 
-/// Floating-point operations of the SAE that steers: it reads the positions that its scope moves, at every step.
+/// Floating-point operations of the SAE that steers: it reads the positions that its scope moves,
+/// at every step.
 fn steering_flops(
     model: &ModelFolder,
     set: &SteeringSettings,
@@ -221,7 +224,8 @@ fn steering_flops(
             encoded(texts.masked(model), sae.d_model, sae.d_sae)
         }
         (_, Some(k)) => {
-            // The latents of a batch are read everywhere, and the largest activation at k positions.
+            // The latents of a batch are read everywhere, and the largest activation at k
+            // positions.
             let features = BATCH_ROWS.div_ceil(u64::from(set.n_prefix).max(1));
             let chosen = texts.texts * texts.steps * u64::from(k);
             encoded(

@@ -9,7 +9,8 @@ use crate::bench::DecodingSettings;
 use harness_contract::stages::{DecodingParams, ModelRef, QuestionsRef, SaeRef, Stage};
 
 impl Expander<'_> {
-    /// The cells of a row: one for each order and part of the questions. All its SAEs share them, since one pass serves every layer.
+    /// The cells of a row: one for each order and part of the questions. All its SAEs share them,
+    /// since one pass serves every layer.
     pub(super) fn decoding(
         &mut self,
         row: &ResolvedRow,

@@ -34,8 +34,8 @@ use harness_contract::{
 /// Make the cells of a bench.
 ///
 /// # Errors
-/// Components that no plugin offers ([`PlanError::Unknown`], or [`PlanError::Plugins`] when plugins were refused), and contents
-/// that cannot be read.
+/// Components that no plugin offers ([`PlanError::Unknown`], or [`PlanError::Plugins`] when plugins
+/// were refused), and contents that cannot be read.
 pub fn expand(
     bench: &ResolvedBench,
     plugins: &Discovery,
@@ -140,8 +140,8 @@ fn planned(row: &ResolvedRow, sae: &SaeFolder, sae_hash: String, work: RowWork) 
     }
 }
 
-/// Where a cell stands: models one after the other, with features, baseline and steered texts, or rollouts and grids; then
-/// the scorers; then what needs no model.
+/// Where a cell stands: models one after the other, with features, baseline and steered texts, or
+/// rollouts and grids; then the scorers; then what needs no model.
 pub(super) type Place = (u8, usize, u8);
 
 pub(super) struct Expander<'a> {

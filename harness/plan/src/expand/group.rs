@@ -5,7 +5,8 @@ use harness_core::grid::{
     GridShape, ModelShape, PROCESS_BYTES, SAE_CHUNK_BYTES, Site, TooLarge, counted_share, sae_flops,
 };
 
-/// What is kept of a latent while a text is read: twelve windows of 21 activations with their places.
+/// What is kept of a latent while a text is read: twelve windows of 21 activations with their
+/// places.
 const LATENT_BYTES: u64 = 2 << 10;
 
 /// What a group of cells shares.
@@ -84,7 +85,8 @@ pub struct GroupWork {
     pub flops: f64,
     /// Memory at the peak, in bytes.
     pub memory_bytes: u64,
-    /// Why it cannot be run as it is: the budget is too small for one row and one splice at a time, which the other fields are about.
+    /// Why it cannot be run as it is: the budget is too small for one row and one splice at a time,
+    /// which the other fields are about.
     pub too_large: Option<TooLarge>,
 }
 
@@ -119,8 +121,8 @@ impl PlannedGroup {
         })
     }
 
-    /// What the cells take for which `counts` is true, within `memory` bytes (0: as a worker takes that is told of no bound); `None` when
-    /// there are none.
+    /// What the cells take for which `counts` is true, within `memory` bytes (0: as a worker takes
+    /// that is told of no bound); `None` when there are none.
     pub fn work(&self, counts: impl Fn(&str) -> bool, memory: u64) -> Option<GroupWork> {
         if self.kind == GroupKind::Activations {
             return self.activations(&counts);
@@ -163,7 +165,8 @@ impl PlannedGroup {
         })
     }
 
-    /// What one pass takes that reads the SAEs of the cells for which `counts` is true; `None` when there are none.
+    /// What one pass takes that reads the SAEs of the cells for which `counts` is true; `None` when
+    /// there are none.
     fn activations(&self, counts: impl Fn(&str) -> bool) -> Option<GroupWork> {
         let open: Vec<&Member> = self.members.iter().filter(|m| counts(&m.key)).collect();
         let block_passes = u64::from(open.iter().map(|m| m.layer).max()?) + 1;

@@ -1,5 +1,6 @@
-//! From a bench to cells: [`resolve`] checks a bench against what is on disk, [`expand`] makes the cells, and
-//! [`Plan::cost`] says what they will take. Cells that share passes come in groups that are run together ([`PlannedGroup`]).
+//! From a bench to cells: [`resolve`] checks a bench against what is on disk, [`expand`] makes the
+//! cells, and [`Plan::cost`] says what they will take. Cells that share passes come in groups that
+//! are run together ([`PlannedGroup`]).
 
 mod autointerp;
 mod by_model;

@@ -3,11 +3,13 @@ use std::collections::BTreeSet;
 use super::Plan;
 
 impl Plan {
-    /// The plan of some cells and of what they need: cells that are done need nothing, any other everything it reads. Groups and rows
-    /// are those of the cells that are left; of a row some may be missing, so no table can be made of it.
+    /// The plan of some cells and of what they need: cells that are done need nothing, any other
+    /// everything it reads. Groups and rows are those of the cells that are left; of a row some may
+    /// be missing, so no table can be made of it.
     pub fn part(&self, wanted: &BTreeSet<String>, is_done: impl Fn(&str) -> bool) -> Plan {
         let mut kept = wanted.clone();
-        // Every cell stands after those it reads, so that backwards it is known whether it is needed.
+        // Every cell stands after those it reads, so that backwards it is known whether it is
+        // needed.
         for cell in self.cells.iter().rev() {
             if kept.contains(&cell.key) && !is_done(&cell.key) {
                 kept.extend(cell.inputs.iter().cloned());

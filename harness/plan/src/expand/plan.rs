@@ -58,7 +58,8 @@ pub struct PlannedRow {
     pub depth: Depth,
     /// What the paper calls model and SAE set.
     pub paper: Option<PaperName>,
-    /// The paper's layer at this layer's place in the bench; `None` for a layer the bench does not name.
+    /// The paper's layer at this layer's place in the bench; `None` for a layer the bench does not
+    /// name.
     pub paper_layer: Option<u32>,
     /// What is done for it.
     pub work: RowWork,

@@ -226,8 +226,8 @@ impl Expander<'_> {
         Ok(key)
     }
 
-    /// The explanations that stand for an SAE's features, best score first, and the judge they are from; `None` where features are
-    /// selected and explained anew.
+    /// The explanations that stand for an SAE's features, best score first, and the judge they are
+    /// from; `None` where features are selected and explained anew.
     fn given(
         &mut self,
         set: &SteeringSettings,

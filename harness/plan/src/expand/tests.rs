@@ -62,7 +62,8 @@ fn the_features_of_a_models_saes_share_one_pass() {
         })
         .sum();
     assert_eq!(plan.cost(is_features).block_passes, blocks);
-    // The variants of the ablation choose among the same latents of two SAEs, each of a text of its own model.
+    // The variants of the ablation choose among the same latents of two SAEs, each of a text of its
+    // own model.
     let ablation = world.plan("table4").unwrap();
     let members: usize = ablation.groups.iter().map(|g| g.members.len()).sum();
     assert_eq!(members, 2);
@@ -376,7 +377,8 @@ fn costs_by_hand() {
     // qwen and dream, three SAEs of 10 features x 3 prefixes; 50 unsteered texts of each model.
     assert_eq!(cost.generations, 3 * 30 + 2 * 50);
     assert_eq!(cost.judge_calls, 3 * (10 + 30));
-    // 30 steps of 8 blocks a text either way, 8 scorer blocks a text, 5 blocks up to layer 4 a row of text for each model.
+    // 30 steps of 8 blocks a text either way, 8 scorer blocks a text, 5 blocks up to layer 4 a row
+    // of text for each model.
     let rows = 24_000_u64.div_ceil(128);
     assert_eq!(cost.block_passes, 190 * 30 * 8 + 190 * 8 + 2 * 5 * rows);
     assert_eq!(cost.cells, plan.cells.len() as u64);

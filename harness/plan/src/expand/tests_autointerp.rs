@@ -1,4 +1,5 @@
-//! The autointerp bench: its cells, which share a pass, what their keys depend on, what is refused, and steering from its explanations.
+//! The autointerp bench: its cells, which share a pass, what their keys depend on, what is refused,
+//! and steering from its explanations.
 
 use super::*;
 use crate::test_world::{World, changed, keys, stage_counts, write};

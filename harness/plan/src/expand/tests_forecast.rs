@@ -1,4 +1,5 @@
-//! What the paper's budgets take, from the shapes of the real models alone, held against the protocol's own arithmetic.
+//! What the paper's budgets take, from the shapes of the real models alone, held against the
+//! protocol's own arithmetic.
 
 use super::*;
 use crate::bench::Profile;
@@ -13,7 +14,8 @@ const SHAPES: [(&str, &str, [u32; 6]); 4] = [
     ("llada", "llada", [4096, 32, 32, 32, 12288, 126_464]),
 ];
 
-/// The four models as config.json alone, their sets of 36 SAEs as cfg.json alone, GPT-2's shape, no text.
+/// The four models as config.json alone, their sets of 36 SAEs as cfg.json alone, GPT-2's shape, no
+/// text.
 fn papers() -> World {
     let mut world = World::made_up();
     let root = world.dir.path().join("real");
@@ -84,8 +86,9 @@ fn of(plan: &Plan, stage: Stage) -> Cost {
 #[test]
 fn table2_takes_what_the_protocol_says_but_for_texts_written_once() {
     let plan = plan("table2", &[]);
-    // 216 SAEs x 100 features x 5 prefixes. The protocol counts as many unsteered texts, 216,000 in all: one depends on model, prefix and seed
-    // only, so that 50 of each of four models serve every feature.
+    // 216 SAEs x 100 features x 5 prefixes. The protocol counts as many unsteered texts, 216,000 in
+    // all: one depends on model, prefix and seed only, so that 50 of each of four models serve
+    // every feature.
     let steered = of(&plan, Stage::Steer);
     assert_eq!(steered.generations, 108_000);
     assert_eq!(of(&plan, Stage::Baseline).generations, 4 * 50);

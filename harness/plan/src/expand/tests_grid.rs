@@ -17,7 +17,8 @@ fn fidelity_on_the_zoo_runs_each_model_once() {
         (plan.rows.len(), keys(&plan, Stage::Fidelity).len()),
         (72, 72)
     );
-    // One group for each model: the SAEs of both policies of a masked-diffusion model see the same masks.
+    // One group for each model: the SAEs of both policies of a masked-diffusion model see the same
+    // masks.
     let groups: Vec<(&str, usize)> = plan
         .groups
         .iter()
@@ -167,7 +168,8 @@ fn transfer_puts_both_sets_into_both_models() {
     );
 }
 
-/// The grid of the paper: 28 blocks, six layers, six k. 520 block passes of a batch and 37 head rows of a counted token.
+/// The grid of the paper: 28 blocks, six layers, six k. 520 block passes of a batch and 37 head
+/// rows of a counted token.
 #[test]
 fn a_model_of_28_blocks_takes_520_block_passes() {
     let mut world = World::made_up();
@@ -241,7 +243,8 @@ fn measures_cost_what_they_add() {
         (dream.block_passes, dream.head_rows_per_token),
         (8 + 5 * 17, 31 * 2)
     );
-    // SAEs of clean text have no policy apart from all positions, and next-token logits are always shifted.
+    // SAEs of clean text have no policy apart from all positions, and next-token logits are always
+    // shifted.
     let qwen = work("policy_splice,paper_code", "qwen");
     assert_eq!(
         (qwen.block_passes, qwen.head_rows_per_token),
@@ -286,7 +289,8 @@ fn rows_that_do_not_fit_are_said() {
     assert!(error.contains("dream has no masks"), "{error}");
 }
 
-/// What a run may do that others may not decides whether there is a value at all: it is in the keys, where it is given.
+/// What a run may do that others may not decides whether there is a value at all: it is in the
+/// keys, where it is given.
 #[test]
 fn permissions_are_in_keys_where_they_are_given() {
     let benches = [

@@ -1,5 +1,6 @@
-//! What a value depends on is in its key: each setting there is changes a key when it changes, or is listed here as one that
-//! changes no cell, with the reason. A new setting that is neither fails.
+//! What a value depends on is in its key: each setting there is changes a key when it changes, or
+//! is listed here as one that changes no cell, with the reason. A new setting that is neither
+//! fails.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -182,7 +183,8 @@ fn every_setting_is_in_a_key_or_listed_as_changing_no_cell() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Kinds of rows that have settings are all looked at, and every exclusion is of a setting there is.
+/// Kinds of rows that have settings are all looked at, and every exclusion is of a setting there
+/// is.
 #[test]
 fn no_kind_is_left_out() {
     for kind in RowKind::ALL {
@@ -222,7 +224,8 @@ fn numerics_are_in_the_keys() {
     }
 }
 
-/// What a worker is told besides its cells: each is in the keys by way of something else, or changes no value.
+/// What a worker is told besides its cells: each is in the keys by way of something else, or
+/// changes no value.
 #[test]
 fn what_workers_are_told_is_accounted_for() {
     const TOLD: &[(&str, &str)] = &[
@@ -299,7 +302,8 @@ fn what_workers_are_told_is_accounted_for() {
     );
 }
 
-/// The rest of what a bench is resolved to: spelt out, so that a new field does not compile before it is thought of here.
+/// The rest of what a bench is resolved to: spelt out, so that a new field does not compile before
+/// it is thought of here.
 #[test]
 fn what_a_bench_is_resolved_to_is_accounted_for() {
     let world = world(&[("--rows", "rows", "dream-mask")]);

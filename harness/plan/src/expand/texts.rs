@@ -1,4 +1,5 @@
-//! What texts take that are generated, read or scored, and the lengths that are assumed of them: nothing is tokenised to predict.
+//! What texts take that are generated, read or scored, and the lengths that are assumed of them:
+//! nothing is tokenised to predict.
 
 use harness_core::{
     grid::sae_flops,

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use super::Plan;
 
 impl Plan {
-    /// What must be done one after the other from a cell on: its own cost and that of the most costly chain of cells that wait for
-    /// it. Giving out the most urgent cell first keeps several workers busy to the end (list scheduling by upward rank).
+    /// What must be done one after the other from a cell on: its own cost and that of the most
+    /// costly chain of cells that wait for it. Giving out the most urgent cell first keeps several
+    /// workers busy to the end (list scheduling by upward rank).
     pub fn urgency(&self, cost: impl Fn(&str) -> f64) -> BTreeMap<&str, f64> {
         let mut urgency: BTreeMap<&str, f64> = BTreeMap::new();
         // Every cell stands after those it reads, so that backwards its own chain is known.

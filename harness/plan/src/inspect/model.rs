@@ -41,8 +41,8 @@ pub struct InspectedModel {
 pub enum ParameterSource {
     /// Shapes in the headers of the weight files.
     Weights,
-    /// Sizes of the configuration: two matrices of the vocabulary, and the matrices of attention and feed-forward of
-    /// each block.
+    /// Sizes of the configuration: two matrices of the vocabulary, and the matrices of attention
+    /// and feed-forward of each block.
     Configuration,
 }
 

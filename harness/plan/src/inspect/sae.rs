@@ -129,7 +129,8 @@ impl InspectedSae {
     }
 }
 
-/// A configuration, searched at its top and in `metadata`, where SAELens keeps what is not the SAE itself.
+/// A configuration, searched at its top and in `metadata`, where SAELens keeps what is not the SAE
+/// itself.
 struct Config(Value);
 
 impl Config {

@@ -92,7 +92,8 @@ impl Inspected {
     /// Read a folder.
     ///
     /// # Errors
-    /// When it is neither a set, a folder of sets, an SAE nor a checkpoint, with what was found instead.
+    /// When it is neither a set, a folder of sets, an SAE nor a checkpoint, with what was found
+    /// instead.
     pub fn read(dir: &Path) -> Result<Inspected, InputError> {
         if !dir.is_dir() {
             let message = format!(

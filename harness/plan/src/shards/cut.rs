@@ -69,9 +69,10 @@ impl Chunk {
     }
 }
 
-/// Cut units into chunks of about so many seconds, `most` at most (and one at least, where there is a cell). Every cell is in one
-/// chunk. A chunk is of one model, and a unit in one chunk unless it is more than twice as large, as long as there are not too
-/// many chunks: then neighbours are joined.
+/// Cut units into chunks of about so many seconds, `most` at most (and one at least, where there is
+/// a cell). Every cell is in one chunk. A chunk is of one model, and a unit in one chunk unless it
+/// is more than twice as large, as long as there are not too many chunks: then neighbours are
+/// joined.
 pub fn cut(units: Vec<Unit>, seconds: f64, most: usize) -> Vec<Chunk> {
     let mut order: Vec<String> = Vec::new();
     let mut of_model: BTreeMap<String, Vec<Unit>> = BTreeMap::new();

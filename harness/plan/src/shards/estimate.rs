@@ -36,8 +36,9 @@ impl Measured {
 }
 
 impl Estimate {
-    /// From the cells of a plan that are in a store; `flops` predicts what a cell computes, 0 where that is nothing or not known.
-    /// While none of them computes, a worker is taken to do `assumed` floating-point operations a second.
+    /// From the cells of a plan that are in a store; `flops` predicts what a cell computes, 0 where
+    /// that is nothing or not known. While none of them computes, a worker is taken to do `assumed`
+    /// floating-point operations a second.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -57,7 +58,8 @@ impl Estimate {
         Ok(estimate)
     }
 
-    /// Before anything was measured: a worker is taken to do so many floating-point operations a second.
+    /// Before anything was measured: a worker is taken to do so many floating-point operations a
+    /// second.
     pub fn assumed(flops_a_second: f64) -> Estimate {
         Estimate {
             assumed: flops_a_second,

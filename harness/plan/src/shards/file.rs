@@ -20,8 +20,8 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Changes that are named.
 const NAMED: usize = 8;
 
-/// A file that says which cells of a bench are wanted and how they are shared out. It may be used by any process that sees the same
-/// folders under the same paths.
+/// A file that says which cells of a bench are wanted and how they are shared out. It may be used
+/// by any process that sees the same folders under the same paths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardPlan {

@@ -2,7 +2,8 @@ use std::str::FromStr;
 
 use super::Chunk;
 
-/// Variables in which schedulers tell a process its number: Slurm's job arrays, Kubernetes' indexed jobs, HyperQueue's task arrays.
+/// Variables in which schedulers tell a process its number: Slurm's job arrays, Kubernetes' indexed
+/// jobs, HyperQueue's task arrays.
 const NUMBERS: [&str; 3] = ["SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "HQ_TASK_ID"];
 
 /// Which share of a plan: `I/N`, `I` (of as many as there are chunks), or `auto` for `I`.
@@ -45,7 +46,8 @@ impl FromStr for Shard {
 }
 
 impl Shard {
-    /// Its number and the number of shares of a plan of so many chunks; `variable` reads the environment.
+    /// Its number and the number of shares of a plan of so many chunks; `variable` reads the
+    /// environment.
     ///
     /// # Errors
     /// When the scheduler says no number, or one that is too large.
@@ -82,8 +84,9 @@ impl Shard {
     }
 }
 
-/// The chunks of share `index` of `of`, in the order of the plan. With a share for each chunk they are the same; with fewer, each is
-/// given, the largest first, to the share that has least. Every chunk is in one share.
+/// The chunks of share `index` of `of`, in the order of the plan. With a share for each chunk they
+/// are the same; with fewer, each is given, the largest first, to the share that has least. Every
+/// chunk is in one share.
 pub fn share(chunks: &[Chunk], index: usize, of: usize) -> Vec<usize> {
     if of >= chunks.len() {
         return (0..chunks.len()).filter(|i| *i == index).collect();

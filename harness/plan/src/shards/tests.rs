@@ -47,7 +47,8 @@ proptest! {
         prop_assert!(chunks.iter().all(|chunk| !chunk.cells.is_empty()));
     }
 
-    /// Where there may be as many chunks as there are: one model each, near the size wanted, units whole unless too large.
+    /// Where there may be as many chunks as there are: one model each, near the size wanted, units
+    /// whole unless too large.
     #[test]
     fn chunks_keep_together_what_belongs_together(units in any_units(), seconds in 1.0..200.0f64) {
         let chunks = cut(units.clone(), seconds, usize::MAX);
@@ -146,7 +147,8 @@ fn measured_cells_say_how_long_others_take() {
     let steer = cell(Stage::Steer, "a", 1);
     assert_eq!(estimate.seconds(&steer, 4e11), 2.0);
     estimate.add(&steer, 10.0, 1e9);
-    // As those of its stage and model; then as all, by what is computed; then as those of its stage whose work nobody knows.
+    // As those of its stage and model; then as all, by what is computed; then as those of its stage
+    // whose work nobody knows.
     assert_eq!(estimate.seconds(&cell(Stage::Steer, "a", 2), 2e9), 20.0);
     assert_eq!(estimate.seconds(&cell(Stage::Steer, "b", 2), 3e9), 30.0);
     let score = Cell::new(Stage::Score, &json!({}), vec![]).unwrap();

@@ -4,8 +4,9 @@ use super::Unit;
 use crate::expand::Plan;
 use harness_contract::cell::Cell;
 
-/// Puts the cells for which `is_wanted` is true into units, each cell into one: cells of a group, which share passes, then what is
-/// left of each row, which reads its own cells. `seconds` says what a cell takes.
+/// Puts the cells for which `is_wanted` is true into units, each cell into one: cells of a group,
+/// which share passes, then what is left of each row, which reads its own cells. `seconds` says
+/// what a cell takes.
 pub fn units(
     plan: &Plan,
     is_wanted: impl Fn(&str) -> bool,

@@ -22,7 +22,8 @@ impl Explanations {
     /// Reads explanations.jsonl of an autointerp run.
     ///
     /// # Errors
-    /// A file that cannot be read; a line that is no explanation or is the second of its latent, by number.
+    /// A file that cannot be read; a line that is no explanation or is the second of its latent, by
+    /// number.
     pub fn read(path: &Path) -> Result<Explanations, InputError> {
         let io = InputError::io(path);
         let mut reader = BufReader::new(File::open(path).map_err(&io)?);

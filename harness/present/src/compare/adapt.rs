@@ -1,4 +1,5 @@
-//! Makes a table of ours comparable with one that others have made: its columns, the names of models and SAE sets, and what both have.
+//! Makes a table of ours comparable with one that others have made: its columns, the names of
+//! models and SAE sets, and what both have.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,8 @@ impl CsvTable {
         Ok(())
     }
 
-    /// Puts the paper's names into the columns `model` and `sae`; rows it has no name for keep theirs.
+    /// Puts the paper's names into the columns `model` and `sae`; rows it has no name for keep
+    /// theirs.
     ///
     /// # Errors
     /// When one of the columns is not there.

@@ -206,8 +206,8 @@ pub fn compare(
     Ok(result)
 }
 
-/// Whether two fields agree, and by how much they differ where both are numbers. NaN agrees with NaN; nothing agrees
-/// with nothing only.
+/// Whether two fields agree, and by how much they differ where both are numbers. NaN agrees with
+/// NaN; nothing agrees with nothing only.
 fn values_agree(a: &str, b: &str, options: &CompareOptions) -> (bool, Option<f64>) {
     if a == b {
         return (true, a.parse::<f64>().ok().map(|_| 0.0));

@@ -1,4 +1,5 @@
-//! Comparison of two CSV files: rows are matched by key, order does not matter, numbers are compared with tolerances.
+//! Comparison of two CSV files: rows are matched by key, order does not matter, numbers are
+//! compared with tolerances.
 
 mod adapt;
 mod diff;

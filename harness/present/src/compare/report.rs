@@ -34,7 +34,8 @@ pub fn report_text(comparison: &Comparison) -> String {
     out + &rest(comparison)
 }
 
-/// A report in Markdown: a table of the differences and one of the largest difference of each column.
+/// A report in Markdown: a table of the differences and one of the largest difference of each
+/// column.
 pub fn report_markdown(comparison: &Comparison) -> String {
     let [left, right] = &comparison.names;
     let mut out = format!("## {} against {}\n\n", one_line(left), one_line(right));

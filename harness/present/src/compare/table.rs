@@ -13,7 +13,8 @@ use super::CompareOptions;
 /// and the paper's, do not have it.
 pub(super) const SAE_ID: &str = "sae_id";
 
-/// Columns of a table. Those of this project have up to 20, and each is looked up by its name in all.
+/// Columns of a table. Those of this project have up to 20, and each is looked up by its name in
+/// all.
 const MAX_COLUMNS: usize = 4096;
 
 /// A CSV file in memory.
@@ -125,7 +126,8 @@ impl CsvTable {
         CsvTable::parse(&path.display().to_string(), &bytes)
     }
 
-    /// Read the content of a file: UTF-8 with or without a byte order mark, lines ended by LF or CRLF.
+    /// Read the content of a file: UTF-8 with or without a byte order mark, lines ended by LF or
+    /// CRLF.
     ///
     /// # Errors
     /// When it is not a table.

@@ -1,6 +1,7 @@
 //! The drawing library, behind the few shapes a figure needs.
 //!
-//! Its coordinates are whole numbers, so everything is drawn `UNIT` times as large and the file says how large it is.
+//! Its coordinates are whole numbers, so everything is drawn `UNIT` times as large and the file
+//! says how large it is.
 
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
@@ -25,7 +26,8 @@ const FAMILY: &str = "Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif
 /// Radius of a marker, pixels.
 const MARKER: f64 = 3.6;
 
-/// Okabe and Ito's colours that can be seen on white, told apart in the most common forms of colour blindness.
+/// Okabe and Ito's colours that can be seen on white, told apart in the most common forms of colour
+/// blindness.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),

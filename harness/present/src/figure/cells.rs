@@ -1,9 +1,9 @@
 //! Draws the coloured cells of heat maps.
 //!
-//! The drawing library knows neither whole numbers of cells nor edges without smoothing, which would leave seams between
-//! neighbours; so cells are written here, in coordinates of their own: column and row counted from the upper left corner.
-//! Neighbours of a row that have one colour are one rectangle, and all rectangles of one colour are one element, which keeps
-//! the file small.
+//! The drawing library knows neither whole numbers of cells nor edges without smoothing, which
+//! would leave seams between neighbours; so cells are written here, in coordinates of their own:
+//! column and row counted from the upper left corner. Neighbours of a row that have one colour are
+//! one rectangle, and all rectangles of one colour are one element, which keeps the file small.
 
 use std::fmt::Write as _;
 
@@ -16,8 +16,8 @@ use super::{
     model::{HeatMap, Marks},
 };
 
-/// Diagonal lines on white, for cells without a value. Every file has the same, so it does not matter which of them is meant
-/// where several are shown on one page.
+/// Diagonal lines on white, for cells without a value. Every file has the same, so it does not
+/// matter which of them is meant where several are shown on one page.
 const HATCH: &str = "<pattern id=\"no-value\" width=\"24\" height=\"24\" patternUnits=\"userSpaceOnUse\" \
                      patternTransform=\"rotate(45)\"><rect width=\"24\" height=\"24\" fill=\"#FFFFFF\"/>\
                      <rect width=\"7\" height=\"24\" fill=\"#B4B4B4\"/></pattern>\n";

@@ -1,8 +1,9 @@
 //! Colours that stand for values: from dark blue over green to light yellow.
 //!
-//! The colours lie on a curve through CIELAB in which lightness rises all the way, so that their order can be seen in grey print
-//! and with any kind of colour vision, and they are taken at equal distances along it, so that equal differences of values look
-//! equally large. None is grey: that is left to missing values.
+//! The colours lie on a curve through CIELAB in which lightness rises all the way, so that their
+//! order can be seen in grey print and with any kind of colour vision, and they are taken at equal
+//! distances along it, so that equal differences of values look equally large. None is grey: that
+//! is left to missing values.
 
 use plotters::style::RGBColor;
 
@@ -40,7 +41,8 @@ impl ColourScale {
         })
     }
 
-    /// The colour of a value of the range, counted from 0; the one in the middle where all values are equal.
+    /// The colour of a value of the range, counted from 0; the one in the middle where all values
+    /// are equal.
     pub fn level(&self, value: f64) -> usize {
         // Halves, because the difference of two finite numbers need not be finite.
         let range = 0.5 * self.hi - 0.5 * self.lo;
@@ -127,7 +129,8 @@ mod tests {
         let colours = sequential();
         assert_eq!(colours.len(), LEVELS);
         let lab: Vec<[f64; 3]> = colours.iter().map(lab).collect();
-        // Over eight colours, because rounding to whole numbers moves one colour by up to half of what two neighbours differ.
+        // Over eight colours, because rounding to whole numbers moves one colour by up to half of
+        // what two neighbours differ.
         let steps: Vec<f64> = lab.windows(9).map(|p| distance(p[0], p[8])).collect();
         let mean = steps.iter().sum::<f64>() / steps.len() as f64;
         let is_near = |step: &f64| (step / mean - 1.0).abs() < 0.12;
@@ -143,7 +146,8 @@ mod tests {
         assert!(grey > 20.0, "the palest colour has a chroma of {grey}");
     }
 
-    /// The way back from 8-bit sRGB to CIELAB, written from the definitions, so that the way there is checked as well.
+    /// The way back from 8-bit sRGB to CIELAB, written from the definitions, so that the way there
+    /// is checked as well.
     fn lab(colour: &RGBColor) -> [f64; 3] {
         let linear = [colour.0, colour.1, colour.2].map(|c| {
             let c = f64::from(c) / 255.0;

@@ -8,8 +8,8 @@ use super::{
     text::{fit, shorten, text_width, wrap},
 };
 
-/// Font sizes, pixels. Three panels side by side are some 650 pixels wide: on half a page (83 mm) the smallest text is then
-/// 5.5 points high.
+/// Font sizes, pixels. Three panels side by side are some 650 pixels wide: on half a page (83 mm)
+/// the smallest text is then 5.5 points high.
 pub(super) const TITLE: f64 = 18.0;
 /// Titles of panels and labels of axes.
 pub(super) const LABEL: f64 = 16.0;

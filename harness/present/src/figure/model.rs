@@ -17,8 +17,8 @@ pub struct Figure {
     pub y_range: YRange,
     /// How large the coordinate system of every panel is.
     pub panel_size: PanelSize,
-    /// What the colours of heat maps stand for, with its unit. All heat maps of a figure have one scale of colours, from their
-    /// smallest value to their largest.
+    /// What the colours of heat maps stand for, with its unit. All heat maps of a figure have one
+    /// scale of colours, from their smallest value to their largest.
     pub colour_label: String,
 }
 
@@ -102,8 +102,8 @@ impl Default for Marks {
 /// Values as colours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeatMap {
-    /// `[rows][columns]`, the lowest row first; `None` is hatched and takes no part in the range of the colours. Shorter rows
-    /// end in missing values.
+    /// `[rows][columns]`, the lowest row first; `None` is hatched and takes no part in the range of
+    /// the colours. Shorter rows end in missing values.
     pub rows: Vec<Vec<Option<f64>>>,
 }
 
@@ -195,7 +195,8 @@ pub struct Series {
     pub points: Vec<Point>,
     /// How it is drawn.
     pub dash: Dash,
-    /// Its place in the palette, which decides colour and marker; places beyond the palette begin again.
+    /// Its place in the palette, which decides colour and marker; places beyond the palette begin
+    /// again.
     pub colour: usize,
 }
 

@@ -19,7 +19,8 @@ pub(super) const GREY: RGBColor = RGBColor(0x66, 0x66, 0x66);
 const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 /// Lines whose bands can be told apart; those of more are fainter.
 const FEW: usize = 3;
-/// Markers of a line with many points, and the number of points from which on not every one has its own.
+/// Markers of a line with many points, and the number of points from which on not every one has its
+/// own.
 const MARKED: usize = 8;
 const MANY: usize = 24;
 /// Space between labels of ticks, pixels.
@@ -98,7 +99,8 @@ fn lines(canvas: &Canvas<'_>, placed: &Placed<'_>, all: &[Series]) -> Result<(),
             n if n > MANY => n.div_ceil(MARKED),
             _ => 1,
         };
-        // Lines of different colours are marked at different places, so that markers do not hide each other.
+        // Lines of different colours are marked at different places, so that markers do not hide
+        // each other.
         let mut place = 3 * series.colour;
         for run in runs(&series.points, |p| p.y.is_some()) {
             let line: Vec<Place> = run
@@ -154,8 +156,9 @@ fn whisker(
     canvas.line(&ends, 1.0, colour(palette), Dash::Solid)
 }
 
-/// Labels of the x ticks with their places: the last, the first, and of the others those that touch none. Those of cells stay
-/// within the plot, because the last column of a panel is close to the first of the next.
+/// Labels of the x ticks with their places: the last, the first, and of the others those that touch
+/// none. Those of cells stay within the plot, because the last column of a panel is close to the
+/// first of the next.
 fn labels<'a>(placed: &'a Placed<'_>) -> Vec<(f64, &'a str)> {
     let ticks = &placed.x.ticks;
     let has_cells = matches!(placed.panel.marks, Marks::Cells(_));
@@ -176,7 +179,8 @@ fn labels<'a>(placed: &'a Placed<'_>) -> Vec<(f64, &'a str)> {
     shown
 }
 
-/// The ticks upwards. Rows of cells can be many; of those that are too close the upper one is shown.
+/// The ticks upwards. Rows of cells can be many; of those that are too close the upper one is
+/// shown.
 fn y_ticks<'a>(placed: &'a Placed<'_>) -> Vec<&'a (f64, String)> {
     let ticks = placed.y.ticks.iter();
     if !matches!(placed.panel.marks, Marks::Cells(_)) {

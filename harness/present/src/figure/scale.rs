@@ -88,7 +88,8 @@ impl Ruler {
         }
     }
 
-    /// The axis of bars: from 0 to the first tick that none of `values` is above, and room for a number above that.
+    /// The axis of bars: from 0 to the first tick that none of `values` is above, and room for a
+    /// number above that.
     pub fn from_zero(values: impl Iterator<Item = f64>, n_ticks: usize) -> Self {
         let most = values.fold(0.0, f64::max);
         let most = if most > 0.0 { most } else { 1.0 };
@@ -162,7 +163,8 @@ fn whole_values(last: usize, n: usize) -> Vec<(f64, String)> {
     named.collect()
 }
 
-/// Powers of ten between the logarithms `from` and `to`, with 2 and 5 of each where the range is short.
+/// Powers of ten between the logarithms `from` and `to`, with 2 and 5 of each where the range is
+/// short.
 fn decades(from: f64, to: f64) -> Vec<(f64, String)> {
     let factors: &[f64] = if to - from < 2.5 {
         &[1.0, 2.0, 5.0]

@@ -16,8 +16,8 @@ use super::{
 /// The text of an SVG file that shows `figure`. Equal figures give equal text.
 ///
 /// # Errors
-/// [`FigureError::Empty`] without panels; [`FigureError::Value`] for a value that is not finite, or not above 0 on a
-/// logarithmic axis.
+/// [`FigureError::Empty`] without panels; [`FigureError::Value`] for a value that is not finite, or
+/// not above 0 on a logarithmic axis.
 pub fn render_svg(figure: &Figure) -> Result<String, FigureError> {
     if figure.panels.is_empty() {
         return Err(FigureError::Empty {
@@ -120,7 +120,8 @@ fn check_bar(panel: &Panel, group: &str, bar: &Bar) -> Result<(), FigureError> {
     Ok(())
 }
 
-/// The drawing with its size in pixels, and with a title and a description for those who cannot see it.
+/// The drawing with its size in pixels, and with a title and a description for those who cannot see
+/// it.
 fn sized(svg: &str, layout: &Layout<'_>, figure: &Figure) -> String {
     let body = svg.find('>').map_or("", |end| &svg[end + 1..]);
     // The first shape is the white ground; colours lie on it and under everything else.

@@ -1,6 +1,7 @@
 //! Text that has to fit: how wide it is, and where it is broken or cut.
 
-/// Width of `text` at `size`, pixels. It is an estimate on the wide side: the font is the viewer's choice.
+/// Width of `text` at `size`, pixels. It is an estimate on the wide side: the font is the viewer's
+/// choice.
 pub fn text_width(text: &str, size: f64) -> f64 {
     let em: f64 = text
         .chars()
@@ -17,8 +18,8 @@ pub fn text_width(text: &str, size: f64) -> f64 {
     em * size
 }
 
-/// Lines of at most `width` pixels. Line breaks of the text are kept; a word that is longer than a line is broken, after a
-/// hyphen or the like where it has one.
+/// Lines of at most `width` pixels. Line breaks of the text are kept; a word that is longer than a
+/// line is broken, after a hyphen or the like where it has one.
 pub(super) fn wrap(text: &str, size: f64, width: f64) -> Vec<String> {
     text.lines()
         .flat_map(|line| wrap_line(line, size, width))

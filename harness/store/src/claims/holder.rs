@@ -19,7 +19,8 @@ pub struct Holder {
     pub token: String,
     /// Its machine, for people.
     pub host: String,
-    /// The boot of the machine and the space of process numbers; empty where the system does not say.
+    /// The boot of the machine and the space of process numbers; empty where the system does not
+    /// say.
     pub boot: String,
     pub pid: u32,
     /// When the process started, in ticks since the boot: numbers of processes are used again.
@@ -59,7 +60,8 @@ impl Holder {
         }
     }
 
-    /// Whether it is known to have ended: `me` shares its boot and its space of process numbers, and no such process is there.
+    /// Whether it is known to have ended: `me` shares its boot and its space of process numbers,
+    /// and no such process is there.
     pub(super) fn is_gone(&self, me: &Holder) -> bool {
         !self.boot.is_empty() && self.boot == me.boot && started(self.pid) != Some(self.started)
     }
@@ -80,7 +82,8 @@ pub(super) fn read(dir: &Path, token: &str) -> Option<Holder> {
 /// When a process started, in ticks since the boot; `None` when there is none with this number.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before may hold anything, spaces and brackets too. `starttime` is field 22, the 20th after it.
+    // The name before may hold anything, spaces and brackets too. `starttime` is field 22, the 20th
+    // after it.
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace();
     // A zombie has ended; its number is only not given back yet.

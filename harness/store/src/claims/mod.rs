@@ -1,13 +1,15 @@
-//! Claims: which process computes which cell, so that several processes share a store without doing anything twice.
+//! Claims: which process computes which cell, so that several processes share a store without doing
+//! anything twice.
 //!
 //! ```text
 //! OUT/claims/TOKEN.holder       a process that works on the store, with a counter that it raises every few seconds
 //! OUT/claims/KEY.claim          the token of the process that computes the cell
 //! ```
-//! A claim is a file that only one process can create. It is worth as much as its holder is alive: on the same boot of the same
-//! machine the process table tells; elsewhere the holder's counter, which must move while the *observer* waits [`Pace::patience`]. No
-//! clock of another machine is read and no time of day compared, so clocks may differ and jump. Claims save work and never guard
-//! results: should two processes compute one cell all the same, the store keeps one value.
+//! A claim is a file that only one process can create. It is worth as much as its holder is alive:
+//! on the same boot of the same machine the process table tells; elsewhere the holder's counter,
+//! which must move while the *observer* waits [`Pace::patience`]. No clock of another machine is
+//! read and no time of day compared, so clocks may differ and jump. Claims save work and never
+//! guard results: should two processes compute one cell all the same, the store keeps one value.
 
 mod holder;
 mod take;
@@ -29,8 +31,8 @@ pub const FOLDER: &str = "claims";
 const HOLDER: &str = ".holder";
 const CLAIM: &str = ".claim";
 
-/// Processes that work on a store, as far as they can be seen from here, each with the number of cells it computes. Those of other
-/// machines count until somebody has waited for them in vain.
+/// Processes that work on a store, as far as they can be seen from here, each with the number of
+/// cells it computes. Those of other machines count until somebody has waited for them in vain.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -56,8 +58,8 @@ pub fn at_work(store: &Path) -> Result<Vec<(Holder, u64)>, StoreError> {
         .collect())
 }
 
-/// Files of holders that have not moved for `age`, and claims of holders that are not there: of processes that were killed, on
-/// machines that nobody here can ask.
+/// Files of holders that have not moved for `age`, and claims of holders that are not there: of
+/// processes that were killed, on machines that nobody here can ask.
 ///
 /// # Errors
 /// When the folder cannot be read.

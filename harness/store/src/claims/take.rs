@@ -53,7 +53,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Begin to work on a store: others see this process from now on. What dead processes of this machine have left is removed.
+    /// Begin to work on a store: others see this process from now on. What dead processes of this
+    /// machine have left is removed.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -143,8 +144,8 @@ impl Claims {
         since.elapsed() < self.pace.patience
     }
 
-    /// Remove the claim of a dead holder. Another process may do the same and have claimed the cell already: the file is moved
-    /// aside, looked at, and put back when it is not the dead one's.
+    /// Remove the claim of a dead holder. Another process may do the same and have claimed the cell
+    /// already: the file is moved aside, looked at, and put back when it is not the dead one's.
     fn break_claim(&self, path: &Path, token: &str) -> Result<(), StoreError> {
         let aside = self.dir.join(format!(".{}.tmp", self.me.token));
         match fs::rename(path, &aside) {
@@ -161,7 +162,8 @@ impl Claims {
         fs::remove_file(&aside).map_err(cannot_write(&aside))
     }
 
-    /// Remove what processes of this machine that have ended left behind: their claims, then their own files.
+    /// Remove what processes of this machine that have ended left behind: their claims, then their
+    /// own files.
     fn sweep(&self) -> Result<(), StoreError> {
         let names = names(&self.dir)?;
         let gone: Vec<String> = names

@@ -24,9 +24,9 @@ const FOLDER: &str = "batches";
 
 /// Questions that are, or are about to be, under way in one batch.
 ///
-/// It lies in `REPLIES/batches/TAG.json` from before it is submitted until all its replies are kept, and its ticket beside
-/// it in `TAG.ticket` once it is known. A process that ends in between leaves enough to find the batch again: the
-/// server knows it by its tag.
+/// It lies in `REPLIES/batches/TAG.json` from before it is submitted until all its replies are
+/// kept, and its ticket beside it in `TAG.ticket` once it is known. A process that ends in between
+/// leaves enough to find the batch again: the server knows it by its tag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
@@ -166,7 +166,8 @@ impl Replies {
             .map_err(|source| RepliesError::CannotWrite { path, source })
     }
 
-    /// Closes a batch whose replies are kept, and gives back what was reserved and not `paid`, in USD.
+    /// Closes a batch whose replies are kept, and gives back what was reserved and not `paid`, in
+    /// USD.
     ///
     /// # Errors
     /// When a file cannot be removed or the ledger not be written.
@@ -185,7 +186,8 @@ impl Replies {
         self.adjust(asking, &batch.run, -calls, -batch.worst_usd())
     }
 
-    /// Closes batches whose replies are all kept, and removes half-written files: their process ended before it could.
+    /// Closes batches whose replies are all kept, and removes half-written files: their process
+    /// ended before it could.
     ///
     /// # Errors
     /// When a file cannot be read or removed or the ledger not be written.
@@ -231,8 +233,8 @@ impl Replies {
         fs::read_dir(self.dir().join(FOLDER)).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// Files go before money is given back: a process that ends in between must not give it back twice. The ticket goes first,
-    /// so that no ticket stays without its batch.
+    /// Files go before money is given back: a process that ends in between must not give it back
+    /// twice. The ticket goes first, so that no ticket stays without its batch.
     fn remove(&self, batch: &Batch) -> Result<(), RepliesError> {
         for path in [self.ticket_path(&batch.tag), self.batch_path(&batch.tag)] {
             match fs::remove_file(&path) {
@@ -308,7 +310,8 @@ mod tests {
         let asking = replies.try_asking().unwrap().unwrap();
         assert!(replies.batches().unwrap().is_empty());
         let (one, two) = (batch("one"), batch("two"));
-        // 145 bytes at most of prompt and 100 tokens of answer, at half of 0.15 and 0.60 USD a million.
+        // 145 bytes at most of prompt and 100 tokens of answer, at half of 0.15 and 0.60 USD a
+        // million.
         let worst = 2.0 * (145.0 * 0.075 + 100.0 * 0.3) / 1e6;
         assert!(
             (one.worst_usd() - worst).abs() < 1e-12,

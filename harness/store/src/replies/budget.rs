@@ -24,8 +24,8 @@ pub struct Spent {
 
 /// What a question takes in the worst case.
 ///
-/// A judge may find an answer cut or unusable and pay for one more of twice as many tokens, as the plugin interface says:
-/// two prompts and three times `max_tokens`.
+/// A judge may find an answer cut or unusable and pay for one more of twice as many tokens, as the
+/// plugin interface says: two prompts and three times `max_tokens`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worst {
     /// Tokens sent.
@@ -94,7 +94,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Whatever is sent, the worst case never exceeds the budget, and what fits is not held back.
+        /// Whatever is sent, the worst case never exceeds the budget, and what fits is not held
+        /// back.
         #[test]
         fn what_fits_never_exceeds_the_budget(
             calls in 0_u64..5, usd in 0.0..2.0_f64,

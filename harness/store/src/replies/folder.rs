@@ -51,7 +51,8 @@ impl Replies {
             .join(format!("{key}.json"))
     }
 
-    /// The reply to a request; `None` where there is none. A damaged file is moved to quarantine, and there is none.
+    /// The reply to a request; `None` where there is none. A damaged file is moved to quarantine,
+    /// and there is none.
     ///
     /// # Errors
     /// When a file cannot be read or moved.
@@ -107,7 +108,8 @@ impl Replies {
         }
     }
 
-    /// What a run has spent so far; asked by its supervisor when all its workers have ended, or with the right to ask.
+    /// What a run has spent so far; asked by its supervisor when all its workers have ended, or
+    /// with the right to ask.
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -133,7 +135,8 @@ impl Replies {
         (ledger.write(&path)).map_err(|source| RepliesError::CannotWrite { path, source })
     }
 
-    /// Change what a run has spent by so many calls and USD, with the right to ask; it never falls below 0.
+    /// Change what a run has spent by so many calls and USD, with the right to ask; it never falls
+    /// below 0.
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
@@ -156,7 +159,8 @@ impl Replies {
         self.dir.join("ledger.json")
     }
 
-    /// Identities of the judges whose replies are kept here. Reads every file; damaged ones are passed over.
+    /// Identities of the judges whose replies are kept here. Reads every file; damaged ones are
+    /// passed over.
     ///
     /// # Errors
     /// When a folder cannot be read; a folder that is not there has no replies.
@@ -258,7 +262,8 @@ mod tests {
         assert_eq!(judges, ["a", "b"]);
     }
 
-    /// Cut at every length, changed at every place, or under another name: never read, never in the way.
+    /// Cut at every length, changed at every place, or under another name: never read, never in the
+    /// way.
     #[test]
     fn damaged_replies_are_put_aside_and_replaced() {
         let dir = tempfile::tempdir().unwrap();

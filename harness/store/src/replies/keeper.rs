@@ -18,8 +18,9 @@ const TOGETHER: usize = 32;
 
 /// Keeps replies while others are asked for.
 ///
-/// A reply is in its file when [`Keeper::put`] returns, so that a process that is killed has lost none. It counts when
-/// [`Keeper::kept`] names it: then it is on the disk too. Waiting for the disk is done by threads of its own.
+/// A reply is in its file when [`Keeper::put`] returns, so that a process that is killed has lost
+/// none. It counts when [`Keeper::kept`] names it: then it is on the disk too. Waiting for the disk
+/// is done by threads of its own.
 pub struct Keeper {
     replies: Replies,
     jobs: Option<Sender<Job>>,
@@ -58,7 +59,8 @@ impl Keeper {
         }
     }
 
-    /// Write a reply; [`Keeper::kept`] tells its number when it is safe. One that is there already stays.
+    /// Write a reply; [`Keeper::kept`] tells its number when it is safe. One that is there already
+    /// stays.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -120,7 +122,8 @@ impl Keeper {
             numbers.push(number);
         }
         for thread in self.threads.drain(..) {
-            // A thread that panicked has told nothing of its replies, and the wait above has failed for them.
+            // A thread that panicked has told nothing of its replies, and the wait above has failed
+            // for them.
             let _ = thread.join();
         }
         Ok(numbers)

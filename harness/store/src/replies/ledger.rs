@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use harness_contract::files::replace_file;
 use harness_contract::judging::Spent;
 
-/// What each run has spent, where all its workers see it: `REPLIES/ledger.json`. Written by the worker that is asking.
+/// What each run has spent, where all its workers see it: `REPLIES/ledger.json`. Written by the
+/// worker that is asking.
 ///
-/// A batch is entered at its worst case before it is sent and corrected when its replies are there. A worker that dies in
-/// between leaves the worst case behind, which may be more than was paid and is never less.
+/// A batch is entered at its worst case before it is sent and corrected when its replies are there.
+/// A worker that dies in between leaves the worst case behind, which may be more than was paid and
+/// is never less.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {

@@ -1,4 +1,5 @@
-//! Replies of judges that cost money: kept so that none is paid for twice, counted against a budget, and replayed.
+//! Replies of judges that cost money: kept so that none is paid for twice, counted against a
+//! budget, and replayed.
 //!
 //! ```text
 //! REPLIES/ab/abcd….json    one request with its reply, named by the request's hash
@@ -8,9 +9,9 @@
 //! REPLIES/batches/         batches that are under way
 //! REPLIES/lock             held by the worker that is asking
 //! ```
-//! A file appears whole or not at all the moment its reply is there. One worker asks at a time, those of other runs on
-//! the same folder included, so the same question is never under way twice; a process that is killed loses at most what
-//! was on the wire.
+//! A file appears whole or not at all the moment its reply is there. One worker asks at a time,
+//! those of other runs on the same folder included, so the same question is never under way twice;
+//! a process that is killed loses at most what was on the wire.
 
 mod batch;
 mod folder;

@@ -4,7 +4,8 @@ use serde_json::json;
 use super::record::REPLY_SCHEMA;
 use harness_contract::canonical::hash_of;
 
-/// Everything that decides a reply. No key, address or time: two runs that ask the same get the same name.
+/// Everything that decides a reply. No key, address or time: two runs that ask the same get the
+/// same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplyRequest {
@@ -37,8 +38,8 @@ impl ReplyRequest {
         hash_of(&json!({"schema": REPLY_SCHEMA, "request": self}))
     }
 
-    /// Tokens of the prompt at most. A token is at least one byte; each message has a few tokens around it, and the shape
-    /// asked of the answer may be part of the prompt.
+    /// Tokens of the prompt at most. A token is at least one byte; each message has a few tokens
+    /// around it, and the shape asked of the answer may be part of the prompt.
     pub fn most_tokens_in(&self) -> u64 {
         const AROUND_A_MESSAGE: u64 = 16;
         const SHAPE: u64 = 128;

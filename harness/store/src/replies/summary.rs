@@ -4,19 +4,21 @@ use harness_contract::protocol::Counters;
 
 /// What asking online judges took in a run, from its counters.
 ///
-/// The harness's own share is the part of the time of asking that is not waiting for the server: the processor time of the
-/// thread that asks while requests are under way (the judge's plugin included), and all time in which none is, which is
-/// keys, kept replies, the ledger and the disk. Time in which other programs had the processor counts as waiting.
+/// The harness's own share is the part of the time of asking that is not waiting for the server:
+/// the processor time of the thread that asks while requests are under way (the judge's plugin
+/// included), and all time in which none is, which is keys, kept replies, the ledger and the disk.
+/// Time in which other programs had the processor counts as waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JudgingSummary {
     /// Questions sent.
     pub calls: u64,
-    /// Seconds in each cell from the first key to the last reply on the disk, the wait for another worker left out: one asks at
-    /// a time.
+    /// Seconds in each cell from the first key to the last reply on the disk, the wait for another
+    /// worker left out: one asks at a time.
     pub seconds: f64,
     /// Questions a second.
     pub calls_per_second: f64,
-    /// The harness's own share of `seconds`, 0 to 1; `None` where processor time cannot be measured.
+    /// The harness's own share of `seconds`, 0 to 1; `None` where processor time cannot be
+    /// measured.
     pub own_share: Option<f64>,
 }
 

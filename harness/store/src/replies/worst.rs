@@ -4,8 +4,8 @@ use super::ReplyRequest;
 
 /// What a question takes in the worst case.
 ///
-/// A judge may find an answer cut or unusable and pay for one more of twice as many tokens, as the plugin interface says:
-/// two prompts and three times `max_tokens`.
+/// A judge may find an answer cut or unusable and pay for one more of twice as many tokens, as the
+/// plugin interface says: two prompts and three times `max_tokens`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worst {
     /// Tokens sent.

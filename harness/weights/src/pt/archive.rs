@@ -44,7 +44,8 @@ pub struct Archive<R> {
 }
 
 impl<R: Read + Seek> Archive<R> {
-    /// Opens an archive of `size` bytes that begins with `head` and reads what its pickle describes.
+    /// Opens an archive of `size` bytes that begins with `head` and reads what its pickle
+    /// describes.
     ///
     /// # Errors
     /// Not such an archive, a limit, a check sum, or anything in the pickle that is not a tensor.

@@ -1,8 +1,9 @@
-//! The subset of pickle that `torch.save` writes for a dictionary of tensors; everything else is refused by name.
+//! The subset of pickle that `torch.save` writes for a dictionary of tensors; everything else is
+//! refused by name.
 //!
-//! Nothing is ever imported or called: a global is only compared with a list of names, and the one "call"
-//! that is understood builds a description of a tensor. Containers live in an arena, so neither depth nor
-//! cycles can exhaust the stack.
+//! Nothing is ever imported or called: a global is only compared with a list of names, and the one
+//! "call" that is understood builds a description of a tensor. Containers live in an arena, so
+//! neither depth nor cycles can exhaust the stack.
 
 mod items;
 
@@ -387,7 +388,8 @@ impl<'a> Machine<'a> {
                     self.reduce(&callee, &arguments)?;
                 }
                 b'b' => {
-                    // `OrderedDict` of `Module.state_dict()` carries an attribute `_metadata`; it says nothing of the weights.
+                    // `OrderedDict` of `Module.state_dict()` carries an attribute `_metadata`; it
+                    // says nothing of the weights.
                     let state = self.pop()?;
                     if !matches!(
                         (self.stack.last(), &state),

@@ -30,13 +30,15 @@ pub struct Context {
 const MAX_WORDS: usize = 6;
 /// A word below this share of the best word's weight is left out.
 const FLOOR: f64 = 0.15;
-/// Weight of the activation on a word's neighbours, by distance in words: peaks reach a little around.
+/// Weight of the activation on a word's neighbours, by distance in words: peaks reach a little
+/// around.
 const REACH: [f64; 3] = [1.0, 0.25, 0.1];
 
 /// What is known of a word over all contexts.
 #[derive(Debug, Default)]
 struct Evidence {
-    /// Sum over its occurrences of the activation on and around it, relative to the largest of all contexts.
+    /// Sum over its occurrences of the activation on and around it, relative to the largest of all
+    /// contexts.
     weight: f64,
     /// Sum over its occurrences of the activation on it alone.
     own: f64,
@@ -46,10 +48,11 @@ struct Evidence {
 
 /// The distinctive words of the contexts, most telling first, as `words: a, b, c`.
 ///
-/// A word's weight is the activation on and around its occurrences, times how reliably it goes with activation (mean
-/// activation on its occurrences relative to the largest; a word present everywhere whether active or not gets
-/// little), times its rarity in the background, ln((1 + N) / (1 + n)) / ln(1 + N). Function words, and words in all
-/// of three or more contexts that are hardly active themselves, are left out unless nothing else is left.
+/// A word's weight is the activation on and around its occurrences, times how reliably it goes with
+/// activation (mean activation on its occurrences relative to the largest; a word present
+/// everywhere whether active or not gets little), times its rarity in the background, ln((1 + N) /
+/// (1 + n)) / ln(1 + N). Function words, and words in all of three or more contexts that are hardly
+/// active themselves, are left out unless nothing else is left.
 ///
 /// # Errors
 /// A payload of another shape, negative or non-finite activations, no word near a peak.

@@ -2,12 +2,14 @@
 
 use crate::words::{is_function_word, same, words};
 
-/// Added to the number of words of a text, so that a text of two words cannot have a large share by chance.
+/// Added to the number of words of a text, so that a text of two words cannot have a large share by
+/// chance.
 const SMOOTHING: f64 = 5.0;
 /// The share that scores 50.
 const HALF: f64 = 0.1;
 
-/// The words of an explanation, function words aside unless it has no others; `words:` before them is passed over.
+/// The words of an explanation, function words aside unless it has no others; `words:` before them
+/// is passed over.
 #[must_use]
 pub fn concept_words(explanation: &str) -> Vec<String> {
     let text = explanation.trim();
@@ -24,9 +26,11 @@ pub fn concept_words(explanation: &str) -> Vec<String> {
     all
 }
 
-/// How strongly a text uses the concept's words, in [0, 100): 100·s / (s + 0.1) with s = hits / (words + 5).
+/// How strongly a text uses the concept's words, in [0, 100): 100·s / (s + 0.1) with s = hits /
+/// (words + 5).
 ///
-/// A hit is a word of the text that is a form of one of the concept's. One hit in 25 words scores 25, three score 50.
+/// A hit is a word of the text that is a form of one of the concept's. One hit in 25 words scores
+/// 25, three score 50.
 #[must_use]
 pub fn score(concept: &[String], text: &str) -> f64 {
     let words = words(text);

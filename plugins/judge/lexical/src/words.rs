@@ -56,8 +56,9 @@ const ENDINGS: &[&str] = &[
     "", "s", "es", "e", "d", "ed", "er", "ers", "ing", "ings", "y", "ies", "ied", "ly", "'s",
 ];
 
-/// Whether two words in lower case are forms of one: a common beginning of at least three letters, and common
-/// endings after it, a doubled consonant aside (`sail`, `sailing`; `berry`, `berries`; `run`, `running`).
+/// Whether two words in lower case are forms of one: a common beginning of at least three letters,
+/// and common endings after it, a doubled consonant aside (`sail`, `sailing`; `berry`, `berries`;
+/// `run`, `running`).
 pub fn same(a: &str, b: &str) -> bool {
     if a == b {
         return true;

@@ -54,8 +54,8 @@ pub fn connections(settings: &Settings) -> Result<reqwest::Client> {
         .map_err(|error| Error::new(ErrorCode::NETWORK, format!("no HTTP client: {error}")))
 }
 
-/// A client that sends once: the library's own tries again without regard to what the server asks for and has no
-/// time-out, so both are done here. `pace` learns what answers say about the rate.
+/// A client that sends once: the library's own tries again without regard to what the server asks
+/// for and has no time-out, so both are done here. `pace` learns what answers say about the rate.
 ///
 /// # Errors
 /// No key.

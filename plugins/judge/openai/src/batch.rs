@@ -49,7 +49,8 @@ impl<'a> Batches<'a> {
     /// Uploads requests and makes a batch of them; returns its id.
     ///
     /// # Errors
-    /// `NETWORK` where the server may have made the batch all the same; anything else says that it has not.
+    /// `NETWORK` where the server may have made the batch all the same; anything else says that it
+    /// has not.
     pub async fn submit(&self, requests: &[JudgeRequest], tag: &str) -> Result<String> {
         let mut lines = String::new();
         let form = Form::of(self.settings);
@@ -81,7 +82,8 @@ impl<'a> Batches<'a> {
         self.create(&batch, tag).await
     }
 
-    /// Makes the batch once: when nobody knows whether an attempt has made it, it is looked for before the next.
+    /// Makes the batch once: when nobody knows whether an attempt has made it, it is looked for
+    /// before the next.
     async fn create(&self, batch: &Value, tag: &str) -> Result<String> {
         let body = batch.to_string();
         let mut attempts = 0;
@@ -103,7 +105,8 @@ impl<'a> Batches<'a> {
             }
             let wait = retry::wait(attempts - 1, self.settings.backoff, asked, retry::draw());
             tokio::time::sleep(wait).await;
-            // While that cannot be found out the batch may be there, whatever keeps the server from saying so.
+            // While that cannot be found out the batch may be there, whatever keeps the server from
+            // saying so.
             let unknown = |error: Error| Error::new(ErrorCode::NETWORK, error.message().to_owned());
             if let Some(ticket) = self.find(tag).await.map_err(unknown)? {
                 return Ok(ticket);

@@ -239,7 +239,8 @@ impl Run<'_> {
                     Some(error) => Err(error),
                     None => continue,
                 },
-                // Every further request would fail alike; those under way may be paid for, so they are waited for.
+                // Every further request would fail alike; those under way may be paid for, so they
+                // are waited for.
                 Outcome::Stop(error) => {
                     self.end(error);
                     continue;

@@ -2,8 +2,8 @@
 
 /// The number of requests that may be under way.
 ///
-/// It halves at a 429 and grows back by one for each round of answers. A server that says how many requests are left is
-/// believed.
+/// It halves at a 429 and grows back by one for each round of answers. A server that says how many
+/// requests are left is believed.
 #[derive(Clone, Debug)]
 pub struct Pace {
     most: f64,

@@ -9,8 +9,8 @@ use std::{
 /// Longest wait; a server that asks for more gets no further attempt.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
-/// The wait before attempt `attempt + 1`: a uniform draw from 0 to `backoff · 2^attempt` (full jitter), at least
-/// what the server asks for, at most [`LONGEST`].
+/// The wait before attempt `attempt + 1`: a uniform draw from 0 to `backoff · 2^attempt` (full
+/// jitter), at least what the server asks for, at most [`LONGEST`].
 pub fn wait(attempt: u32, backoff: Duration, retry_after: Option<Duration>, draw: f64) -> Duration {
     let longest = backoff
         .saturating_mul(2_u32.saturating_pow(attempt))
@@ -27,7 +27,8 @@ pub fn draw() -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// What `retry-after-ms` and `retry-after` (seconds with or without a fraction, or an HTTP date) ask for at `now`.
+/// What `retry-after-ms` and `retry-after` (seconds with or without a fraction, or an HTTP date)
+/// ask for at `now`.
 pub fn asked(
     retry_after_ms: Option<&str>,
     retry_after: Option<&str>,

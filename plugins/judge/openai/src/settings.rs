@@ -1,4 +1,5 @@
-//! Where the judge's settings come from: its configuration, then the environment, then the defaults.
+//! Where the judge's settings come from: its configuration, then the environment, then the
+//! defaults.
 
 use std::time::Duration;
 
@@ -184,7 +185,8 @@ impl Settings {
             .any(|local| host.starts_with(local))
     }
 
-    /// The model as part of cached replies' keys: another server's model of the same name is another judge.
+    /// The model as part of cached replies' keys: another server's model of the same name is
+    /// another judge.
     pub fn identity(&self) -> String {
         if self.is_default_server() {
             self.model.clone()

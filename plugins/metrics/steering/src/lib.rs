@@ -6,10 +6,10 @@
 //! | `perplexity_reduction` | `ppl_before`, `ppl_after` above 0 | P = (mean before - mean after) / mean before |
 //! | `steering_score` | all four | S = C + λ·P |
 //!
-//! A prefix with a value that is missing (NaN or infinite) on either side of a pair is left out of that pair's means;
-//! `n` is the number of prefixes that count. Without any the value is missing. Standard errors are over prefixes:
-//! exact for C, by the delta method for P and S, with their covariance over the prefixes that have both; they need
-//! two prefixes.
+//! A prefix with a value that is missing (NaN or infinite) on either side of a pair is left out of
+//! that pair's means; `n` is the number of prefixes that count. Without any the value is missing.
+//! Standard errors are over prefixes: exact for C, by the delta method for P and S, with their
+//! covariance over the prefixes that have both; they need two prefixes.
 
 mod metric;
 mod moments;

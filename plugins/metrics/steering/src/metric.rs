@@ -113,7 +113,8 @@ impl Metric for Steering {
                     names[0]
                 )));
             }
-            // Everything is checked before anything is taken in: a refused chunk leaves the state as it was.
+            // Everything is checked before anything is taken in: a refused chunk leaves the state
+            // as it was.
             if let Some((i, value)) = column
                 .iter()
                 .enumerate()

@@ -5,8 +5,9 @@ use serde_json::json;
 
 /// Count, means and summed products of deviations of `K`-tuples.
 ///
-/// Values are taken in one by one about the running mean, so that updates in pieces are bit-identical to one update
-/// and nothing cancels; merging is commutative and associative up to rounding.
+/// Values are taken in one by one about the running mean, so that updates in pieces are
+/// bit-identical to one update and nothing cancels; merging is commutative and associative up to
+/// rounding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments<const K: usize> {
     n: u64,
@@ -70,7 +71,8 @@ impl<const K: usize> Moments<K> {
         (self.n > 0).then_some(self.mean)
     }
 
-    /// Sample covariance `uᵀ Σ v` of two linear combinations of the values, where there are two tuples.
+    /// Sample covariance `uᵀ Σ v` of two linear combinations of the values, where there are two
+    /// tuples.
     #[must_use]
     pub fn covariance(&self, u: [f64; K], v: [f64; K]) -> Option<f64> {
         if self.n < 2 {

@@ -1,9 +1,13 @@
-//! Dream-v0 (Base and Instruct): Qwen2's block with bidirectional attention, trained by masked diffusion.
+//! Dream-v0 (Base and Instruct): Qwen2's block with bidirectional attention, trained by masked
+//! diffusion.
 //!
-//! - Weights and sizes are laid out as Qwen2's; `model_type` is "Dream". Its remote code is never run.
-//! - Logits at position i score position i + 1 (`logit_offset` 1), a heritage of the autoregressive model it started from.
-//! - With padding, positions count valid tokens and valid queries see valid keys only. The reference masks the rows of
-//!   padding queries as well; nothing is defined there, so here they see the valid keys and stay finite.
+//! - Weights and sizes are laid out as Qwen2's; `model_type` is "Dream". Its remote code is never
+//!   run.
+//! - Logits at position i score position i + 1 (`logit_offset` 1), a heritage of the autoregressive
+//!   model it started from.
+//! - With padding, positions count valid tokens and valid queries see valid keys only. The
+//!   reference masks the rows of padding queries as well; nothing is defined there, so here they
+//!   see the valid keys and stay finite.
 //! - The mask token is read from config.json (generation_config.json leaves it null).
 
 use decoder::adapter::{Adapter, Rules};

@@ -1,10 +1,12 @@
-//! LLaDA (Base and Instruct): LLaMA's block with bidirectional attention under OLMo's names, trained by masked diffusion.
+//! LLaDA (Base and Instruct): LLaMA's block with bidirectional attention under OLMo's names,
+//! trained by masked diffusion.
 //!
-//! - Weights are `model.transformer.blocks.N.*`; `ff_proj` is the gate of the MLP, `up_proj` its other half, and
-//!   `ff_out` both the MLP's way back (in a block) and the head (outside). Its remote code is never run.
+//! - Weights are `model.transformer.blocks.N.*`; `ff_proj` is the gate of the MLP, `up_proj` its
+//!   other half, and `ff_out` both the MLP's way back (in a block) and the head (outside). Its
+//!   remote code is never run.
 //! - Logits at position i score position i (`logit_offset` 0).
-//! - Positions run from 0 whether a token is padding or not, and padding keys are hidden from every query. The rotation
-//!   is done in float32 in every dtype (`rope_full_precision`).
+//! - Positions run from 0 whether a token is padding or not, and padding keys are hidden from every
+//!   query. The rotation is done in float32 in every dtype (`rope_full_precision`).
 //! - The matrices have `embedding_size` rows, which may be more than the tokenizer's `vocab_size`.
 
 use decoder::adapter::{Adapter, Rules};

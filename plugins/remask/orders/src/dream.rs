@@ -1,4 +1,5 @@
-//! Dream's orders. Time runs from 1 to `eps`; at each step the share `1 - t[i+1] / t[i]` of a row's masks is due.
+//! Dream's orders. Time runs from 1 to `eps`; at each step the share `1 - t[i+1] / t[i]` of a row's
+//! masks is due.
 
 use harness_sdk::{Error, RemaskNeeds, Remasker, Result, Step, Value};
 use schedule::{DreamSchedule, ScheduleError, check_eps, count, reveal_largest};
@@ -34,8 +35,9 @@ enum Order {
 
 /// `origin`, `maskgit_plus`, `topk_margin` or `entropy`.
 ///
-/// With `alg_temp` positions are drawn without replacement with weights softmax(statistic / alg_temp). Adding
-/// Gumbel noise to the log-weights and taking the largest has that distribution and needs one draw a position.
+/// With `alg_temp` positions are drawn without replacement with weights softmax(statistic /
+/// alg_temp). Adding Gumbel noise to the log-weights and taking the largest has that distribution
+/// and needs one draw a position.
 #[derive(Debug)]
 pub struct Dream {
     order: Order,

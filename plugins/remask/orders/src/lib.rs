@@ -1,4 +1,5 @@
-//! Decoding orders of the Dream and LLaDA samplers (Eq. 8): which masked positions a denoising step fills.
+//! Decoding orders of the Dream and LLaDA samplers (Eq. 8): which masked positions a denoising step
+//! fills.
 //!
 //! | component | schedule | order |
 //! |---|---|---|
@@ -6,8 +7,9 @@
 //! | `maskgit_plus`, `topk_margin`, `entropy` | Dream, counts | largest statistic first |
 //! | `low_confidence`, `random` | LLaDA, equal counts | largest probability, largest draw first |
 //!
-//! Every row is scheduled by its own masks, so that a batch changes nothing. (Dream's reference code takes the
-//! mean over the batch, which is the same for rows with as many masks.) Equal statistics go to the lower position.
+//! Every row is scheduled by its own masks, so that a batch changes nothing. (Dream's reference
+//! code takes the mean over the batch, which is the same for rows with as many masks.) Equal
+//! statistics go to the lower position.
 
 mod dream;
 mod llada;

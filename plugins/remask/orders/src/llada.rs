@@ -11,8 +11,8 @@ struct Config {}
 
 /// `low_confidence` (largest probability first) or `random` (largest draw first).
 ///
-/// A row's count per step is fixed at the first step of the block: `masks / steps` each, and one more for the
-/// first `masks % steps` steps. The last step takes whatever is left.
+/// A row's count per step is fixed at the first step of the block: `masks / steps` each, and one
+/// more for the first `masks % steps` steps. The last step takes whatever is left.
 #[derive(Debug)]
 pub struct Llada {
     by_draw: bool,

@@ -1,15 +1,17 @@
-//! Decoding orders by the stability of SAE features: positions whose features have stopped changing are filled first.
+//! Decoding orders by the stability of SAE features: positions whose features have stopped changing
+//! are filled first.
 //!
 //! | component | schedule | order |
 //! |---|---|---|
 //! | `sae-stability` | Dream, counts | largest pre-mask stability first |
 //! | `sae-stability-early` | the same, and every position that was stable in the last passes | the same |
 //!
-//! A position's stability in a pass is the mean over layers of the Jaccard index between its most active latents in
-//! this pass and in the pass before (Eq. 20), while it is masked. It may be smoothed over passes. Positions without a
-//! stability (all of them in the first pass of a run, mask tokens of the prompt in every pass) come after those that
-//! have one, and are ordered among themselves by negative entropy, largest first; equal stabilities are ordered so too.
-//! Equal entropies go to the lower position.
+//! A position's stability in a pass is the mean over layers of the Jaccard index between its most
+//! active latents in this pass and in the pass before (Eq. 20), while it is masked. It may be
+//! smoothed over passes. Positions without a stability (all of them in the first pass of a run,
+//! mask tokens of the prompt in every pass) come after those that have one, and are ordered among
+//! themselves by negative entropy, largest first; equal stabilities are ordered so too. Equal
+//! entropies go to the lower position.
 //!
 //! Settings:
 //!

@@ -7,7 +7,8 @@ use crate::{settings::Settings, track::Track};
 
 /// `sae-stability` or `sae-stability-early`.
 ///
-/// Every row is scheduled by its own masks and ordered by its own features, so that a batch changes nothing.
+/// Every row is scheduled by its own masks and ordered by its own features, so that a batch changes
+/// nothing.
 #[derive(Debug)]
 pub struct SaeStability {
     settings: Settings,
@@ -161,7 +162,8 @@ mod tests {
 
     #[test]
     fn the_most_stable_are_filled_first_and_entropy_decides_where_nothing_else_does() {
-        // eps 0.2 in 4 steps: of 9 masks 9/5, of 8 masks 8/4, of 6 masks 6/3 and then the rest are filled.
+        // eps 0.2 in 4 steps: of 9 masks 9/5, of 8 masks 8/4, of 6 masks 6/3 and then the rest are
+        // filled.
         let config = json!({"eps": 0.2});
         let mut row = Row::new("sae-stability", config, 9, 4);
         // No feature has a value in the first pass: position 7 has the least entropy.
@@ -195,7 +197,8 @@ mod tests {
             let first = row.next(&[0.9, 0.8, 0.1, 0.2], &entropy);
             (first, row.next(&[0.0, 0.3, 0.5, 0.4], &entropy))
         };
-        // Position 1 has 0.5 · 0.8 + 0.5 · 0.3 = 0.55, position 2 only 0.3, though it is the more stable of this pass.
+        // Position 1 has 0.5 · 0.8 + 0.5 · 0.3 = 0.55, position 2 only 0.3, though it is the more
+        // stable of this pass.
         let smoothed = filled(json!({"eps": 0.1, "smoothing": 0.5}));
         assert_eq!(smoothed, (vec![0], vec![1]));
         assert_eq!(filled(json!({"eps": 0.1})), (vec![0], vec![2]));
@@ -210,7 +213,8 @@ mod tests {
             [0.9, 0.9, 0.1, 0.95],
             [1.0; 4],
         ];
-        // In 8 steps with eps 0.001 four masks are due as 0, 0, 0, 0, 1, ...: what comes before is early.
+        // In 8 steps with eps 0.001 four masks are due as 0, 0, 0, 0, 1, ...: what comes before is
+        // early.
         let mut row = Row::new("sae-stability-early", json!({}), 4, 8);
         let filled = passes.map(|jaccard| row.next(&jaccard, &entropy));
         // After the third pass 0 and 1 were stable twice; after the fourth 3 was, and 2 once only.

@@ -57,7 +57,8 @@ impl Settings {
     /// The settings of a component.
     ///
     /// # Errors
-    /// A component that is not of this library; a key that is not known here, or a value out of its range.
+    /// A component that is not of this library; a key that is not known here, or a value out of its
+    /// range.
     pub(crate) fn new(name: &str, config: &Value) -> Result<Self> {
         if !["sae-stability", EARLY].contains(&name) {
             return Err(Error::unsupported(format!("no order named `{name}`")));

@@ -37,7 +37,8 @@ impl Track {
     /// Takes the features of a pass. A position without a value in it starts its history anew.
     ///
     /// # Errors
-    /// Features that come out of order or have another shape than those before; a layer that is set and not encoded.
+    /// Features that come out of order or have another shape than those before; a layer that is set
+    /// and not encoded.
     pub(crate) fn update(&mut self, features: &Features<'_>, settings: &Settings) -> Result<()> {
         if let Some(last) = self.last
             && features.step <= last

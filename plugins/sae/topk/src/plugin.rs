@@ -18,9 +18,10 @@ const PAPER_CODE: &str = "topk-paper-code";
 
 /// Components `topk` and `topk-paper-code`.
 ///
-/// The second reads the same files and does not subtract `b_dec` from what it encodes, as the authors' code for
-/// auto-interpretation, steering and decoding orders (their training and loss code does). It recognises no folder by itself, so that it is
-/// used only where it is named, and trains nothing.
+/// The second reads the same files and does not subtract `b_dec` from what it encodes, as the
+/// authors' code for auto-interpretation, steering and decoding orders (their training and loss
+/// code does). It recognises no folder by itself, so that it is used only where it is named, and
+/// trains nothing.
 #[derive(Debug)]
 pub struct TopK {
     is_paper_code: bool,

@@ -19,7 +19,8 @@ pub struct TopKSae {
     /// `[d_model, d_sae]`.
     w_enc: Matrix,
     b_enc: Tensor,
-    /// Rows as they are added to the residual, in bf16 where that loses nothing: half the memory to read.
+    /// Rows as they are added to the residual, in bf16 where that loses nothing: half the memory to
+    /// read.
     rows: Tensor,
     b_dec: Tensor,
     /// Norms of the stored decoder rows, where the selection is scaled by them.
@@ -148,8 +149,9 @@ impl TopKSae {
         }
     }
 
-    /// Active latents of `x: [n, d_model]` (Eq. 1), `acts` and `latents` `[n, k]`. For bf16 input the product is bf16, as in the
-    /// authors' loss script; the selection is exact on what it gives.
+    /// Active latents of `x: [n, d_model]` (Eq. 1), `acts` and `latents` `[n, k]`. For bf16 input
+    /// the product is bf16, as in the authors' loss script; the selection is exact on what it
+    /// gives.
     ///
     /// # Errors
     /// Another width than `d_model`, or libtorch.
@@ -227,8 +229,8 @@ impl TopKSae {
 
     /// The encoder's input, and the mean and standard deviation to undo (`[n, 1]` each).
     ///
-    /// Activations are multiplied by the deviation, so that an act times its decoder row is a change of the
-    /// residual stream in every layout.
+    /// Activations are multiplied by the deviation, so that an act times its decoder row is a
+    /// change of the residual stream in every layout.
     fn normalised(&self, x: &Tensor) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
         match self.input_norm {
             InputNorm::None => Ok((x.shallow_clone(), None)),

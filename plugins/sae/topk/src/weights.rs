@@ -33,8 +33,8 @@ pub struct SaeMeta {
 
 /// A Top-K autoencoder, all tensors f32 on the CPU (Eq. 1-2).
 ///
-/// With `p = (x - b_dec) W_enc + b_enc`, the `k` largest of `ReLU(p)` are kept as `z` and
-/// `x_hat = z W_dec + b_dec`. With `rescale_by_decoder_norm`, `p` is multiplied by the norms of the rows of
+/// With `p = (x - b_dec) W_enc + b_enc`, the `k` largest of `ReLU(p)` are kept as `z` and `x_hat =
+/// z W_dec + b_dec`. With `rescale_by_decoder_norm`, `p` is multiplied by the norms of the rows of
 /// `W_dec` before the selection and `z` divided by them before decoding.
 #[derive(Debug)]
 pub struct TopKWeights {

@@ -22,7 +22,8 @@ fn config(more: Value) -> TrainConfig {
     TrainConfig::from_json(&json).unwrap()
 }
 
-/// Rows made of up to 3 of 12 orthogonal directions with positive weights, an offset and a scale of 50.
+/// Rows made of up to 3 of 12 orthogonal directions with positive weights, an offset and a scale of
+/// 50.
 fn planted(batch: u64) -> (Tensor, Tensor) {
     let (q, _) = Tensor::linalg_qr(&wave(&[16, 12], 5.0), "reduced");
     let directions = q.tr(); // [12, 16]

@@ -42,8 +42,8 @@ pub trait Rules: Send + 'static {
     }
 }
 
-/// A model is shared by the forwards that run on it. Tensors may move between threads but not be used by two at once,
-/// hence the lock; it is taken once per call.
+/// A model is shared by the forwards that run on it. Tensors may move between threads but not be
+/// used by two at once, hence the lock; it is taken once per call.
 type Shared = Arc<Mutex<Box<dyn Decoder>>>;
 
 /// A family's model component.
@@ -219,7 +219,8 @@ fn lock(model: &Shared) -> MutexGuard<'_, Box<dyn Decoder>> {
     model.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Turns the crate's errors, and libtorch's panic on lack of memory, into the SDK's. Another panic goes on to the bridge.
+/// Turns the crate's errors, and libtorch's panic on lack of memory, into the SDK's. Another panic
+/// goes on to the bridge.
 fn guarded<T>(f: impl FnOnce() -> crate::Result<T>) -> harness_sdk::Result<T> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => result.map_err(sdk_error),

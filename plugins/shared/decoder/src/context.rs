@@ -1,4 +1,5 @@
-//! What belongs to a batch and not to the model: positions, rotary tables, masks, stored keys and values.
+//! What belongs to a batch and not to the model: positions, rotary tables, masks, stored keys and
+//! values.
 
 use tch::{Device, Kind, Tensor};
 
@@ -17,8 +18,9 @@ pub enum Cache {
 
 /// The state of one batch through a model.
 ///
-/// `valid` rows repeat: the residual may have a multiple of the batch's rows, and row r uses row `r % b` of the mask.
-/// So several SAEs, or several steering directions, go through the suffix of a model together.
+/// `valid` rows repeat: the residual may have a multiple of the batch's rows, and row r uses row `r
+/// % b` of the mask. So several SAEs, or several steering directions, go through the suffix of a
+/// model together.
 #[derive(Debug)]
 pub struct ForwardContext {
     batch: i64,
@@ -79,13 +81,15 @@ struct Stored {
 }
 
 impl ForwardContext {
-    /// A context for `batch` rows of up to `capacity` tokens on a model of the given dtype and device.
+    /// A context for `batch` rows of up to `capacity` tokens on a model of the given dtype and
+    /// device.
     ///
-    /// attention_mask: [batch, capacity], non-zero where valid; `None` when nothing is padding. With a cache it covers
-    /// the positions still to come as well.
+    /// attention_mask: [batch, capacity], non-zero where valid; `None` when nothing is padding.
+    /// With a cache it covers the positions still to come as well.
     ///
     /// # Errors
-    /// A shape that does not fit, more positions than the model has, or a cache for a bidirectional model.
+    /// A shape that does not fit, more positions than the model has, or a cache for a bidirectional
+    /// model.
     pub(crate) fn new(
         config: &DecoderConfig,
         kind: Kind,
@@ -207,7 +211,8 @@ impl ForwardContext {
         )))
     }
 
-    /// Rotary rows and mask for `rows` rows of the current slots, computed once per chunk and row count.
+    /// Rotary rows and mask for `rows` rows of the current slots, computed once per chunk and row
+    /// count.
     pub(crate) fn prepare(&mut self, rows: i64) {
         if self.chunk.as_ref().is_some_and(|chunk| chunk.rows == rows) {
             return;
@@ -241,9 +246,10 @@ impl ForwardContext {
 
     /// Queries are the current slots; keys are those and, with a cache, all before them.
     ///
-    /// A query at padding has nothing defined to compute, but must stay finite: it sees itself (causal), and a row
-    /// without any valid key sees all of them (bidirectional). Valid queries see exactly the valid keys, which is the
-    /// reference's rule for both diffusion families: whether padding queries are masked too changes nothing that counts.
+    /// A query at padding has nothing defined to compute, but must stay finite: it sees itself
+    /// (causal), and a row without any valid key sees all of them (bidirectional). Valid queries
+    /// see exactly the valid keys, which is the reference's rule for both diffusion families:
+    /// whether padding queries are masked too changes nothing that counts.
     fn mask(&self, rows: i64) -> Mask {
         let keys = self.start + self.len;
         let repeat = |allowed: Tensor| {
@@ -283,7 +289,8 @@ impl ForwardContext {
         }
     }
 
-    /// Adds the current slots' keys and values of a block and returns all up to now; without a cache, returns them.
+    /// Adds the current slots' keys and values of a block and returns all up to now; without a
+    /// cache, returns them.
     ///
     /// `keys, values: [r, n_kv_heads, len, head_dim] -> [r, n_kv_heads, start + len, head_dim]`
     pub(crate) fn extend(

@@ -30,7 +30,8 @@ impl RopeTables {
         }
     }
 
-    /// Rows for the slots `start..start + len`, repeated to `rows` batch rows where positions differ by row.
+    /// Rows for the slots `start..start + len`, repeated to `rows` batch rows where positions
+    /// differ by row.
     pub(crate) fn chunk(&self, start: i64, len: i64, rows: i64) -> Self {
         let take = |table: &Tensor| {
             let part = table.narrow(1, start, len); // [1 or b, len, 1, head_dim / 2]

@@ -1,6 +1,8 @@
-//! The transformer of Dream, LLaDA, Qwen2 and LLaMA. They differ in the attention mask, in biases and in names.
+//! The transformer of Dream, LLaDA, Qwen2 and LLaMA. They differ in the attention mask, in biases
+//! and in names.
 //!
-//! Letters in shape comments: b batch, r rows (a multiple of b), t tokens, d d_model, h heads, ff d_ff, v vocabulary.
+//! Letters in shape comments: b batch, r rows (a multiple of b), t tokens, d d_model, h heads, ff
+//! d_ff, v vocabulary.
 
 use harness_kernels::{rms_norm, swiglu};
 use tch::{Device, Kind, Tensor};

@@ -1,4 +1,5 @@
-//! Parity with the references' outputs: every case of every family, from single files and from shards.
+//! Parity with the references' outputs: every case of every family, from single files and from
+//! shards.
 
 mod common;
 

@@ -7,8 +7,9 @@ use decoder::{Cache, Decoder, Family};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-/// Two float32 passes whose sums are taken in another order (other shapes, a mask argument instead of none) agree to
-/// this: values are of order 1 and pass 4 blocks. Equal shapes have to agree bit for bit.
+/// Two float32 passes whose sums are taken in another order (other shapes, a mask argument instead
+/// of none) agree to this: values are of order 1 and pass 4 blocks. Equal shapes have to agree bit
+/// for bit.
 const REORDERED: f64 = 5e-5;
 
 fn families() -> impl Strategy<Value = Family> {
@@ -76,7 +77,8 @@ proptest! {
         let text = tokens(1, t, seed);
         let (_, alone) = run(&*model, &text, None);
         let size = left + t + right;
-        // Row 0 is the text between padding, row 1 another full text; what the padding holds must not matter.
+        // Row 0 is the text between padding, row 1 another full text; what the padding holds must
+        // not matter.
         let padded = |filler: i64| {
             let batch = tokens(2, size, seed + 1);
             let _ = batch.get(0).fill_(filler);
@@ -258,8 +260,8 @@ fn every_parameter_of_every_family_gets_a_gradient_and_training_lowers_the_loss(
         for (name, variable) in store.variables() {
             let gradient = variable.grad();
             assert!(gradient.defined(), "{family:?} {name}");
-            // Attention does not change when every key moves by the same vector, so the key bias has no gradient
-            // to speak of; and nothing was read at positions beyond the batch.
+            // Attention does not change when every key moves by the same vector, so the key bias
+            // has no gradient to speak of; and nothing was read at positions beyond the batch.
             if !name.ends_with("k_proj.bias") {
                 assert!(
                     gradient.abs().max().double_value(&[]) > 0.0,

@@ -1,8 +1,8 @@
 //! What a folder with an SAE is, which layer the SAE reads and of which kind it is: one definition
 //! for benches, `harness inspect` and the plugin that loads SAEs.
 //!
-//! A [`SaeFolder`] is what the files of one SAE say of it, whatever their layout. Nothing here needs
-//! a tensor library.
+//! A [`SaeFolder`] is what the files of one SAE say of it, whatever their layout. Nothing here
+//! needs a tensor library.
 
 mod config;
 mod find;

@@ -1,4 +1,5 @@
-//! Dream's schedule. Time runs from 1 to `eps`; at each step the share `1 - t[i+1] / t[i]` of a row's masks is due.
+//! Dream's schedule. Time runs from 1 to `eps`; at each step the share `1 - t[i+1] / t[i]` of a
+//! row's masks is due.
 
 /// What a schedule cannot be made of or asked for.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -84,7 +85,8 @@ impl Due {
         if self.is_last {
             masks
         } else {
-            // In f32 as the reference: 30 masks in 30 steps give 0 at the first step and 2 at the last.
+            // In f32 as the reference: 30 masks in 30 steps give 0 at the first step and 2 at the
+            // last.
             (masks as f32 * self.share) as usize
         }
     }
@@ -110,7 +112,8 @@ mod tests {
 
     #[test]
     fn counts_are_truncated_and_the_last_step_takes_the_rest() {
-        // eps 0.2 in 4 steps: t = 1, 0.8, 0.6, 0.4, 0.2, so 1/5, 1/4, 1/3 and 1/2 of the masks would be due.
+        // eps 0.2 in 4 steps: t = 1, 0.8, 0.6, 0.4, 0.2, so 1/5, 1/4, 1/3 and 1/2 of the masks
+        // would be due.
         let schedule = DreamSchedule::new(4, 0.2).unwrap();
         let mut left = 11;
         let mut filled = Vec::new();

@@ -1,5 +1,5 @@
-//! What decoding orders share: how many of a row's masks a step of Dream's schedule fills, and which positions come
-//! first by a statistic.
+//! What decoding orders share: how many of a row's masks a step of Dream's schedule fills, and
+//! which positions come first by a statistic.
 
 mod dream;
 mod rank;

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-/// Sets `reveal` to 1 at the `n` eligible positions of largest key. Keys are compared element by element, NaN below
-/// every number; equal keys go to the lower position.
+/// Sets `reveal` to 1 at the `n` eligible positions of largest key. Keys are compared element by
+/// element, NaN below every number; equal keys go to the lower position.
 ///
 /// - `eligible`, `reveal`: `[t]`
 /// - `key`: the order's statistics at a position, the one that counts most first

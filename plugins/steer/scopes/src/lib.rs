@@ -1,4 +1,5 @@
-//! The paper's steering scopes: the set s_k of Eq. 13, as a coefficient `amp_factor` at the chosen positions.
+//! The paper's steering scopes: the set s_k of Eq. 13, as a coefficient `amp_factor` at the chosen
+//! positions.
 
 mod scope;
 mod select;

@@ -29,8 +29,9 @@ pub enum Scope {
     All,
     /// Valid positions that hold the mask token.
     Masked,
-    /// The `k` valid positions of largest `latent_act`, chosen anew in every pass; positions where the latent is 0 are
-    /// taken when there are no others, and of equal ones those that the reference's selection takes.
+    /// The `k` valid positions of largest `latent_act`, chosen anew in every pass; positions where
+    /// the latent is 0 are taken when there are no others, and of equal ones those that the
+    /// reference's selection takes.
     TopK {
         /// Positions a row.
         k: usize,
@@ -109,7 +110,8 @@ fn fill(coeff: &mut [f32], amp_factor: f32, chosen: impl Fn(usize) -> bool) {
     }
 }
 
-/// The `k` valid positions of largest activation, fewer where fewer are valid; NaN counts as inactive.
+/// The `k` valid positions of largest activation, fewer where fewer are valid; NaN counts as
+/// inactive.
 fn most_active(is_valid: &[u8], latent_act: &[f32], k: usize) -> Vec<usize> {
     let mut ranked: Vec<(f32, usize)> = (0..is_valid.len())
         .filter(|&i| is_valid[i] == 1)

@@ -1,9 +1,10 @@
 //! The k largest values, and of equal ones those that the reference takes.
 //!
-//! Most positions of a sparse latent have activation 0, so a row often has fewer active positions than are to be steered and
-//! zeros fill the rest. The reference calls `torch.topk`, which on a CPU is the C++ library's selection: which zeros it
-//! takes follows from the moves of that algorithm. They are repeated here, because a recorded steered run depends on them.
-//! The outcome is a function of the values in order, so it is the same in any batch.
+//! Most positions of a sparse latent have activation 0, so a row often has fewer active positions
+//! than are to be steered and zeros fill the rest. The reference calls `torch.topk`, which on a CPU
+//! is the C++ library's selection: which zeros it takes follows from the moves of that algorithm.
+//! They are repeated here, because a recorded steered run depends on them. The outcome is a
+//! function of the values in order, so it is the same in any batch.
 
 /// Value and position; `a` goes before `b` when its value is larger.
 type Entry = (f32, usize);
@@ -12,7 +13,8 @@ fn before(a: Entry, b: Entry) -> bool {
     a.0 > b.0
 }
 
-/// Moves the `k` entries of largest value to the front, in no particular order. `1 <= k <= entries.len()`
+/// Moves the `k` entries of largest value to the front, in no particular order. `1 <= k <=
+/// entries.len()`
 pub fn largest_first(entries: &mut [Entry], k: usize) {
     // The reference sorts partially where few of many are wanted.
     if k * 64 <= entries.len() {
@@ -44,7 +46,8 @@ fn nth_element(entries: &mut [Entry], nth: usize) {
     entries[first..last].sort_by(|a, b| b.0.total_cmp(&a.0));
 }
 
-/// Partitions `first..last` around the median of three of its entries; where the second part begins.
+/// Partitions `first..last` around the median of three of its entries; where the second part
+/// begins.
 fn partition(entries: &mut [Entry], first: usize, last: usize) -> usize {
     let (a, b, c) = (first + 1, first + (last - first) / 2, last - 1);
     let is_before = |x: usize, y: usize| before(entries[x], entries[y]);
@@ -123,7 +126,8 @@ mod tests {
         positions
     }
 
-    /// Two steps of a recorded run, whose next states only follow from these choices among the zeros.
+    /// Two steps of a recorded run, whose next states only follow from these choices among the
+    /// zeros.
     #[test]
     fn zeros_are_those_of_the_reference() {
         let mut values = [0.0; 37];

@@ -131,8 +131,9 @@ pub(super) fn output<O: DeserializeOwned>(dir: &Path, key: &str) -> Result<O, Re
         .ok_or_else(|| fail("the cell has no output".to_owned()))
 }
 
-/// A cell file, checked as the store checks it. Its bytes are hashed as they lie there, which is what the store does after it has read
-/// them and written them again; a file that was written another way is given to the store's own check.
+/// A cell file, checked as the store checks it. Its bytes are hashed as they lie there, which is
+/// what the store does after it has read them and written them again; a file that was written
+/// another way is given to the store's own check.
 fn parse<O: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<Record<O>, Damage> {
     let unreadable = |error: serde_json::Error| Damage::Unreadable(error.to_string());
     let file: File<O> = serde_json::from_slice(bytes).map_err(unreadable)?;

@@ -1,5 +1,5 @@
-//! The data of a page as JSON: what the list needs of every latent, and a block of details for each SAE, read by the page when one of
-//! its latents is opened.
+//! The data of a page as JSON: what the list needs of every latent, and a block of details for each
+//! SAE, read by the page when one of its latents is opened.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,8 @@ const LIST_TOKENS: usize = 8;
 pub(super) struct SaeData {
     /// What is said of the SAE itself.
     pub head: Value,
-    /// Its latents in the list, without the place of the SAE: `[latent, score, density, note, explanation, tokens, steered]`.
+    /// Its latents in the list, without the place of the SAE: `[latent, score, density, note,
+    /// explanation, tokens, steered]`.
     pub rows: Value,
     /// Its block of details, JSON escaped for a script element.
     pub details: String,
@@ -73,7 +74,8 @@ impl SaeData {
     }
 }
 
-/// JSON that can stand in a script element: no character that ends it, opens a comment or is a line end to a script.
+/// JSON that can stand in a script element: no character that ends it, opens a comment or is a line
+/// end to a script.
 pub(super) fn for_script(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let json = serde_json::to_string(value)?;
     let mut out = String::with_capacity(json.len() + json.len() / 64);
@@ -219,7 +221,8 @@ struct Details<'a> {
     steering: &'a [SteeredLatent],
 }
 
-/// Origin, row, position, tokens by their place in the SAE's list, place and activation of what is above 0, masked places.
+/// Origin, row, position, tokens by their place in the SAE's list, place and activation of what is
+/// above 0, masked places.
 type WindowData<'a> = (Origin, u64, u32, Vec<usize>, Vec<(usize, f64)>, &'a [u32]);
 
 fn details<'a>(

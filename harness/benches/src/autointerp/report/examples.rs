@@ -26,7 +26,8 @@ struct Example {
     latent: Latent,
 }
 
-/// The `n` best-scored latents of each SAE set: best first, those of equal score by layer, k and index.
+/// The `n` best-scored latents of each SAE set: best first, those of equal score by layer, k and
+/// index.
 ///
 /// # Errors
 /// When a cell cannot be read.
@@ -175,7 +176,8 @@ fn marked(window: &Window, threshold: f32) -> String {
     visible(&out)
 }
 
-/// Text in one line, in which nothing is hidden: line ends, control characters and marks that change the direction of writing are shown.
+/// Text in one line, in which nothing is hidden: line ends, control characters and marks that
+/// change the direction of writing are shown.
 fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -21,8 +21,8 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// A template with every `{{name}}` replaced. What is put in is not looked at again, so a text from outside that holds `{{name}}` stays as
-/// it is.
+/// A template with every `{{name}}` replaced. What is put in is not looked at again, so a text from
+/// outside that holds `{{name}}` stays as it is.
 pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let size = values.iter().map(|(_, value)| value.len()).sum::<usize>();
     let mut out = String::with_capacity(template.len() + size);
@@ -48,8 +48,9 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     out
 }
 
-/// A policy under which nothing is loaded and nothing runs but this script and this style. Trusted types are demanded and none is
-/// defined: no text can become markup, not even by a mistake in the script.
+/// A policy under which nothing is loaded and nothing runs but this script and this style. Trusted
+/// types are demanded and none is defined: no text can become markup, not even by a mistake in the
+/// script.
 pub(super) fn policy(script: Option<&str>, style: &str) -> String {
     let script = script.map_or("'none'".to_owned(), source);
     let style = source(style);

@@ -1,4 +1,5 @@
-//! Which cells belong together: windows of an SAE, who explained them, what was predicted from that.
+//! Which cells belong together: windows of an SAE, who explained them, what was predicted from
+//! that.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -96,8 +97,8 @@ impl Run {
     /// Read a folder of results and join its cells.
     ///
     /// # Errors
-    /// When the folder or a cell cannot be read, holds no auto-interpretation, has no such set or judge, or several judges explained
-    /// the same windows and none is named.
+    /// When the folder or a cell cannot be read, holds no auto-interpretation, has no such set or
+    /// judge, or several judges explained the same windows and none is named.
     pub fn read(dir: &Path, selection: &Selection) -> Result<Run, ReportError> {
         let scan = Scan::read(dir)?;
         let (mut saes, n_older) = latest_windows(&scan);
@@ -292,7 +293,8 @@ fn judged_by_windows(scan: &Scan) -> Result<BTreeMap<String, Vec<Judged>>, Repor
     Ok(found)
 }
 
-/// The cells of the named judge, or of the only one. Of one judge's several, those with predictions go first, then the latest.
+/// The cells of the named judge, or of the only one. Of one judge's several, those with predictions
+/// go first, then the latest.
 fn choose(
     sae: &SaeCells,
     mut candidates: Vec<Judged>,

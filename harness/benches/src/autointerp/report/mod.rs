@@ -1,11 +1,12 @@
 //! Feature pages and the examples of Appendix E, from the cells of an auto-interpretation run.
 //!
-//! [`Run`] reads which cells there are and joins them: for each SAE its windows, their explanations, the predictions made from
-//! them. [`pages()`] makes one HTML file for each SAE set, [`examples()`] one Markdown file. Nothing is written and nothing is
-//! fetched here.
+//! [`Run`] reads which cells there are and joins them: for each SAE its windows, their
+//! explanations, the predictions made from them. [`pages()`] makes one HTML file for each SAE set,
+//! [`examples()`] one Markdown file. Nothing is written and nothing is fetched here.
 //!
-//! A page is one file without a single address in it. Its content security policy lets run one script and one style, both by
-//! their hash; what comes from models, texts and judges is JSON in a data block and reaches the document as text only.
+//! A page is one file without a single address in it. Its content security policy lets run one
+//! script and one style, both by their hash; what comes from models, texts and judges is JSON in a
+//! data block and reaches the document as text only.
 
 mod cells;
 mod data;

@@ -51,7 +51,8 @@ pub struct Page {
     pub mean_score: Option<f64>,
 }
 
-/// The pages of a run, one set after the other: a set's pages are made together, and only one set is in memory.
+/// The pages of a run, one set after the other: a set's pages are made together, and only one set
+/// is in memory.
 pub struct Pages<'a> {
     run: &'a Run,
     steering: Option<&'a Steering>,

@@ -40,7 +40,8 @@ pub(super) struct Score {
 }
 
 impl Score {
-    /// The scored windows on which prediction and activity agree; `None` without windows, or for a place that is none.
+    /// The scored windows on which prediction and activity agree; `None` without windows, or for a
+    /// place that is none.
     ///
     /// `predicted`: places in `active`.
     pub fn of(active: &[bool], predicted: &[u32]) -> Option<Score> {

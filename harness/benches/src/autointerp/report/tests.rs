@@ -95,7 +95,8 @@ fn put_windows(store: &Store, cell: &Cell, tokens: &[&str], finished: u64) {
     store.put_done(cell, &output, at(finished)).unwrap();
 }
 
-/// A judge's explanations and predictions of an SAE's windows; latent i is predicted to be active in the first i + 1 windows.
+/// A judge's explanations and predictions of an SAE's windows; latent i is predicted to be active
+/// in the first i + 1 windows.
 fn put_judged(store: &Store, windows: &Cell, judge: &str, n: u32) {
     let component = json!({"component": plugin(judge), "model": format!("{judge}-mini")});
     let params = json!({"asked": {"judge": component}});

@@ -16,12 +16,14 @@ const WIDE: f64 = 900.0;
 /// The narrowest panel, pixels.
 const NARROW: f64 = 220.0;
 
-/// Accuracy as bars from 0 %, a group for each decoding order with a bar for each way of reading answers, and 95 % Wilson intervals
-/// as whiskers; a panel for each model and way of putting questions.
+/// Accuracy as bars from 0 %, a group for each decoding order with a bar for each way of reading
+/// answers, and 95 % Wilson intervals as whiskers; a panel for each model and way of putting
+/// questions.
 ///
 /// Everything keeps the order of its first row; an order's colour is its place among them, as in
-/// [`super::dynamics_curves`]. Percentages are printed with one decimal, with `*` where the row is partial. A row without an
-/// accuracy is named as such. `text` is printed after what the figure says about itself and may be empty.
+/// [`super::dynamics_curves`]. Percentages are printed with one decimal, with `*` where the row is
+/// partial. A row without an accuracy is named as such. `text` is printed after what the figure
+/// says about itself and may be empty.
 pub fn accuracy_bars(rows: &[AccuracyRow], title: &str, text: &str) -> Figure {
     let orders = names(rows.iter().map(|row| &*row.order));
     let models = names(rows.iter().map(|row| &*row.model));

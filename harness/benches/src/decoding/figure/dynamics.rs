@@ -9,7 +9,8 @@ use super::super::rows::DynamicsRow;
 
 /// Heat maps side by side.
 const MAPS: usize = 3;
-/// Width of a heat map, pixels: about the first, and a whole number of pixels a step up to the second.
+/// Width of a heat map, pixels: about the first, and a whole number of pixels a step up to the
+/// second.
 const MAP_WIDTH: (f64, f64) = (256.0, 320.0);
 /// Height of a layer in a heat map, and of heat maps of few and of many layers, pixels.
 const LAYER_HEIGHT: f64 = 20.0;
@@ -27,7 +28,8 @@ const PALETTE: usize = 7;
 pub struct DynamicsOptions {
     /// Title; heat maps add their metric to it.
     pub title: String,
-    /// Printed after what the figure says about itself; may be empty. Tiny models are to be named as such here.
+    /// Printed after what the figure says about itself; may be empty. Tiny models are to be named
+    /// as such here.
     pub caption: String,
     /// What `at` and `progress` of the rows are.
     pub across: Across,
@@ -89,12 +91,14 @@ const METRICS: [Metric; 4] = [
     },
 ];
 
-/// One figure of heat maps for each metric that rows have, with the metric as the suffix of its name: layers upwards, the deepest on
-/// top, and steps (or positions) across from 0, a panel for each order. Orders of several models stand below each other.
+/// One figure of heat maps for each metric that rows have, with the metric as the suffix of its
+/// name: layers upwards, the deepest on top, and steps (or positions) across from 0, a panel for
+/// each order. Orders of several models stand below each other.
 ///
-/// Rows with a layer and a place are shown. Orders and models keep the order of their first row, layers are sorted. All panels of
-/// a figure have one scale of colours, from the smallest to the largest value of that metric. What has no value, or no row,
-/// is hatched and takes no part in that.
+/// Rows with a layer and a place are shown. Orders and models keep the order of their first row,
+/// layers are sorted. All panels of a figure have one scale of colours, from the smallest to the
+/// largest value of that metric. What has no value, or no row, is hatched and takes no part in
+/// that.
 pub fn dynamics_heatmaps(rows: &[DynamicsRow], options: &DynamicsOptions) -> Vec<(String, Figure)> {
     METRICS
         .iter()
@@ -181,7 +185,8 @@ fn maps(rows: &[&DynamicsRow], metric: &Metric, options: &DynamicsOptions) -> Fi
     }
 }
 
-/// Width of heat maps with this many columns: a whole number of pixels each, so that all look equally wide.
+/// Width of heat maps with this many columns: a whole number of pixels each, so that all look
+/// equally wide.
 fn map_width(columns: usize) -> f64 {
     let n = columns.max(1) as f64;
     if n > MAP_WIDTH.1 {
@@ -233,11 +238,13 @@ fn map(rows: &[&DynamicsRow], order: &str, across: Across) -> Panel {
     }
 }
 
-/// Curves of means over the layers: a panel for each metric that rows have, a line for each order with a band of one standard error.
+/// Curves of means over the layers: a panel for each metric that rows have, a line for each order
+/// with a band of one standard error.
 ///
-/// Rows without a layer and with a progress are shown, which goes from 0 to 1. Models keep the order of their first row. So do
-/// orders, among all of `rows`, and the place of an order is its colour in every panel. A row without a number leaves a gap.
-/// Several models stand below each other.
+/// Rows without a layer and with a progress are shown, which goes from 0 to 1. Models keep the
+/// order of their first row. So do orders, among all of `rows`, and the place of an order is its
+/// colour in every panel. A row without a number leaves a gap. Several models stand below each
+/// other.
 pub fn dynamics_curves(rows: &[DynamicsRow], options: &DynamicsOptions) -> Figure {
     // An order without curves keeps its place, so that the colours are those of the other pictures.
     let orders = names(rows.iter().map(|row| &*row.order));

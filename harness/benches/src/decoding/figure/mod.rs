@@ -51,7 +51,8 @@ fn orders(plan: &Plan, tables: &DecodingTables, name: &str) -> Vec<(String, Figu
     figures
 }
 
-/// The heat maps and curves that a figure shows: with one metric the figure's name is that of the heat map.
+/// The heat maps and curves that a figure shows: with one metric the figure's name is that of the
+/// heat map.
 fn part_of_orders(view: &ViewSpec, plan: &Plan, tables: &DecodingTables) -> Vec<(String, Figure)> {
     let shown = |rows: &[DynamicsRow]| -> Vec<DynamicsRow> {
         (rows.iter().filter(|row| is_shown(view, row)).cloned()).collect()

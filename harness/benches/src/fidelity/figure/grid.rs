@@ -33,8 +33,8 @@ pub enum Split {
     SourceAndTarget,
 }
 
-/// The rows with a metric. Of the variants the first is taken that a model's SAE set has at all: the paper's scale is
-/// weighted for diffusion models and plain for the others.
+/// The rows with a metric. Of the variants the first is taken that a model's SAE set has at all:
+/// the paper's scale is weighted for diffusion models and plain for the others.
 pub fn measured<'a>(rows: &[&'a GridRow], metric: &str, variants: &[&str]) -> Vec<&'a GridRow> {
     let of_metric = || rows.iter().filter(|row| row.metric == metric);
     let has = |row: &GridRow, variant: &str| {
@@ -51,10 +51,12 @@ pub fn measured<'a>(rows: &[&'a GridRow], metric: &str, variants: &[&str]) -> Ve
         .collect()
 }
 
-/// One line for each layer over k; panels by depth (across) and SAE set (down), with bands of one standard error.
+/// One line for each layer over k; panels by depth (across) and SAE set (down), with bands of one
+/// standard error.
 ///
-/// `rows` hold one value for each SAE, as [`measured`] gives them. SAE sets keep the order of `rows`, layers are sorted. A row
-/// without a number leaves a gap. Without rows the figure has no panels, and rendering it says so.
+/// `rows` hold one value for each SAE, as [`measured`] gives them. SAE sets keep the order of
+/// `rows`, layers are sorted. A row without a number leaves a gap. Without rows the figure has no
+/// panels, and rendering it says so.
 pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
     let (rows, without_k): (Vec<&GridRow>, Vec<_>) =
         rows.iter().partition(|row| row.sae.k.is_some());

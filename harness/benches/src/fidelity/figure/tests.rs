@@ -124,7 +124,8 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
     assert!(matches!(render_svg(&none), Err(FigureError::Empty { .. })));
 }
 
-/// Layer 5 is in the last third of six layers from 1, and in the second of others: it is drawn where its model has it.
+/// Layer 5 is in the last third of six layers from 1, and in the second of others: it is drawn
+/// where its model has it.
 
 #[test]
 fn a_layer_stands_in_the_third_of_its_own_model() {

@@ -25,8 +25,9 @@ pub struct TransferPart<'a> {
     pub rows: Vec<&'a GridRow>,
 }
 
-/// One line for each layer and source over k; panels by depth (across) and part (down). Layers differ in colour, sources in
-/// dashes, so that the SAEs of both sources can be compared within a panel.
+/// One line for each layer and source over k; panels by depth (across) and part (down). Layers
+/// differ in colour, sources in dashes, so that the SAEs of both sources can be compared within a
+/// panel.
 ///
 /// Sources keep the order of the rows. A row without a number leaves a gap.
 pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -> Figure {

@@ -287,7 +287,8 @@ complete! {
 }
 
 impl AutointerpSettings {
-    /// Where the labels of a document are; `None` without labels, which `none` says where a lower level names some.
+    /// Where the labels of a document are; `None` without labels, which `none` says where a lower
+    /// level names some.
     pub fn labels(&self) -> Option<&str> {
         self.label_field.as_deref().filter(|at| *at != "none")
     }

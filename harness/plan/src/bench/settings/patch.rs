@@ -23,13 +23,14 @@ macro_rules! patch {
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct SettingsPatch {
             $( $(#[$doc])* pub $field: Option<$ty>, )*
-            /// What was said about each of them and where, the nearest level first: that is the one that counts. The layers of a row are
-            /// among them.
+            /// What was said about each of them and where, the nearest level first: that is the one
+            /// that counts. The layers of a row are among them.
             pub said: BTreeMap<&'static str, Vec<Said>>,
         }
 
         impl SettingsPatch {
-            /// Read every setting a table holds. One that these kinds of rows do not have is a problem.
+            /// Read every setting a table holds. One that these kinds of rows do not have is a
+            /// problem.
             pub(in crate::bench) fn read(table: &Table<'_, '_>, kinds: &[RowKind]) -> SettingsPatch {
                 let mut patch = SettingsPatch {
                     $( $field: match is_had(table, kinds, stringify!($field)) {

@@ -149,8 +149,9 @@ pub struct ResolvedRow {
 /// Check a bench against what is on disk, reading only small JSON files and the headers of weights.
 ///
 /// # Errors
-/// All wrong values, those of options included, in one [`PlanError::Config`]; all missing or unusable folders in one
-/// [`PlanError::Sources`]; [`PlanError::Nothing`] when filters leave nothing.
+/// All wrong values, those of options included, in one [`PlanError::Config`]; all missing or
+/// unusable folders in one [`PlanError::Sources`]; [`PlanError::Nothing`] when filters leave
+/// nothing.
 pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
     let mut resolver = Resolver {
         request,
@@ -382,7 +383,8 @@ impl Resolver<'_> {
     }
 }
 
-/// The paper's budgets for a model that has the layers of the paper's, the scaled ones for a smaller model.
+/// The paper's budgets for a model that has the layers of the paper's, the scaled ones for a
+/// smaller model.
 fn profile_of(row: &RowSpec, folder: &ModelFolder) -> Profile {
     let deepest = row.real_layers.iter().copied().max().unwrap_or(0);
     if folder.n_layers > deepest {

@@ -54,8 +54,8 @@ fn values_are_those_of_the_equations() {
 
 #[test]
 fn standard_errors_agree_with_the_jackknife() {
-    // n = 5 from data with large spread: the two estimates agree to their second order only, so the data are
-    // pulled towards their mean by 1/100 first.
+    // n = 5 from data with large spread: the two estimates agree to their second order only, so the
+    // data are pulled towards their mean by 1/100 first.
     let near = |x: &[f64; 5]| x.map(|v| mean(x) + (v - mean(x)) / 100.0);
     let data = [&BEFORE, &AFTER, &PPL_BEFORE, &PPL_AFTER].map(near);
     for name in [

@@ -1,4 +1,5 @@
-//! Layouts of SAEs on disk. Each is read into [`TopKWeights`]; what is not understood for certain is refused.
+//! Layouts of SAEs on disk. Each is read into [`TopKWeights`]; what is not understood for certain
+//! is refused.
 
 mod config;
 mod dictionary_learning;
@@ -22,7 +23,8 @@ use crate::{
     weights::{InputNorm, NonFinite, TopKWeights},
 };
 
-/// The layout of the SAE at `path`, a folder or the file of its weights; `None` where there is none.
+/// The layout of the SAE at `path`, a folder or the file of its weights; `None` where there is
+/// none.
 ///
 /// # Errors
 /// Two layouts in one folder.

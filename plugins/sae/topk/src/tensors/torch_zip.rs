@@ -125,7 +125,8 @@ pub(crate) fn write_torch(path: &Path, stem: &str, tensors: &[(&str, Tensor)]) -
     })
 }
 
-/// The pickle of a plain dictionary of contiguous tensors, protocol 2, with the memo of Python's pickler.
+/// The pickle of a plain dictionary of contiguous tensors, protocol 2, with the memo of Python's
+/// pickler.
 fn program(tensors: &[(&str, Tensor)]) -> Result<Vec<u8>> {
     let mut p = Program {
         bytes: vec![0x80, 2, b'}'],

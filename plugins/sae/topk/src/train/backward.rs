@@ -32,7 +32,8 @@ pub(super) struct Batch {
     by_latent: ByLatent,
 }
 
-/// Encodes and decodes `x: [n, d_model]`. The encoder's product is in the settings' number format, all else in f32.
+/// Encodes and decodes `x: [n, d_model]`. The encoder's product is in the settings' number format,
+/// all else in f32.
 pub(super) fn forward(x: &Tensor, p: &Parameters, config: &TrainConfig) -> Result<Batch> {
     let n = x.size()[0] as f64;
     let input = x.f_sub(&p.b_dec)?;
@@ -92,7 +93,8 @@ impl Gradients {
     }
 }
 
-/// Gradients of a batch; adds the auxiliary loss of `dead: [m]` latents to it. A dead latent is active in no row.
+/// Gradients of a batch; adds the auxiliary loss of `dead: [m]` latents to it. A dead latent is
+/// active in no row.
 pub(super) fn gradients(
     batch: &mut Batch,
     p: &Parameters,
@@ -203,7 +205,8 @@ fn product(a: &Tensor, b: &Tensor, dtype: ProductDtype) -> Result<Tensor> {
         .f_to_kind(Kind::Float)?)
 }
 
-/// A gradient without its part along each unit row, which would only change a norm that is set to 1 afterwards.
+/// A gradient without its part along each unit row, which would only change a norm that is set to 1
+/// afterwards.
 fn across(gradient: &Tensor, rows: &Tensor) -> Result<Tensor> {
     let along = gradient
         .f_mul(rows)?
@@ -268,7 +271,8 @@ mod tests {
         let mut batch = forward(&x, &p, &config).unwrap();
         let Gradients { each: found, norm } = gradients(&mut batch, &p, &config, &dead).unwrap();
         if dead.numel() == 0 {
-            // These latents are declared dead though they fire, so their two parts do not add up as squares.
+            // These latents are declared dead though they fire, so their two parts do not add up as
+            // squares.
             let squares: f64 = found.iter().map(|g| sum_of_squares(g).unwrap()).sum();
             assert!(
                 (norm - squares.sqrt()).abs() < 1e-5 * norm,

@@ -45,13 +45,15 @@ pub struct TrainConfig {
     /// First step of the running threshold.
     #[serde(default = "defaults::threshold_start_step")]
     pub threshold_start_step: u64,
-    /// Number format of the encoder's product and of the auxiliary loss's; parameters, moments and all sums are f32.
+    /// Number format of the encoder's product and of the auxiliary loss's; parameters, moments and
+    /// all sums are f32.
     #[serde(default)]
     pub product_dtype: ProductDtype,
     /// Seed of the initial decoder.
     #[serde(default = "defaults::seed")]
     pub seed: u64,
-    /// `sqrt(mean |x|^2)` of the activations; rows are divided by it, and it is folded back on save.
+    /// `sqrt(mean |x|^2)` of the activations; rows are divided by it, and it is folded back on
+    /// save.
     #[serde(default = "defaults::one")]
     pub activation_scale: f64,
     /// Block whose output is learnt, for the written configuration.

@@ -40,7 +40,8 @@ fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The point with the least sum of distances to the rows of `x: [n, d]`, by Weiszfeld's iteration in f64.
+/// The point with the least sum of distances to the rows of `x: [n, d]`, by Weiszfeld's iteration
+/// in f64.
 pub(super) fn geometric_median(x: &Tensor) -> Result<Tensor> {
     const ROUNDS: usize = 100;
     const TOLERANCE: f64 = 1e-5;

@@ -64,7 +64,8 @@ impl Parameters {
     }
 }
 
-/// Trains one SAE; its whole state is in the fields, so a saved and loaded trainer goes on bit for bit.
+/// Trains one SAE; its whole state is in the fields, so a saved and loaded trainer goes on bit for
+/// bit.
 #[derive(Debug)]
 pub struct Trainer {
     pub(super) config: TrainConfig,

@@ -60,7 +60,8 @@ impl Checkpoint {
     /// counts, as in transformers 5: [`Self::config`] says whether the head is tied.
     ///
     /// # Errors
-    /// A missing or damaged file, an unknown family, an unsupported setting, tensors that do not fit the configuration.
+    /// A missing or damaged file, an unknown family, an unsupported setting, tensors that do not
+    /// fit the configuration.
     pub fn open(folder: &Path) -> Result<Self> {
         let mut config = DecoderConfig::from_folder(folder)?;
         let weights = weights(folder)?;
@@ -85,7 +86,8 @@ impl Checkpoint {
         &self.config
     }
 
-    /// All tensors by checkpoint name (GPT-2 without `transformer.`), in the dtype and on the device asked for.
+    /// All tensors by checkpoint name (GPT-2 without `transformer.`), in the dtype and on the
+    /// device asked for.
     ///
     /// # Errors
     /// A dtype that holds no weights, non-finite values unless allowed, or a device without room.
@@ -107,7 +109,8 @@ impl Checkpoint {
     }
 
     fn check_finite(&self, name: &str, tensor: &Tensor) -> Result<()> {
-        // NaN and infinity survive a sum, so one reduction clears a sound tensor; only a suspicious one is counted.
+        // NaN and infinity survive a sum, so one reduction clears a sound tensor; only a suspicious
+        // one is counted.
         if tensor.f_sum(Kind::Float)?.f_double_value(&[])?.is_finite() {
             return Ok(());
         }

@@ -37,9 +37,9 @@ impl TensorFile {
     pub(crate) fn open(file: WeightFile) -> Result<Self> {
         let io = |source| DecoderError::io(&file.path, source);
         let opened = File::open(&file.path).map_err(io)?;
-        // SAFETY: the map is read-only and lives as long as this struct, and its bytes are only copied out. A file that
-        // another process shortens meanwhile would raise SIGBUS, which the worker process isolates; a checkpoint folder
-        // in use is not written to.
+        // SAFETY: the map is read-only and lives as long as this struct, and its bytes are only
+        // copied out. A file that another process shortens meanwhile would raise SIGBUS, which the
+        // worker process isolates; a checkpoint folder in use is not written to.
         let map = unsafe { Mmap::map(&opened) }.map_err(io)?;
         Ok(Self { file, map })
     }

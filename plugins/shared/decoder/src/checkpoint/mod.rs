@@ -1,4 +1,5 @@
-//! Model folders in the Hugging Face layout: reading with every check that a file from outside needs, and writing.
+//! Model folders in the Hugging Face layout: reading with every check that a file from outside
+//! needs, and writing.
 
 mod fit;
 mod folder;

@@ -14,10 +14,12 @@ use crate::{DecoderError, Result};
 
 /// Writes config.json and model.safetensors, each in one step (temporary file, then rename).
 ///
-/// The folder is created where it is missing; other files in it are left alone. Tokenizer files are the caller's.
+/// The folder is created where it is missing; other files in it are left alone. Tokenizer files are
+/// the caller's.
 ///
 /// # Errors
-/// Tensors that are not those of the configuration, a dtype that holds no weights, a file that cannot be written.
+/// Tensors that are not those of the configuration, a dtype that holds no weights, a file that
+/// cannot be written.
 pub fn save_checkpoint(
     folder: &Path,
     config: &DecoderConfig,
@@ -43,7 +45,8 @@ pub fn save_checkpoint(
     })
 }
 
-/// Writes named tensors as one safetensors file of the given dtype. The bytes depend on names and values only.
+/// Writes named tensors as one safetensors file of the given dtype. The bytes depend on names and
+/// values only.
 ///
 /// # Errors
 /// A dtype that holds no weights, or a file that cannot be written.

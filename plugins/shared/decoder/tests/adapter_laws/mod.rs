@@ -1,4 +1,5 @@
-//! What every model plugin has to hold, through the traits that the host drives. Each plugin's tests include this file.
+//! What every model plugin has to hold, through the traits that the host drives. Each plugin's
+//! tests include this file.
 
 use std::path::Path;
 

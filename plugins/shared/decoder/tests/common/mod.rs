@@ -40,7 +40,8 @@ pub fn load(folder: &Path) -> Box<dyn Decoder> {
     decoder::load(folder, None, &LoadOptions::default()).expect("the fixture loads")
 }
 
-/// A small random model of a family; biases and norms are random too, so that none of them can be forgotten.
+/// A small random model of a family; biases and norms are random too, so that none of them can be
+/// forgotten.
 #[allow(dead_code)]
 pub fn random_model(family: Family, seed: i64) -> (Box<dyn Decoder>, nn::VarStore) {
     one_thread();
@@ -102,7 +103,8 @@ pub fn run(model: &dyn Decoder, tokens: &Tensor, mask: Option<&Tensor>) -> (Vec<
     (resids, logits)
 }
 
-/// Largest excess of |a - b| over atol + rtol |b| where `valid` [b, t] is 1; negative or 0 when within tolerance.
+/// Largest excess of |a - b| over atol + rtol |b| where `valid` [b, t] is 1; negative or 0 when
+/// within tolerance.
 #[allow(dead_code)]
 pub fn excess(a: &Tensor, b: &Tensor, valid: &Tensor, atol: f64, rtol: f64) -> f64 {
     assert_eq!(a.size(), b.size());
