@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use harness_contract::files::{Placing, write_whole};
 
+use crate::replies::RepliesError;
+
 use super::{CellRecord, Damage, Provenance, STORE_SCHEMA};
 use harness_contract::{cell::Cell, exit, protocol::Failure, stages::Stage};
 
@@ -100,6 +102,15 @@ pub enum StoreError {
         /// What does not fit.
         source: serde_json::Error,
     },
+}
+
+impl From<RepliesError> for StoreError {
+    fn from(error: RepliesError) -> StoreError {
+        match error {
+            RepliesError::CannotRead { path, source } => StoreError::CannotRead { path, source },
+            RepliesError::CannotWrite { path, source } => StoreError::CannotWrite { path, source },
+        }
+    }
 }
 
 impl StoreError {

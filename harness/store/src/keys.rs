@@ -5,6 +5,10 @@ use std::{
 
 use super::{Store, StoreError};
 
+/// Entries of the folder of replies that are no replies.
+pub(super) const OF_REPLIES: [&str; 5] =
+    ["ledger.json", "lock", "batches", "quarantine", "conflicts"];
+
 /// What lies in a folder laid out as `ab/abcd….json`, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Shards {

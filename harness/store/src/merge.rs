@@ -3,10 +3,9 @@ use std::{io, ops::ControlFlow, path::PathBuf};
 
 use super::{
     CellRecord, Damage, Lookup, Put, Store, StoreError,
-    keys::{Shards, read_file},
-    verify::OF_REPLIES,
+    keys::{OF_REPLIES, Shards, read_file},
 };
-use crate::replies::{FOLDER as REPLIES, KeptReply, Replies, RepliesError, ReplyDamage};
+use crate::replies::{FOLDER as REPLIES, KeptReply, Replies, ReplyDamage};
 
 /// What became of the cells and replies of a store that was merged into another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,7 +138,7 @@ impl Store {
             }
         };
         let to = Replies::new(&self.dir().join(REPLIES));
-        if to.get(key).map_err(of_replies)?.is_none() {
+        if to.get(key)?.is_none() {
             match self.write(&to.path(key), &bytes, Placing::IfAbsent) {
                 Ok(()) => {
                     merged.replies += 1;
@@ -151,7 +150,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        match to.get(key).map_err(of_replies)? {
+        match to.get(key)? {
             Some(first) if first.text != reply.text => {
                 let path = self.keep_reply_conflict(key, &reply, &bytes)?;
                 merged.conflicts.push(path);
@@ -180,13 +179,5 @@ impl Store {
             }
         }
         Ok(dir)
-    }
-}
-
-/// Replies are part of the store here.
-pub(super) fn of_replies(error: RepliesError) -> StoreError {
-    match error {
-        RepliesError::CannotRead { path, source } => StoreError::CannotRead { path, source },
-        RepliesError::CannotWrite { path, source } => StoreError::CannotWrite { path, source },
     }
 }

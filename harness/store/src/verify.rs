@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::{
     CellRecord, Finding, Problem, STORE_SCHEMA, Store, StoreError,
-    keys::{Shards, entries, is_temporary, read_file},
+    keys::{OF_REPLIES, Shards, entries, is_temporary, read_file},
     manifest::MANIFESTS,
-    merge::of_replies,
 };
 use crate::{
     SLURM,
@@ -33,9 +32,6 @@ const OWN: [&str; 10] = [
 ];
 /// Endings of files that benches leave beside the cells.
 const RESULTS: [&str; 6] = ["csv", "svg", "png", "jsonl", "md", "html"];
-/// Entries of the folder of replies that are no replies.
-pub(super) const OF_REPLIES: [&str; 5] =
-    ["ledger.json", "lock", "batches", "quarantine", "conflicts"];
 
 /// What reading every file of a store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -252,7 +248,7 @@ fn verify_money(replies: &Replies, found: &mut Verified) -> Result<(), StoreErro
             Err(RepliesError::CannotRead { path, source }) if path.is_file() => {
                 found.add(path, Problem::Money(source.to_string()));
             }
-            Err(error) => return Err(of_replies(error)),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

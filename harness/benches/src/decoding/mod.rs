@@ -11,13 +11,11 @@ mod tests_files;
 
 pub use derive::{DecodingTables, derive};
 
-use harness_plan::{
-    bench::{TableKind, ViewSpec},
-    expand::Plan,
-};
+use harness_plan::{bench::TableKind, expand::Plan};
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
 use crate::Results;
+use figure::is_shown;
 use rows::{
     DynamicsRow, accuracy_columns, curve_columns, paired_columns, position_columns, step_columns,
     summary_columns,
@@ -87,10 +85,4 @@ impl DecodingTables {
         ]);
         files
     }
-}
-
-/// Whether a figure of the bench shows a row.
-fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
-    let is_metric = (view.table.dynamics().iter()).any(|metric| metric.name() == row.metric);
-    is_metric && view.rows.iter().any(|id| id.model == row.model)
 }

@@ -144,7 +144,9 @@ fn merge(work: &GridWork, store: &Store) -> Result<(Option<Merged>, Coverage), S
         shards: work.shards.len() as u64,
         ..Coverage::default()
     };
-    let is_failed = |key: &str| Ok(matches!(store.lookup(key)?, Lookup::Failed(_)));
+    let is_failed = |key: &str| -> Result<bool, StoreError> {
+        Ok(matches!(store.lookup(key)?, Lookup::Failed(_)))
+    };
     let has_no_text = match &work.rollout {
         Some(key) => is_failed(key)?,
         None => false,

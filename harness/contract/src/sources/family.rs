@@ -3,8 +3,6 @@
 
 use harness_core::schedule::{dream_transfer_counts, llada_transfer_counts};
 
-use super::ModelFolder;
-
 /// Smallest time point of Dream's schedule.
 const DREAM_EPS: f32 = 1e-3;
 
@@ -44,24 +42,20 @@ pub(super) fn n_ff(model_type: &str) -> u32 {
     known(model_type).map_or(3, |family| family.n_ff)
 }
 
-impl ModelFolder {
-    /// What its family calls the list of its blocks, where the family is known.
-    pub fn blocks(&self) -> Option<&'static str> {
-        known(&self.model_type).map(|family| family.blocks)
-    }
+/// What a family calls the list of its blocks, where it is known.
+pub(super) fn blocks(model_type: &str) -> Option<&'static str> {
+    known(model_type).map(|family| family.blocks)
+}
 
-    /// Whether the logits of a position score the next one although the model reads both sides, so
-    /// that the authors' script, which never shifts, scores by others.
-    pub fn is_shifted(&self) -> bool {
-        self.is_diffusion && self.model_type == DREAM
-    }
+/// Whether a diffusion model's logits at a position score the next one although it reads both sides.
+pub(super) fn is_shifted(model_type: &str) -> bool {
+    model_type == DREAM
+}
 
-    /// Of `new` masked positions, those that each of `steps` denoising steps reveals. What an order
-    /// makes of it differs little; one that ends early takes less.
-    pub fn revealed(&self, new: usize, steps: usize) -> Vec<usize> {
-        match self.model_type.as_str() {
-            DREAM => dream_transfer_counts(new, steps, DREAM_EPS),
-            _ => llada_transfer_counts(new, steps),
-        }
+/// Of `new` masked positions, those that each of `steps` denoising steps reveals.
+pub(super) fn revealed(model_type: &str, new: usize, steps: usize) -> Vec<usize> {
+    match model_type {
+        DREAM => dream_transfer_counts(new, steps, DREAM_EPS),
+        _ => llada_transfer_counts(new, steps),
     }
 }

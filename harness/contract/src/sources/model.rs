@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     hash::HashCache,
     sanitize::one_line,
-    sources::{family::n_ff, json::JsonFile},
+    sources::{family, json::JsonFile},
 };
 
 /// A checkpoint folder in the Hugging Face layout, as far as config.json and file sizes tell.
@@ -87,7 +87,7 @@ impl ModelFolder {
             d_model,
             d_ff: narrow(d_ff)?,
             d_kv: narrow(d_kv)?,
-            n_ff: n_ff(model_type),
+            n_ff: family::n_ff(model_type),
             vocab_size: narrow(size(&["embedding_size", "vocab_size"])?)?,
             is_diffusion: match config.object.get("mask_token_id") {
                 Some(id) => id.is_u64(),
@@ -99,6 +99,23 @@ impl ModelFolder {
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned),
         })
+    }
+
+    /// What its family calls the list of its blocks, where the family is known.
+    pub fn blocks(&self) -> Option<&'static str> {
+        family::blocks(&self.model_type)
+    }
+
+    /// Whether the logits of a position score the next one although the model reads both sides, so
+    /// that the authors' script, which never shifts, scores by others.
+    pub fn is_shifted(&self) -> bool {
+        self.is_diffusion && family::is_shifted(&self.model_type)
+    }
+
+    /// Of `new` masked positions, those that each of `steps` denoising steps reveals. What an order
+    /// makes of it differs little; one that ends early takes less.
+    pub fn revealed(&self, new: usize, steps: usize) -> Vec<usize> {
+        family::revealed(&self.model_type, new, steps)
     }
 
     /// What it is called: its folder's name, that of its repository where it lies in the Hub's

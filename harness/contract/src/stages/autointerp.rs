@@ -5,48 +5,10 @@
 use harness_core::autointerp::WindowRules;
 use serde::{Deserialize, Serialize};
 
-use super::{JudgeRef, ModelRef, Numerics, SaeRef, ShardRef};
+use super::{FixedMasks, JudgeRef, ModelRef, Numerics, Positions, SaeRef, ShardRef};
 
 /// Most tokens of a prediction.
 pub const PREDICT_MAX_TOKENS: u32 = 64;
-
-/// Masks of the pass: every token but the first of a row is masked with probability `rate`. Draws
-/// are keyed by the row, so every SAE sees the same masks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FixedMasks {
-    /// t.
-    pub rate: f64,
-    pub seed: u64,
-    /// What a window shows where a mask was. It is written so that windows of another kind have
-    /// another key; they did show the mask token once, and judges had nothing to go by.
-    pub shown: Shown,
-}
-
-/// What a window shows where a mask was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Shown {
-    /// The token of the text.
-    HiddenToken,
-}
-
-/// Positions at which activations count. Special tokens never do; a mask is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Positions {
-    #[default]
-    All,
-    /// Those the SAE was trained on: masked or visible ones.
-    Policy,
-}
-
-impl Positions {
-    /// Whether activations count at all positions.
-    pub fn is_all(&self) -> bool {
-        *self == Positions::All
-    }
-}
 
 /// Which latents are looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

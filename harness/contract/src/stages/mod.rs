@@ -35,9 +35,7 @@ pub mod decoding;
 pub mod fidelity;
 pub mod steering;
 
-pub use autointerp::{
-    FixedMasks, LatentChoice, PREDICT_MAX_TOKENS, Positions, PredictParams, Shown, WindowsParams,
-};
+pub use autointerp::{LatentChoice, PREDICT_MAX_TOKENS, PredictParams, WindowsParams};
 pub use decoding::{DecodingParams, QuestionsRef};
 pub use fidelity::{
     Corruption, DocumentPolicy, FidelityParams, GridText, Measures, RolloutParams, ShardRef,
@@ -45,7 +43,7 @@ pub use fidelity::{
 pub use harness_core::dtype::Dtype;
 pub use steering::{
     BaselineParams, EXPLAIN_MAX_TOKENS, ExplainParams, FeatureChoice, FeaturesParams,
-    GivenExplanation, JudgeParams, JudgeRef, METRIC_INPUTS, PAIR_MAX_TOKENS, PerplexityParams,
+    GivenExplanation, JudgeParams, METRIC_INPUTS, PAIR_MAX_TOKENS, PerplexityParams,
     STEERING_VALUES, ScoreParams, SteerParams, SteeringParams,
 };
 
@@ -227,6 +225,15 @@ impl SaeRef {
     }
 }
 
+/// A judge and the model behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeRef {
+    pub component: PluginRef,
+    /// Model behind an online judge; `None` where the component decides alone.
+    pub model: Option<String>,
+}
+
 /// Text for activation passes, by content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -243,6 +250,44 @@ pub struct CorpusRef {
     /// Field of the files that holds the text; `text` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_field: Option<String>,
+}
+
+/// Masks of the pass: every token but the first of a row is masked with probability `rate`. Draws
+/// are keyed by the row, so every SAE sees the same masks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedMasks {
+    /// t.
+    pub rate: f64,
+    pub seed: u64,
+    /// What a window shows where a mask was. It is written so that windows of another kind have
+    /// another key; they did show the mask token once, and judges had nothing to go by.
+    pub shown: Shown,
+}
+
+/// What a window shows where a mask was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// The token of the text.
+    HiddenToken,
+}
+
+/// Positions at which activations count. Special tokens never do; a mask is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    #[default]
+    All,
+    /// Those the SAE was trained on: masked or visible ones.
+    Policy,
+}
+
+impl Positions {
+    /// Whether activations count at all positions.
+    pub fn is_all(&self) -> bool {
+        *self == Positions::All
+    }
 }
 
 /// How texts are generated.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CorpusRef, FixedMasks, GenerationParams, ModelRef, Numerics, PluginRef, Positions, SaeRef,
+    CorpusRef, FixedMasks, GenerationParams, JudgeRef, ModelRef, Numerics, PluginRef, Positions,
+    SaeRef,
 };
 
 /// Most tokens of an explanation.
@@ -72,15 +73,6 @@ pub struct GivenExplanation {
     pub latent: u32,
     /// What it stands for.
     pub explanation: String,
-}
-
-/// A judge and the model behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JudgeRef {
-    pub component: PluginRef,
-    /// Model behind an online judge; `None` where the component decides alone.
-    pub model: Option<String>,
 }
 
 /// Unsteered texts of every prefix of the pool.

@@ -16,7 +16,7 @@ use super::{
     Cost, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel, ResolvedRow,
     RowWork,
     components::Components,
-    cost::{memory_by_model, share_of},
+    forecast::{memory_by_model, share_of},
     made_for,
 };
 use crate::{

@@ -9,6 +9,7 @@ mod cost;
 mod decoding;
 mod error;
 mod expander;
+mod forecast;
 mod grid;
 mod group;
 mod made_for;

@@ -4,8 +4,8 @@ use sae_folder::SaeFolder;
 
 use super::{
     Cost, PlanError, ResolvedRow, RowCells, RowWork, SteeringWork,
-    cost::RowCosts,
     expander::Expander,
+    forecast::RowCosts,
     pass::{PassText, masks},
 };
 use crate::{bench::SteeringSettings, sources::Explanations};

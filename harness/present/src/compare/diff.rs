@@ -120,7 +120,7 @@ pub fn compare(
         left.column(column)
             .or_else(|error| right.column(column).map_err(|_| error))?;
     }
-    let mut key = left.key_columns(options)?;
+    let mut key = left.key_columns(&options.key, &options.known_keys)?;
     key.retain(|c| !is_unmatched(c));
     if key.is_empty() {
         return Err(left.no_key());

@@ -1,13 +1,11 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use harness_contract::exit;
 use harness_core::suggest;
-
-use super::CompareOptions;
 
 /// The column that tells an SAE from others of its set, layer and k. Files from before it was kept,
 /// and the paper's, do not have it.
@@ -188,25 +186,25 @@ impl CsvTable {
     /// The columns that name a row: those given, or those known to.
     pub(super) fn key_columns(
         &self,
-        options: &CompareOptions,
+        given: &[String],
+        known: &BTreeSet<&str>,
     ) -> Result<Vec<String>, CompareError> {
-        let given = &options.key;
         if !given.is_empty() {
             for name in given {
                 self.column(name)?;
             }
             return Ok(given.to_vec());
         }
-        let known: Vec<String> = self
+        let found: Vec<String> = self
             .columns
             .iter()
-            .filter(|c| options.known_keys.contains(c.as_str()))
+            .filter(|c| known.contains(c.as_str()))
             .cloned()
             .collect();
-        if known.is_empty() {
+        if found.is_empty() {
             return Err(self.no_key());
         }
-        Ok(known)
+        Ok(found)
     }
 
     /// That nothing is known to name a row of this table.

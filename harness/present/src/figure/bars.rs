@@ -1,12 +1,13 @@
 //! Draws groups of bars with whiskers and numbers.
 
-use plotters::style::{RGBColor, WHITE, text_anchor::HPos};
+use plotters::style::{WHITE, text_anchor::HPos};
 
 use super::{
     canvas::{Canvas, Font, colour},
-    layout::{Area, Placed, SMALL, TICK, TIGHT},
-    model::{Bar, BarGroup, Dash, FigureError, Fill},
-    panel::{GREY, INK, across, font, upwards},
+    layout::Placed,
+    model::{Bar, BarGroup, Dash, FigureError},
+    pens::{GREY, INK, bar, font},
+    sizes::{Area, SMALL, TICK, TIGHT},
     text::text_width,
 };
 
@@ -33,7 +34,7 @@ pub(super) fn draw(
     let place = (plot.right - plot.left) / groups.len().max(1) as f64;
     let wide = (FILLED * place / most.unwrap_or(1).max(1) as f64).min(WIDEST);
     for (i, (group, name)) in groups.iter().zip(&placed.names).enumerate() {
-        let centre = across(placed, i as f64);
+        let centre = placed.across(i as f64);
         let left = centre - 0.5 * wide * group.bars.len() as f64;
         for (j, bar) in group.bars.iter().enumerate() {
             let left = left + wide * j as f64;
@@ -67,14 +68,14 @@ fn one(
     };
     let area = Area {
         left: left + 0.06 * wide,
-        top: upwards(placed, value),
+        top: placed.upwards(value),
         right: right - 0.06 * wide,
         bottom: plot.bottom,
     };
     self::bar(canvas, area, colour(palette), bar.fill)?;
     let mut top = area.top;
     if let Some((lo, hi)) = bar.lo.zip(bar.hi) {
-        let (low, high) = (upwards(placed, lo), upwards(placed, hi));
+        let (low, high) = (placed.upwards(lo), placed.upwards(hi));
         let cap = 0.5 * CAP.min(0.5 * wide);
         let end = |y: f64| [(centre - cap, y), (centre + cap, y)];
         let parts = [[(centre, low), (centre, high)], end(low), end(high)];
@@ -89,29 +90,4 @@ fn one(
     let size = NUMBER.min(wide / text_width(&bar.text, 1.0).max(1e-3));
     let y = top - 0.7 * size;
     canvas.text(&bar.text, (centre, y), font(size, HPos::Center))
-}
-
-/// The area of a bar.
-///
-/// # Errors
-/// [`FigureError::Drawing`].
-pub(super) fn bar(
-    canvas: &Canvas<'_>,
-    area: Area,
-    colour: RGBColor,
-    fill: Fill,
-) -> Result<(), FigureError> {
-    let mut corners = vec![
-        (area.left, area.bottom),
-        (area.left, area.top),
-        (area.right, area.top),
-        (area.right, area.bottom),
-    ];
-    match fill {
-        Fill::Full => canvas.band(&corners, colour, 1.0)?,
-        Fill::Pale => canvas.band(&corners, colour, 0.3)?,
-        Fill::Outline => {}
-    }
-    corners.push(corners[0]);
-    canvas.line(&corners, 1.2, colour, Dash::Solid)
 }

@@ -12,8 +12,9 @@ use plotters::style::RGBColor;
 use super::{
     canvas::units,
     colours::{ColourScale, LEVELS, sequential},
-    layout::{Area, Layout},
+    layout::Layout,
     model::{HeatMap, Marks},
+    sizes::Area,
 };
 
 /// Diagonal lines on white, for cells without a value. Every file has the same, so it does not

@@ -5,10 +5,10 @@ use plotters::style::text_anchor::HPos;
 use super::{
     canvas::{Canvas, Place},
     colours::ColourScale,
-    layout::{Area, EDGE, LEADING, SMALL, TICK},
     model::{Dash, Figure, FigureError, HeatMap, Marks},
-    panel::{INK, font},
+    pens::{INK, font},
     scale::Ruler,
+    sizes::{Area, EDGE, LEADING, SMALL, TICK},
     text::{text_width, wrap},
 };
 

@@ -5,59 +5,20 @@ use super::{
     legend::{self, Entry},
     model::{Axis, Figure, Marks, Panel, YRange},
     scale::Ruler,
+    sizes::{Area, BOLD, EDGE, LABEL, LEADING, SMALL, TICK, TIGHT, TITLE},
     text::{fit, shorten, text_width, wrap},
 };
 
-/// Font sizes, pixels. Three panels side by side are some 650 pixels wide: on half a page (83 mm)
-/// the smallest text is then 5.5 points high.
-pub(super) const TITLE: f64 = 18.0;
-/// Titles of panels and labels of axes.
-pub(super) const LABEL: f64 = 16.0;
-/// Ticks, legend and caption.
-pub const SMALL: f64 = 15.0;
-
-/// Height of a line of text as a share of its font size.
-pub(super) const LEADING: f64 = 1.35;
-/// The same within the title of a panel.
-pub(super) const TIGHT: f64 = 1.15;
-/// Free space around the figure, pixels.
-pub(super) const EDGE: f64 = 10.0;
 /// Space between panels, pixels.
 const GAP: f64 = 16.0;
 /// Lines that the title of a panel may have.
 const TITLE_LINES: usize = 3;
 /// Lines that the name of a group of bars may have.
 const NAME_LINES: usize = 3;
-/// Length of a tick and space after it, pixels.
-pub(super) const TICK: f64 = 5.0;
 /// Ticks asked for where none are named.
 const N_TICKS: usize = 4;
 /// The same for columns of cells.
 const STEP_TICKS: usize = 5;
-/// How much wider bold text is.
-pub(super) const BOLD: f64 = 1.12;
-
-/// A rectangle, pixels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Area {
-    pub left: f64,
-    pub top: f64,
-    pub right: f64,
-    pub bottom: f64,
-}
-
-impl Area {
-    /// Middle from left to right.
-    pub fn centre(&self) -> f64 {
-        0.5 * (self.left + self.right)
-    }
-
-    /// Middle from top to bottom.
-    pub fn middle(&self) -> f64 {
-        0.5 * (self.top + self.bottom)
-    }
-}
-
 /// A panel with its place and its axes.
 pub struct Placed<'a> {
     pub panel: &'a Panel,
@@ -76,6 +37,18 @@ pub struct Placed<'a> {
     pub y_name_at: Option<f64>,
     /// Whether the y ticks are labelled.
     pub labels_y: bool,
+}
+
+impl Placed<'_> {
+    /// Where a value of the x axis is, pixels from the left.
+    pub fn across(&self, x: f64) -> f64 {
+        self.plot.left + self.x.place(x) * (self.plot.right - self.plot.left)
+    }
+
+    /// Where a value of the y axis is, pixels from the top.
+    pub fn upwards(&self, y: f64) -> f64 {
+        self.plot.bottom - self.y.place(y) * (self.plot.bottom - self.plot.top)
+    }
 }
 
 /// A figure with everything in its place.

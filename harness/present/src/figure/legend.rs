@@ -3,11 +3,10 @@
 use plotters::style::{RGBColor, text_anchor::HPos};
 
 use super::{
-    bars,
     canvas::{Canvas, Font, Place, colour},
-    layout::{Area, BOLD, EDGE, LEADING, SMALL},
     model::{Figure, FigureError, Fill, Marks, Series},
-    panel::{LINE, font},
+    pens::{LINE, bar, font},
+    sizes::{Area, BOLD, EDGE, LEADING, SMALL},
     text::{shorten, text_width},
 };
 
@@ -149,7 +148,7 @@ pub(super) fn draw(canvas: &Canvas<'_>, entries: &[Entry<'_>]) -> Result<(), Fig
                     right: x + 0.8 * SAMPLE,
                     bottom: y + 0.35 * SMALL,
                 };
-                bars::bar(canvas, area, NO_COLOUR, *fill)?;
+                bar(canvas, area, NO_COLOUR, *fill)?;
             }
         }
         let beside = (x + SAMPLE + NAME_GAP, y);

@@ -16,7 +16,9 @@ mod layout;
 mod legend;
 mod model;
 mod panel;
+mod pens;
 mod scale;
+mod sizes;
 mod svg;
 #[cfg(any(test, feature = "test-support"))]
 pub mod test_support;

@@ -1,21 +1,18 @@
 //! Draws one panel: axes, bands, lines, markers.
 
-use plotters::style::{
-    RGBColor,
-    text_anchor::{HPos, VPos},
-};
+use plotters::style::{RGBColor, text_anchor::HPos};
 
 use super::{
     bars,
     canvas::{Canvas, Font, Place, colour},
     colour_bar::edge,
-    layout::{LABEL, Placed, SMALL, TICK, TIGHT},
+    layout::Placed,
     model::{Dash, FigureError, Marks, Point, Series},
+    pens::{GREY, INK, LINE, font},
+    sizes::{LABEL, SMALL, TICK, TIGHT},
     text::text_width,
 };
 
-pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-pub(super) const GREY: RGBColor = RGBColor(0x66, 0x66, 0x66);
 const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 /// Lines whose bands can be told apart; those of more are fainter.
 const FEW: usize = 3;
@@ -25,21 +22,6 @@ const MARKED: usize = 8;
 const MANY: usize = 24;
 /// Space between labels of ticks, pixels.
 const LABEL_GAP: f64 = 4.0;
-/// Width of a line of data, pixels.
-pub(super) const LINE: f64 = 1.8;
-
-/// Text in `INK`, not bold, with its position in its middle from top to bottom.
-pub(super) fn font(size: f64, anchor: HPos) -> Font {
-    Font {
-        size,
-        bold: false,
-        anchor,
-        vertical: VPos::Center,
-        upwards: false,
-        colour: INK,
-    }
-}
-
 /// Draws `placed` on `canvas`.
 ///
 /// # Errors
@@ -129,17 +111,7 @@ fn runs(points: &[Point], there: fn(&Point) -> bool) -> impl Iterator<Item = &[P
 }
 
 fn at(placed: &Placed<'_>, x: f64, y: f64) -> Place {
-    (across(placed, x), upwards(placed, y))
-}
-
-pub(super) fn across(placed: &Placed<'_>, x: f64) -> f64 {
-    let plot = &placed.plot;
-    plot.left + placed.x.place(x) * (plot.right - plot.left)
-}
-
-pub(super) fn upwards(placed: &Placed<'_>, y: f64) -> f64 {
-    let plot = &placed.plot;
-    plot.bottom - placed.y.place(y) * (plot.bottom - plot.top)
+    (placed.across(x), placed.upwards(y))
 }
 
 /// The error of a point without neighbours, which has no area.
@@ -165,7 +137,7 @@ fn labels<'a>(placed: &'a Placed<'_>) -> Vec<(f64, &'a str)> {
     let width = |label: &str| 0.5 * text_width(label, SMALL);
     let mut shown: Vec<(f64, &str)> = Vec::new();
     for (value, label) in ticks.last().into_iter().chain(ticks) {
-        let mut x = across(placed, *value);
+        let mut x = placed.across(*value);
         if has_cells {
             x = x.min(placed.plot.right + LABEL_GAP - width(label));
         }
@@ -188,7 +160,7 @@ fn y_ticks<'a>(placed: &'a Placed<'_>) -> Vec<&'a (f64, String)> {
     }
     let mut free_from = f64::NEG_INFINITY;
     let is_free = |tick: &&(f64, String)| {
-        let y = upwards(placed, tick.0);
+        let y = placed.upwards(tick.0);
         let is_free = y >= free_from;
         free_from = if is_free { y + 1.1 * SMALL } else { free_from };
         is_free
@@ -200,7 +172,7 @@ fn axes(canvas: &Canvas<'_>, placed: &Placed<'_>) -> Result<(), FigureError> {
     let (panel, plot) = (placed.panel, &placed.plot);
     let has_cells = matches!(panel.marks, Marks::Cells(_));
     for (value, label) in y_ticks(placed) {
-        let y = upwards(placed, *value);
+        let y = placed.upwards(*value);
         if !has_cells {
             canvas.line(&[(plot.left, y), (plot.right, y)], 0.75, GRID, Dash::Solid)?;
         }
@@ -217,7 +189,7 @@ fn axes(canvas: &Canvas<'_>, placed: &Placed<'_>) -> Result<(), FigureError> {
     }
     let is_axis = !matches!(panel.marks, Marks::Bars(_));
     for (value, _) in placed.x.ticks.iter().filter(|_| is_axis) {
-        let x = across(placed, *value);
+        let x = placed.across(*value);
         let ends = [(x, plot.bottom), (x, plot.bottom + TICK)];
         canvas.line(&ends, 1.0, INK, Dash::Solid)?;
     }
@@ -226,7 +198,7 @@ fn axes(canvas: &Canvas<'_>, placed: &Placed<'_>) -> Result<(), FigureError> {
         canvas.text(label, (x, y), font(SMALL, HPos::Center))?;
     }
     if panel.zero_line {
-        let y = upwards(placed, 0.0);
+        let y = placed.upwards(0.0);
         canvas.line(&[(plot.left, y), (plot.right, y)], 1.2, GREY, Dash::Solid)?;
     }
     let frame = [

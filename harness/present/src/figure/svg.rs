@@ -5,11 +5,13 @@ use plotters::style::text_anchor::HPos;
 use super::{
     canvas::{Canvas, Font},
     cells, colour_bar,
-    layout::{EDGE, LABEL, Layout, SMALL, TITLE},
+    layout::Layout,
     legend,
     model::{Bar, Figure, FigureError, HeatMap, Marks, Panel, Scale, Series},
-    panel::{self, font},
+    panel,
+    pens::font,
     scale::has_place,
+    sizes::{EDGE, LABEL, SMALL, TITLE},
     text::printable,
 };
 

@@ -1,9 +1,6 @@
 //! What the tests of figures look at, here and in `benches`.
 
-pub use super::{
-    layout::{Layout, SMALL},
-    text::text_width,
-};
+pub use super::{layout::Layout, sizes::SMALL, text::text_width};
 
 pub const BLUE: &str = "#0072B2";
 

@@ -6,8 +6,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::HOLDER;
 use harness_contract::canonical::sha256_hex;
+
+/// Ending of the file of a holder.
+pub(super) const HOLDER: &str = ".holder";
 
 const TOKEN_DIGITS: usize = 20;
 

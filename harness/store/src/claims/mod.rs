@@ -19,6 +19,8 @@ mod tests;
 pub use holder::Holder;
 pub use take::{Claims, Pace, Taken};
 
+use holder::HOLDER;
+
 use std::{
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -28,7 +30,6 @@ use crate::StoreError;
 
 /// Folder of claims in a store.
 pub const FOLDER: &str = "claims";
-const HOLDER: &str = ".holder";
 const CLAIM: &str = ".claim";
 
 /// Processes that work on a store, as far as they can be seen from here, each with the number of

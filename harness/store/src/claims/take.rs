@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CLAIM, FOLDER, HOLDER, Holder, holder, names};
+use super::{
+    CLAIM, FOLDER, Holder,
+    holder::{self, HOLDER},
+    names,
+};
 use crate::{Store, StoreError};
 use harness_contract::files::{place_if_absent, replace_soon};
 

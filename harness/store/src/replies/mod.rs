@@ -26,8 +26,8 @@ pub use batch::{BATCH_SCHEMA, Batch, batches_of};
 pub use folder::{Asking, Replies, RepliesError};
 pub use keeper::Keeper;
 pub use ledger::Ledger;
-pub use record::{KeptReply, REPLY_SCHEMA, ReplyDamage};
-pub use request::{ReplyMessage, ReplyRequest, task_name, task_number};
+pub use record::{KeptReply, ReplyDamage};
+pub use request::{REPLY_SCHEMA, ReplyMessage, ReplyRequest, task_name, task_number};
 pub use summary::JudgingSummary;
 pub use worst::Worst;
 

@@ -4,14 +4,11 @@ use serde_json::Value;
 use super::request::ReplyRequest;
 use harness_contract::canonical::{canonical_json, sha256_hex};
 
-/// Version of the layout of kept replies; part of their names.
-pub const REPLY_SCHEMA: u32 = 1;
-
 /// One request with its reply as it lies on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeptReply {
-    /// [`REPLY_SCHEMA`].
+    /// `REPLY_SCHEMA`.
     pub schema: u32,
     pub request: ReplyRequest,
     /// The answer: JSON as the task says.

@@ -1,8 +1,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::record::REPLY_SCHEMA;
 use harness_contract::canonical::hash_of;
+
+/// Version of the layout of kept replies; part of their names.
+pub const REPLY_SCHEMA: u32 = 1;
 
 /// Everything that decides a reply. No key, address or time: two runs that ask the same get the
 /// same name.

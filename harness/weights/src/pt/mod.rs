@@ -5,6 +5,7 @@
 
 mod archive;
 mod names;
+mod numbers;
 mod pickle;
 
 use std::{
@@ -12,12 +13,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use safetensors::Dtype;
-
 use crate::{InputError, Result, files};
 
 pub use archive::{Archive, Items, Refusal};
 pub use names::{unwrapped, unwrapped_items};
+pub use numbers::numel;
 pub use pickle::{Item, Scalar, TensorDesc, parse};
 
 /// A `.pt` file with the state dict of one module.
@@ -69,15 +69,4 @@ impl StateDict {
 
 fn refused(path: &Path) -> impl Fn(Refusal) -> InputError {
     move |Refusal { what, hint }| InputError::unusable(path, format!("{what}; {hint}"))
-}
-
-/// Bytes of a number of one of the formats that are read, all of them of whole bytes.
-fn bytes_each(dtype: Dtype) -> u64 {
-    dtype.bitsize() as u64 / 8
-}
-
-/// Numbers in a tensor of this shape, `None` on overflow.
-#[must_use]
-pub fn numel(shape: &[u64]) -> Option<u64> {
-    shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d))
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use safetensors::Dtype;
 
-use super::bytes_each;
+use super::numbers::{bytes_each, numel};
 
 /// Longest program, in bytes. A state dict of an SAE needs some 600.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -515,7 +515,7 @@ impl<'a> Machine<'a> {
             ));
         }
         // Overlapping strides could claim far more elements than are stored.
-        if super::numel(&shape).is_none_or(|n| n > *len) {
+        if numel(&shape).is_none_or(|n| n > *len) {
             return Err(format!(
                 "a tensor of shape {shape:?} expands a storage of {len} elements"
             ));

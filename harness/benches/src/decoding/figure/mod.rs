@@ -16,7 +16,7 @@ use harness_plan::{
 };
 use harness_present::figure::Figure;
 
-use super::{DecodingTables, is_shown, rows::DynamicsRow};
+use super::{DecodingTables, rows::DynamicsRow};
 
 /// The figures of the bench, and the parts of them that its views show.
 pub fn figures(plan: &Plan, tables: &DecodingTables) -> Vec<(String, Figure)> {
@@ -101,4 +101,10 @@ fn caption(plan: &Plan) -> String {
         ),
         false => how,
     }
+}
+
+/// Whether a figure of the bench shows a row.
+pub fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
+    let is_metric = (view.table.dynamics().iter()).any(|metric| metric.name() == row.metric);
+    is_metric && view.rows.iter().any(|id| id.model == row.model)
 }

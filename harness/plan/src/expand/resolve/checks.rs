@@ -3,7 +3,7 @@
 use harness_core::suggest;
 use sae_folder::SaeFolder;
 
-use super::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
+use super::resolved::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
 use crate::bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings};
 use harness_contract::stages::{DocumentPolicy, Positions};
 

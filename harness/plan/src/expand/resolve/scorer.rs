@@ -1,11 +1,8 @@
 //! Which model scores perplexity. A model that is not embedded is never scored by an embedded one
 //! unless somebody says so.
 
-use super::{EMBEDDED, Origin, Resolver};
+use super::resolved::{EMBEDDED, NO_SCORER, Origin, Resolver};
 use crate::bench::{RowKind, RowSpec, SettingsPatch};
-
-/// The word that stands for no scorer: P and S are missing, C is there.
-pub const NO_SCORER: &str = "none";
 
 impl Resolver<'_> {
     /// The name of the scorer of a steering row, where the word [`EMBEDDED`] stands in its place.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use harness_weights::{InputError, check_checkpoint};
 use sae_folder::SaeFolder;
 
-use super::{Origin, ResolvedModel, Resolver};
+use super::resolved::{Origin, ResolvedModel, Resolver};
 use crate::{
     bench::{Profile, RowSpec, Settings},
     sources::SaeSet,

@@ -3,25 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Origin, Resolver};
+use super::resolved::{EMBEDDED, Origin, Resolver, TextSource};
 use crate::{
     bench::{RowKind, RowSpec},
     sources::TextFiles,
 };
-
-/// The word that stands for the embedded models' own text in place of files, and for their scorer.
-pub const EMBEDDED: &str = "embedded";
-
-/// Whose text a row reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextSource {
-    /// The text that was generated for the embedded models.
-    Embedded,
-    /// Files that were given.
-    Given,
-    /// None yet: a prediction takes it to be there and long enough.
-    Assumed,
-}
 
 impl Resolver<'_> {
     /// The files of a row's text, prompts or questions, and whose they are.
