@@ -1,8 +1,9 @@
-//! `harness-worker`: the engine behind a line protocol. `harness` starts it; a person has no need to.
+//! `harness-worker`: the engine behind a line protocol. `harness` starts it; a person has no need
+//! to.
 
+mod oom_score;
 mod orphan;
 mod stop;
-mod victim;
 
 use std::{
     io::{self, BufRead, Write},
@@ -19,7 +20,7 @@ use harness_plan::{
 
 fn main() -> ExitCode {
     orphan::watch();
-    victim::volunteer();
+    oom_score::raise();
     let mode = std::env::args().nth(1);
     match mode.as_deref() {
         Some("serve") => ExitCode::from(run::serve()),

@@ -1,5 +1,6 @@
-//! A worker does not outlive the process that started it: what it computes would be nobody's, and a plugin that hangs would keep
-//! a device for ever. A pipe tells it only when it next reads or writes.
+//! A worker does not outlive the process that started it: what it computes would be nobody's, and a
+//! plugin that hangs would keep a device for ever. A pipe tells it only when it next reads or
+//! writes.
 
 use std::{os::unix::process::parent_id, process, thread, time::Duration};
 

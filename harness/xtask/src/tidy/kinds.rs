@@ -18,12 +18,12 @@ const fn kind(words: &'static [&'static str], elsewhere: usize) -> Kind {
 }
 
 const KINDS: [Kind; 6] = [
-    kind(&["steering"], 0),
-    kind(&["fidelity"], 0),
-    kind(&["rollout", "rollouts"], 0),
-    kind(&["decoding"], 0),
-    kind(&["autointerp"], 0),
-    kind(&["catalogue"], 0),
+    kind(&["steering"], 71),
+    kind(&["fidelity"], 20),
+    kind(&["rollout", "rollouts"], 34),
+    kind(&["decoding"], 51),
+    kind(&["autointerp"], 48),
+    kind(&["catalogue"], 19),
 ];
 
 /// The kinds are named in as many files as the list says.

@@ -1,12 +1,14 @@
 //! Cells in words.
 
-pub use crate::output::bytes;
-
 use harness_plan::{
     cell::Cell,
     expand::{GroupKind, Plan, PlannedGroup, RowWork},
+    protocol::Failure,
     stages::DecodingParams,
 };
+
+pub use crate::output::bytes;
+use crate::output::inert;
 
 /// `fidelity dream, 24 SAEs, tokens 0 to 20000` for cells that are run together, else as [`cell`].
 pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
@@ -14,6 +16,11 @@ pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
         Some(group) => self::group(&plan.groups[group]),
         None => self::cell(plan, cell),
     }
+}
+
+/// All that is known of a failure.
+pub fn failure(failure: &Failure) -> String {
+    inert(&failure.told())
 }
 
 /// A group in words.
