@@ -1,4 +1,4 @@
-//! The command line: commands, and the options that several of them share.
+//! The options that several commands share.
 
 use std::{
     env,
@@ -6,80 +6,20 @@ use std::{
     thread,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use harness_contract::{exit, jobs::Compute, plugin::PluginChoice, stages::Dtype};
 use harness_plan::expand::{EMBEDDED, NO_SCORER};
+use harness_supervise::{Launch, RENAME};
 
-use crate::{cmd, failure::Failure, plugins::Plugins, root::Root, worker::Launch};
+use crate::{failure::Failure, plugins::Plugins, root::Root};
 
 /// Environment variable that names folders of plugins.
 pub const PLUGINS_VARIABLE: &str = "HARNESS_PLUGINS";
-/// Threads of a worker whose results must hold on other machines: with one, no sum depends on how it was shared.
+/// Threads of a worker whose results must hold on other machines: with one, no sum depends on how
+/// it was shared.
 const REPRODUCIBLE_THREADS: u32 = 1;
 /// Worker processes that are started unasked, at most.
 const MAX_WORKERS: u32 = 8;
-
-/// Evaluates sparse autoencoders on diffusion language models.
-#[derive(Parser, Debug)]
-#[command(
-    name = "harness",
-    version,
-    max_term_width = 100,
-    subcommand_required = true,
-    arg_required_else_help = true,
-    after_help = "\
-Start here:
-  harness bench table2 --plugins ./plugins
-
-Exit codes:
-  0 done   2 usage   3 configuration   4 nothing to do   5 some cells failed   10 tables differ
-  20 bad input   21 plugin refused   22 device   30 judge cannot be asked   31 budget used up
-  75 interrupted, the same command goes on   110 cannot write"
-)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum Command {
-    /// Run a bench and print its table beside the paper's
-    Bench(Box<cmd::bench::BenchArgs>),
-    /// Which value each setting of a bench has, and where it comes from
-    Config(cmd::config::ConfigArgs),
-    /// Run a share of the cells of a bench, for job arrays and the like
-    RunCells(cmd::run_cells::RunCellsArgs),
-    /// Run a bench on a Slurm cluster
-    Slurm(cmd::slurm::SlurmArgs),
-    /// What there is: tables, models, SAE sets, plugin components
-    List(cmd::list::ListArgs),
-    /// What SAEs or a checkpoint say of themselves: layers, k, training, EV, sizes, time
-    Inspect(cmd::inspect::InspectArgs),
-    /// What a folder of results holds
-    Status(cmd::status::StatusArgs),
-    /// Check every file of a folder of results
-    Verify(cmd::verify::VerifyArgs),
-    /// Remove what no result needs from a folder of results
-    Gc(cmd::gc::GcArgs),
-    /// Copy the cells of other folders of results into one
-    Merge(cmd::merge::MergeArgs),
-    /// Pages and examples made from a run
-    Report(cmd::report::ReportArgs),
-    /// Compare two tables of results
-    Compare(cmd::compare::CompareArgs),
-    /// Continue a text
-    Generate(cmd::generate::GenerateArgs),
-    /// Train SAEs for a grid of layers, k and policies from one stream of model passes
-    Train(Box<cmd::train::TrainArgs>),
-    /// Compare models, SAEs and samplers with parity fixtures
-    Golden(cmd::golden::GoldenArgs),
-    /// What this machine can run, what is wrong with it and what to do
-    Doctor(cmd::doctor::DoctorArgs),
-    /// List, describe, check and make plugins
-    Plugins(cmd::plugins::PluginsArgs),
-    /// The embedded models' text
-    Zoo(cmd::zoo::ZooArgs),
-}
 
 /// Where plugins are looked for.
 #[derive(Args, Debug)]
@@ -193,8 +133,8 @@ impl ComputeArgs {
             .unwrap_or_else(|| (cores() / workers.max(1)).max(1))
     }
 
-    /// Worker processes for models so small that one thread each serves them best: sharing such small products costs
-    /// more than it gains.
+    /// Worker processes for models so small that one thread each serves them best: sharing such
+    /// small products costs more than it gains.
     pub fn small_workers(&self) -> u32 {
         if self.device != "cpu" {
             return 1;
@@ -221,7 +161,7 @@ impl ComputeArgs {
     /// # Errors
     /// When there is none.
     pub fn launch(&self) -> Result<Launch, Failure> {
-        Launch::new(self.threads(1), self.reproducible)
+        Ok(Launch::new(self.threads(1), self.reproducible)?)
     }
 }
 
@@ -253,9 +193,6 @@ pub fn not_text() -> Failure {
     let message = format!("{}: this is not UTF-8", odd.join(", "));
     Failure::new(exit::USAGE, message).hint(RENAME)
 }
-
-/// What to do about a path that is not UTF-8.
-pub const RENAME: &str = "rename it, or copy what is in it to a folder whose name is in UTF-8";
 
 /// `NAME=DIR`.
 pub fn named_dir(text: &str) -> Result<(String, PathBuf), String> {
@@ -292,12 +229,6 @@ pub fn scorer(text: &str) -> Result<(String, Option<PathBuf>), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn a_scorer_has_a_folder_or_is_a_word() {

@@ -1,17 +1,13 @@
 //! How a command ends when it cannot do what was asked: exit code, message, and what to do next.
 
-use std::{fmt, io};
+use std::{fmt, io, path::Path};
 
-use harness_contract::{
-    config::ConfigError,
-    exit,
-    protocol::{self, ProtocolError},
-};
+use harness_contract::{config::ConfigError, exit, jobs::Problem, protocol};
 use harness_plan::{bench::BenchError, expand::PlanError, shards::ShardsError};
 use harness_store::StoreError;
 use harness_weights::InputError;
 
-use crate::{args::RENAME, output};
+use crate::output;
 
 /// Why a command ends early.
 #[derive(Debug)]
@@ -48,6 +44,14 @@ impl Failure {
         }
     }
 
+    /// A file that cannot be written.
+    pub fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+        Failure::new(
+            exit::CANNOT_WRITE,
+            format!("cannot write to {}: {error}", path.display()),
+        )
+    }
+
     /// The reader of standard output has gone: not an error, and nothing is left to say.
     pub fn reader_gone() -> Failure {
         Failure::new(exit::OK, "")
@@ -58,9 +62,13 @@ impl Failure {
         &self.message
     }
 
-    /// What to do next; empty where that is not known.
-    pub fn cure(&self) -> &str {
-        &self.hint
+    /// As a report on this machine lists it.
+    pub fn problem(&self) -> Problem {
+        Problem {
+            what: self.message.clone(),
+            cure: self.hint.clone(),
+            exit_code: self.code,
+        }
     }
 
     /// Say it on standard error.
@@ -125,15 +133,12 @@ impl From<protocol::Failure> for Failure {
     }
 }
 
-/// A message to or from a worker that is none.
-impl From<ProtocolError> for Failure {
-    fn from(error: ProtocolError) -> Failure {
-        match error {
-            ProtocolError::Unsendable(_) => {
-                Failure::new(exit::USAGE, error.to_string()).hint(RENAME)
-            }
-            _ => Failure::new(exit::UNEXPECTED, error.to_string())
-                .hint("host and worker must be of one build: `cargo xtask build`"),
+impl From<harness_supervise::Error> for Failure {
+    fn from(error: harness_supervise::Error) -> Failure {
+        Failure {
+            code: error.code,
+            message: error.message,
+            hint: error.hint,
         }
     }
 }

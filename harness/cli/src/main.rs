@@ -1,28 +1,29 @@
 //! `harness`: flags, messages, supervision and exit codes.
 //!
-//! It links no torch and opens no plugin. What needs either is done by `harness-worker` processes that it starts,
-//! feeds over pipes and survives ([`worker`]). Each command is a file under [`cmd`].
+//! It links no torch and opens no plugin. What needs either is done by `harness-worker` processes
+//! that [`harness_supervise`] starts, feeds over pipes and survives. Each command is a file under
+//! [`cmd`].
 //!
-//! Results go to standard output, everything else to standard error; exit codes are those of [`harness_contract::exit`].
+//! Results go to standard output, everything else to standard error; exit codes are those of
+//! [`harness_contract::exit`].
 
 mod args;
 mod cmd;
+mod command;
 mod failure;
-mod memory;
 mod output;
 mod plugins;
 mod png;
 mod progress;
 mod root;
-mod worker;
 
 use std::process::ExitCode;
 
 use clap::{Parser, error::ErrorKind};
 
 fn main() -> ExitCode {
-    let run = match args::Cli::try_parse() {
-        Ok(cli) => cmd::run(cli.command),
+    let run = match command::Cli::try_parse() {
+        Ok(cli) => command::run(cli.command),
         Err(error) if error.kind() == ErrorKind::InvalidUtf8 => Err(args::not_text()),
         Err(error) => error.exit(),
     };

@@ -27,7 +27,8 @@ pub fn talk(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Say that something is not as it should be. What the text holds of files and plugins is made inert.
+/// Say that something is not as it should be. What the text holds of files and plugins is made
+/// inert.
 pub fn warn(text: &str) {
     talk(&format!("{} {}", bold("warning:"), inert(text)));
 }

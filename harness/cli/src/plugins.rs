@@ -1,5 +1,5 @@
-//! The plugins a command opens: found, compared with their lock, and looked at in a process of their own where nobody has yet, so
-//! that one that cannot even be opened takes nothing with it.
+//! The plugins a command opens: found, compared with their lock, and looked at in a process of
+//! their own where nobody has yet, so that one that cannot even be opened takes nothing with it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,13 +15,10 @@ use harness_contract::{
     plugin::{Discovery, FoundPlugin, Lock, PluginChoice, RefusedPlugin},
     trail::Trail,
 };
+use harness_supervise::{Ended, Launch, Limits, executable, memory, run_job};
 use serde_json::{Value, json};
 
-use crate::{
-    failure::Failure,
-    memory, output, root,
-    worker::{Ended, Launch, Limits, run_job},
-};
+use crate::{failure::Failure, output, root::cache_dir};
 
 /// Time that opening plugins may take.
 const LOOK: Duration = Duration::from_secs(120);
@@ -57,7 +54,7 @@ impl Plugins {
     /// # Errors
     /// When a folder cannot be searched.
     pub fn found(choice: PluginChoice) -> Result<Plugins, Failure> {
-        let executable = root::executable()?;
+        let executable = executable()?;
         let discovery = choice.discover(executable.parent()).map_err(|error| {
             let message = format!("the folders of plugins cannot be searched: {error}");
             Failure::new(exit::USAGE, message)
@@ -65,7 +62,8 @@ impl Plugins {
         Ok(Plugins { choice, discovery })
     }
 
-    /// With `--locked`, end the command when a plugin differs from its lock: before anything is opened.
+    /// With `--locked`, end the command when a plugin differs from its lock: before anything is
+    /// opened.
     ///
     /// # Errors
     /// The plugins that differ, all of them.
@@ -82,8 +80,8 @@ impl Plugins {
         ))
     }
 
-    /// Look at those that this user has never opened, and that no lock holds, in a process of their own. One that ends it is refused
-    /// from here on, and the others are looked at again.
+    /// Look at those that this user has never opened, and that no lock holds, in a process of their
+    /// own. One that ends it is refused from here on, and the others are looked at again.
     ///
     /// # Errors
     /// When there is no worker.
@@ -144,7 +142,8 @@ impl Plugins {
         Ok(harmful)
     }
 
-    /// The choice for a command that opens what it is given, with a warning of those that it is not given for what opening them does.
+    /// The choice for a command that opens what it is given, with a warning of those that it is not
+    /// given for what opening them does.
     ///
     /// # Errors
     /// As [`Plugins::find`], [`Plugins::agree`] and [`Plugins::look`].
@@ -192,7 +191,7 @@ pub fn open(choice: &PluginChoice, metrics: bool) -> Result<Answer, Failure> {
         trail: trail.as_ref().map(Trail::path),
         metrics,
     });
-    let ended = run_job(&launch, &job, |event| {
+    let ended = run_job::<Failure>(&launch, &job, |event| {
         match event {
             Event::Result { value: got } => value = Some(got),
             Event::Failed(why) => failure = Some(why),
@@ -225,7 +224,7 @@ struct Opened {
 
 impl Opened {
     fn read() -> Opened {
-        let path = root::cache_dir().map(|dir| dir.join(OPENED));
+        let path = cache_dir().map(|dir| dir.join(OPENED));
         let hashes = path.as_deref().and_then(remembered).unwrap_or_default();
         Opened { path, hashes }
     }

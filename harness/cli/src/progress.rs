@@ -112,7 +112,8 @@ impl Progress {
         self.weigh(left.map_or(0.0, |left| elapsed / (elapsed + left.as_secs_f64())));
     }
 
-    /// So many units are done, and with them that share of the work, unless [`Progress::weigh`] knows better.
+    /// So many units are done, and with them that share of the work, unless [`Progress::weigh`]
+    /// knows better.
     pub fn set(&mut self, done: u64, total: u64) {
         self.count(done, total);
         self.weigh(done as f64 / total.max(1) as f64);

@@ -1,11 +1,9 @@
 //! Where the benches and the embedded models lie.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::{env, path::PathBuf};
 
 use harness_contract::exit;
+use harness_supervise::{executable, has_tables};
 
 use crate::failure::Failure;
 
@@ -61,26 +59,6 @@ impl Root {
     pub fn zoo(&self) -> PathBuf {
         self.dir.join("benchmarks/zoo")
     }
-}
-
-/// Whether a folder is the root of a repository or an installation.
-pub fn has_tables(dir: &Path) -> bool {
-    dir.join("benchmarks/tables").is_dir()
-}
-
-/// The executable itself, links resolved.
-///
-/// # Errors
-/// When the system does not say.
-pub fn executable() -> Result<PathBuf, Failure> {
-    env::current_exe()
-        .and_then(|path| path.canonicalize())
-        .map_err(|error| {
-            Failure::new(
-                exit::UNEXPECTED,
-                format!("the path of this executable is unknown: {error}"),
-            )
-        })
 }
 
 /// The user's cache, if there is a place for one.

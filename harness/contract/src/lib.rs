@@ -23,5 +23,8 @@ pub mod sanitize;
 pub mod signals;
 pub mod sources;
 pub mod stages;
+mod supervision;
 pub mod trail;
 pub mod wire;
+
+pub use supervision::Supervision;

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::work::PassWork;
+pub use crate::work::ModelShape;
 
 /// Tokens of a stacked pass beyond which stacking gains nothing.
 const STACKED_TOKENS: u64 = 1 << 15;
@@ -20,45 +20,6 @@ pub const SAE_CHUNK_BYTES: u64 = 128 << 20;
 const USUAL_ACTIVATION_BYTES: u64 = 16 << 30;
 /// A worker before it has loaded anything: libtorch, its thread pools, plugins.
 pub const PROCESS_BYTES: u64 = 215 << 20;
-
-/// Sizes of a decoder-only model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelShape {
-    /// Blocks.
-    pub n_layers: u64,
-    /// Width of the residual stream.
-    pub d_model: u64,
-    /// Width of the keys (and of the values) of all heads together.
-    pub d_kv: u64,
-    /// Width of the feed-forward layer.
-    pub d_ff: u64,
-    /// Matrices of the feed-forward layer: 3 with a gate, else 2.
-    pub n_ff: u64,
-    /// Rows of the output head.
-    pub vocab_size: u64,
-    /// Bytes of a number of weights and residuals.
-    pub dtype_bytes: u64,
-}
-
-impl ModelShape {
-    /// Floating-point operations of one block on `rows` rows of `tokens` tokens.
-    pub fn block_flops(&self, rows: u64, tokens: u64) -> f64 {
-        self.flops(&PassWork::blocks(rows, 1, tokens, tokens))
-    }
-
-    /// Floating-point operations of the head on `rows` rows.
-    pub fn head_flops(&self, rows: u64) -> f64 {
-        self.flops(&PassWork::head(rows))
-    }
-
-    /// Bytes of activations of one token within a block, at its peak: in attention the norm's input and output, queries, keys and
-    /// values before and after their rotation, and the mix; in the feed-forward layer its input and two products.
-    fn block_bytes(&self) -> u64 {
-        let attention = 7 * self.d_model + 2 * self.d_kv;
-        let feed_forward = 3 * self.d_model + 2 * self.d_ff;
-        attention.max(feed_forward) * self.dtype_bytes
-    }
-}
 
 /// Floating-point operations of encoding and decoding `rows` rows with a Top-K SAE: all latents, then the `k` active ones.
 pub fn sae_flops(rows: u64, d_model: u64, d_sae: u64, k: u64) -> f64 {

@@ -3,7 +3,7 @@
 
 use std::ops::{AddAssign, Mul};
 
-use crate::grid::ModelShape;
+use serde::{Deserialize, Serialize};
 
 /// What passes through a model did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +103,45 @@ impl Mul<u64> for PassWork {
     }
 }
 
+/// Sizes of a decoder-only model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelShape {
+    /// Blocks.
+    pub n_layers: u64,
+    /// Width of the residual stream.
+    pub d_model: u64,
+    /// Width of the keys (and of the values) of all heads together.
+    pub d_kv: u64,
+    /// Width of the feed-forward layer.
+    pub d_ff: u64,
+    /// Matrices of the feed-forward layer: 3 with a gate, else 2.
+    pub n_ff: u64,
+    /// Rows of the output head.
+    pub vocab_size: u64,
+    /// Bytes of a number of weights and residuals.
+    pub dtype_bytes: u64,
+}
+
 impl ModelShape {
+    /// Floating-point operations of one block on `rows` rows of `tokens` tokens.
+    pub fn block_flops(&self, rows: u64, tokens: u64) -> f64 {
+        self.flops(&PassWork::blocks(rows, 1, tokens, tokens))
+    }
+
+    /// Floating-point operations of the head on `rows` rows.
+    pub fn head_flops(&self, rows: u64) -> f64 {
+        self.flops(&PassWork::head(rows))
+    }
+
+    /// Bytes of activations of one token within a block, at its peak: in attention the norm's input
+    /// and output, queries, keys and values before and after their rotation, and the mix; in the
+    /// feed-forward layer its input and two products.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        let attention = 7 * self.d_model + 2 * self.d_kv;
+        let feed_forward = 3 * self.d_model + 2 * self.d_ff;
+        attention.max(feed_forward) * self.dtype_bytes
+    }
+
     /// Numbers in the matrices of a block.
     pub fn block_numbers(&self) -> u64 {
         let attention = 2 * self.d_model + 2 * self.d_kv;

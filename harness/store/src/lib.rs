@@ -35,7 +35,7 @@ pub use findings::{Finding, Problem};
 pub use gc::{Removable, Rubbish};
 pub use manifest::{
     ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestBadRows, ManifestCutText,
-    ManifestModel, ManifestPlugin, ManifestSae, RunManifest, Supervision,
+    ManifestModel, ManifestPlugin, ManifestSae, RunManifest,
 };
 pub use merge::Merged;
 pub use record::{CellRecord, Damage, Provenance, STORE_SCHEMA};

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{StageSummary, Store, StoreError};
 use crate::replies::JudgingSummary;
-use harness_contract::protocol::{Counters, Phases};
+use harness_contract::{
+    Supervision,
+    protocol::{Counters, Phases},
+};
 
 /// Folder of the manifests of all runs.
 pub(super) const MANIFESTS: &str = "manifests";
@@ -302,20 +305,6 @@ impl ActivationSummary {
             peak_bytes: counters.peak_bytes,
         })
     }
-}
-
-/// What supervision of worker processes took: the price of keeping plugins out of the supervisor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Supervision {
-    /// Workers started, those that took the place of dead ones included.
-    pub workers_started: u64,
-    /// Seconds from starting workers until they had loaded libtorch and plugins, all together.
-    pub start_seconds: f64,
-    /// Seconds that workers were ready, all together.
-    pub ready_seconds: f64,
-    /// Seconds of these without a cell: between two cells, or because what is left waits for other
-    /// cells.
-    pub idle_seconds: f64,
 }
 
 /// Cells by outcome.

@@ -1,6 +1,8 @@
-//! The few things done in Python, which is there anyway because pip is: reading wheels and asking for an installed torch.
+//! The few things done in Python, which is there anyway because pip is: reading wheels and asking
+//! for an installed torch.
 //!
-//! What to keep and whether it is right is decided in Rust (`libtorch::wheel`); the script only carries it out.
+//! What to keep and whether it is right is decided in Rust (`libtorch::wheel`); the script only
+//! carries it out.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -98,12 +100,14 @@ pub fn unpack(ws: &Workspace, wheel: &Path, kept: &[Kept], into: &Path) -> Resul
         .collect()
 }
 
-/// Swaps two folders in one step, so that a reader of `a` always finds one of them. `false` where the system cannot.
+/// Swaps two folders in one step, so that a reader of `a` always finds one of them. `false` where
+/// the system cannot.
 pub fn exchange(ws: &Workspace, a: &Path, b: &Path) -> bool {
     call(ws, &[Path::new("exchange"), a, b], "").is_ok_and(|answer| answer == Value::Bool(true))
 }
 
-/// The folder of the torch package that Python would import, without importing it (which takes seconds).
+/// The folder of the torch package that Python would import, without importing it (which takes
+/// seconds).
 ///
 /// # Errors
 /// When Python has no torch.

@@ -16,7 +16,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the checkout from where cargo says this package lies, so that a moved clone still works.
+    /// Finds the checkout from where cargo says this package lies, so that a moved clone still
+    /// works.
     ///
     /// # Errors
     /// When the folder two levels up holds no Cargo.toml.
@@ -44,7 +45,8 @@ impl Workspace {
         self.root.join(".libtorch")
     }
 
-    /// The user's own `LIBTORCH`. `.cargo/config.toml` sets the variable to `.libtorch` for this process; that does not count.
+    /// The user's own `LIBTORCH`. `.cargo/config.toml` sets the variable to `.libtorch` for this
+    /// process; that does not count.
     pub fn explicit_libtorch(&self) -> Option<PathBuf> {
         let value = env::var_os("LIBTORCH").filter(|v| !v.is_empty())?;
         let path = PathBuf::from(value);
@@ -61,8 +63,8 @@ impl Workspace {
 
     /// A command that sees the environment as the user's shell has it.
     ///
-    /// `cargo run` adds variables for this program; build scripts that watch them would run anew each time one switches between
-    /// `cargo xtask build` and `cargo build`.
+    /// `cargo run` adds variables for this program; build scripts that watch them would run anew
+    /// each time one switches between `cargo xtask build` and `cargo build`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
@@ -96,7 +98,8 @@ fn set_by_cargo_run(name: &str) -> bool {
     exact.contains(&name) || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
-/// `LD_LIBRARY_PATH` without the folders cargo put in front: those of the build and of the compiler.
+/// `LD_LIBRARY_PATH` without the folders cargo put in front: those of the build and of the
+/// compiler.
 fn library_path_of_user(value: &OsStr, target: &Path) -> Option<OsString> {
     let kept: Vec<PathBuf> = env::split_paths(value)
         .filter(|dir| !dir.as_os_str().is_empty() && !dir.starts_with(target))
@@ -126,7 +129,8 @@ pub fn succeed(command: &mut Command, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Becomes the command where the system allows it, so that signals and the exit code are the command's own.
+/// Becomes the command where the system allows it, so that signals and the exit code are the
+/// command's own.
 ///
 /// # Errors
 /// When the program cannot be started.

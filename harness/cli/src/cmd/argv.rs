@@ -24,7 +24,8 @@ pub fn others(first: usize, own: &Command) -> Result<Vec<String>, Failure> {
     Ok(without(words.collect::<Result<_, _>>()?, own))
 }
 
-/// Words without the options of `own` and their values. The words are known to be a valid command line.
+/// Words without the options of `own` and their values. The words are known to be a valid command
+/// line.
 fn without(words: Vec<String>, own: &Command) -> Vec<String> {
     let takes_value = |option: &str| {
         let known = own

@@ -36,7 +36,8 @@ pub struct CompareArgs {
     /// Columns that are not compared, such as times
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     ignore: Vec<String>,
-    /// The second file names models and SAE sets as the paper does: those of this bench are translated
+    /// The second file names models and SAE sets as the paper does: those of this bench are
+    /// translated
     #[arg(long, value_name = "BENCH")]
     paper: Option<String>,
     /// Columns that the second file names otherwise

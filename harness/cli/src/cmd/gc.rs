@@ -6,6 +6,7 @@ use clap::Args;
 use harness_contract::exit;
 use harness_store::{Access, Removable, Rubbish};
 
+use super::existing::existing_store;
 use crate::{failure::Failure, output};
 
 /// Remove temporary files that killed processes left behind, and what else is named. Done and open
@@ -23,13 +24,15 @@ pub struct GcArgs {
     /// Only say what would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Age of temporary files that are removed, e.g. 30m, 24h, 7d: younger ones may be of a process that is writing
+    /// Age of temporary files that are removed, e.g. 30m, 24h, 7d: younger ones may be of a process
+    /// that is writing
     #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
     older_than: Duration,
     /// Damaged files that were put aside too
     #[arg(long)]
     quarantine: bool,
-    /// Second results of cells and second replies too: look at them first, they say that something is not deterministic
+    /// Second results of cells and second replies too: look at them first, they say that something
+    /// is not deterministic
     #[arg(long)]
     conflicts: bool,
     /// Failed cells too; a run tries them again in any case
@@ -42,7 +45,7 @@ pub fn run(args: &GcArgs) -> Result<u8, Failure> {
         true => Access::Read,
         false => Access::Write,
     };
-    let store = super::existing_store(&args.out, access)?;
+    let store = existing_store(&args.out, access)?;
     let kinds = [
         (Rubbish::Temporary, true),
         (Rubbish::Quarantine, args.quarantine),

@@ -7,6 +7,7 @@ use harness_contract::{
     exit,
     jobs::{Event, GenerateJob, Job},
 };
+use harness_supervise::{Ended, run_job};
 use harness_weights::{check_checkpoint, not_a_folder};
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,6 @@ use crate::{
     failure::Failure,
     output,
     root::Root,
-    worker::{Ended, run_job},
 };
 
 /// Continue a text, and show what each denoising step reveals.
@@ -35,8 +35,8 @@ pub struct GenerateArgs {
     /// Give the prompt as a user's message in the checkpoint's chat format
     #[arg(long)]
     chat: bool,
-    /// Order in which masked positions are revealed: origin, maskgit_plus, topk_margin, entropy, low_confidence, random
-    /// [default: the family's]
+    /// Order in which masked positions are revealed: origin, maskgit_plus, topk_margin, entropy,
+    /// low_confidence, random [default: the family's]
     #[arg(long)]
     order: Option<String>,
     /// Temperature of the order itself (Dream's alg_temp)
@@ -103,7 +103,7 @@ pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
         compute: args.compute.compute(),
     });
     let mut failure = None;
-    let ended = run_job(&args.compute.launch()?, &job, |event| {
+    let ended = run_job::<Failure>(&args.compute.launch()?, &job, |event| {
         match event {
             Event::Result { value } if args.json => output::result(&value.to_string())?,
             Event::Result { value } => output::result(&render(&args.prompt, &value))?,
@@ -120,10 +120,12 @@ pub fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     }
 }
 
-/// A folder, or the folder of an embedded model by name. Its weight files are whole, as far as their headers tell.
+/// A folder, or the folder of an embedded model by name. Its weight files are whole, as far as
+/// their headers tell.
 ///
 /// # Errors
-/// When there is neither, or a weight file is damaged: that is found here before a worker is started.
+/// When there is neither, or a weight file is damaged: that is found here before a worker is
+/// started.
 pub fn model_dir(named: &Path) -> Result<PathBuf, Failure> {
     let named = args::expanded(named);
     if named.is_dir() {

@@ -7,13 +7,13 @@ use harness_contract::{
     exit,
     jobs::{Event, GoldenJob, Job},
 };
+use harness_supervise::{Ended, run_job};
 use serde_json::Value;
 
 use crate::{
     args::{ComputeArgs, PluginDirs},
     failure::Failure,
     output,
-    worker::{Ended, run_job},
 };
 
 #[derive(Args, Debug)]
@@ -55,7 +55,7 @@ pub fn run(args: &GoldenArgs) -> Result<u8, Failure> {
     });
     let mut counts = Counts::default();
     let mut failure = None;
-    let ended = run_job(&args.compute.launch()?, &job, |event| {
+    let ended = run_job::<Failure>(&args.compute.launch()?, &job, |event| {
         match event {
             Event::Result { value } => {
                 counts.take(&value);

@@ -25,7 +25,8 @@ use crate::{args, failure::Failure, output, root::Root};
     harness inspect ./saes --format csv > saes.csv\n    harness inspect ./saes --format json"
 )]
 pub struct InspectArgs {
-    /// Folder of a set, of several sets, of one SAE or of a checkpoint; or the name of an embedded one
+    /// Folder of a set, of several sets, of one SAE or of a checkpoint; or the name of an embedded
+    /// one
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// How it is written

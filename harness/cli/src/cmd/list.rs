@@ -1,4 +1,5 @@
-//! `harness list`: tables, embedded models, SAE sets and the components that plugins offer, read from files alone.
+//! `harness list`: tables, embedded models, SAE sets and the components that plugins offer, read
+//! from files alone.
 
 use std::{
     collections::BTreeSet,

@@ -16,6 +16,7 @@ use harness_store::{
     replies::{FOLDER, Replies},
 };
 
+use super::existing::existing_store;
 use crate::{failure::Failure, output, progress::Progress};
 
 /// Copy done and open cells and kept replies of other folders of results into one, each checked
@@ -47,7 +48,7 @@ pub fn run(args: &MergeArgs) -> Result<u8, Failure> {
             let message = format!("{} cannot be merged into itself", dir.display());
             return Err(Failure::new(exit::USAGE, message).hint("name other folders after --out"));
         }
-        sources.push(super::existing_store(dir, Access::Read)?);
+        sources.push(existing_store(dir, Access::Read)?);
     }
     let target = Store::open(&args.out, Access::Write)?;
     let stop = Arc::new(AtomicBool::new(false));

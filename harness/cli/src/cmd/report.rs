@@ -26,8 +26,9 @@ enum What {
     Features(FeaturesArgs),
 }
 
-/// Latents of an auto-interpretation run: explanation, score, density, strongest contexts, activations, promoted and suppressed
-/// tokens. One self-contained HTML file for each SAE set, with an index; no page loads anything.
+/// Latents of an auto-interpretation run: explanation, score, density, strongest contexts,
+/// activations, promoted and suppressed tokens. One self-contained HTML file for each SAE set, with
+/// an index; no page loads anything.
 #[derive(Args, Debug)]
 #[command(
     after_help = "A page is searched with `/`, walked with the arrow keys or j and k, and tells its other keys with `?`. Its address says what is \
@@ -47,7 +48,8 @@ struct FeaturesArgs {
     /// One SAE set
     #[arg(long, value_name = "NAME")]
     set: Option<String>,
-    /// Whose explanations, when several judges explained: an identity as in autointerp.csv, a component or a model
+    /// Whose explanations, when several judges explained: an identity as in autointerp.csv, a
+    /// component or a model
     #[arg(long, value_name = "NAME")]
     judge: Option<String>,
     /// Folder of a steering run whose texts are shown beside the latents

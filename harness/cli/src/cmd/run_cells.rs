@@ -8,8 +8,9 @@ use harness_plan::shards::Shard;
 use super::bench;
 use crate::failure::Failure;
 
-/// Run the cells of one share of a plan that nobody has done, with what they read. Shares need no order and may run side by side
-/// on machines that see the same folders; a bench command with --collect then makes the tables.
+/// Run the cells of one share of a plan that nobody has done, with what they read. Shares need no
+/// order and may run side by side on machines that see the same folders; a bench command with
+/// --collect then makes the tables.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Several processes on one store leave to each other what one has begun. A share is done when its cells are, by whomever; the same \
@@ -34,8 +35,8 @@ pub struct RunCellsArgs {
     /// File written by `harness bench … --write-plan` or `harness slurm submit`
     #[arg(long, value_name = "FILE")]
     plan: PathBuf,
-    /// Share I of N, from 0 to N - 1; I alone: of as many as the plan has chunks; auto for I: SLURM_ARRAY_TASK_ID,
-    /// JOB_COMPLETION_INDEX or HQ_TASK_ID
+    /// Share I of N, from 0 to N - 1; I alone: of as many as the plan has chunks; auto for I:
+    /// SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX or HQ_TASK_ID
     #[arg(long, value_name = "I/N")]
     shard: Shard,
 }

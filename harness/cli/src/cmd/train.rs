@@ -1,4 +1,5 @@
-//! `harness train`: Top-K SAEs for a whole grid of layers, k and policies from one stream of model passes.
+//! `harness train`: Top-K SAEs for a whole grid of layers, k and policies from one stream of model
+//! passes.
 
 use std::{
     fs,
@@ -15,15 +16,16 @@ use harness_contract::{
     stages::Dtype,
 };
 use harness_plan::{expand::EMBEDDED, sources::TextFiles};
+use harness_supervise::{Ended, JobEvent, run_watched};
 use serde_json::Value;
 
 use super::{bench::zoo_text, generate::model_dir};
+
 use crate::{
     args::{self, ComputeArgs, PluginDirs},
     failure::Failure,
     output,
     progress::Progress,
-    worker::{Ended, News, run_watched},
 };
 
 /// Train SAEs for a grid of layers, k and policies from one stream of model passes.
@@ -80,18 +82,20 @@ pub struct TrainArgs {
     /// Activations held and shuffled [default: 250000, at most a tenth of the run]
     #[arg(long, value_name = "N")]
     buffer: Option<u64>,
-    /// Memory for them, as 8G or bytes; in files below --out where they take more, with the same result [default: half of
-    /// what is free]
+    /// Memory for them, as 8G or bytes; in files below --out where they take more, with the same
+    /// result [default: half of what is free]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     buffer_memory: Option<u64>,
     /// Read the text again, with other masks, where it is too short; otherwise that is an error,
     /// said before anything is trained
     #[arg(long)]
     allow_short: bool,
-    /// Share of the rows of the text that may be unusable: they are passed over and counted [default: 0.001]
+    /// Share of the rows of the text that may be unusable: they are passed over and counted
+    /// [default: 0.001]
     #[arg(long, value_name = "SHARE")]
     max_bad_rows: Option<f64>,
-    /// Number format of the trainer's large products, f32 or bf16; its parameters are f32 [default: that of --dtype]
+    /// Number format of the trainer's large products, f32 or bf16; its parameters are f32 [default:
+    /// that of --dtype]
     #[arg(long, value_name = "DTYPE")]
     product_dtype: Option<Dtype>,
     /// Learning rate
@@ -103,7 +107,8 @@ pub struct TrainArgs {
     /// Share of the run after which the rate falls to 0
     #[arg(long, default_value_t = 0.8, value_name = "SHARE")]
     decay_start: f64,
-    /// Tokens without activation after which a latent is dead [default: 10000000, at most a tenth of the run]
+    /// Tokens without activation after which a latent is dead [default: 10000000, at most a tenth
+    /// of the run]
     #[arg(long, value_name = "N")]
     dead_after: Option<u64>,
     /// Weight of the auxiliary loss
@@ -143,9 +148,9 @@ pub fn run(args: &TrainArgs) -> Result<u8, Failure> {
     let mut progress = Progress::start(0, "steps").eager();
     progress.describe("starting");
     let mut failure = None;
-    let ended = run_watched(&args.compute.launch()?, &job, |news| {
-        match news {
-            News::Event(Event::Progress {
+    let ended = run_watched::<Failure>(&args.compute.launch()?, &job, |event| {
+        match event {
+            JobEvent::Event(Event::Progress {
                 done,
                 total,
                 text,
@@ -157,16 +162,16 @@ pub fn run(args: &TrainArgs) -> Result<u8, Failure> {
                 // The bar says the unit already.
                 progress.describe(&output::inert(text.trim_start_matches("steps · ")));
             }
-            News::Event(Event::Result { value }) => {
+            JobEvent::Event(Event::Result { value }) => {
                 progress.finish();
                 output::result(&line(&value))?;
             }
-            News::Event(Event::Failed(why)) => failure = Some(why),
-            News::Event(Event::Log { message, .. }) => progress.talk(&output::inert(&message)),
-            News::Stopping => {
+            JobEvent::Event(Event::Failed(why)) => failure = Some(why),
+            JobEvent::Event(Event::Log { message, .. }) => progress.talk(&output::inert(&message)),
+            JobEvent::Stopping => {
                 progress.talk("stopping after a checkpoint; a second Ctrl-C ends it at once");
             }
-            News::Quiet => progress.tick(Instant::now()),
+            JobEvent::Quiet => progress.tick(Instant::now()),
         }
         Ok(())
     });

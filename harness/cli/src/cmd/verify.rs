@@ -7,10 +7,11 @@ use harness_contract::exit;
 use harness_store::{Access, Verified};
 use serde_json::{Value, json};
 
+use super::existing::existing_store;
 use crate::{failure::Failure, output, progress::Progress};
 
-/// Read and check every file of a folder of results: checksums, keys and inputs of cells, kept replies of judges, and what lies
-/// about. Nothing is changed.
+/// Read and check every file of a folder of results: checksums, keys and inputs of cells, kept
+/// replies of judges, and what lies about. Nothing is changed.
 #[derive(Args, Debug)]
 #[command(
     after_help = "A finding costs a result, or may: a damaged or misplaced file, a missing input, a second value of a cell, a ledger that cannot be \
@@ -39,7 +40,7 @@ enum Format {
 }
 
 pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
-    let store = super::existing_store(&args.out, Access::Read)?;
+    let store = existing_store(&args.out, Access::Read)?;
     let mut progress = Progress::start(0, "files");
     let verified = store.verify(&mut |done, total| {
         progress.set(done, total);

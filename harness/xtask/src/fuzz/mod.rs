@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: builds the targets of tests/fuzz with coverage and runs them, one line of figures each.
+//! `cargo xtask fuzz`: builds the targets of tests/fuzz with coverage and runs them, one line of
+//! figures each.
 
 mod log;
 
@@ -255,7 +256,8 @@ impl Places {
         ))
     }
 
-    /// Replaces the kept inputs by the fewest of them, of the seeds and of what runs have found, that reach the same.
+    /// Replaces the kept inputs by the fewest of them, of the seeds and of what runs have found,
+    /// that reach the same.
     fn minimise(&self, ws: &Workspace, target: &Target) -> Result<()> {
         let merged = self.work.join("merged").join(&target.name);
         let _ = fs::remove_dir_all(&merged);
@@ -285,7 +287,8 @@ fn made(dir: PathBuf) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Copies files of one folder into another, in place of those that are there: [`MOST_KEPT`] at most, of all sizes. Returns how many.
+/// Copies files of one folder into another, in place of those that are there: [`MOST_KEPT`] at
+/// most, of all sizes. Returns how many.
 fn replace(from: &Path, to: &Path) -> Result<usize> {
     for entry in fs::read_dir(to)? {
         fs::remove_file(entry?.path())?;

@@ -1,7 +1,7 @@
 //! The copy in the user's cache: one serves every clone.
 //!
-//! It is made beside its final place and moved there whole, under a lock, and carries a marker; a folder without the marker is
-//! never used.
+//! It is made beside its final place and moved there whole, under a lock, and carries a marker; a
+//! folder without the marker is never used.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
@@ -101,7 +101,8 @@ pub fn ensure(ws: &Workspace, place: &Path) -> Result<()> {
     made
 }
 
-/// Folders that set-ups which were killed have left. The caller holds the lock, so nobody works on them.
+/// Folders that set-ups which were killed have left. The caller holds the lock, so nobody works on
+/// them.
 fn remove_leftovers(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
@@ -224,8 +225,9 @@ fn is_complete(folder: &Path) -> bool {
         && folder::check(folder).is_ok()
 }
 
-/// Moves the finished folder to its place. An incomplete folder that stands there may be in use by a compiler or a program at this
-/// moment, so the two are exchanged in one step where the system can; files that are open stay readable until closed.
+/// Moves the finished folder to its place. An incomplete folder that stands there may be in use by
+/// a compiler or a program at this moment, so the two are exchanged in one step where the system
+/// can; files that are open stay readable until closed.
 fn move_into_place(ws: &Workspace, partial: &Path, place: &Path) -> Result<()> {
     let context = || format!("{} cannot be put in place", place.display());
     if fs::symlink_metadata(place).is_err() {

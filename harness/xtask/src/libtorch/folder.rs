@@ -11,7 +11,8 @@ pub const VERSION: &str = "2.11.0";
 /// Checks that the folder can be built against, and returns the version it states.
 ///
 /// # Errors
-/// When libraries or headers are missing or the version is another one; the message says found, needed and the cure.
+/// When libraries or headers are missing or the version is another one; the message says found,
+/// needed and the cure.
 pub fn check(folder: &Path) -> Result<String> {
     let library = ["libtorch_cpu.so", "libtorch_cpu.dylib", "torch_cpu.lib"];
     if !library
@@ -44,7 +45,8 @@ fn cure() -> String {
     format!("name a torch {VERSION}, or unset the variable to have it fetched")
 }
 
-/// The version the folder states: a libtorch archive in `build-version`, a Python package in `version.py`, both in a header.
+/// The version the folder states: a libtorch archive in `build-version`, a Python package in
+/// `version.py`, both in a header.
 ///
 /// # Errors
 /// When none of the three is there.
@@ -71,7 +73,8 @@ pub fn version(folder: &Path) -> Result<String> {
     }
 }
 
-/// Whether a stated version is the needed one, whatever it was built for: `2.11.0`, `2.11.0+cpu`, `2.11.0+cu130`.
+/// Whether a stated version is the needed one, whatever it was built for: `2.11.0`, `2.11.0+cpu`,
+/// `2.11.0+cu130`.
 pub fn is_needed(version: &str) -> bool {
     version
         .strip_prefix(VERSION)

@@ -30,7 +30,8 @@ pub fn point(link: &Path, folder: &Path) -> Result<()> {
     fs::rename(&fresh, link).with_context(|| format!("{} cannot be written", link.display()))
 }
 
-/// A real folder at `.libtorch` is the user's: it is used when it is right, and never replaced when it is not.
+/// A real folder at `.libtorch` is the user's: it is used when it is right, and never replaced when
+/// it is not.
 ///
 /// # Errors
 /// When there is such a folder (the caller found it unusable).

@@ -1,4 +1,5 @@
-//! Which files of which wheels make a CPU libtorch, and whether what was unpacked is what the wheel recorded.
+//! Which files of which wheels make a CPU libtorch, and whether what was unpacked is what the wheel
+//! recorded.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,9 @@ pub struct Wheel {
     pub sha256: &'static str,
 }
 
-/// What is fetched. The CPU library of the CUDA wheel is used because one build then serves both: with a Python torch of the same
-/// version on `LD_LIBRARY_PATH` the same programs find CUDA. It needs the CUDA runtime and profiler libraries to load, not a GPU.
+/// What is fetched. The CPU library of the CUDA wheel is used because one build then serves both:
+/// with a Python torch of the same version on `LD_LIBRARY_PATH` the same programs find CUDA. It
+/// needs the CUDA runtime and profiler libraries to load, not a GPU.
 pub const WHEELS: [Wheel; 3] = [
     Wheel {
         requirement: "torch==2.11.0",
@@ -34,7 +36,8 @@ pub const WHEELS: [Wheel; 3] = [
     },
 ];
 
-/// The wheels are those of one Python and platform whatever Python runs pip: nothing in them that is kept depends on it.
+/// The wheels are those of one Python and platform whatever Python runs pip: nothing in them that
+/// is kept depends on it.
 pub const PIP_TARGET: [&str; 12] = [
     "--only-binary",
     ":all:",
@@ -50,7 +53,8 @@ pub const PIP_TARGET: [&str; 12] = [
     "manylinux2014_x86_64",
 ];
 
-/// The libraries kept, in `lib`. `libtorch_cuda.so` must stay out: torch-sys links it whenever it is there.
+/// The libraries kept, in `lib`. `libtorch_cuda.so` must stay out: torch-sys links it whenever it
+/// is there.
 pub const LIBRARIES: [&str; 5] = [
     "libtorch_cpu.so",
     "libc10.so",

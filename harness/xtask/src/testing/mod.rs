@@ -12,7 +12,8 @@ use crate::libtorch;
 use crate::workspace::{Workspace, exit_code, succeed};
 use summary::Reader;
 
-/// Builds, runs the tests and prints the closing line `N passed, M failed, K skipped` last, on stdout.
+/// Builds, runs the tests and prints the closing line `N passed, M failed, K skipped` last, on
+/// stdout.
 ///
 /// A failed test binary does not keep the next from running. The exit code is cargo's.
 ///
@@ -25,7 +26,8 @@ pub fn run(ws: &Workspace, args: TestArgs) -> Result<ExitCode> {
     } else {
         libtorch::ensure(ws)?;
     }
-    // Compiling on its own keeps cargo's progress bar on the terminal; what follows is read through a pipe.
+    // Compiling on its own keeps cargo's progress bar on the terminal; what follows is read through
+    // a pipe.
     succeed(
         ws.cargo().args(arguments.cargo()).arg("--no-run"),
         "building the tests",
@@ -100,7 +102,8 @@ impl Arguments {
         self.cargo.iter().any(names)
     }
 
-    /// Only the integration crate runs host, worker and plugins as built; one other crate on its own is tested without them.
+    /// Only the integration crate runs host, worker and plugins as built; one other crate on its
+    /// own is tested without them.
     fn needs_product(&self) -> bool {
         !self.names_a_package() || self.cargo.iter().any(|a| a.ends_with("harness-tests"))
     }
@@ -114,7 +117,8 @@ impl Arguments {
         all
     }
 
-    /// `--show-output` makes libtest hand on what a passing test wrote, which is where `skipped:` lines stand.
+    /// `--show-output` makes libtest hand on what a passing test wrote, which is where `skipped:`
+    /// lines stand.
     fn libtest(&self) -> Vec<String> {
         let mut all = self.libtest.clone();
         if !all

@@ -94,7 +94,8 @@ impl Reader {
         !self.in_successes
     }
 
-    /// The totals, once the output has ended. Where cargo failed and no test did, something outside a test failed: that counts as one.
+    /// The totals, once the output has ended. Where cargo failed and no test did, something outside
+    /// a test failed: that counts as one.
     pub fn finish(mut self, cargo_succeeded: bool) -> Totals {
         self.close_binary();
         if !cargo_succeeded && self.totals.failed == 0 {
@@ -127,7 +128,8 @@ fn result_counts(line: &str) -> Option<(u64, u64, u64)> {
     Some((count(" passed")?, count(" failed")?, count(" ignored")?))
 }
 
-/// The reason on a `skipped:` line. With --nocapture on one thread libtest has begun the line with the test's name.
+/// The reason on a `skipped:` line. With --nocapture on one thread libtest has begun the line with
+/// the test's name.
 fn skip_reason(line: &str) -> Option<&str> {
     let own = match line
         .strip_prefix("test ")

@@ -119,7 +119,7 @@ const FLOORS: &[Floor] = &[
         .with_pictures(),
     floor(BENCHES, "what each kind of bench is", &[PLAN, PRESENT, STORE, CONTRACT, CORE])
         .tests(&[DATA]).with_pictures(),
-    floor(SUPERVISE, "worker processes: started, watched, replaced", &[CONTRACT, CORE]),
+    floor(SUPERVISE, "worker processes: started, watched, replaced", &[STORE, CONTRACT, CORE]),
     floor(ENGINE, "runs cells", &[ABI, CORE, WEIGHTS, CONTRACT, STORE, KERNELS, DATA])
         .with_torch(),
     floor(TRAINING, "trains SAEs", &[ENGINE, ABI, CORE, WEIGHTS, CONTRACT, STORE, KERNELS, DATA])

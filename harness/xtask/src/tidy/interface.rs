@@ -1,6 +1,8 @@
-//! The plugin interface is a promise: a change of its source must be seen, and its version thought about.
+//! The plugin interface is a promise: a change of its source must be seen, and its version thought
+//! about.
 //!
-//! `harness/abi/ABI.md` records a hash of `harness/abi/src`. It is compared only where that file exists.
+//! `harness/abi/ABI.md` records a hash of `harness/abi/src`. It is compared only where that file
+//! exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +43,8 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     }])
 }
 
-/// The text that `harness plugins new` makes manifests of, which no compiler reads, says the version of the interface.
+/// The text that `harness plugins new` makes manifests of, which no compiler reads, says the
+/// version of the interface.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -111,7 +114,8 @@ fn with_hash(record: &str, hash: &str) -> String {
         .collect()
 }
 
-/// SHA-256 over the names (from the folder, sorted) and contents of all Rust files, each with its length.
+/// SHA-256 over the names (from the folder, sorted) and contents of all Rust files, each with its
+/// length.
 fn hash_of(folder: &Path) -> Result<String> {
     let mut files = Vec::new();
     collect(folder, &mut files).with_context(|| format!("{} cannot be read", folder.display()))?;

@@ -13,7 +13,8 @@ const MAX_LINES: usize = 600;
 /// Larger files are data.
 const MAX_TEXT_BYTES: u64 = 4 << 20;
 
-/// What must not be left in Rust code, each with its cure. Written in halves, so that this file does not find itself.
+/// What must not be left in Rust code, each with its cure. Written in halves, so that this file
+/// does not find itself.
 const LEFTOVERS: [(&str, &str, &str); 4] = [
     ("to", "do!(", "write it, or leave the feature out"),
     (
@@ -74,7 +75,8 @@ pub fn check(root: &Path, names: &[String]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for name in names {
         let path = root.join(name);
-        // A file git still lists may be gone from the tree; a link or a data file has no text of ours.
+        // A file git still lists may be gone from the tree; a link or a data file has no text of
+        // ours.
         let Ok(meta) = fs::symlink_metadata(&path) else {
             continue;
         };
@@ -154,7 +156,8 @@ fn ignored_example(line: &str) -> bool {
         .is_some_and(|marks| marks.split(',').any(|mark| mark.trim() == "ignore"))
 }
 
-/// An absolute path below one of the machine folders. `https://host/home/`, `../work/` and `$HOME/work/` are none.
+/// An absolute path below one of the machine folders. `https://host/home/`, `../work/` and
+/// `$HOME/work/` are none.
 fn machine_path(line: &str) -> Option<String> {
     MACHINE_FOLDERS.iter().find_map(|folder| {
         let pattern = format!("/{folder}/");

@@ -13,15 +13,14 @@ use harness_plan::{
 use harness_store::{Access, Lookup, Store};
 
 use super::{
-    BenchArgs,
+    ALL, BenchArgs,
     describe::{bytes, count, device_time, flops},
     ready::{Asked, Forecast, Ready},
 };
 use crate::{failure::Failure, output, progress::clock, root::Root};
 
-/// What stands for a bench's name.
-pub const NAME: &str = "all";
-/// Codes after which no other bench is begun: it was asked to stop, money or rights have run out, or nothing can be written.
+/// Codes after which no other bench is begun: it was asked to stop, money or rights have run out,
+/// or nothing can be written.
 const STOPS: [u8; 5] = [
     exit::INTERRUPTED,
     exit::CANNOT_WRITE,
@@ -48,7 +47,7 @@ struct Ended {
 /// Wrong options, before anything is run; what stops a run.
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     if let Some(option) = args.shards.given().first() {
-        let message = format!("{option} is for one bench, and `{NAME}` is every bench");
+        let message = format!("{option} is for one bench, and `{ALL}` is every bench");
         return Err(Failure::new(exit::USAGE, message).hint("name a bench"));
     }
     let (mut specs, figures) = Catalogue::open(&Root::find()?.tables())?.all()?;

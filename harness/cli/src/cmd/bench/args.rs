@@ -16,12 +16,12 @@ use harness_plan::{
     expand::{EMBEDDED, NO_SCORER},
 };
 use harness_present::text_table::Style;
+use harness_supervise::memory;
 
-use super::{forecast::ForecastArgs, judging::JudgingArgs, shards::ShardArgs};
+use super::{forecast::ForecastArgs, judging::JudgingArgs, shard_args::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir, scorer},
     failure::Failure,
-    memory,
 };
 
 const BUDGET: &str = "Budget";
@@ -74,7 +74,8 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = KINDS_AND_EXAMPLES)]
 pub struct BenchArgs {
-    /// A table of `harness list tables`, the path of a bench file, or `all`: every bench, one after the other
+    /// A table of `harness list tables`, the path of a bench file, or `all`: every bench, one after
+    /// the other
     pub table: String,
     #[command(flatten)]
     pub plugins: PluginDirs,
@@ -110,8 +111,8 @@ pub struct BenchArgs {
     /// Tokens of a row of text
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
     context_length: Option<String>,
-    /// Share of the rows of text, prompts or questions that may be unusable: they are passed over and counted [default: 0.001; of
-    /// questions without a gold answer none]
+    /// Share of the rows of text, prompts or questions that may be unusable: they are passed over
+    /// and counted [default: 0.001; of questions without a gold answer none]
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true, help_heading = BUDGET)]
     max_bad_rows: Option<String>,
     /// Budgets: zoo (scaled) or real (the paper's) [default: by the size of each model]
@@ -127,7 +128,8 @@ pub struct BenchArgs {
     /// How rows are made: truncate (a document each, its end cut off) or pack (documents joined)
     #[arg(long, value_name = "POLICY", help_heading = GRID)]
     documents: Option<String>,
-    /// What is measured besides the splice at all positions: policy_splice, zero_ablation, paper_code, kl, or none
+    /// What is measured besides the splice at all positions: policy_splice, zero_ablation,
+    /// paper_code, kl, or none
     #[arg(long, value_name = "LIST", help_heading = GRID)]
     measures: Option<String>,
     /// Take the text there is when it ends before --budget-tokens
@@ -180,7 +182,8 @@ pub struct BenchArgs {
     /// [default: the bench's, for embedded models alone]
     #[arg(long, value_name = "NAME=DIR", value_parser = scorer, help_heading = STEERING)]
     scorer: Option<(String, Option<PathBuf>)>,
-    /// Features and their explanations from explanations.jsonl of an autointerp run, best score first, instead of own ones
+    /// Features and their explanations from explanations.jsonl of an autointerp run, best score
+    /// first, instead of own ones
     #[arg(long, value_name = "FILE", help_heading = STEERING)]
     explanations: Option<String>,
 
@@ -188,7 +191,8 @@ pub struct BenchArgs {
     /// [default: the bench's; 0, clean text, under the paper's budgets]
     #[arg(long, value_name = "T", allow_hyphen_values = true, help_heading = ACTIVATIONS)]
     mask_rate: Option<String>,
-    /// Where activations count: all positions, or those of the SAE's policy (masked or visible ones)
+    /// Where activations count: all positions, or those of the SAE's policy (masked or visible
+    /// ones)
     #[arg(long, value_name = "WHICH", help_heading = ACTIVATIONS)]
     positions: Option<String>,
 
@@ -205,7 +209,8 @@ pub struct BenchArgs {
     /// Judge of explanations and concepts: lexical, openai, a plugin's, or replay of kept replies
     #[arg(long, value_name = "NAME", help_heading = JUDGES)]
     judge: Option<String>,
-    /// Model behind an online judge; for replay, the judge whose replies are given [default: the only one]
+    /// Model behind an online judge; for replay, the judge whose replies are given [default: the
+    /// only one]
     #[arg(long, value_name = "NAME", help_heading = JUDGES)]
     judge_model: Option<String>,
 
@@ -213,28 +218,35 @@ pub struct BenchArgs {
     pub judging: JudgingArgs,
     #[command(flatten, next_help_heading = COMPUTE)]
     pub compute: ComputeArgs,
-    /// Devices that share the cells, such as cuda:0,cuda:1: a worker for each, of one kind [default: --device]
+    /// Devices that share the cells, such as cuda:0,cuda:1: a worker for each, of one kind
+    /// [default: --device]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = device, conflicts_with = "device", help_heading = COMPUTE)]
     devices: Vec<String>,
     /// Go on with weights that hold NaN or infinity; their cells are kept apart from others
     #[arg(long, help_heading = COMPUTE)]
     pub allow_nan: bool,
-    /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the engine]
+    /// Rows of a model pass; changes speed and memory, not results [default: by the bench or the
+    /// engine]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..), help_heading = COMPUTE)]
     pub batch: Option<u32>,
-    /// Memory of all workers of a grid bench together, such as 16G [default: most of what is free; on a device weights, SAEs and 16G more]
+    /// Memory of all workers of a grid bench together, such as 16G [default: most of what is free;
+    /// on a device weights, SAEs and 16G more]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
     pub memory: Option<u64>,
-    /// Worker processes, spread over the devices; changes speed, not results [default: one a device; on the CPU one a core for small models, else 1]
+    /// Worker processes, spread over the devices; changes speed, not results [default: one a
+    /// device; on the CPU one a core for small models, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = COMPUTE)]
     pub workers: Option<u32>,
-    /// Seconds without a sign of life, be it a step or the call of a plugin's method, after which a cell counts as hanging and fails
+    /// Seconds without a sign of life, be it a step or the call of a plugin's method, after which a
+    /// cell counts as hanging and fails
     #[arg(long, alias = "timeout", default_value_t = 1800, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = COMPUTE)]
     pub cell_timeout: u64,
-    /// Memory of one worker, such as 16G, over which its cell fails; files it has mapped do not count [default: its share of what is free]
+    /// Memory of one worker, such as 16G, over which its cell fails; files it has mapped do not
+    /// count [default: its share of what is free]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = COMPUTE)]
     worker_memory: Option<u64>,
-    /// Seconds without a sign of life after which a process on another machine that shares the store counts as dead, and its cells as nobody's
+    /// Seconds without a sign of life after which a process on another machine that shares the
+    /// store counts as dead, and its cells as nobody's
     #[arg(long, default_value_t = 90, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..), help_heading = COMPUTE)]
     pub claim_timeout: u64,
 
@@ -288,8 +300,9 @@ enum ProfileName {
 }
 
 impl BenchArgs {
-    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows the bench has. Wrong values, and options
-    /// that a bench of this kind does not have, are its problems.
+    /// Settings of the command line, checked as those of a bench file are, for the kinds of rows
+    /// the bench has. Wrong values, and options that a bench of this kind does not have, are its
+    /// problems.
     pub fn overrides(&self, spec: &BenchSpec) -> Overrides {
         let kinds = spec.kinds();
         let mut overrides = self.read(&kinds, |_| true);
@@ -297,8 +310,8 @@ impl BenchArgs {
         overrides
     }
 
-    /// Of one bench of many: settings that no row of it has are left to the others, as are rows of other benches. Wrong values are its
-    /// problems.
+    /// Of one bench of many: settings that no row of it has are left to the others, as are rows of
+    /// other benches. Wrong values are its problems.
     pub fn overrides_among(&self, spec: &BenchSpec) -> Overrides {
         let kinds = spec.kinds();
         let runs = kinds != [RowKind::Catalogue];

@@ -1,4 +1,5 @@
-//! SAE sets that a prediction needs and nobody has given: those of the bench's layers and k, as configurations without weights.
+//! SAE sets that a prediction needs and nobody has given: those of the bench's layers and k, as
+//! configurations without weights.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,10 +11,10 @@ use harness_contract::sources::ModelFolder;
 use harness_plan::bench::{BenchSpec, Overrides, Profile, RowSpec, SettingsPatch};
 use serde_json::json;
 
-use super::command::cannot_write;
 use crate::failure::Failure;
 
-/// Adds to `saes` the sets of rows whose model is given and whose set is not, made in `dir`; what is assumed of each, for a person.
+/// Adds to `saes` the sets of rows whose model is given and whose set is not, made in `dir`; what
+/// is assumed of each, for a person.
 ///
 /// # Errors
 /// A model's folder that is none; a folder that cannot be written.
@@ -47,7 +48,7 @@ pub fn sets(
                     fs::create_dir_all(&place)?;
                     fs::write(place.join("cfg.json"), config.to_string())
                 };
-                write().map_err(|error| cannot_write(&place, &error))?;
+                write().map_err(|error| Failure::cannot_write(&place, &error))?;
             }
         }
         if saes.insert(row.sae.clone(), set_dir).is_none() {

@@ -1,9 +1,10 @@
 //! Cells in words.
 
-pub use crate::output::bytes;
-
-use harness_contract::{cell::Cell, stages::DecodingParams};
+use harness_contract::{cell::Cell, protocol::Failure, stages::DecodingParams};
 use harness_plan::expand::{GroupKind, Plan, PlannedGroup, RowWork};
+
+pub use crate::output::bytes;
+use crate::output::inert;
 
 /// `fidelity dream, 24 SAEs, tokens 0 to 20000` for cells that are run together, else as [`cell`].
 pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
@@ -11,6 +12,11 @@ pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
         Some(group) => self::group(&plan.groups[group]),
         None => self::cell(plan, cell),
     }
+}
+
+/// All that is known of a failure.
+pub fn failure(failure: &Failure) -> String {
+    inert(&failure.told())
 }
 
 /// A group in words.

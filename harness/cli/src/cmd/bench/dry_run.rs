@@ -201,8 +201,8 @@ impl DryRun<'_> {
     }
 }
 
-/// What each group of cells that are run together takes, as far as they are not done. Groups that differ in their text alone
-/// are one line.
+/// What each group of cells that are run together takes, as far as they are not done. Groups that
+/// differ in their text alone are one line.
 fn groups(plan: &Plan, is_open: impl Fn(&str) -> bool) -> String {
     let mut rows: Vec<(Vec<String>, u64)> = Vec::new();
     for group in &plan.groups {

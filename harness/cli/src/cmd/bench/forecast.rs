@@ -27,8 +27,9 @@ const MEASURED: &str = "measured";
 /// Options of a dry run.
 #[derive(Args, Debug)]
 pub struct ForecastArgs {
-    /// Peak of a device in FLOP/s for device hours, such as 989T, or h100, h200, a100, l40s, or measured (by an earlier run in --out)
-    /// [default: what an earlier run in --out has reached; else h100 on a GPU, 50G a core on the CPU]
+    /// Peak of a device in FLOP/s for device hours, such as 989T, or h100, h200, a100, l40s, or
+    /// measured (by an earlier run in --out) [default: what an earlier run in --out has reached;
+    /// else h100 on a GPU, 50G a core on the CPU]
     #[arg(long, value_name = "FLOPS", value_parser = peak, requires = "dry_run")]
     peak_flops: Option<Peak>,
     /// Share of the peak that is reached [default: 0.4]

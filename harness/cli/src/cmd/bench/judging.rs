@@ -1,4 +1,5 @@
-//! Judges that cost money: where replies are kept, what may be spent, whose replies are replayed, what was spent.
+//! Judges that cost money: where replies are kept, what may be spent, whose replies are replayed,
+//! what was spent.
 
 use std::{
     env,
@@ -33,7 +34,8 @@ pub struct JudgingArgs {
     /// Questions this run may send to an online judge; then it ends with code 31 and can go on
     #[arg(long, value_name = "N")]
     max_calls: Option<u64>,
-    /// USD this run may spend on an online judge, reserved at the worst case; then it ends with code 31 and can go on
+    /// USD this run may spend on an online judge, reserved at the worst case; then it ends with
+    /// code 31 and can go on
     #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true)]
     max_cost: Option<f64>,
     /// USD for a million tokens sent, for a judge whose price is not known
@@ -45,7 +47,8 @@ pub struct JudgingArgs {
     /// Questions under way at once, 1 to 1024; fewer while the server asks for fewer [default: 16]
     #[arg(long, value_name = "N", value_parser = concurrency, allow_hyphen_values = true)]
     judge_concurrency: Option<u32>,
-    /// live asks question by question; batch hands questions over in batches, which take up to a day and half the money
+    /// live asks question by question; batch hands questions over in batches, which take up to a
+    /// day and half the money
     #[arg(long, value_name = "MODE")]
     judge_mode: Option<Mode>,
 }
@@ -162,7 +165,8 @@ impl JudgingArgs {
     /// Checks that money can be counted before anything is run.
     ///
     /// # Errors
-    /// A limit in USD for a judge without a known price; batches without a judge that could take them.
+    /// A limit in USD for a judge without a known price; batches without a judge that could take
+    /// them.
     pub fn check(&self, bench: &ResolvedBench, plugins: &Discovery) -> Result<(), Failure> {
         if self.mode() == JudgeMode::Batch && online_judges(bench, plugins).is_empty() {
             let message = "no judge of this bench is asked over the network, so none takes batches";
@@ -190,7 +194,8 @@ impl JudgingArgs {
         Ok(())
     }
 
-    /// What the tokens of a prediction cost in USD; `None` without an online judge, or where its price is not known.
+    /// What the tokens of a prediction cost in USD; `None` without an online judge, or where its
+    /// price is not known.
     pub fn usd(
         &self,
         bench: &ResolvedBench,
@@ -293,8 +298,8 @@ pub const JUDGE_MODEL_VARIABLE: &str = "HARNESS_JUDGE_MODEL";
 /// The server whose models go by their bare names.
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 
-/// Who answers for the judge `openai`, from the variables that it reads itself: another server's model of the same name is
-/// another judge.
+/// Who answers for the judge `openai`, from the variables that it reads itself: another server's
+/// model of the same name is another judge.
 fn openai_identity(
     named: Option<&str>,
     usual: Option<&str>,
@@ -319,7 +324,8 @@ fn openai_identity(
     }
 }
 
-/// What was asked and paid in a run, in one line; `None` where no online judge was asked and no reply was kept.
+/// What was asked and paid in a run, in one line; `None` where no online judge was asked and no
+/// reply was kept.
 pub fn line(counters: &Counters, spent: Spent) -> Option<String> {
     // Replies of a batch that an earlier run has submitted are neither sent nor kept from before.
     if spent.calls == 0 && counters.judge_kept == 0 && counters.judge_tokens == 0 {

@@ -5,18 +5,18 @@ mod args;
 mod assumed;
 mod catalogue;
 mod command;
-mod crew;
 mod describe;
 mod dry_run;
+mod execute;
 mod forecast;
 mod judging;
 mod metrics;
-mod parts;
 mod pictures;
 mod ready;
 mod report;
 mod run;
 mod schedule;
+mod shard_args;
 mod shards;
 mod sharing;
 pub mod zoo_text;
@@ -27,3 +27,6 @@ pub use describe::rate;
 pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
 pub use ready::{Folders, resolved};
 pub use shards::{ChunkSize, Shares, run_cells, shares};
+
+/// What stands for a bench's name where every bench is meant.
+const ALL: &str = "all";

@@ -9,7 +9,8 @@ use crate::{failure::Failure, output, png};
 /// Write the pictures of a bench as SVG, and as PNG too where `with_png` says so, and tell which.
 ///
 /// # Errors
-/// When a file cannot be written, or there is no font for a PNG. A picture without values is told and left out.
+/// When a file cannot be written, or there is no font for a PNG. A picture without values is told
+/// and left out.
 pub fn write(
     plan: &Plan,
     results: &dyn Results,

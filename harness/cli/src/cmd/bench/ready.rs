@@ -1,4 +1,5 @@
-//! What a bench is before it is run: its settings, what is on disk, its cells, and what they would take.
+//! What a bench is before it is run: its settings, what is on disk, its cells, and what they would
+//! take.
 
 use std::{
     collections::BTreeMap,
@@ -16,17 +17,18 @@ use harness_plan::{
     expand::{self, BenchRequest, Cost, Plan, ResolvedBench, expand, resolve},
 };
 use harness_store::{Access, Store};
+use harness_supervise::memory;
 
 use super::{
-    BenchArgs, all, assumed, catalogue,
-    command::{Bench, cannot_write, done_cells},
+    ALL, BenchArgs, assumed, catalogue,
     dry_run::DryRun,
+    execute::{Bench, done_cells},
     forecast::Speed,
     zoo_text,
 };
 use crate::{
     failure::Failure,
-    memory, output,
+    output,
     plugins::Plugins,
     root::{Root, cache_dir},
 };
@@ -125,9 +127,10 @@ impl<'a> Ready<'a> {
         let choice = args.plugins.choice()?;
         let devices = args.devices()?;
         let scratch = match only_reads {
-            true => {
-                Some(tempfile::tempdir().map_err(|error| cannot_write(&env::temp_dir(), &error))?)
-            }
+            true => Some(
+                tempfile::tempdir()
+                    .map_err(|error| Failure::cannot_write(&env::temp_dir(), &error))?,
+            ),
             false => None,
         };
         let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
@@ -159,7 +162,7 @@ impl<'a> Ready<'a> {
         args.judging.name_replayed(&mut bench, &replies_in)?;
         // Of many benches some have no judge.
         let is_judged = bench.rows.iter().any(|row| row.settings.judge().is_some());
-        if is_judged || args.table != all::NAME {
+        if is_judged || args.table != ALL {
             args.judging.check(&bench, &plugins)?;
         }
         Ok(Ready {
@@ -219,7 +222,8 @@ impl<'a> Ready<'a> {
         })
     }
 
-    /// How fast its cells are taken to run, by what is given and what earlier runs in its store have reached.
+    /// How fast its cells are taken to run, by what is given and what earlier runs in its store
+    /// have reached.
     pub(super) fn speed(&self, store: Option<&Store>) -> Speed {
         let device = self.devices.first().map_or("cpu", String::as_str);
         let dtype = self.args.compute.dtype;

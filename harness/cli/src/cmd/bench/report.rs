@@ -8,12 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use harness_contract::{
-    exit,
-    plugin::Discovery,
-    protocol::{Failure as CellFailure, FailureKind},
-    stages::PluginRef,
-};
+use harness_contract::{exit, plugin::Discovery, protocol::FailureKind, stages::PluginRef};
 use harness_plan::{
     bench::RowKind,
     expand::{Plan, PlannedRow, ResolvedBench},
@@ -23,13 +18,14 @@ use harness_store::{
     ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestCutText, ManifestModel,
     ManifestPlugin, ManifestSae, RunManifest, Store, replies::JudgingSummary,
 };
+use harness_supervise::asks_judge;
 use serde_json::Value;
 
 use super::{
     describe::{self, bytes, count, flops},
     run::Outcome,
-    schedule::asks_judge,
 };
+
 use crate::{args::ComputeArgs, output, root::Root};
 
 /// Causes of failures that are listed.
@@ -313,7 +309,7 @@ pub fn tell_open(plan: &Plan, outcome: &Outcome) {
             causes.push(format!(
                 "{}: {}",
                 describe::cell(plan, cell),
-                message(failure)
+                describe::failure(failure)
             ));
         }
     }
@@ -346,7 +342,7 @@ fn causes(plan: &Plan, outcome: &Outcome) -> Vec<(String, Vec<String>)> {
         let Some(failure) = outcome.failed.get(&cell.key) else {
             continue;
         };
-        let message = message(failure);
+        let message = describe::failure(failure);
         let what = describe::cell(plan, cell);
         match causes.iter_mut().find(|(known, _)| *known == message) {
             Some((_, cells)) => cells.push(what),
@@ -356,13 +352,8 @@ fn causes(plan: &Plan, outcome: &Outcome) -> Vec<(String, Vec<String>)> {
     causes
 }
 
-/// All that is known of a failure, inert.
-pub fn message(failure: &CellFailure) -> String {
-    output::inert(&failure.told())
-}
-
-/// The exit code of a run that went through all its cells. When nothing could be done for one and the same reason, it is
-/// that reason's.
+/// The exit code of a run that went through all its cells. When nothing could be done for one and
+/// the same reason, it is that reason's.
 pub fn exit_code(outcome: &Outcome) -> u8 {
     let kinds: Vec<FailureKind> = outcome
         .failed

@@ -7,6 +7,7 @@ use std::{
 };
 
 use harness_contract::{
+    Supervision,
     cell::Cell,
     exit,
     judging::JudgeMode,
@@ -16,19 +17,13 @@ use harness_contract::{
 };
 use harness_plan::expand::Plan;
 use harness_store::{
-    Provenance, StageSummary, Store, Supervision,
+    Provenance, StageSummary, Store,
     claims::{Claims, Pace},
 };
+use harness_supervise::{Bisection, Launch, PoolEvent, WorkerPool};
 
-use super::{
-    crew::{Crew, News},
-    describe,
-    parts::Parts,
-    report,
-    schedule::Schedule,
-    sharing::Sharing,
-};
-use crate::{failure::Failure, output, progress::Progress, worker::Launch};
+use super::{describe, schedule::Schedule, sharing::Sharing};
+use crate::{failure::Failure, output, progress::Progress};
 
 /// Time a cell in flight gets to finish after a request to stop.
 const GRACE: Duration = Duration::from_secs(3);
@@ -100,7 +95,7 @@ pub fn run(
         JudgeMode::Live => BTreeMap::new(),
     };
     let sharing = Sharing::new(Claims::begin(store, order.pace)?);
-    let crew = Crew::start(
+    let pool = WorkerPool::start(
         order.launch,
         order.init,
         workers,
@@ -111,12 +106,12 @@ pub fn run(
         plan,
         refused: order.refused,
         store,
-        crew,
+        pool,
         sharing,
         batched,
         schedule: Schedule::new(plan, &done),
         under_way: BTreeMap::new(),
-        parts: Parts::default(),
+        bisection: Bisection::default(),
         progress: Progress::start(total, "cells"),
         total,
         provenance,
@@ -132,11 +127,12 @@ pub fn run(
     while run.outcome.stop.is_none() && run.step() {}
     run.wait_for_answers();
     run.progress.finish();
-    run.outcome.supervision = run.crew.end();
+    run.outcome.supervision = run.pool.end();
     Ok(run.outcome)
 }
 
-/// Groups of the cells that ask a judge, a stage each; their numbers are not those of the plan's groups.
+/// Groups of the cells that ask a judge, a stage each; their numbers are not those of the plan's
+/// groups.
 fn batched(plan: &Plan) -> BTreeMap<&str, usize> {
     let stages = Stage::ALL.into_iter().filter(|stage| stage.asks_judge());
     let group_of = |cell: &Cell| {
@@ -153,7 +149,7 @@ fn batched(plan: &Plan) -> BTreeMap<&str, usize> {
 struct Run<'a> {
     plan: &'a Plan,
     store: &'a Store,
-    crew: Crew,
+    pool: WorkerPool,
     /// Which cells other processes on the same store have.
     sharing: Sharing,
     /// Plugins of which it is told that they are refused.
@@ -164,7 +160,7 @@ struct Run<'a> {
     /// Cells under way that have said how far they are, with that share.
     under_way: BTreeMap<String, f64>,
     /// Cells that are not run with all of their group any more.
-    parts: Parts,
+    bisection: Bisection,
     progress: Progress,
     total: u64,
     provenance: Provenance,
@@ -178,7 +174,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Give out cells and take one piece of news; false when nothing is left.
+    /// Give out cells and act on one event; false when nothing is left.
     fn step(&mut self) -> bool {
         match self.give_out() {
             Ok(true) => {}
@@ -196,7 +192,7 @@ impl<'a> Run<'a> {
     /// a while, unless somebody asked the run to stop.
     fn wait_for_answers(&mut self) {
         let began = Instant::now();
-        while self.crew.is_asking() && self.asked.is_none() && began.elapsed() < ANSWERS {
+        while self.pool.is_asking() && self.asked.is_none() && began.elapsed() < ANSWERS {
             self.listen();
         }
     }
@@ -206,14 +202,14 @@ impl<'a> Run<'a> {
         self.outcome.stop.get_or_insert(failure);
     }
 
-    /// Take one piece of news.
+    /// Wait for what happens next, and act on it.
     fn listen(&mut self) {
-        match self.crew.listen() {
-            News::Hello(hello) => {
+        match self.pool.next_event() {
+            PoolEvent::Hello(hello) => {
                 self.provenance.torch.clone_from(&hello.torch);
                 self.outcome.torch = hello.torch;
             }
-            News::Ready(refused) => {
+            PoolEvent::Ready(refused) => {
                 for plugin in refused {
                     let reason = output::inert(&plugin.reason);
                     let path = plugin.path.display().to_string();
@@ -223,7 +219,7 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            News::Progress {
+            PoolEvent::Progress {
                 key,
                 done,
                 total,
@@ -237,13 +233,13 @@ impl<'a> Run<'a> {
                         .describe(&format!("{what}: {done}/{total} {unit}"));
                 }
             }
-            News::Done { key, counters } => self.done(key, counters),
-            News::Open {
+            PoolEvent::Done { key, counters } => self.done(key, counters),
+            PoolEvent::Open {
                 key,
                 failure,
                 counters,
             } => self.open(key, failure, &counters),
-            News::Learnt(lines) => {
+            PoolEvent::Learnt(lines) => {
                 for line in lines {
                     if self.outcome.learnt.insert(line.clone()) {
                         self.progress
@@ -251,25 +247,25 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            News::Failed { keys, failure } => self.all_failed(keys, &failure),
-            News::Died { keys, failure } => self.died(keys, &failure),
-            News::Log(LogLevel::Debug, _) | News::Quiet => {}
-            News::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
+            PoolEvent::Failed { keys, failure } => self.all_failed(keys, &failure),
+            PoolEvent::Died { keys, failure } => self.died(keys, &failure),
+            PoolEvent::Log(LogLevel::Debug, _) | PoolEvent::Quiet => {}
+            PoolEvent::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
             // Several workers may find the same thing.
-            News::Log(LogLevel::Warn, message) => {
+            PoolEvent::Log(LogLevel::Warn, message) => {
                 if self.told.insert(message.clone()) {
                     self.warn(&output::inert(&message));
                 }
             }
-            News::Asked(request) => self.be_asked(request),
-            News::Stop(failure) => self.stop(failure),
+            PoolEvent::StopRequest(request) => self.stop_requested(request),
+            PoolEvent::NoneCanGoOn(error) => self.stop(error.into()),
         }
     }
 
     /// Give out what can be run; false when nothing is left, or time is up.
     fn give_out(&mut self) -> Result<bool, Failure> {
         if let Some(at) = self.asked {
-            if self.crew.busy().is_empty() || at.elapsed() > GRACE {
+            if self.pool.busy().is_empty() || at.elapsed() > GRACE {
                 return Err(self.interrupted());
             }
             return Ok(true);
@@ -281,17 +277,17 @@ impl<'a> Run<'a> {
             self.advance();
         }
         let ready = self.ready();
-        if ready.is_empty() && self.crew.busy().is_empty() && self.sharing.is_alone() {
+        if ready.is_empty() && self.pool.busy().is_empty() && self.sharing.is_alone() {
             return Ok(false);
         }
         let (plan, store) = (self.plan, self.store);
-        let (batched, parts) = (&self.batched, &self.parts);
+        let (batched, bisection) = (&self.batched, &self.bisection);
         let group_of = |key: &str| {
             let whole = || plan.group_of(key).or_else(|| batched.get(key).copied());
-            parts.number(key).or_else(whole)
+            bisection.group_of(key).or_else(whole)
         };
         let (schedule, sharing) = (&self.schedule, &mut self.sharing);
-        let given = self.crew.assign(
+        let given = self.pool.assign(
             ready,
             group_of,
             |cell| schedule.urgency(cell),
@@ -300,7 +296,7 @@ impl<'a> Run<'a> {
         if let Some(cell) = given.last() {
             let what = describe::cell_or_group(plan, cell);
             self.progress.describe(&what);
-        } else if self.crew.busy().is_empty()
+        } else if self.pool.busy().is_empty()
             && let Some(what) = self.sharing.waits_for()
         {
             self.progress.describe(&what);
@@ -311,7 +307,7 @@ impl<'a> Run<'a> {
     /// Cells that can be run now and that no other process has, in the order of the plan.
     fn ready(&self) -> Vec<&'a Cell> {
         let (plan, done): (&'a Plan, _) = (self.plan, &self.outcome.done);
-        let busy: BTreeSet<&str> = self.crew.busy().into_iter().collect();
+        let busy: BTreeSet<&str> = self.pool.busy().into_iter().collect();
         let is_open = |key: &str| {
             !done.contains(key)
                 && !self.outcome.failed.contains_key(key)
@@ -326,7 +322,8 @@ impl<'a> Run<'a> {
             .iter()
             .filter(|cell| is_open(&cell.key) && cell.inputs.iter().all(&is_there))
             .collect();
-        // A batch takes up to a day: it is made when nothing is under way or can be done that could add to it.
+        // A batch takes up to a day: it is made when nothing is under way or can be done that could
+        // add to it.
         let asks = |cell: &&Cell| self.batched.contains_key(cell.key.as_str());
         if !busy.is_empty() || !ready.iter().all(asks) {
             ready.retain(|cell| !asks(cell));
@@ -382,13 +379,14 @@ impl<'a> Run<'a> {
         let Some(cell) = self.plan.cell(&key) else {
             return;
         };
-        // The same fault often meets every cell of a stage: it is said once now, and counted at the end.
-        let message = report::message(&failure);
+        // The same fault often meets every cell of a stage: it is said once now, and counted at the
+        // end.
+        let message = describe::failure(&failure);
         let is_new = !self
             .outcome
             .failed
             .values()
-            .any(|f| report::message(f) == message);
+            .any(|f| describe::failure(f) == message);
         if is_new {
             let headline = output::inert(&failure.headline());
             let first_line = headline.lines().next().unwrap_or_default();
@@ -422,7 +420,7 @@ impl<'a> Run<'a> {
 
     /// A cell, with those that are run together with it, is done to this share.
     fn partly(&mut self, key: &str, share: f64) {
-        let together = self.crew.together(key).iter().cloned();
+        let together = self.pool.together(key).iter().cloned();
         self.under_way.extend(together.map(|key| (key, share)));
         self.progress.weigh(self.schedule.share(&self.under_way));
     }
@@ -436,10 +434,10 @@ impl<'a> Run<'a> {
 
     /// The worker of these cells is dead: one cell fails, several are tried again in smaller parts.
     fn died(&mut self, keys: Vec<String>, failure: &CellFailure) {
-        if failure.kind == FailureKind::Interrupted || !self.parts.cut(&keys) {
+        if failure.kind == FailureKind::Interrupted || !self.bisection.cut(&keys) {
             return self.all_failed(keys, failure);
         }
-        // They are nobody's until they are given out anew.
+        // Other processes may take them until they are given out anew.
         for key in &keys {
             self.sharing.release(key);
         }
@@ -460,12 +458,12 @@ impl<'a> Run<'a> {
         self.progress.weigh(self.schedule.share(&self.under_way));
     }
 
-    fn be_asked(&mut self, request: Request) {
+    fn stop_requested(&mut self, request: Request) {
         self.requests += 1;
         self.asked.get_or_insert_with(Instant::now);
         if self.requests > 1 && request == Request::Interrupt {
             self.stop(Failure::new(exit::ABORTED, "interrupted twice"));
-        } else if request == Request::Interrupt && !self.crew.busy().is_empty() {
+        } else if request == Request::Interrupt && !self.pool.busy().is_empty() {
             self.progress.talk("stopping; once more ends it at once");
         }
     }

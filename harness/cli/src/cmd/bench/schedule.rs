@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_contract::{cell::Cell, stages::Stage};
+use harness_contract::cell::Cell;
 use harness_plan::expand::Plan;
 
-/// Cost of the cheapest cells as a share of the mean: what is not predicted takes a moment all the same.
+/// Cost of the cheapest cells as a share of the mean: what is not predicted takes a moment all the
+/// same.
 const LEAST_SHARE: f64 = 0.02;
 
 /// Predicted costs of the cells of a run.
@@ -64,10 +65,4 @@ impl Schedule {
         let partly: f64 = under_way.iter().filter_map(part).sum();
         ((self.settled + partly) / self.total.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
     }
-}
-
-/// Whether a cell asks a judge: a network may be all it needs.
-pub fn asks_judge(cell: &Cell) -> bool {
-    let stage = cell.stage.parse::<Stage>();
-    stage.is_ok_and(Stage::asks_judge)
 }

@@ -18,39 +18,13 @@ use harness_plan::{
 use harness_store::{Access, Store};
 
 use super::{
-    BenchArgs, all,
-    command::done_cells,
+    ALL, BenchArgs,
+    execute::done_cells,
     ready::{Asked, Ready},
     report,
+    shard_args::ShardArgs,
 };
 use crate::{cmd::argv, failure::Failure, output};
-
-/// Options of a bench whose cells are run elsewhere.
-#[derive(Args, Debug)]
-pub struct ShardArgs {
-    /// Write the missing cells, cut into chunks, into this file for `harness run-cells`; run nothing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "collect"])]
-    pub write_plan: Option<PathBuf>,
-    /// Chunks of the plan, at most
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000), requires = "write_plan")]
-    chunks: u32,
-    /// Make tables of the cells that are done; run nothing, and end with code 5 while some are missing
-    #[arg(long, conflicts_with = "dry_run")]
-    pub collect: bool,
-}
-
-impl ShardArgs {
-    /// The options that were given, for benches that have no use for them.
-    pub fn given(&self) -> Vec<&'static str> {
-        [
-            ("--write-plan", self.write_plan.is_some()),
-            ("--collect", self.collect),
-        ]
-        .into_iter()
-        .filter_map(|(option, is_given)| is_given.then_some(option))
-        .collect()
-    }
-}
 
 /// How large chunks are.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +65,8 @@ struct BenchLine {
     args: BenchArgs,
 }
 
-/// What is missing of a bench, whose arguments are `argv`, in chunks. `only_reads`: nothing is left behind.
+/// What is missing of a bench, whose arguments are `argv`, in chunks. `only_reads`: nothing is left
+/// behind.
 ///
 /// # Errors
 /// As of the bench itself, and when it is one that runs nothing.
@@ -101,8 +76,8 @@ pub fn shares(
     only_reads: bool,
     size: ChunkSize,
 ) -> Result<Shares, Failure> {
-    if args.table == all::NAME {
-        let what = format!("`{}` is every bench, and jobs are of one", all::NAME);
+    if args.table == ALL {
+        let what = format!("`{ALL}` is every bench, and jobs are of one");
         return Err(Failure::new(exit::USAGE, what).hint("name a bench; `harness list` shows them"));
     }
     let asked = Asked::of(args)?;

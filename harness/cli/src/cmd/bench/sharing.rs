@@ -1,4 +1,5 @@
-//! Cells that other processes on the same store compute: they are left to them, and waited for when nothing else is left.
+//! Cells that other processes on the same store compute: they are left to them, and waited for when
+//! nothing else is left.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +36,8 @@ impl Sharing {
         }
     }
 
-    /// Claim cells; those that no other process has, and that none has done meanwhile, are returned.
+    /// Claim cells; those that no other process has, and that none has done meanwhile, are
+    /// returned.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -51,7 +53,8 @@ impl Sharing {
                     let when = Instant::now() + LOOK_EVERY;
                     self.elsewhere.insert(cell.key.clone(), (holder, when));
                 }
-                // Between the last look at the store and the claim another process may have done it.
+                // Between the last look at the store and the claim another process may have done
+                // it.
                 Taken::Mine if store.is_done(&cell.key)? => {
                     self.claims.release(&cell.key);
                     self.found.push(cell.key.clone());
@@ -67,8 +70,8 @@ impl Sharing {
         self.claims.release(key);
     }
 
-    /// Cells that other processes have done since the last call. Those they have neither done nor have any more are nobody's
-    /// again.
+    /// Cells that other processes have done since the last call. Those they have neither done nor
+    /// have any more are nobody's again.
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -1,4 +1,5 @@
-//! The embedded models' own text as files: activation passes and training read files, and their contents are hashed.
+//! The embedded models' own text as files: activation passes and training read files, and their
+//! contents are hashed.
 
 use std::{
     fs,
@@ -21,11 +22,12 @@ const HELDOUT_DOCUMENTS: u64 = 5_000;
 const PROMPTS: u64 = 2_000;
 /// Questions of decoding orders, ten times what a table asks.
 const QUESTIONS: usize = 1_000;
-/// Documents of training, about 3,000,000 tokens; `--allow-short` reads them again when they do not last.
+/// Documents of training, about 3,000,000 tokens; `--allow-short` reads them again when they do not
+/// last.
 const TRAIN_DOCUMENTS: u64 = 60_000;
 
-/// The held-out stories in a folder, written unless they are there: the planted topics are in the narratives and
-/// dialogues; arithmetic problems would be one large topic of their own.
+/// The held-out stories in a folder, written unless they are there: the planted topics are in the
+/// narratives and dialogues; arithmetic problems would be one large topic of their own.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -38,7 +40,8 @@ pub fn heldout_path(dir: &Path) -> PathBuf {
     path(dir, Split::Heldout, HELDOUT_SEED)
 }
 
-/// The held-out prompts in a folder, written unless they are there: chat tasks as the fine-tuned model knows them.
+/// The held-out prompts in a folder, written unless they are there: chat tasks as the fine-tuned
+/// model knows them.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -93,8 +96,8 @@ fn file(dir: &Path, split: Split, seed: u64, n: u64) -> Result<PathBuf, Failure>
     written(path(dir, split, seed), lines)
 }
 
-/// The file is always made anew from its definition and compared, so that a damaged one or one of another version is
-/// replaced; it appears whole or not at all.
+/// The file is always made anew from its definition and compared, so that a damaged one or one of
+/// another version is replaced; it appears whole or not at all.
 fn written(
     path: PathBuf,
     lines: impl Iterator<Item = Result<Vec<u8>, serde_json::Error>>,

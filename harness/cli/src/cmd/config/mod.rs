@@ -2,8 +2,9 @@
 
 mod render;
 mod show;
+mod shown;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Command, Subcommand};
 
 use crate::failure::Failure;
 
@@ -16,15 +17,16 @@ pub struct ConfigArgs {
 
 #[derive(Subcommand, Debug)]
 enum ConfigCommand {
-    /// Which value each setting has after bench file, profile, row, options and environment; runs nothing
+    /// Which value each setting has after bench file, profile, row, options and environment; runs
+    /// nothing
     Show(show::ShowArgs),
 }
 
-/// Run a command.
+/// Run a command; `program` is the whole command line.
 ///
 /// # Errors
 /// As the bench itself would refuse its settings.
-pub fn run(args: &ConfigArgs) -> Result<u8, Failure> {
+pub fn run(args: &ConfigArgs, program: Command) -> Result<u8, Failure> {
     let ConfigCommand::Show(show) = &args.command;
-    show::run(show)
+    show::run(show, program)
 }

@@ -3,7 +3,7 @@
 use harness_contract::config::Written;
 use serde_json::{Value, json};
 
-use super::show::{Setting, Shown, ShownRow};
+use super::shown::{Setting, Shown, ShownRow};
 use crate::output;
 
 /// The whole answer as text.

@@ -1,4 +1,5 @@
-//! `harness config show BENCH`: every setting with its value, where it comes from, and what it stands above.
+//! `harness config show BENCH`: every setting with its value, where it comes from, and what it
+//! stands above.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, ValueEnum, parser::ValueSource};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, parser::ValueSource};
 use harness_contract::{
     config::{ConfigError, Said, Written},
     exit,
@@ -18,9 +19,12 @@ use harness_plan::{
 };
 use serde_json::Value;
 
-use super::render;
+use super::{
+    render,
+    shown::{Setting, Shown, ShownRow},
+};
 use crate::{
-    args::{Cli, PLUGINS_VARIABLE},
+    args::PLUGINS_VARIABLE,
     cmd::bench::{self, BenchArgs, JUDGE_MODEL_VARIABLE, OPENAI},
     failure::Failure,
     output,
@@ -40,8 +44,9 @@ const VARIABLES: [(&str, bool); 7] = [
 ];
 /// Which value each setting of a bench has. Nothing is run or loaded, no plugin is needed.
 ///
-/// From the nearest to the farthest: options (--seed, --set KEY=VALUE), the variant, the row, the profile (`[zoo]` or `[real]`), `[settings]`;
-/// of files joined by `same_as` the first. The nearest counts; that others say something else is no error.
+/// From the nearest to the farthest: options (--seed, --set KEY=VALUE), the variant, the row, the
+/// profile (`[zoo]` or `[real]`), `[settings]`; of files joined by `same_as` the first. The nearest
+/// counts; that others say something else is no error.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  harness config show table2 --origin\n  \
     harness config show fig6 --origin --format json --set resamples=500")]
@@ -101,57 +106,19 @@ impl ShowArgs {
     }
 }
 
-/// What a bench would run with.
-#[derive(Debug)]
-pub struct Shown {
-    /// Name of the bench.
-    pub bench: String,
-    pub file: String,
-    pub rows: Vec<ShownRow>,
-    /// Options that are no settings.
-    pub options: Vec<Setting>,
-    /// Variables of the environment that are set.
-    pub environment: BTreeMap<&'static str, String>,
-}
-
-/// A row with its settings.
-#[derive(Debug)]
-pub struct ShownRow {
-    pub model: String,
-    /// Its SAE set.
-    pub sae: String,
-    /// Its variant, in benches that have some.
-    pub group: Option<String>,
-    /// The profile its settings come from.
-    pub profile: String,
-    /// Its settings, in the order of their kind.
-    pub settings: Vec<Setting>,
-}
-
-/// A setting or an option.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Setting {
-    pub name: String,
-    /// Its value; null when nothing is set.
-    pub value: Value,
-    /// Where it comes from; absent for a default.
-    pub origin: Option<Written>,
-    /// What else was said about it, the nearest first.
-    pub instead_of: Vec<Said>,
-}
-
-/// Show the settings of a bench.
+/// Show the settings of a bench; `program` is the whole command line, which has `bench`.
 ///
 /// # Errors
 /// As the bench itself would refuse its settings.
-pub fn run(args: &ShowArgs) -> Result<u8, Failure> {
+pub fn run(args: &ShowArgs, program: Command) -> Result<u8, Failure> {
     let (origin, format, words) = args.own();
     let words = ["harness", "bench"]
         .map(OsString::from)
         .into_iter()
         .chain(words);
     // What was given and what is a default is known to the matches alone.
-    let matches = Cli::command().get_matches_from(words);
+    let own = program.find_subcommand("bench").cloned();
+    let matches = program.get_matches_from(words);
     let bench = matches.subcommand_matches("bench");
     let Some((matches, mut bench)) =
         bench.and_then(|own| Some((own, BenchArgs::from_arg_matches(own).ok()?)))
@@ -164,7 +131,7 @@ pub fn run(args: &ShowArgs) -> Result<u8, Failure> {
     let spec = Catalogue::open(&root.tables())?.load(&bench.table)?;
     let shown = Shown {
         rows: rows(&bench, &root, &spec)?,
-        options: options(&bench, matches),
+        options: options(&bench, own.as_ref(), matches),
         environment: environment(),
         bench: spec.name,
         file: spec.origin,
@@ -243,13 +210,11 @@ fn judge_model_of_environment() -> Option<Said> {
 }
 
 /// Options that are no settings, given or by default.
-fn options(args: &BenchArgs, matches: &ArgMatches) -> Vec<Setting> {
-    let command = Cli::command();
-    let own = command.find_subcommand("bench");
+fn options(args: &BenchArgs, own: Option<&Command>, matches: &ArgMatches) -> Vec<Setting> {
     let settings: Vec<&str> = args.settings().iter().map(|(option, ..)| *option).collect();
     let is_setting = |long: &str| long == "set" || settings.contains(&format!("--{long}").as_str());
     let mut options = Vec::new();
-    for arg in own.into_iter().flat_map(|own| own.get_arguments()) {
+    for arg in own.into_iter().flat_map(Command::get_arguments) {
         let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else {
             continue;
         };

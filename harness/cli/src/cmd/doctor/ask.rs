@@ -10,17 +10,9 @@ use harness_contract::{
     },
     plugin::PluginChoice,
 };
+use harness_supervise::{Ended, Launch, Limits, run_job};
 
-use super::problem_of;
-use crate::{
-    args,
-    cmd::list,
-    failure::Failure,
-    output,
-    plugins::Plugins,
-    root::Root,
-    worker::{Ended, Launch, Limits, run_job},
-};
+use crate::{args, cmd::list, failure::Failure, output, plugins::Plugins, root::Root};
 
 /// Time after which a worker that still measures hangs.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -136,7 +128,7 @@ pub fn ask(choice: PluginChoice, device: &str) -> Answers {
     };
     if let Err(failure) = try_to_ask(choice, &mut answers) {
         answers.stopped = Some(failure.what().to_owned());
-        answers.problems.push(problem_of(&failure));
+        answers.problems.push(failure.problem());
     }
     answers
 }
@@ -158,7 +150,7 @@ fn try_to_ask(choice: PluginChoice, answers: &mut Answers) -> Result<(), Failure
         models: models(),
     });
     let (mut step, mut failure) = (String::new(), None);
-    let ended = run_job(&launch, &job, |event| {
+    let ended = run_job::<Failure>(&launch, &job, |event| {
         match event {
             Event::Result { value } => answers.take(part(value)?),
             Event::Progress { text, .. } => step = text,

@@ -3,8 +3,9 @@
 use std::fs;
 
 use harness_contract::jobs::{DeviceReport, DriverReport, MemoryReport};
+use harness_supervise::memory;
 
-use crate::{args, memory};
+use crate::args;
 
 /// Files of NVIDIA's kernel module.
 const DRIVER_FILE: &str = "/proc/driver/nvidia/version";

@@ -68,7 +68,7 @@ pub fn run(args: &DoctorArgs) -> Result<u8, Failure> {
 
 fn examine(args: &DoctorArgs) -> Result<DoctorReport, Failure> {
     let no_root = Root::find().err();
-    let mut problems: Vec<Problem> = no_root.iter().map(problem_of).collect();
+    let mut problems: Vec<Problem> = no_root.iter().map(Failure::problem).collect();
     let choice = choice(&args.plugins, &mut problems)?;
     let mut answers = ask::ask(choice, &args.device);
     let why = answers.why_missing();
@@ -103,7 +103,7 @@ fn examine(args: &DoctorArgs) -> Result<DoctorReport, Failure> {
 fn choice(dirs: &PluginDirs, problems: &mut Vec<Problem>) -> Result<PluginChoice, Failure> {
     match dirs.choice_or_shipped() {
         Err(failure) if !dirs.are_named() => {
-            problems.push(problem_of(&failure));
+            problems.push(failure.problem());
             Ok(PluginChoice::default())
         }
         choice => choice,
@@ -127,14 +127,6 @@ fn of_plugins(plugins: &PluginsReport) -> Vec<Problem> {
         exit_code: exit::PLUGIN_REFUSED,
     };
     plugins.refused.iter().map(problem).collect()
-}
-
-fn problem_of(failure: &Failure) -> Problem {
-    Problem {
-        what: failure.what().to_owned(),
-        cure: failure.cure().to_owned(),
-        exit_code: failure.code,
-    }
 }
 
 /// Says a problem on standard error: an error where it stops commands, else a warning.

@@ -10,8 +10,7 @@ use harness_contract::{
     jobs::{LibtorchReport, Problem, PythonTorch},
     protocol::TORCH_VERSION,
 };
-
-use crate::worker::libtorch::{self, LIBRARY_PATH, Libtorch, Origin};
+use harness_supervise::libtorch::{self, LIBRARY_PATH, Libtorch, Origin};
 
 /// What is known of the libtorch that workers are started with, and what is wrong with it.
 ///

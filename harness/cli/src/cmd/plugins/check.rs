@@ -1,5 +1,5 @@
-//! `harness plugins check`: the laws of each kind against plugins, one worker process a test, so that a crash is one
-//! test's.
+//! `harness plugins check`: the laws of each kind against plugins, one worker process a test, so
+//! that a crash is one test's.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -8,13 +8,10 @@ use harness_contract::{
     exit,
     jobs::{CheckJob, Event, Job},
 };
+use harness_supervise::{Ended, Launch, run_job};
 use serde_json::{Value, json};
 
-use crate::{
-    failure::Failure,
-    output,
-    worker::{Ended, Launch, run_job},
-};
+use crate::{failure::Failure, output};
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -75,7 +72,7 @@ fn tests(args: &CheckArgs, launch: &Launch) -> Result<(Vec<String>, u8), Failure
     let mut names = Vec::new();
     let mut n_refused = 0;
     let mut failure = None;
-    let ended = run_job(launch, &job(args, None), |event| {
+    let ended = run_job::<Failure>(launch, &job(args, None), |event| {
         match event {
             Event::Result { value } => match (&value["test"], &value["refused"]) {
                 (Value::String(name), _) => names.push(name.clone()),
@@ -111,7 +108,7 @@ fn tests(args: &CheckArgs, launch: &Launch) -> Result<(Vec<String>, u8), Failure
 fn run_one(args: &CheckArgs, launch: &Launch, name: &str) -> Result<Value, Failure> {
     let started = Instant::now();
     let mut result = None;
-    let ended = run_job(launch, &job(args, Some(name)), |event| {
+    let ended = run_job::<Failure>(launch, &job(args, Some(name)), |event| {
         match event {
             Event::Result { value } => result = Some(value),
             Event::Failed(why) => {

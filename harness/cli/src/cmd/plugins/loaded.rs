@@ -1,4 +1,5 @@
-//! What a worker says of plugins that it has opened: opening them is the only way to know that they load.
+//! What a worker says of plugins that it has opened: opening them is the only way to know that they
+//! load.
 
 use harness_contract::{exit, plugin::PluginChoice};
 use serde_json::Value;
@@ -16,7 +17,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Open plugins, all in one process, as a bench does. Those whose opening ends a process are refused.
+    /// Open plugins, all in one process, as a bench does. Those whose opening ends a process are
+    /// refused.
     ///
     /// # Errors
     /// When there is no worker, or a folder cannot be read.

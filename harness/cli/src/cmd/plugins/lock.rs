@@ -13,7 +13,8 @@ use crate::{
     plugins::{Plugins, told},
 };
 
-/// Write down what the plugins of a folder are, in its plugins.lock: `--locked` then refuses any other.
+/// Write down what the plugins of a folder are, in its plugins.lock: `--locked` then refuses any
+/// other.
 #[derive(Args, Debug)]
 pub struct LockArgs {
     #[command(flatten)]

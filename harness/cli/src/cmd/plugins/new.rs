@@ -1,4 +1,5 @@
-//! `harness plugins new`: a crate for a plugin, from the template that is compiled and tested with the workspace.
+//! `harness plugins new`: a crate for a plugin, from the template that is compiled and tested with
+//! the workspace.
 
 use std::{env, fs, path::PathBuf};
 
@@ -100,7 +101,8 @@ pub fn run(args: &NewArgs) -> Result<u8, Failure> {
     for (name, text) in files(&args.name, args.kind, &sdk.display().to_string()) {
         fs::write(dir.join(name), text).map_err(fail)?;
     }
-    // The versions that the host was built with; without them cargo chooses newer ones, which are as good.
+    // The versions that the host was built with; without them cargo chooses newer ones, which are
+    // as good.
     if let Some(lock) = sdk
         .ancestors()
         .map(|dir| dir.join("Cargo.lock"))

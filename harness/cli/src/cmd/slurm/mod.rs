@@ -1,4 +1,5 @@
-//! `harness slurm`: a bench on a Slurm cluster. The store says what is done; Slurm is given work and never asked.
+//! `harness slurm`: a bench on a Slurm cluster. The store says what is done; Slurm is given work
+//! and never asked.
 
 mod job_number;
 mod options;

@@ -19,7 +19,8 @@ pub struct SlurmOptions {
     /// Features that nodes must have
     #[arg(long, value_name = "LIST")]
     constraint: Option<String>,
-    /// Time limit of a job, in any of Slurm's forms: minutes, H:MM:SS, D-HH. A chunk that takes longer goes on in a further job
+    /// Time limit of a job, in any of Slurm's forms: minutes, H:MM:SS, D-HH. A chunk that takes
+    /// longer goes on in a further job
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
     /// Generic resources of a chunk, such as gpu:1
@@ -34,7 +35,8 @@ pub struct SlurmOptions {
     /// Chunks that run at once, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     array_limit: Option<u32>,
-    /// Minutes of a chunk, as far as they can be known: measured on cells that are done, else predicted
+    /// Minutes of a chunk, as far as they can be known: measured on cells that are done, else
+    /// predicted
     #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub chunk_minutes: u32,
     /// Any other option of sbatch, for all jobs, such as --sbatch-arg=--mail-type=FAIL; repeatable

@@ -92,8 +92,8 @@ exit "$code"
     ))
 }
 
-/// Makes the tables of what is done: `bench` are the words of the bench command, `again` those of the command that submits what is
-/// missing.
+/// Makes the tables of what is done: `bench` are the words of the bench command, `again` those of
+/// the command that submits what is missing.
 ///
 /// # Errors
 /// When a word cannot be given to a shell.

@@ -1,4 +1,5 @@
-//! `harness slurm status`: what the store has of what was submitted, and what Slurm says of the jobs.
+//! `harness slurm status`: what the store has of what was submitted, and what Slurm says of the
+//! jobs.
 
 use std::path::PathBuf;
 
@@ -10,7 +11,8 @@ use harness_store::{Access, Lookup, Store};
 use super::{submission::Submission, tools};
 use crate::{failure::Failure, output};
 
-/// How far the submissions of a folder of results are: cells by the store, jobs by `squeue` where it is there.
+/// How far the submissions of a folder of results are: cells by the store, jobs by `squeue` where
+/// it is there.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Folder of results

@@ -1,9 +1,11 @@
-//! `harness slurm submit`: the missing cells of a bench as a job array, and a job that makes the tables.
+//! `harness slurm submit`: the missing cells of a bench as a job array, and a job that makes the
+//! tables.
 
 use std::path::Path;
 
 use clap::Args;
 use harness_contract::exit;
+use harness_supervise::executable;
 
 use super::{
     job_number::JobId,
@@ -19,11 +21,10 @@ use crate::{
     },
     failure::Failure,
     output,
-    root::executable,
 };
 
-/// Submit the missing cells of a bench as a job array, and a job that makes the tables when all have ended. All options of
-/// `harness bench` may be given.
+/// Submit the missing cells of a bench as a job array, and a job that makes the tables when all
+/// have ended. All options of `harness bench` may be given.
 #[derive(Args, Debug)]
 #[command(after_help = HOW_AND_EXAMPLES)]
 pub struct SubmitArgs {

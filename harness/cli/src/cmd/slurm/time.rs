@@ -3,7 +3,8 @@
 /// Seconds before the time limit at which a chunk is asked to end, where there is time enough.
 const WARNING: u64 = 120;
 
-/// Seconds before the time limit at which a chunk is asked to end: of a short limit, a third. Slurm may be a minute early.
+/// Seconds before the time limit at which a chunk is asked to end: of a short limit, a third. Slurm
+/// may be a minute early.
 pub fn warning(limit: Option<&str>) -> u64 {
     match limit.and_then(seconds) {
         Some(limit) if limit > 0 => WARNING.min(limit / 3),
@@ -11,8 +12,9 @@ pub fn warning(limit: Option<&str>) -> u64 {
     }
 }
 
-/// Seconds of a time limit in one of Slurm's forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours,
-/// days-hours:minutes, days-hours:minutes:seconds. `None` for anything else, which sbatch itself refuses or knows.
+/// Seconds of a time limit in one of Slurm's forms: minutes, minutes:seconds,
+/// hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds. `None` for
+/// anything else, which sbatch itself refuses or knows.
 pub fn seconds(limit: &str) -> Option<u64> {
     let (days, rest) = match limit.split_once('-') {
         Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),

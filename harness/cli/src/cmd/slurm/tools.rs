@@ -168,7 +168,8 @@ fn array_size(config: &str) -> Option<usize> {
     size.trim().parse().ok()
 }
 
-/// Jobs that wait or run, one a line: number, state, time, reason or node; `None` where Slurm is not there.
+/// Jobs that wait or run, one a line: number, state, time, reason or node; `None` where Slurm is
+/// not there.
 pub fn squeue(jobs: &[String]) -> Option<String> {
     // Naming a job that has long ended is an error, so all of this user's are asked for.
     let words = ["--me", "--noheader", "--format=%F|%i|%T|%M|%R"].map(str::to_owned);

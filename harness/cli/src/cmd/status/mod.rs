@@ -13,8 +13,8 @@ use harness_store::{Access, Lookup, Store, claims};
 
 use crate::{failure::Failure, output};
 
-/// What a folder of results holds: cells done, failed and open, how the last run ended, and who is at
-/// work.
+/// What a folder of results holds: cells done, failed and open, how the last run ended, and who is
+/// at work.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Folder of results [default: a list of the runs in results/runs, newest first]

@@ -199,7 +199,7 @@ impl Modules {
         found.extend(module.children.get(name).copied().map(Target::Module));
         let named = |import: &&Import| import.name.as_deref() == Some(name);
         // `use serde_json;` leads out of the crate, not to itself.
-        let elsewhere = |import: &&Import| import.path != [name];
+        let elsewhere = |import: &&Import| import.path != [name] && import.path != [name, "self"];
         for import in module.imports.iter().filter(named).filter(elsewhere) {
             found.extend(self.follow(within, &import.path, aliases));
             let last = import.path.len() - 1;
@@ -268,8 +268,12 @@ fn flatten(tree: &UseTree, mut path: Vec<String>, public: bool, found: &mut Vec<
             }
         }
         UseTree::Glob(_) => add(None, path),
-        UseTree::Name(leaf) if leaf.ident == "self" => add(path.last().cloned(), path),
-        UseTree::Rename(leaf) if leaf.ident == "self" => add(Some(leaf.rename.to_string()), path),
+        // The `self` stays in the path: it means the module and no function of the same name.
+        UseTree::Name(leaf) if leaf.ident == "self" => {
+            let name = path.last().cloned();
+            path.push("self".to_owned());
+            add(name, path);
+        }
         UseTree::Name(leaf) => {
             path.push(leaf.ident.to_string());
             add(path.last().cloned(), path);

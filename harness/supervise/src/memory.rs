@@ -77,7 +77,8 @@ fn least_of_groups(
     least
 }
 
-/// Names of the files of a group: limit, use, and the field of `memory.stat` with what can be taken from it.
+/// Names of the files of a group: limit, use, and the field of `memory.stat` with what can be taken
+/// from it.
 type Files = [&'static str; 3];
 const V2: Files = ["memory.max", "memory.current", "inactive_file"];
 const V1: Files = [

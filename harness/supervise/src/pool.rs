@@ -1,4 +1,4 @@
-//! The workers of a run: started, given cells, heard, buried, replaced.
+//! The workers of a run: they are started, given cells, listened to, and replaced when they die.
 
 use std::{
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -6,20 +6,19 @@ use std::{
 };
 
 use harness_contract::{
+    Supervision,
     cell::Cell,
     exit,
-    protocol::{
-        Counters, Failure as CellFailure, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION,
-        Refused,
-    },
+    protocol::{Counters, Failure, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION, Refused},
     signals::{self, Request},
+    stages::Stage,
 };
-use harness_store::Supervision;
 
-use super::schedule::asks_judge;
 use crate::{
-    failure::Failure,
-    worker::{Cause, Heard, Launch, NeverReady, Worker},
+    death::Cause,
+    error::Error,
+    launch::Launch,
+    worker::{NeverReady, Worker, WorkerEvent},
 };
 
 /// How often time-outs are looked at.
@@ -31,21 +30,21 @@ const AWAY: Duration = Duration::from_secs(10);
 /// Workers that may be killed in a run before they are ready.
 const FALSE_STARTS: u32 = 8;
 
-/// Anything that happens to a run.
-enum Happened {
-    Heard(u64, Box<Heard>),
-    Asked(Request),
+/// What reaches the pool, from its workers by their numbers and from signals.
+enum Incoming {
+    Worker(u64, Box<WorkerEvent>),
+    StopRequest(Request),
 }
 
-impl From<(u64, Heard)> for Happened {
-    fn from((number, heard): (u64, Heard)) -> Happened {
-        Happened::Heard(number, Box::new(heard))
+impl From<(u64, WorkerEvent)> for Incoming {
+    fn from((number, event): (u64, WorkerEvent)) -> Incoming {
+        Incoming::Worker(number, Box::new(event))
     }
 }
 
-/// What a run hears of its workers.
+/// What happens to the workers of a run.
 #[derive(Debug)]
-pub enum News {
+pub enum PoolEvent {
     /// A worker has said who it is.
     Hello(Hello),
     /// A worker can take cells; it did not load these plugins.
@@ -62,33 +61,27 @@ pub enum News {
     /// A cell has a value in which something is missing.
     Open {
         key: String,
-        failure: CellFailure,
+        failure: Failure,
         counters: Counters,
     },
     /// What a judge has learnt of its server.
     Learnt(Vec<String>),
     /// Cells failed, for one reason.
-    Failed {
-        keys: Vec<String>,
-        failure: CellFailure,
-    },
+    Failed { keys: Vec<String>, failure: Failure },
     /// The worker of these cells has died, or was ended.
-    Died {
-        keys: Vec<String>,
-        failure: CellFailure,
-    },
+    Died { keys: Vec<String>, failure: Failure },
     /// Something to show.
     Log(LogLevel, String),
     /// Somebody asks the run to stop.
-    Asked(Request),
+    StopRequest(Request),
     /// No worker can go on.
-    Stop(Failure),
+    NoneCanGoOn(Error),
     /// Nothing, for a while.
     Quiet,
 }
 
 /// The workers of a run.
-pub struct Crew {
+pub struct WorkerPool {
     launch: Launch,
     /// What every worker is told, but for its device.
     init: Init,
@@ -99,8 +92,8 @@ pub struct Crew {
     times: Supervision,
     /// When signs of life were last looked for.
     looked: Instant,
-    tell: Sender<Happened>,
-    happened: Receiver<Happened>,
+    events: Sender<Incoming>,
+    incoming: Receiver<Incoming>,
 }
 
 struct Slot {
@@ -118,7 +111,7 @@ struct Slot {
     /// Checkpoint of the last cell that ran a model: it is loaded.
     checkpoint: Option<String>,
     /// When it last gave a sign of life.
-    heard: Instant,
+    last_sign: Instant,
     /// Calls of plugins' methods until then.
     calls: u64,
     started: Instant,
@@ -129,24 +122,25 @@ struct Slot {
 }
 
 impl Slot {
-    /// It has fewer cells, perhaps none.
-    fn has_less(&mut self) {
+    /// Note since when it has had nothing to do, where no cell is left to it.
+    fn note_if_idle(&mut self) {
         if self.busy.is_empty() {
             self.is_asking = false;
             self.idle.get_or_insert_with(Instant::now);
         }
     }
 
-    /// Its time is over: enter it into the account.
-    fn account(&mut self, times: &mut Supervision) {
+    /// Add the time that it was ready and idle, now that it ends.
+    fn add_times_to(&mut self, times: &mut Supervision) {
         let seconds = |since: Option<Instant>| since.map_or(0.0, |at| at.elapsed().as_secs_f64());
         times.ready_seconds += seconds(self.ready.take());
         times.idle_seconds += seconds(self.idle.take());
     }
 }
 
-impl Crew {
-    /// Start `n` workers, around over `devices`; cells during which their worker gives no sign of life for `silence` fail.
+impl WorkerPool {
+    /// Start `n` workers on `devices` by turns; cells during which their worker gives no sign of
+    /// life for `silence` fail.
     ///
     /// # Errors
     /// When one cannot be started.
@@ -156,12 +150,12 @@ impl Crew {
         n: u32,
         devices: Vec<String>,
         silence: Duration,
-    ) -> Result<Crew, Failure> {
-        let (tell, happened) = mpsc::channel();
-        let tell_signals = tell.clone();
+    ) -> Result<WorkerPool, Error> {
+        let (events, incoming) = mpsc::channel();
+        let stop_requests = events.clone();
         // The receiver is gone when the run is over.
-        signals::watch(move |request| drop(tell_signals.send(Happened::Asked(request))));
-        let mut crew = Crew {
+        signals::watch(move |request| drop(stop_requests.send(Incoming::StopRequest(request))));
+        let mut pool = WorkerPool {
             launch,
             init,
             silence,
@@ -170,17 +164,17 @@ impl Crew {
             false_starts: 0,
             times: Supervision::default(),
             looked: Instant::now(),
-            tell,
-            happened,
+            events,
+            incoming,
         };
         for device in devices.iter().cycle().take(n as usize) {
-            let slot = crew.new_slot(device)?;
-            crew.slots.push(slot);
+            let slot = pool.new_slot(device)?;
+            pool.slots.push(slot);
         }
-        Ok(crew)
+        Ok(pool)
     }
 
-    fn new_slot(&mut self, device: &str) -> Result<Slot, Failure> {
+    fn new_slot(&mut self, device: &str) -> Result<Slot, Error> {
         self.next_number += 1;
         self.times.workers_started += 1;
         let number = self.next_number;
@@ -190,14 +184,14 @@ impl Crew {
         };
         Ok(Slot {
             number,
-            worker: Worker::start(&self.launch, &init, number, self.tell.clone())?,
+            worker: Worker::start(&self.launch, &init, number, self.events.clone())?,
             device: init.device,
             is_ready: false,
             is_dead: false,
             busy: Vec::new(),
             is_asking: false,
             checkpoint: None,
-            heard: Instant::now(),
+            last_sign: Instant::now(),
             started: Instant::now(),
             ready: None,
             idle: None,
@@ -225,21 +219,24 @@ impl Crew {
         slot.map_or(&[], |slot| &slot.busy)
     }
 
-    /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of a model that no
-    /// other worker has, and of these the most urgent. A cell that asks a judge comes before all while none is being asked, so that
-    /// devices do not wait for a network, and after all while one is. With a cell of a group go all that can be run of it.
-    /// `ready` are the cells that can be run, in the order of the plan; `group_of` tells the group of a cell, `urgency` how much must
-    /// follow it; `claim` returns those of the cells it is given that no other process computes.
+    /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of
+    /// a model that no other worker has, and of these the most urgent. A cell that asks a judge
+    /// comes before all while none is being asked, so that devices do not wait for a network, and
+    /// after all while one is. With a cell of a group go all that can be run of it.
+    ///
+    /// `ready` are the cells that can be run, in the order of the plan; `group_of` tells the group
+    /// of a cell, `urgency` how much must follow it; `claim` returns those of the cells it is given
+    /// that no other process computes.
     ///
     /// # Errors
     /// When a worker that has died cannot be replaced, or `claim` fails.
-    pub fn assign<'c>(
+    pub fn assign<'c, E: From<Error>>(
         &mut self,
         mut ready: Vec<&'c Cell>,
         group_of: impl Fn(&str) -> Option<usize>,
         urgency: impl Fn(&Cell) -> f64,
-        mut claim: impl FnMut(Vec<&'c Cell>) -> Result<Vec<&'c Cell>, Failure>,
-    ) -> Result<Vec<&'c Cell>, Failure> {
+        mut claim: impl FnMut(Vec<&'c Cell>) -> Result<Vec<&'c Cell>, E>,
+    ) -> Result<Vec<&'c Cell>, E> {
         let mut given = Vec::new();
         for i in 0..self.slots.len() {
             if self.slots[i].is_dead && !ready.is_empty() {
@@ -297,7 +294,7 @@ impl Crew {
                 slot.checkpoint = Some(checkpoint.to_owned());
             }
             slot.is_asking = together.iter().any(|cell| asks_judge(cell));
-            slot.heard = Instant::now();
+            slot.last_sign = Instant::now();
             if let Some(idle) = slot.idle.take() {
                 self.times.idle_seconds += idle.elapsed().as_secs_f64();
             }
@@ -307,32 +304,32 @@ impl Crew {
     }
 
     /// Wait for what happens next.
-    pub fn listen(&mut self) -> News {
-        if let Some(news) = self.too_silent() {
-            return news;
+    pub fn next_event(&mut self) -> PoolEvent {
+        if let Some(event) = self.end_of_silent() {
+            return event;
         }
-        match self.happened.recv_timeout(TICK) {
-            Ok(Happened::Asked(request)) => News::Asked(request),
-            Ok(Happened::Heard(number, heard)) => {
+        match self.incoming.recv_timeout(TICK) {
+            Ok(Incoming::StopRequest(request)) => PoolEvent::StopRequest(request),
+            Ok(Incoming::Worker(number, event)) => {
                 match self.slots.iter().position(|slot| slot.number == number) {
-                    Some(i) => self.heard(i, *heard),
+                    Some(i) => self.worker_event(i, *event),
                     // The last words of a worker that has been replaced.
-                    None => News::Quiet,
+                    None => PoolEvent::Quiet,
                 }
             }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => News::Quiet,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => PoolEvent::Quiet,
         }
     }
 
-    fn heard(&mut self, i: usize, heard: Heard) -> News {
+    fn worker_event(&mut self, i: usize, event: WorkerEvent) -> PoolEvent {
         if self.slots[i].is_dead {
-            return News::Quiet;
+            return PoolEvent::Quiet;
         }
-        self.slots[i].heard = Instant::now();
-        let message = match heard {
-            Heard::Said(message) => message,
-            Heard::Silent => return self.died(i, Cause::Ended),
-            Heard::Garbled(error) => return self.died(i, Cause::Garbled(error.to_string())),
+        self.slots[i].last_sign = Instant::now();
+        let message = match event {
+            WorkerEvent::Message(message) => message,
+            WorkerEvent::Closed => return self.died(i, Cause::Ended),
+            WorkerEvent::Garbled(error) => return self.died(i, Cause::Garbled(error.to_string())),
         };
         match message {
             FromWorker::Hello(hello) if hello.protocol != PROTOCOL_VERSION => {
@@ -340,26 +337,26 @@ impl Crew {
                     "harness speaks protocol {PROTOCOL_VERSION}, harness-worker {}",
                     hello.protocol
                 );
-                News::Stop(
-                    Failure::new(exit::UNEXPECTED, message)
+                PoolEvent::NoneCanGoOn(
+                    Error::new(exit::UNEXPECTED, message)
                         .hint("build both together: `cargo xtask build`"),
                 )
             }
-            FromWorker::Hello(hello) => News::Hello(hello),
+            FromWorker::Hello(hello) => PoolEvent::Hello(hello),
             FromWorker::Ready { refused } => {
                 let slot = &mut self.slots[i];
                 self.times.start_seconds += slot.started.elapsed().as_secs_f64();
                 slot.is_ready = true;
                 slot.ready = Some(Instant::now());
                 slot.idle = slot.ready;
-                News::Ready(refused)
+                PoolEvent::Ready(refused)
             }
             FromWorker::Progress {
                 key,
                 done,
                 total,
                 unit,
-            } => News::Progress {
+            } => PoolEvent::Progress {
                 key,
                 done,
                 total,
@@ -368,30 +365,30 @@ impl Crew {
             FromWorker::Done { key, counters } => {
                 let slot = &mut self.slots[i];
                 slot.busy.retain(|busy| *busy != key);
-                slot.has_less();
-                News::Done { key, counters }
+                slot.note_if_idle();
+                PoolEvent::Done { key, counters }
             }
             FromWorker::Open { failure, counters } => {
                 let Some(key) = failure.key.clone() else {
                     return self.failed(i, failure);
                 };
                 self.slots[i].busy.retain(|busy| *busy != key);
-                self.slots[i].has_less();
-                News::Open {
+                self.slots[i].note_if_idle();
+                PoolEvent::Open {
                     key,
                     failure,
                     counters,
                 }
             }
-            FromWorker::Learnt { what } => News::Learnt(what),
+            FromWorker::Learnt { what } => PoolEvent::Learnt(what),
             FromWorker::Failed(failure) => self.failed(i, failure),
-            FromWorker::Fatal(failure) => News::Stop(failure.into()),
-            FromWorker::Log { level, message } => News::Log(level, message),
+            FromWorker::Fatal(failure) => PoolEvent::NoneCanGoOn(failure.into()),
+            FromWorker::Log { level, message } => PoolEvent::Log(level, message),
         }
     }
 
     /// A cell of a worker failed, or all it has, when the failure names none of them.
-    fn failed(&mut self, i: usize, failure: CellFailure) -> News {
+    fn failed(&mut self, i: usize, failure: Failure) -> PoolEvent {
         let busy = &mut self.slots[i].busy;
         let named = failure
             .key
@@ -401,16 +398,16 @@ impl Crew {
             Some(at) => vec![busy.remove(at)],
             None => std::mem::take(busy),
         };
-        self.slots[i].has_less();
+        self.slots[i].note_if_idle();
         match keys.is_empty() {
-            true => News::Stop(failure.into()),
-            false => News::Failed { keys, failure },
+            true => PoolEvent::NoneCanGoOn(failure.into()),
+            false => PoolEvent::Failed { keys, failure },
         }
     }
 
-    /// A worker is dead, or as good as dead. One that was asked to end was interrupted: a terminal's Ctrl-C reaches the workers
-    /// too.
-    fn died(&mut self, i: usize, cause: Cause) -> News {
+    /// A worker is dead, or as good as dead. One that was asked to end was interrupted: a
+    /// terminal's Ctrl-C reaches the workers too.
+    fn died(&mut self, i: usize, cause: Cause) -> PoolEvent {
         let slot = &mut self.slots[i];
         if !slot.is_ready {
             return match slot.worker.never_ready(cause) {
@@ -418,37 +415,39 @@ impl Crew {
                 NeverReady::Killed(message) if self.false_starts < FALSE_STARTS => {
                     self.false_starts += 1;
                     slot.is_dead = true;
-                    News::Log(LogLevel::Warn, format!("{message}; another is started"))
+                    PoolEvent::Log(LogLevel::Warn, format!("{message}; another is started"))
                 }
-                NeverReady::Killed(message) => News::Stop(
-                    Failure::new(exit::UNEXPECTED, message)
+                NeverReady::Killed(message) => PoolEvent::NoneCanGoOn(
+                    Error::new(exit::UNEXPECTED, message)
                         .hint("no worker gets ready; is there memory enough?"),
                 ),
-                NeverReady::Ended(failure) => News::Stop(failure),
+                NeverReady::Ended(failure) => PoolEvent::NoneCanGoOn(failure),
             };
         }
         let failure = slot.worker.death(cause).failure();
         slot.is_dead = true;
         slot.is_asking = false;
-        slot.account(&mut self.times);
+        slot.add_times_to(&mut self.times);
         let keys = std::mem::take(&mut slot.busy);
         if keys.is_empty() {
             // It had nothing to do, so nothing is lost.
-            return News::Log(LogLevel::Debug, failure.told());
+            return PoolEvent::Log(LogLevel::Debug, failure.told());
         }
-        News::Died { keys, failure }
+        PoolEvent::Died { keys, failure }
     }
 
-    /// The end of a worker that has given no sign of life for too long, neither a message nor a call of a plugin's method.
-    fn too_silent(&mut self) -> Option<News> {
-        // Nobody was heard while this process did not run either: it was stopped and let go on, with its workers.
+    /// The end of a worker that has given no sign of life for too long, neither a message nor a
+    /// call of a plugin's method.
+    fn end_of_silent(&mut self) -> Option<PoolEvent> {
+        // Nothing was heard while this process did not run either: it was stopped and let go on,
+        // with its workers.
         let was_away = self.looked.elapsed() > AWAY;
         self.looked = Instant::now();
         for slot in &mut self.slots {
             let calls = slot.worker.calls();
             if calls != slot.calls || was_away {
                 slot.calls = calls;
-                slot.heard = Instant::now();
+                slot.last_sign = Instant::now();
             }
         }
         let silence = self.silence;
@@ -458,15 +457,16 @@ impl Crew {
             (true, true) => Duration::MAX,
         };
         let i = (self.slots.iter())
-            .position(|slot| !slot.is_dead && slot.heard.elapsed() > may_be_silent(slot))?;
+            .position(|slot| !slot.is_dead && slot.last_sign.elapsed() > may_be_silent(slot))?;
         let silence = may_be_silent(&self.slots[i]);
         Some(self.died(i, Cause::Silent(silence)))
     }
 
-    /// End all workers: idle ones in their own time, busy ones at once. Returns what supervising them took.
+    /// End all workers: idle ones in their own time, busy ones at once. Returns what supervising
+    /// them took.
     pub fn end(mut self) -> Supervision {
         for mut slot in self.slots {
-            slot.account(&mut self.times);
+            slot.add_times_to(&mut self.times);
             if !slot.busy.is_empty() || !slot.is_ready || slot.is_dead {
                 slot.worker.kill();
             } else {
@@ -475,4 +475,10 @@ impl Crew {
         }
         self.times
     }
+}
+
+/// Whether a cell asks a judge: a network may be all it needs.
+pub fn asks_judge(cell: &Cell) -> bool {
+    let stage = cell.stage.parse::<Stage>();
+    stage.is_ok_and(Stage::asks_judge)
 }

@@ -1,5 +1,7 @@
-//! A process under watch: ended when it holds more memory or takes longer than it may. The watch is a thread of its own, so that
-//! a leak at the speed of memory does not wait for whoever is busy elsewhere.
+//! A process under watch: it is ended when it holds more memory or takes longer than it may.
+//!
+//! The watch is a thread of its own, so that a leak at the speed of memory does not wait for
+//! whoever is busy elsewhere.
 
 use std::{
     fs::File,
@@ -14,10 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often is looked. At the 10 GB/s of fast memory a process is 100 MB over its limit before it is seen; a look takes a few
-/// microseconds.
+/// Time between two looks at a process. At the 10 GB/s of fast memory a process is 100 MB over its
+/// limit before it is seen; a look takes a few microseconds.
 const EVERY: Duration = Duration::from_millis(10);
-/// How often it is looked whether a process that is waited for has ended.
+/// Time between two looks whether a process that is waited for has ended.
 const WAIT: Duration = Duration::from_millis(1);
 /// Bytes of `/proc/PID/status` that are read: it has about 1,500.
 const STATUS_BYTES: usize = 8192;
@@ -25,7 +27,8 @@ const STATUS_BYTES: usize = 8192;
 /// What a process may take.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// Bytes of memory that cannot be taken from it: what it has written, not the files it has mapped.
+    /// Bytes of memory that cannot be taken from it: what it has written, not the files it has
+    /// mapped.
     pub memory: Option<u64>,
     /// Time until its end.
     pub time: Option<Duration>,

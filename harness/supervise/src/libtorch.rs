@@ -20,7 +20,7 @@ use harness_contract::{exit, protocol::TORCH_VERSION};
 
 pub use version::{build, cuda, version};
 
-use crate::{failure::Failure, root};
+use crate::{error::Error, installation};
 
 /// Names a torch package's folder, or the `lib` folder in it.
 const TORCH_VARIABLE: &str = "HARNESS_TORCH";
@@ -101,7 +101,7 @@ impl fmt::Display for Origin {
 /// # Errors
 /// Where there is none, or where the first one found is of another version: symbols would be
 /// missing, or worse, not.
-pub fn find() -> Result<Libtorch, Failure> {
+pub fn find() -> Result<Libtorch, Error> {
     static FOUND: OnceLock<Libtorch> = OnceLock::new();
     if let Some(found) = FOUND.get() {
         return Ok(found.clone());
@@ -114,12 +114,12 @@ pub fn find() -> Result<Libtorch, Failure> {
 ///
 /// # Errors
 /// Where there is none.
-pub fn first() -> Result<Libtorch, Failure> {
+pub fn first() -> Result<Libtorch, Error> {
     Ok(first_place()?.libtorch())
 }
 
-fn first_place() -> Result<Place, Failure> {
-    let programs = root::executable()?;
+fn first_place() -> Result<Place, Error> {
+    let programs = installation::executable()?;
     Surroundings {
         variable: &|name| env::var_os(name),
         programs: programs.parent().unwrap_or(Path::new("/")),
@@ -155,7 +155,7 @@ struct Place {
 }
 
 impl Surroundings<'_> {
-    fn first(&self) -> Result<Place, Failure> {
+    fn first(&self) -> Result<Place, Error> {
         let place = match self.asked_for()? {
             Some(place) => Some(place),
             None => (self.library_path())
@@ -167,7 +167,7 @@ impl Surroundings<'_> {
     }
 
     /// The one that a variable asks for.
-    fn asked_for(&self) -> Result<Option<Place>, Failure> {
+    fn asked_for(&self) -> Result<Option<Place>, Error> {
         if let Some(folder) = self.set(TORCH_VARIABLE) {
             return Ok(Some(Place::named(Path::new(&folder), TORCH_VARIABLE)));
         }
@@ -181,7 +181,7 @@ impl Surroundings<'_> {
                 Some(folder) => Ok(Some(Place::named(&folder, PYTHON_VARIABLE))),
                 None => {
                     let message = format!("{PYTHON_VARIABLE} is set, but {python} has no torch");
-                    Err(Failure::new(exit::DEVICE, message).hint(cure()))
+                    Err(Error::new(exit::DEVICE, message).hint(cure()))
                 }
             };
         }
@@ -203,7 +203,7 @@ impl Surroundings<'_> {
     fn linked(&self) -> Option<Place> {
         for home in self.programs.ancestors().skip(2).take(2) {
             let place = Place::in_folder(&home.join(".libtorch"), Origin::Linked);
-            if place.is_some() || root::has_tables(home) {
+            if place.is_some() || installation::has_tables(home) {
                 return place;
             }
         }
@@ -225,7 +225,7 @@ impl Surroundings<'_> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
 
-    fn none(&self) -> Failure {
+    fn none(&self) -> Error {
         let environment = match self.set(ENVIRONMENT_VARIABLE) {
             Some(dir) => format!("the virtual environment {} has none", dir.display()),
             None => "no virtual environment is active".to_owned(),
@@ -235,7 +235,7 @@ impl Surroundings<'_> {
              linked above {}, {environment}, and python3 has no torch",
             self.programs.display()
         );
-        Failure::new(exit::DEVICE, message).hint(cure())
+        Error::new(exit::DEVICE, message).hint(cure())
     }
 }
 
@@ -276,7 +276,7 @@ impl Place {
         }
     }
 
-    fn checked(self) -> Result<Libtorch, Failure> {
+    fn checked(self) -> Result<Libtorch, Error> {
         // What a folder says of itself is a better reason than what it lacks.
         refuse_other(&self.folder, version(&self.folder).as_deref(), self.origin)?;
         if !holds_library(&self.lib) {
@@ -286,7 +286,7 @@ impl Place {
                 self.folder.display(),
                 Path::new("lib").join(library()).display()
             );
-            return Err(Failure::new(exit::DEVICE, message).hint(cure()));
+            return Err(Error::new(exit::DEVICE, message).hint(cure()));
         }
         Ok(self.libtorch())
     }
@@ -304,7 +304,7 @@ impl Place {
     }
 }
 
-fn refuse_other(folder: &Path, found: Option<&str>, origin: Origin) -> Result<(), Failure> {
+fn refuse_other(folder: &Path, found: Option<&str>, origin: Origin) -> Result<(), Error> {
     let Some(found) = found.filter(|found| *found != TORCH_VERSION) else {
         return Ok(());
     };
@@ -321,7 +321,7 @@ fn refuse_other(folder: &Path, found: Option<&str>, origin: Origin) -> Result<()
         Origin::Linked => "`cargo xtask setup` links the right one. ".to_owned(),
         Origin::VirtualEnvironment | Origin::Python => String::new(),
     };
-    Err(Failure::new(exit::DEVICE, message).hint(otherwise + &cure()))
+    Err(Error::new(exit::DEVICE, message).hint(otherwise + &cure()))
 }
 
 fn library() -> String {
@@ -389,7 +389,7 @@ mod tests {
             self.variables.insert(name, value.into());
         }
 
-        fn find(&self) -> Result<Libtorch, Failure> {
+        fn find(&self) -> Result<Libtorch, Error> {
             Surroundings {
                 variable: &|name| self.variables.get(name).cloned(),
                 programs: &self.dir.path().join("product/target/release"),

@@ -9,15 +9,16 @@ use std::{
 
 use harness_contract::exit;
 
-use super::{
-    Limits, Watched,
+use crate::{
+    error::Error,
+    installation,
     libtorch::{self, LIBRARY_PATH, Libtorch},
+    watched::{Limits, Watched},
 };
-use crate::{failure::Failure, root};
 
-/// Settings of the numeric libraries under which results hold on any x86-64 machine with AVX2: ATen and oneDNN take
-/// their AVX2 code everywhere. MKL keeps an AVX2 promise on Intel's processors only; `COMPATIBLE` is the branch it takes
-/// on all of them.
+/// Settings of the numeric libraries under which results hold on any x86-64 machine with AVX2: ATen
+/// and oneDNN take their AVX2 code everywhere. MKL keeps an AVX2 promise on Intel's processors
+/// only; `COMPATIBLE` is the branch it takes on all of them.
 const PINNED: [(&str, &str); 4] = [
     ("ATEN_CPU_CAPABILITY", "avx2"),
     ("ONEDNN_MAX_CPU_ISA", "AVX2"),
@@ -25,8 +26,8 @@ const PINNED: [(&str, &str); 4] = [
     ("MKL_DYNAMIC", "FALSE"),
 ];
 
-/// Large tensors come and go with every operation: the allocator keeps their pages, on huge pages where the system offers
-/// them, instead of asking for new ones each time. What the user sets wins.
+/// Large tensors come and go with every operation: the allocator keeps their pages, on huge pages
+/// where the system offers them, instead of asking for new ones each time. What the user sets wins.
 const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "8589934592"),
     ("MALLOC_TRIM_THRESHOLD_", "17179869184"),
@@ -50,12 +51,12 @@ impl Launch {
     ///
     /// # Errors
     /// When there is no `harness-worker` beside this executable, or no libtorch for it.
-    pub fn new(threads: u32, reproducible: bool) -> Result<Launch, Failure> {
-        let executable = root::executable()?;
+    pub fn new(threads: u32, reproducible: bool) -> Result<Launch, Error> {
+        let executable = installation::executable()?;
         let program = executable.with_file_name("harness-worker");
         if !program.is_file() {
             let message = format!("there is no {}", program.display());
-            return Err(Failure::new(exit::UNEXPECTED, message)
+            return Err(Error::new(exit::UNEXPECTED, message)
                 .hint("build it together with the plugins: `cargo xtask build`"));
         }
         let threads = OsString::from(threads.to_string());
@@ -91,7 +92,7 @@ impl Launch {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start(&self, mode: &str) -> Result<Watched, Failure> {
+    pub fn start(&self, mode: &str) -> Result<Watched, Error> {
         let child = Command::new(&self.program)
             .arg(mode)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -101,7 +102,7 @@ impl Launch {
             .spawn()
             .map_err(|error| {
                 let message = format!("cannot start {}: {error}", self.program.display());
-                Failure::new(exit::UNEXPECTED, message)
+                Error::new(exit::UNEXPECTED, message)
                     .hint("build it again with `cargo xtask build`")
             })?;
         Ok(Watched::new(child, self.limits))
@@ -118,7 +119,7 @@ fn library_folders(libtorch: &Libtorch) -> Vec<PathBuf> {
 }
 
 /// The folders in which a worker looks for libraries first: these, then the user's.
-fn library_path(folders: Vec<PathBuf>) -> Result<OsString, Failure> {
+fn library_path(folders: Vec<PathBuf>) -> Result<OsString, Error> {
     let users = env::var_os(LIBRARY_PATH).unwrap_or_default();
     let users = env::split_paths(&users).filter(|dir| !dir.as_os_str().is_empty());
     env::join_paths(folders.iter().cloned().chain(users)).map_err(|_| {
@@ -130,7 +131,7 @@ fn library_path(folders: Vec<PathBuf>) -> Result<OsString, Failure> {
             "{} cannot be put on {LIBRARY_PATH}, whose folders are parted by colons",
             named.join(" and ")
         );
-        Failure::new(exit::DEVICE, message).hint("give the folder a name without a colon")
+        Error::new(exit::DEVICE, message).hint("give the folder a name without a colon")
     })
 }
 
@@ -139,7 +140,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::worker::libtorch::Origin;
+    use crate::libtorch::Origin;
 
     #[test]
     fn nvrtc_is_found_beside_the_torch_package() {

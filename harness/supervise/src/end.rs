@@ -10,10 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_contract::exit;
+use harness_contract::{exit, sanitize::inert};
 
-use super::libtorch;
-use crate::{failure::Failure, output::inert};
+use crate::{error::Error, libtorch};
 
 /// Lines of standard error kept.
 const KEPT_LINES: usize = 12;
@@ -93,7 +92,8 @@ pub fn describe(status: ExitStatus) -> String {
     format!("was killed by signal {signal}{name}")
 }
 
-/// Whether it was ended by a request: Ctrl-C (SIGINT), a closed terminal (SIGHUP), a scheduler (SIGTERM, SIGUSR1).
+/// Whether it was ended by a request: Ctrl-C (SIGINT), a closed terminal (SIGHUP), a scheduler
+/// (SIGTERM, SIGUSR1).
 pub fn was_asked(status: ExitStatus) -> bool {
     matches!(status.signal(), Some(1 | 2 | 10 | 15))
 }
@@ -109,7 +109,7 @@ pub fn death(status: ExitStatus, stderr: &str) -> String {
 }
 
 /// A worker that ended before it said anything: mostly a libtorch that is not found.
-pub fn never_spoke(status: ExitStatus, stderr: &str) -> Failure {
+pub fn never_spoke(status: ExitStatus, stderr: &str) -> Error {
     let is_linker = status.code() == Some(127)
         || ["error while loading shared", "symbol lookup error"]
             .iter()
@@ -117,12 +117,12 @@ pub fn never_spoke(status: ExitStatus, stderr: &str) -> Failure {
     let message = death(status, stderr);
     if is_linker {
         let cure = libtorch::cure();
-        return Failure::new(exit::DEVICE, message).hint(match libtorch::find() {
+        return Error::new(exit::DEVICE, message).hint(match libtorch::find() {
             Ok(found) => format!("it was started with {found}. {cure}"),
             Err(_) => cure,
         });
     }
-    Failure::new(exit::UNEXPECTED, message)
+    Error::new(exit::UNEXPECTED, message)
         .hint("build host, worker and plugins together: `cargo xtask build`")
 }
 
@@ -149,7 +149,7 @@ mod tests {
             ExitStatus::from_raw(127 << 8),
             "error while loading shared libraries: libtorch_cpu.so",
         );
-        assert!(failure.to_string().contains("cargo xtask setup"));
+        assert!(failure.hint.contains("cargo xtask setup"));
         assert_eq!(failure.code, exit::DEVICE);
     }
 

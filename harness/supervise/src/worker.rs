@@ -1,4 +1,4 @@
-//! A worker that serves cells: started, greeted, fed, heard, restarted.
+//! One worker that serves cells: it is started, greeted, given cells, listened to, and ended.
 
 use std::{
     io::BufReader,
@@ -13,25 +13,31 @@ use harness_contract::{
     cell::Cell,
     exit,
     protocol::{FromWorker, Init, ProtocolError, ToWorker, read_message, write_message},
+    sanitize::inert,
     trail::Trail,
 };
 
-use super::{Cause, Death, Launch, Tail, Watched, end};
-use crate::{failure::Failure, output::inert};
+use crate::{
+    death::{Cause, Death},
+    end::{self, Tail},
+    error::Error,
+    launch::Launch,
+    watched::Watched,
+};
 
 /// Time a worker with nothing to do gets to end; a plugin's destructor may hang.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// What is heard of the worker with a number.
+/// What the output of a worker says.
 #[expect(
     clippy::large_enum_variant,
     reason = "it travels in the box of whoever is told"
 )]
 #[derive(Debug)]
-pub enum Heard {
-    Said(FromWorker),
+pub enum WorkerEvent {
+    Message(FromWorker),
     /// It has closed its standard output: it has ended, or will at once.
-    Silent,
+    Closed,
     /// It says something that is not of the protocol.
     Garbled(ProtocolError),
 }
@@ -41,44 +47,44 @@ pub enum NeverReady {
     /// A signal that nobody here has sent; what is known about it.
     Killed(String),
     /// It was asked to end, or cannot be used.
-    Ended(Failure),
+    Ended(Error),
 }
 
 pub struct Worker {
     process: Watched,
     stdin: Option<ChildStdin>,
     tail: Option<Tail>,
-    /// Where it says which plugin's method it runs.
-    trail: Option<Trail>,
+    /// Where it marks which plugin's method it runs.
+    call_marker: Option<Trail>,
 }
 
 impl Worker {
-    /// Start one and send it what it needs; everything it says goes to `tell`, under `number`.
+    /// Start one and send it what it needs; every event of it goes to `events`, under `number`.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start<T: From<(u64, Heard)> + Send + 'static>(
+    pub fn start<T: From<(u64, WorkerEvent)> + Send + 'static>(
         launch: &Launch,
         init: &Init,
         number: u64,
-        tell: Sender<T>,
-    ) -> Result<Worker, Failure> {
+        events: Sender<T>,
+    ) -> Result<Worker, Error> {
         let process = launch.start("serve")?;
-        let lost = || Failure::new(exit::UNEXPECTED, "a worker started without pipes");
+        let lost = || Error::new(exit::UNEXPECTED, "a worker started without pipes");
         let stdin = process.child().stdin.take().ok_or_else(lost)?;
         let stdout = process.child().stdout.take().ok_or_else(lost)?;
         let tail = Tail::of(process.child().stderr.take().ok_or_else(lost)?);
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
             loop {
-                let heard = match read_message(&mut stdout) {
-                    Ok(Some(message)) => Heard::Said(message),
-                    Ok(None) | Err(ProtocolError::Io(_)) => Heard::Silent,
-                    Err(error) => Heard::Garbled(error),
+                let event = match read_message(&mut stdout) {
+                    Ok(Some(message)) => WorkerEvent::Message(message),
+                    Ok(None) | Err(ProtocolError::Io(_)) => WorkerEvent::Closed,
+                    Err(error) => WorkerEvent::Garbled(error),
                 };
-                let is_last = !matches!(heard, Heard::Said(_));
+                let is_last = !matches!(event, WorkerEvent::Message(_));
                 // Nobody listens any more once the run has ended.
-                if tell.send(T::from((number, heard))).is_err() || is_last {
+                if events.send(T::from((number, event))).is_err() || is_last {
                     return;
                 }
             }
@@ -88,10 +94,10 @@ impl Worker {
             stdin: Some(stdin),
             tail: Some(tail),
             // Without one less is known of its death, and nothing else is lost.
-            trail: Trail::create().ok(),
+            call_marker: Trail::create().ok(),
         };
-        worker.say(&ToWorker::Init(Init {
-            trail: worker.trail.as_ref().map(Trail::path),
+        worker.send(&ToWorker::Init(Init {
+            trail: worker.call_marker.as_ref().map(Trail::path),
             ..init.clone()
         }))?;
         Ok(worker)
@@ -101,14 +107,15 @@ impl Worker {
     ///
     /// # Errors
     /// When they cannot be put into a message.
-    pub fn run(&mut self, cells: &[&Cell]) -> Result<(), Failure> {
-        self.say(&ToWorker::Run {
+    pub fn run(&mut self, cells: &[&Cell]) -> Result<(), Error> {
+        self.send(&ToWorker::Run {
             cells: cells.iter().map(|cell| (*cell).clone()).collect(),
         })
     }
 
-    /// Send a message. A worker that has died does not get it; that it has is heard from its output.
-    fn say(&mut self, message: &ToWorker) -> Result<(), Failure> {
+    /// Send a message. A worker that has died does not get it, and its closed output tells of its
+    /// death.
+    fn send(&mut self, message: &ToWorker) -> Result<(), Error> {
         let Some(stdin) = &mut self.stdin else {
             return Ok(());
         };
@@ -122,7 +129,7 @@ impl Worker {
     /// End it in its own time: it finishes what it is doing and reads the end of its input.
     pub fn shut_down(mut self) {
         // Nothing in this message cannot be sent, and the closed pipe says the same.
-        let _ = self.say(&ToWorker::Shutdown {});
+        let _ = self.send(&ToWorker::Shutdown {});
         self.stdin = None;
         self.process.wait_for(FAREWELL);
     }
@@ -133,7 +140,7 @@ impl Worker {
 
     /// Calls of plugins' methods so far: as long as they go on, it lives.
     pub fn calls(&self) -> u64 {
-        self.trail.as_ref().map_or(0, Trail::calls)
+        self.call_marker.as_ref().map_or(0, Trail::calls)
     }
 
     /// How it ended, with its last words.
@@ -155,7 +162,7 @@ impl Worker {
             words,
             excess: self.process.excess(),
             most_held: self.process.most_held(),
-            step: self.trail.as_ref().and_then(Trail::last),
+            step: self.call_marker.as_ref().and_then(Trail::last),
         }
     }
 
@@ -168,12 +175,12 @@ impl Worker {
                 NeverReady::Ended(end::never_spoke(status, &death.words))
             }
             Some(status) if !was_stopped && end::was_asked(status) => NeverReady::Ended(
-                Failure::new(exit::INTERRUPTED, "interrupted while starting")
+                Error::new(exit::INTERRUPTED, "interrupted while starting")
                     .hint("the same command goes on"),
             ),
             Some(_) if !was_stopped => NeverReady::Killed(inert(&death.failure().told())),
             _ => NeverReady::Ended(
-                Failure::new(exit::UNEXPECTED, inert(&death.failure().told()))
+                Error::new(exit::UNEXPECTED, inert(&death.failure().told()))
                     .hint("no worker gets ready; `harness plugins list` looks at each plugin"),
             ),
         }

@@ -7,7 +7,7 @@ use harness_contract::{
     trail::Step,
 };
 
-use super::{end, watched::Excess};
+use crate::{end, watched::Excess};
 
 /// Why a worker is dead, or as good as dead.
 #[derive(Debug)]
