@@ -1,11 +1,12 @@
 //! Weighted sums of table rows, one sum a bag, on a CPU.
 //!
-//! A sum runs over its bag in order with fused multiply-adds in f32, whatever form is taken, so every form, level
-//! and number of threads gives the same bits. Three forms: `Direct` walks bag by bag through the table; `Libtorch` does
-//! the same in its embedding bag, which is faster for f32 (bf16 it would round); `Packed` first copies a strip of
-//! the table's columns together, so that the rows a bag jumps between lie in the second- and third-level cache, and
-//! does all bags for that strip. Packing reads the table once more than the bags need, so it pays where bags read
-//! the table several times over and the table is larger than the caches.
+//! A sum runs over its bag in order with fused multiply-adds in f32, whatever form is taken, so
+//! every form, level and number of threads gives the same bits. Three forms: `Direct` walks bag by
+//! bag through the table; `Libtorch` does the same in its embedding bag, which is faster for f32
+//! (bf16 it would round); `Packed` first copies a strip of the table's columns together, so that
+//! the rows a bag jumps between lie in the second- and third-level cache, and does all bags for
+//! that strip. Packing reads the table once more than the bags need, so it pays where bags read the
+//! table several times over and the table is larger than the caches.
 
 use crate::{
     host::Element,
@@ -32,10 +33,12 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form for `entries` reads of rows from a table of `rows` rows of `d` numbers of `size` bytes.
+    /// The form for `entries` reads of rows from a table of `rows` rows of `d` numbers of `size`
+    /// bytes.
     ///
-    /// Measured with `harness-perf kernels`: a table of more than 8 MiB is packed where its rows are read more than five
-    /// times each on average. Without fused multiply-adds libtorch's bits are not ours, so it is left out there.
+    /// Measured with `harness-perf kernels`: a table of more than 8 MiB is packed where its rows
+    /// are read more than five times each on average. Without fused multiply-adds libtorch's bits
+    /// are not ours, so it is left out there.
     #[must_use]
     pub fn choose(entries: usize, rows: usize, d: usize, size: usize) -> Self {
         if rows * d * size > CACHED && entries > 5 * rows {
@@ -56,7 +59,8 @@ pub(crate) struct Bags {
 }
 
 impl Bags {
-    /// The used slots of `latents: [n, w]`, every latent below the number of rows of the table; -1 is unused.
+    /// The used slots of `latents: [n, w]`, every latent below the number of rows of the table; -1
+    /// is unused.
     pub(crate) fn from_slots(acts: &[f32], latents: &[i64], w: usize) -> Self {
         let mut bags = Self {
             starts: Vec::with_capacity(latents.len() / w.max(1) + 1),
@@ -87,7 +91,8 @@ impl Bags {
     }
 }
 
-/// `out[i] = Σ weight · table[row]` over bag `i`: `table: [rows, d]`, `out: [bags, d]`; ours, never libtorch's.
+/// `out[i] = Σ weight · table[row]` over bag `i`: `table: [rows, d]`, `out: [bags, d]`; ours, never
+/// libtorch's.
 pub(crate) fn sum<T: Element>(bags: &Bags, table: &[T], d: usize, form: Form, out: &mut [f32]) {
     match form {
         Form::Direct | Form::Libtorch => direct(bags, table, d, out),
@@ -139,8 +144,8 @@ fn packed<T: Element>(bags: &Bags, table: &[T], d: usize, out: &mut [f32]) {
         }
         for i in 0..bags.len() {
             let (rows, weights) = bags.bag(i);
-            // SAFETY: `out` holds `bags.len()` rows of `d` numbers and is borrowed exclusively by this function;
-            // a task has the columns of its own strip.
+            // SAFETY: `out` holds `bags.len()` rows of `d` numbers and is borrowed exclusively by
+            // this function; a task has the columns of its own strip.
             let out = unsafe { columns.of_row(i, d, from, width) };
             add_rows(level, &strip, rows, weights, out);
         }
@@ -148,7 +153,8 @@ fn packed<T: Element>(bags: &Bags, table: &[T], d: usize, out: &mut [f32]) {
 }
 
 levels! {
-    /// Adds weighted rows of `table: [.., d]` to `out: [d]`, which stays in the first-level cache meanwhile.
+    /// Adds weighted rows of `table: [.., d]` to `out: [d]`, which stays in the first-level cache
+    /// meanwhile.
     fn add_whole_rows<T: Element>(table: &[T], rows: &[u32], weights: &[f32], out: &mut [f32]) = add_whole_rows_body;
 }
 

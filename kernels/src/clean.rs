@@ -81,7 +81,8 @@ impl Targets {
 pub struct CleanRows {
     /// `[n, v]`, f32 or bf16, contiguous.
     logits: Tensor,
-    /// Largest logit and log of the sum of exponentials above it of each row, where the logits are on the host.
+    /// Largest logit and log of the sum of exponentials above it of each row, where the logits are
+    /// on the host.
     rows: Vec<Row>,
 }
 
@@ -177,9 +178,10 @@ impl CleanRows {
 /// Cross-entropy of `logits: [n, v]`, and `KL(clean || spliced)`, both `[n] f64` in nats, where the
 /// clean logits are.
 ///
-/// Exponentials are f32, sums f64. The divergence is exactly 0 for equal bits and may be below 0 by rounding (some
-/// 1e-8 times the largest difference of two logits), which is left so that means stay unbiased. A token without
-/// clean probability adds nothing; one that only the clean row has makes the divergence infinite. NaN gives NaN.
+/// Exponentials are f32, sums f64. The divergence is exactly 0 for equal bits and may be below 0 by
+/// rounding (some 1e-8 times the largest difference of two logits), which is left so that means
+/// stay unbiased. A token without clean probability adds nothing; one that only the clean row has
+/// makes the divergence infinite. NaN gives NaN.
 ///
 /// # Errors
 /// Shapes that do not fit the kept rows, targets for more tokens, or libtorch.

@@ -2,7 +2,8 @@
 
 /// Below this the result is 0: the smallest normal f32 is `exp(-87.34)`.
 const LOWEST: f32 = -87.0;
-/// `1.5 · 2^23`: adding it leaves a number of this size rounded to a whole one, with the whole in the low bits.
+/// `1.5 · 2^23`: adding it leaves a number of this size rounded to a whole one, with the whole in
+/// the low bits.
 const ROUND: f32 = 12_582_912.0;
 /// High and low part of `ln 2`; the high part times a small whole number is exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
@@ -26,7 +27,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     ] {
         p = p.mul_add(rest, c);
     }
-    // The whole part sits in the low bits of `shifted`; moved up it is an exponent, to which the bias is added.
+    // The whole part sits in the low bits of `shifted`; moved up it is an exponent, to which the
+    // bias is added.
     let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     if x < LOWEST { 0.0 } else { p * scale }
 }

@@ -21,7 +21,8 @@ impl Element for f32 {
 impl Element for bf16 {
     #[inline(always)]
     fn f32(self) -> f32 {
-        // Without the quieting of signalling NaN that `to_f32` does, so that it is one shift a lane.
+        // Without the quieting of signalling NaN that `to_f32` does, so that it is one shift a
+        // lane.
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
 }
@@ -111,7 +112,8 @@ pub(crate) fn plain(t: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// Runs `body` with `slice` as the numbers of a tensor from [`plain`], whichever of the two kinds it has.
+/// Runs `body` with `slice` as the numbers of a tensor from [`plain`], whichever of the two kinds
+/// it has.
 macro_rules! numbers {
     ($t:expr, $slice:ident => $body:expr) => {
         match $t.kind() {
@@ -148,9 +150,9 @@ pub(crate) fn slice<T: Plain>(t: &Tensor) -> Result<&[T]> {
     if t.numel() == 0 {
         return Ok(&[]);
     }
-    // SAFETY: torch owns `numel` contiguous, initialised elements of this kind at `data_ptr`, aligned for it, and
-    // keeps them while the borrowed tensor lives. Nothing writes to them during the call: kernels read arguments
-    // and write tensors they made themselves.
+    // SAFETY: torch owns `numel` contiguous, initialised elements of this kind at `data_ptr`,
+    // aligned for it, and keeps them while the borrowed tensor lives. Nothing writes to them during
+    // the call: kernels read arguments and write tensors they made themselves.
     Ok(unsafe { std::slice::from_raw_parts(t.data_ptr().cast::<T>(), t.numel()) })
 }
 
@@ -163,8 +165,8 @@ pub(crate) fn slice_mut<T: Plain>(t: &mut Tensor) -> Result<&mut [T]> {
     if t.numel() == 0 {
         return Ok(&mut []);
     }
-    // SAFETY: as in `slice`; the tensor is borrowed exclusively and is either fresh or what the caller named as
-    // the output, so no other view of the memory is read meanwhile.
+    // SAFETY: as in `slice`; the tensor is borrowed exclusively and is either fresh or what the
+    // caller named as the output, so no other view of the memory is read meanwhile.
     Ok(unsafe { std::slice::from_raw_parts_mut(t.data_ptr().cast::<T>(), t.numel()) })
 }
 

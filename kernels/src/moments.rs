@@ -1,7 +1,7 @@
 //! Sums over the rows of a residual stream that explained variance is made of, in f64.
 //!
-//! On a CPU rows are taken in blocks of `BLOCK` and the blocks' sums added in their order, so the number of
-//! threads changes no bit.
+//! On a CPU rows are taken in blocks of `BLOCK` and the blocks' sums added in their order, so the
+//! number of threads changes no bit.
 
 use tch::{Device, Kind, Tensor};
 

@@ -6,8 +6,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 
-/// `[m, k, n]` of the products tried: near-cubic ones, and the shapes of an encoder and a head. The small ones are short
-/// enough to be left alone for once on a busy machine. From small to large.
+/// `[m, k, n]` of the products tried: near-cubic ones, and the shapes of an encoder and a head. The
+/// small ones are short enough to be left alone for once on a busy machine. From small to large.
 const SHAPES: [[i64; 3]; 6] = [
     [512, 512, 512],
     [512, 1024, 2048],
@@ -25,8 +25,8 @@ const REPETITIONS: u32 = 3;
 
 /// Largest measured rate of libtorch's matrix products in FLOP/s, on the threads torch has now.
 ///
-/// The best of a few shapes, each at least three times, more while `seconds` are not spent; shapes that would take long are left
-/// out. Two operations a multiply-add.
+/// The best of a few shapes, each at least three times, more while `seconds` are not spent; shapes
+/// that would take long are left out. Two operations a multiply-add.
 ///
 /// # Errors
 /// libtorch, for example when the device has no memory left.
@@ -104,8 +104,8 @@ fn product_rate(device: Device, kind: Kind, shape: &[i64; 3], seconds: f64) -> R
     Ok(best)
 }
 
-/// Largest measured rate of copying between two blocks of memory much larger than any cache, in bytes/s, read and
-/// written bytes both counted.
+/// Largest measured rate of copying between two blocks of memory much larger than any cache, in
+/// bytes/s, read and written bytes both counted.
 ///
 /// # Errors
 /// libtorch.

@@ -1,8 +1,10 @@
-//! Plain loops over slices that say what the fast functions compute. Row-major, accumulation in f64.
+//! Plain loops over slices that say what the fast functions compute. Row-major, accumulation in
+//! f64.
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
-/// Active latents of one row: `(act, latent)`, largest first, ties to the lower latent, NaN largest and active.
+/// Active latents of one row: `(act, latent)`, largest first, ties to the lower latent, NaN largest
+/// and active.
 #[must_use]
 pub fn topk_row(relu: &[f32], k: usize) -> Vec<(f32, i64)> {
     let mut order: Vec<usize> = (0..relu.len()).collect();
@@ -20,7 +22,8 @@ pub fn topk_row(relu: &[f32], k: usize) -> Vec<(f32, i64)> {
         .collect()
 }
 
-/// `ReLU(scale · ((x - b_dec) W_enc + b_enc))` of one row; `w_enc: [d_model, d_sae]`, empty `b_dec` or `scale` for none.
+/// `ReLU(scale · ((x - b_dec) W_enc + b_enc))` of one row; `w_enc: [d_model, d_sae]`, empty `b_dec`
+/// or `scale` for none.
 #[must_use]
 pub fn pre_acts_row(
     x: &[f32],
@@ -50,7 +53,8 @@ pub fn pre_acts_row(
         .collect()
 }
 
-/// Reconstruction of one row from its active latents; latent -1 is unused. `w_dec: [d_sae, d_model]`.
+/// Reconstruction of one row from its active latents; latent -1 is unused. `w_dec: [d_sae,
+/// d_model]`.
 #[must_use]
 pub fn decode_row(acts: &[f32], latents: &[i64], w_dec: &[f32], b_dec: &[f32]) -> Vec<f64> {
     let d = b_dec.len();
@@ -76,7 +80,8 @@ pub fn cross_entropy_row(logits: &[f32], target: usize) -> f64 {
     sum.ln() + f64::from(max) - f64::from(logits[target])
 }
 
-/// `(|r|^2 of each row, sum of r over the rows, the same over the rows to keep)` of `r = x - x_hat`, both `[n, d]`.
+/// `(|r|^2 of each row, sum of r over the rows, the same over the rows to keep)` of `r = x -
+/// x_hat`, both `[n, d]`.
 #[must_use]
 pub fn residual_moments(
     x: &[f32],
@@ -98,7 +103,8 @@ pub fn residual_moments(
     (r2, all, kept)
 }
 
-/// `KL(clean || spliced)` in nats of two rows of logits; tokens without clean probability add nothing.
+/// `KL(clean || spliced)` in nats of two rows of logits; tokens without clean probability add
+/// nothing.
 #[must_use]
 pub fn kl_row(clean: &[f32], spliced: &[f32]) -> f64 {
     (0..clean.len())

@@ -1,8 +1,8 @@
 //! Instruction sets: what this processor has, and one function compiled for each of them.
 //!
-//! A kernel is written once in plain Rust over fixed lanes and compiled three times. Sums run over the same lanes
-//! in the same order at every level and fused multiply-adds are fused at every level, so that all levels give the
-//! same bits and a result does not tell which processor made it.
+//! A kernel is written once in plain Rust over fixed lanes and compiled three times. Sums run over
+//! the same lanes in the same order at every level and fused multiply-adds are fused at every
+//! level, so that all levels give the same bits and a result does not tell which processor made it.
 
 use std::{cell::Cell, sync::OnceLock};
 
@@ -45,7 +45,8 @@ impl Level {
         *BEST.get_or_init(detect)
     }
 
-    /// Runs `work` with the kernels it calls held to this level, or to the best there is where that is lower.
+    /// Runs `work` with the kernels it calls held to this level, or to the best there is where that
+    /// is lower.
     ///
     /// Only the calling thread is held, so tests can compare levels while others run.
     pub fn hold<T>(self, work: impl FnOnce() -> T) -> T {
@@ -88,7 +89,8 @@ fn detect() -> Level {
     Level::Portable
 }
 
-/// Compiles the `#[inline(always)]` function `body` once a level, under one name that takes the level first.
+/// Compiles the `#[inline(always)]` function `body` once a level, under one name that takes the
+/// level first.
 macro_rules! levels {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($T:ident: $bound:path),+>)? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path;) => {
         $(#[$meta])*
@@ -101,8 +103,8 @@ macro_rules! levels {
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? { $body($($arg),*) }
                 match level {
-                    // SAFETY: levels come from `Level::current`, which is never above what the processor was
-                    // found to have.
+                    // SAFETY: levels come from `Level::current`, which is never above what the
+                    // processor was found to have.
                     $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
                     $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },

@@ -1,6 +1,7 @@
 //! Products with a sparse activation matrix given as `acts` and `latents` of `w` slots a row.
 //!
-//! A row gathers at most `w` decoder rows, so the cost is `n·w·d_model` instead of `n·d_sae·d_model`.
+//! A row gathers at most `w` decoder rows, so the cost is `n·w·d_model` instead of
+//! `n·d_sae·d_model`.
 
 use tch::{Kind, Tensor};
 
@@ -41,7 +42,8 @@ pub fn decode_sparse(
     decode_sparse_as(form, acts, latents, w_dec, b_dec)
 }
 
-/// [`decode_sparse`] in a form of the caller's choice, for tests and timings; the form changes no bit.
+/// [`decode_sparse`] in a form of the caller's choice, for tests and timings; the form changes no
+/// bit.
 ///
 /// # Errors
 /// As [`decode_sparse`].
@@ -210,8 +212,8 @@ impl Groups {
 
 /// `out[i, j] = rows[i] · table[latents[i, j]]`, 0 in unused slots.
 ///
-/// `rows: [n, d]`, `table: [d_sae, d]`, `latents: [n, w] i64` gives `[n, w]`. Gathers where few latents are
-/// active and multiplies densely where many are.
+/// `rows: [n, d]`, `table: [d_sae, d]`, `latents: [n, w] i64` gives `[n, w]`. Gathers where few
+/// latents are active and multiplies densely where many are.
 ///
 /// # Errors
 /// Latents out of range, shapes that do not fit, or libtorch.

@@ -15,10 +15,10 @@ const BLOCK: usize = 64;
 
 /// Adds a direction per row, scaled per position, to a residual stream in place.
 ///
-/// `resid: [b, t, d]`, `coeff: [b, t] f32`, `scale: [b, t] f32` (the `m_x` of Eq. 4), `direction: [b, d]`.
-/// Positions with a coefficient of 0 keep their bits, whatever their scale is. Products and the sum are rounded to
-/// f32 one by one, the result once more where the stream is bf16. On a CPU only the positions that are steered are
-/// read and written.
+/// `resid: [b, t, d]`, `coeff: [b, t] f32`, `scale: [b, t] f32` (the `m_x` of Eq. 4), `direction:
+/// [b, d]`. Positions with a coefficient of 0 keep their bits, whatever their scale is. Products
+/// and the sum are rounded to f32 one by one, the result once more where the stream is bf16. On a
+/// CPU only the positions that are steered are read and written.
 ///
 /// # Errors
 /// Shapes that do not fit, or libtorch.

@@ -41,7 +41,8 @@ fn every_gold_answer_is_read() {
     }
 }
 
-/// Without its last line a worked solution has no strict answer, and its last number is mostly, not always, the answer.
+/// Without its last line a worked solution has no strict answer, and its last number is mostly, not
+/// always, the answer.
 #[test]
 fn a_solution_without_its_last_line_has_no_strict_answer() {
     let Some(solutions) = solutions() else {

@@ -1,4 +1,5 @@
-//! The autointerp bench on the embedded models: one pass for all SAEs, planted topics found, and what a second command does.
+//! The autointerp bench on the embedded models: one pass for all SAEs, planted topics found, and
+//! what a second command does.
 
 use std::{
     collections::BTreeMap,
@@ -74,8 +75,9 @@ fn with_budgets(dir: &Path, ks: &[u32]) -> PathBuf {
     set
 }
 
-/// In each set the latents that go best with the twelve topics of the text, chosen by where they fire and without a judge, are
-/// explained better than by chance: the 95 % interval of their mean score is above 0.5, and the report says so.
+/// In each set the latents that go best with the twelve topics of the text, chosen by where they
+/// fire and without a judge, are explained better than by chance: the 95 % interval of their mean
+/// score is above 0.5, and the report says so.
 #[test]
 fn planted_topics_are_explained_better_than_by_chance() {
     let dir = tempfile::tempdir().unwrap();

@@ -190,7 +190,8 @@ fn interrupted_runs_say_how_to_go_on() {
     assert_eq!(csv(&out), csv(reference()));
 }
 
-/// A worker that dies takes its cell with it and nothing else; the same command then does that cell.
+/// A worker that dies takes its cell with it and nothing else; the same command then does that
+/// cell.
 #[test]
 fn death_of_a_worker_costs_one_cell() {
     let dir = tempfile::tempdir().unwrap();

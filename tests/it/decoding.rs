@@ -1,4 +1,5 @@
-//! `harness bench decoding-order` on the embedded model: its files, its work, what stops it, and that nothing on the way changes numbers.
+//! `harness bench decoding-order` on the embedded model: its files, its work, what stops it, and
+//! that nothing on the way changes numbers.
 //!
 //! The bench is at its smallest: two layers, three orders, six questions in three parts, six steps.
 
@@ -74,7 +75,8 @@ fn tables_and_pictures_of_three_orders_from_one_pass_a_step() {
         .iter()
         .map(|(name, text)| (name.as_str(), text.lines().count() - 1))
         .collect();
-    // Orders x layers x transitions x metrics; five bins, as many as there are transitions; three pairs of orders, read in two ways.
+    // Orders x layers x transitions x metrics; five bins, as many as there are transitions; three
+    // pairs of orders, read in two ways.
     let want = [
         ("accuracy.csv", 3 * 2),
         ("accuracy_paired.csv", 3 * 2),
@@ -208,7 +210,8 @@ fn figures_of_the_bench_find_everything_done() {
     assert_eq!(positions.lines().count(), 1 + 3 * 2 * 8 * 4);
 }
 
-/// Host and worker are killed at different places; what is there is kept and what is not is computed.
+/// Host and worker are killed at different places; what is there is kept and what is not is
+/// computed.
 #[test]
 fn killed_runs_end_in_the_same_tables() {
     let dir = tempfile::tempdir().unwrap();
@@ -262,7 +265,8 @@ fn worked(_: u32, sum: u32) -> Option<String> {
     Some(format!("It is {sum}.\n#### {sum}"))
 }
 
-/// Rows of a batch have prompts of one length, so these questions of equal length go through the model six at a time or one by one.
+/// Rows of a batch have prompts of one length, so these questions of equal length go through the
+/// model six at a time or one by one.
 #[test]
 fn batches_and_workers_change_no_byte_of_a_reproducible_run() {
     let dir = tempfile::tempdir().unwrap();
@@ -412,8 +416,8 @@ fn questions_belong_to_decoding_benches_alone() {
     }
 }
 
-/// A worker holds one part at a time: ten times the questions, in parts of one size, take the same memory. What the allocator keeps
-/// differs a little from run to run, so a twentieth is allowed.
+/// A worker holds one part at a time: ten times the questions, in parts of one size, take the same
+/// memory. What the allocator keeps differs a little from run to run, so a twentieth is allowed.
 #[test]
 fn memory_does_not_grow_with_the_questions() {
     let dir = tempfile::tempdir().unwrap();

@@ -153,7 +153,8 @@ fn batch_and_memory_change_the_work_and_not_the_numbers() {
     for out in [&wide, &narrow] {
         let manifest = manifest(out);
         let grid = &manifest["grid"];
-        // Layers 2 and 5 of 8 blocks, k 4 and 8: 8 + 2 (5 + 2) passes, and 1 + 4 rows of the head for a counted token.
+        // Layers 2 and 5 of 8 blocks, k 4 and 8: 8 + 2 (5 + 2) passes, and 1 + 4 rows of the head
+        // for a counted token.
         assert_eq!(
             grid["block_passes_per_batch"].as_f64(),
             Some(22.0),

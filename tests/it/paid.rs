@@ -1,5 +1,5 @@
-//! Judges that cost money, on table2 at its smallest against a local server: nothing is paid for twice, budgets hold, replies
-//! are replayed, and the key is nowhere.
+//! Judges that cost money, on table2 at its smallest against a local server: nothing is paid for
+//! twice, budgets hold, replies are replayed, and the key is nowhere.
 //!
 //! The texts come from the store of the other tests of benches; what is left to do is to ask.
 
@@ -25,7 +25,8 @@ use crate::bench::{copy_of_reference, small};
 /// A key that must be found nowhere.
 const CANARY: &str = "sk-canary-5f1d7c2e9b";
 
-/// Questions of the bench: 6 SAEs with 2 features, each explained and judged on 2 pairs of texts. Some may ask the same.
+/// Questions of the bench: 6 SAEs with 2 features, each explained and judged on 2 pairs of texts.
+/// Some may ask the same.
 const MOST_QUESTIONS: usize = 6 * (2 + 2 * 2);
 
 /// A store in which everything is done but what a paid judge answers.

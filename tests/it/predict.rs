@@ -9,7 +9,8 @@ use crate::{
     support::{harness, run, succeed, write},
 };
 
-/// Columns of the lines of a dry run's first table by stage: cells, to run, block passes, head rows, generations, and work in FLOP.
+/// Columns of the lines of a dry run's first table by stage: cells, to run, block passes, head
+/// rows, generations, and work in FLOP.
 fn predicted(command: &mut Command) -> Vec<(String, [f64; 6])> {
     let ran = succeed(command.arg("--dry-run"));
     let number = |word: &str| word.replace(',', "").parse::<f64>().unwrap();
@@ -50,8 +51,9 @@ fn measured(out: &Path) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Every stage that computes, against the counters of a real run: what is written is an upper bound, since texts may end early; nothing is
-/// far off, and passes that do not depend on texts are exact.
+/// Every stage that computes, against the counters of a real run: what is written is an upper
+/// bound, since texts may end early; nothing is far off, and passes that do not depend on texts are
+/// exact.
 #[test]
 fn steering_takes_what_was_predicted() {
     let dir = tempfile::tempdir().unwrap();
@@ -79,12 +81,14 @@ fn steering_takes_what_was_predicted() {
         );
         let said = format!("{stage}: passes {blocks}, head rows {heads}, flops {work}");
         match stage.as_str() {
-            // Documents are shorter than rows here, so that there are more rows than at least, about twice as many.
+            // Documents are shorter than rows here, so that there are more rows than at least,
+            // about twice as many.
             "features" => assert!(
                 (1.0..2.5).contains(&blocks) && (1.0..2.5).contains(&work),
                 "{said}"
             ),
-            // The scorer's tokens of a text are not the model's: there may be one more in a hundred.
+            // The scorer's tokens of a text are not the model's: there may be one more in a
+            // hundred.
             "perplexity" => assert!(
                 blocks == 1.0 && (0.9..1.01).contains(&heads) && (0.8..1.1).contains(&work),
                 "{said}"
@@ -178,7 +182,8 @@ fn a_configuration_is_enough() {
         "{}",
         paid.stdout
     );
-    // A device's memory is not this machine's, and a bench that lacks a model does not keep the others from being predicted.
+    // A device's memory is not this machine's, and a bench that lacks a model does not keep the
+    // others from being predicted.
     let every = run(command("all").args(["--device", "cuda:0"]));
     assert_eq!(every.code, 20, "{}", every.stderr);
     assert!(

@@ -1,5 +1,5 @@
-//! `harness run-cells`: a bench in shares, each in a process of its own, gives what one process gives; and what is not right is
-//! refused. Slurm is not needed here, see [`crate::slurm`].
+//! `harness run-cells`: a bench in shares, each in a process of its own, gives what one process
+//! gives; and what is not right is refused. Slurm is not needed here, see [`crate::slurm`].
 
 use std::{fs, path::Path, process::Command};
 
@@ -61,7 +61,8 @@ fn shares_side_by_side_give_the_tables_of_one_process() {
         early.stderr
     );
 
-    // Then all, in no order: more shares than run at once, each with what it reads and nobody has done.
+    // Then all, in no order: more shares than run at once, each with what it reads and nobody has
+    // done.
     let mut xargs = Command::new("sh");
     xargs
         .arg("-c")

@@ -77,8 +77,9 @@ fn wait_until(what: &str, submission: &Path, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A node is lost while it computes, and its chunk with it: what it has finished is kept, the tables are made of what there is, the
-/// same command sends what is missing, and the tables are those of one process.
+/// A node is lost while it computes, and its chunk with it: what it has finished is kept, the
+/// tables are made of what there is, the same command sends what is missing, and the tables are
+/// those of one process.
 #[test]
 fn a_bench_survives_the_loss_of_a_node() {
     let Some(mut cluster) = Cluster::start(2) else {
@@ -158,8 +159,8 @@ fn a_bench_survives_the_loss_of_a_node() {
     );
 }
 
-/// Near its time limit a chunk is told by USR1, ends with what it has, goes back into the queue and is done there; the tables are
-/// made after it. The folder's name needs quoting everywhere.
+/// Near its time limit a chunk is told by USR1, ends with what it has, goes back into the queue and
+/// is done there; the tables are made after it. The folder's name needs quoting everywhere.
 #[test]
 fn a_chunk_near_its_time_limit_goes_on_later() {
     let Some(cluster) = Cluster::start(1) else {

@@ -1,4 +1,5 @@
-//! Shared helpers of the integration tests: the built programs, a world without weights, whole commands as text.
+//! Shared helpers of the integration tests: the built programs, a world without weights, whole
+//! commands as text.
 
 use std::{
     env, fs,
@@ -14,7 +15,8 @@ pub fn root() -> PathBuf {
     tests.parent().unwrap_or(tests).to_path_buf()
 }
 
-/// A folder beside the repository with fixtures that do not belong to it; `None`, said aloud, where it is missing.
+/// A folder beside the repository with fixtures that do not belong to it; `None`, said aloud, where
+/// it is missing.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let found = root().join("../shared").join(path);
     if found.exists() {
@@ -194,8 +196,8 @@ pub fn says(text: &str, parts: &[&str]) {
     }
 }
 
-/// A whole command as text: exit code and both streams; `[ROOT]` and `[TMP]` stand for the folders, `[TIME]` for clock
-/// times.
+/// A whole command as text: exit code and both streams; `[ROOT]` and `[TMP]` stand for the folders,
+/// `[TIME]` for clock times.
 pub fn shown(command: &mut Command, tmp: &Path) -> String {
     let ran = run(command);
     let mut text = format!("exit code: {}\n", ran.code);
@@ -239,7 +241,8 @@ pub fn write(path: &Path, text: &str) {
     fs::write(path, text).expect("a file can be written");
 }
 
-/// An installation whose models and SAE sets are configurations alone: everything can be planned, nothing run.
+/// An installation whose models and SAE sets are configurations alone: everything can be planned,
+/// nothing run.
 pub fn weightless_root(dir: &Path) {
     let tables = root().join("benchmarks/tables");
     for entry in fs::read_dir(&tables).expect("the tables") {

@@ -1,9 +1,11 @@
-//! Ground truth: the zoo's text has labelled topics, so a steered topic can be measured without a judge.
+//! Ground truth: the zoo's text has labelled topics, so a steered topic can be measured without a
+//! judge.
 //!
-//! A feature belongs to a topic when most of the words of its explanation do, by the generator's own lexicon. For each
-//! model, at its best set and layer: the mean C over all features of planted topics is above 0 with its 95 % interval, and
-//! the share of their topics' words in the texts, counted with the lexicon, rises with it. The best of a few sets and
-//! layers is looked at, so the interval is not one of a choice made beforehand.
+//! A feature belongs to a topic when most of the words of its explanation do, by the generator's
+//! own lexicon. For each model, at its best set and layer: the mean C over all features of planted
+//! topics is above 0 with its 95 % interval, and the share of their topics' words in the texts,
+//! counted with the lexicon, rises with it. The best of a few sets and layers is looked at, so the
+//! interval is not one of a choice made beforehand.
 
 use std::{collections::BTreeMap, path::Path};
 

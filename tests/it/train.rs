@@ -1,5 +1,5 @@
-//! `harness train` from outside: what it writes, that a killed run ends as if nothing had happened, and text that is
-//! too short.
+//! `harness train` from outside: what it writes, that a killed run ends as if nothing had happened,
+//! and text that is too short.
 
 use std::{
     collections::BTreeMap,
@@ -74,8 +74,8 @@ fn has_checkpoint(out: &Path) -> bool {
     fs::read_to_string(out.join("train.json")).is_ok_and(|text| text.contains("\"progress\""))
 }
 
-/// Starts a run, kills it and everything it started once it has made a checkpoint, and says whether that was before
-/// its end.
+/// Starts a run, kills it and everything it started once it has made a checkpoint, and says whether
+/// that was before its end.
 fn kill_in_the_middle(command: &mut Command, out: &Path) -> bool {
     let mut child = command
         .process_group(0)

@@ -28,8 +28,8 @@ impl ErrorCode {
     pub const NETWORK: Self = Self(7);
     /// A server asks for fewer requests; `retry_after_ms` says when.
     pub const RATE_LIMITED: Self = Self(8);
-    /// Credentials, quota or money; trying again does not help. From a judge it concerns every question, as [`ErrorCode::CONFIG`]
-    /// does.
+    /// Credentials, quota or money; trying again does not help. From a judge it concerns every
+    /// question, as [`ErrorCode::CONFIG`] does.
     pub const AUTH: Self = Self(9);
     /// Anything else.
     pub const INTERNAL: Self = Self(10);
@@ -39,7 +39,8 @@ impl ErrorCode {
     pub const REFUSED: Self = Self(12);
     /// A judge's model answered, and not with what the task asks for. Since 1.1.
     pub const UNUSABLE: Self = Self(13);
-    /// A filter of content in front of a judge's model turned the question away or stopped the answer. Since 1.3.
+    /// A filter of content in front of a judge's model turned the question away or stopped the
+    /// answer. Since 1.3.
     pub const FILTERED: Self = Self(14);
     /// A question is longer than a judge's model or its server takes. Since 1.3.
     pub const TOO_LONG: Self = Self(15);

@@ -11,17 +11,17 @@ use crate::{AbiResult, ErrorCode, PluginError};
 pub struct JudgeTask(pub u32);
 
 impl JudgeTask {
-    /// Explain a latent from its contexts. Payload `{"contexts":[{"tokens":[..],"acts":[..]}]}`, where tokens that the model did
-    /// not see have their places in `masked`; answer
+    /// Explain a latent from its contexts. Payload `{"contexts":[{"tokens":[..],"acts":[..]}]}`,
+    /// where tokens that the model did not see have their places in `masked`; answer
     /// `{"explanation": ".."}`.
     pub const EXPLAIN: Self = Self(1);
     /// Score how strongly two texts express a concept, 0 to 100. Payload
     /// `{"concept":"..","text_before":"..","text_after":".."}`; answer
     /// `{"score_without": x, "score_after": y}`.
     pub const CONCEPT_PAIR: Self = Self(2);
-    /// Which windows activate a latent. Payload `{"explanation":"..","windows":[".."]}`, where some tokens
-    /// were hidden from the model with the same texts in `marked`, those between `[[` and `]]`; answer
-    /// `{"active":[indices]}`.
+    /// Which windows activate a latent. Payload `{"explanation":"..","windows":[".."]}`, where some
+    /// tokens were hidden from the model with the same texts in `marked`, those between `[[` and
+    /// `]]`; answer `{"active":[indices]}`.
     pub const PREDICT_WINDOWS: Self = Self(3);
 }
 
@@ -47,7 +47,8 @@ pub struct JudgeRequest {
     pub payload_json: RString,
     /// The question as a prompt.
     pub messages: RVec<Message>,
-    /// Most tokens of an answer. A judge that finds an answer cut or unusable may pay for one more, of at most twice as many.
+    /// Most tokens of an answer. A judge that finds an answer cut or unusable may pay for one more,
+    /// of at most twice as many.
     pub max_tokens: u32,
     /// Sampling temperature.
     pub temperature: f64,
@@ -79,11 +80,12 @@ pub struct JudgeIdentity {
     pub online: bool,
 }
 
-/// Takes replies as they come. It lives as long as the call it is given to, and is used by the thread of that call.
+/// Takes replies as they come. It lives as long as the call it is given to, and is used by the
+/// thread of that call.
 #[sabi_trait]
 pub trait ReplySink {
-    /// Takes the reply to the request at `index`; each index comes once. `false` asks the judge to send nothing further and
-    /// to wait for nothing: it returns as soon as it can. Since 1.1.
+    /// Takes the reply to the request at `index`; each index comes once. `false` asks the judge to
+    /// send nothing further and to wait for nothing: it returns as soon as it can. Since 1.1.
     #[sabi(last_prefix_field)]
     fn reply(&mut self, index: u64, reply: AbiResult<JudgeReply>) -> bool;
 }
@@ -131,8 +133,9 @@ pub trait Judge: Send {
     /// Who answers.
     fn identity(&self) -> AbiResult<JudgeIdentity>;
 
-    /// Answers every request, in order; one failed request does not fail the others. An error of the call, and the error `AUTH` or
-    /// `CONFIG` of a request, would meet every further request, too: the host ends the run.
+    /// Answers every request, in order; one failed request does not fail the others. An error of
+    /// the call, and the error `AUTH` or `CONFIG` of a request, would meet every further request,
+    /// too: the host ends the run.
     #[sabi(last_prefix_field)]
     fn complete(
         &mut self,
@@ -140,8 +143,9 @@ pub trait Judge: Send {
         max_concurrency: u32,
     ) -> AbiResult<RVec<AbiResult<JudgeReply>>>;
 
-    /// As `complete`, but each reply is handed over the moment it is there, in any order, so that a judge that is ended
-    /// early has lost no reply. Since 1.1; without it `complete` answers, and the replies are handed over together.
+    /// As `complete`, but each reply is handed over the moment it is there, in any order, so that a
+    /// judge that is ended early has lost no reply. Since 1.1; without it `complete` answers, and
+    /// the replies are handed over together.
     fn complete_each(
         &mut self,
         requests: RSlice<'_, JudgeRequest>,
@@ -161,9 +165,11 @@ pub trait Judge: Send {
         }
     }
 
-    /// Hands questions over as one batch that is answered later, and returns the ticket it is asked for with. The ids of the
-    /// requests differ, and they carry messages and no payload. `tag` is the caller's own name of the batch, kept with it; no
-    /// batch with this tag exists before. An error other than `NETWORK` says that the server has not taken it. Since 1.2; without it `UNSUPPORTED`.
+    /// Hands questions over as one batch that is answered later, and returns the ticket it is asked
+    /// for with. The ids of the requests differ, and they carry messages and no payload. `tag` is
+    /// the caller's own name of the batch, kept with it; no batch with this tag exists before. An
+    /// error other than `NETWORK` says that the server has not taken it. Since 1.2; without it
+    /// `UNSUPPORTED`.
     fn submit(
         &mut self,
         _requests: RSlice<'_, JudgeRequest>,
@@ -172,15 +178,16 @@ pub trait Judge: Send {
         no_batches()
     }
 
-    /// The ticket of the batch with this tag, where the server has one: for a caller that ended before it could keep the
-    /// ticket. Since 1.2; without it `UNSUPPORTED`.
+    /// The ticket of the batch with this tag, where the server has one: for a caller that ended
+    /// before it could keep the ticket. Since 1.2; without it `UNSUPPORTED`.
     fn find(&mut self, _tag: RStr<'_>) -> AbiResult<ROption<RString>> {
         no_batches()
     }
 
-    /// How far a batch is. Once it has ended, however it ended, this hands over one reply or error for each of its requests,
-    /// which are given as they were submitted; before that it hands over nothing. An error that may pass leaves the batch as it
-    /// is. It does not wait. Since 1.2; without it `UNSUPPORTED`.
+    /// How far a batch is. Once it has ended, however it ended, this hands over one reply or error
+    /// for each of its requests, which are given as they were submitted; before that it hands over
+    /// nothing. An error that may pass leaves the batch as it is. It does not wait. Since 1.2;
+    /// without it `UNSUPPORTED`.
     fn poll(
         &mut self,
         _ticket: RStr<'_>,
@@ -190,8 +197,9 @@ pub trait Judge: Send {
         no_batches()
     }
 
-    /// What the judge has learnt of its server by the server's refusals, and asks otherwise since: a line each, in the order it was
-    /// learnt. The host tells it and keeps it with the run. Since 1.3; without it nothing.
+    /// What the judge has learnt of its server by the server's refusals, and asks otherwise since:
+    /// a line each, in the order it was learnt. The host tells it and keeps it with the run. Since
+    /// 1.3; without it nothing.
     fn learnt(&self) -> AbiResult<RVec<RString>> {
         RResult::ROk(RVec::new())
     }

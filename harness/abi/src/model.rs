@@ -133,7 +133,8 @@ pub trait Forward: Send {
     /// `rows: [n, d_model]` after the last block → `out: [n, d_model]` after the final norm.
     fn final_norm(&mut self, rows: TensorRef<'_>, out: TensorMut<'_>) -> AbiResult<()>;
 
-    /// `rows: [n, d_model]` after the last block → `logits: [n, vocab_size] f32`, final norm included.
+    /// `rows: [n, d_model]` after the last block → `logits: [n, vocab_size] f32`, final norm
+    /// included.
     #[sabi(last_prefix_field)]
     fn unembed(&mut self, rows: TensorRef<'_>, logits: TensorMut<'_>) -> AbiResult<()>;
 

@@ -18,8 +18,8 @@ impl RemaskNeeds {
     pub const NEG_ENTROPY: Self = Self(4);
     /// `uniform`.
     pub const UNIFORM: Self = Self(8);
-    /// Statistics of SAE features: [`Remasker::features`] before every [`Remasker::select`]. Since 1.1; an
-    /// older host does not know the bit and never calls that method.
+    /// Statistics of SAE features: [`Remasker::features`] before every [`Remasker::select`]. Since
+    /// 1.1; an older host does not know the bit and never calls that method.
     pub const FEATURES: Self = Self(16);
 }
 
@@ -48,11 +48,11 @@ pub struct StepView<'a> {
     pub uniform: TensorRef<'a>,
 }
 
-/// How SAE features changed from the pass before to this one. Tensors are on the CPU; `[l]` counts the blocks
-/// whose outputs are encoded, `[b, t]` is that of the step. Since 1.1.
+/// How SAE features changed from the pass before to this one. Tensors are on the CPU; `[l]` counts
+/// the blocks whose outputs are encoded, `[b, t]` is that of the step. Since 1.1.
 ///
-/// Both statistics are NaN where there is no value: in the first pass of a run, and at positions the host does
-/// not track (the prompt, padding).
+/// Both statistics are NaN where there is no value: in the first pass of a run, and at positions
+/// the host does not track (the prompt, padding).
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct FeatureView<'a> {
@@ -60,10 +60,11 @@ pub struct FeatureView<'a> {
     pub step: u64,
     /// `[l]` i64, blocks whose outputs are encoded, counted from 0 and ascending.
     pub layers: TensorRef<'a>,
-    /// `[l, b, t]` f32 in [0, 1], Jaccard index of the position's `k_set` most active latents in this pass and
-    /// in the pass before (Eq. 20).
+    /// `[l, b, t]` f32 in [0, 1], Jaccard index of the position's `k_set` most active latents in
+    /// this pass and in the pass before (Eq. 20).
     pub jaccard: TensorRef<'a>,
-    /// `[l, b, t]` f32, 1 where the position's most active latent is that of the pass before, else 0.
+    /// `[l, b, t]` f32, 1 where the position's most active latent is that of the pass before, else
+    /// 0.
     pub top1_same: TensorRef<'a>,
 }
 
@@ -79,13 +80,13 @@ pub trait Remasker: Send {
     /// Starts a run (or a block of positions) of `n_steps` steps over `batch` rows.
     fn begin(&mut self, n_steps: u64, batch: u64) -> AbiResult<()>;
 
-    /// `reveal: [b, t] u8`, 1 at positions to fill with their candidate. Only eligible ones may be 1,
-    /// and after the last step none may be left.
+    /// `reveal: [b, t] u8`, 1 at positions to fill with their candidate. Only eligible ones may be
+    /// 1, and after the last step none may be left.
     #[sabi(last_prefix_field)]
     fn select(&mut self, step: StepView<'_>, reveal: TensorMut<'_>) -> AbiResult<()>;
 
-    /// Statistics of SAE features in this pass; called before `select` of the same step when `needs` has
-    /// [`RemaskNeeds::FEATURES`]. Since 1.1.
+    /// Statistics of SAE features in this pass; called before `select` of the same step when
+    /// `needs` has [`RemaskNeeds::FEATURES`]. Since 1.1.
     fn features(&mut self, _view: FeatureView<'_>) -> AbiResult<()> {
         AbiResult::ROk(())
     }

@@ -81,8 +81,9 @@ pub trait Sae: Send {
     #[sabi(last_prefix_field)]
     fn decoder_rows(&self, latents: TensorRef<'_>, rows: TensorMut<'_>) -> AbiResult<()>;
 
-    /// Reconstruction of `x: [n, d_model]` (f32 or bf16) → `x_hat: [n, d_model] f32`, for an SAE whose `decode` is
-    /// `UNSUPPORTED` because it needs the input back. Since 1.3; the host decodes what it has encoded elsewhere.
+    /// Reconstruction of `x: [n, d_model]` (f32 or bf16) → `x_hat: [n, d_model] f32`, for an SAE
+    /// whose `decode` is `UNSUPPORTED` because it needs the input back. Since 1.3; the host decodes
+    /// what it has encoded elsewhere.
     fn reconstruct(&self, _x: TensorRef<'_>, _x_hat: TensorMut<'_>) -> AbiResult<()> {
         AbiResult::RErr(PluginError {
             code: ErrorCode::UNSUPPORTED,
@@ -102,7 +103,8 @@ pub trait SaeTrainer: Send {
     /// One optimiser step on `x: [n, d_model] f32` → named values (`loss`, `ev`, `l0`, `n_dead`).
     fn step(&mut self, x: TensorRef<'_>) -> AbiResult<RVec<MetricValue>>;
 
-    /// Writes the SAE to `dir` in `format`, with `dtype` weights and `provenance_json` in its config.
+    /// Writes the SAE to `dir` in `format`, with `dtype` weights and `provenance_json` in its
+    /// config.
     fn save(
         &mut self,
         dir: RStr<'_>,

@@ -28,8 +28,8 @@ pub struct SteerRequest<'a> {
     pub is_valid: TensorRef<'a>,
     /// u8, 1 where this pass's input is the mask token (0 everywhere for autoregressive models).
     pub is_masked: TensorRef<'a>,
-    /// f32, activation of the steered latent before the top-k selection, `ReLU(p)`, of this pass's own
-    /// residual; zeros when not asked for.
+    /// f32, activation of the steered latent before the top-k selection, `ReLU(p)`, of this pass's
+    /// own residual; zeros when not asked for.
     pub latent_act: TensorRef<'a>,
 }
 
@@ -39,8 +39,8 @@ pub trait SteeringPolicy: Send {
     /// What the host must compute.
     fn needs(&self) -> SteerNeeds;
 
-    /// `coeff: [b, t] f32`: the host adds `coeff · m · v` to the residual (Eq. 4). Invalid positions
-    /// must get 0.
+    /// `coeff: [b, t] f32`: the host adds `coeff · m · v` to the residual (Eq. 4). Invalid
+    /// positions must get 0.
     #[sabi(last_prefix_field)]
     fn plan(&mut self, request: SteerRequest<'_>, coeff: TensorMut<'_>) -> AbiResult<()>;
 }

@@ -11,8 +11,8 @@ pub struct RowMask {
     pub is_masked: Vec<bool>,
 }
 
-/// Masks of a row: t ~ U[t_min, t_max], then one draw a token. They depend on the seed, the row's place in its stream and the
-/// position alone.
+/// Masks of a row: t ~ U[t_min, t_max], then one draw a token. They depend on the seed, the row's
+/// place in its stream and the position alone.
 ///
 /// - `row`: the row's place in its stream
 /// - `may_mask`: `[t]`, tokens that may be masked; the first never is
@@ -26,8 +26,8 @@ pub fn mask_row(seed: u64, row: u64, t_min: f64, t_max: f64, may_mask: &[bool]) 
     }
 }
 
-/// `[len]`: masked tokens of a row in which each but the first is masked with probability `rate`. They depend on the seed, the row's
-/// place in its stream and the position alone.
+/// `[len]`: masked tokens of a row in which each but the first is masked with probability `rate`.
+/// They depend on the seed, the row's place in its stream and the position alone.
 pub fn mask_row_at(seed: u64, row: u64, rate: f64, len: usize) -> Vec<bool> {
     masked(Stream::new(seed, "windows").item(row), rate, len, |_| true)
 }

@@ -84,7 +84,8 @@ impl Logits {
     }
 }
 
-/// Column of a cost: `clean.aligned.ce`, `all.paper_code.weighted`, …; `splice` is `None` for the unmodified model.
+/// Column of a cost: `clean.aligned.ce`, `all.paper_code.weighted`, …; `splice` is `None` for the
+/// unmodified model.
 pub fn cost_column(splice: Option<SpliceKind>, logits: Logits, weighted: bool) -> String {
     let pass = splice.map_or("clean", SpliceKind::name);
     let weight = if weighted { "weighted" } else { "ce" };
@@ -98,8 +99,8 @@ pub fn kl_column(splice: SpliceKind) -> String {
 
 /// Counted tokens.
 pub const COUNTED: &str = "counted";
-/// Tokens of the policy, their spread Σ|x − mean x|², error about its mean Σ|r − mean r|² and raw error Σ|r|², means being
-/// those of the shard.
+/// Tokens of the policy, their spread Σ|x − mean x|², error about its mean Σ|r − mean r|² and raw
+/// error Σ|r|², means being those of the shard.
 pub const EV_COLUMNS: [&str; 4] = ["ev.tokens", "ev.spread", "ev.error", "ev.raw_error"];
 /// The first three of [`EV_COLUMNS`] without massive activations.
 pub const EV_ROBUST_COLUMNS: [&str; 3] =
@@ -312,7 +313,8 @@ mod tests {
             .value
     }
 
-    /// Two rows of 2 and 4 masked tokens: clean 3 + 5 nats, spliced 4 + 8, zeros 6 + 14; rates 0.5 and 0.25.
+    /// Two rows of 2 and 4 masked tokens: clean 3 + 5 nats, spliced 4 + 8, zeros 6 + 14; rates 0.5
+    /// and 0.25.
     #[test]
     fn losses_by_hand() {
         let sums = units(&[

@@ -1,10 +1,11 @@
 //! The work of a grid of splices over one model, and how it is cut to fit a memory budget.
 //!
-//! One batch takes one clean pass through all blocks, whose residuals are kept at the insertion layers, and for every
-//! splice the blocks above its layer only. Splices of one layer go through those blocks together on the batch
-//! axis, `stack` at a time; layers are taken from the last to the first, and a layer's residual is freed with it. The head sees
-//! the counted rows only. For 28 blocks and six SAEs at each of layers 1, 5, 10, 14, 23 and 27 that is 28 + 6 · 82 = 520 block passes, where a clean and a
-//! spliced pass for each SAE are 72 · 28 = 2016.
+//! One batch takes one clean pass through all blocks, whose residuals are kept at the insertion
+//! layers, and for every splice the blocks above its layer only. Splices of one layer go through
+//! those blocks together on the batch axis, `stack` at a time; layers are taken from the last to
+//! the first, and a layer's residual is freed with it. The head sees the counted rows only. For 28
+//! blocks and six SAEs at each of layers 1, 5, 10, 14, 23 and 27 that is 28 + 6 · 82 = 520 block
+//! passes, where a clean and a spliced pass for each SAE are 72 · 28 = 2016.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +17,14 @@ const STACKED_TOKENS: u64 = 1 << 15;
 pub const LOGIT_CHUNK_BYTES: u64 = 64 << 20;
 /// Pre-activations of an SAE are formed for at most this many bytes of rows at a time.
 pub const SAE_CHUNK_BYTES: u64 = 128 << 20;
-/// Activations where nobody says how much memory there is: on a device, whose free memory cannot be asked for.
+/// Activations where nobody says how much memory there is: on a device, whose free memory cannot be
+/// asked for.
 const USUAL_ACTIVATION_BYTES: u64 = 16 << 30;
 /// A worker before it has loaded anything: libtorch, its thread pools, plugins.
 pub const PROCESS_BYTES: u64 = 215 << 20;
 
-/// Floating-point operations of encoding and decoding `rows` rows with a Top-K SAE: all latents, then the `k` active ones.
+/// Floating-point operations of encoding and decoding `rows` rows with a Top-K SAE: all latents,
+/// then the `k` active ones.
 pub fn sae_flops(rows: u64, d_model: u64, d_sae: u64, k: u64) -> f64 {
     2.0 * rows as f64 * d_model as f64 * (d_sae + k) as f64
 }
@@ -55,8 +58,8 @@ pub struct GridShape {
     pub tokens: u64,
 }
 
-/// Share of the tokens of a batch that is counted when rates are drawn from `[t_min, t_max]` for each row: the mean rate, and a
-/// margin for batches above it.
+/// Share of the tokens of a batch that is counted when rates are drawn from `[t_min, t_max]` for
+/// each row: the mean rate, and a margin for batches above it.
 pub fn counted_share(t_min: f64, t_max: f64) -> f64 {
     f64::midpoint(t_min, t_max) + (t_max - t_min) / 6.0
 }
@@ -119,7 +122,8 @@ impl GridShape {
             + suffix.max(sae).max(head)
     }
 
-    /// Bytes of a budget where nobody names one: weights, SAEs, and as much for activations as any device of some size has left.
+    /// Bytes of a budget where nobody names one: weights, SAEs, and as much for activations as any
+    /// device of some size has left.
     pub fn usual_budget(&self) -> u64 {
         self.weight_bytes + self.sae_bytes + USUAL_ACTIVATION_BYTES
     }
@@ -133,8 +137,8 @@ impl GridShape {
         }
     }
 
-    /// The largest batch of at most `rows` rows, and the most splices together, within `budget` bytes. The stack is cut before the
-    /// batch.
+    /// The largest batch of at most `rows` rows, and the most splices together, within `budget`
+    /// bytes. The stack is cut before the batch.
     ///
     /// # Errors
     /// [`TooLarge`] when one row and one splice do not fit.

@@ -43,8 +43,8 @@ impl FromStr for Depth {
     }
 }
 
-/// Depth of a layer among the layers of its bench (six layers: the first two are shallow, the next two middle, the last
-/// two deep). `None` when the layer is not among them.
+/// Depth of a layer among the layers of its bench (six layers: the first two are shallow, the next
+/// two middle, the last two deep). `None` when the layer is not among them.
 pub fn depth_of(layer: u32, layers: &[u32]) -> Option<Depth> {
     let mut sorted = layers.to_vec();
     sorted.sort_unstable();
@@ -57,8 +57,9 @@ pub fn depth_of(layer: u32, layers: &[u32]) -> Option<Depth> {
     })
 }
 
-/// The star rule of Table 2: within each group (a family and a layer) every entry whose score, printed with two
-/// decimals, is the largest printed score of the group. Ties are all starred; a missing score never is.
+/// The star rule of Table 2: within each group (a family and a layer) every entry whose score,
+/// printed with two decimals, is the largest printed score of the group. Ties are all starred; a
+/// missing score never is.
 pub fn starred<G: Ord>(entries: &[(G, Option<f64>)]) -> Vec<bool> {
     let mut best: BTreeMap<&G, i64> = BTreeMap::new();
     for (group, score) in entries {
@@ -78,7 +79,8 @@ pub fn starred<G: Ord>(entries: &[(G, Option<f64>)]) -> Vec<bool> {
         .collect()
 }
 
-/// The number printed with two decimals, in hundredths: the same rounding as `{:.2}`, and -0.00 is 0.00.
+/// The number printed with two decimals, in hundredths: the same rounding as `{:.2}`, and -0.00 is
+/// 0.00.
 fn hundredths(score: f64) -> Option<i64> {
     format!("{score:.2}").replace('.', "").parse().ok()
 }

@@ -1,7 +1,7 @@
 //! Pure maths and records: no I/O, no torch, no plugins.
 //!
-//! Everything here is a function of its arguments. Sums are accumulated in f64 and ratios are formed once, from summed
-//! moments; a value that does not exist is `None`, never 0 or NaN.
+//! Everything here is a function of its arguments. Sums are accumulated in f64 and ratios are
+//! formed once, from summed moments; a value that does not exist is `None`, never 0 or NaN.
 
 pub mod autointerp;
 pub mod corruption;

@@ -1,4 +1,5 @@
-//! Losses from per-position costs: masked-diffusion losses (Eq. 7) in their aggregations, and next-token loss.
+//! Losses from per-position costs: masked-diffusion losses (Eq. 7) in their aggregations, and
+//! next-token loss.
 
 use serde::{Deserialize, Serialize};
 
@@ -162,8 +163,8 @@ pub struct NextTokenSums {
 }
 
 impl NextTokenSums {
-    /// Sums of a batch: `ce[b, i]` is the cost of token i under what precedes it, counted where token i and the
-    /// one before it are real.
+    /// Sums of a batch: `ce[b, i]` is the cost of token i under what precedes it, counted where
+    /// token i and the one before it are real.
     ///
     /// - `ce`, `is_valid`: `[b, t]` row-major; `t` the row length
     ///

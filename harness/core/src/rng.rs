@@ -1,10 +1,12 @@
 //! Counter-based random numbers.
 //!
-//! Every draw is a pure function of a key and a counter, so batching, order and parallelism change nothing: the draw for
-//! item 17 is the same whether item 16 was computed before it, elsewhere, or never. Keys are derived by name and number
-//! (`Stream::new(seed, "steer").item(prefix).label("tokens")`), never by handing a generator around.
+//! Every draw is a pure function of a key and a counter, so batching, order and parallelism change
+//! nothing: the draw for item 17 is the same whether item 16 was computed before it, elsewhere, or
+//! never. Keys are derived by name and number (`Stream::new(seed,
+//! "steer").item(prefix).label("tokens")`), never by handing a generator around.
 //!
-//! The function is Philox 4x32 with 10 rounds (Salmon et al., 2011): a 64-bit key, a 128-bit counter, 128 bits out.
+//! The function is Philox 4x32 with 10 rounds (Salmon et al., 2011): a 64-bit key, a 128-bit
+//! counter, 128 bits out.
 
 const MUL_0: u32 = 0xD251_1F53;
 const MUL_1: u32 = 0xCD9E_8D57;
@@ -78,13 +80,14 @@ impl Stream {
         unit_f64(self.u64_at(i))
     }
 
-    /// Draw `i`, uniform in `0..n` (0 for `n = 0`). The bias is at most `n / 2^64`: a rejection loop would make
-    /// the number of draws depend on their values.
+    /// Draw `i`, uniform in `0..n` (0 for `n = 0`). The bias is at most `n / 2^64`: a rejection
+    /// loop would make the number of draws depend on their values.
     pub fn below_at(&self, i: u64, n: u64) -> u64 {
         ((u128::from(self.u64_at(i)) * u128::from(n)) >> 64) as u64
     }
 
-    /// Draw `i` from the standard normal distribution (Box-Muller on the uniform draws `2i` and `2i + 1`).
+    /// Draw `i` from the standard normal distribution (Box-Muller on the uniform draws `2i` and `2i
+    /// + 1`).
     pub fn normal_at(&self, i: u64) -> f64 {
         // 1 - u lies in (0, 1], where the logarithm is finite.
         let radius = (-2.0 * (1.0 - self.uniform_at(2 * i)).ln()).sqrt();

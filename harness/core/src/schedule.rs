@@ -1,11 +1,13 @@
 //! How many positions a denoising run reveals at each step.
 //!
-//! Counts follow the float32 arithmetic of the reference samplers: with as many steps as masks Dream reveals
-//! nothing at step 0, one at each further step and two at the last, and a count formed in f64 would not.
+//! Counts follow the float32 arithmetic of the reference samplers: with as many steps as masks
+//! Dream reveals nothing at step 0, one at each further step and two at the last, and a count
+//! formed in f64 would not.
 
 /// Dream's time points: `n_steps + 1` float32 values from 1 down to `eps`.
 ///
-/// As the reference's linspace, each half counts from its own end with one rounding (a fused multiply-add).
+/// As the reference's linspace, each half counts from its own end with one rounding (a fused
+/// multiply-add).
 pub fn dream_timesteps(n_steps: usize, eps: f32) -> Vec<f32> {
     let last = n_steps;
     if last == 0 {
@@ -23,7 +25,8 @@ pub fn dream_timesteps(n_steps: usize, eps: f32) -> Vec<f32> {
         .collect()
 }
 
-/// Dream's probability that a masked position is revealed at step `i`: `1 - t[i+1] / t[i]`, and 1 at the last step.
+/// Dream's probability that a masked position is revealed at step `i`: `1 - t[i+1] / t[i]`, and 1
+/// at the last step.
 ///
 /// - `timesteps`: `[n_steps + 1]`, from [`dream_timesteps`]
 /// - returns `[n_steps]`
@@ -42,10 +45,12 @@ pub fn dream_p_transfer(timesteps: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-/// Number of positions Dream's confidence orders reveal at step `step`, from the mean number of masks of a row.
+/// Number of positions Dream's confidence orders reveal at step `step`, from the mean number of
+/// masks of a row.
 ///
 /// - `n_masked`: masked positions of the batch divided by its rows, before the step
-/// - `p_transfer`: `[n_steps]`, from [`dream_p_transfer`]; beyond its end everything left is revealed
+/// - `p_transfer`: `[n_steps]`, from [`dream_p_transfer`]; beyond its end everything left is
+///   revealed
 pub fn dream_transfer_count(n_masked: f32, step: usize, p_transfer: &[f32]) -> usize {
     match p_transfer.get(step) {
         Some(p) if step + 1 < p_transfer.len() => (n_masked * p) as usize,
@@ -53,7 +58,8 @@ pub fn dream_transfer_count(n_masked: f32, step: usize, p_transfer: &[f32]) -> u
     }
 }
 
-/// Counts of a whole single-row run of Dream in which every transfer succeeds. `[n_steps]`, summing to `n_masks`.
+/// Counts of a whole single-row run of Dream in which every transfer succeeds. `[n_steps]`, summing
+/// to `n_masks`.
 pub fn dream_transfer_counts(n_masks: usize, n_steps: usize, eps: f32) -> Vec<usize> {
     let p_transfer = dream_p_transfer(&dream_timesteps(n_steps, eps));
     let mut left = n_masks;
@@ -66,7 +72,8 @@ pub fn dream_transfer_counts(n_masks: usize, n_steps: usize, eps: f32) -> Vec<us
         .collect()
 }
 
-/// LLaDA's counts for one block: `n_masks / n_steps` each, and one more for the first `n_masks % n_steps` steps. `[n_steps]`
+/// LLaDA's counts for one block: `n_masks / n_steps` each, and one more for the first `n_masks %
+/// n_steps` steps. `[n_steps]`
 pub fn llada_transfer_counts(n_masks: usize, n_steps: usize) -> Vec<usize> {
     (0..n_steps)
         .map(|step| n_masks / n_steps + usize::from(step < n_masks % n_steps))

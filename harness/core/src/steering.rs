@@ -1,4 +1,5 @@
-//! Concept improvement, perplexity reduction and steering score (Eq. 17–19), from judged pairs and perplexities.
+//! Concept improvement, perplexity reduction and steering score (Eq. 17–19), from judged pairs and
+//! perplexities.
 
 use crate::stats::{Bootstrap, mean_bootstrap};
 
@@ -91,8 +92,9 @@ pub fn sae_scores(
     }
 }
 
-/// Unweighted mean over independent estimates (the k sweep of Table 2) and its standard error; estimates without a value are
-/// left out, and the error is missing when one of those averaged has none.
+/// Unweighted mean over independent estimates (the k sweep of Table 2) and its standard error;
+/// estimates without a value are left out, and the error is missing when one of those averaged has
+/// none.
 pub fn mean_of_estimates(estimates: &[MeanScore]) -> MeanScore {
     let present: Vec<(f64, Option<f64>)> = estimates
         .iter()

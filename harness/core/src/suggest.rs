@@ -19,7 +19,8 @@ pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -
     near.into_iter().take(3).map(|(_, c)| c).collect()
 }
 
-/// `did you mean \`a\` or \`b\`?`, or the list of what there is when nothing is near (empty when there is nothing).
+/// `did you mean \`a\` or \`b\`?`, or the list of what there is when nothing is near (empty when
+/// there is nothing).
 pub fn hint<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let all: Vec<&str> = candidates.into_iter().collect();
     let near = nearest(typed, all.iter().copied());

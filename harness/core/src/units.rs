@@ -1,4 +1,5 @@
-//! Sums kept apart by resampling unit, so that a ratio of sums gets a bootstrap error without keeping what was summed.
+//! Sums kept apart by resampling unit, so that a ratio of sums gets a bootstrap error without
+//! keeping what was summed.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{rng::Stream, stats::Bootstrap};
 
-/// Named sums of each resampling unit. A unit is a set of rows of text; row r belongs to unit r mod the number of units,
-/// so that with no more rows than units the bootstrap is one over rows. Memory does not grow with the number of rows.
+/// Named sums of each resampling unit. A unit is a set of rows of text; row r belongs to unit r mod
+/// the number of units, so that with no more rows than units the bootstrap is one over rows. Memory
+/// does not grow with the number of rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitSums {
     columns: Vec<String>,
@@ -143,7 +145,8 @@ impl UnitSums {
         }
     }
 
-    /// Statistics of the totals with their standard errors over resampled units. All statistics see the same resamples.
+    /// Statistics of the totals with their standard errors over resampled units. All statistics see
+    /// the same resamples.
     ///
     /// `statistics` maps totals to one value for each statistic, `None` where it is undefined.
     ///

@@ -1,5 +1,6 @@
-//! What passes through a model do, in numbers that add up, and how many floating-point operations that is. The engine counts with them and a
-//! dry run predicts with them, so that both mean the same.
+//! What passes through a model do, in numbers that add up, and how many floating-point operations
+//! that is. The engine counts with them and a dry run predicts with them, so that both mean the
+//! same.
 
 use std::ops::{AddAssign, Mul};
 
@@ -12,14 +13,16 @@ pub struct PassWork {
     pub block_passes: u64,
     /// Tokens × blocks.
     pub tokens: u64,
-    /// Pairs of a token and one it may attend to × blocks; what a causal mask leaves out is counted, as dense products compute it.
+    /// Pairs of a token and one it may attend to × blocks; what a causal mask leaves out is
+    /// counted, as dense products compute it.
     pub pairs: u64,
     /// Rows through the output head.
     pub head_rows: u64,
 }
 
 impl PassWork {
-    /// `rows` rows of `tokens` tokens through `n_blocks` blocks, each attending to `context` columns.
+    /// `rows` rows of `tokens` tokens through `n_blocks` blocks, each attending to `context`
+    /// columns.
     pub fn blocks(rows: u64, n_blocks: u64, tokens: u64, context: u64) -> PassWork {
         let block_passes = rows.saturating_mul(n_blocks);
         PassWork {
@@ -38,7 +41,8 @@ impl PassWork {
         }
     }
 
-    /// One text by denoising: every step reads the prompt and all new positions, and the head sees those that are still masked.
+    /// One text by denoising: every step reads the prompt and all new positions, and the head sees
+    /// those that are still masked.
     ///
     /// - `revealed`: positions revealed at each step. `[n_steps]`
     pub fn denoising(n_blocks: u64, prompt: u64, new: u64, revealed: &[usize]) -> PassWork {
@@ -48,7 +52,8 @@ impl PassWork {
         work
     }
 
-    /// One text token by token with stored keys and values: the prompt once, then each new token but the last, which is never read.
+    /// One text token by token with stored keys and values: the prompt once, then each new token
+    /// but the last, which is never read.
     pub fn autoregression(n_blocks: u64, prompt: u64, new: u64) -> PassWork {
         let mut work = PassWork::blocks(1, n_blocks, prompt, prompt);
         for read in 1..new {
@@ -70,7 +75,8 @@ impl PassWork {
     }
 }
 
-/// Masked positions of a text summed over its steps: rows that the head sees, and that a policy on masked positions steers.
+/// Masked positions of a text summed over its steps: rows that the head sees, and that a policy on
+/// masked positions steers.
 pub fn masked_rows(new: u64, revealed: &[usize]) -> u64 {
     let mut left = new;
     let mut sum = 0;
@@ -153,8 +159,8 @@ impl ModelShape {
         self.n_layers * self.block_numbers() + 2 * self.vocab_size * self.d_model
     }
 
-    /// Floating-point operations: two for each weight of a block and token, and of the head and row, and the two products of attention over
-    /// all pairs.
+    /// Floating-point operations: two for each weight of a block and token, and of the head and
+    /// row, and the two products of attention over all pairs.
     pub fn flops(&self, work: &PassWork) -> f64 {
         let d = self.d_model as f64;
         2.0 * work.tokens as f64 * self.block_numbers() as f64

@@ -22,8 +22,8 @@ pub mod construct {
 /// }
 /// ```
 ///
-/// Kinds: `model`, `sae`, `remasker`, `steering`, `metric`, `judge`. The version is the crate's. What is
-/// said here must agree with `plugin.toml`.
+/// Kinds: `model`, `sae`, `remasker`, `steering`, `metric`, `judge`. The version is the crate's.
+/// What is said here must agree with `plugin.toml`.
 #[macro_export]
 macro_rules! export_plugin {
     (

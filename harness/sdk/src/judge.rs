@@ -25,7 +25,8 @@ pub struct JudgeRequest {
     pub payload: Value,
     /// The question as a prompt.
     pub messages: Vec<Message>,
-    /// Most tokens of an answer. An answer that is cut or unusable may be paid for once more, with at most twice as many.
+    /// Most tokens of an answer. An answer that is cut or unusable may be paid for once more, with
+    /// at most twice as many.
     pub max_tokens: u32,
     /// Sampling temperature.
     pub temperature: f64,
@@ -93,10 +94,10 @@ pub trait Judge: Send + 'static {
         max_concurrency: usize,
     ) -> Result<Vec<Result<JudgeReply>>>;
 
-    /// As [`Judge::complete`], but each reply is handed to `on_reply` with the index of its request the moment it is there,
-    /// in any order and once. After [`ControlFlow::Break`] nothing further is sent or waited for. Judges that cost money or
-    /// time answer it themselves, so that nothing is lost when a run is ended; the default hands over what `complete`
-    /// returns.
+    /// As [`Judge::complete`], but each reply is handed to `on_reply` with the index of its request
+    /// the moment it is there, in any order and once. After [`ControlFlow::Break`] nothing further
+    /// is sent or waited for. Judges that cost money or time answer it themselves, so that nothing
+    /// is lost when a run is ended; the default hands over what `complete` returns.
     ///
     /// # Errors
     /// As [`Judge::complete`]; replies that were handed over stay.
@@ -115,20 +116,21 @@ pub trait Judge: Send + 'static {
         Ok(())
     }
 
-    /// Hands questions over as one batch that is answered later, and returns the ticket to [`Judge::poll`] with. The ids of
-    /// the requests differ, and they carry messages and no payload. `tag` is the host's own name of the batch: keep it with the batch where the server can, so that
-    /// [`Judge::find`] finds it; the host asks only for batches it cannot find.
+    /// Hands questions over as one batch that is answered later, and returns the ticket to
+    /// [`Judge::poll`] with. The ids of the requests differ, and they carry messages and no
+    /// payload. `tag` is the host's own name of the batch: keep it with the batch where the server
+    /// can, so that [`Judge::find`] finds it; the host asks only for batches it cannot find.
     ///
     /// # Errors
-    /// `UNSUPPORTED` from a judge without batches, which is the default; `NETWORK` where the server may have taken the batch all
-    /// the same; anything else says that it has not.
+    /// `UNSUPPORTED` from a judge without batches, which is the default; `NETWORK` where the server
+    /// may have taken the batch all the same; anything else says that it has not.
     fn submit(&mut self, requests: &[JudgeRequest], tag: &str) -> Result<String> {
         let _ = (requests, tag);
         Err(no_batches())
     }
 
-    /// The ticket of the batch with this tag, where the server has one: the host may have ended before it could keep the
-    /// ticket, and must not pay for a second batch.
+    /// The ticket of the batch with this tag, where the server has one: the host may have ended
+    /// before it could keep the ticket, and must not pay for a second batch.
     ///
     /// # Errors
     /// As [`Judge::submit`].
@@ -137,8 +139,9 @@ pub trait Judge: Send + 'static {
         Err(no_batches())
     }
 
-    /// How far a batch is, without waiting. Once it has ended, however it ended, `on_reply` gets one reply or error for each
-    /// of the requests, which are given as they were submitted; before that it gets nothing.
+    /// How far a batch is, without waiting. Once it has ended, however it ended, `on_reply` gets
+    /// one reply or error for each of the requests, which are given as they were submitted; before
+    /// that it gets nothing.
     ///
     /// # Errors
     /// As [`Judge::submit`]; the batch stays as it is.

@@ -90,8 +90,8 @@ pub trait ModelAdapter: Send + 'static {
     /// Missing or damaged files, too little memory.
     fn load(&mut self, request: &LoadRequest) -> Result<ModelInfo>;
 
-    /// Starts a forward. `attention_mask: [b, capacity] u8` on the CPU, 1 at real tokens (tokens still to
-    /// be generated included), 0 at padding. Several forwards may be alive at once.
+    /// Starts a forward. `attention_mask: [b, capacity] u8` on the CPU, 1 at real tokens (tokens
+    /// still to be generated included), 0 at padding. Several forwards may be alive at once.
     ///
     /// # Errors
     /// A capacity over `max_positions`, a cache for a bidirectional model.
@@ -125,14 +125,15 @@ pub trait Forward: Send + 'static {
     /// None of its own.
     fn final_norm(&mut self, rows: View<'_>, out: &mut ViewMut<'_>) -> Result<()>;
 
-    /// `rows: [n, d_model]` after the last block → `logits: [n, vocab_size] f32`, final norm included.
+    /// `rows: [n, d_model]` after the last block → `logits: [n, vocab_size] f32`, final norm
+    /// included.
     ///
     /// # Errors
     /// None of its own.
     fn unembed(&mut self, rows: View<'_>, logits: &mut ViewMut<'_>) -> Result<()>;
 
-    /// Cross-entropy `ce: [n] f32` (nats) of `targets: [n] i64` under `unembed(rows)`, in f32. Optional:
-    /// without it the host uses `unembed`.
+    /// Cross-entropy `ce: [n] f32` (nats) of `targets: [n] i64` under `unembed(rows)`, in f32.
+    /// Optional: without it the host uses `unembed`.
     ///
     /// # Errors
     /// `UNSUPPORTED` by default.

@@ -35,8 +35,9 @@ pub struct Step<'a> {
     pub uniform: &'a [f32],
 }
 
-/// How SAE features changed from the pass before to this one; both statistics are NaN where there is no value:
-/// in the first pass of a run, and at positions the host does not track (the prompt, padding).
+/// How SAE features changed from the pass before to this one; both statistics are NaN where there
+/// is no value: in the first pass of a run, and at positions the host does not track (the prompt,
+/// padding).
 #[derive(Clone, Copy, Debug)]
 pub struct Features<'a> {
     /// The `step` of the [`Step`] that follows.
@@ -47,21 +48,23 @@ pub struct Features<'a> {
     pub batch: usize,
     /// Positions of a row.
     pub len: usize,
-    /// Jaccard index of the position's most active latents in this pass and in the pass before (Eq. 20), in
-    /// [0, 1]. `[l, b, t]`
+    /// Jaccard index of the position's most active latents in this pass and in the pass before (Eq.
+    /// 20), in [0, 1]. `[l, b, t]`
     pub jaccard: &'a [f32],
     /// 1 where the position's most active latent is that of the pass before, else 0. `[l, b, t]`
     pub top1_same: &'a [f32],
 }
 
 impl Features<'_> {
-    /// The Jaccard index at the `layer`-th of `layers`; `None` where there is no value or no such place.
+    /// The Jaccard index at the `layer`-th of `layers`; `None` where there is no value or no such
+    /// place.
     #[must_use]
     pub fn jaccard_at(&self, layer: usize, row: usize, position: usize) -> Option<f32> {
         self.value(self.jaccard, layer, row, position)
     }
 
-    /// Whether the most active latent is that of the pass before; `None` as for [`Features::jaccard_at`].
+    /// Whether the most active latent is that of the pass before; `None` as for
+    /// [`Features::jaccard_at`].
     #[must_use]
     pub fn top1_same_at(&self, layer: usize, row: usize, position: usize) -> Option<bool> {
         self.value(self.top1_same, layer, row, position)
@@ -104,11 +107,11 @@ pub trait Remasker: Send + 'static {
     /// A step it was not started for.
     fn select(&mut self, step: &Step<'_>, reveal: &mut [u8]) -> Result<()>;
 
-    /// Takes the statistics of SAE features; called before `select` of the same step when `needs` has
-    /// [`RemaskNeeds::FEATURES`].
+    /// Takes the statistics of SAE features; called before `select` of the same step when `needs`
+    /// has [`RemaskNeeds::FEATURES`].
     ///
-    /// A host of interface 1.0 never calls it: a remasker that depends on the features must fail in `select`
-    /// when they did not come.
+    /// A host of interface 1.0 never calls it: a remasker that depends on the features must fail in
+    /// `select` when they did not come.
     ///
     /// # Errors
     /// Features that do not fit the run.

@@ -51,7 +51,8 @@ pub trait SaeArchitecture: Send + 'static {
     /// Reads an SAE (a folder or a file).
     ///
     /// # Errors
-    /// A format that cannot be read with certainty, damaged files, NaN or infinite weights unless allowed.
+    /// A format that cannot be read with certainty, damaged files, NaN or infinite weights unless
+    /// allowed.
     fn load(&self, path: &Path, device: Device, allow_nan: bool) -> Result<Box<dyn Sae>>;
 
     /// A trainer; `config` is the architecture's own.
@@ -68,7 +69,8 @@ pub trait Sae: Send + 'static {
     /// Its shape and provenance.
     fn info(&self) -> SaeInfo;
 
-    /// `x: [n, d_model]` → `acts: [n, w] f32` descending, `latents: [n, w] i64`, `n_active: [n] i64`.
+    /// `x: [n, d_model]` → `acts: [n, w] f32` descending, `latents: [n, w] i64`, `n_active: [n]
+    /// i64`.
     ///
     /// # Errors
     /// None of its own.

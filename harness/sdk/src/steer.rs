@@ -41,8 +41,8 @@ pub trait SteeringPolicy: Send + 'static {
     /// What the host must compute.
     fn needs(&self) -> SteerNeeds;
 
-    /// Sets `coeff[row * len + position]`: the host adds `coeff · m · v` there (Eq. 4). It comes in as
-    /// zeros; invalid positions must stay 0.
+    /// Sets `coeff[row * len + position]`: the host adds `coeff · m · v` there (Eq. 4). It comes in
+    /// as zeros; invalid positions must stay 0.
     ///
     /// # Errors
     /// None of its own.

@@ -39,10 +39,11 @@ pub enum Rows {
     Unit,
 }
 
-/// Updates `parameter` and its moments in place with `gradient`, all of one shape, `[f, d]` or `[f]`, f32.
+/// Updates `parameter` and its moments in place with `gradient`, all of one shape, `[f, d]` or
+/// `[f]`, f32.
 ///
-/// `m ← m + (1 - β1)(g - m)`, `v ← v + (1 - β2)(g² - v)`, `p ← p - lr/(1 - β1^t) · m / (√v / √(1 - β2^t) + ε)` with
-/// `g` the gradient times `factor`. Every number is read and written once.
+/// `m ← m + (1 - β1)(g - m)`, `v ← v + (1 - β2)(g² - v)`, `p ← p - lr/(1 - β1^t) · m / (√v / √(1 -
+/// β2^t) + ε)` with `g` the gradient times `factor`. Every number is read and written once.
 ///
 /// # Errors
 /// Shapes or kinds that do not fit, tensors with gaps, or libtorch.

@@ -88,7 +88,8 @@ impl ByLatent {
 pub struct Backward<'a> {
     /// The encoder's input, `x - b_dec`: `[n, d_model] f32 or bf16`.
     pub input: &'a Tensor,
-    /// `d loss / d x_hat`: `[n, d_model]` in the same kind. Products and sums are f32 whatever it is.
+    /// `d loss / d x_hat`: `[n, d_model]` in the same kind. Products and sums are f32 whatever it
+    /// is.
     pub out: &'a Tensor,
     /// Active values: `[n, w] f32`.
     pub acts: &'a Tensor,
@@ -113,16 +114,17 @@ pub struct SparseGradients {
     pub squares: f64,
 }
 
-/// Gradients of a loss whose derivative by the reconstruction is `out`, in one pass over the active latents.
+/// Gradients of a loss whose derivative by the reconstruction is `out`, in one pass over the active
+/// latents.
 ///
-/// With `g[i, f] = out[i] · w_dec[f]` for the latents `f` that are active in row `i`:
-/// `w_dec'[f] = Σ_i acts[i, f] · out[i]`, `w_enc'[f] = Σ_i g[i, f] · input[i]`, `b_enc'[f] = Σ_i g[i, f]`, the sums
-/// over rows in their order; and `w_dec'[f]` loses its part along `w_dec[f]`, which would only change a norm that
-/// is kept at 1. A latent's three sums stay in the nearest cache, so rows are read `w / d_sae · n` times and
-/// parameters once.
+/// With `g[i, f] = out[i] · w_dec[f]` for the latents `f` that are active in row `i`: `w_dec'[f] =
+/// Σ_i acts[i, f] · out[i]`, `w_enc'[f] = Σ_i g[i, f] · input[i]`, `b_enc'[f] = Σ_i g[i, f]`, the
+/// sums over rows in their order; and `w_dec'[f]` loses its part along `w_dec[f]`, which would only
+/// change a norm that is kept at 1. A latent's three sums stay in the nearest cache, so rows are
+/// read `w / d_sae · n` times and parameters once.
 ///
-/// `reuse` are gradients that are no longer wanted: their memory is written again, which spares large tensors the
-/// cost of new pages.
+/// `reuse` are gradients that are no longer wanted: their memory is written again, which spares
+/// large tensors the cost of new pages.
 ///
 /// # Errors
 /// Shapes that do not fit, or libtorch.
@@ -264,7 +266,8 @@ fn fill<E: Element>(
 }
 
 levels! {
-    /// Gradients of the latents from `first` on, as many as `b_enc` holds; gives the sum of their squares.
+    /// Gradients of the latents from `first` on, as many as `b_enc` holds; gives the sum of their
+    /// squares.
     fn block<E: Element>(source: &Source<'_, E>, starts: &[u32], first: usize, w_enc: &mut [f32], w_dec: &mut [f32], b_enc: &mut [f32]) -> f64 = block_body;
 }
 

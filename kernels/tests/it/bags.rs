@@ -14,7 +14,8 @@ fn bits(t: &Tensor) -> Vec<u32> {
     f32s(t).into_iter().map(f32::to_bits).collect()
 }
 
-/// Rows, slots, table rows, width (over one and several strips), numbers, and latents with unused slots anywhere.
+/// Rows, slots, table rows, width (over one and several strips), numbers, and latents with unused
+/// slots anywhere.
 fn problem() -> impl Strategy<Value = (usize, usize, usize, usize, Vec<f32>, Vec<i64>)> {
     (
         0usize..70,

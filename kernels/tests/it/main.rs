@@ -1,5 +1,5 @@
-//! Every kernel against its plain reference, on random, tied, non-finite, empty and odd-sized input, at every
-//! instruction set of the machine.
+//! Every kernel against its plain reference, on random, tied, non-finite, empty and odd-sized
+//! input, at every instruction set of the machine.
 
 mod against_reference;
 mod bags;

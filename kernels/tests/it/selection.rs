@@ -43,7 +43,8 @@ fn check(t: &Tensor, k: usize) {
     }
 }
 
-/// Few distinct values, or many, with both signs, both zeros, infinities and both kinds of NaN here and there.
+/// Few distinct values, or many, with both signs, both zeros, infinities and both kinds of NaN here
+/// and there.
 fn awkward() -> impl Strategy<Value = (usize, usize, Vec<f32>)> {
     let usual = prop_oneof![
         4 => (-3i32..=4).prop_map(|v| v as f32 * 0.5).boxed(),

@@ -1,5 +1,5 @@
-//! SAE architectures that work, but for one SAE, that of [`LAYER`] and [`K`]; and decoding orders that never do. What each does is its
-//! name.
+//! SAE architectures that work, but for one SAE, that of [`LAYER`] and [`K`]; and decoding orders
+//! that never do. What each does is its name.
 
 use std::{path::Path, process, thread, time::Duration};
 

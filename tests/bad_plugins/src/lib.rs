@@ -1,4 +1,5 @@
-//! Plugins that the host must survive: each file of `examples` is one, written like any third-party plugin.
+//! Plugins that the host must survive: each file of `examples` is one, written like any third-party
+//! plugin.
 //!
 //! | plugin | what is wrong with it |
 //! |---|---|

@@ -5,7 +5,8 @@ use harness_contract::answers;
 /// Windows that were shown.
 const SHOWN: usize = 14;
 
-/// Scores are within the scale, windows are among those shown, and an answer that is refused says why.
+/// Scores are within the scale, windows are among those shown, and an answer that is refused says
+/// why.
 pub fn answers(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

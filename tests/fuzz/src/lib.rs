@@ -1,5 +1,5 @@
-//! What reads files, lines and answers from outside, each as a target for a fuzzer: a function of bytes that must neither panic nor take long nor
-//! hold much memory, and whose laws are asserted.
+//! What reads files, lines and answers from outside, each as a target for a fuzzer: a function of
+//! bytes that must neither panic nor take long nor hold much memory, and whose laws are asserted.
 
 mod documents;
 mod judges;

@@ -1,8 +1,8 @@
-//! All targets in one program: `HARNESS_FUZZ=TARGET harness-fuzz [libFuzzer's options] [folders or files]`. `cargo xtask fuzz` builds it with
-//! coverage and calls it.
+//! All targets in one program: `HARNESS_FUZZ=TARGET harness-fuzz [libFuzzer's options] [folders or
+//! files]`. `cargo xtask fuzz` builds it with coverage and calls it.
 //!
-//! `HARNESS_FUZZ=--list` prints the targets with their longest input; `HARNESS_FUZZ=--seeds` writes each target's seeds into
-//! `$HARNESS_FUZZ_SEEDS/TARGET/`.
+//! `HARNESS_FUZZ=--list` prints the targets with their longest input; `HARNESS_FUZZ=--seeds` writes
+//! each target's seeds into `$HARNESS_FUZZ_SEEDS/TARGET/`.
 #![no_main]
 
 use std::{
@@ -58,8 +58,9 @@ fn choose() {
     };
 }
 
-/// A panic in this workspace ends the program at once, caught or not. One in a crate from elsewhere is for the product to catch and to make
-/// a message of, and ends the program when it does not. Paths of this workspace are relative.
+/// A panic in this workspace ends the program at once, caught or not. One in a crate from elsewhere
+/// is for the product to catch and to make a message of, and ends the program when it does not.
+/// Paths of this workspace are relative.
 fn leave_others_panics_to_the_product() {
     let end = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {

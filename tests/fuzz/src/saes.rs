@@ -6,7 +6,8 @@ use tch::Tensor;
 
 use crate::scratch;
 
-/// The layout, the configuration and the weights of an input: a byte, two bytes of a length, so many bytes, the rest.
+/// The layout, the configuration and the weights of an input: a byte, two bytes of a length, so
+/// many bytes, the rest.
 fn parts(data: &[u8]) -> Option<(Format, &[u8], &[u8])> {
     let (head, rest) = data.split_first_chunk::<3>()?;
     let length = usize::from(u16::from_le_bytes([head[1], head[2]]));
@@ -36,7 +37,8 @@ fn meaning(sae: &TopKWeights) -> impl PartialEq + std::fmt::Debug {
     )
 }
 
-/// An SAE that is read has tensors of its sizes and numbers that are finite; written anew, it is the same SAE.
+/// An SAE that is read has tensors of its sizes and numbers that are finite; written anew, it is
+/// the same SAE.
 pub fn sae(data: &[u8]) {
     let Some((format, config, weights)) = parts(data) else {
         return;

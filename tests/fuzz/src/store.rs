@@ -1,5 +1,5 @@
-//! What runs leave behind and read again, and the lines between host and worker. Checksums and keys are put right, so that what lies behind
-//! them is reached.
+//! What runs leave behind and read again, and the lines between host and worker. Checksums and keys
+//! are put right, so that what lies behind them is reached.
 
 use harness_contract::{
     canonical::{canonical_json, hash_of, sha256_hex},

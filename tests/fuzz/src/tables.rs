@@ -6,7 +6,8 @@ use harness_present::compare::{CompareOptions, CsvTable, compare, report_markdow
 
 use crate::scratch;
 
-/// A table equals itself, and whether two are equal does not depend on which is first. A NUL byte parts two tables.
+/// A table equals itself, and whether two are equal does not depend on which is first. A NUL byte
+/// parts two tables.
 pub fn csv(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);
     let (first, second) = (parts.next().unwrap_or(data), parts.next());

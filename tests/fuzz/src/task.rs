@@ -2,7 +2,8 @@
 
 use harness_core::task::answer::{Extraction, Number, extract, gold};
 
-/// Numbers are printed as they are read; what is read strictly is read flexibly; plain answers are what a reader of three lines finds.
+/// Numbers are printed as they are read; what is read strictly is read flexibly; plain answers are
+/// what a reader of three lines finds.
 pub fn gsm8k(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

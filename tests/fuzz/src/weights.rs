@@ -78,7 +78,8 @@ pub fn torch_archive(data: &[u8]) {
     }
 }
 
-/// What the check lets through must not take the tokenizer library, which panics and aborts on some files, out of its stride.
+/// What the check lets through must not take the tokenizer library, which panics and aborts on some
+/// files, out of its stride.
 pub fn tokenizer(data: &[u8]) {
     let limits = TokenizerLimits::default();
     if limits.check(Path::new("tokenizer.json"), data).is_err() {

@@ -1,4 +1,5 @@
-//! Every input that was kept, and every seed, goes through its target in each run of the tests, without a fuzzer.
+//! Every input that was kept, and every seed, goes through its target in each run of the tests,
+//! without a fuzzer.
 
 use std::{fs, path::Path};
 

@@ -40,8 +40,8 @@ fn sharded(dir: &Path) -> (PathBuf, PathBuf) {
     (model, index)
 }
 
-/// Row 26: a shard that the index names and that is not there is named, with the number of its tensors; a path that leaves the folder is
-/// refused before anything is opened.
+/// Row 26: a shard that the index names and that is not there is named, with the number of its
+/// tensors; a path that leaves the folder is refused before anything is opened.
 #[test]
 fn row_26_shards() {
     let dir = tempfile::tempdir().unwrap();
@@ -116,8 +116,9 @@ fn row_30_an_sae_of_another_model_or_layer() {
     );
 }
 
-/// Row 31: tokenizers that are no JSON, of an unknown version, with ids beyond the vocabulary, with a padding of 2^33, with a regular
-/// expression that takes exponential time, nested beyond reason or larger than any. The limit is named and no process dies.
+/// Row 31: tokenizers that are no JSON, of an unknown version, with ids beyond the vocabulary, with
+/// a padding of 2^33, with a regular expression that takes exponential time, nested beyond reason
+/// or larger than any. The limit is named and no process dies.
 #[test]
 fn row_31_tokenizers() {
     let dir = tempfile::tempdir().unwrap();
@@ -193,8 +194,9 @@ fn row_31_tokenizers() {
     assert!(started.elapsed() < Duration::from_secs(60));
 }
 
-/// Row 32: a tokenizer without the mask token that the model's configuration names, or with another one: the id that is expected (126336
-/// for LLaDA-8B, 151666 for Dream-7B; read from config.json, never fixed here) and what was found.
+/// Row 32: a tokenizer without the mask token that the model's configuration names, or with another
+/// one: the id that is expected (126336 for LLaDA-8B, 151666 for Dream-7B; read from config.json,
+/// never fixed here) and what was found.
 #[test]
 fn row_32_a_tokenizer_of_another_model() {
     let dir = tempfile::tempdir().unwrap();
@@ -244,8 +246,9 @@ fn row_32_a_tokenizer_of_another_model() {
     says(&said(&small), &["wte.weight", "[2000, 128]", "[2048, 128]"]);
 }
 
-/// Row 33: a configuration whose width is not that of the weights (a table), a model type that nobody reads (with those that are read, and
-/// that remote code is never run), numbers that are none, a file that is no configuration.
+/// Row 33: a configuration whose width is not that of the weights (a table), a model type that
+/// nobody reads (with those that are read, and that remote code is never run), numbers that are
+/// none, a file that is no configuration.
 #[test]
 fn row_33_configurations() {
     let dir = tempfile::tempdir().unwrap();

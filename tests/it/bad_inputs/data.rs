@@ -47,8 +47,10 @@ fn manifest(dir: &Path) -> Value {
     serde_json::from_str(&result(&dir.join("out"), "run.json")).unwrap()
 }
 
-/// Row 34: rows that are no JSON, no UTF-8, without the field, blank, or of 200 MB. Over the limit of 0.1 % the run is refused with the place of
-/// the first. `--max-bad-rows` raises it: the rows are passed over, counted in the manifest, said once, and the others are read as if they were not there.
+/// Row 34: rows that are no JSON, no UTF-8, without the field, blank, or of 200 MB. Over the limit
+/// of 0.1 % the run is refused with the place of the first. `--max-bad-rows` raises it: the rows
+/// are passed over, counted in the manifest, said once, and the others are read as if they were not
+/// there.
 #[test]
 fn row_34_bad_rows() {
     let dir = tempfile::tempdir().unwrap();
@@ -204,8 +206,9 @@ fn gz(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Row 35: gzip that is cut or damaged says where; several members are one text; a zstd frame with a window of 2 GB and archives that expand
-/// more than 300-fold are refused before they take memory.
+/// Row 35: gzip that is cut or damaged says where; several members are one text; a zstd frame with
+/// a window of 2 GB and archives that expand more than 300-fold are refused before they take
+/// memory.
 #[test]
 fn row_35_archives() {
     let dir = tempfile::tempdir().unwrap();
@@ -296,7 +299,8 @@ fn row_35_archives() {
     );
 }
 
-/// Row 36: text that ends before the tokens that were asked for: both numbers, unless `--allow-short` takes what is there.
+/// Row 36: text that ends before the tokens that were asked for: both numbers, unless
+/// `--allow-short` takes what is there.
 #[test]
 fn row_36_text_that_ends_early() {
     let dir = tempfile::tempdir().unwrap();
@@ -354,8 +358,9 @@ fn answering(dir: &Path, questions: &Path, tokens: &str) -> Command {
     command
 }
 
-/// Row 37: questions without `####`, or with something after it that is no number: refused with their rows before anything is answered. With
-/// `--max-bad-rows` they are named, counted and not scored.
+/// Row 37: questions without `####`, or with something after it that is no number: refused with
+/// their rows before anything is answered. With `--max-bad-rows` they are named, counted and not
+/// scored.
 #[test]
 fn row_37_gold_answers_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -417,9 +422,11 @@ fn row_37_gold_answers_that_cannot_be_read() {
     succeed(&mut decoding(dir.path(), &file));
 }
 
-/// Row 38: a prompt without text (empty, or special tokens alone) is refused by `harness generate`, passed over and counted among the prompts of a
-/// bench; one that does not fit the context together with what is to be written is refused with the numbers; documents that serve as prompts are cut
-/// at their end to `prompt_tokens`; a question that is longer is refused, since cutting it would cut the question.
+/// Row 38: a prompt without text (empty, or special tokens alone) is refused by `harness generate`,
+/// passed over and counted among the prompts of a bench; one that does not fit the context together
+/// with what is to be written is refused with the numbers; documents that serve as prompts are cut
+/// at their end to `prompt_tokens`; a question that is longer is refused, since cutting it would
+/// cut the question.
 #[test]
 fn row_38_prompts() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Rows 43 and 44: devices that are not there, and memory that runs out. A device of too little memory is played by a plugin that
-//! reports it.
+//! Rows 43 and 44: devices that are not there, and memory that runs out. A device of too little
+//! memory is played by a plugin that reports it.
 
 use std::{
     fs,
@@ -16,8 +16,8 @@ use crate::{
     support::{Ran, cell_files, clean, harness, programs, result, run, says, succeed},
 };
 
-/// No device, a libtorch without CUDA, a libtorch of another version, none at all: what was found and what is needed, and the way
-/// that is left. Code 22, before any cell is touched.
+/// No device, a libtorch without CUDA, a libtorch of another version, none at all: what was found
+/// and what is needed, and the way that is left. Code 22, before any cell is touched.
 #[test]
 fn row_43_devices_and_libtorch() {
     let dir = tempfile::tempdir().unwrap();
@@ -136,8 +136,9 @@ fn texts(out: &Path, plugins: &Path, order: &str) -> Command {
     command
 }
 
-/// Too little memory for a batch: half of it is tried once, which is said and counted, and the values are those of small batches. Where
-/// half is too much too, or bytes are promised (`--reproducible`), the cell fails: code 22, and what is done stays.
+/// Too little memory for a batch: half of it is tried once, which is said and counted, and the
+/// values are those of small batches. Where half is too much too, or bytes are promised
+/// (`--reproducible`), the cell fails: code 22, and what is done stays.
 #[test]
 fn row_44_out_of_memory() {
     let dir = tempfile::tempdir().unwrap();

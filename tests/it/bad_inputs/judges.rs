@@ -14,8 +14,8 @@ use crate::{
     support::{harness, result, run, succeed},
 };
 
-/// No key: the variable is named, and what can be done without. A key that is refused, an account without credit: the run ends at once.
-/// Code 30.
+/// No key: the variable is named, and what can be done without. A key that is refused, an account
+/// without credit: the run ends at once. Code 30.
 #[test]
 fn row_45_no_key_or_no_credit() {
     let dir = tempfile::tempdir().unwrap();
@@ -50,8 +50,9 @@ fn row_45_no_key_or_no_credit() {
     assert_eq!(run(harness().args(["verify", "--out"]).arg(&out)).code, 0);
 }
 
-/// A judge that answers with every kind of nonsense: what passes is asked for again, what stays is counted by its kind, and every other
-/// question is answered once. Nothing is dropped in silence. (Each fault alone: `paid::faults`.)
+/// A judge that answers with every kind of nonsense: what passes is asked for again, what stays is
+/// counted by its kind, and every other question is answered once. Nothing is dropped in silence.
+/// (Each fault alone: `paid::faults`.)
 #[test]
 fn row_46_answers_that_are_none() {
     let dir = tempfile::tempdir().unwrap();
@@ -159,8 +160,8 @@ fn column(out: &Path, file: &str, name: &str) -> Vec<u64> {
     rows.map(|row| row[at].parse().unwrap_or(0)).collect()
 }
 
-/// A budget that is used up in the middle: code 31, what was answered is kept and a larger one goes on. A reply that replay does not
-/// have: code 30, with its key and how the question begins.
+/// A budget that is used up in the middle: code 31, what was answered is kept and a larger one goes
+/// on. A reply that replay does not have: code 30, with its key and how the question begins.
 #[test]
 fn row_47_a_budget_and_a_missing_reply() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! What users get for input that is wrong and surroundings that fail: one test for each row of the table in `README.md`, through
-//! the real binaries.
+//! What users get for input that is wrong and surroundings that fail: one test for each row of the
+//! table in `README.md`, through the real binaries.
 
 mod checkpoints;
 mod data;

@@ -1,4 +1,5 @@
-//! Rows 39 to 42: plugins that are refused, that return nonsense, and that take their process with them.
+//! Rows 39 to 42: plugins that are refused, that return nonsense, and that take their process with
+//! them.
 
 use std::{
     fs,
@@ -103,7 +104,8 @@ fn failures(out: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Runs [`grid`]: the culprit's cell fails, named with its method, and the others are what they are without it.
+/// Runs [`grid`]: the culprit's cell fails, named with its method, and the others are what they are
+/// without it.
 fn costs_only_its_cell(architecture: &str, method: &str, args: &[&str]) -> (Ran, Value) {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join(architecture);
@@ -246,7 +248,8 @@ fn row_41_a_bad_decoding_order_leaves_the_others_and_the_run_goes_on_without_it(
         without.stderr
     );
 
-    // A supervisor that is killed while a plugin hangs leaves no worker behind, and all it has finished.
+    // A supervisor that is killed while a plugin hangs leaves no worker behind, and all it has
+    // finished.
     let hung = tempfile::tempdir().unwrap();
     let hung_out = hung.path().join("orders");
     let mut child = start(&mut orders(hung.path(), "origin,order-hangs"));
@@ -272,7 +275,8 @@ fn list(dir: &Path, plugins: &Path, args: &[&str]) -> Ran {
         .args(args))
 }
 
-/// What `tests/it/plugins` does not have: `refused.rs` has files that are no libraries, `interface.rs` other interfaces.
+/// What `tests/it/plugins` does not have: `refused.rs` has files that are no libraries,
+/// `interface.rs` other interfaces.
 #[test]
 fn row_39_refused_before_anything_is_opened() {
     let dir = tempfile::tempdir().unwrap();

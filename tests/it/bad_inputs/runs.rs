@@ -1,4 +1,5 @@
-//! Rows 9 and 14 to 18: a disk that is full, processes that share a store, kills and requests to stop.
+//! Rows 9 and 14 to 18: a disk that is full, processes that share a store, kills and requests to
+//! stop.
 
 use std::{
     fs,
@@ -87,8 +88,8 @@ fn pages(dir: &Path) -> u64 {
         .sum()
 }
 
-/// A disk that is full in the middle of a run: the cell is not done, nothing half-written counts, code 110; what was finished stays,
-/// and with room the same command goes on to the same table.
+/// A disk that is full in the middle of a run: the cell is not done, nothing half-written counts,
+/// code 110; what was finished stays, and with room the same command goes on to the same table.
 #[test]
 fn row_09_disk_full() {
     // Room for the text, and for half of the cells.
@@ -120,7 +121,8 @@ fn row_09_disk_full() {
     }
 }
 
-/// A store on a file system that cannot be written: code 110 before any work, finished cells stay readable.
+/// A store on a file system that cannot be written: code 110 before any work, finished cells stay
+/// readable.
 #[test]
 fn row_09_read_only_store() {
     let Some(disk) = SmallDisk::new("size=20m") else {
@@ -206,7 +208,8 @@ fn caught_in_the_act(out: &Path, child: &mut Child) -> (u32, String) {
         );
         assert!(child.try_wait().unwrap().is_none(), "the run has ended");
         for key in claimed(out) {
-            // A worker of its own thread count takes a while for texts; others are done before they are seen.
+            // A worker of its own thread count takes a while for texts; others are done before they
+            // are seen.
             let is_slow = store.keys().unwrap().contains(&key);
             let path = Store::open(out, Access::Read).unwrap().cell_path(&key);
             if !is_slow || path.exists() {
@@ -248,8 +251,8 @@ fn with_another_value(key: &str) -> Vec<u8> {
     record.to_bytes().unwrap()
 }
 
-/// A claim of a machine that has died, or whose clock stands: it is waited for as long as its counter may still move, measured
-/// here, and then taken over. Clocks are never compared.
+/// A claim of a machine that has died, or whose clock stands: it is waited for as long as its
+/// counter may still move, measured here, and then taken over. Clocks are never compared.
 #[test]
 fn row_16_claims_of_a_dead_machine_expire() {
     let dir = tempfile::tempdir().unwrap();
@@ -279,8 +282,8 @@ fn row_16_claims_of_a_dead_machine_expire() {
     assert!(!claim.exists());
 }
 
-/// `kill -9` at random moments, of the supervisor or a worker: the same command ends in the same CSV. The loop itself is a script
-/// that also runs for longer.
+/// `kill -9` at random moments, of the supervisor or a worker: the same command ends in the same
+/// CSV. The loop itself is a script that also runs for longer.
 #[test]
 fn row_17_kill_9_anywhere() {
     let programs = programs().join("harness");
@@ -298,7 +301,8 @@ fn row_17_kill_9_anywhere() {
     );
 }
 
-/// SIGINT, SIGTERM and SIGUSR1 end a run with code 75, finished cells kept; a second SIGINT ends it at once with 130.
+/// SIGINT, SIGTERM and SIGUSR1 end a run with code 75, finished cells kept; a second SIGINT ends it
+/// at once with 130.
 #[test]
 fn row_18_requests_to_stop() {
     let dir = tempfile::tempdir().unwrap();

@@ -29,7 +29,8 @@ fn file(world: &tempfile::TempDir, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
-/// A bench file that is no TOML: file, line and column, the line itself, and a mark below what is wrong. Code 3.
+/// A bench file that is no TOML: file, line and column, the line itself, and a mark below what is
+/// wrong. Code 3.
 #[test]
 fn row_01_toml_syntax() {
     let world = world();
@@ -72,7 +73,8 @@ fn row_01_toml_syntax() {
     }
 }
 
-/// A key that does not exist: where it is, and which one was meant. Every other problem of the file is told with it. Code 3.
+/// A key that does not exist: where it is, and which one was meant. Every other problem of the file
+/// is told with it. Code 3.
 #[test]
 fn row_02_unknown_key() {
     let world = world();
@@ -111,7 +113,8 @@ fn row_02_unknown_key() {
     );
 }
 
-/// A layer that the model does not have: the range, and the layers there are SAEs of; before anything is loaded or written. Code 3.
+/// A layer that the model does not have: the range, and the layers there are SAEs of; before
+/// anything is loaded or written. Code 3.
 #[test]
 fn row_03_layer_out_of_range() {
     let world = world();
@@ -149,7 +152,8 @@ fn row_03_layer_out_of_range() {
     assert_eq!(ran.code, 3, "{}", ran.stderr);
 }
 
-/// k of 0, k above the SAE's width, a negative seed, a strength that is no number: all of them in one error. Code 3.
+/// k of 0, k above the SAE's width, a negative seed, a strength that is no number: all of them in
+/// one error. Code 3.
 #[test]
 fn row_04_all_bad_values_at_once() {
     let world = world();
@@ -210,8 +214,8 @@ fn explained(world: &Path, args: &[&str], sae: &str, name: &str) -> Value {
     settings.iter().find(|s| s["name"] == name).unwrap().clone()
 }
 
-/// Bench files that say different things, and options that say others again: no error, the nearest counts, and
-/// `harness config show --origin` says which that is and what it stands above.
+/// Bench files that say different things, and options that say others again: no error, the nearest
+/// counts, and `harness config show --origin` says which that is and what it stands above.
 #[test]
 fn row_05_where_a_setting_comes_from() {
     let world = world();

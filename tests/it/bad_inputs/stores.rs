@@ -1,4 +1,5 @@
-//! Rows 8 and 10 to 13: stores that cannot be written, are of another version, or hold damaged files.
+//! Rows 8 and 10 to 13: stores that cannot be written, are of another version, or hold damaged
+//! files.
 
 use std::{
     fs,
@@ -32,8 +33,8 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A store that is a file, or lies where nothing can be made: the path and the reason, before any work starts. Code 110. (A file system
-/// that cannot be written: `row_09_read_only_store`.)
+/// A store that is a file, or lies where nothing can be made: the path and the reason, before any
+/// work starts. Code 110. (A file system that cannot be written: `row_09_read_only_store`.)
 #[test]
 fn row_08_a_store_that_cannot_be() {
     let dir = tempfile::tempdir().unwrap();
@@ -114,7 +115,8 @@ fn row_10_a_store_of_a_newer_version() {
     succeed(small(&out).arg("--dry-run"));
 }
 
-/// Damaged cell files: put aside, told, computed again, the same table. Code 0, or 5 with `--strict`.
+/// Damaged cell files: put aside, told, computed again, the same table. Code 0, or 5 with
+/// `--strict`.
 fn recovers(damage: impl Fn(&Path), said: &str) {
     let dir = tempfile::tempdir().unwrap();
     let out = copy_of_reference(dir.path());
@@ -163,7 +165,8 @@ fn row_11_a_cell_that_is_no_cell() {
     recovers(|path| fs::write(path, "").unwrap(), "not a whole cell file");
 }
 
-/// A cell file that somebody has edited: its checksum does not match, and it is named; `verify` says so without touching it.
+/// A cell file that somebody has edited: its checksum does not match, and it is named; `verify`
+/// says so without touching it.
 #[test]
 fn row_12_a_cell_that_was_edited() {
     let edit = |path: &Path| {
@@ -185,7 +188,8 @@ fn row_12_a_cell_that_was_edited() {
     assert!(cell.is_file() && !out.join("quarantine").exists());
 }
 
-/// Temporary files that a killed process has left: no run minds them; `harness gc` removes them once they are a day old.
+/// Temporary files that a killed process has left: no run minds them; `harness gc` removes them
+/// once they are a day old.
 #[test]
 fn row_13_stray_temporary_files() {
     let dir = tempfile::tempdir().unwrap();

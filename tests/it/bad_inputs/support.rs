@@ -154,7 +154,8 @@ pub fn limited(command: &Command, kib: u64) -> Command {
     shell
 }
 
-/// Refused with code 20, within 100 MB and 0.2 s. The fastest of some tries counts: other work on the machine is not the program's.
+/// Refused with code 20, within 100 MB and 0.2 s. The fastest of some tries counts: other work on
+/// the machine is not the program's.
 pub fn refused_at_once(command: &Command) -> String {
     let mut fastest = Duration::MAX;
     let mut said = String::new();

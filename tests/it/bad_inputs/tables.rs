@@ -1,4 +1,5 @@
-//! Row 48: tables in other orders, encodings and schemas, and text that would do something where it is shown.
+//! Row 48: tables in other orders, encodings and schemas, and text that would do something where it
+//! is shown.
 
 use std::path::Path;
 
@@ -29,7 +30,8 @@ fn compared(left: &str, right: &str, options: &[&str]) -> Ran {
 /// What a terminal, a spreadsheet and a browser would act upon.
 const PAYLOAD: &str = "=cmd|' /C calc'!A0 \u{1b}[2J\u{1b}]0;title\u{7} \u{202e}txt.exe </script><img src=x onerror=alert(1)>";
 
-/// What may reach a terminal: no control character but line ends and tabs, and none that turns the direction of writing.
+/// What may reach a terminal: no control character but line ends and tabs, and none that turns the
+/// direction of writing.
 fn assert_inert(what: &str, text: &str) {
     let bad = text.chars().find(|c| {
         c.is_control() && !matches!(c, '\n' | '\t')
@@ -38,9 +40,10 @@ fn assert_inert(what: &str, text: &str) {
     assert_eq!(bad, None, "{what}: {text:?}");
 }
 
-/// The order of rows and columns, byte order marks, line ends and spellings of NaN do not matter to `harness compare`; other columns,
-/// two rows of one key and files that are no tables are errors that say which (code 3). Hostile text is inert wherever it is shown: in
-/// reports of comparisons, errors, `status`, tables, CSV files and pages.
+/// The order of rows and columns, byte order marks, line ends and spellings of NaN do not matter to
+/// `harness compare`; other columns, two rows of one key and files that are no tables are errors
+/// that say which (code 3). Hostile text is inert wherever it is shown: in reports of comparisons,
+/// errors, `status`, tables, CSV files and pages.
 #[test]
 fn row_48_tables_and_payloads() {
     let other = "\u{feff}status,layer,sae,concept_improvement,model\r\nok,2,dream-mask,NaN,dream\r\nok,1,dream-mask,0.25,dream\r\n";
@@ -150,7 +153,8 @@ fn tables_and_pages_are_inert() {
         "-",
     ]));
     assert_inert("examples", &examples.stdout);
-    // Markdown takes no markup from it: a context is a block of code, elsewhere each bracket is escaped.
+    // Markdown takes no markup from it: a context is a block of code, elsewhere each bracket is
+    // escaped.
     let (mut is_code, mut prose) = (false, String::new());
     for line in examples.stdout.lines() {
         match line.starts_with("```") {

@@ -12,7 +12,8 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use super::support::{SAE_WEIGHTS, bench, parts, refused, sae, says, sound_table, span, table};
 use crate::support::succeed;
 
-/// A tensor of the embedded SAE in the file of another layout: its name there, its shape and strides, and its bytes.
+/// A tensor of the embedded SAE in the file of another layout: its name there, its shape and
+/// strides, and its bytes.
 struct Stored {
     name: &'static str,
     shape: Vec<u32>,
@@ -26,7 +27,8 @@ impl Stored {
     }
 }
 
-/// An SAE of layout dictionary_learning with the weights of the embedded one; its matrices are transposed by their strides.
+/// An SAE of layout dictionary_learning with the weights of the embedded one; its matrices are
+/// transposed by their strides.
 struct TorchSae {
     dir: tempfile::TempDir,
     set: PathBuf,
@@ -156,8 +158,8 @@ fn program(tensors: &[Stored], storage: &str) -> Vec<u8> {
     [b"\x80\x02}(".to_vec(), items.collect(), b"u.".to_vec()].concat()
 }
 
-/// Row 27: a pickle that calls `os.system`. It is refused by the name of what it asks for, and nothing is executed; the sound file computes what
-/// its safetensors twin does.
+/// Row 27: a pickle that calls `os.system`. It is refused by the name of what it asks for, and
+/// nothing is executed; the sound file computes what its safetensors twin does.
 #[test]
 fn row_27_a_pickle_is_not_executed() {
     let sae = TorchSae::new();
@@ -213,8 +215,9 @@ fn row_27_a_pickle_is_not_executed() {
     assert!(!flag.exists());
 }
 
-/// Row 28: archives that expand, pickles that nest or never end, tensors larger than their storage, quantised and sparse tensors, another
-/// byte order: each is refused by what it is, with the limit where there is one.
+/// Row 28: archives that expand, pickles that nest or never end, tensors larger than their storage,
+/// quantised and sparse tensors, another byte order: each is refused by what it is, with the limit
+/// where there is one.
 #[test]
 fn row_28_archives_and_pickles_that_are_not_plain() {
     let sae = TorchSae::new();
@@ -282,7 +285,8 @@ fn place(file: &Path, bytes: &[u8]) -> usize {
     windows.position(|window| window == bytes).unwrap()
 }
 
-/// Row 29: one flipped bit. The checksum finds it and the message names the tensor, or the list of tensors; a cut file is said to be cut.
+/// Row 29: one flipped bit. The checksum finds it and the message names the tensor, or the list of
+/// tensors; a cut file is said to be cut.
 #[test]
 fn row_29_a_flipped_byte() {
     let sae = TorchSae::new();

@@ -1,4 +1,5 @@
-//! Rows 19 to 25: weight files that are not what their headers say, that do not fit, or that are something else.
+//! Rows 19 to 25: weight files that are not what their headers say, that do not fit, or that are
+//! something else.
 
 use std::{
     fs::{self, File},
@@ -14,7 +15,8 @@ use super::support::{
 };
 use crate::support::succeed;
 
-/// What every command that reads a weight file says of this one, under the name of a model's and of an SAE's.
+/// What every command that reads a weight file says of this one, under the name of a model's and of
+/// an SAE's.
 fn everywhere(spoil: impl Fn(&Path), words: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let model = model(dir.path(), "dream");
@@ -64,8 +66,9 @@ fn many_tensors(path: &Path, n: u32) {
     file.flush().unwrap();
 }
 
-/// Row 20: a header of 101 MB, and one of a million tensors, and one that is short enough and names too many. The limit is named in less
-/// than 0.2 s and 100 MB (here: of address space), by every command that reads the file.
+/// Row 20: a header of 101 MB, and one of a million tensors, and one that is short enough and names
+/// too many. The limit is named in less than 0.2 s and 100 MB (here: of address space), by every
+/// command that reads the file.
 #[test]
 fn row_20_header_size_and_tensor_count() {
     let long = |path: &Path| {
@@ -101,7 +104,8 @@ fn row_20_header_size_and_tensor_count() {
         &|path| many_tensors(path, 200_000),
         &["names 200000 tensors", "the limit is 100000"],
     );
-    // An SAE has a handful of tensors: its own reader draws the line lower, and its cell fails in the worker.
+    // An SAE has a handful of tensors: its own reader draws the line lower, and its cell fails in
+    // the worker.
     many_tensors(&sae.join(SAE_WEIGHTS), 300);
     says(
         &refused(&mut bench(dir.path(), &set)),
@@ -130,7 +134,8 @@ fn last(header: &Value) -> (String, [u64; 2]) {
     spans.max_by_key(|(_, span)| span[1]).unwrap()
 }
 
-/// Row 21: tensors that overlap or leave a hole are named with their offsets; bytes that are left over and bytes that are missing with both sizes.
+/// Row 21: tensors that overlap or leave a hole are named with their offsets; bytes that are left
+/// over and bytes that are missing with both sizes.
 #[test]
 fn row_21_spans_of_tensors() {
     let moved = |by: i64| {
@@ -181,7 +186,8 @@ fn row_21_spans_of_tensors() {
     everywhere(|path| fs::write(path, "").unwrap(), &["is empty"]);
 }
 
-/// Row 22: a name that is there twice is refused: whoever keeps the last one computes with half a file.
+/// Row 22: a name that is there twice is refused: whoever keeps the last one computes with half a
+/// file.
 #[test]
 fn row_22_duplicate_name() {
     everywhere(
@@ -196,8 +202,8 @@ fn row_22_duplicate_name() {
     );
 }
 
-/// Row 23: tensors that are missing, too many, of another shape, transposed or of another type are a table of what was expected and what was
-/// found, of an SAE and of a model.
+/// Row 23: tensors that are missing, too many, of another shape, transposed or of another type are
+/// a table of what was expected and what was found, of an SAE and of a model.
 #[test]
 fn row_23_tensors_that_do_not_fit() {
     let dir = tempfile::tempdir().unwrap();
@@ -278,8 +284,9 @@ fn put(path: &Path, tensor: &str, from: usize, values: &[u16]) {
 const NAN: u16 = 0x7fc0;
 const INFINITY: u16 = 0x7f80;
 
-/// Row 24: NaN and infinity in weights are refused with the tensor and their number. `--allow-nan` goes on: where they are not met the
-/// result is that of sound weights, and it is not taken for one that needed no permission.
+/// Row 24: NaN and infinity in weights are refused with the tensor and their number. `--allow-nan`
+/// goes on: where they are not met the result is that of sound weights, and it is not taken for one
+/// that needed no permission.
 #[test]
 fn row_24_weights_that_are_not_finite() {
     let dir = tempfile::tempdir().unwrap();
@@ -321,7 +328,8 @@ fn row_24_weights_that_are_not_finite() {
         .arg(format!("dream-mask={}", set.display()));
     says(&refused(&mut strict), &words);
 
-    // Where they are met there is no number to be had: a missing value, never NaN, and the run ends in order.
+    // Where they are met there is no number to be had: a missing value, never NaN, and the run ends
+    // in order.
     put(&weights, "b_enc", 5, &[NAN]);
     let said = refused(bench(dir.path(), &set).arg("--allow-nan"));
     says(&said, &["the result holds NaN or infinity and is not kept"]);
@@ -341,8 +349,8 @@ fn row_24_permission_changes_no_value() {
     assert_eq!(table(dir.path()), sound_table(500));
 }
 
-/// Row 25: a pointer of Git LFS or a web page in the place of weights is said to be just that, with how to get the file; the same for
-/// configurations and vocabularies.
+/// Row 25: a pointer of Git LFS or a web page in the place of weights is said to be just that, with
+/// how to get the file; the same for configurations and vocabularies.
 #[test]
 fn row_25_pointers_and_web_pages() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 15231\n";

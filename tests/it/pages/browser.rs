@@ -246,7 +246,8 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 
-    /// Complaints since the page was opened: console messages, exceptions, violations of the policy, dialogs.
+    /// Complaints since the page was opened: console messages, exceptions, violations of the
+    /// policy, dialogs.
     pub fn complaints(&self) -> Vec<String> {
         let kinds = [
             "Log.entryAdded",

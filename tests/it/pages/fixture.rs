@@ -1,4 +1,5 @@
-//! Runs made without a model: cells written through the store, with texts of the generator and with hostile ones.
+//! Runs made without a model: cells written through the store, with texts of the generator and with
+//! hostile ones.
 
 use std::path::Path;
 

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::support::{harness, succeed};
 
-/// SAEs and latents of the large set, e.g. `36x1000`; the report of [`a_large_set_is_quick`] says how large its page was.
+/// SAEs and latents of the large set, e.g. `36x1000`; the report of [`a_large_set_is_quick`] says
+/// how large its page was.
 const SIZE_VARIABLE: &str = "HARNESS_PAGES_SIZE";
 /// Folder in which that set stays.
 const KEEP_VARIABLE: &str = "HARNESS_PAGES_DIR";

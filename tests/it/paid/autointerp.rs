@@ -1,4 +1,5 @@
-//! Auto-interpretation by a paid judge: asked once, replayed, within a budget, every answer counted, and the key in no page.
+//! Auto-interpretation by a paid judge: asked once, replayed, within a budget, every answer
+//! counted, and the key in no page.
 
 use std::{fs, path::Path, process::Command};
 
@@ -101,7 +102,8 @@ fn a_budget_ends_the_run_and_a_larger_one_goes_on() {
     assert!(result(dir.path(), "autointerp.csv").contains(",ok\n"));
 }
 
-/// The first question is refused and the second answered with something else: both latents are counted, by kind.
+/// The first question is refused and the second answered with something else: both latents are
+/// counted, by kind.
 #[test]
 fn answers_that_are_none_are_counted_by_kind() {
     let dir = tempfile::tempdir().unwrap();

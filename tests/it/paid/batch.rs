@@ -60,7 +60,8 @@ fn batches_cost_half_and_end_in_the_same_table() {
         store(&dir)
     });
     let [first, second, live] = &stores;
-    // 1,000 USD a million tokens each way: 0.32 USD for the 320 tokens of an answer, 0.16 in a batch.
+    // 1,000 USD a million tokens each way: 0.32 USD for the 320 tokens of an answer, 0.16 in a
+    // batch.
     let price = ["--price-in", "1000", "--price-out", "1000"];
     let ran = succeed(batched(first, &server, &replies).args(price));
     let seen = server.seen();

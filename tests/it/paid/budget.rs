@@ -42,7 +42,8 @@ fn a_cost_is_reserved_at_its_worst_before_anything_is_sent() {
     assert_eq!(ran.code, 31, "{}", ran.stderr);
     let n = server.n_answered();
     assert!(n > 0 && n * 320 <= 9000, "{n} answers");
-    // What was not used is given back: more is sent than would fit at the worst case of 2,000 or more a question.
+    // What was not used is given back: more is sent than would fit at the worst case of 2,000 or
+    // more a question.
     assert!(n > 9000 / 2000, "{n} answers");
     assert!(ran.stderr.contains("--max-cost"), "{}", ran.stderr);
     succeed(

@@ -73,7 +73,8 @@ fn refusals_and_wrong_answers_are_counted_apart_and_the_rest_is_judged() {
     assert_eq!(unanswered, 2);
 }
 
-/// A server that stays down leaves the cells open: what was answered is kept, and the same command asks for the rest.
+/// A server that stays down leaves the cells open: what was answered is kept, and the same command
+/// asks for the rest.
 #[test]
 fn a_fault_that_stays_does_not_become_a_missing_value() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Host and worker are killed in the middle: what was there is kept, and only what was on the wire is asked for again.
+//! Host and worker are killed in the middle: what was there is kept, and only what was on the wire
+//! is asked for again.
 
 use std::{
     collections::BTreeSet,
@@ -74,7 +75,8 @@ fn words(messages: &serde_json::Value) -> String {
     messages.iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
-/// Two runs on one folder of replies ask one after the other, and the second finds what the first was told.
+/// Two runs on one folder of replies ask one after the other, and the second finds what the first
+/// was told.
 #[test]
 fn two_runs_at_once_do_not_pay_twice() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! A thousand latents through a fast server. `cargo test --release -p harness-tests --test it paid::speed -- --nocapture` prints
-//! the figures.
+//! A thousand latents through a fast server. `cargo test --release -p harness-tests --test it
+//! paid::speed -- --nocapture` prints the figures.
 
 use std::{path::Path, process::Command, time::Duration};
 

@@ -39,7 +39,8 @@ pub fn succeed(command: &mut Command) -> Output {
     output
 }
 
-/// Folder of the host: that of this test's profile. Host and worker are built when they are not there.
+/// Folder of the host: that of this test's profile. Host and worker are built when they are not
+/// there.
 fn host_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -104,7 +105,8 @@ pub fn library(name: &str) -> PathBuf {
     folder.join(format!("lib{name}.so"))
 }
 
-/// Where bad plugins and other interfaces are built: one folder, so that what they share is built once.
+/// Where bad plugins and other interfaces are built: one folder, so that what they share is built
+/// once.
 pub fn target() -> PathBuf {
     root().join("target/bad_plugins")
 }
@@ -121,7 +123,8 @@ pub struct Manifest<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    /// A manifest that agrees with a plugin of this id, with these kinds of components of the same name.
+    /// A manifest that agrees with a plugin of this id, with these kinds of components of the same
+    /// name.
     pub fn new(id: &'a str, components: &'a [(&'a str, &'a str)]) -> Self {
         Self {
             id,

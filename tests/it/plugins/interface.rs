@@ -1,5 +1,5 @@
-//! Plugins built against another version of the interface. Each version is made from today's sources by substitution, so
-//! that a change of the interface shows here.
+//! Plugins built against another version of the interface. Each version is made from today's
+//! sources by substitution, so that a change of the interface shows here.
 
 use std::{
     fs,
@@ -317,7 +317,8 @@ const JUDGE: &Source = &Source {
     kind: "judge",
 };
 
-/// Copies the interface and the SDK, changes them and builds a plugin against them. Returns its library.
+/// Copies the interface and the SDK, changes them and builds a plugin against them. Returns its
+/// library.
 fn build(name: &str, source: &Source, changes: &[Change], patch: u32) -> Vec<u8> {
     // Two cargos in one target folder would wait for each other anyway.
     static ONE: Mutex<()> = Mutex::new(());
@@ -329,8 +330,9 @@ fn build(name: &str, source: &Source, changes: &[Change], patch: u32) -> Vec<u8>
     for change in changes {
         apply(&tree, change);
     }
-    // Cargo tells packages of the same name, version and place in their workspace apart by nothing else: without a
-    // version of its own, one interface would be taken for another that was built before.
+    // Cargo tells packages of the same name, version and place in their workspace apart by nothing
+    // else: without a version of its own, one interface would be taken for another that was built
+    // before.
     let abi_crate = tree.join(ABI_CRATE);
     let abi = fs::read_to_string(&abi_crate).unwrap();
     fs::write(&abi_crate, with_patch(&abi, patch)).unwrap();
@@ -436,8 +438,9 @@ fn list(
     ran
 }
 
-/// Kinds whose own trait has grown since, and one where it has not. [`list`] runs their checks, which call `features` of
-/// every remasker, and `complete_each`, `find` and `submit` of every offline judge.
+/// Kinds whose own trait has grown since, and one where it has not. [`list`] runs their checks,
+/// which call `features` of every remasker, and `complete_each`, `find` and `submit` of every
+/// offline judge.
 #[test]
 fn an_older_plugin_loads() {
     for (name, source, changes, patch, abi) in [

@@ -1,4 +1,5 @@
-//! `harness plugins check` on plugins that load and misbehave: the host survives and says which test found what.
+//! `harness plugins check` on plugins that load and misbehave: the host survives and says which
+//! test found what.
 
 use super::bench::{Ran, harness, install_bad};
 

@@ -1,4 +1,5 @@
-//! Crates made by `harness plugins new`, outside the workspace, against a host that is not built again.
+//! Crates made by `harness plugins new`, outside the workspace, against a host that is not built
+//! again.
 
 use std::fs;
 

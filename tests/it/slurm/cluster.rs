@@ -1,5 +1,6 @@
-//! A Slurm of our own: munged, slurmctld and a slurmd for each virtual node, with all files, keys and sockets in a temporary folder
-//! and all ports on the loopback device. Nothing of an installed Slurm's configuration is read or written.
+//! A Slurm of our own: munged, slurmctld and a slurmd for each virtual node, with all files, keys
+//! and sockets in a temporary folder and all ports on the loopback device. Nothing of an installed
+//! Slurm's configuration is read or written.
 
 use std::{
     fs,
@@ -36,7 +37,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster of the nodes n1, n2, …, of one core each. `None`, said aloud, where Slurm is not there or cannot be started.
+    /// A cluster of the nodes n1, n2, …, of one core each. `None`, said aloud, where Slurm is not
+    /// there or cannot be started.
     pub fn start(n_nodes: usize) -> Option<Cluster> {
         let missing: Vec<&str> = PROGRAMS
             .into_iter()
@@ -80,7 +82,8 @@ impl Cluster {
                 made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
             made.map_err(|error| error.to_string())
         };
-        // munged insists that all may enter the folder of its socket and none but it that of its key.
+        // munged insists that all may enter the folder of its socket and none but it that of its
+        // key.
         folder(self.dir.path(), 0o711)?;
         for (name, mode) in [
             ("socket", 0o711),

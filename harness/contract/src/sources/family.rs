@@ -47,7 +47,8 @@ pub(super) fn blocks(model_type: &str) -> Option<&'static str> {
     known(model_type).map(|family| family.blocks)
 }
 
-/// Whether a diffusion model's logits at a position score the next one although it reads both sides.
+/// Whether a diffusion model's logits at a position score the next one although it reads both
+/// sides.
 pub(super) fn is_shifted(model_type: &str) -> bool {
     model_type == DREAM
 }

@@ -42,7 +42,8 @@ pub struct LabelCounts {
     pub both: Vec<Vec<u64>>,
 }
 
-/// Activity of one SAE's latents over a text: how often each is active, and a tracker for each that is followed.
+/// Activity of one SAE's latents over a text: how often each is active, and a tracker for each that
+/// is followed.
 #[derive(Clone, Debug)]
 pub struct Activity {
     /// `[d_sae]`: place of its tracker, or [`NONE`].
@@ -198,7 +199,8 @@ impl Activity {
         Ok(())
     }
 
-    /// Gives the gathered activations of a row to their trackers: a counting sort, which keeps the order of positions.
+    /// Gives the gathered activations of a row to their trackers: a counting sort, which keeps the
+    /// order of positions.
     fn hand_out(&mut self, row: u64, len: usize, labels: &[u32]) {
         let RowCodes {
             ends,

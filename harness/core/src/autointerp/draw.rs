@@ -8,8 +8,9 @@ pub(super) fn draws(seed: u64, latent: u32) -> Stream {
     Stream::new(seed, "weighted").item(u64::from(latent))
 }
 
-/// The key of an activation: the time of the first event of a process of rate `act^power`. The `n` earliest of independent processes
-/// are `n` draws without replacement in proportion to the rates (Efraimidis and Spirakis, 2006). `None` for a rate of 0.
+/// The key of an activation: the time of the first event of a process of rate `act^power`. The `n`
+/// earliest of independent processes are `n` draws without replacement in proportion to the rates
+/// (Efraimidis and Spirakis, 2006). `None` for a rate of 0.
 ///
 /// - `draw`: uniform in [0, 1), of the activation's place
 pub(super) fn key(draw: f64, act: f32, power: f64) -> Option<f64> {
@@ -33,14 +34,17 @@ struct Drawn {
     window: ActWindow,
 }
 
-/// The `n` smallest keys among the inner activations below τ, the smallest of the peaks, which is known at the end only.
+/// The `n` smallest keys among the inner activations below τ, the smallest of the peaks, which is
+/// known at the end only.
 ///
-/// τ never falls while the text comes by, so an activation below the τ of now is below the last one: of those the `n` smallest keys are
-/// enough (`below`). One that is not below it may be in the end. It is then drawn only if fewer than `n` activations no larger than it
-/// have smaller keys, because these are below τ as soon as it is; `above` holds those of which that is still possible. An inner
-/// activation above τ is within the buffer of a peak above τ, and there are fewer than `n_top` of these. Of the activations equal to τ no
-/// more than `n` can still be drawn. So `above` never needs more than `n_top · (2 · buffer + 1) + n` of them, and is cut down to that
-/// when it has grown to twice as many.
+/// τ never falls while the text comes by, so an activation below the τ of now is below the last
+/// one: of those the `n` smallest keys are enough (`below`). One that is not below it may be in the
+/// end. It is then drawn only if fewer than `n` activations no larger than it have smaller keys,
+/// because these are below τ as soon as it is; `above` holds those of which that is still possible.
+/// An inner activation above τ is within the buffer of a peak above τ, and there are fewer than
+/// `n_top` of these. Of the activations equal to τ no more than `n` can still be drawn. So `above`
+/// never needs more than `n_top · (2 · buffer + 1) + n` of them, and is cut down to that when it
+/// has grown to twice as many.
 #[derive(Clone, Debug)]
 pub(super) struct WeightedDraw {
     n: usize,
@@ -77,7 +81,8 @@ impl WeightedDraw {
         }
     }
 
-    /// Takes in a row: all its activations, and those of them with a window. `floor` is τ after this row.
+    /// Takes in a row: all its activations, and those of them with a window. `floor` is τ after
+    /// this row.
     pub(super) fn push_row(
         &mut self,
         row: u64,
@@ -94,7 +99,8 @@ impl WeightedDraw {
         let draws = self.draws.item(row);
         for &(position, act) in inner {
             let draw = draws.uniform_at(u64::from(position));
-            // -ln(1 - u) is at least u, so most keys need no logarithm; the margin is more than both roundings.
+            // -ln(1 - u) is at least u, so most keys need no logarithm; the margin is more than
+            // both roundings.
             if draw >= self.worst * rate(act, self.power) * (1.0 + 1e-9) {
                 continue;
             }

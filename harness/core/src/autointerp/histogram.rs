@@ -3,8 +3,9 @@
 /// Bits of an f32 below its exponent and the two highest bits of its fraction.
 const DROPPED: u32 = 21;
 
-/// Counts of activations above 0 in quarters of octaves: a bin begins at 2^e · (1 + j/4) and ends where the next begins. The bin of
-/// an activation is what is left of its bits when the fraction's lower ones are dropped.
+/// Counts of activations above 0 in quarters of octaves: a bin begins at 2^e · (1 + j/4) and ends
+/// where the next begins. The bin of an activation is what is left of its bits when the fraction's
+/// lower ones are dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     first: u16,

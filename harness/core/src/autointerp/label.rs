@@ -12,7 +12,8 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// From numbers of documents: with the label and the latent, with the latent, with the label. Without both all is 0.
+    /// From numbers of documents: with the label and the latent, with the latent, with the label.
+    /// Without both all is 0.
     pub fn new(both: u64, fired: u64, labelled: u64) -> Agreement {
         let share = |of: u64| {
             if of == 0 {
@@ -29,7 +30,8 @@ impl Agreement {
     }
 }
 
-/// The latent with the largest F1, of equal ones the smallest; `None` when none fires in a document of the label.
+/// The latent with the largest F1, of equal ones the smallest; `None` when none fires in a document
+/// of the label.
 ///
 /// - `latents`: of each, the documents with the label it fires in, and all it fires in
 /// - `labelled`: documents with the label

@@ -1,9 +1,9 @@
-//! Automatic interpretation of latents (PROTOCOL §5): which windows of text stand for a latent, and how well a judge that has read
-//! some of them tells the others apart.
+//! Automatic interpretation of latents (PROTOCOL §5): which windows of text stand for a latent, and
+//! how well a judge that has read some of them tells the others apart.
 //!
-//! [`LatentTracker`] sees the activations of one latent row by row and keeps what the windows need and no more; [`mod@reference`] finds
-//! the same windows by keeping everything, and is what the tracker is tested against. [`Activity`] hands what an SAE gives to the
-//! trackers of its latents.
+//! [`LatentTracker`] sees the activations of one latent row by row and keeps what the windows need
+//! and no more; [`mod@reference`] finds the same windows by keeping everything, and is what the
+//! tracker is tested against. [`Activity`] hands what an SAE gives to the trackers of its latents.
 
 mod activity;
 mod draw;

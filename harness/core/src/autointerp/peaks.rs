@@ -2,11 +2,12 @@
 
 use super::{ActWindow, Origin, window::capture};
 
-/// The `n` largest inner activations of which two of a row are more than `buffer` positions apart, chosen greedily: the largest first,
-/// of equal ones the earlier row, then the earlier position.
+/// The `n` largest inner activations of which two of a row are more than `buffer` positions apart,
+/// chosen greedily: the largest first, of equal ones the earlier row, then the earlier position.
 ///
-/// One row at a time is enough. Activations of different rows never exclude each other, so choosing over the whole text chooses in each
-/// row what choosing in that row alone does, and takes the `n` largest of all of it.
+/// One row at a time is enough. Activations of different rows never exclude each other, so choosing
+/// over the whole text chooses in each row what choosing in that row alone does, and takes the `n`
+/// largest of all of it.
 #[derive(Clone, Debug)]
 pub(super) struct Peaks {
     n: usize,
@@ -39,11 +40,13 @@ impl Peaks {
         }
     }
 
-    /// Takes in a row: all its activations, and those of them with a window. True when [`Peaks::smallest`] grew.
+    /// Takes in a row: all its activations, and those of them with a window. True when
+    /// [`Peaks::smallest`] grew.
     pub(super) fn push_row(&mut self, row: u64, acts: &[(u32, f32)], inner: &[(u32, f32)]) -> bool {
         let before = self.smallest();
         loop {
-            // What does not beat the smallest is not kept, and neither is anything it would exclude.
+            // What does not beat the smallest is not kept, and neither is anything it would
+            // exclude.
             let floor = self.smallest();
             let mut best: Option<(u32, f32)> = None;
             for &(position, act) in inner {
@@ -69,8 +72,8 @@ impl Peaks {
         self.smallest() > before
     }
 
-    /// Whether no peak of the row is within the buffer. Peaks of the row under way are larger than what is still looked at, so that
-    /// none of them has been pushed out.
+    /// Whether no peak of the row is within the buffer. Peaks of the row under way are larger than
+    /// what is still looked at, so that none of them has been pushed out.
     fn is_free(&self, row: u64, position: u32) -> bool {
         let excludes = |peak: &Peak| {
             peak.window.row == row && peak.window.position.abs_diff(position) <= self.buffer

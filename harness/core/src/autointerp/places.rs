@@ -2,7 +2,8 @@
 
 use crate::rng::Stream;
 
-/// Positions with a whole window around them, over all rows of a text: those with `buffer` tokens on either side.
+/// Positions with a whole window around them, over all rows of a text: those with `buffer` tokens
+/// on either side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     buffer: u32,
@@ -37,7 +38,8 @@ impl Places {
         Some((row as u64, self.buffer + (place - before) as u32))
     }
 
-    /// `n` places drawn uniformly with replacement for a latent, in the order of their draws; none where there is no place.
+    /// `n` places drawn uniformly with replacement for a latent, in the order of their draws; none
+    /// where there is no place.
     pub fn draw(&self, seed: u64, latent: u32, n: u32) -> Vec<(u64, u32)> {
         let draws = Stream::new(seed, "random").item(u64::from(latent));
         (0..u64::from(n))

@@ -1,4 +1,5 @@
-//! The windows of a latent, found by keeping every activation: slow, short, and what [`super::LatentTracker`] is tested against.
+//! The windows of a latent, found by keeping every activation: slow, short, and what
+//! [`super::LatentTracker`] is tested against.
 
 use super::{
     ActWindow, Origin, Places, Split, WindowRules,

@@ -1,25 +1,26 @@
 use serde::{Deserialize, Serialize};
 
-/// Which windows stand for a latent. A window is a position with `buffer` tokens on either side; positions nearer than that to an end
-/// of their row have none.
+/// Which windows stand for a latent. A window is a position with `buffer` tokens on either side;
+/// positions nearer than that to an end of their row have none.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowRules {
     /// Tokens on either side.
     pub buffer: u32,
-    /// Windows around the largest activations; two of one row are more than `buffer` positions apart.
+    /// Windows around the largest activations; two of one row are more than `buffer` positions
+    /// apart.
     pub n_top: u32,
     /// Of them, drawn to explain the latent; the others are predicted.
     pub n_top_shown: u32,
-    /// Windows drawn without replacement from the activations below the smallest of the top, with probability in proportion to
-    /// `act^weight_power`.
+    /// Windows drawn without replacement from the activations below the smallest of the top, with
+    /// probability in proportion to `act^weight_power`.
     pub n_weighted: u32,
     /// Of them, drawn to explain the latent; the others are predicted.
     pub n_weighted_shown: u32,
     /// Windows at positions drawn uniformly, to be predicted.
     pub n_random: u32,
-    /// A token is active when its activation is above this share of the largest activation in the top windows; a window when one of
-    /// its tokens is.
+    /// A token is active when its activation is above this share of the largest activation in the
+    /// top windows; a window when one of its tokens is.
     pub act_threshold: f64,
     /// Power of the activation in the weights of `n_weighted`.
     pub weight_power: f64,
@@ -47,7 +48,8 @@ pub struct RulesError {
 }
 
 impl Default for WindowRules {
-    /// The protocol's: 21 tokens, 12 largest and 7 drawn, of which 10 and 5 are shown; with 10 random ones 14 are predicted.
+    /// The protocol's: 21 tokens, 12 largest and 7 drawn, of which 10 and 5 are shown; with 10
+    /// random ones 14 are predicted.
     fn default() -> Self {
         WindowRules {
             buffer: 10,

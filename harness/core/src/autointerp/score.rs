@@ -45,8 +45,8 @@ pub fn n_correct(predicted: &[u32], active: &[bool]) -> Option<u64> {
     Some(agree.count() as u64)
 }
 
-/// Share of windows on which a prediction and the truth agree: the score of a latent. `None` without windows, or for a place that is
-/// none.
+/// Share of windows on which a prediction and the truth agree: the score of a latent. `None`
+/// without windows, or for a place that is none.
 pub fn accuracy(predicted: &[u32], active: &[bool]) -> Option<f64> {
     let agree = n_correct(predicted, active)?;
     (!active.is_empty()).then(|| agree as f64 / active.len() as f64)

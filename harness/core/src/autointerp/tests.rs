@@ -19,7 +19,8 @@ fn tracked(latent: u32, seed: u64, rules: WindowRules, rows: &[ActRow]) -> Laten
     tracker
 }
 
-/// Rows of up to 40 tokens of which `share` are active, with as many different activations as `levels`: few levels mean many ties.
+/// Rows of up to 40 tokens of which `share` are active, with as many different activations as
+/// `levels`: few levels mean many ties.
 fn rows(n: usize, share: f64, levels: u32) -> impl Strategy<Value = Vec<ActRow>> {
     let act = move || (1..=levels).prop_map(|level| level as f32 / 4.0);
     let token = move || prop::option::weighted(share, act());
@@ -75,7 +76,8 @@ proptest! {
     }
 }
 
-/// Codes of rows of up to 12 positions of which most count: for each, up to 3 of 6 latents with their activations, descending.
+/// Codes of rows of up to 12 positions of which most count: for each, up to 3 of 6 latents with
+/// their activations, descending.
 type CodedRow = Vec<(bool, Vec<(usize, u32)>)>;
 
 fn coded_rows() -> impl Strategy<Value = Vec<CodedRow>> {
@@ -190,7 +192,8 @@ fn dense(n: usize, act: impl Fn(usize) -> f32) -> Vec<ActRow> {
 #[test]
 fn what_is_held_does_not_grow_with_the_text() {
     let rules = WindowRules::default();
-    // All equal, so that nothing is below the peaks for as long as the text lasts; ever larger; ever smaller.
+    // All equal, so that nothing is below the peaks for as long as the text lasts; ever larger;
+    // ever smaller.
     let texts = [
         dense(400, |_| 1.0),
         dense(400, |i| 1.0 + i as f32),

@@ -9,8 +9,8 @@ use super::{
 
 /// What one pass over a text remembers of a latent. Memory does not grow with the text.
 ///
-/// What it finds depends on the seed, the latent, the rows and the activations alone: how the rows were batched changes nothing, and
-/// [`super::reference::windows`] finds the same.
+/// What it finds depends on the seed, the latent, the rows and the activations alone: how the rows
+/// were batched changes nothing, and [`super::reference::windows`] finds the same.
 #[derive(Clone, Debug)]
 pub struct LatentTracker {
     latent: u32,
@@ -50,7 +50,8 @@ impl LatentTracker {
         }
     }
 
-    /// Takes in a row. Rows come in ascending order; those on which the latent is nowhere active may be left out.
+    /// Takes in a row. Rows come in ascending order; those on which the latent is nowhere active
+    /// may be left out.
     ///
     /// - `len`: tokens of the row
     /// - `acts`: position and activation where it is above 0, ascending by position
@@ -107,7 +108,8 @@ impl LatentTracker {
         )
     }
 
-    /// Windows around its largest activations, largest first: `n_top` of them, or as many as there are.
+    /// Windows around its largest activations, largest first: `n_top` of them, or as many as there
+    /// are.
     pub fn peaks(&self) -> Vec<ActWindow> {
         self.peaks.windows()
     }

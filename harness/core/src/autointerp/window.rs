@@ -1,4 +1,5 @@
-//! Windows of one latent's activations, and their split into those that are shown and those that are predicted.
+//! Windows of one latent's activations, and their split into those that are shown and those that
+//! are predicted.
 
 use super::{Origin, WindowRules};
 use crate::rng::Stream;
@@ -38,7 +39,8 @@ pub struct Split {
     pub scored: Vec<ActWindow>,
 }
 
-/// Activations `[2 · buffer + 1]` around an inner position; `acts` are those of its row above 0, ascending by position.
+/// Activations `[2 · buffer + 1]` around an inner position; `acts` are those of its row above 0,
+/// ascending by position.
 pub(super) fn capture(position: u32, buffer: u32, acts: &[(u32, f32)]) -> Vec<f32> {
     let start = position - buffer;
     let mut out = vec![0.0; 2 * buffer as usize + 1];
@@ -52,7 +54,8 @@ pub(super) fn capture(position: u32, buffer: u32, acts: &[(u32, f32)]) -> Vec<f3
     out
 }
 
-/// Splits the windows of a latent by permutations drawn for it. `None` when there are fewer than the rules want.
+/// Splits the windows of a latent by permutations drawn for it. `None` when there are fewer than
+/// the rules want.
 pub(super) fn split(
     rules: &WindowRules,
     seed: u64,

@@ -25,7 +25,8 @@ pub enum Cut {
     },
     /// One generated position; `drift_post` is Eq. 21. A count is that of the whole run.
     Position(usize),
-    /// The whole run; `drift_post` is Eq. 21, averaged over positions. A count is that of one transition, on average.
+    /// The whole run; `drift_post` is Eq. 21, averaged over positions. A count is that of one
+    /// transition, on average.
     Run,
 }
 
@@ -34,7 +35,8 @@ pub enum Cut {
 pub struct Estimates {
     /// The value and its standard error over resampled prompts.
     pub estimate: Resampled,
-    /// What it is formed from: transitions of positions (one layer's) for shares, positions for Eq. 21, prompts for counts.
+    /// What it is formed from: transitions of positions (one layer's) for shares, positions for Eq.
+    /// 21, prompts for counts.
     pub n: u64,
 }
 
@@ -42,7 +44,8 @@ pub struct Estimates {
 type Ratio = (f64, f64);
 
 impl DynamicsSums {
-    /// Values with their standard errors: units are drawn with replacement, all values see the same draws.
+    /// Values with their standard errors: units are drawn with replacement, all values see the same
+    /// draws.
     ///
     /// # Errors
     /// Units that are ragged.

@@ -25,17 +25,20 @@ pub struct PromptSums {
     pub by_position: Sums,
 }
 
-/// Sums along steps or positions. `w` is their number, `l` that of the layers; numbers of a layer stand together.
+/// Sums along steps or positions. `w` is their number, `l` that of the layers; numbers of a layer
+/// stand together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sums {
     /// Transitions before decoding, the same for every layer. `[w]`
     pub n_pre: Vec<u64>,
-    /// By step: transitions after decoding. By position: prompts in which the position has a `D_post`. `[w]`
+    /// By step: transitions after decoding. By position: prompts in which the position has a
+    /// `D_post`. `[w]`
     pub n_post: Vec<u64>,
     /// Jaccard indices before decoding. `[l, w]`
     pub jaccard_pre: Vec<f64>,
-    /// By step: one minus the Jaccard index, after decoding. By position: `D_post` (Eq. 21). `[l, w]`
+    /// By step: one minus the Jaccard index, after decoding. By position: `D_post` (Eq. 21). `[l,
+    /// w]`
     pub drift_post: Vec<f64>,
     /// Transitions before decoding that keep the most active latent. `[l, w]`
     pub locked: Vec<u64>,
@@ -150,8 +153,8 @@ impl DynamicsSums {
         }
     }
 
-    /// Adds the units of another shard. Beyond `most` units a prompt joins unit `i mod most`, i counted over the run, so that memory does
-    /// not grow with the number of prompts.
+    /// Adds the units of another shard. Beyond `most` units a prompt joins unit `i mod most`, i
+    /// counted over the run, so that memory does not grow with the number of prompts.
     ///
     /// # Errors
     /// Other layers, steps or positions; units that are ragged.

@@ -53,8 +53,8 @@ const fn step(k: usize) -> Cut {
     }
 }
 
-/// Three passes (K = 3) over three positions, one layer, the two most active latents of each, the most active first.
-/// Pass 0 fills position 0, pass 1 fills position 1, pass 2 fills position 2:
+/// Three passes (K = 3) over three positions, one layer, the two most active latents of each, the
+/// most active first. Pass 0 fills position 0, pass 1 fills position 1, pass 2 fills position 2:
 ///
 /// ```text
 ///            position 0        position 1        position 2
@@ -62,12 +62,13 @@ const fn step(k: usize) -> Cut {
 /// k = 1      text  {3, 4}      mask  {2, 3}      mask  {1, 2}
 /// k = 2      text  {4, 5}      text  {7, 8}      mask  {2, 5}
 /// ```
-/// M_0 = {0, 1, 2}, M_1 = {1, 2}, M_2 = {2}; D_0 = {}, D_1 = {0}, D_2 = {0, 1}; d_0 = 1, d_1 = 2, d_2 does not exist.
+/// M_0 = {0, 1, 2}, M_1 = {1, 2}, M_2 = {2}; D_0 = {}, D_1 = {0}, D_2 = {0, 1}; d_0 = 1, d_1 = 2,
+/// d_2 does not exist.
 ///
-/// Eq. 20, k = 1: positions M_1 ∩ M_0 = {1, 2}: J({2,3},{1,2}) = 1/3 and J({1,2},{1,2}) = 1, mean 2/3.
-///         k = 2: position M_2 ∩ M_1 = {2}: J({2,5},{1,2}) = 1/3.
-/// Eq. 21: D_post(0) = 1/(3-1-1) · [1 - J({4,5},{3,4})] = 1 - 1/3 = 2/3. D_post(1) has 3-1-2 = 0 terms and does not exist.
-/// Eq. 23, k = 1: position 1 goes from 1 to 2, position 2 keeps 1: 1/2. k = 2: position 2 goes from 1 to 2: 0.
+/// Eq. 20, k = 1: positions M_1 ∩ M_0 = {1, 2}: J({2,3},{1,2}) = 1/3 and J({1,2},{1,2}) = 1, mean
+/// 2/3. k = 2: position M_2 ∩ M_1 = {2}: J({2,5},{1,2}) = 1/3. Eq. 21: D_post(0) = 1/(3-1-1) · [1 -
+/// J({4,5},{3,4})] = 1 - 1/3 = 2/3. D_post(1) has 3-1-2 = 0 terms and does not exist. Eq. 23, k =
+/// 1: position 1 goes from 1 to 2, position 2 keeps 1: 1/2. k = 2: position 2 goes from 1 to 2: 0.
 /// Eq. 24, k = 1: D_0 ∩ D_1 = {}: 0. k = 2: D_1 ∩ D_2 = {0} goes from 3 to 4: 1.
 #[test]
 fn three_steps_computed_on_paper() {
@@ -102,11 +103,13 @@ fn three_steps_computed_on_paper() {
     assert_eq!(run(Metric::FlipCount), Some(0.5));
 }
 
-/// Eq. 21 is a mean of means: a position decoded early and one decoded late weigh the same, however many passes follow.
+/// Eq. 21 is a mean of means: a position decoded early and one decoded late weigh the same, however
+/// many passes follow.
 #[test]
 fn drift_of_a_run_is_the_mean_over_positions() {
     let (m, t) = (true, false);
-    // Position 0 is decoded from k = 1 on: transitions 2, 3, 4 drift 1, 0, 0. Position 1 from k = 3 on: transition 4 drifts 1.
+    // Position 0 is decoded from k = 1 on: transitions 2, 3, 4 drift 1, 0, 0. Position 1 from k = 3
+    // on: transition 4 drifts 1.
     let masked: [&[bool]; 5] = [&[m, m], &[t, m], &[t, m], &[t, t], &[t, t]];
     let latents: Vec<_> = [(0, 0), (1, 0), (2, 0), (2, 4), (2, 5)]
         .map(|(a, b)| vec![vec![vec![a], vec![b]]])
@@ -148,7 +151,8 @@ fn layers_average_and_errors_are_over_prompts() {
     assert!((one.estimate.value.unwrap() - 0.3).abs() < 1e-12);
     assert!((both.estimate.value.unwrap() - 0.5).abs() < 1e-12);
     assert_eq!((one.n, both.n), (4, 4));
-    // The population deviation of 0, 0.2, 0.4, 0.6 is √0.05; its mean over four has half of that. 500 resamples: within a tenth.
+    // The population deviation of 0, 0.2, 0.4, 0.6 is √0.05; its mean over four has half of that.
+    // 500 resamples: within a tenth.
     let want = 0.05_f64.sqrt() / 2.0;
     assert!((both.estimate.std_err.unwrap() - want).abs() < 0.1 * want);
     assert_eq!(
@@ -195,7 +199,8 @@ proptest! {
         latents in prop::collection::vec(prop::collection::vec(prop::collection::vec(0i64..6, 3), 4), 6),
         decoded in prop::collection::vec(1usize..8, 4),
     ) {
-        // latents: [k][i][slot] of one layer; decoded[i] = d_i, beyond the last pass for positions never seen decoded.
+        // latents: [k][i][slot] of one layer; decoded[i] = d_i, beyond the last pass for positions
+        // never seen decoded.
         let (n_steps, n_positions) = (latents.len(), decoded.len());
         let masked: Vec<Vec<bool>> = (0..n_steps).map(|k| decoded.iter().map(|d| k < *d).collect()).collect();
         let masked: Vec<&[bool]> = masked.iter().map(Vec::as_slice).collect();

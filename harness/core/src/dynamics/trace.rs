@@ -9,7 +9,8 @@ pub struct Transition {
     pub same_top1: bool,
 }
 
-/// Adds up one prompt while it is generated. It keeps numbers of layers × steps and layers × positions, nothing of each pass.
+/// Adds up one prompt while it is generated. It keeps numbers of layers × steps and layers ×
+/// positions, nothing of each pass.
 #[derive(Clone, Debug)]
 pub struct PromptTrace {
     n_layers: usize,
@@ -42,8 +43,9 @@ impl PromptTrace {
         }
     }
 
-    /// Adds the next pass. `transition(layer, position)` is asked for what has changed since the pass before, from the second pass on and
-    /// only where it counts; layers are counted from 0 in the order of the run.
+    /// Adds the next pass. `transition(layer, position)` is asked for what has changed since the
+    /// pass before, from the second pass on and only where it counts; layers are counted from 0 in
+    /// the order of the run.
     ///
     /// - `is_masked: [n_positions]`: which positions are masks in the sequence the pass reads
     ///

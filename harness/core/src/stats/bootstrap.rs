@@ -26,8 +26,9 @@ pub struct Resampled {
     pub interval: Interval,
 }
 
-/// Bootstrap of a statistic over clusters, the units that were sampled (features, prompts): whole clusters are drawn with
-/// replacement, and `statistic` sees the indices drawn (repeats included) and may return `None` where it is undefined.
+/// Bootstrap of a statistic over clusters, the units that were sampled (features, prompts): whole
+/// clusters are drawn with replacement, and `statistic` sees the indices drawn (repeats included)
+/// and may return `None` where it is undefined.
 ///
 /// Returns `None` for fewer than two clusters, or when fewer than two resamples gave a value.
 pub fn cluster_bootstrap(
@@ -96,7 +97,8 @@ mod tests {
         .unwrap();
         // The bootstrap estimates the error with n in place of n - 1.
         let want = Moments::of(&values).std_err().unwrap() * (399.0f64 / 400.0).sqrt();
-        // Relative error of a standard deviation from 4000 resamples is about 1.1 %; allow five of these.
+        // Relative error of a standard deviation from 4000 resamples is about 1.1 %; allow five of
+        // these.
         assert!(
             (got.std_err / want - 1.0).abs() < 0.056,
             "{} {want}",
@@ -141,7 +143,8 @@ mod tests {
 
     #[test]
     fn clusters_are_drawn_whole() {
-        // A ratio of sums over clusters of unequal size: undefined draws are left out, not counted as 0.
+        // A ratio of sums over clusters of unequal size: undefined draws are left out, not counted
+        // as 0.
         let clusters = [(0.0, 0.0), (6.0, 3.0), (2.0, 1.0)];
         let got = cluster_bootstrap(
             3,

@@ -17,7 +17,8 @@ impl Interval {
     }
 }
 
-/// Interval of a mean by Student's t at a confidence such as 0.95; `None` for fewer than two values.
+/// Interval of a mean by Student's t at a confidence such as 0.95; `None` for fewer than two
+/// values.
 pub fn student_interval(moments: &Moments, confidence: f64) -> Option<Interval> {
     let (mean, std_err) = (moments.mean()?, moments.std_err()?);
     let t = StudentsT::new(0.0, 1.0, (moments.n() - 1) as f64).ok()?;

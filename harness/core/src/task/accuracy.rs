@@ -8,9 +8,10 @@ use crate::stats::wilson_interval;
 /// Confidence of every interval of this module that takes none.
 pub const LEVEL: f64 = 0.95;
 
-/// Wilson's score interval of a proportion: the `p` whose distance from `correct / n` is at most `z` of their own standard
-/// errors `sqrt(p (1 - p) / n)`, with `z` the normal quantile of `level` (1.96 for 0.95). `None` for no questions, for more right
-/// answers than questions, and for a level outside (0, 1).
+/// Wilson's score interval of a proportion: the `p` whose distance from `correct / n` is at most
+/// `z` of their own standard errors `sqrt(p (1 - p) / n)`, with `z` the normal quantile of `level`
+/// (1.96 for 0.95). `None` for no questions, for more right answers than questions, and for a level
+/// outside (0, 1).
 pub fn wilson(correct: u64, n: u64, level: f64) -> Option<(f64, f64)> {
     wilson_interval(correct, n, level).map(|interval| (interval.low, interval.high))
 }
@@ -30,20 +31,23 @@ pub struct Paired {
     pub p_value: f64,
 }
 
-/// Compares two ways to answer by the numbers of questions that both, only a, only b and neither answered rightly.
+/// Compares two ways to answer by the numbers of questions that both, only a, only b and neither
+/// answered rightly.
 ///
-/// The p-value is the exact McNemar test's: given the `m = only_a + only_b` questions on which they differ, `only_b` is
-/// binomial with `m` trials and probability 1/2, and `p = min(1, 2 P(X <= min(only_a, only_b)))`; 1 when they never differ.
+/// The p-value is the exact McNemar test's: given the `m = only_a + only_b` questions on which they
+/// differ, `only_b` is binomial with `m` trials and probability 1/2, and `p = min(1, 2 P(X <=
+/// min(only_a, only_b)))`; 1 when they never differ.
 ///
-/// The interval is Newcombe's score interval for paired proportions (1998, Statistics in Medicine 17, 2635-2650, method 10).
-/// With Wilson's intervals `(l_a, u_a)` and `(l_b, u_b)` of the two accuracies `p_a` and `p_b`, and `d = p_b - p_a`,
+/// The interval is Newcombe's score interval for paired proportions (1998, Statistics in Medicine
+/// 17, 2635-2650, method 10). With Wilson's intervals `(l_a, u_a)` and `(l_b, u_b)` of the two
+/// accuracies `p_a` and `p_b`, and `d = p_b - p_a`,
 /// ```text
 /// lo = d - sqrt((p_b - l_b)^2 - 2 phi (p_b - l_b) (u_a - p_a) + (u_a - p_a)^2)
 /// hi = d + sqrt((u_b - p_b)^2 - 2 phi (u_b - p_b) (p_a - l_a) + (p_a - l_a)^2)
 /// ```
-/// where `phi` is the correlation of the fourfold table,
-/// `(both * neither - only_a * only_b) / sqrt(product of the four margins)`, of which a positive numerator is brought
-/// towards 0 by `n / 2`, at most to 0. `phi` is 0 where a margin is.
+/// where `phi` is the correlation of the fourfold table, `(both * neither - only_a * only_b) /
+/// sqrt(product of the four margins)`, of which a positive numerator is brought towards 0 by `n /
+/// 2`, at most to 0. `phi` is 0 where a margin is.
 ///
 /// `None` without questions, and when their number does not fit into 64 bits.
 pub fn paired(both: u64, only_a: u64, only_b: u64, neither: u64) -> Option<Paired> {
@@ -103,10 +107,10 @@ mod tests {
         assert!((got - want).abs() <= tolerance, "{got} is not {want}");
     }
 
-    /// By hand with z = 1.959964, z^2 = 3.841459.
-    /// 8 of 10: (0.8 + 3.841459/20) / 1.3841459 = 0.992073 / 1.3841459 = 0.716740, and
-    /// 1.959964 * sqrt(0.8*0.2/10 + 3.841459/400) / 1.3841459 = 1.959964 * 0.160011 / 1.3841459 = 0.226578,
-    /// so 0.490162 to 0.943318. 0 of 20: 0 to z^2 / (20 + z^2) = 3.841459 / 23.841459 = 0.161125.
+    /// By hand with z = 1.959964, z^2 = 3.841459. 8 of 10: (0.8 + 3.841459/20) / 1.3841459 =
+    /// 0.992073 / 1.3841459 = 0.716740, and 1.959964 * sqrt(0.8*0.2/10 + 3.841459/400) / 1.3841459
+    /// = 1.959964 * 0.160011 / 1.3841459 = 0.226578, so 0.490162 to 0.943318. 0 of 20: 0 to z^2 /
+    /// (20 + z^2) = 3.841459 / 23.841459 = 0.161125.
     #[test]
     fn wilson_by_hand() {
         let (lo, hi) = wilson(8, 10, 0.95).unwrap();
@@ -120,12 +124,12 @@ mod tests {
         assert_eq!(wilson(1, 2, 1.0), None);
     }
 
-    /// `both, only_a, only_b, neither` = 1, 7, 1, 12 of 21, by hand with z as above:
-    /// p_a = 8/21 = 0.380952 in (0.207510, 0.591213), p_b = 2/21 = 0.095238 in (0.026519, 0.289141);
-    /// both * neither - only_a * only_b = 12 - 7 = 5, less 21/2 is below 0, so phi = 0;
-    /// lo = -0.285714 - sqrt(0.068719^2 + 0.210261^2) = -0.285714 - 0.221206 = -0.506920,
-    /// hi = -0.285714 + sqrt(0.193903^2 + 0.173442^2) = -0.285714 + 0.260155 = -0.025559.
-    /// p = 2 (1 + 8) / 2^8 = 0.0703125.
+    /// `both, only_a, only_b, neither` = 1, 7, 1, 12 of 21, by hand with z as above: p_a = 8/21 =
+    /// 0.380952 in (0.207510, 0.591213), p_b = 2/21 = 0.095238 in (0.026519, 0.289141); both *
+    /// neither - only_a * only_b = 12 - 7 = 5, less 21/2 is below 0, so phi = 0; lo = -0.285714 -
+    /// sqrt(0.068719^2 + 0.210261^2) = -0.285714 - 0.221206 = -0.506920, hi = -0.285714 +
+    /// sqrt(0.193903^2 + 0.173442^2) = -0.285714 + 0.260155 = -0.025559. p = 2 (1 + 8) / 2^8 =
+    /// 0.0703125.
     #[test]
     fn paired_by_hand() {
         let got = paired(1, 7, 1, 12).unwrap();
@@ -136,10 +140,11 @@ mod tests {
         close(got.p_value, 0.0703125, 1e-12);
     }
 
-    /// 40, 10, 20, 30 of 100, where phi is not 0: p_a = 0.5 in (0.403832, 0.596168), p_b = 0.6 in (0.502003, 0.690599);
-    /// phi = (1200 - 200 - 50) / sqrt(50 * 50 * 60 * 40) = 950 / 2449.490 = 0.387836;
-    /// lo = 0.1 - sqrt(0.097997^2 - 2 phi 0.097997 * 0.096168 + 0.096168^2) = 0.1 - 0.107432 = -0.007432,
-    /// hi = 0.1 + sqrt(0.090599^2 - 2 phi 0.090599 * 0.096168 + 0.096168^2) = 0.1 + 0.103432 = 0.203432.
+    /// 40, 10, 20, 30 of 100, where phi is not 0: p_a = 0.5 in (0.403832, 0.596168), p_b = 0.6 in
+    /// (0.502003, 0.690599); phi = (1200 - 200 - 50) / sqrt(50 * 50 * 60 * 40) = 950 / 2449.490 =
+    /// 0.387836; lo = 0.1 - sqrt(0.097997^2 - 2 phi 0.097997 * 0.096168 + 0.096168^2) = 0.1 -
+    /// 0.107432 = -0.007432, hi = 0.1 + sqrt(0.090599^2 - 2 phi 0.090599 * 0.096168 + 0.096168^2) =
+    /// 0.1 + 0.103432 = 0.203432.
     #[test]
     fn paired_with_correlation_by_hand() {
         let got = paired(40, 10, 20, 30).unwrap();
@@ -165,8 +170,9 @@ mod tests {
         assert_eq!(paired(u64::MAX, 1, 0, 0), None);
     }
 
-    /// The share of 4,000 simulated comparisons whose interval holds the true difference. Its standard error is 0.0034 at
-    /// 0.95; the method's own coverage is a little off 0.95, so 0.015 are allowed.
+    /// The share of 4,000 simulated comparisons whose interval holds the true difference. Its
+    /// standard error is 0.0034 at 0.95; the method's own coverage is a little off 0.95, so 0.015
+    /// are allowed.
     #[test]
     fn intervals_cover_the_truth() {
         let stream = Stream::new(7, "coverage");

@@ -13,14 +13,16 @@ pub struct Question {
     pub index: u64,
     /// The question's text, as the set has it.
     pub question: String,
-    /// The answer; `None` when the set's could not be read, and then the question is counted but not scored.
+    /// The answer; `None` when the set's could not be read, and then the question is counted but
+    /// not scored.
     pub gold: Option<Number>,
 }
 
-/// `n` different places of a set of `n_total` questions, in random order; all of them, shuffled, when `n` is not smaller.
+/// `n` different places of a set of `n_total` questions, in random order; all of them, shuffled,
+/// when `n` is not smaller.
 ///
-/// With the same `n_total` and `seed` a larger `n` begins with the places of a smaller one, so asking more keeps what was
-/// asked. Takes memory for `n_total` numbers.
+/// With the same `n_total` and `seed` a larger `n` begins with the places of a smaller one, so
+/// asking more keeps what was asked. Takes memory for `n_total` numbers.
 pub fn choose(n_total: usize, n: usize, seed: u64) -> Vec<u64> {
     Stream::new(seed, "questions")
         .sample_indices(n_total, n)

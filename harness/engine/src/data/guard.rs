@@ -1,7 +1,7 @@
 //! Decompressed parquet pages, checked before their values are decoded.
 //!
-//! The parquet crate makes room for as many values as a page says it holds. A page that lies about it must be an error
-//! here and not an allocation that ends the process.
+//! The parquet crate makes room for as many values as a page says it holds. A page that lies about
+//! it must be an error here and not an allocation that ends the process.
 
 use ::parquet::basic::Encoding;
 use ::parquet::column::page::{Page, PageMetadata, PageReader};
@@ -55,7 +55,8 @@ impl<P: PageReader> CheckedPages<P> {
             let lengths = self.levels(page).and_then(|levels| buffer.get(levels..));
             let lengths = check_count(lengths, values)?;
             if page.encoding() == Encoding::DELTA_BYTE_ARRAY {
-                // Lengths of prefixes come first; those of what follows them have a count of their own.
+                // Lengths of prefixes come first; those of what follows them have a count of their
+                // own.
                 check_count(lengths.rest(), values)?;
             }
         }
@@ -192,7 +193,8 @@ impl<P: PageReader> PageReader for CheckedPages<P> {
 mod tests {
     use super::*;
 
-    /// `count` equal numbers of which the widths of unused miniblocks are `unused`, and eight bytes for those of the first.
+    /// `count` equal numbers of which the widths of unused miniblocks are `unused`, and eight bytes
+    /// for those of the first.
     fn stream(count: &[u8], unused: u8) -> Vec<u8> {
         let head = [&[0x80, 1, 4], count, &[2]].concat();
         [&head[..], &[0, 2, unused, unused, unused], &[0; 8]].concat()

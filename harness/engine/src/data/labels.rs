@@ -13,8 +13,8 @@ pub struct LabelledDocuments {
 }
 
 impl LabelledDocuments {
-    /// `documents` with the labels that the JSON pointer names in a document's row, such as `/labels/topics`; without a pointer there are
-    /// none.
+    /// `documents` with the labels that the JSON pointer names in a document's row, such as
+    /// `/labels/topics`; without a pointer there are none.
     ///
     /// # Errors
     /// [`DataError::Setting`] for a pointer that does not begin with `/`.
@@ -31,7 +31,8 @@ impl LabelledDocuments {
         })
     }
 
-    /// Labels of the document that was given out last, each once, sorted. A row without the field has none.
+    /// Labels of the document that was given out last, each once, sorted. A row without the field
+    /// has none.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }

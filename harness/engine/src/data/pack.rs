@@ -7,7 +7,8 @@ use crate::text::TextCodec;
 /// How documents fill rows of at most `context_length` tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PackPolicy {
-    /// One document a row, with the family's special tokens, cut at the context (evaluation, PROTOCOL §4).
+    /// One document a row, with the family's special tokens, cut at the context (evaluation,
+    /// PROTOCOL §4).
     Truncate,
     /// Documents joined by the end token until they hold 4 characters per position, one begin token
     /// (or end token) in front, no other special tokens, cut at the context (SAE training, PROTOCOL
@@ -48,7 +49,8 @@ impl PackIds {
 /// One row of token ids, not padded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRow {
-    /// Position of the row in the stream, the key of its random numbers. It does not depend on batching.
+    /// Position of the row in the stream, the key of its random numbers. It does not depend on
+    /// batching.
     pub item: u64,
     /// Token ids, at most the context length.
     pub ids: Vec<u32>,
@@ -64,7 +66,8 @@ pub struct Packer<'a, D> {
     ids: PackIds,
     context_length: usize,
     next_item: u64,
-    /// Rows of fewer tokens than this have nothing to predict and are passed over, counted in [`Packer::too_short`].
+    /// Rows of fewer tokens than this have nothing to predict and are passed over, counted in
+    /// [`Packer::too_short`].
     min_tokens: usize,
     too_short: u64,
     /// What is left of a document longer than a row.
@@ -93,7 +96,8 @@ struct Beginning {
 
 /// Characters read per position of a packed row.
 const CHARS_PER_TOKEN: usize = 4;
-/// Characters of a long document that are tokenised first; more only when they turn out not to fill the row.
+/// Characters of a long document that are tokenised first; more only when they turn out not to fill
+/// the row.
 const PREFIX_CHARS_PER_TOKEN: usize = 16;
 /// Tokens at the end of a cut text whose boundaries may differ from those in the whole text.
 const CUT_MARGIN_TOKENS: usize = 16;
@@ -102,7 +106,8 @@ impl<'a, D: Iterator<Item = Result<Document, DataError>>> Packer<'a, D> {
     /// Rows of at most `context_length` tokens from `documents`.
     ///
     /// # Errors
-    /// [`DataError::Setting`] for a context below 2, or when packing needs an end token that the tokenizer lacks.
+    /// [`DataError::Setting`] for a context below 2, or when packing needs an end token that the
+    /// tokenizer lacks.
     pub fn new(
         documents: D,
         codec: &'a TextCodec,

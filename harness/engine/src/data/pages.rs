@@ -1,7 +1,8 @@
 //! The page headers of a parquet column chunk, looked at before any page is decompressed.
 //!
-//! The parquet crate allocates what a page header promises. Here the promises are read first, with a small reader of the
-//! Thrift compact protocol that keeps some numbers and passes over the rest. It takes no header that the two could read in different ways.
+//! The parquet crate allocates what a page header promises. Here the promises are read first, with
+//! a small reader of the Thrift compact protocol that keeps some numbers and passes over the rest.
+//! It takes no header that the two could read in different ways.
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -11,7 +12,8 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::stream::{MAX_RATIO, RATIO_AFTER_BYTES};
 
-/// Bytes of one page, before and after decompression. Writers aim at 1 MiB; a page is larger only where one value is.
+/// Bytes of one page, before and after decompression. Writers aim at 1 MiB; a page is larger only
+/// where one value is.
 const MAX_PAGE_BYTES: u64 = 256 << 20;
 /// Bytes of a brotli page that are read at once.
 const BROTLI_BUFFER: usize = 4096;
@@ -22,8 +24,8 @@ const MAX_DEPTH: u32 = 8;
 const BOOL: u8 = 1;
 const I32: u8 = 5;
 const STRUCT: u8 = 12;
-/// Types of the fields of a page header, from field 1, and of the structures in it that say more about pages of a kind. The crate reads a field
-/// by its number, whatever type the file gives it.
+/// Types of the fields of a page header, from field 1, and of the structures in it that say more
+/// about pages of a kind. The crate reads a field by its number, whatever type the file gives it.
 const PAGE: &[u8] = &[I32, I32, I32, I32, STRUCT, STRUCT, STRUCT, STRUCT];
 const DATA_PAGE: &[u8] = &[I32, I32, I32, I32, STRUCT];
 const DICTIONARY_PAGE: &[u8] = &[I32, I32, BOOL];
@@ -43,7 +45,8 @@ pub(super) struct BadPage {
 /// Checks every page of the chunk that fills `range` of `file`.
 ///
 /// # Errors
-/// [`BadPage`] for a header that is not one, a page that leaves the chunk, and pages that expand beyond reason.
+/// [`BadPage`] for a header that is not one, a page that leaves the chunk, and pages that expand
+/// beyond reason.
 pub(super) fn check_pages(
     file: impl Read + Seek,
     range: Range<u64>,
@@ -91,7 +94,8 @@ pub(super) fn check_pages(
     Ok(())
 }
 
-/// Checks that a page does not unpack to more than `header` says where its decoder would not notice; `file` is at its data.
+/// Checks that a page does not unpack to more than `header` says where its decoder would not
+/// notice; `file` is at its data.
 fn check_size(
     file: &mut impl BufRead,
     header: &PageHeader,
@@ -245,7 +249,8 @@ impl<R: BufRead> Compact<R> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// The type of the next field, whose number becomes `id`, where the fields from 1 have the types `known`; `None` at the end of the structure.
+    /// The type of the next field, whose number becomes `id`, where the fields from 1 have the
+    /// types `known`; `None` at the end of the structure.
     fn field(&mut self, id: &mut i16, known: &[u8]) -> Result<Option<u8>, String> {
         let byte = self.byte()?;
         // What else is in the byte of the end is looked at by nobody.
@@ -290,7 +295,8 @@ impl<R: BufRead> Compact<R> {
                 }
                 Ok(())
             }
-            // No page header has lists, sets or maps, and elements of some types may stand for others.
+            // No page header has lists, sets or maps, and elements of some types may stand for
+            // others.
             kind => Err(format!("a field of type {kind}")),
         }
     }
@@ -316,7 +322,8 @@ mod tests {
         let sound = [0x15, 0, 0x15, 8, 0x15, 8];
         let with = |more: &[u8]| read(&[&sound, more, &[0]].concat(), 4);
         assert_eq!(with(&[]), Ok(()));
-        // The crate takes no byte for a truth value in a list, the format one; and a list of nothing may have two thousand million elements.
+        // The crate takes no byte for a truth value in a list, the format one; and a list of
+        // nothing may have two thousand million elements.
         let error = with(&[0x69, 0xf1, 0xff, 0xff, 0xff, 0xff, 7]).unwrap_err();
         assert!(error.contains("type 9"), "{error}");
         // 65538 is 2 in sixteen bits.

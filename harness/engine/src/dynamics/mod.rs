@@ -6,8 +6,9 @@
 //!                                                   orders that read features ◄── [l, b, t] ─────────┤
 //!                                                                   sums of each prompt ◄────────────┘
 //! ```
-//! [`FeatureTrace`] is the observer; what is counted is decided by `harness_core::dynamics`. It holds the latents of two passes and sums,
-//! so its memory depends on the batch and not on the number of steps or prompts.
+//! [`FeatureTrace`] is the observer; what is counted is decided by `harness_core::dynamics`. It
+//! holds the latents of two passes and sums, so its memory depends on the batch and not on the
+//! number of steps or prompts.
 
 mod trace;
 

@@ -24,7 +24,8 @@ struct Layer<'a> {
     active: Option<Active>,
     /// The changes of the pass under way, where they were computed: `[n] f64` and `[n] bool`.
     unread: Option<(Tensor, Tensor)>,
-    /// Since the pass before that: Jaccard indices `[n]`, and whether the most active latent is the same `[n]`.
+    /// Since the pass before that: Jaccard indices `[n]`, and whether the most active latent is the
+    /// same `[n]`.
     changes: Option<(Vec<f64>, Vec<bool>)>,
 }
 
@@ -63,7 +64,8 @@ impl<'a> FeatureTrace<'a> {
     /// A trace of a run of `n_steps` steps.
     ///
     /// - `saes`: one for each layer that is followed, by layer
-    /// - `k_set`: latents of a set (`TopIdx_K` of Eq. 20); an SAE that activates fewer has smaller sets
+    /// - `k_set`: latents of a set (`TopIdx_K` of Eq. 20); an SAE that activates fewer has smaller
+    ///   sets
     #[must_use]
     pub fn new(
         saes: Vec<(usize, &'a Sae)>,
@@ -96,7 +98,8 @@ impl<'a> FeatureTrace<'a> {
         }
     }
 
-    /// Counts no transition of a row from the pass on that reads one of these tokens among its generated ones.
+    /// Counts no transition of a row from the pass on that reads one of these tokens among its
+    /// generated ones.
     #[must_use]
     pub fn until(mut self, stop_ids: &[i64]) -> Self {
         self.until_stop = stop_ids.to_vec();

@@ -129,7 +129,8 @@ impl Batch {
         self.positions(Scope::Masked)
     }
 
-    /// Positions whose cost counts for next-token prediction: real tokens after a real token of their row. `[b, t]`
+    /// Positions whose cost counts for next-token prediction: real tokens after a real token of
+    /// their row. `[b, t]`
     #[must_use]
     pub fn next_token_targets(&self) -> Vec<bool> {
         (0..self.b * self.t)

@@ -1,4 +1,5 @@
-//! Laws of splicing, over every adapter that is built and the tiny checkpoints of the shared fixtures.
+//! Laws of splicing, over every adapter that is built and the tiny checkpoints of the shared
+//! fixtures.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,8 @@ fn models() -> Vec<Model> {
     FAMILIES.iter().zip(&DIRS).map(load).collect()
 }
 
-/// Costs of a batch, and with the rows of `scope` after `layer` replaced by what `map` makes of them.
+/// Costs of a batch, and with the rows of `scope` after `layer` replaced by what `map` makes of
+/// them.
 fn costs(
     model: &mut Model,
     batch: &Batch,

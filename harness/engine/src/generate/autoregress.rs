@@ -34,7 +34,8 @@ pub struct AutoregressRequest<'a> {
 /// Steering moves every position of the prompt in the first pass and each new token in its own.
 ///
 /// # Errors
-/// A model that is not autoregressive; a request that does not fit it, or itself; plugins' failures.
+/// A model that is not autoregressive; a request that does not fit it, or itself; plugins'
+/// failures.
 pub fn autoregress(
     model: &mut Model,
     request: &AutoregressRequest<'_>,

@@ -1,5 +1,5 @@
-//! Masked-diffusion sampling (Eq. 8): every step runs the model on the partly masked sequence, and an order decides which
-//! masks are filled with the tokens chosen for them.
+//! Masked-diffusion sampling (Eq. 8): every step runs the model on the partly masked sequence, and
+//! an order decides which masks are filled with the tokens chosen for them.
 
 use harness_abi::RemaskNeeds;
 use tch::Tensor;
@@ -33,7 +33,8 @@ pub struct DenoiseRequest<'a> {
     pub block_length: Option<usize>,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Classifier-free guidance w: logits u + (w + 1)(c - u), with u of the sequence whose prompt is masked. 0 is off.
+    /// Classifier-free guidance w: logits u + (w + 1)(c - u), with u of the sequence whose prompt
+    /// is masked. 0 is off.
     pub cfg_scale: f64,
     pub seed: u64,
     /// The draws that the order reads.
@@ -52,7 +53,8 @@ struct Run<'a> {
     prompt_width: usize,
 }
 
-/// The tokens that would fill the eligible positions, with the statistics asked for; elsewhere 0. `[b, t]` each
+/// The tokens that would fill the eligible positions, with the statistics asked for; elsewhere 0.
+/// `[b, t]` each
 struct Candidates {
     tokens: Vec<i64>,
     confidence: Vec<f32>,
@@ -62,11 +64,12 @@ struct Candidates {
 
 /// Generates by denoising.
 ///
-/// Every mask token of a row is filled, those within its prompt together with the first block. The mask token itself may
-/// be chosen; such a position stays masked.
+/// Every mask token of a row is filled, those within its prompt together with the first block. The
+/// mask token itself may be chosen; such a position stays masked.
 ///
 /// # Errors
-/// A model that is not one of masked diffusion; a request that does not fit it, or itself; plugins' failures.
+/// A model that is not one of masked diffusion; a request that does not fit it, or itself; plugins'
+/// failures.
 pub fn denoise(
     model: &mut Model,
     remasker: &mut Remasker,
@@ -273,7 +276,8 @@ impl Run<'_> {
         )
     }
 
-    /// The pass on the sequence with its prompt masked, where guidance is asked for; the residual after the last block.
+    /// The pass on the sequence with its prompt masked, where guidance is asked for; the residual
+    /// after the last block.
     fn unguided(
         &self,
         pass: &mut Pass,

@@ -1,7 +1,8 @@
 //! The random numbers of a run.
 //!
-//! A token's draw and an order's draw are pure functions of (seed, item, step, position), with the position counted from the
-//! row's first real token: batch size, padding and company change nothing.
+//! A token's draw and an order's draw are pure functions of (seed, item, step, position), with the
+//! position counted from the row's first real token: batch size, padding and company change
+//! nothing.
 
 use harness_core::rng::Stream;
 

@@ -6,8 +6,8 @@ use crate::plugin::ModelInfo;
 pub struct Generated {
     /// Prompts and new tokens. Rows that ended early are filled up behind their end.
     pub tokens: TokenGrid,
-    /// The step that filled a position; -1 where it was given, and the number of steps where a mask was left. Of an
-    /// autoregressive run, the number of the token. `[b, t]`
+    /// The step that filled a position; -1 where it was given, and the number of steps where a mask
+    /// was left. Of an autoregressive run, the number of the token. `[b, t]`
     pub decode_step: Vec<i64>,
     /// New tokens of each row, an end token included. `[b]`
     pub n_new: Vec<usize>,

@@ -128,10 +128,11 @@ impl TokenGrid {
     }
 }
 
-/// Rows to run together: of equal length, so that none needs padding, and at most `max_rows` in a batch.
+/// Rows to run together: of equal length, so that none needs padding, and at most `max_rows` in a
+/// batch.
 ///
-/// A padded row gives the same tokens as long as no decision is closer than rounding; without padding its arithmetic is
-/// the same in whatever company it runs.
+/// A padded row gives the same tokens as long as no decision is closer than rounding; without
+/// padding its arithmetic is the same in whatever company it runs.
 ///
 /// - `lengths`: `[n]`
 /// - returns indices into `lengths`, each once; the order depends on the lengths only

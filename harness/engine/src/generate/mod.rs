@@ -3,8 +3,9 @@
 //! ```text
 //! prompts -> TokenGrid -> [pass: embed, blocks, steering at one layer, head where tokens are chosen] x steps -> Generated
 //! ```
-//! The model is driven in segments, so a direction can be added between two of its blocks, and only the positions whose
-//! tokens are being chosen go through the head. All randomness is keyed by (seed, item, step, position): see [`OrderDraws`].
+//! The model is driven in segments, so a direction can be added between two of its blocks, and only
+//! the positions whose tokens are being chosen go through the head. All randomness is keyed by
+//! (seed, item, step, position): see [`OrderDraws`].
 
 mod autoregress;
 mod denoise;

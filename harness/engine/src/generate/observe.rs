@@ -30,9 +30,11 @@ pub struct ResidualReport<'a> {
 pub struct StepFeatures {
     /// Blocks, ascending. `[l]`
     pub layers: Vec<i64>,
-    /// Jaccard index of a position's latents in both passes (Eq. 20); NaN where there is no value. `[l, b, t] f32`
+    /// Jaccard index of a position's latents in both passes (Eq. 20); NaN where there is no value.
+    /// `[l, b, t] f32`
     pub jaccard: Tensor,
-    /// 1 where the most active latent is the same, else 0; NaN where there is no value. `[l, b, t] f32`
+    /// 1 where the most active latent is the same, else 0; NaN where there is no value. `[l, b, t]
+    /// f32`
     pub top1_same: Tensor,
 }
 
@@ -69,8 +71,9 @@ pub trait Observer {
         Wants::default()
     }
 
-    /// Called in every pass for each block asked for, in their order. Nothing is copied: what is to outlast the call must be.
-    /// A pass of the sequence without its prompt (classifier-free guidance) is not shown.
+    /// Called in every pass for each block asked for, in their order. Nothing is copied: what is to
+    /// outlast the call must be. A pass of the sequence without its prompt (classifier-free
+    /// guidance) is not shown.
     ///
     /// # Errors
     /// Ends the run.

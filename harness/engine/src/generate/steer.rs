@@ -8,7 +8,8 @@ use crate::plugin::{Sae, SteerTensors, SteeringPolicy};
 
 /// The `m` of Eq. 4.
 pub enum Magnitude<'a> {
-    /// The largest latent activation at the position, read from the unsteered residual of the same pass.
+    /// The largest latent activation at the position, read from the unsteered residual of the same
+    /// pass.
     PerPosition(&'a Sae),
     /// The same everywhere.
     Constant(f64),
@@ -36,7 +37,8 @@ pub(super) struct PassState<'a> {
 }
 
 impl<'a> Steering<'a> {
-    /// Steers row `r` along the decoder row of `latents[r]`, with the position's largest activation as magnitude.
+    /// Steers row `r` along the decoder row of `latents[r]`, with the position's largest activation
+    /// as magnitude.
     ///
     /// - `layer`: the block whose output is moved, counted from 0
     ///
@@ -61,7 +63,8 @@ impl<'a> Steering<'a> {
         })
     }
 
-    /// Steers row `r` along `directions[r]`; a policy that reads a latent's activation needs [`Self::reading`] too.
+    /// Steers row `r` along `directions[r]`; a policy that reads a latent's activation needs
+    /// [`Self::reading`] too.
     ///
     /// - `directions: [b, d_model] f32`
     #[must_use]

@@ -53,7 +53,8 @@ impl Origin {
         }
     }
 
-    /// Run a method of the plugin, and leave a trail of it: should it end the process, the host knows which it was.
+    /// Run a method of the plugin, and leave a trail of it: should it end the process, the host
+    /// knows which it was.
     #[inline]
     pub(super) fn follow<T>(&self, method: &'static str, call: impl FnOnce() -> T) -> T {
         trail::follow(self.place, method, call)

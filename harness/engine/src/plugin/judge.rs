@@ -128,12 +128,13 @@ impl Judge {
             .collect()
     }
 
-    /// As [`Judge::ask`], but each answer is handed to `on_answer` with the index of its question the moment it is there, in any
-    /// order. After [`ControlFlow::Break`] nothing further is sent or waited for.
+    /// As [`Judge::ask`], but each answer is handed to `on_answer` with the index of its question
+    /// the moment it is there, in any order. After [`ControlFlow::Break`] nothing further is sent
+    /// or waited for.
     ///
     /// # Errors
-    /// What concerns all questions; an answer to no question, to another question, or a second one; a question that got none
-    /// although nobody asked to stop. What was handed over before stays.
+    /// What concerns all questions; an answer to no question, to another question, or a second one;
+    /// a question that got none although nobody asked to stop. What was handed over before stays.
     pub fn ask_each(
         &mut self,
         questions: &[Question],
@@ -151,7 +152,8 @@ impl Judge {
         desk.end(returned)?.all_answered()
     }
 
-    /// Submits questions with different ids as a batch that the server knows by `tag`; returns its ticket.
+    /// Submits questions with different ids as a batch that the server knows by `tag`; returns its
+    /// ticket.
     ///
     /// # Errors
     /// `UNSUPPORTED` from a judge without batches; what keeps the batch from being taken.
@@ -179,7 +181,8 @@ impl Judge {
         Ok(found.into_option().map(String::from))
     }
 
-    /// How far a batch is; once it has ended, `on_answer` gets one answer or failure for each of its questions.
+    /// How far a batch is; once it has ended, `on_answer` gets one answer or failure for each of
+    /// its questions.
     ///
     /// # Errors
     /// As [`Judge::ask_each`]; an answer to a batch that has not ended.

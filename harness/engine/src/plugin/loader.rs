@@ -1,8 +1,8 @@
 //! Opens plugin libraries. The only unsafe part of loading.
 //!
-//! Order: the manifest has been read and the file looked at by `harness_contract::plugin`; here the library is
-//! opened with every symbol resolved, its layout is checked forwards and then with the roles
-//! swapped, and what it says of itself is compared with its manifest.
+//! Order: the manifest has been read and the file looked at by `harness_contract::plugin`; here the
+//! library is opened with every symbol resolved, its layout is checked forwards and then with the
+//! roles swapped, and what it says of itself is compared with its manifest.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -22,9 +22,9 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 /// # Errors
 /// Why it is refused, in one line.
 pub(super) fn open(library: &Path) -> Result<(PluginModRef, PluginInfo), String> {
-    // abi_stable resolves symbols lazily, so that a missing one would end the process at its first use.
-    // SAFETY: opening runs the library's constructors. Plugins are trusted code; the manifest, the file's
-    // form and its hash were checked before.
+    // abi_stable resolves symbols lazily, so that a missing one would end the process at its first
+    // use. SAFETY: opening runs the library's constructors. Plugins are trusted code; the manifest,
+    // the file's form and its hash were checked before.
     let opened = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_LOCAL) }
         .map_err(|error| one_line(&format!("it cannot be opened: {}", causes(&error))))?;
     std::mem::forget(opened);
@@ -58,14 +58,15 @@ fn module(header: &'static LibHeader) -> Result<PluginModRef, String> {
         other => return Err(one_line(&format!("its module cannot be made: {other}"))),
     }
     // An older plugin lacks what was appended since: that is fine, but abi_stable only accepts the
-    // reverse. With the roles swapped the check says whether the plugin's interface is a prefix of ours.
+    // reverse. With the roles swapped the check says whether the plugin's interface is a prefix of
+    // ours.
     let older = header
         .layout()
         .map(|layout| check_layout_compatibility(layout, <PluginModRef as StableAbi>::LAYOUT));
     match older {
         Some(Ok(())) => {
-            // SAFETY: the swapped check has shown that every item the plugin has lies where ours does;
-            // appended items are read through the prefix types' field counts.
+            // SAFETY: the swapped check has shown that every item the plugin has lies where ours
+            // does; appended items are read through the prefix types' field counts.
             unsafe { header.init_root_module_with_unchecked_layout::<PluginModRef>() }
                 .map_err(|error| one_line(&format!("its module cannot be made: {error}")))
         }

@@ -1,8 +1,8 @@
 //! Plugins as the host sees them: loaded libraries and typed handles over torch tensors.
 //!
-//! `loader` is the only place that opens libraries. [`Registry`] finds components by name;
-//! the handles ([`Model`], [`Sae`], ...) allocate outputs, check what comes back, and turn every failure
-//! into a [`PluginFailure`] that names plugin, component and method.
+//! `loader` is the only place that opens libraries. [`Registry`] finds components by name; the
+//! handles ([`Model`], [`Sae`], ...) allocate outputs, check what comes back, and turn every
+//! failure into a [`PluginFailure`] that names plugin, component and method.
 
 mod failure;
 mod judge;

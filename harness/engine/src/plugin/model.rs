@@ -148,8 +148,8 @@ impl Model {
             .ok_or_else(|| self.origin.host("options", "the model is not loaded"))
     }
 
-    /// Starts a forward. `attention_mask: [b, capacity]`, nonzero at real tokens (tokens still to be
-    /// generated included).
+    /// Starts a forward. `attention_mask: [b, capacity]`, nonzero at real tokens (tokens still to
+    /// be generated included).
     ///
     /// # Errors
     /// A capacity over `max_positions`; a cache for a bidirectional model.
@@ -285,7 +285,8 @@ impl Pass {
         Ok(resid)
     }
 
-    /// Runs blocks `first..last` (counted from 0, half open) on `resid: [n·b, t, d_model]` in place.
+    /// Runs blocks `first..last` (counted from 0, half open) on `resid: [n·b, t, d_model]` in
+    /// place.
     ///
     /// # Errors
     /// A range that is not within the model's blocks.

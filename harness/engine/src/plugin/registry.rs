@@ -74,8 +74,8 @@ pub enum ComponentError {
 }
 
 impl Registry {
-    /// Finds and opens the plugins below `dirs`. A plugin that cannot be used is refused with a reason, and the
-    /// others are loaded all the same.
+    /// Finds and opens the plugins below `dirs`. A plugin that cannot be used is refused with a
+    /// reason, and the others are loaded all the same.
     ///
     /// # Errors
     /// A folder that cannot be read.

@@ -27,16 +27,17 @@ pub struct StepTensors<'a> {
     pub uniform: Option<&'a Tensor>,
 }
 
-/// Statistics of SAE features in one pass; tensors are moved to the CPU and to f32 where they are not. Both hold
-/// NaN where there is no value: in the first pass of a run, at the prompt and at padding.
+/// Statistics of SAE features in one pass; tensors are moved to the CPU and to f32 where they are
+/// not. Both hold NaN where there is no value: in the first pass of a run, at the prompt and at
+/// padding.
 #[derive(Debug)]
 pub struct FeatureTensors<'a> {
     /// The `step` of the [`StepTensors`] that follows.
     pub step: usize,
     /// Blocks whose outputs are encoded, counted from 0 and ascending. `[l]`
     pub layers: &'a [i64],
-    /// Jaccard index of a position's `k_set` most active latents in this pass and the pass before (Eq. 20).
-    /// `[l, b, t]`
+    /// Jaccard index of a position's `k_set` most active latents in this pass and the pass before
+    /// (Eq. 20). `[l, b, t]`
     pub jaccard: &'a Tensor,
     /// 1 where the most active latent is that of the pass before, else 0. `[l, b, t]`
     pub top1_same: &'a Tensor,
@@ -74,8 +75,8 @@ impl Remasker {
             .call("begin", || self.inner.begin(n_steps as u64, batch as u64))
     }
 
-    /// Hands over the statistics of SAE features, before [`Remasker::select`] of the same step; to be called when
-    /// the remasker reads [`RemaskNeeds::FEATURES`].
+    /// Hands over the statistics of SAE features, before [`Remasker::select`] of the same step; to
+    /// be called when the remasker reads [`RemaskNeeds::FEATURES`].
     ///
     /// # Errors
     /// The plugin's own, among them features that do not fit the run; tensors of another shape.

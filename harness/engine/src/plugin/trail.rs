@@ -1,5 +1,6 @@
-//! The worker's end of a trail: which plugin's method is under way, left in memory that the host can read after this process was
-//! killed. Without one nothing is left anywhere, and a call costs a branch.
+//! The worker's end of a trail: which plugin's method is under way, left in memory that the host
+//! can read after this process was killed. Without one nothing is left anywhere, and a call costs a
+//! branch.
 
 use std::{
     fs, io,
@@ -25,7 +26,8 @@ struct Trail {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place(u64);
 
-/// Leave a trail in a file of [`harness_contract::trail`] from now on, and take its name away. The first file stays the only one.
+/// Leave a trail in a file of [`harness_contract::trail`] from now on, and take its name away. The
+/// first file stays the only one.
 ///
 /// # Errors
 /// A file that is not there, or has another size.
@@ -51,8 +53,9 @@ impl Trail {
 
     fn word(&self, i: usize) -> &AtomicU64 {
         assert!(i < WORDS);
-        // SAFETY: the map is `WORDS` words long, as its file was, begins at a page and lives as long as `self`; this process
-        // reaches it through these atomics alone, and the host only reads the file.
+        // SAFETY: the map is `WORDS` words long, as its file was, begins at a page and lives as
+        // long as `self`; this process reaches it through these atomics alone, and the host only
+        // reads the file.
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(i)) }
     }
 

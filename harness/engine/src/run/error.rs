@@ -168,8 +168,9 @@ impl CellError {
         }
     }
 
-    /// Whether one of several cells that are run together may have caused this alone, so that the others are worth trying without
-    /// it. What they share, such as the model and the text, is no fault of any of them.
+    /// Whether one of several cells that are run together may have caused this alone, so that the
+    /// others are worth trying without it. What they share, such as the model and the text, is no
+    /// fault of any of them.
     pub(super) fn may_be_of_one(&self) -> bool {
         match self.plugin_failure() {
             Some(failure) => !failure.component.starts_with("model "),

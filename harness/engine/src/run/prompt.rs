@@ -1,9 +1,10 @@
 //! What is done with prompts that a model cannot well continue.
 //!
-//! * A prompt without a token of text (empty, or special tokens alone) says nothing. `harness generate` refuses it; among the prompts of a bench it
-//!   is passed over and counted.
-//! * A prompt that leaves no room in the model's context for what is to be written is refused: cutting it would cut a question, or the turn
-//!   of the assistant. Documents that serve as prompts of rollouts are cut at their end, to `prompt_tokens`, and counted.
+//! * A prompt without a token of text (empty, or special tokens alone) says nothing. `harness
+//!   generate` refuses it; among the prompts of a bench it is passed over and counted.
+//! * A prompt that leaves no room in the model's context for what is to be written is refused:
+//!   cutting it would cut a question, or the turn of the assistant. Documents that serve as prompts
+//!   of rollouts are cut at their end, to `prompt_tokens`, and counted.
 
 use super::CellError;
 use crate::{plugin::ModelInfo, text::TextCodec};

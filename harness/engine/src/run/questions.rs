@@ -32,8 +32,8 @@ impl Questions {
     /// Reads the part. The files are read twice, once to count, and only the part is held.
     ///
     /// # Errors
-    /// Files that cannot be read; fewer questions than the sample takes; no row with an answer, which is a wrong field; more questions without a
-    /// gold answer than are allowed.
+    /// Files that cannot be read; fewer questions than the sample takes; no row with an answer,
+    /// which is a wrong field; more questions without a gold answer than are allowed.
     pub(super) fn read(files: &[PathBuf], part: &QuestionsRef) -> Result<Self, CellError> {
         let open = |field: &str, naming: &'static str, max_bad_rows: f64| {
             let options = DataOptions {
@@ -120,7 +120,8 @@ impl Unread {
         }
     }
 
-    /// Nobody asks for a run that scores fewer questions than it answers, so that not one is too few to say so, unless a share is allowed.
+    /// Nobody asks for a run that scores fewer questions than it answers, so that not one is too
+    /// few to say so, unless a share is allowed.
     fn judge(&self, n_questions: usize, allowed: Option<f64>) -> Result<(), CellError> {
         let most = (allowed.unwrap_or(0.0) * n_questions as f64).floor() as u64;
         if self.n <= most {
@@ -154,7 +155,8 @@ impl Unread {
     }
 }
 
-/// The answers of the rows, read beside the questions. Rows are the same in both streams, whatever the format.
+/// The answers of the rows, read beside the questions. Rows are the same in both streams, whatever
+/// the format.
 struct Answers {
     documents: Documents,
     /// The number of the last row that has an answer, with it.
@@ -172,7 +174,8 @@ impl Answers {
         }
     }
 
-    /// A row without an answer is not scored; a file without any would score nothing after all its questions were answered.
+    /// A row without an answer is not scored; a file without any would score nothing after all its
+    /// questions were answered.
     fn check_field(&self, field: &str) -> Result<(), CellError> {
         if self.is_any {
             return Ok(());
@@ -209,7 +212,8 @@ impl Answers {
 /// Token ids of a question as the preset puts it.
 ///
 /// # Errors
-/// A chat preset for a checkpoint without a chat template; text the tokenizer refuses; more than `most` tokens.
+/// A chat preset for a checkpoint without a chat template; text the tokenizer refuses; more than
+/// `most` tokens.
 pub(super) fn prompt(
     codec: &TextCodec,
     preset: &Preset,

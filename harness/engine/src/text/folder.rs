@@ -1,4 +1,5 @@
-//! Reading the small JSON files of a checkpoint folder, with size limits and honest messages for what is not JSON.
+//! Reading the small JSON files of a checkpoint folder, with size limits and honest messages for
+//! what is not JSON.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,8 @@ pub(super) const VOCABULARY_LIMIT: u64 = 128 << 20;
 /// The text of `path`, or `None` when there is no such file.
 ///
 /// # Errors
-/// [`TextError::TooLarge`] beyond `limit` bytes, [`TextError::NotJson`] when the bytes are not UTF-8.
+/// [`TextError::TooLarge`] beyond `limit` bytes, [`TextError::NotJson`] when the bytes are not
+/// UTF-8.
 pub(super) fn read_text(path: &Path, limit: u64) -> Result<Option<String>, TextError> {
     let io = |source| TextError::Io {
         path: path.to_owned(),
@@ -97,7 +99,8 @@ impl Folder {
         })
     }
 
-    /// `vocab_size` of the model, for LLaDA the padded `embedding_size`: the number of rows an id may address.
+    /// `vocab_size` of the model, for LLaDA the padded `embedding_size`: the number of rows an id
+    /// may address.
     pub fn model_vocab_size(&self) -> Option<u64> {
         let config = self.config.as_ref()?;
         let of = |key: &str| config.get(key).and_then(Value::as_u64);
@@ -133,7 +136,8 @@ impl Folder {
         )
     }
 
-    /// Whether the reference loads its Python ("slow") tokenizer here: the folder names its own class and no fast one.
+    /// Whether the reference loads its Python ("slow") tokenizer here: the folder names its own
+    /// class and no fast one.
     pub fn uses_slow_class(&self) -> bool {
         match self.tokenizer_config.pointer("/auto_map/AutoTokenizer") {
             Some(Value::Array(classes)) => classes.get(1).is_none_or(Value::is_null),

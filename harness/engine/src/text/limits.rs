@@ -1,7 +1,8 @@
 //! Checks on a tokenizer description before anything is built from it.
 //!
-//! The tokenizer library panics on a regular expression it cannot compile and aborts on a padding length it cannot allocate, so
-//! both are looked at here; padding and truncation are dropped, because batches are padded by the engine.
+//! The tokenizer library panics on a regular expression it cannot compile and aborts on a padding
+//! length it cannot allocate, so both are looked at here; padding and truncation are dropped,
+//! because batches are padded by the engine.
 
 use std::path::Path;
 
@@ -39,7 +40,8 @@ impl Default for TokenizerLimits {
 }
 
 impl TokenizerLimits {
-    /// Checks a tokenizer.json that is in memory, as that of a folder is before anything is built from it. `path` names it.
+    /// Checks a tokenizer.json that is in memory, as that of a folder is before anything is built
+    /// from it. `path` names it.
     ///
     /// # Errors
     /// [`TextError::NotJson`], [`TextError::Malformed`] naming the entry and the limit.
@@ -266,7 +268,8 @@ fn check_added(added: &Value, limits: &TokenizerLimits) -> Result<(), String> {
 /// Nesting of processors inside processors; real files have two levels.
 const MAX_DEPTH: usize = 16;
 
-/// Looks for numbers that become allocations and for regular expressions, wherever they stand in a processor.
+/// Looks for numbers that become allocations and for regular expressions, wherever they stand in a
+/// processor.
 fn check_part(
     value: &Value,
     path: &str,
@@ -345,9 +348,11 @@ fn check_regex(pattern: &str, path: &str, limits: &TokenizerLimits) -> Result<()
     })
 }
 
-/// Byte offset of an unbounded repeat applied to a group that itself ends in or consists of an unbounded repeat, such as `(a+)+`.
+/// Byte offset of an unbounded repeat applied to a group that itself ends in or consists of an
+/// unbounded repeat, such as `(a+)+`.
 ///
-/// It errs on the side of refusal: published pre-tokenizers repeat classes, never groups that repeat.
+/// It errs on the side of refusal: published pre-tokenizers repeat classes, never groups that
+/// repeat.
 fn nested_repeat(pattern: &str) -> Option<usize> {
     let bytes = pattern.as_bytes();
     let mut open: Vec<bool> = Vec::new(); // for each open group: holds an unbounded repeat

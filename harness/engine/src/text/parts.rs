@@ -14,7 +14,8 @@ use super::folder::{Folder, VOCABULARY_LIMIT, read_json, read_text, token_conten
 /// Builds the description for the folder's tokenizer class.
 ///
 /// # Errors
-/// [`TextError::NoTokenizer`] when the files are absent; [`TextError::Malformed`] for a class whose pipeline is not known here.
+/// [`TextError::NoTokenizer`] when the files are absent; [`TextError::Malformed`] for a class whose
+/// pipeline is not known here.
 pub(super) fn describe(folder: &Folder) -> Result<Value, TextError> {
     let path = folder.dir.join("vocab.json");
     let merges_path = folder.dir.join("merges.txt");
@@ -56,7 +57,8 @@ pub(super) fn describe(folder: &Folder) -> Result<Value, TextError> {
     }))
 }
 
-/// The merge rules in order; a first line `#version…` is not one, though later lines may begin with `#`.
+/// The merge rules in order; a first line `#version…` is not one, though later lines may begin with
+/// `#`.
 fn merge_lines(text: &str) -> Vec<&str> {
     let skip = usize::from(text.starts_with("#version"));
     text.lines()
@@ -66,8 +68,8 @@ fn merge_lines(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Added tokens by id: `added_tokens_decoder` of tokenizer_config.json with its flags; ids only in `added_tokens.json` are special when
-/// a named token of the folder is spelled like them.
+/// Added tokens by id: `added_tokens_decoder` of tokenizer_config.json with its flags; ids only in
+/// `added_tokens.json` are special when a named token of the folder is spelled like them.
 fn added_tokens(folder: &Folder) -> Result<Vec<Value>, TextError> {
     let mut by_id: BTreeMap<u64, Value> = BTreeMap::new();
     let path = folder.dir.join("tokenizer_config.json");

@@ -18,7 +18,8 @@ const NAMES: [&str; 8] = [
     "gmask_token",
 ];
 
-/// Ids of the named tokens, as the tokenizer's own files give them; the mask id is the model's (see [`SpecialTokens::mask`]).
+/// Ids of the named tokens, as the tokenizer's own files give them; the mask id is the model's (see
+/// [`SpecialTokens::mask`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
     /// `bos_token`.
@@ -64,7 +65,8 @@ pub(super) fn is_named(folder: &Folder, content: &str) -> bool {
         .any(|file| spelled_in(file).any(|token| token == content))
 }
 
-/// The spellings that the slow reference class leaves out of decoded text: those of special_tokens_map.json, else of tokenizer_config.json.
+/// The spellings that the slow reference class leaves out of decoded text: those of
+/// special_tokens_map.json, else of tokenizer_config.json.
 pub(super) fn slow_special(folder: &Folder) -> Vec<&str> {
     spelled_in(
         folder
@@ -90,7 +92,8 @@ fn spelled_in(file: &Value) -> impl Iterator<Item = &str> {
 /// an added token.
 ///
 /// # Errors
-/// [`TextError::WrongModel`] when the model's mask id is no token of the tokenizer, is an ordinary word piece, or differs from `mask_token`.
+/// [`TextError::WrongModel`] when the model's mask id is no token of the tokenizer, is an ordinary
+/// word piece, or differs from `mask_token`.
 pub(super) fn check_mask(
     folder: &Folder,
     expected: u64,

@@ -74,7 +74,8 @@ fn every_recorded_tokenizer_case_holds() {
     }
 }
 
-/// A byte-level tokenizer of a few tokens, with `edit` applied, in a folder with a model of 300 rows and mask id 4.
+/// A byte-level tokenizer of a few tokens, with `edit` applied, in a folder with a model of 300
+/// rows and mask id 4.
 fn folder_with(edit: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut tokenizer = json!({

@@ -1,4 +1,5 @@
-//! Features followed while generating equal those of every state run again, and the sums those of the equations.
+//! Features followed while generating equal those of every state run again, and the sums those of
+//! the equations.
 
 use harness_core::{
     dynamics::{Cut, DynamicsSums, Metric, View},

@@ -13,7 +13,8 @@ use super::setting::{Family, Watch, golden, registry, rows};
 
 const N: usize = 9;
 
-/// Runs `of(rows)` for every row alone, for all together, and for batches without padding in reverse order.
+/// Runs `of(rows)` for every row alone, for all together, and for batches without padding in
+/// reverse order.
 fn same_in_any_company(
     prompts: &[Vec<i64>],
     what: &str,

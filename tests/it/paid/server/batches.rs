@@ -84,7 +84,8 @@ impl Batches {
     }
 }
 
-/// The answer to a request below `/v1/files` and `/v1/batches`; `None` where there is none, and never will be.
+/// The answer to a request below `/v1/files` and `/v1/batches`; `None` where there is none, and
+/// never will be.
 pub fn serve(
     state: &State,
     method: &str,

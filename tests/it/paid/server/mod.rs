@@ -95,7 +95,8 @@ impl State {
 }
 
 impl Server {
-    /// Serves as `script` says for the number of a request, by first arrival, and how often it was asked before.
+    /// Serves as `script` says for the number of a request, by first arrival, and how often it was
+    /// asked before.
     pub fn start(script: impl Fn(usize, usize) -> Act + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -15,10 +15,9 @@ use harness_plan::{
     bench::{BenchSpec, Overrides, Profile, RowKind},
     expand::{EMBEDDED, NO_SCORER},
 };
-use harness_present::text_table::Style;
 use harness_supervise::memory;
 
-use super::{forecast::ForecastArgs, judging::JudgingArgs, shard_args::ShardArgs};
+use super::{forecast::ForecastArgs, format::Format, judging::JudgingArgs, shard_args::ShardArgs};
 use crate::{
     args::{ComputeArgs, PluginDirs, device, named_dir, scorer},
     failure::Failure,
@@ -269,28 +268,6 @@ pub struct BenchArgs {
     pub forecast: ForecastArgs,
     #[command(flatten, next_help_heading = SHARDS)]
     pub shards: ShardArgs,
-}
-
-/// What is printed when a bench ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Columns, with the paper's numbers.
-    Table,
-    /// The same as Markdown.
-    Md,
-    /// The CSV file.
-    Csv,
-}
-
-impl Format {
-    /// The style of a text table; `None` for CSV.
-    pub fn style(self) -> Option<Style> {
-        match self {
-            Format::Table => Some(Style::Plain),
-            Format::Md => Some(Style::Markdown),
-            Format::Csv => None,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -9,6 +9,7 @@ mod describe;
 mod dry_run;
 mod execute;
 mod forecast;
+mod format;
 mod judging;
 mod metrics;
 mod pictures;

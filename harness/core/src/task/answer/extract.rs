@@ -166,7 +166,8 @@ impl<'a> Reply<'a> {
         })
     }
 
-    /// The value of the last answer stated in words or in a box; `Some(None)` when it cannot be read.
+    /// The value of the last answer stated in words or in a box; `Some(None)` when it cannot be
+    /// read.
     fn stated(&self) -> Option<Option<Number>> {
         let lower = self.text.to_ascii_lowercase();
         let ends = |phrase: &'static str| {

@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 
-/// The text without calculator marks: `<<2*3=6>>6` becomes `6`, `<<2*3=6>> eggs` becomes `6 eggs`, and a mark that the end
-/// of its line cuts off is dropped. Angle brackets around anything but a sum stay.
+/// The text without calculator marks: `<<2*3=6>>6` becomes `6`, `<<2*3=6>> eggs` becomes `6 eggs`,
+/// and a mark that the end of its line cuts off is dropped. Angle brackets around anything but a
+/// sum stay.
 pub(super) fn without_marks(text: &str) -> Cow<'_, str> {
     if !text.contains("<<") {
         return Cow::Borrowed(text);

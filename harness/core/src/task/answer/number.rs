@@ -5,14 +5,16 @@ use serde::{Deserialize, Serialize};
 /// Digits a [`Number`] can have in all, and behind its point.
 pub const MAX_DIGITS: u32 = 36;
 
-/// An exact decimal number. Equal values are equal: 18, 18.0 and 18.00 are the same number, and so are 0 and -0.
+/// An exact decimal number. Equal values are equal: 18, 18.0 and 18.00 are the same number, and so
+/// are 0 and -0.
 ///
-/// As text (`Display`, `FromStr`, serde) it is `-` where it is negative, digits, and a point with digits where there is a
-/// fraction: no separators and no zeros at the end of the fraction.
+/// As text (`Display`, `FromStr`, serde) it is `-` where it is negative, digits, and a point with
+/// digits where there is a fraction: no separators and no zeros at the end of the fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Number {
-    /// The digits with their sign: the value is `mantissa / 10^scale`. Not a multiple of 10 when `scale` is above 0.
+    /// The digits with their sign: the value is `mantissa / 10^scale`. Not a multiple of 10 when
+    /// `scale` is above 0.
     mantissa: i128,
     scale: u32,
 }
@@ -47,8 +49,8 @@ impl Number {
         fits.then_some(Number { mantissa, scale })
     }
 
-    /// The number with these digits before and behind its point, times `10^exponent`. Anything but ASCII digits in them is
-    /// passed over. `None` when it has more than [`MAX_DIGITS`] digits.
+    /// The number with these digits before and behind its point, times `10^exponent`. Anything but
+    /// ASCII digits in them is passed over. `None` when it has more than [`MAX_DIGITS`] digits.
     pub(super) fn from_digits(whole: &str, fraction: &str, exponent: i64) -> Option<Number> {
         let fraction = fraction.trim_end_matches('0');
         let digits = whole.bytes().chain(fraction.bytes());

@@ -316,14 +316,16 @@ fn negative_word(head: &str) -> Option<usize> {
     (is_word && !head[..at].ends_with(is_letter)).then_some(at)
 }
 
-/// Whether the point before these digits is theirs: `.5`, not the end of a sentence or the rest of `1.2.5`.
+/// Whether the point before these digits is theirs: `.5`, not the end of a sentence or the rest of
+/// `1.2.5`.
 fn point_leads(text: &str, first: usize) -> bool {
     text[..first]
         .strip_suffix('.')
         .is_some_and(|head| !head.ends_with(|c: char| c.is_alphanumeric() || c == '.'))
 }
 
-/// Whether what follows the digits makes a word of them: an ordinal, or letters that run into digits.
+/// Whether what follows the digits makes a word of them: an ordinal, or letters that run into
+/// digits.
 fn belongs_to_word(rest: &str) -> bool {
     let after = rest.trim_start_matches(is_letter);
     let letters = &rest[..rest.len() - after.len()];
@@ -340,7 +342,8 @@ fn is_letter(c: char) -> bool {
     c.is_lowercase() || c.is_uppercase()
 }
 
-/// What makes a word of the digits or the minus after it. Digits of other scripts do: with ours they would be one number.
+/// What makes a word of the digits or the minus after it. Digits of other scripts do: with ours
+/// they would be one number.
 fn joins_words(c: char) -> bool {
     is_letter(c) || c == '_' || (c.is_numeric() && !c.is_ascii_digit())
 }

@@ -285,7 +285,8 @@ fn long_texts_are_read_in_a_moment() {
                 extract(text, how);
             }
         }
-        // Reading is linear and takes milliseconds; in a time that grows with the square it would take minutes.
+        // Reading is linear and takes milliseconds; in a time that grows with the square it would
+        // take minutes.
         assert!(begin.elapsed().as_secs() < 10, "{piece}");
     }
 }

@@ -1,6 +1,7 @@
 //! How a question is put to a model: named, versioned presets, and what they make of a question.
 //!
-//! A preset's whole text belongs to the key of what was computed with it. A change of wording is a new version.
+//! A preset's whole text belongs to the key of what was computed with it. A change of wording is a
+//! new version.
 
 mod render;
 mod shipped;

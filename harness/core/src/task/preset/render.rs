@@ -13,8 +13,8 @@ pub struct Preset {
     pub version: u32,
     /// Whether the model's chat template is put around it.
     pub style: Style,
-    /// The text around a question. Its first `{question}` is replaced by the question; without one the question follows
-    /// it. Nothing else in it, and nothing in a question, is interpreted.
+    /// The text around a question. Its first `{question}` is replaced by the question; without one
+    /// the question follows it. Nothing else in it, and nothing in a question, is interpreted.
     pub instruction: String,
     /// Worked examples before the question.
     pub shots: Vec<Shot>,
@@ -87,8 +87,8 @@ impl Preset {
         format!("{}@{}", self.name, self.version)
     }
 
-    /// The prompt for a question. In plain text each worked example is followed by an empty line, and its answer stands
-    /// after one space where the model's is wanted.
+    /// The prompt for a question. In plain text each worked example is followed by an empty line,
+    /// and its answer stands after one space where the model's is wanted.
     pub fn render(&self, question: &str) -> Rendered {
         match self.style {
             Style::Plain => {
@@ -112,7 +112,8 @@ impl Preset {
         }
     }
 
-    /// The part of a model's text that is its reply: what comes before the preset's [`stop`](Preset::stop).
+    /// The part of a model's text that is its reply: what comes before the preset's
+    /// [`stop`](Preset::stop).
     pub fn reply<'t>(&self, text: &'t str) -> &'t str {
         match self.stop.as_deref().and_then(|stop| text.find(stop)) {
             Some(end) => &text[..end],

@@ -112,7 +112,8 @@ mod tests {
         assert!(preset("").is_err());
     }
 
-    /// Stored cells are keyed by this text: a change of it needs a new version, and then a new line here.
+    /// Stored cells are keyed by this text: a change of it needs a new version, and then a new line
+    /// here.
     #[test]
     fn versions_are_pinned() {
         for (id, want) in [

@@ -76,7 +76,8 @@ fn damaged_zstd_names_the_offset() {
 #[test]
 fn a_zstd_window_above_128_mib_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    // Magic, a descriptor without content size, a window of 2^(10 + exponent) bytes, one raw block of one byte.
+    // Magic, a descriptor without content size, a window of 2^(10 + exponent) bytes, one raw block
+    // of one byte.
     let frame = |exponent: u8| {
         let block = [3 | 1 << 3, 0, 0]; // last block, run-length type, one byte
         [

@@ -12,11 +12,12 @@ pub enum SamplingRule {
     NucleusFirst,
     /// Hugging Face's autoregressive samplers: temperature, top-k, nucleus; statistics likewise.
     TopKFirst,
-    /// LLaDA: the largest of `exp(l) / (-ln u)^T`; statistics of `softmax(l)`, whatever the temperature.
+    /// LLaDA: the largest of `exp(l) / (-ln u)^T`; statistics of `softmax(l)`, whatever the
+    /// temperature.
     ///
-    /// With one uniform `u` per vocabulary entry that choice has the probabilities `softmax(l / T)`, so it is drawn from
-    /// them directly with one uniform. LLaDA's own sampler has no filters; where a request asks for some, they apply to
-    /// the draw and not to the statistics.
+    /// With one uniform `u` per vocabulary entry that choice has the probabilities `softmax(l /
+    /// T)`, so it is drawn from them directly with one uniform. LLaDA's own sampler has no filters;
+    /// where a request asks for some, they apply to the draw and not to the statistics.
     Noise,
 }
 
@@ -27,8 +28,9 @@ pub struct Sampling {
     pub temperature: f64,
     /// Tokens are kept until their probability passes this; `None` or 1 keeps all.
     pub top_p: Option<f64>,
-    /// Tokens kept; 0 keeps all. `None` keeps all in the functions of this module, and in a run stands for what the
-    /// reference sampler does when nothing is said: [`SamplingRule::default_top_k`].
+    /// Tokens kept; 0 keeps all. `None` keeps all in the functions of this module, and in a run
+    /// stands for what the reference sampler does when nothing is said:
+    /// [`SamplingRule::default_top_k`].
     pub top_k: Option<usize>,
     /// Order of filters.
     pub rule: SamplingRule,
@@ -94,9 +96,9 @@ impl Sampling {
 }
 
 impl SamplingRule {
-    /// Tokens that the reference sampler keeps when nothing is said: Hugging Face's generation settings start from 50, and
-    /// Dream's are built on them, so that its statistics at temperature 0 are those of the 50 largest logits too. LLaDA's
-    /// sampler keeps all.
+    /// Tokens that the reference sampler keeps when nothing is said: Hugging Face's generation
+    /// settings start from 50, and Dream's are built on them, so that its statistics at temperature
+    /// 0 are those of the 50 largest logits too. LLaDA's sampler keeps all.
     #[must_use]
     pub fn default_top_k(self) -> Option<usize> {
         match self {
@@ -105,8 +107,9 @@ impl SamplingRule {
         }
     }
 
-    /// The rule of the reference sampler of such a model: masked diffusion whose logits score their own position is
-    /// sampled as LLaDA is, masked diffusion with shifted logits as Dream is, the rest as Hugging Face does.
+    /// The rule of the reference sampler of such a model: masked diffusion whose logits score their
+    /// own position is sampled as LLaDA is, masked diffusion with shifted logits as Dream is, the
+    /// rest as Hugging Face does.
     #[must_use]
     pub fn of(info: &ModelInfo) -> Self {
         match (info.objective, info.logit_offset) {

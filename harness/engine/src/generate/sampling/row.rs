@@ -1,7 +1,7 @@
 //! One row on the CPU, without sorting the vocabulary.
 //!
-//! The nucleus is found from a histogram of the probabilities' leading bits: only the tokens of the bucket in which the
-//! cumulative probability passes `top_p` are put in order.
+//! The nucleus is found from a histogram of the probabilities' leading bits: only the tokens of the
+//! bucket in which the cumulative probability passes `top_p` are put in order.
 
 use super::{Needed, Sampling, SamplingRule};
 
@@ -48,7 +48,8 @@ impl Default for Scratch {
     }
 }
 
-/// The tokens that filters keep: those above `floor`, and of those equal to it the ones up to id `last`.
+/// The tokens that filters keep: those above `floor`, and of those equal to it the ones up to id
+/// `last`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Kept {
     floor: f32,
@@ -140,7 +141,8 @@ fn largest(logits: &[f32]) -> (usize, bool) {
     (best.0, !has_nan && best.1.is_finite())
 }
 
-/// The first token whose cumulative probability passes `target`; the last one with any where rounding leaves none.
+/// The first token whose cumulative probability passes `target`; the last one with any where
+/// rounding leaves none.
 fn draw(p: &[f32], kept: Kept, target: f64) -> usize {
     let (mut cumulative, mut last) = (0.0, 0);
     for (id, &p) in p.iter().enumerate() {
@@ -217,7 +219,8 @@ fn kth_largest(p: &[f32], k: usize, scratch: &mut Scratch) -> f32 {
         .1
 }
 
-/// Tokens of `among` in descending order (the lower id first of equals) while those before them have at most `limit`.
+/// Tokens of `among` in descending order (the lower id first of equals) while those before them
+/// have at most `limit`.
 fn nucleus(p: &[f32], among: Kept, limit: f64, scratch: &mut Scratch) -> Kept {
     let bucket = |p: f32| ((p.to_bits() >> BUCKET_SHIFT) as usize).min(BUCKETS - 1);
     scratch.mass.fill(0.0);

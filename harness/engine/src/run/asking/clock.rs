@@ -9,7 +9,8 @@ pub(super) struct Clock {
     /// Own time before, which was not spent waiting for the right to ask.
     prepared: Duration,
     inside: Duration,
-    /// Processor time of this thread while requests were under way; `None` where it cannot be measured.
+    /// Processor time of this thread while requests were under way; `None` where it cannot be
+    /// measured.
     busy: Option<Duration>,
 }
 

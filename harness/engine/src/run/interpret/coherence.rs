@@ -3,8 +3,8 @@
 //! ```text
 //! coherence = mean over pairs of rows of cos(u_i, u_j),   u = unit vector of idf² of the row's distinct tokens
 //! ```
-//! A latent of a subject is strongest in texts that share its rare words; one of grammar or position is strongest in texts that share
-//! nothing else.
+//! A latent of a subject is strongest in texts that share its rare words; one of grammar or
+//! position is strongest in texts that share nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -37,7 +37,8 @@ impl Rarity {
         }
     }
 
-    /// Mean cosine of idf² over pairs of the rows that the windows are in; `None` for fewer than two rows.
+    /// Mean cosine of idf² over pairs of the rows that the windows are in; `None` for fewer than
+    /// two rows.
     ///
     /// - `ids`: token ids of a row
     pub(super) fn coherence<'a>(

@@ -13,8 +13,9 @@ use crate::{
 /// Latents whose logits are alive at once.
 const CHUNK: usize = 64;
 
-/// The `n` tokens that the decoder row of each latent raises most and lowers most, through the final norm and the head, largest change
-/// first; of equal ones the smaller id. Ids that the vocabulary is padded with are none.
+/// The `n` tokens that the decoder row of each latent raises most and lowers most, through the
+/// final norm and the head, largest change first; of equal ones the smaller id. Ids that the
+/// vocabulary is padded with are none.
 ///
 /// # Errors
 /// Latents out of range, failures of the plugins.

@@ -85,7 +85,8 @@ impl Text {
     /// Reads all rows of a shard.
     ///
     /// # Errors
-    /// Files that cannot be read or hold too little; masks for a model without a mask token; labels that are none.
+    /// Files that cannot be read or hold too little; masks for a model without a mask token; labels
+    /// that are none.
     pub(super) fn read(
         files: &[PathBuf],
         shard: &ShardRef,
