@@ -8,8 +8,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::work::PassWork;
-
 /// Tokens of a stacked pass beyond which stacking gains nothing.
 const STACKED_TOKENS: u64 = 1 << 15;
 /// Logits are formed in chunks of at most this many bytes.
@@ -41,16 +39,6 @@ pub struct ModelShape {
 }
 
 impl ModelShape {
-    /// Floating-point operations of one block on `rows` rows of `tokens` tokens.
-    pub fn block_flops(&self, rows: u64, tokens: u64) -> f64 {
-        self.flops(&PassWork::blocks(rows, 1, tokens, tokens))
-    }
-
-    /// Floating-point operations of the head on `rows` rows.
-    pub fn head_flops(&self, rows: u64) -> f64 {
-        self.flops(&PassWork::head(rows))
-    }
-
     /// Bytes of activations of one token within a block, at its peak: in attention the norm's input and output, queries, keys and
     /// values before and after their rotation, and the mix; in the feed-forward layer its input and two products.
     fn block_bytes(&self) -> u64 {

@@ -123,6 +123,16 @@ impl ModelShape {
             + 4.0 * work.pairs as f64 * d
             + 2.0 * work.head_rows as f64 * d * self.vocab_size as f64
     }
+
+    /// Floating-point operations of one block on `rows` rows of `tokens` tokens.
+    pub fn block_flops(&self, rows: u64, tokens: u64) -> f64 {
+        self.flops(&PassWork::blocks(rows, 1, tokens, tokens))
+    }
+
+    /// Floating-point operations of the head on `rows` rows.
+    pub fn head_flops(&self, rows: u64) -> f64 {
+        self.flops(&PassWork::head(rows))
+    }
 }
 
 #[cfg(test)]
