@@ -144,10 +144,7 @@ pub(super) fn text(got: &str, want: &str) -> Compared {
 pub(super) fn scalar(got: Option<f64>, want: Option<f64>, tolerance: Tolerance) -> Compared {
     match (got, want) {
         (Some(got), Some(want)) => {
-            let one = |v: f64| Array {
-                shape: vec![1],
-                data: vec![v],
-            };
+            let one = |v: f64| Array::column(vec![v]);
             floats(&one(got), &one(want), None, tolerance)
         }
         (None, None) => Compared {

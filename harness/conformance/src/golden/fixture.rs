@@ -20,6 +20,18 @@ pub(super) struct Array<T> {
     pub data: Vec<T>,
 }
 
+impl<T> Array<T> {
+    pub fn new(shape: &[usize], data: Vec<T>) -> Self {
+        let shape = shape.to_vec();
+        Self { shape, data }
+    }
+
+    /// Numbers of one dimension.
+    pub fn column(data: Vec<T>) -> Self {
+        Self::new(&[data.len()], data)
+    }
+}
+
 impl Array<f64> {
     /// A copy of `tensor` (any float type, any device).
     pub fn of(tensor: &Tensor) -> Result<Self, tch::TchError> {

@@ -165,10 +165,7 @@ fn next_token(
     };
     let costs = run_grid(model, batch, &[], &scored, options, &mut NoWatch)?;
     let ce = costs.scattered(0, &costs.clean, batch);
-    let got = Array {
-        shape: vec![batch.b, batch.t],
-        data: ce.clone(),
-    };
+    let got = Array::new(&[batch.b, batch.t], ce.clone());
     let loss = tolerances.loss;
     record.compared(
         &format!("{name}.ce"),

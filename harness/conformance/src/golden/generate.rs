@@ -250,10 +250,10 @@ impl GenerateRuns<'_> {
             return Ok(());
         }
         let plain = self.execute(model, spec, None, &mut Watch::default())?;
-        let got = Array {
-            shape: vec![plain.tokens.b(), plain.tokens.t()],
-            data: plain.tokens.tokens().to_vec(),
-        };
+        let got = Array::new(
+            &[plain.tokens.b(), plain.tokens.t()],
+            plain.tokens.tokens().to_vec(),
+        );
         let keep: Vec<bool> = (0..got.data.len())
             .map(|i| plain.tokens.is_valid(i))
             .collect();

@@ -241,10 +241,7 @@ impl LossRun<'_> {
     ) -> Result<(), Failed> {
         let key = format!("{}.{prefix}ce", case.key);
         if self.tensors.has(&key) {
-            let got = Array {
-                shape: vec![case.batch.b, case.batch.t],
-                data: ce.to_vec(),
-            };
+            let got = Array::new(&[case.batch.b, case.batch.t], ce.to_vec());
             let loss = self.tolerances.loss;
             record.compared(
                 &format!("{}.{prefix}ce", case.name),
@@ -324,14 +321,11 @@ impl LossRun<'_> {
         for (name, got, tolerance) in lists {
             if let Some(want) = want.get(name).and_then(Value::as_array) {
                 let want: Vec<f64> = want.iter().filter_map(Value::as_f64).collect();
-                let column = |data: Vec<f64>| Array {
-                    shape: vec![data.len()],
-                    data,
-                };
+                let (got, want) = (Array::column(got), Array::column(want));
                 record.compared(
                     &format!("{label}.{name}"),
                     tolerance,
-                    compare::floats(&column(got), &column(want), None, tolerance),
+                    compare::floats(&got, &want, None, tolerance),
                 );
             }
         }

@@ -114,10 +114,7 @@ fn one_mode(
     statistic: Statistic,
 ) -> Result<(), Failed> {
     let want = tensors.integers(&format!("{mode}.x0"))?;
-    let token = Array {
-        shape: vec![got.token.len()],
-        data: got.token.clone(),
-    };
+    let token = Array::column(got.token.clone());
     record.compared(
         &format!("units/sampling.{mode}.x0"),
         Tolerance::EXACT,
@@ -125,10 +122,7 @@ fn one_mode(
     );
     let want = tensors.floats(&format!("{mode}.confidence"))?;
     let values = statistic.of(got);
-    let values = Array {
-        shape: vec![values.len()],
-        data: values.iter().map(|v| f64::from(*v)).collect(),
-    };
+    let values = Array::column(values.iter().map(|v| f64::from(*v)).collect());
     record.compared(
         &format!("units/sampling.{mode}.confidence"),
         PROBABILITY,

@@ -32,10 +32,7 @@ impl Sequences<'_> {
         let (b, t) = (grid.b(), grid.t());
         let valid: Vec<bool> = (0..b * t).map(|i| grid.is_valid(i)).collect();
         if let Some(want) = self.recorded("tokens")? {
-            let got = Array {
-                shape: vec![b, t],
-                data: grid.tokens().to_vec(),
-            };
+            let got = Array::new(&[b, t], grid.tokens().to_vec());
             record.compared(
                 &self.name("tokens"),
                 EXACT,
@@ -51,14 +48,8 @@ impl Sequences<'_> {
             .iter()
             .flat_map(|grid| grid.tokens().iter().copied())
             .collect();
-        let got = Array {
-            shape: vec![watch.states.len(), b, t],
-            data,
-        };
-        let decode_step = Array {
-            shape: vec![b, t],
-            data: generated.decode_step.clone(),
-        };
+        let got = Array::new(&[watch.states.len(), b, t], data);
+        let decode_step = Array::new(&[b, t], generated.decode_step.clone());
         let keep: Vec<bool> = (0..got.shape[0])
             .flat_map(|_| valid.iter().copied())
             .collect();
@@ -116,14 +107,11 @@ impl Sequences<'_> {
             .flatten()
             .filter_map(Value::as_i64)
             .collect();
-        let column = |data: Vec<i64>| Array {
-            shape: vec![data.len()],
-            data,
-        };
+        let (got, want) = (Array::column(got), Array::column(want));
         record.compared(
             &self.name("new_per_step"),
             EXACT,
-            compare::integers(&column(got), &column(want), None),
+            compare::integers(&got, &want, None),
         );
         Ok(())
     }

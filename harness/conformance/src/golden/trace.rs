@@ -138,10 +138,7 @@ fn check(
         tolerance,
         compare::floats(&got, &runs.tensors.floats("trace.values")?, None, tolerance),
     );
-    let got = Array {
-        shape: vec![steps.saturating_sub(1), b, len],
-        data: kept.jaccard.concat(),
-    };
+    let got = Array::new(&[steps.saturating_sub(1), b, len], kept.jaccard.concat());
     record.compared(
         "trace/jaccard",
         JACCARD,

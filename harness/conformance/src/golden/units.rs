@@ -45,7 +45,7 @@ pub(super) fn schedules(record: &mut Recorder<'_>, dir: &Path) -> Result<(), Gol
         record.compared(
             &format!("units/{key}"),
             Tolerance::EXACT,
-            compare::integers(&column(got), &column(want), None),
+            compare::integers(&Array::column(got), &Array::column(want), None),
         );
     }
     for key in ["dream_timesteps", "dream_p_transfer"] {
@@ -70,11 +70,11 @@ pub(super) fn schedules(record: &mut Recorder<'_>, dir: &Path) -> Result<(), Gol
                 .flatten()
                 .filter_map(Value::as_f64)
                 .collect();
-            let got = column(got.into_iter().map(f64::from).collect());
+            let got = Array::column(got.into_iter().map(f64::from).collect());
             record.compared(
                 &format!("units/{key}.{steps}"),
                 Tolerance::EXACT,
-                compare::floats(&got, &column(want), None, Tolerance::EXACT),
+                compare::floats(&got, &Array::column(want), None, Tolerance::EXACT),
             );
         }
     }
@@ -88,11 +88,4 @@ fn eps(case: &Value) -> f32 {
 
 fn integers(list: Option<&Value>) -> Option<Vec<i64>> {
     list?.as_array()?.iter().map(Value::as_i64).collect()
-}
-
-fn column<T>(data: Vec<T>) -> Array<T> {
-    Array {
-        shape: vec![data.len()],
-        data,
-    }
 }

@@ -12,7 +12,6 @@ use crate::{
     cause::{Cause, cause},
     failure::{Failure, Verdict},
     form::{FIRST, Form},
-    judge::OnReply,
     retry,
     said::Said,
     settings::Settings,
@@ -37,6 +36,9 @@ pub struct Batches<'a> {
     http: &'a Client,
     settings: &'a Settings,
 }
+
+/// Takes a reply to the request with a number; a break ends it.
+pub type OnReply<'a> = &'a mut dyn FnMut(usize, Result<JudgeReply>) -> ControlFlow<()>;
 
 type Tried<T> = std::result::Result<T, Failure>;
 

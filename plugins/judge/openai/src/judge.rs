@@ -15,7 +15,7 @@ use tokio::{runtime::Runtime, task::JoinSet, time::Instant};
 
 use crate::{
     attempt::{self, Try},
-    batch::Batches,
+    batch::{Batches, OnReply},
     evidence::Evidence,
     failure::{Failure, Verdict},
     form::Form,
@@ -169,9 +169,6 @@ impl Judge for OpenAi {
             .block_on(batches.poll(ticket, requests, on_reply))
     }
 }
-
-/// Takes a reply to the request with a number; a break ends it.
-pub type OnReply<'a> = &'a mut dyn FnMut(usize, Result<JudgeReply>) -> ControlFlow<()>;
 
 /// Requests of one call.
 struct Run<'a> {

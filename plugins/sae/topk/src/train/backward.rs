@@ -8,7 +8,7 @@ use harness_kernels::{
 };
 use tch::{Kind, Tensor};
 
-use super::{ProductDtype, TrainConfig, trainer::Parameters};
+use super::{ProductDtype, TrainConfig, parameters::Parameters};
 use crate::error::Result;
 
 /// Share of a batch's mean square up to which its variance is the rounding of f32: the square of 64

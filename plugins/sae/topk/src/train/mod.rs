@@ -10,6 +10,7 @@ mod adam;
 mod backward;
 mod config;
 mod init;
+mod parameters;
 mod state;
 mod trainer;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use super::{Trainer, trainer::Parameters};
+use super::{Trainer, parameters::Parameters};
 use crate::{
     error::{Result, SaeError},
     tensors::{Expected, SafetensorsFile, TensorFile, check, write_safetensors},
