@@ -8,10 +8,7 @@ use super::{
     expander::Expander,
     pass::{PassText, masks},
 };
-use crate::{
-    bench::SteeringSettings,
-    sources::Explanations,
-};
+use crate::{bench::SteeringSettings, sources::Explanations};
 use harness_contract::{
     cell::Cell,
     config::{ConfigError, Problem},
