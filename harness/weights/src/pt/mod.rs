@@ -11,6 +11,7 @@ mod pickle;
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use crate::{InputError, Result, files};
@@ -47,10 +48,26 @@ impl StateDict {
         })
     }
 
-    /// The item of a name.
-    pub fn item(&self, name: &str) -> Option<&Item> {
-        let found = self.items.iter().find(|(known, _)| known == name);
-        found.map(|(_, item)| item)
+    /// The tensor of a name.
+    pub fn tensor(&self, name: &str) -> Option<&Rc<TensorDesc>> {
+        self.named(name).find_map(|item| match item {
+            Item::Tensor(tensor) => Some(tensor),
+            Item::Scalar(_) | Item::Dict => None,
+        })
+    }
+
+    /// The number or word of a name.
+    pub fn scalar(&self, name: &str) -> Option<&Scalar> {
+        self.named(name).find_map(|item| match item {
+            Item::Scalar(scalar) => Some(scalar),
+            Item::Tensor(_) | Item::Dict => None,
+        })
+    }
+
+    /// The items of a name: without its prefix, a tensor may be called as a scalar beside it.
+    fn named(&self, name: &str) -> impl Iterator<Item = &Item> {
+        let is_called = move |(known, _): &&(String, Item)| known == name;
+        self.items.iter().filter(is_called).map(|(_, item)| item)
     }
 
     /// The whole storage of a tensor. `name` names it in errors.

@@ -41,20 +41,17 @@ pub fn normalises_input(items: &[(String, Item)]) -> bool {
 /// No archive of `torch.save`, or none of this layout.
 pub fn openai_header(path: &Path) -> Result<OpenAiHeader, InputError> {
     let file = StateDict::open(path)?;
-    let shape = match file.item("encoder.weight") {
-        Some(Item::Tensor(tensor)) => tensor.shape.as_slice(),
-        _ => &[],
-    };
-    let &[d_sae, d_model] = shape else {
+    let shape = file.tensor("encoder.weight").map(|tensor| &*tensor.shape);
+    let Some(&[d_sae, d_model]) = shape else {
         let message = "holds no matrix `encoder.weight`; it is no SAE of OpenAI's layout";
         return Err(InputError::unusable(path, message));
     };
-    let kind = match file.item("activation") {
-        Some(Item::Scalar(Scalar::Text(word))) => Some(Kind::named(word, "activation")),
+    let kind = match file.scalar("activation") {
+        Some(Scalar::Text(word)) => Some(Kind::named(word, "activation")),
         _ => None,
     };
-    let k = match file.item("activation_state_dict.k") {
-        Some(Item::Scalar(Scalar::Int(k))) => u64::try_from(*k).ok().filter(|k| *k > 0),
+    let k = match file.scalar("activation_state_dict.k") {
+        Some(Scalar::Int(k)) => u64::try_from(*k).ok().filter(|k| *k > 0),
         _ => None,
     };
     Ok(OpenAiHeader {

@@ -53,9 +53,7 @@ impl TorchFile {
 
     /// The number or word of a name.
     pub(crate) fn scalar(&self, name: &str) -> Option<&Scalar> {
-        let mut all = self.scalars();
-        all.find(|(known, _)| *known == name)
-            .map(|(_, scalar)| scalar)
+        self.file.scalar(name)
     }
 
     /// Whether an SAE of OpenAI's layout normalises its input; see
@@ -76,7 +74,7 @@ impl TensorFile for TorchFile {
 
     fn read(&mut self, name: &str) -> Result<Tensor> {
         let (_, kind) = self.found(name)?;
-        let Some(Item::Tensor(desc)) = self.file.item(name).cloned() else {
+        let Some(desc) = self.file.tensor(name).cloned() else {
             let what = format!("no tensor `{name}`");
             return Err(SaeError::file(self.path(), what, ""));
         };
