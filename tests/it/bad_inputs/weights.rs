@@ -109,7 +109,7 @@ fn row_20_header_size_and_tensor_count() {
     many_tensors(&sae.join(SAE_WEIGHTS), 300);
     says(
         &refused(&mut bench(dir.path(), &set)),
-        &["300 tensors, limit 256"],
+        &["names 300 tensors", "the limit is 256"],
     );
 }
 
