@@ -413,7 +413,7 @@ mod tests {
         fn refusal(&self) -> String {
             let failure = self.find().unwrap_err();
             assert_eq!(failure.code, exit::DEVICE);
-            failure.to_string()
+            format!("{failure}\n{}", failure.hint)
         }
     }
 
