@@ -36,7 +36,7 @@ pub struct Counters {
     pub judge_usd: f64,
     /// Seconds of asking live, up to the last reply on the disk.
     pub judge_seconds: f64,
-    /// Of these what the harness took itself, see [`harness_store::replies::JudgingSummary`]; 0
+    /// Of these what the harness took itself, see `harness_store::replies::JudgingSummary`; 0
     /// where it cannot be measured.
     pub judge_own_seconds: f64,
     /// Rows through SAEs.
