@@ -34,6 +34,8 @@ mod tests_judge;
 #[cfg(test)]
 mod tests_keys;
 #[cfg(test)]
+mod tests_pinned;
+#[cfg(test)]
 mod tests_text;
 mod texts;
 mod urgency;
