@@ -8,15 +8,15 @@ pub mod catalogue;
 mod columns;
 pub mod decoding;
 pub mod fidelity;
-mod keys;
 mod notes;
 mod over_k;
 mod paper;
 mod results;
 pub mod steering;
+mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use keys::key_columns;
 pub use paper::paper_names;
 pub use results::{Results, WriteFigureError, derive, write_figures, write_tables};
+pub use tables::{columns_page, key_columns};

@@ -34,6 +34,7 @@ pub trait Results {
 pub fn derive(plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
     Ok(match plan.table.kind() {
         RowKind::Steering => Box::new(steering::derive(plan, store)?),
+        // Benches of the kind `Catalogue` run nothing and have no plan.
         RowKind::Documents | RowKind::Rollouts | RowKind::Catalogue => {
             Box::new(fidelity::derive(plan, store)?)
         }
