@@ -31,3 +31,34 @@ pub fn of_sae<R: OfSae>() -> [Column<R>; 5] {
         ),
     ]
 }
+
+/// A table, whatever its rows are.
+#[derive(Clone)]
+pub struct Table {
+    /// The files that have these columns.
+    pub files: &'static [&'static str],
+    pub columns: Vec<Described>,
+}
+
+/// What is said of a column.
+#[derive(Clone)]
+pub struct Described {
+    pub name: &'static str,
+    pub is_key: bool,
+    pub unit: &'static str,
+    pub meaning: &'static str,
+}
+
+/// The table of some files.
+pub fn table<R>(files: &'static [&'static str], columns: &[Column<R>]) -> Table {
+    let described = |column: &Column<R>| Described {
+        name: column.name,
+        is_key: column.is_key,
+        unit: column.unit,
+        meaning: column.meaning,
+    };
+    Table {
+        files,
+        columns: columns.iter().map(described).collect(),
+    }
+}

@@ -2,86 +2,22 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use harness_present::Column;
-
 use crate::{
-    autointerp::rows::{autointerp_columns, label_columns, latent_columns},
-    catalogue::tables::{table1_columns, table3_columns},
-    decoding::rows::{
-        accuracy_columns, curve_columns, paired_columns, position_columns, step_columns,
-        summary_columns,
-    },
-    fidelity::{delta_columns, ev_columns, rows::grid_columns, transfer_columns},
-    steering::rows::{metric_columns, steering_columns, table2_columns, table4_columns},
+    autointerp, catalogue,
+    columns::{Described, Table},
+    decoding, fidelity, steering,
 };
 
-/// A table, whatever its rows are.
-struct Table {
-    /// The files that have these columns.
-    files: &'static [&'static str],
-    columns: Vec<Described>,
-}
-
-/// What is said of a column.
-struct Described {
-    name: &'static str,
-    is_key: bool,
-    unit: &'static str,
-    meaning: &'static str,
-}
-
-fn table<R>(files: &'static [&'static str], columns: &[Column<R>]) -> Table {
-    let described = |column: &Column<R>| Described {
-        name: column.name,
-        is_key: column.is_key,
-        unit: column.unit,
-        meaning: column.meaning,
-    };
-    Table {
-        files,
-        columns: columns.iter().map(described).collect(),
-    }
-}
-
+/// All tables, in the order of the reference page.
 fn tables() -> Vec<Table> {
-    vec![
-        table(&["table2.csv"], &table2_columns()),
-        table(
-            &["table2_by_k.csv", "fig9.csv", "fig10.csv"],
-            &steering_columns(),
-        ),
-        table(&["table4.csv"], &table4_columns()),
-        table(&["metrics.csv"], &metric_columns(true)),
-        table(
-            &["fidelity.csv", "transfer.csv", "transfer-rollouts.csv"],
-            &grid_columns(),
-        ),
-        table(&["fig3.csv", "fig7.csv"], &delta_columns()),
-        table(&["fig8.csv"], &ev_columns()),
-        table(&["fig6.csv", "fig12.csv"], &transfer_columns()),
-        table(
-            &["decoding-order.csv", "fig4.csv", "fig5.csv", "fig11.csv"],
-            &step_columns(),
-        ),
-        table(
-            &[
-                "decoding-order_curves.csv",
-                "fig4_curves.csv",
-                "fig5_curves.csv",
-                "fig11_curves.csv",
-            ],
-            &curve_columns(),
-        ),
-        table(&["decoding-order_summary.csv"], &summary_columns()),
-        table(&["decoding-order_by_position.csv"], &position_columns()),
-        table(&["accuracy.csv"], &accuracy_columns()),
-        table(&["accuracy_paired.csv"], &paired_columns()),
-        table(&["autointerp.csv"], &autointerp_columns()),
-        table(&["latents.csv"], &latent_columns()),
-        table(&["autointerp_labels.csv"], &label_columns()),
-        table(&["table1.csv"], &table1_columns()),
-        table(&["table3.csv"], &table3_columns()),
+    [
+        steering::tables(),
+        fidelity::tables(),
+        decoding::tables(),
+        autointerp::tables(),
+        catalogue::tables(),
     ]
+    .concat()
 }
 
 /// The columns that name rows in the tables of the benches: two files are matched by those of them

@@ -15,7 +15,10 @@ pub use derive::{AutointerpTables, derive};
 use harness_plan::expand::Plan;
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
-use crate::Results;
+use crate::{
+    Results,
+    columns::{Table, table},
+};
 use rows::{autointerp_columns, explanations_jsonl, label_columns, latent_columns};
 
 impl Results for AutointerpTables {
@@ -56,4 +59,13 @@ impl Results for AutointerpTables {
             figure::autointerp_figure(&rows, &plan.title),
         )]
     }
+}
+
+/// The tables of the kind, with their columns.
+pub(crate) fn tables() -> Vec<Table> {
+    vec![
+        table(&["autointerp.csv"], &autointerp_columns()),
+        table(&["latents.csv"], &latent_columns()),
+        table(&["autointerp_labels.csv"], &label_columns()),
+    ]
 }

@@ -22,6 +22,8 @@ use harness_plan::{
 };
 use harness_present::{csv_table, text_table::Style};
 
+use crate::columns::{Table, table};
+
 /// Rows of a catalogue bench.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Listed {
@@ -116,4 +118,12 @@ impl Listed {
             Style::Plain => format!("{head}\n\n{table}"),
         }
     }
+}
+
+/// The tables of the kind, with their columns.
+pub(crate) fn tables() -> Vec<Table> {
+    vec![
+        table(&["table1.csv"], &table1_columns()),
+        table(&["table3.csv"], &table3_columns()),
+    ]
 }

@@ -14,7 +14,10 @@ pub use derive::{DecodingTables, derive};
 use harness_plan::{bench::TableKind, expand::Plan};
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
-use crate::Results;
+use crate::{
+    Results,
+    columns::{Table, table},
+};
 use figure::is_shown;
 use rows::{
     DynamicsRow, accuracy_columns, curve_columns, paired_columns, position_columns, step_columns,
@@ -85,4 +88,27 @@ impl DecodingTables {
         ]);
         files
     }
+}
+
+/// The tables of the kind, with their columns.
+pub(crate) fn tables() -> Vec<Table> {
+    vec![
+        table(
+            &["decoding-order.csv", "fig4.csv", "fig5.csv", "fig11.csv"],
+            &step_columns(),
+        ),
+        table(
+            &[
+                "decoding-order_curves.csv",
+                "fig4_curves.csv",
+                "fig5_curves.csv",
+                "fig11_curves.csv",
+            ],
+            &curve_columns(),
+        ),
+        table(&["decoding-order_summary.csv"], &summary_columns()),
+        table(&["decoding-order_by_position.csv"], &position_columns()),
+        table(&["accuracy.csv"], &accuracy_columns()),
+        table(&["accuracy_paired.csv"], &paired_columns()),
+    ]
 }

@@ -10,13 +10,16 @@ mod tests;
 mod wide;
 
 pub use derive::{Coverage, FidelityTables, derive};
-pub use wide::{delta_columns, ev_columns, transfer_columns};
 
 use harness_plan::{bench::TableKind, expand::Plan};
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
-use crate::Results;
+use crate::{
+    Results,
+    columns::{Table, table},
+};
 use rows::grid_columns;
+use wide::{delta_columns, ev_columns, transfer_columns};
 
 impl Results for FidelityTables {
     fn files(&self, plan: &Plan) -> Vec<(String, String)> {
@@ -42,4 +45,17 @@ impl Results for FidelityTables {
     fn figures(&self, plan: &Plan) -> Vec<(String, Figure)> {
         figure::figures(plan, self)
     }
+}
+
+/// The tables of the kind, with their columns.
+pub(crate) fn tables() -> Vec<Table> {
+    vec![
+        table(
+            &["fidelity.csv", "transfer.csv", "transfer-rollouts.csv"],
+            &grid_columns(),
+        ),
+        table(&["fig3.csv", "fig7.csv"], &delta_columns()),
+        table(&["fig8.csv"], &ev_columns()),
+        table(&["fig6.csv", "fig12.csv"], &transfer_columns()),
+    ]
 }

@@ -15,8 +15,11 @@ pub use derive::{SteeringTables, derive};
 use harness_plan::{bench::TableKind, expand::Plan};
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
-use crate::Results;
-use rows::{metrics_csv, steering_columns, table2_columns, table4_columns};
+use crate::{
+    Results,
+    columns::{Table, table},
+};
+use rows::{metric_columns, metrics_csv, steering_columns, table2_columns, table4_columns};
 
 impl Results for SteeringTables {
     fn files(&self, plan: &Plan) -> Vec<(String, String)> {
@@ -59,4 +62,17 @@ impl Results for SteeringTables {
     fn has_failed_metric(&self) -> bool {
         self.metrics.iter().any(|row| row.error.is_some())
     }
+}
+
+/// The tables of the kind, with their columns.
+pub(crate) fn tables() -> Vec<Table> {
+    vec![
+        table(&["table2.csv"], &table2_columns()),
+        table(
+            &["table2_by_k.csv", "fig9.csv", "fig10.csv"],
+            &steering_columns(),
+        ),
+        table(&["table4.csv"], &table4_columns()),
+        table(&["metrics.csv"], &metric_columns(true)),
+    ]
 }
