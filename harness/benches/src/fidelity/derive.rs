@@ -13,11 +13,12 @@ use serde::de::Error as _;
 use harness_contract::outputs::FidelityOutput;
 use harness_plan::{
     bench::RowKind,
-    expand::{GridWork, Plan, PlannedRow},
+    expand::{Plan, PlannedRow},
 };
 use harness_store::{Lookup, Store, StoreError};
 
 use super::rows::GridRow;
+use super::work::GridWork;
 
 /// Rows of a grid bench, in the order of the plan.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,7 +38,9 @@ pub struct FidelityTables {
 pub fn derive(plan: &Plan, store: &Store) -> Result<FidelityTables, StoreError> {
     let mut tables = FidelityTables::default();
     for row in &plan.rows {
-        let Some(work) = row.grid() else { continue };
+        let Some(work) = row.work::<GridWork>() else {
+            continue;
+        };
         let (values, coverage) = values(row, work, store)?;
         match work.kind {
             RowKind::Rollouts => tables.rollouts.extend(values),

@@ -1,15 +1,22 @@
 //! The grid of SAEs: each is spliced into passes over documents, or over continuations of prompts.
 
 mod derive;
+mod expand;
 mod figure;
+mod kind;
 mod paper;
 mod print;
 pub mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_expand;
 mod wide;
+mod work;
 
 pub use derive::{Coverage, FidelityTables, derive};
+pub use kind::{Documents, Rollouts};
+pub use work::GridWork;
 
 use harness_plan::{bench::TableKind, expand::Plan};
 use harness_present::{csv_table, figure::Figure, text_table::Style};

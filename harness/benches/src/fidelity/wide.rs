@@ -3,10 +3,11 @@
 use harness_core::{record::Status, sae_id::SaeId};
 use harness_plan::{
     bench::{RowKind, TableKind, ViewSpec},
-    expand::{GridWork, Plan, PlannedRow},
+    expand::{Plan, PlannedRow},
 };
 use harness_present::{Column, csv_table, optional};
 
+use super::work::GridWork;
 use super::{FidelityTables, rows::GridRow};
 use crate::columns::{OfSae, STATUS, of_sae};
 
@@ -230,7 +231,7 @@ pub(super) fn chosen<'p>(view: &ViewSpec, plan: &'p Plan) -> Vec<(&'p PlannedRow
     };
     plan.rows
         .iter()
-        .filter_map(|row| Some((row, row.grid()?)))
+        .filter_map(|row| Some((row, row.work::<GridWork>()?)))
         .filter(|(row, work)| is_shown(row, work.kind))
         .collect()
 }

@@ -4,7 +4,6 @@ use harness_core::suggest;
 use harness_weights::InputError;
 
 use super::{PlanError, ResolvedBench};
-use crate::bench::Settings;
 use harness_contract::{
     config::{ConfigError, Problem, Written},
     judging::REPLAY,
@@ -64,34 +63,11 @@ impl Components {
             }
             need("sae", row.settings.architecture(), false);
             let is_diffusion = bench.models[row.model].folder.is_diffusion;
-            match &row.settings {
-                Settings::Steering(set) => {
-                    need("steering", &set.token_scope, false);
-                    // Replay is the harness's own: what a plugin answered is read from files.
-                    if set.judge != REPLAY {
-                        need("judge", &set.judge, false);
-                    }
-                    if is_diffusion {
-                        need("remasker", &set.order, false);
-                    }
-                    for metric in &set.metrics {
-                        need("metric", metric, false);
-                    }
+            for (kind, name) in row.kind.components(&row.settings, is_diffusion) {
+                // Replay is the harness's own: what a plugin answered is read from files.
+                if (kind, name.as_str()) != ("judge", REPLAY) {
+                    need(kind, &name, false);
                 }
-                Settings::Rollouts { text, .. } if is_diffusion => {
-                    need("remasker", &text.order, false);
-                }
-                Settings::Decoding(set) => {
-                    for order in &set.orders {
-                        need("remasker", order, false);
-                    }
-                }
-                Settings::Autointerp(set) if set.judge != REPLAY => {
-                    need("judge", &set.judge, false);
-                }
-                Settings::Rollouts { .. }
-                | Settings::Documents { .. }
-                | Settings::Autointerp(_) => {}
             }
         }
         match problems.is_empty() {

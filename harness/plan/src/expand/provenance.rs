@@ -4,10 +4,7 @@
 use serde_json::Value;
 
 use super::{Origin, ResolvedBench, ResolvedModel, ResolvedRow, TextSource};
-use crate::{
-    bench::{Profile, RowKind, Settings},
-    sources::TextFiles,
-};
+use crate::{bench::Profile, sources::TextFiles};
 use harness_contract::sanitize::one_line;
 
 /// Budgets and how they are set on the command line.
@@ -63,18 +60,8 @@ impl ResolvedModel {
 impl ResolvedRow {
     /// Its text, in words.
     pub fn text_name(&self) -> String {
-        let what = match self.row.kind {
-            RowKind::Decoding => "questions",
-            RowKind::Rollouts => "prompts",
-            _ => "tokens",
-        };
-        let n = match &self.settings {
-            Settings::Steering(set) => set.budget_tokens,
-            Settings::Documents { text, .. } => text.budget_tokens,
-            Settings::Autointerp(set) => set.budget_tokens,
-            Settings::Rollouts { text, .. } => text.n_prompts.into(),
-            Settings::Decoding(set) => set.n_questions.into(),
-        };
+        let what = self.kind.text().input.unit();
+        let n = self.kind.text_amount(&self.settings);
         match self.text {
             TextSource::Embedded => format!("{n} {what} of the embedded generated text"),
             TextSource::Assumed => {
@@ -89,9 +76,7 @@ impl ResolvedRow {
 
     /// Its scorer, in words; `None` in benches that score no perplexity.
     fn scorer_name(&self, models: &[ResolvedModel]) -> Option<String> {
-        let Settings::Steering(_) = self.settings else {
-            return None;
-        };
+        self.kind.scorer(&self.settings)?;
         Some(match self.scorer {
             None => "none, so that P and S are missing".to_owned(),
             Some(scorer) => format!("{} is {}", models[scorer].name, models[scorer].described()),

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::test_world::World;
 use harness_contract::{cell::Cell, protocol::Sources, stages::Stage};
 use harness_store::{ManifestPlugin, RunManifest};
 
@@ -87,54 +86,6 @@ fn the_largest_chunks_are_shared_out_first() {
     assert_eq!(share(&chunks, 1, 2), [0, 1, 2]);
     assert_eq!(share(&chunks, 2, 4), [2]);
     assert!(share(&chunks, 4, 5).is_empty());
-}
-
-#[test]
-fn units_hold_every_wanted_cell_once_with_groups_whole() {
-    for bench in [
-        "table2",
-        "fidelity",
-        "decoding-order",
-        "autointerp",
-        "transfer-rollouts",
-    ] {
-        let plan = World::made_up().plan(bench).unwrap();
-        let units = units(&plan, |_| true, |_| 1.0);
-        let keys: Vec<&String> = units
-            .iter()
-            .flat_map(|u| &u.cells)
-            .map(|(k, _)| k)
-            .collect();
-        let distinct: BTreeSet<&String> = keys.iter().copied().collect();
-        assert_eq!(distinct.len(), keys.len(), "{bench}");
-        assert_eq!(keys.len(), plan.cells.len(), "{bench}");
-        let models: BTreeSet<&str> = plan.rows.iter().map(|row| row.model.as_str()).collect();
-        for unit in &units {
-            assert!(
-                models.contains(unit.model.as_str()),
-                "{bench}: {}",
-                unit.model
-            );
-            let groups: BTreeSet<Option<usize>> = unit
-                .cells
-                .iter()
-                .map(|(key, _)| plan.group_of(key))
-                .collect();
-            assert_eq!(groups.len(), 1, "{bench}");
-        }
-        for (i, group) in plan.groups.iter().enumerate() {
-            let of_group = |u: &&Unit| u.cells.iter().any(|(key, _)| plan.group_of(key) == Some(i));
-            let holders: Vec<&Unit> = units.iter().filter(of_group).collect();
-            assert_eq!(
-                (holders.len(), holders[0].cells.len()),
-                (1, group.members.len())
-            );
-        }
-    }
-    let plan = World::made_up().plan("table2").unwrap();
-    let some = units(&plan, |key| key == plan.cells[3].key, |_| 1.0);
-    assert_eq!(some.len(), 1);
-    assert_eq!(some[0].cells, [(plan.cells[3].key.clone(), 1.0)]);
 }
 
 #[test]
@@ -234,27 +185,4 @@ fn a_plan_reads_back_and_others_are_refused() {
     }
     let error = ShardPlan::read(&dir.path().join("none")).unwrap_err();
     assert!(error.to_string().contains("cannot read"), "{error}");
-}
-
-#[test]
-fn a_stale_plan_says_what_has_changed() {
-    let plan = World::made_up().plan("table2").unwrap();
-    let path = std::path::Path::new("plan.json");
-    let key = plan.cells[0].key.as_str();
-    let fits = plan_file(&[key]);
-    let mut now = fits.basis.clone();
-    now.plugins.insert("lexical".to_owned(), "new".to_owned());
-    now.files
-        .insert("/text.jsonl".to_owned(), "hash".to_owned());
-    // Changes that no cell of the plan depends on do no harm.
-    fits.check(path, &plan, &now).unwrap();
-    let stale = plan_file(&[key, "gone"]);
-    let error = stale.check(path, &plan, &now).unwrap_err().to_string();
-    assert!(error.contains("1 of its 2 cells"), "{error}");
-    assert!(
-        error.contains("file /text.jsonl, plugin lexical"),
-        "{error}"
-    );
-    let error = stale.check(path, &plan, &stale.basis).unwrap_err();
-    assert!(error.to_string().contains("the harness itself"), "{error}");
 }

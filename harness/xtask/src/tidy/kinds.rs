@@ -18,12 +18,12 @@ const fn kind(words: &'static [&'static str], elsewhere: usize) -> Kind {
 }
 
 const KINDS: [Kind; 6] = [
-    kind(&["steering"], 69),
-    kind(&["fidelity"], 20),
-    kind(&["rollout", "rollouts"], 34),
-    kind(&["decoding"], 45),
-    kind(&["autointerp"], 38),
-    kind(&["catalogue"], 22),
+    kind(&["steering"], 58),
+    kind(&["fidelity"], 19),
+    kind(&["rollout", "rollouts"], 29),
+    kind(&["decoding"], 35),
+    kind(&["autointerp"], 27),
+    kind(&["catalogue"], 20),
 ];
 
 /// The kinds are named in as many files as the list says.

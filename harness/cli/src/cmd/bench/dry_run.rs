@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness_contract::stages::Stage;
-use harness_plan::{
-    bench::RowKind,
-    expand::{Cost, Plan, ResolvedBench},
-};
+use harness_plan::expand::{Cost, Plan, ResolvedBench};
 
 use super::{
     describe::{bytes, count, device_time, flops},
@@ -166,12 +163,7 @@ impl DryRun<'_> {
             text.push_str(&format!(
                 "SAE set {}{}: {} SAEs, layers {}, k {}, budgets of {}{}\n",
                 row.row.sae,
-                match row.row.kind {
-                    RowKind::Steering | RowKind::Catalogue => String::new(),
-                    RowKind::Decoding | RowKind::Autointerp => format!(" in {}", row.row.model),
-                    RowKind::Documents => format!(" on {}", row.row.model),
-                    RowKind::Rollouts => format!(" on rollouts of {}", row.row.model),
-                },
+                row.kind.of_model(&row.row.model),
                 row.saes.len(),
                 list(layers),
                 list(ks),

@@ -50,7 +50,7 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
             resolver.row(row, &mut rows);
         }
     }
-    resolver.check_models_once(&rows);
+    resolver.check_rows(&rows);
     ConfigError::check(resolver.problems)?;
     if !resolver.sources.is_empty() {
         return Err(PlanError::Sources(resolver.sources));
@@ -138,8 +138,9 @@ impl Resolver<'_> {
         let own = row.settings.or(level).or(&spec.settings);
         let own = variant.map_or_else(|| own.clone(), |v| v.settings.or(&own));
         let mut patch = request.overrides.settings.or(&own);
+        let kind = (request.kinds)(row.kind)?;
         let (text, scorer) = (
-            self.text(row, model),
+            self.text(row, kind, model),
             self.scorer_name(row, model, &patch, &own),
         );
         let ((data, text), scorer) = text.zip(scorer)?;
@@ -162,30 +163,25 @@ impl Resolver<'_> {
                 return None;
             }
         };
-        if let Settings::Steering(set) = &mut settings {
-            if let Some(limit) = request.overrides.limit.filter(|n| *n < set.n_features) {
-                set.n_features = limit;
-                let from = Written::Option {
-                    option: format!("--limit {limit}"),
-                };
-                let value = limit.to_string();
-                patch.say("n_features", Some(Said { value, from }));
-            }
-            if set.n_features == 0 {
-                // `--limit 0`: valid, and nothing to do.
-                set.k.clear();
-            }
+        let limit = request.overrides.limit;
+        let limited = limit.and_then(|limit| Some((kind.limit(&mut settings, limit)?, limit)));
+        if let Some((setting, limit)) = limited {
+            let from = Written::Option {
+                option: format!("--limit {limit}"),
+            };
+            let value = limit.to_string();
+            patch.say(setting, Some(Said { value, from }));
         }
-        self.check_settings(row, model, &settings);
-        let scorer = match &settings {
-            Settings::Steering(set) if set.scorer != NO_SCORER => Some(self.model(&set.scorer)?),
+        self.check_row(row, model, |check| kind.check(check, &settings));
+        let scorer = match kind.scorer(&settings) {
+            Some(name) if name != NO_SCORER => Some(self.model(name)?),
             _ => None,
         };
         let saes = self.saes(row, profile, model, set, &settings);
         for error in saes.iter().filter_map(|sae| check_sae(&sae.dir).err()) {
             self.unusable(error);
         }
-        self.check_latents(row, &settings, &saes);
+        self.check_row(row, model, |check| kind.check_saes(check, &settings, &saes));
         let depth_layers = if row.layers(profile).iter().all(|l| set.layers().contains(l)) {
             row.layers(profile).to_vec()
         } else {
@@ -193,6 +189,7 @@ impl Resolver<'_> {
         };
         Some(ResolvedRow {
             row: row.clone(),
+            kind,
             group: variant.map(|v| v.group.clone()),
             profile,
             settings,

@@ -2,7 +2,7 @@
 //! unless somebody says so.
 
 use super::resolved::{EMBEDDED, NO_SCORER, Origin, Resolver};
-use crate::bench::{RowKind, RowSpec, SettingsPatch};
+use crate::bench::{RowSpec, SettingsPatch};
 
 impl Resolver<'_> {
     /// The name of the scorer of a steering row, where the word [`EMBEDDED`] stands in its place.
@@ -14,11 +14,7 @@ impl Resolver<'_> {
         patch: &SettingsPatch,
         bench: &SettingsPatch,
     ) -> Option<Option<String>> {
-        let Some(name) = patch
-            .scorer
-            .as_deref()
-            .filter(|_| row.kind == RowKind::Steering)
-        else {
+        let Some(name) = (patch.scorer.as_deref()).filter(|_| row.kind.has("scorer")) else {
             return Some(None);
         };
         let models = self.request.models;

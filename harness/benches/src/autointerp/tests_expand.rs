@@ -1,11 +1,13 @@
 //! The autointerp bench: its cells, which share a pass, what their keys depend on, what is refused,
 //! and steering from its explanations.
 
-use super::*;
+use super::AutointerpWork;
+use crate::steering::SteeringWork;
 use crate::test_world::{World, changed, keys, stage_counts, write};
 use harness_contract::stages::{
     ExplainParams, FeatureChoice, FeaturesParams, LatentChoice, Stage, SteerParams, WindowsParams,
 };
+use harness_plan::expand::*;
 
 const BENCH: &str = "autointerp";
 
@@ -54,7 +56,7 @@ fn the_saes_of_a_model_share_one_pass() {
         assert!(plan.group_of(&cell.key).is_some());
     }
     for row in &plan.rows {
-        let work = row.autointerp().unwrap();
+        let work = row.work::<AutointerpWork>().unwrap();
         let predict = plan.cell(&work.predict).unwrap();
         assert_eq!(predict.inputs, [work.windows.clone(), work.explain.clone()]);
         assert_eq!(
@@ -179,7 +181,7 @@ fn settings_that_cannot_be_followed_are_refused() {
 }
 
 /// Lines of explanations.jsonl for every SAE of a plan of the autointerp bench.
-pub(super) fn explanations(plan: &Plan) -> String {
+pub(crate) fn explanations(plan: &Plan) -> String {
     let mut text = String::new();
     for row in &plan.rows {
         let hash = &row.sae_hash;
@@ -207,7 +209,7 @@ fn steering_takes_the_best_explained_latents() {
     let plan = world.plan("table2").unwrap();
     assert_eq!(keys(&plan, Stage::Explain).len(), 72);
     for row in &plan.rows {
-        let cells = &row.steering().unwrap().cells;
+        let cells = &row.work::<SteeringWork>().unwrap().cells;
         let features: FeaturesParams = plan.cell(&cells.features).unwrap().params().unwrap();
         assert_eq!(
             features.choice,

@@ -1,8 +1,8 @@
 //! Whose text, labels and scorer a row gets, and what a bench says of them.
 
-use super::*;
 use crate::test_world::{World, model_config, write};
 use harness_contract::stages::{Stage, WindowsParams};
+use harness_plan::expand::*;
 
 /// A world with a small model of the user's in place of `qwen`, and a text.
 fn own() -> World {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::*;
-use crate::bench::{Profile, RowKind};
+use super::GridWork;
 use crate::test_world::{World, keys, model_config, spec, write};
 use harness_contract::{
     cell::Cell,
     stages::{FidelityParams, GridText, RolloutParams, Stage},
 };
+use harness_plan::bench::{Profile, RowKind};
+use harness_plan::expand::*;
 
 #[test]
 fn fidelity_on_the_zoo_runs_each_model_once() {
@@ -82,7 +83,7 @@ fn batch_and_memory_are_not_part_of_a_key() {
     };
     let plan = world.plan("fidelity").unwrap();
     assert_eq!(keys(&plan, Stage::Fidelity), base);
-    assert_eq!((plan.batch(), plan.memory), (Some(2), 2 << 30));
+    assert_eq!((plan.batch(), plan.memory_budget()), (Some(2), 2 << 30));
     let other = World::made_up().options(&[("--measures", "measures", "kl")]);
     let other = keys(&other.plan("fidelity").unwrap(), Stage::Fidelity);
     assert!(other.is_disjoint(&base));
@@ -116,7 +117,7 @@ fn rollouts_are_written_once_and_read_by_every_sae() {
     assert_eq!((params.text_field.as_str(), params.chat), ("prompt", true));
     assert_eq!(params.generation.denoising.unwrap().dlm_steps, 30);
     for row in &plan.rows {
-        let work = row.grid().unwrap();
+        let work = row.work::<GridWork>().unwrap();
         assert_eq!(work.kind, RowKind::Rollouts);
         assert_eq!(work.rollout.as_ref(), Some(key));
         assert_eq!(
@@ -262,7 +263,7 @@ fn memory_bounds_the_stack_and_what_never_fits_is_said() {
     assert!(world.plan("fidelity").unwrap().memory_bytes() < needed);
     world.limits.memory = 1 << 20;
     let plan = world.plan("fidelity").unwrap();
-    let work = plan.groups[0].work(|_| true, plan.memory).unwrap();
+    let work = plan.groups[0].work(|_| true, plan.memory_budget()).unwrap();
     let error = work.too_large.unwrap().to_string();
     assert!(error.contains("the budget is 1 MiB"), "{error}");
     // It takes as many operations however it is cut, and they are not passed over.

@@ -1,8 +1,8 @@
 //! Judges in plans: replay, and what questions to a paid judge take.
 
-use super::Plan;
 use crate::test_world::World;
 use harness_contract::stages::{EXPLAIN_MAX_TOKENS, JudgeParams, PAIR_MAX_TOKENS};
+use harness_plan::expand::Plan;
 
 fn plan(options: &[(&str, &str, &str)]) -> Plan {
     let small = [("--layers", "layers", "4"), ("--k", "k", "8")];

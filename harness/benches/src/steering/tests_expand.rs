@@ -1,9 +1,10 @@
 use std::{collections::BTreeSet, fs};
 
-use super::*;
-use crate::bench::{Profile, Settings};
+use super::SteeringWork;
 use crate::test_world::{World, changed, keys, model_config, spec, stage_counts, write};
 use harness_contract::{plugin::RefusedPlugin, stages::Stage};
+use harness_plan::bench::{Profile, Settings};
+use harness_plan::expand::*;
 
 #[test]
 fn table2_on_the_zoo() {
@@ -195,7 +196,7 @@ fn table4_runs_every_variant() {
     let groups: Vec<&str> = plan
         .rows
         .iter()
-        .filter_map(|r| r.steering().unwrap().group.as_deref())
+        .filter_map(|r| r.work::<SteeringWork>().unwrap().group.as_deref())
         .collect();
     assert_eq!(
         groups
@@ -400,7 +401,12 @@ fn cells_become_ready_and_blocked() {
     assert_eq!(ready.len(), 5);
     let all: BTreeSet<String> = plan.cells.iter().map(|c| c.key.clone()).collect();
     assert_eq!(plan.ready(|k| all.contains(k)).count(), 0);
-    let failed = plan.rows[0].steering().unwrap().cells.features.clone();
+    let failed = plan.rows[0]
+        .work::<SteeringWork>()
+        .unwrap()
+        .cells
+        .features
+        .clone();
     let blocked: Vec<&str> = plan
         .blocked(|k| k == failed)
         .into_iter()
