@@ -11,7 +11,8 @@ pub mod rows;
 mod tests;
 #[cfg(test)]
 mod tests_expand;
-mod wide;
+mod values;
+mod views;
 mod work;
 
 pub use derive::{Coverage, FidelityTables, derive};
@@ -26,7 +27,7 @@ use crate::{
     columns::{Table, table},
 };
 use rows::grid_columns;
-use wide::{delta_columns, ev_columns, transfer_columns};
+use views::VIEWS;
 
 impl Results for FidelityTables {
     fn files(&self, plan: &Plan) -> Vec<(String, String)> {
@@ -39,8 +40,8 @@ impl Results for FidelityTables {
             ));
         }
         for view in &plan.views {
-            let text = wide::wide_csv(view, plan, self);
-            files.push((format!("{}.csv", view.name), text));
+            let text = views::csv(view, plan, self);
+            files.extend(text.map(|text| (format!("{}.csv", view.name), text)));
         }
         files
     }
@@ -50,19 +51,14 @@ impl Results for FidelityTables {
     }
 
     fn figures(&self, plan: &Plan) -> Vec<(String, Figure)> {
-        figure::figures(plan, self)
+        views::figures(plan, self)
     }
 }
 
 /// The tables of the kind, with their columns.
 pub(crate) fn tables() -> Vec<Table> {
-    vec![
-        table(
-            &["fidelity.csv", "transfer.csv", "transfer-rollouts.csv"],
-            &grid_columns(),
-        ),
-        table(&["fig3.csv", "fig7.csv"], &delta_columns()),
-        table(&["fig8.csv"], &ev_columns()),
-        table(&["fig6.csv", "fig12.csv"], &transfer_columns()),
-    ]
+    let files = &["fidelity.csv", "transfer.csv", "transfer-rollouts.csv"];
+    let own = std::iter::once(table(files, &grid_columns()));
+    own.chain(VIEWS.iter().map(|view| (view.columns)()))
+        .collect()
 }

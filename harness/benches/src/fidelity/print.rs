@@ -13,7 +13,7 @@ use harness_present::text_table::{
 };
 
 use super::work::GridWork;
-use super::{FidelityTables, paper::paper_ev, rows::GridRow, wide::SaeValues};
+use super::{FidelityTables, paper::paper_ev, rows::GridRow, values::SaeValues};
 
 /// Difference of EV and its robust variant from which on the first says little.
 const APART: f64 = 0.1;
