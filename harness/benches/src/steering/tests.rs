@@ -218,7 +218,7 @@ fn table4_has_times_of_the_cells_of_one_sae() {
     assert_eq!(
         plan.cell(&row.steering().unwrap().cells.score)
             .unwrap()
-            .stage,
-        Stage::Score.name()
+            .stage(),
+        Stage::Score
     );
 }

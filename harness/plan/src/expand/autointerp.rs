@@ -10,7 +10,7 @@ use harness_contract::{
     cell::Cell,
     stages::{
         EXPLAIN_MAX_TOKENS, ExplainParams, JudgeRef, LatentChoice, ModelRef, PREDICT_MAX_TOKENS,
-        PredictParams, ShardRef, Stage, WindowsParams,
+        PredictParams, ShardRef, WindowsParams,
     },
 };
 
@@ -65,9 +65,10 @@ impl Expander<'_> {
             cells: 1,
             ..Cost::default()
         };
-        let windows = self.add(Stage::Windows, (0, row.model, 0), &params, Vec::new(), one)?;
+        let cell = Cell::new(params, Vec::new())?;
+        let windows = cell.key.clone();
+        self.add_cell((0, row.model, 0), cell.clone(), one);
         if !self.group_of.contains_key(&windows) {
-            let cell = Cell::new(Stage::Windows, &params, Vec::new())?;
             let text = PassText {
                 tokens: set.budget_tokens,
                 row_tokens: set.context_length,
@@ -94,18 +95,16 @@ impl Expander<'_> {
             }
         };
         let explain = self.add(
-            Stage::Explain,
             (2, 0, 0),
-            &ExplainParams::Asked {
+            ExplainParams::Asked {
                 judge: judge.clone(),
             },
             vec![windows.clone()],
             asked(set.n_top_shown + set.n_weighted_shown, EXPLAIN_MAX_TOKENS),
         )?;
         let predict = self.add(
-            Stage::Predict,
             (3, 0, 0),
-            &PredictParams { judge },
+            PredictParams { judge },
             vec![windows.clone(), explain.clone()],
             asked(rules.n_scored(), PREDICT_MAX_TOKENS),
         )?;

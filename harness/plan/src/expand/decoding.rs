@@ -6,7 +6,7 @@ use super::{
     texts::{Written, encoded, question_tokens},
 };
 use crate::bench::DecodingSettings;
-use harness_contract::stages::{DecodingParams, ModelRef, QuestionsRef, SaeRef, Stage};
+use harness_contract::stages::{DecodingParams, ModelRef, QuestionsRef, SaeRef};
 
 impl Expander<'_> {
     /// The cells of a row: one for each order and part of the questions. All its SAEs share them,
@@ -58,13 +58,7 @@ impl Expander<'_> {
                 let mut cost = written.cost(&model.folder);
                 let follow = |sae: &SaeFolder| encoded(written.followed(), sae.d_model, sae.d_sae);
                 cost.flops += row.saes.iter().map(follow).sum::<f64>();
-                parts.push(self.add(
-                    Stage::Decoding,
-                    (0, row.model, 0),
-                    &params,
-                    Vec::new(),
-                    cost,
-                )?);
+                parts.push(self.add((0, row.model, 0), params, Vec::new(), cost)?);
             }
             orders.push(OrderWork {
                 order: order.clone(),

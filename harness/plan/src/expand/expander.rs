@@ -10,7 +10,6 @@ use harness_core::{
 };
 use harness_weights::InputError;
 use sae_folder::SaeFolder;
-use serde::Serialize;
 
 use super::{
     Cost, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel, ResolvedRow,
@@ -28,7 +27,7 @@ use harness_contract::{
     hash::HashCache,
     plugin::Discovery,
     protocol::Sources,
-    stages::{DenoisingParams, GenerationParams, ModelRef, SaeRef, Stage},
+    stages::{DenoisingParams, GenerationParams, ModelRef, Params, SaeRef},
 };
 
 /// Make the cells of a bench.
@@ -197,11 +196,14 @@ impl Expander<'_> {
         row: &ResolvedRow,
         sae: &SaeFolder,
     ) -> Result<SaeRef, PlanError> {
+        let policy = row.row.policy.ok_or_else(|| PlanError::Nothing {
+            reason: format!("{} is no row that is run", row.row.sae),
+        })?;
         let hash = self.sae_hash(sae)?;
         self.sources.saes.insert(hash.clone(), absolute(&sae.dir)?);
         Ok(SaeRef {
             set: row.row.sae.clone(),
-            policy: row.row.policy.clone(),
+            policy,
             layer: sae.layer,
             k: sae.k,
             hash,
@@ -239,20 +241,24 @@ impl Expander<'_> {
     }
 
     /// Add a cell unless it is there already, and return its key.
-    pub(super) fn add<P: Serialize>(
+    pub(super) fn add(
         &mut self,
-        stage: Stage,
         place: Place,
-        params: &P,
+        params: impl Into<Params>,
         inputs: Vec<String>,
         cost: Cost,
     ) -> Result<String, PlanError> {
-        let cell = Cell::new(stage, params, inputs)?;
+        let cell = Cell::new(params, inputs)?;
         let key = cell.key.clone();
-        if self.costs.insert(key.clone(), cost).is_none() {
+        self.add_cell(place, cell, cost);
+        Ok(key)
+    }
+
+    /// Add a cell unless it is there already.
+    pub(super) fn add_cell(&mut self, place: Place, cell: Cell, cost: Cost) {
+        if self.costs.insert(cell.key.clone(), cost).is_none() {
             self.cells.push((place, cell));
         }
-        Ok(key)
     }
 }
 

@@ -10,8 +10,9 @@ use crate::{
 };
 use harness_contract::{
     cell::Cell,
-    stages::{Corruption, FidelityParams, GridText, ModelRef, RolloutParams, ShardRef, Stage},
+    stages::{Corruption, FidelityParams, GridText, ModelRef, RolloutParams, ShardRef},
 };
+use harness_core::policy::Policy;
 
 /// A part of the text a row is measured on.
 struct Part {
@@ -67,17 +68,18 @@ impl Expander<'_> {
                 ..Cost::default()
             };
             let at = (0, row.model, 1);
-            let key = self.add(Stage::Fidelity, at, &params, part.inputs.clone(), cost)?;
+            let cell = Cell::new(params, part.inputs.clone())?;
+            let key = cell.key.clone();
+            self.add_cell(at, cell.clone(), cost);
             if !self.group_of.contains_key(&key) {
                 // The key of a group is that of any of its cells without the SAE.
-                let cell = Cell::new(Stage::Fidelity, &params, part.inputs.clone())?;
                 self.join(cell, row, set, sae, &part)?;
             }
             shards.push(key);
         }
         Ok(RowWork::Grid(Box::new(GridWork {
             kind: row.row.kind,
-            policy: row.row.policy.clone(),
+            policy: sae_ref.policy,
             is_diffusion: model.folder.is_diffusion,
             has_paper_code: set.measures.paper_code && model.folder.is_shifted(),
             dtype: bench.numerics.dtype,
@@ -152,7 +154,7 @@ impl Expander<'_> {
         };
         let cost = written.cost(&resolved.folder);
         let at = (0, row.model, 0);
-        let key = self.add(Stage::Rollout, at, &params, Vec::new(), cost)?;
+        let key = self.add(at, params, Vec::new(), cost)?;
         let row_targets = u64::from(text.max_new_tokens);
         let row_tokens = u64::from(text.prompt_tokens) + row_targets;
         Ok(Part {
@@ -206,7 +208,7 @@ impl Expander<'_> {
         };
         // Every token is the policy's for an SAE of clean text.
         let has_policy_splice =
-            set.measures.policy_splice && is_diffusion && row.row.policy != "clean";
+            set.measures.policy_splice && is_diffusion && row.row.policy != Some(Policy::Clean);
         self.groups[index].members.push(Member {
             key: cell.key.clone(),
             layer: sae.layer,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use harness_core::{grid::TooLarge, layer::Depth, sae_id::SaeId};
+use harness_core::{grid::TooLarge, layer::Depth, policy::Policy, sae_id::SaeId};
 
 use super::PlannedGroup;
 use crate::bench::{
@@ -95,8 +95,8 @@ pub struct SteeringWork {
 pub struct GridWork {
     /// What it is measured on: [`RowKind::Documents`] or [`RowKind::Rollouts`].
     pub kind: RowKind,
-    /// What its SAEs were trained on: `clean`, `mask` or `unmask`.
-    pub policy: String,
+    /// What its SAEs were trained on.
+    pub policy: Policy,
     /// Whether the model is a masked-diffusion model.
     pub is_diffusion: bool,
     /// Whether the model's logits are also read unshifted (`paper_code`).

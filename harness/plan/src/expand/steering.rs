@@ -15,7 +15,7 @@ use harness_contract::{
     stages::{
         BaselineParams, CorpusRef, ExplainParams, FeatureChoice, FeaturesParams, GivenExplanation,
         JudgeParams, JudgeRef, ModelRef, PerplexityParams, PluginRef, STEERING_VALUES, SaeRef,
-        ScoreParams, Stage, SteerParams, SteeringParams,
+        ScoreParams, SteerParams, SteeringParams,
     },
 };
 
@@ -63,7 +63,7 @@ impl Expander<'_> {
             choice,
             numerics,
         };
-        let features = self.features(&features, row, set, sae)?;
+        let features = self.features(features, row, set, sae)?;
         let judge = JudgeRef {
             component: self.components.get("judge", &set.judge),
             model: set.judge_model.clone(),
@@ -86,13 +86,7 @@ impl Expander<'_> {
                 costs.explain,
             ),
         };
-        let explain = self.add(
-            Stage::Explain,
-            (2, 0, 0),
-            &explain,
-            vec![features.clone()],
-            explain_cost,
-        )?;
+        let explain = self.add((2, 0, 0), explain, vec![features.clone()], explain_cost)?;
 
         let generation = self.generation(model, set.into(), seed);
         let baseline = BaselineParams {
@@ -101,13 +95,7 @@ impl Expander<'_> {
             generation: generation.clone(),
             numerics,
         };
-        let baseline = self.add(
-            Stage::Baseline,
-            (0, row.model, 1),
-            &baseline,
-            vec![],
-            costs.baseline,
-        )?;
+        let baseline = self.add((0, row.model, 1), baseline, vec![], costs.baseline)?;
         let steer = SteerParams {
             model: models[row.model].clone(),
             sae: sae_ref,
@@ -122,9 +110,8 @@ impl Expander<'_> {
             numerics,
         };
         let steer = self.add(
-            Stage::Steer,
             (0, row.model, 2),
-            &steer,
+            steer,
             vec![features.clone()],
             costs.steer,
         )?;
@@ -143,18 +130,12 @@ impl Expander<'_> {
             for (text, cost) in texts {
                 let read = vec![text.clone()];
                 let at = (1, index, 0);
-                perplexities.push(self.add(Stage::Perplexity, at, &scorer, read, cost)?);
+                perplexities.push(self.add(at, scorer.clone(), read, cost)?);
             }
         }
 
         let read = vec![explain.clone(), baseline.clone(), steer.clone()];
-        let judged = self.add(
-            Stage::Judge,
-            (3, 0, 0),
-            &JudgeParams { judge },
-            read,
-            costs.judge,
-        )?;
+        let judged = self.add((3, 0, 0), JudgeParams { judge }, read, costs.judge)?;
 
         let mut metrics: Vec<PluginRef> = set
             .metrics
@@ -175,9 +156,8 @@ impl Expander<'_> {
         read.extend(perplexities.iter().cloned());
         read.push(explain.clone());
         let score = self.add(
-            Stage::Score,
             (4, 0, 0),
-            &score,
+            score,
             read,
             Cost {
                 cells: 1,
@@ -204,7 +184,7 @@ impl Expander<'_> {
     /// The cell that finds the features of one SAE, in the pass it shares.
     fn features(
         &mut self,
-        params: &FeaturesParams,
+        params: FeaturesParams,
         row: &ResolvedRow,
         set: &SteeringSettings,
         sae: &SaeFolder,
@@ -213,9 +193,10 @@ impl Expander<'_> {
             cells: 1,
             ..Cost::default()
         };
-        let key = self.add(Stage::Features, (0, row.model, 0), params, vec![], one)?;
+        let cell = Cell::new(params, vec![])?;
+        let key = cell.key.clone();
+        self.add_cell((0, row.model, 0), cell.clone(), one);
         if !self.group_of.contains_key(&key) {
-            let cell = Cell::new(Stage::Features, params, vec![])?;
             let text = PassText {
                 tokens: set.budget_tokens,
                 row_tokens: set.context_length,

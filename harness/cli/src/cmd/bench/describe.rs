@@ -32,13 +32,11 @@ pub fn group(group: &PlannedGroup) -> String {
 
 /// `steer dream-mask layer 4 k 8`, or `baseline dream` for a cell that serves several SAEs.
 pub fn cell(plan: &Plan, cell: &Cell) -> String {
-    let stage = &cell.stage;
-    if let Ok(params) = cell.params::<DecodingParams>() {
-        let order = params
-            .generation
-            .denoising
-            .map_or_else(String::new, |d| d.order.name);
-        let questions = params.questions;
+    let stage = cell.stage();
+    if let Some(params) = cell.params_of::<DecodingParams>() {
+        let order = (params.generation.denoising.as_ref())
+            .map_or("", |denoising| denoising.order.name.as_str());
+        let questions = &params.questions;
         return format!(
             "{stage} {} {order}, questions {} to {}",
             params.model.name,

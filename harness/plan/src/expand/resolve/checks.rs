@@ -1,6 +1,6 @@
 //! What must hold of a bench before anything is made of it.
 
-use harness_core::suggest;
+use harness_core::{policy::Policy, suggest};
 use sae_folder::SaeFolder;
 
 use super::resolved::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
@@ -80,10 +80,11 @@ impl Resolver<'_> {
                 let message = format!("`t_min` is {}, above `t_max` {}", grid.t_min, grid.t_max);
                 self.problem(&origin, message, "");
             }
-            if row.policy != "clean" && !self.models[model].folder.is_diffusion {
+            let masked = row.policy.filter(|policy| *policy != Policy::Clean);
+            if let Some(policy) = masked.filter(|_| !self.models[model].folder.is_diffusion) {
                 let message = format!(
-                    "{} has no masks, and SAE set {} is of policy `{}`",
-                    row.model, row.sae, row.policy
+                    "{} has no masks, and SAE set {} is of policy `{policy}`",
+                    row.model, row.sae
                 );
                 let hint = "config.json of a masked-diffusion model names its mask_token_id";
                 self.problem(&origin, message, hint);
@@ -132,7 +133,7 @@ impl Resolver<'_> {
     /// Masked positions need masks.
     fn check_positions(&mut self, row: &RowSpec, positions: Positions, mask_rate: Option<f64>) {
         let is_clean = mask_rate.is_none_or(|rate| rate == 0.0);
-        if positions == Positions::Policy && row.policy == "mask" && is_clean {
+        if positions == Positions::Policy && row.policy == Some(Policy::Mask) && is_clean {
             let origin = self.request.spec.origin.clone();
             let message = format!(
                 "{} was trained on masked positions, and clean text has none",
