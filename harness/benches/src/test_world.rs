@@ -244,18 +244,14 @@ pub fn spec(bench: &str) -> BenchSpec {
 pub fn keys(plan: &Plan, stage: Stage) -> BTreeSet<String> {
     plan.cells
         .iter()
-        .filter(|c| c.stage == stage.name())
+        .filter(|c| c.stage() == stage)
         .map(|c| c.key.clone())
         .collect()
 }
 
 /// How many cells each stage of a plan has, stages without a cell left out.
 pub fn stage_counts(plan: &Plan) -> Vec<(Stage, usize)> {
-    let of = |stage| {
-        plan.cells
-            .iter()
-            .filter(move |c| c.stage == Stage::name(stage))
-    };
+    let of = |stage| plan.cells.iter().filter(move |c| c.stage() == stage);
     (Stage::ALL
         .into_iter()
         .map(|stage| (stage, of(stage).count())))

@@ -2,7 +2,7 @@
 
 use harness_contract::stages::{
     EXPLAIN_MAX_TOKENS, ExplainParams, JudgeRef, LatentChoice, PREDICT_MAX_TOKENS, PredictParams,
-    ShardRef, Stage, WindowsParams,
+    ShardRef, WindowsParams,
 };
 use harness_plan::{
     bench::AutointerpSettings,
@@ -66,9 +66,8 @@ pub fn expand(
         batch: set.batch,
     };
     let windows = NewCell {
-        stage: Stage::Windows,
         place: (0, row.model, 0),
-        params: &params,
+        params,
         inputs: Vec::new(),
         cost: Cost::of_cell(),
     };
@@ -95,18 +94,16 @@ pub fn expand(
         }
     };
     let explain = expander.add(NewCell {
-        stage: Stage::Explain,
         place: (2, 0, 0),
-        params: &ExplainParams::Asked {
+        params: ExplainParams::Asked {
             judge: judge.clone(),
         },
         inputs: vec![windows.clone()],
         cost: asked(set.n_top_shown + set.n_weighted_shown, EXPLAIN_MAX_TOKENS),
     })?;
     let predict = expander.add(NewCell {
-        stage: Stage::Predict,
         place: (3, 0, 0),
-        params: &PredictParams { judge },
+        params: PredictParams { judge },
         inputs: vec![windows.clone(), explain.clone()],
         cost: asked(rules.n_scored(), PREDICT_MAX_TOKENS),
     })?;

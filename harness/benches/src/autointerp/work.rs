@@ -22,6 +22,6 @@ impl RowWork for AutointerpWork {
     }
 
     fn describe(&self, _: &Plan, row: &PlannedRow, cell: &Cell) -> String {
-        format!("{} {}", cell.stage, row.name())
+        format!("{} {}", cell.stage(), row.name())
     }
 }

@@ -1,6 +1,6 @@
 //! The cells of a decoding-order bench: questions answered in each order, part by part.
 
-use harness_contract::stages::{DecodingParams, QuestionsRef, SaeRef, Stage};
+use harness_contract::stages::{DecodingParams, QuestionsRef, SaeRef};
 use harness_core::task::preset::{Preset, Rendered, Turn};
 use harness_plan::{
     bench::DecodingSettings,
@@ -67,9 +67,8 @@ pub fn expand(
             let follow = |sae: &SaeFolder| encoded(written.followed(), sae.d_model, sae.d_sae);
             cost.flops += row.saes.iter().map(follow).sum::<f64>();
             parts.push(expander.add(NewCell {
-                stage: Stage::Decoding,
                 place: (0, row.model, 0),
-                params: &params,
+                params,
                 inputs: Vec::new(),
                 cost,
             })?);

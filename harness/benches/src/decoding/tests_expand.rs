@@ -34,7 +34,10 @@ fn cells(options: &[Option3]) -> BTreeSet<String> {
 
 /// Parameters of every cell, in the order of the plan.
 fn params(plan: &Plan) -> Vec<DecodingParams> {
-    plan.cells.iter().map(|c| c.params().unwrap()).collect()
+    plan.cells
+        .iter()
+        .map(|c| c.params_of().cloned().unwrap())
+        .collect()
 }
 
 fn order_of(params: &DecodingParams) -> &str {
@@ -100,7 +103,7 @@ fn a_cell_for_each_order_and_part_of_the_questions() {
     for order in &work.orders {
         for key in &order.parts {
             assert_eq!(
-                order_of(&plan.cell(key).unwrap().params().unwrap()),
+                order_of(plan.cell(key).unwrap().params_of().unwrap()),
                 order.order
             );
         }

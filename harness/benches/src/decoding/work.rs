@@ -40,19 +40,17 @@ impl RowWork for DecodingWork {
     }
 
     fn describe(&self, _: &Plan, row: &PlannedRow, cell: &Cell) -> String {
-        (self.describe_shared(cell)).unwrap_or_else(|| format!("{} {}", cell.stage, row.name()))
+        (self.describe_shared(cell)).unwrap_or_else(|| format!("{} {}", cell.stage(), row.name()))
     }
 
     fn describe_shared(&self, cell: &Cell) -> Option<String> {
-        let params = cell.params::<DecodingParams>().ok()?;
-        let order = params
-            .generation
-            .denoising
-            .map_or_else(String::new, |d| d.order.name);
-        let questions = params.questions;
+        let params = cell.params_of::<DecodingParams>()?;
+        let order = (params.generation.denoising.as_ref())
+            .map_or("", |denoising| denoising.order.name.as_str());
+        let questions = &params.questions;
         Some(format!(
             "{} {} {order}, questions {} to {}",
-            cell.stage,
+            cell.stage(),
             params.model.name,
             questions.first,
             questions.first + questions.count

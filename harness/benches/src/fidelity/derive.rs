@@ -4,6 +4,7 @@ use harness_core::{
         COUNTED, EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, Logits, SpliceKind, cost_column,
         kl_column, values as values_of,
     },
+    policy::Policy,
     record::Status,
     stats::Bootstrap,
     units::{UnitSums, UnitsError},
@@ -204,7 +205,7 @@ fn damaged(key: &str, error: &UnitsError) -> StoreError {
 fn columns(work: &GridWork) -> Vec<String> {
     let measures = work.settings.measures;
     let mut passes = vec![None, Some(SpliceKind::All)];
-    if measures.policy_splice && work.is_diffusion && work.policy != "clean" {
+    if measures.policy_splice && work.is_diffusion && work.policy != Policy::Clean {
         passes.push(Some(SpliceKind::Policy));
     }
     if measures.zero_ablation {

@@ -1,9 +1,8 @@
 //! The cells of a grid bench: every SAE on every part of the text, and the continuations of prompts
 //! that it may be measured on.
 
-use harness_contract::stages::{
-    Corruption, FidelityParams, GridText, RolloutParams, ShardRef, Stage,
-};
+use harness_contract::stages::{Corruption, FidelityParams, GridText, RolloutParams, ShardRef};
+use harness_core::policy::Policy;
 use harness_plan::{
     bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
     expand::{
@@ -57,15 +56,15 @@ pub fn expand(
             numerics: bench.numerics,
         };
         let cell = NewCell {
-            stage: Stage::Fidelity,
             place: (0, row.model, 1),
-            params: &params,
+            params,
             inputs: part.inputs.clone(),
             cost: Cost::of_cell(),
         };
         // Every token is the policy's for an SAE of clean text.
-        let has_policy_splice =
-            set.measures.policy_splice && model.folder.is_diffusion && row.row.policy != "clean";
+        let has_policy_splice = set.measures.policy_splice
+            && model.folder.is_diffusion
+            && row.policy()? != Policy::Clean;
         let n_splices = 1 + u64::from(has_policy_splice);
         let member = |key| Member::of(key, sae, n_splices);
         let key =
@@ -74,7 +73,7 @@ pub fn expand(
     }
     Ok(GridWork {
         kind: row.row.kind,
-        policy: row.row.policy.clone(),
+        policy: row.policy()?,
         is_diffusion: model.folder.is_diffusion,
         has_paper_code: set.measures.paper_code && model.folder.is_shifted(),
         dtype: bench.numerics.dtype,
@@ -148,9 +147,8 @@ fn rollouts(
     let cost = written.cost(&resolved.folder);
     let at = (0, row.model, 0);
     let key = expander.add(NewCell {
-        stage: Stage::Rollout,
         place: at,
-        params: &params,
+        params,
         inputs: Vec::new(),
         cost,
     })?;

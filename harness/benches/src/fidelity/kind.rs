@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use harness_core::policy::Policy;
 use harness_plan::{
     bench::{GridSettings, Settings},
     expand::{
@@ -125,11 +126,11 @@ fn check_grid(check: &mut RowCheck<'_>, grid: Option<&GridSettings>) {
         let message = format!("`t_min` is {}, above `t_max` {}", grid.t_min, grid.t_max);
         check.problem(message, "");
     }
-    if check.row.policy != "clean" {
+    if let Some(policy) = check.row.policy.filter(|policy| *policy != Policy::Clean) {
         check.masks(|row| {
             format!(
-                "{} has no masks, and SAE set {} is of policy `{}`",
-                row.model, row.sae, row.policy
+                "{} has no masks, and SAE set {} is of policy `{policy}`",
+                row.model, row.sae
             )
         });
     }

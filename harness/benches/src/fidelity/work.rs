@@ -1,4 +1,5 @@
 use harness_contract::{cell::Cell, stages::Dtype};
+use harness_core::policy::Policy;
 use harness_plan::{
     bench::{GridSettings, RowKind},
     expand::{Plan, PlannedRow, RowWork},
@@ -9,8 +10,8 @@ use harness_plan::{
 pub struct GridWork {
     /// What it is measured on: [`RowKind::Documents`] or [`RowKind::Rollouts`].
     pub kind: RowKind,
-    /// What its SAEs were trained on: `clean`, `mask` or `unmask`.
-    pub policy: String,
+    /// What its SAEs were trained on.
+    pub policy: Policy,
     /// Whether the model is a masked-diffusion model.
     pub is_diffusion: bool,
     /// Whether the model's logits are also read unshifted (`paper_code`).
@@ -33,6 +34,6 @@ impl RowWork for GridWork {
     fn describe(&self, plan: &Plan, row: &PlannedRow, cell: &Cell) -> String {
         let group = plan.group_of(&cell.key).map(|group| &plan.groups[group]);
         let text = group.map_or("", |group| group.text.as_str());
-        format!("{} {} on {}, {text}", cell.stage, row.name(), row.model)
+        format!("{} {} on {}, {text}", cell.stage(), row.name(), row.model)
     }
 }

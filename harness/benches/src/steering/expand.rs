@@ -7,7 +7,7 @@ use harness_contract::{
     stages::{
         BaselineParams, CorpusRef, EXPLAIN_MAX_TOKENS, ExplainParams, FeatureChoice,
         FeaturesParams, GivenExplanation, JudgeParams, JudgeRef, PAIR_MAX_TOKENS, PerplexityParams,
-        PluginRef, STEERING_VALUES, SaeRef, ScoreParams, Stage, SteerParams, SteeringParams,
+        PluginRef, STEERING_VALUES, SaeRef, ScoreParams, SteerParams, SteeringParams,
     },
 };
 use harness_plan::{
@@ -68,7 +68,7 @@ pub fn expand(
         choice,
         numerics,
     };
-    let features = self::features(expander, &features, row, set, sae)?;
+    let features = self::features(expander, features, row, set, sae)?;
     let judge = JudgeRef {
         component: expander.component("judge", &set.judge),
         model: set.judge_model.clone(),
@@ -89,9 +89,8 @@ pub fn expand(
         ),
     };
     let explain = expander.add(NewCell {
-        stage: Stage::Explain,
         place: (2, 0, 0),
-        params: &explain,
+        params: explain,
         inputs: vec![features.clone()],
         cost: explain_cost,
     })?;
@@ -104,9 +103,8 @@ pub fn expand(
         numerics,
     };
     let baseline = expander.add(NewCell {
-        stage: Stage::Baseline,
         place: (0, row.model, 1),
-        params: &baseline,
+        params: baseline,
         inputs: vec![],
         cost: costs.baseline,
     })?;
@@ -124,9 +122,8 @@ pub fn expand(
         numerics,
     };
     let steer = expander.add(NewCell {
-        stage: Stage::Steer,
         place: (0, row.model, 2),
-        params: &steer,
+        params: steer,
         inputs: vec![features.clone()],
         cost: costs.steer,
     })?;
@@ -143,13 +140,10 @@ pub fn expand(
             (&steer, costs.steer_perplexity),
         ];
         for (text, cost) in texts {
-            let read = vec![text.clone()];
-            let at = (1, index, 0);
             perplexities.push(expander.add(NewCell {
-                stage: Stage::Perplexity,
-                place: at,
-                params: &scorer,
-                inputs: read,
+                place: (1, index, 0),
+                params: scorer.clone(),
+                inputs: vec![text.clone()],
                 cost,
             })?);
         }
@@ -157,9 +151,8 @@ pub fn expand(
 
     let read = vec![explain.clone(), baseline.clone(), steer.clone()];
     let judged = expander.add(NewCell {
-        stage: Stage::Judge,
         place: (3, 0, 0),
-        params: &JudgeParams { judge },
+        params: JudgeParams { judge },
         inputs: read,
         cost: costs.judge,
     })?;
@@ -183,9 +176,8 @@ pub fn expand(
     read.extend(perplexities.iter().cloned());
     read.push(explain.clone());
     let score = expander.add(NewCell {
-        stage: Stage::Score,
         place: (4, 0, 0),
-        params: &score,
+        params: score,
         inputs: read,
         cost: Cost::of_cell(),
     })?;
@@ -209,7 +201,7 @@ pub fn expand(
 /// The cell that finds the features of one SAE, in the pass it shares.
 fn features(
     expander: &mut Expander<'_>,
-    params: &FeaturesParams,
+    params: FeaturesParams,
     row: &ResolvedRow,
     set: &SteeringSettings,
     sae: &SaeFolder,
@@ -220,7 +212,6 @@ fn features(
         batch: (PASS_TOKENS / set.context_length.max(1)).max(1),
     };
     let cell = NewCell {
-        stage: Stage::Features,
         place: (0, row.model, 0),
         params,
         inputs: Vec::new(),

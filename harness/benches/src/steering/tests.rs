@@ -223,7 +223,7 @@ fn table4_has_times_of_the_cells_of_one_sae() {
     assert_eq!(
         plan.cell(&row.work::<SteeringWork>().unwrap().cells.score)
             .unwrap()
-            .stage,
-        Stage::Score.name()
+            .stage(),
+        Stage::Score
     );
 }

@@ -50,7 +50,7 @@ impl RowWork for SteeringWork {
     }
 
     fn describe(&self, _: &Plan, row: &PlannedRow, cell: &Cell) -> String {
-        let name = format!("{} {}", cell.stage, row.name());
+        let name = format!("{} {}", cell.stage(), row.name());
         if self.group.is_none() {
             return name;
         }

@@ -79,7 +79,7 @@ fn plan(bench: &str, options: &[(&str, &str, &str)]) -> Plan {
 }
 
 fn of(plan: &Plan, stage: Stage) -> Cost {
-    let is = |key: &str| plan.cell(key).is_some_and(|c| c.stage == stage.name());
+    let is = |key: &str| plan.cell(key).is_some_and(|c| c.stage() == stage);
     plan.cost(is)
 }
 

@@ -18,8 +18,11 @@ fn replay_needs_no_plugin() {
             ("--judge", "judge", "replay"),
             ("--judge-model", "judge_model", model),
         ]);
-        let cell = plan.cells.iter().find(|c| c.stage == "judge").unwrap();
-        cell.params::<JudgeParams>().unwrap().judge
+        let mut judged = plan
+            .cells
+            .iter()
+            .filter_map(|cell| cell.params_of::<JudgeParams>());
+        judged.next().unwrap().judge.clone()
     };
     let (one, other) = (judge("gpt-4o-mini"), judge("other"));
     assert_eq!(one.component.name, "replay");

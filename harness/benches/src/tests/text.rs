@@ -22,11 +22,7 @@ const QWEN: (&str, &str, &str) = ("--rows", "rows", "qwen");
 fn without_a_scorer_no_perplexity_is_asked_for() {
     let world = own().options(&[QWEN, ("--scorer", "scorer", "none")]);
     let plan = world.plan("table2").unwrap();
-    let of = |stage: Stage| {
-        plan.cells
-            .iter()
-            .filter(move |cell| cell.stage == stage.name())
-    };
+    let of = |stage: Stage| plan.cells.iter().filter(move |cell| cell.stage() == stage);
     assert_eq!(of(Stage::Perplexity).count(), 0);
     assert!(of(Stage::Score).all(|cell| cell.inputs.len() == 3));
     let said = plan.provenance.join("\n");
@@ -59,8 +55,12 @@ fn labels_are_asked_of_the_embedded_text_alone() {
         let cell = plan
             .cells
             .iter()
-            .find(|cell| cell.stage == Stage::Windows.name());
-        cell.unwrap().params::<WindowsParams>().unwrap().label_field
+            .find(|cell| cell.stage() == Stage::Windows);
+        cell.unwrap()
+            .params_of::<WindowsParams>()
+            .unwrap()
+            .label_field
+            .clone()
     };
     let embedded = World::made_up().options(&[QWEN]);
     assert_eq!(labels(embedded).as_deref(), Some("/labels/topics"));

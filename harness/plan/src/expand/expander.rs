@@ -11,7 +11,6 @@ use harness_core::{
 };
 use harness_weights::InputError;
 use sae_folder::SaeFolder;
-use serde::Serialize;
 
 use super::{
     Cost, Member, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel,
@@ -30,7 +29,7 @@ use harness_contract::{
     hash::HashCache,
     plugin::Discovery,
     protocol::Sources,
-    stages::{DenoisingParams, GenerationParams, ModelRef, PluginRef, SaeRef, Stage},
+    stages::{DenoisingParams, GenerationParams, ModelRef, Params, PluginRef, SaeRef},
 };
 
 /// Adds the cells behind one SAE of a row, as the row's kind has them.
@@ -154,12 +153,11 @@ fn planned(
 pub type Place = (u8, usize, u8);
 
 /// A cell that is yet to be added.
-pub struct NewCell<'a, P> {
-    pub stage: Stage,
+pub struct NewCell<P> {
     /// Where it stands among the others.
     pub place: Place,
     /// The parameters of its stage.
-    pub params: &'a P,
+    pub params: P,
     /// Keys of the cells it reads, which are there already.
     pub inputs: Vec<String>,
     /// What it takes by itself.
@@ -222,11 +220,12 @@ impl Expander<'_> {
     /// # Errors
     /// When its files cannot be read.
     pub fn sae_ref(&mut self, row: &ResolvedRow, sae: &SaeFolder) -> Result<SaeRef, PlanError> {
+        let policy = row.policy()?;
         let hash = self.sae_hash(sae)?;
         self.sources.saes.insert(hash.clone(), absolute(&sae.dir)?);
         Ok(SaeRef {
             set: row.row.sae.clone(),
-            policy: row.row.policy.clone(),
+            policy,
             layer: sae.layer,
             k: sae.k,
             hash,
@@ -293,7 +292,7 @@ impl Expander<'_> {
     ///
     /// # Errors
     /// When its parameters have no JSON form.
-    pub fn add<P: Serialize>(&mut self, cell: NewCell<'_, P>) -> Result<String, PlanError> {
+    pub fn add<P: Into<Params>>(&mut self, cell: NewCell<P>) -> Result<String, PlanError> {
         Ok(self.add_new(cell)?.0)
     }
 
@@ -302,9 +301,9 @@ impl Expander<'_> {
     ///
     /// # Errors
     /// When its parameters have no JSON form, and those of `group`.
-    pub fn add_to_group<P: Serialize>(
+    pub fn add_to_group<P: Into<Params>>(
         &mut self,
-        cell: NewCell<'_, P>,
+        cell: NewCell<P>,
         member: impl FnOnce(String) -> Member,
         group: impl FnOnce(&mut Self) -> Result<PlannedGroup, PlanError>,
     ) -> Result<String, PlanError> {
@@ -327,11 +326,11 @@ impl Expander<'_> {
     }
 
     /// The key of a cell, and of one that was not there the name of its group.
-    fn add_new<P: Serialize>(
+    fn add_new<P: Into<Params>>(
         &mut self,
-        new: NewCell<'_, P>,
+        new: NewCell<P>,
     ) -> Result<(String, Option<String>), PlanError> {
-        let cell = Cell::new(new.stage, new.params, new.inputs)?;
+        let cell = Cell::new(new.params, new.inputs)?;
         let key = cell.key.clone();
         if self.costs.insert(key.clone(), new.cost).is_some() {
             return Ok((key, None));

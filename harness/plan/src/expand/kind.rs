@@ -4,6 +4,7 @@
 use std::{fmt, ops::Deref};
 
 use harness_contract::{config::Problem, sources::ModelFolder, stages::Positions};
+use harness_core::policy::Policy;
 use sae_folder::SaeFolder;
 
 use crate::bench::{RowKind, RowSpec, Settings};
@@ -162,7 +163,7 @@ impl RowCheck<'_> {
     /// Masked positions need masks.
     pub fn positions(&mut self, positions: Positions, mask_rate: Option<f64>) {
         let is_clean = mask_rate.is_none_or(|rate| rate == 0.0);
-        if positions == Positions::Policy && self.row.policy == "mask" && is_clean {
+        if positions == Positions::Policy && self.row.policy == Some(Policy::Mask) && is_clean {
             let message = format!(
                 "{} was trained on masked positions, and clean text has none",
                 self.row.sae

@@ -1,10 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::*;
-use harness_contract::{cell::Cell, protocol::Sources, stages::Stage};
+use harness_contract::{
+    cell::Cell,
+    protocol::Sources,
+    stages::{
+        Dtype, JudgeParams, JudgeRef, ModelRef, Numerics, PerplexityParams, PluginRef, ScoreParams,
+    },
+};
 use harness_store::{ManifestPlugin, RunManifest};
 
 fn any_units() -> impl Strategy<Value = Vec<Unit>> {
@@ -90,23 +95,45 @@ fn the_largest_chunks_are_shared_out_first() {
 
 #[test]
 fn measured_cells_say_how_long_others_take() {
-    let cell = |stage: Stage, checkpoint: &str, n: u32| {
-        let params = json!({"model": {"checkpoint": checkpoint}, "n": n});
-        Cell::new(stage, &params, vec![]).unwrap()
+    let adapter = PluginRef {
+        kind: "model".to_owned(),
+        name: "Dream".to_owned(),
+        plugin: "dream".to_owned(),
+        hash: String::new(),
+    };
+    let cell = |checkpoint: &str, max_tokens: u32| {
+        let params = PerplexityParams {
+            model: ModelRef {
+                name: "dream".to_owned(),
+                checkpoint: checkpoint.to_owned(),
+                adapter: adapter.clone(),
+            },
+            max_tokens,
+            numerics: Numerics {
+                dtype: Dtype::F32,
+                reproducible: false,
+                allow_nan: false,
+            },
+        };
+        Cell::new(params, vec![]).unwrap()
     };
     let mut estimate = Estimate::assumed(2e11);
-    let steer = cell(Stage::Steer, "a", 1);
-    assert_eq!(estimate.seconds(&steer, 4e11), 2.0);
-    estimate.add(&steer, 10.0, 1e9);
+    let texts = cell("a", 1);
+    assert_eq!(estimate.seconds(&texts, 4e11), 2.0);
+    estimate.add(&texts, 10.0, 1e9);
     // As those of its stage and model; then as all, by what is computed; then as those of its stage
     // whose work nobody knows.
-    assert_eq!(estimate.seconds(&cell(Stage::Steer, "a", 2), 2e9), 20.0);
-    assert_eq!(estimate.seconds(&cell(Stage::Steer, "b", 2), 3e9), 30.0);
-    let score = Cell::new(Stage::Score, &json!({}), vec![]).unwrap();
+    assert_eq!(estimate.seconds(&cell("a", 2), 2e9), 20.0);
+    assert_eq!(estimate.seconds(&cell("b", 2), 3e9), 30.0);
+    let score = Cell::new(ScoreParams::default(), vec![]).unwrap();
     estimate.add(&score, 3.0, 0.0);
     estimate.add(&score, 5.0, 0.0);
     assert_eq!(estimate.seconds(&score, 0.0), 4.0);
-    let judge = Cell::new(Stage::Judge, &json!({}), vec![]).unwrap();
+    let judge = JudgeRef {
+        component: adapter,
+        model: None,
+    };
+    let judge = Cell::new(JudgeParams { judge }, vec![]).unwrap();
     assert!(estimate.seconds(&judge, 0.0) > 0.0);
 }
 

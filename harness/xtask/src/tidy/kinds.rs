@@ -21,7 +21,7 @@ const KINDS: [Kind; 5] = [
     kind(&["steering"], 58),
     // Rollouts are what grids may be measured on, so that both have one room.
     kind(&["fidelity", "rollout", "rollouts"], 27),
-    kind(&["decoding"], 35),
+    kind(&["decoding"], 34),
     kind(&["autointerp"], 27),
     kind(&["catalogue"], 20),
 ];

@@ -28,7 +28,7 @@ pub fn group(group: &PlannedGroup) -> String {
 
 /// `steer dream-mask layer 4 k 8`, or `baseline dream` for a cell that serves several SAEs.
 pub fn cell(plan: &Plan, cell: &Cell) -> String {
-    let stage = &cell.stage;
+    let stage = cell.stage();
     let served: Vec<_> = plan
         .rows
         .iter()

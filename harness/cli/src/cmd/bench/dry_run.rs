@@ -69,7 +69,7 @@ impl DryRun<'_> {
     fn stages(&self) -> Vec<Vec<String>> {
         let mut rows = vec![self.head("stage")];
         for stage in Stage::ALL {
-            let cells = || (self.plan.cells.iter()).filter(|cell| cell.stage == stage.name());
+            let cells = || (self.plan.cells.iter()).filter(|cell| cell.stage() == stage);
             let of_stage: BTreeSet<&str> = cells().map(|cell| cell.key.as_str()).collect();
             if of_stage.is_empty() {
                 continue;

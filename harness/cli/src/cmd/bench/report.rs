@@ -124,8 +124,8 @@ fn used_plugins(plan: &Plan) -> BTreeSet<String> {
         }
     }
     let mut hashes = BTreeSet::new();
-    for cell in &plan.cells {
-        collect(&cell.params, &mut hashes);
+    for params in (plan.cells.iter()).filter_map(|cell| cell.params.to_value().ok()) {
+        collect(&params, &mut hashes);
     }
     hashes
 }

@@ -10,7 +10,7 @@ use harness_contract::{
     sources::ModelFolder,
     stages::Numerics,
 };
-use harness_core::suggest;
+use harness_core::{policy::Policy, suggest};
 use harness_weights::InputError;
 use sae_folder::SaeFolder;
 
@@ -157,6 +157,17 @@ pub struct ResolvedRow {
 }
 
 impl ResolvedRow {
+    /// What its SAEs were trained on.
+    ///
+    /// # Errors
+    /// A row of a bench that runs nothing.
+    pub fn policy(&self) -> Result<Policy, PlanError> {
+        let not_run = || PlanError::Nothing {
+            reason: format!("{} is no row that is run", self.row.sae),
+        };
+        self.row.policy.ok_or_else(not_run)
+    }
+
     /// Why a kind cannot expand it: its settings are those of another.
     pub fn of_another_kind(&self) -> PlanError {
         PlanError::Nothing {
