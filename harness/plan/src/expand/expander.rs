@@ -20,7 +20,7 @@ use super::{
     made_for,
 };
 use crate::{
-    bench::{DecodingSettings, RolloutSettings, Settings, SteeringSettings, ViewSpec},
+    bench::{DecodingSettings, RolloutSettings, RowKind, SteeringSettings, ViewSpec},
     sources::{Explanations, sae_hash},
 };
 use harness_contract::{
@@ -63,13 +63,16 @@ pub fn expand(
         let places = row.saes.iter().map(|sae| ((sae.layer, sae.k), &*sae.id));
         let twins = Twins::among(places);
         for sae in &row.saes {
-            let work = match &row.settings {
-                Settings::Steering(set) => expander.steering(row, set, sae, &checkpoints)?,
-                Settings::Documents { .. } | Settings::Rollouts { .. } => {
-                    expander.grid(row, sae, &checkpoints)?
+            let set = &row.settings;
+            let work = match row.row.kind {
+                RowKind::Steering => expander.steering(row, &set.typed()?, sae, &checkpoints)?,
+                RowKind::Documents | RowKind::Rollouts => expander.grid(row, sae, &checkpoints)?,
+                RowKind::Decoding => expander.decoding(row, &set.typed()?, &checkpoints)?,
+                RowKind::Autointerp => {
+                    expander.autointerp(row, &set.typed()?, sae, &checkpoints)?
                 }
-                Settings::Decoding(set) => expander.decoding(row, set, &checkpoints)?,
-                Settings::Autointerp(set) => expander.autointerp(row, set, sae, &checkpoints)?,
+                // Nothing is run, and no such row is resolved.
+                RowKind::Catalogue => continue,
             };
             let hash = expander.sae_hash(sae)?;
             let mut planned = planned(row, sae, hash, work);

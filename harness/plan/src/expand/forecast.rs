@@ -6,7 +6,7 @@ use super::{
     Cost, Plan, PlannedGroup, ResolvedBench, ResolvedRow,
     texts::{Written, encoded, mean_tokens, scored},
 };
-use crate::bench::{Settings, SteeringSettings};
+use crate::bench::{RowKind, SteeringSettings};
 use harness_contract::{
     sources::ModelFolder,
     stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
@@ -76,16 +76,13 @@ pub(super) fn memory_by_model(bench: &ResolvedBench) -> BTreeMap<String, u64> {
     let dtype_bytes = bench.numerics.dtype.bytes();
     let of_row = |row: &ResolvedRow| {
         // Tokens of a row, and whether the SAEs of all layers are held together.
-        let (row_tokens, holds_all) = match &row.settings {
-            Settings::Steering(set) => {
-                // The pass that finds features is a group.
-                (set.max_new_tokens + 16, false)
-            }
-            Settings::Decoding(set) => (set.prompt_tokens + set.max_new_tokens, true),
+        let tokens = row.settings.whole("max_new_tokens");
+        let (row_tokens, holds_all) = match row.row.kind {
+            // The pass that finds features is a group.
+            RowKind::Steering => (tokens + 16, false),
+            RowKind::Decoding => (row.settings.whole("prompt_tokens") + tokens, true),
             // Groups say what they take.
-            Settings::Documents { .. } | Settings::Rollouts { .. } | Settings::Autointerp(_) => {
-                return 0;
-            }
+            _ => return 0,
         };
         let folder = &bench.models[row.model].folder;
         let weights = folder.numbers() * dtype_bytes;
@@ -98,7 +95,7 @@ pub(super) fn memory_by_model(bench: &ResolvedBench) -> BTreeMap<String, u64> {
             false => saes.max().unwrap_or(0),
         };
         let rows = bench.limits.batch.map_or(BATCH_ROWS, u64::from);
-        let tokens = rows * u64::from(row_tokens);
+        let tokens = rows * row_tokens;
         let latents = row
             .saes
             .iter()

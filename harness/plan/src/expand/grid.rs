@@ -5,7 +5,7 @@ use super::{
     RowWork, expander::Expander, texts::Written,
 };
 use crate::{
-    bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
+    bench::{DocumentSettings, GridSettings, RolloutSettings, RowKind},
     inspect::InspectedModel,
 };
 use harness_contract::{
@@ -34,16 +34,10 @@ impl Expander<'_> {
     ) -> Result<RowWork, PlanError> {
         let bench = self.bench;
         let model = &bench.models[row.model];
-        let (set, parts) = match &row.settings {
-            Settings::Documents { grid, text } => (grid, self.shards(row, text)?),
-            Settings::Rollouts { grid, text } => (
-                grid,
-                vec![self.rollouts(row, grid, text, &models[row.model])?],
-            ),
-            Settings::Steering(_) | Settings::Decoding(_) | Settings::Autointerp(_) => {
-                let reason = format!("{} is no row of a grid bench", row.row.sae);
-                return Err(PlanError::Nothing { reason });
-            }
+        let set: GridSettings = row.settings.typed()?;
+        let parts = match row.row.kind {
+            RowKind::Rollouts => vec![self.rollouts(row, &set, &models[row.model])?],
+            _ => self.shards(row)?,
         };
         let rollout = parts.iter().flat_map(|part| &part.inputs).next().cloned();
         let corruption = model.folder.is_diffusion.then_some(Corruption {
@@ -71,7 +65,7 @@ impl Expander<'_> {
             if !self.group_of.contains_key(&key) {
                 // The key of a group is that of any of its cells without the SAE.
                 let cell = Cell::new(Stage::Fidelity, &params, part.inputs.clone())?;
-                self.join(cell, row, set, sae, &part)?;
+                self.join(cell, row, &set, sae, &part)?;
             }
             shards.push(key);
         }
@@ -81,18 +75,15 @@ impl Expander<'_> {
             is_diffusion: model.folder.is_diffusion,
             has_paper_code: set.measures.paper_code && model.folder.is_shifted(),
             dtype: bench.numerics.dtype,
-            settings: set.clone(),
+            settings: set,
             shards,
             rollout,
         })))
     }
 
     /// The shards of a budget. Shards tile the stream, so a larger budget keeps those it has.
-    fn shards(
-        &mut self,
-        row: &ResolvedRow,
-        text: &DocumentSettings,
-    ) -> Result<Vec<Part>, PlanError> {
+    fn shards(&mut self, row: &ResolvedRow) -> Result<Vec<Part>, PlanError> {
+        let text: DocumentSettings = row.settings.typed()?;
         let files = self.files(row)?;
         let starts =
             (0..text.budget_tokens.div_ceil(text.shard_tokens)).map(|i| i * text.shard_tokens);
@@ -126,9 +117,9 @@ impl Expander<'_> {
         &mut self,
         row: &ResolvedRow,
         set: &GridSettings,
-        text: &RolloutSettings,
         model: &ModelRef,
     ) -> Result<Part, PlanError> {
+        let text: RolloutSettings = row.settings.typed()?;
         let bench = self.bench;
         let resolved = &bench.models[row.model];
         let params = RolloutParams {
@@ -139,7 +130,7 @@ impl Expander<'_> {
             n_prompts: text.n_prompts,
             prompt_tokens: text.prompt_tokens,
             chat: text.chat,
-            generation: self.generation(resolved, text.into(), set.seed),
+            generation: self.generation(resolved, (&text).into(), set.seed),
             numerics: bench.numerics,
         };
         let n_prompts = u64::from(text.n_prompts);

@@ -5,28 +5,28 @@ use serde_json::Value;
 
 use super::{Origin, ResolvedBench, ResolvedModel, ResolvedRow, TextSource};
 use crate::{
-    bench::{Profile, RowKind, Settings},
+    bench::{Profile, RowKind},
     sources::TextFiles,
 };
 use harness_contract::sanitize::one_line;
 
-/// Budgets and how they are set on the command line.
-const BUDGETS: [(&str, &str); 15] = [
-    ("k", "--k "),
-    ("budget_tokens", "--budget-tokens "),
-    ("context_length", "--context-length "),
-    ("documents", "--documents "),
-    ("mask_rate", "--mask-rate "),
-    ("positions", "--positions "),
-    ("n_features", "--n-features "),
-    ("n_prefix", "--n-prefix "),
-    ("n_latents", "--latents "),
-    ("n_prompts", "--set n_prompts="),
-    ("n_questions", "--n-questions "),
-    ("amp_factor", "--amp-factor "),
-    ("dlm_steps", "--dlm-steps "),
-    ("max_new_tokens", "--max-new-tokens "),
-    ("batch", "--batch "),
+/// Budgets, in the order in which they are said.
+const BUDGETS: [&str; 15] = [
+    "k",
+    "budget_tokens",
+    "context_length",
+    "documents",
+    "mask_rate",
+    "positions",
+    "n_features",
+    "n_prefix",
+    "n_latents",
+    "n_prompts",
+    "n_questions",
+    "amp_factor",
+    "dlm_steps",
+    "max_new_tokens",
+    "batch",
 ];
 
 impl ResolvedModel {
@@ -68,13 +68,9 @@ impl ResolvedRow {
             RowKind::Rollouts => "prompts",
             _ => "tokens",
         };
-        let n = match &self.settings {
-            Settings::Steering(set) => set.budget_tokens,
-            Settings::Documents { text, .. } => text.budget_tokens,
-            Settings::Autointerp(set) => set.budget_tokens,
-            Settings::Rollouts { text, .. } => text.n_prompts.into(),
-            Settings::Decoding(set) => set.n_questions.into(),
-        };
+        // A text is counted by one of these.
+        let counts = ["budget_tokens", "n_prompts", "n_questions"];
+        let n: u64 = counts.map(|name| self.settings.whole(name)).iter().sum();
         match self.text {
             TextSource::Embedded => format!("{n} {what} of the embedded generated text"),
             TextSource::Assumed => {
@@ -89,9 +85,7 @@ impl ResolvedRow {
 
     /// Its scorer, in words; `None` in benches that score no perplexity.
     fn scorer_name(&self, models: &[ResolvedModel]) -> Option<String> {
-        let Settings::Steering(_) = self.settings else {
-            return None;
-        };
+        self.settings.text("scorer")?;
         Some(match self.scorer {
             None => "none, so that P and S are missing".to_owned(),
             Some(scorer) => format!("{} is {}", models[scorer].name, models[scorer].described()),
@@ -100,10 +94,13 @@ impl ResolvedRow {
 
     /// Its budgets, each as it is set on the command line.
     fn budgets(&self) -> String {
-        let settings = serde_json::to_value(&self.settings).unwrap_or_default();
-        let said = |(key, option): &(&str, &str)| {
-            let value = find(&settings, key)?;
+        let mut said = Vec::new();
+        for name in BUDGETS {
+            let Some((setting, value)) = self.settings.get(name) else {
+                continue;
+            };
             let text = match value {
+                Value::Null => continue,
                 Value::Array(items) => {
                     let items: Vec<String> = items.iter().map(Value::to_string).collect();
                     items.join(",")
@@ -111,20 +108,13 @@ impl ResolvedRow {
                 Value::String(text) => text.trim_end_matches("_whole").to_owned(),
                 other => other.to_string(),
             };
-            Some(format!("{option}{text}"))
-        };
-        let said: Vec<String> = BUDGETS.iter().filter_map(said).collect();
+            said.push(match setting.option {
+                Some(option) => format!("{} {text}", option.long()),
+                None => format!("--set {name}={text}"),
+            });
+        }
         said.join(" ")
     }
-}
-
-/// A setting at the top of a kind's settings, or in one of their groups.
-fn find<'a>(settings: &'a Value, key: &str) -> Option<&'a Value> {
-    let object = settings.as_object()?;
-    object
-        .get(key)
-        .filter(|value| !value.is_null())
-        .or_else(|| object.values().find_map(|group| find(group, key)))
 }
 
 impl ResolvedBench {

@@ -2,9 +2,14 @@
 
 use harness_core::suggest;
 use sae_folder::SaeFolder;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::resolved::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
-use crate::bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings};
+use crate::bench::{
+    AutointerpSettings, DecodingSettings, GridSettings, RowKind, RowSpec, Settings,
+    SteeringSettings,
+};
 use harness_contract::stages::{DocumentPolicy, Positions};
 
 impl Resolver<'_> {
@@ -13,7 +18,7 @@ impl Resolver<'_> {
         let request = self.request;
         self.problems
             .extend(unknown_rows(request.spec, request.overrides));
-        let overridden_scorer = (request.overrides.settings.scorer.as_deref())
+        let overridden_scorer = (request.overrides.settings.text("scorer"))
             .filter(|name| ![NO_SCORER, EMBEDDED].contains(name));
         let models: Vec<&str> = request
             .spec
@@ -61,7 +66,9 @@ impl Resolver<'_> {
 
     pub(super) fn check_settings(&mut self, row: &RowSpec, model: usize, settings: &Settings) {
         let origin = self.request.spec.origin.clone();
-        if let Settings::Steering(set) = settings {
+        if row.kind == RowKind::Steering
+            && let Some(set) = self.typed::<SteeringSettings>(settings)
+        {
             let pool = self.request.prefixes.len();
             if set.n_prefix as usize > pool {
                 let message = format!("`n_prefix` is {} for {}", set.n_prefix, row.sae);
@@ -69,13 +76,19 @@ impl Resolver<'_> {
             }
             self.check_positions(row, set.positions.unwrap_or_default(), set.mask_rate);
         }
-        if let Settings::Decoding(set) = settings {
-            self.check_decoding(row, model, set);
+        if row.kind == RowKind::Decoding
+            && let Some(set) = self.typed(settings)
+        {
+            self.check_decoding(row, model, &set);
         }
-        if let Settings::Autointerp(set) = settings {
-            self.check_autointerp(row, set);
+        if row.kind == RowKind::Autointerp
+            && let Some(set) = self.typed(settings)
+        {
+            self.check_autointerp(row, &set);
         }
-        if let Some(grid) = settings.grid() {
+        if matches!(row.kind, RowKind::Documents | RowKind::Rollouts)
+            && let Some(grid) = self.typed::<GridSettings>(settings)
+        {
             if grid.t_min > grid.t_max {
                 let message = format!("`t_min` is {}, above `t_max` {}", grid.t_min, grid.t_max);
                 self.problem(&origin, message, "");
@@ -89,6 +102,14 @@ impl Resolver<'_> {
                 self.problem(&origin, message, hint);
             }
         }
+    }
+
+    /// The settings as the type of a kind.
+    fn typed<T: DeserializeOwned>(&mut self, settings: &Settings) -> Option<T> {
+        let typed = settings.typed();
+        typed
+            .map_err(|error| self.problems.extend(error.problems))
+            .ok()
     }
 
     fn check_autointerp(&mut self, row: &RowSpec, set: &AutointerpSettings) {
@@ -145,13 +166,16 @@ impl Resolver<'_> {
 
     /// Latents asked for by number must be in every SAE.
     pub(super) fn check_latents(&mut self, row: &RowSpec, settings: &Settings, saes: &[SaeFolder]) {
-        let Settings::Autointerp(set) = settings else {
+        let latents = settings.value("latent").as_array();
+        let Some(largest) = latents
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_u64)
+            .max()
+        else {
             return;
         };
-        let Some(largest) = set.latent.iter().flatten().max() else {
-            return;
-        };
-        let Some(sae) = saes.iter().find(|sae| *largest >= sae.d_sae) else {
+        let Some(sae) = saes.iter().find(|sae| largest >= u64::from(sae.d_sae)) else {
             return;
         };
         let message = format!(
