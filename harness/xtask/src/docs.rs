@@ -48,10 +48,9 @@ pub fn run(ws: &Workspace, check: bool) -> Result<ExitCode> {
 
 fn pages(ws: &Workspace) -> Result<Vec<(&'static str, String)>> {
     let help = |words: &[&str]| said(ws, &[words, &["--help"]].concat());
-    let bench_help = help(&["bench"])?;
     Ok(vec![
         ("commands", commands(&help)?),
-        ("settings", settings(ws, &bench_help)?),
+        ("settings", settings(ws)?),
         ("exit-codes", exit_codes(ws)?),
         ("plugin-interface", plugin_interface(ws)?),
         (
@@ -129,8 +128,7 @@ fn subcommands(help: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The settings of benches that have the same ones, with both budgets of the first of them.
-fn settings(ws: &Workspace, bench_help: &str) -> Result<String> {
-    let meanings = documented(&source_with(ws, "\npatch! {")?, "patch! {");
+fn settings(ws: &Workspace) -> Result<String> {
     let mut page = format!(
         "{NOTE}\n# Settings\n\n\
          A setting is written in a bench file, or given with its option, or with `--set NAME=VALUE`.\n\
@@ -153,7 +151,7 @@ fn settings(ws: &Workspace, bench_help: &str) -> Result<String> {
         }
     }
     for group in groups {
-        group.write(&mut page, bench_help, &meanings)?;
+        group.write(&mut page)?;
     }
     Ok(page)
 }
@@ -172,9 +170,14 @@ impl Group {
         let shown: Value = serde_json::from_str(&shown)?;
         let rows = shown["rows"].as_array().cloned().unwrap_or_default();
         let file = format!("benchmarks/tables/{bench}.toml");
+        let mut seen = BTreeSet::new();
+        let names = of_rows(&rows).filter_map(|setting| setting["name"].as_str());
         Ok(Self {
             benches: vec![bench.to_owned()],
-            names: names(&rows),
+            names: names
+                .filter(|name| seen.insert(*name))
+                .map(str::to_owned)
+                .collect(),
             rows,
             file: fs::read_to_string(ws.root.join(&file))
                 .with_context(|| format!("{file} cannot be read"))?
@@ -182,12 +185,7 @@ impl Group {
         })
     }
 
-    fn write(
-        &self,
-        page: &mut String,
-        bench_help: &str,
-        meanings: &[(String, String)],
-    ) -> Result<()> {
+    fn write(&self, page: &mut String) -> Result<()> {
         let benches: Vec<String> = self
             .benches
             .iter()
@@ -195,54 +193,35 @@ impl Group {
             .collect();
         write!(
             page,
-            "\n## {}\n\n| setting | option | embedded | paper | meaning |\n|---|---|---|---|---|\n",
+            "\n## {}\n\n| setting | option | values | embedded | paper | meaning |\n\
+             |---|---|---|---|---|---|\n",
             benches.join(", ")
         )?;
         for name in &self.names {
-            let option = match name.as_str() {
-                "n_latents" => "--latents".to_owned(),
-                name => format!("--{}", name.replace('_', "-")),
-            };
-            let has_option = bench_help.contains(&format!(" {option} "));
-            let meaning = match name.as_str() {
-                // Layers belong to rows and are read apart from the other settings.
-                "layers" => "Blocks whose output the SAEs read, from 0.",
-                name => meanings
-                    .iter()
-                    .find(|(known, _)| known == name)
-                    .map_or("", |(_, it)| it),
-            };
+            let declared = of_rows(&self.rows).find(|setting| setting["name"] == **name);
+            let text = |key: &str| declared.and_then(|setting| setting[key].as_str());
             writeln!(
                 page,
-                "| `{name}` | {} | {} | {} | {meaning} |",
-                if has_option {
-                    format!("`{option}`")
-                } else {
-                    String::new()
-                },
+                "| `{name}` | {} | {} | {} | {} | {} |",
+                text("option").map_or_else(String::new, |option| format!("`{option}`")),
+                text("values").unwrap_or_default(),
                 embedded(&self.rows, name),
                 paper(&self.file, name),
+                text("help").unwrap_or_default(),
             )?;
         }
         Ok(())
     }
 }
 
-/// Names of settings in the order in which they are shown, each once.
-fn names(rows: &[Value]) -> Vec<String> {
-    let mut seen = BTreeSet::new();
+/// The settings of all rows, one row after the other.
+fn of_rows(rows: &[Value]) -> impl Iterator<Item = &Value> {
     rows.iter()
         .flat_map(|row| row["settings"].as_array().into_iter().flatten())
-        .filter_map(|setting| setting["name"].as_str())
-        .filter(|name| seen.insert(*name))
-        .map(str::to_owned)
-        .collect()
 }
 
 fn embedded(rows: &[Value], name: &str) -> String {
-    let values: BTreeSet<String> = rows
-        .iter()
-        .flat_map(|row| row["settings"].as_array().into_iter().flatten())
+    let values: BTreeSet<String> = of_rows(rows)
         .filter(|setting| setting["name"] == name)
         .map(|setting| shown(&brief(&setting["value"])))
         .collect();

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use harness_contract::stages::DocumentPolicy;
+use harness_contract::{config::ConfigError, stages::DocumentPolicy};
 use harness_plan::{
     bench::{AutointerpSettings, Settings},
     expand::{
@@ -29,23 +29,15 @@ impl BenchKind for Autointerp {
     fn text(&self) -> TextNeed {
         TextNeed {
             input: TextInput::Documents,
+            amount: "budget_tokens",
             what: "text for its activation pass",
             files: DOCUMENT_FILES,
         }
     }
 
-    fn text_amount(&self, settings: &Settings) -> u64 {
-        of(settings).map_or(0, |set| set.budget_tokens)
-    }
-
-    fn components(&self, settings: &Settings, _: bool) -> Vec<(&'static str, String)> {
-        let set = of(settings).into_iter();
-        set.map(|set| ("judge", set.judge.clone())).collect()
-    }
-
-    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) {
-        let Some(set) = of(settings) else { return };
-        check_windows(check, set);
+    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {
+        let set: AutointerpSettings = settings.typed()?;
+        check_windows(check, &set);
         check.positions(set.positions, set.mask_rate);
         if set.labels().is_some_and(|at| !at.starts_with('/')) {
             let message = "`label_field` does not begin with a slash".to_owned();
@@ -57,11 +49,18 @@ impl BenchKind for Autointerp {
                         goes without labels";
             check.problem(message, hint);
         }
+        Ok(())
     }
 
     /// Latents asked for by number must be in every SAE.
-    fn check_saes(&self, check: &mut RowCheck<'_>, settings: &Settings, saes: &[SaeFolder]) {
-        let asked = of(settings).and_then(|set| set.latent.iter().flatten().max());
+    fn check_saes(
+        &self,
+        check: &mut RowCheck<'_>,
+        settings: &Settings,
+        saes: &[SaeFolder],
+    ) -> Result<(), ConfigError> {
+        let set: AutointerpSettings = settings.typed()?;
+        let asked = set.latent.iter().flatten().max();
         let too_few = |largest| saes.iter().find(|sae| largest >= sae.d_sae);
         if let Some((largest, sae)) = asked.and_then(|n| Some((n, too_few(*n)?))) {
             let message = format!(
@@ -72,6 +71,7 @@ impl BenchKind for Autointerp {
             );
             check.problem_of("--latent", message, "");
         }
+        Ok(())
     }
 }
 
@@ -82,8 +82,8 @@ impl Bench for Autointerp {
         row: &ResolvedRow,
         sae: &SaeFolder,
     ) -> Result<Arc<dyn RowWork>, PlanError> {
-        let set = of(&row.settings).ok_or_else(|| row.of_another_kind())?;
-        Ok(Arc::new(expand::expand(expander, row, set, sae)?))
+        let set: AutointerpSettings = row.settings.typed()?;
+        Ok(Arc::new(expand::expand(expander, row, &set, sae)?))
     }
 
     fn derive(&self, plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
@@ -111,12 +111,5 @@ fn check_windows(check: &mut RowCheck<'_>, set: &AutointerpSettings) {
             rules.width()
         );
         check.problem(message, "raise `context_length` or lower `buffer`");
-    }
-}
-
-fn of(settings: &Settings) -> Option<&AutointerpSettings> {
-    match settings {
-        Settings::Autointerp(set) => Some(set),
-        _ => None,
     }
 }

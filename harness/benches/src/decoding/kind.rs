@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use harness_contract::config::Problem;
+use harness_contract::config::{ConfigError, Problem};
 use harness_plan::{
     bench::{DecodingSettings, RowSpec, Settings},
     expand::{
@@ -29,22 +29,14 @@ impl BenchKind for Decoding {
     fn text(&self) -> TextNeed {
         TextNeed {
             input: TextInput::Questions,
+            amount: "n_questions",
             what: "questions to answer",
             files: "GSM8K's test.jsonl, or parquet with fields `question` and `answer`",
         }
     }
 
-    fn text_amount(&self, settings: &Settings) -> u64 {
-        of(settings).map_or(0, |set| set.n_questions.into())
-    }
-
-    fn components(&self, settings: &Settings, _: bool) -> Vec<(&'static str, String)> {
-        let orders = of(settings).into_iter().flat_map(|set| &set.orders);
-        orders.map(|order| ("remasker", order.clone())).collect()
-    }
-
-    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) {
-        let Some(set) = of(settings) else { return };
+    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {
+        let set: DecodingSettings = settings.typed()?;
         if set.k.len() != 1 {
             let message = format!(
                 "`k` has {} values: a decoding bench follows one SAE a layer",
@@ -58,6 +50,7 @@ impl BenchKind for Decoding {
             let message = "`dlm_steps` is 1: what changes from step to step needs two".to_owned();
             check.problem(message, "");
         }
+        Ok(())
     }
 
     /// Rows of results name the model and not the SAE set.
@@ -72,9 +65,8 @@ impl BenchKind for Decoding {
     }
 
     fn generated(&self, settings: &Settings) -> Option<GeneratedRow> {
-        let set = of(settings)?;
         Some(GeneratedRow {
-            row_tokens: set.prompt_tokens + set.max_new_tokens,
+            row_tokens: settings.whole("prompt_tokens") + settings.whole("max_new_tokens"),
             holds_all_saes: true,
         })
     }
@@ -87,8 +79,8 @@ impl Bench for Decoding {
         row: &ResolvedRow,
         _: &SaeFolder,
     ) -> Result<Arc<dyn RowWork>, PlanError> {
-        let set = of(&row.settings).ok_or_else(|| row.of_another_kind())?;
-        Ok(Arc::new(expand::expand(expander, row, set)?))
+        let set: DecodingSettings = row.settings.typed()?;
+        Ok(Arc::new(expand::expand(expander, row, &set)?))
     }
 
     fn derive(&self, plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
@@ -108,12 +100,5 @@ fn check_orders(check: &mut RowCheck<'_>, orders: &[String]) {
     let twice = (orders.iter().enumerate()).find(|(i, order)| orders[..*i].contains(order));
     if let Some((_, order)) = twice {
         check.problem(format!("`orders` names `{order}` twice"), "");
-    }
-}
-
-fn of(settings: &Settings) -> Option<&DecodingSettings> {
-    match settings {
-        Settings::Decoding(set) => Some(set),
-        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::DecodingWork;
 use crate::test_world::{World, keys, model_config, spec, write};
 use harness_contract::stages::{DecodingParams, Stage};
-use harness_plan::bench::{Profile, Settings, TableKind};
+use harness_plan::bench::{DecodingSettings, Profile, TableKind};
 use harness_plan::expand::*;
 
 const BENCH: &str = "decoding-order";
@@ -215,10 +215,10 @@ fn the_text_of_a_preset_is_in_the_key() {
     let base = world.resolve(&spec(BENCH)).unwrap();
     let with = |edit: fn(&mut harness_core::task::preset::Preset)| {
         let mut bench = base.clone();
-        let Settings::Decoding(set) = &mut bench.rows[0].settings else {
-            panic!("a decoding bench has decoding rows");
-        };
+        let settings = &mut bench.rows[0].settings;
+        let mut set: DecodingSettings = settings.typed().unwrap();
         edit(&mut set.preset);
+        settings.set("preset", serde_json::to_value(&set.preset).unwrap());
         keys(&world.expand(&bench).unwrap(), Stage::Decoding)
     };
     let same = with(|_| {});
@@ -315,7 +315,7 @@ fn settings_that_do_not_fit_are_named() {
 fn a_bench_without_orders_is_refused() {
     let world = World::made_up();
     let mut spec = spec(BENCH);
-    spec.settings.orders = Some(Vec::new());
+    spec.settings.set("orders", Vec::<String>::new());
     let error = refused(world.resolve(&spec).and_then(|bench| world.expand(&bench)));
     assert!(
         error.contains("`orders` is empty") && error.contains("harness list plugins"),

@@ -4,7 +4,7 @@
 use harness_contract::stages::{Corruption, FidelityParams, GridText, RolloutParams, ShardRef};
 use harness_core::policy::Policy;
 use harness_plan::{
-    bench::{DocumentSettings, GridSettings, RolloutSettings, Settings},
+    bench::{DocumentSettings, GridSettings, RolloutSettings},
     expand::{
         Cost, Expander, GroupKind, Member, NewCell, PlanError, PlannedGroup, ResolvedRow, Texts,
         texts::Written,
@@ -15,7 +15,7 @@ use harness_plan::{
 use super::work::GridWork;
 
 /// A part of the text a row is measured on.
-struct Part {
+pub struct Part {
     text: GridText,
     /// The rollout cell, where it is rollouts.
     inputs: Vec<String>,
@@ -25,19 +25,21 @@ struct Part {
     row_targets: u64,
 }
 
+/// Makes the parts of the text that a row is measured on.
+pub type PartsOf =
+    fn(&mut Expander<'_>, &ResolvedRow, &GridSettings) -> Result<Vec<Part>, PlanError>;
+
 /// Adds the cells behind the fidelity of one SAE: one for each part of the text.
 pub fn expand(
     expander: &mut Expander<'_>,
     row: &ResolvedRow,
     sae: &SaeFolder,
+    parts_of: PartsOf,
 ) -> Result<GridWork, PlanError> {
     let bench = expander.bench;
     let model = &bench.models[row.model];
-    let (set, parts) = match &row.settings {
-        Settings::Documents { grid, text } => (grid, shards(expander, row, text)?),
-        Settings::Rollouts { grid, text } => (grid, vec![rollouts(expander, row, grid, text)?]),
-        _ => return Err(row.of_another_kind()),
-    };
+    let set: GridSettings = row.settings.typed()?;
+    let parts = parts_of(expander, row, &set)?;
     let rollout = parts.iter().flat_map(|part| &part.inputs).next().cloned();
     let corruption = model.folder.is_diffusion.then_some(Corruption {
         t_min: set.t_min,
@@ -68,7 +70,7 @@ pub fn expand(
         let n_splices = 1 + u64::from(has_policy_splice);
         let member = |key| Member::of(key, sae, n_splices);
         let key =
-            expander.add_to_group(cell, member, |expander| group(expander, row, set, &part))?;
+            expander.add_to_group(cell, member, |expander| group(expander, row, &set, &part))?;
         shards.push(key);
     }
     Ok(GridWork {
@@ -77,18 +79,19 @@ pub fn expand(
         is_diffusion: model.folder.is_diffusion,
         has_paper_code: set.measures.paper_code && model.folder.is_shifted(),
         dtype: bench.numerics.dtype,
-        settings: set.clone(),
+        settings: set,
         shards,
         rollout,
     })
 }
 
 /// The shards of a budget. Shards tile the stream, so a larger budget keeps those it has.
-fn shards(
+pub fn shards(
     expander: &mut Expander<'_>,
     row: &ResolvedRow,
-    text: &DocumentSettings,
+    _: &GridSettings,
 ) -> Result<Vec<Part>, PlanError> {
+    let text: DocumentSettings = row.settings.typed()?;
     let files = expander.files(row)?;
     let starts = (0..text.budget_tokens.div_ceil(text.shard_tokens)).map(|i| i * text.shard_tokens);
     let row_tokens = u64::from(text.context_length);
@@ -117,12 +120,12 @@ fn shards(
 }
 
 /// The continuations a row is measured on, and the cell that writes them.
-fn rollouts(
+pub fn rollouts(
     expander: &mut Expander<'_>,
     row: &ResolvedRow,
     set: &GridSettings,
-    text: &RolloutSettings,
-) -> Result<Part, PlanError> {
+) -> Result<Vec<Part>, PlanError> {
+    let text: RolloutSettings = row.settings.typed()?;
     let bench = expander.bench;
     let resolved = &bench.models[row.model];
     let params = RolloutParams {
@@ -133,7 +136,7 @@ fn rollouts(
         n_prompts: text.n_prompts,
         prompt_tokens: text.prompt_tokens,
         chat: text.chat,
-        generation: expander.generation(resolved, &texts_of(text), set.seed),
+        generation: expander.generation(resolved, &texts_of(&text), set.seed),
         numerics: bench.numerics,
     };
     let n_prompts = u64::from(text.n_prompts);
@@ -154,14 +157,14 @@ fn rollouts(
     })?;
     let row_targets = u64::from(text.max_new_tokens);
     let row_tokens = u64::from(text.prompt_tokens) + row_targets;
-    Ok(Part {
+    Ok(vec![Part {
         text: GridText::Rollouts,
         inputs: vec![key],
         name: "rollouts".to_owned(),
         n_tokens: n_prompts * row_tokens,
         row_tokens,
         row_targets,
-    })
+    }])
 }
 
 /// The group of a part of the text: all SAEs of the model.

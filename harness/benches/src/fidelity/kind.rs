@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use harness_contract::config::ConfigError;
 use harness_core::policy::Policy;
 use harness_plan::{
     bench::{GridSettings, Settings},
@@ -11,7 +12,10 @@ use harness_plan::{
 };
 use harness_store::{Store, StoreError};
 
-use super::{derive, expand};
+use super::{
+    derive,
+    expand::{self, rollouts, shards},
+};
 use crate::results::{Bench, Results};
 
 /// SAEs are spliced into passes over documents.
@@ -32,24 +36,15 @@ impl BenchKind for Documents {
     fn text(&self) -> TextNeed {
         TextNeed {
             input: TextInput::Documents,
+            amount: "budget_tokens",
             what: "text to be measured on",
             files: DOCUMENT_FILES,
         }
     }
 
-    fn text_amount(&self, settings: &Settings) -> u64 {
-        match settings {
-            Settings::Documents { text, .. } => text.budget_tokens,
-            _ => 0,
-        }
-    }
-
-    fn components(&self, _: &Settings, _: bool) -> Vec<(&'static str, String)> {
-        Vec::new()
-    }
-
-    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) {
-        check_grid(check, settings.grid());
+    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {
+        check_grid(check, &settings.typed()?);
+        Ok(())
     }
 }
 
@@ -60,7 +55,7 @@ impl Bench for Documents {
         row: &ResolvedRow,
         sae: &SaeFolder,
     ) -> Result<Arc<dyn RowWork>, PlanError> {
-        Ok(Arc::new(expand::expand(expander, row, sae)?))
+        Ok(Arc::new(expand::expand(expander, row, sae, shards)?))
     }
 
     fn derive(&self, plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
@@ -80,29 +75,15 @@ impl BenchKind for Rollouts {
     fn text(&self) -> TextNeed {
         TextNeed {
             input: TextInput::Prompts,
+            amount: "n_prompts",
             what: "prompts to continue",
             files: "jsonl with a field `prompt`, or --set prompt_field=NAME",
         }
     }
 
-    fn text_amount(&self, settings: &Settings) -> u64 {
-        match settings {
-            Settings::Rollouts { text, .. } => text.n_prompts.into(),
-            _ => 0,
-        }
-    }
-
-    fn components(&self, settings: &Settings, is_diffusion: bool) -> Vec<(&'static str, String)> {
-        match settings {
-            Settings::Rollouts { text, .. } if is_diffusion => {
-                vec![("remasker", text.order.clone())]
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) {
-        check_grid(check, settings.grid());
+    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {
+        check_grid(check, &settings.typed()?);
+        Ok(())
     }
 }
 
@@ -113,7 +94,7 @@ impl Bench for Rollouts {
         row: &ResolvedRow,
         sae: &SaeFolder,
     ) -> Result<Arc<dyn RowWork>, PlanError> {
-        Ok(Arc::new(expand::expand(expander, row, sae)?))
+        Ok(Arc::new(expand::expand(expander, row, sae, rollouts)?))
     }
 
     fn derive(&self, plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
@@ -121,8 +102,8 @@ impl Bench for Rollouts {
     }
 }
 
-fn check_grid(check: &mut RowCheck<'_>, grid: Option<&GridSettings>) {
-    if let Some(grid) = grid.filter(|grid| grid.t_min > grid.t_max) {
+fn check_grid(check: &mut RowCheck<'_>, grid: &GridSettings) {
+    if grid.t_min > grid.t_max {
         let message = format!("`t_min` is {}, above `t_max` {}", grid.t_min, grid.t_max);
         check.problem(message, "");
     }

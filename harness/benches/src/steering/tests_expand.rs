@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, fs};
 use super::SteeringWork;
 use crate::test_world::{World, changed, keys, model_config, spec, stage_counts, write};
 use harness_contract::{plugin::RefusedPlugin, stages::Stage};
-use harness_plan::bench::{Profile, Settings};
+use harness_plan::bench::Profile;
 use harness_plan::expand::*;
 
 #[test]
@@ -293,10 +293,7 @@ fn real_models_get_the_papers_budgets_and_need_text() {
         .iter()
         .find(|r| r.row.sae == "dream-mask")
         .unwrap();
-    let n_features = |row: &ResolvedRow| match &row.settings {
-        Settings::Steering(set) => set.n_features,
-        other => panic!("{other:?}"),
-    };
+    let n_features = |row: &ResolvedRow| row.settings.whole("n_features");
     assert_eq!(
         (dream.profile, n_features(dream), dream.saes.len()),
         (Profile::Real, 100, 6)

@@ -147,7 +147,7 @@ fn every_setting_is_in_a_key_or_listed_as_changing_no_cell() {
         let resolved = base.resolve(&spec(bench)).unwrap();
         let settings = serde_json::to_value(&resolved.rows[0].settings).unwrap();
         let plain = all_keys(&base.expand(&resolved).unwrap());
-        for name in kind.settings() {
+        for name in kind.settings().names() {
             let now = &settings[name];
             let value = another(name, now, &base);
             let with = companion(name, kind).map(|(name, value)| ("--set", name, value));
@@ -189,7 +189,11 @@ fn every_setting_is_in_a_key_or_listed_as_changing_no_cell() {
 fn no_kind_is_left_out() {
     for kind in RowKind::ALL {
         let is_looked_at = BENCHES.iter().any(|(_, _, of)| *of == kind);
-        assert_eq!(is_looked_at, kind.settings().next().is_some(), "{kind:?}");
+        assert_eq!(
+            is_looked_at,
+            kind.settings().iter().next().is_some(),
+            "{kind:?}"
+        );
     }
     for (name, kinds, reason) in EXCLUDED {
         assert!(kinds.iter().all(|kind| kind.has(name)), "{name}");

@@ -3,8 +3,8 @@
 
 mod problem;
 mod reader;
-mod said;
+mod source;
 
 pub use problem::{ConfigError, Problem};
 pub use reader::{Document, Table};
-pub use said::{Said, Written};
+pub use source::{SettingSource, Written};

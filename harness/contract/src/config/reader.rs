@@ -10,7 +10,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ConfigError, Problem, Said, Written, problem::Place};
+use super::{ConfigError, Problem, SettingSource, Written, problem::Place};
 
 /// Problems of a file that are listed; more are counted. Nobody reads a hundred, and a file of bad
 /// values alone would have a million.
@@ -264,10 +264,10 @@ impl<'d, 't> Table<'d, 't> {
     }
 
     /// The value of a key as it is written, and where; `None` when the key is missing.
-    pub fn said(&self, key: &'static str) -> Option<Said> {
+    pub fn source(&self, key: &'static str) -> Option<SettingSource> {
         let span = self.get(key)?.span();
         let written = self.doc.text.get(span.clone())?;
-        Some(Said {
+        Some(SettingSource {
             value: written.split_whitespace().collect::<Vec<_>>().join(" "),
             from: Written::File {
                 path: self.doc.origin.clone(),

@@ -1,9 +1,7 @@
 use harness_core::dynamics::Metric;
 
-use super::settings::{
-    AutointerpSettings, DecodingSettings, DocumentSettings, GridSettings, RolloutSettings,
-    SteeringSettings,
-};
+use super::settings::{self, KindSettings, SettingsPatch};
+use harness_contract::config::Table;
 
 /// What is done for a row of a bench; decides which settings it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,43 +65,37 @@ impl RowKind {
         RowKind::Catalogue,
     ];
 
-    /// Its name in messages.
-    pub const fn name(self) -> &'static str {
+    /// Its settings.
+    pub fn settings(self) -> &'static KindSettings {
         match self {
-            RowKind::Steering => "steering",
-            RowKind::Documents => "grid",
-            RowKind::Rollouts => "rollout",
-            RowKind::Decoding => "decoding",
-            RowKind::Autointerp => "autointerp",
-            RowKind::Catalogue => "catalogue",
+            RowKind::Steering => &settings::steering::KIND,
+            RowKind::Documents => &settings::fidelity::DOCUMENTS,
+            RowKind::Rollouts => &settings::fidelity::ROLLOUTS,
+            RowKind::Decoding => &settings::decoding::KIND,
+            RowKind::Autointerp => &settings::autointerp::KIND,
+            RowKind::Catalogue => &settings::kind::CATALOGUE,
         }
+    }
+
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        self.settings().name
     }
 
     /// Its name with an article: `a grid`, `an autointerp`.
     pub fn a_name(self) -> String {
-        let article = match self {
-            RowKind::Autointerp => "an",
-            _ => "a",
-        };
-        format!("{article} {}", self.name())
+        self.settings().with_article()
     }
 
-    /// Names of its settings.
-    pub fn settings(self) -> impl Iterator<Item = &'static str> {
-        let lists: [&[&str]; 2] = match self {
-            RowKind::Steering => [SteeringSettings::FIELDS, &[]],
-            RowKind::Documents => [GridSettings::FIELDS, DocumentSettings::FIELDS],
-            RowKind::Rollouts => [GridSettings::FIELDS, RolloutSettings::FIELDS],
-            RowKind::Decoding => [DecodingSettings::FIELDS, &[]],
-            RowKind::Autointerp => [AutointerpSettings::FIELDS, &[]],
-            RowKind::Catalogue => [&[], &[]],
-        };
-        lists.into_iter().flatten().copied()
+    /// The settings of rows of these kinds in a table of a bench file, or in an option.
+    pub(super) fn read(table: &Table<'_, '_>, kinds: &[RowKind]) -> SettingsPatch {
+        let of = |kinds: &[RowKind]| kinds.iter().map(|kind| kind.settings()).collect::<Vec<_>>();
+        SettingsPatch::read(table, &of(kinds), &of(&RowKind::ALL))
     }
 
     /// Whether it has a setting of this name.
     pub fn has(self, setting: &str) -> bool {
-        self.settings().any(|name| name == setting)
+        self.settings().has(setting)
     }
 }
 

@@ -10,15 +10,15 @@ mod catalogue;
 mod kind;
 mod overrides;
 mod same;
-mod settings;
+pub mod settings;
 mod spec;
 
 pub use catalogue::{BenchError, Catalogue, TablesEntry};
 pub use kind::{RowKind, TableKind};
-pub use overrides::Overrides;
+pub use overrides::{CHOICES, Overrides};
 pub use same::{BenchFile, SameSpec};
 pub use settings::{
-    AutointerpSettings, DecodingSettings, DocumentSettings, GridSettings, RolloutSettings,
-    Settings, SettingsPatch, SteeringSettings,
+    AutointerpSettings, DecodingSettings, DocumentSettings, GridSettings, KindSettings,
+    RolloutSettings, Setting, SettingOption, Settings, SettingsPatch, SteeringSettings,
 };
 pub use spec::{BenchSpec, PaperName, Profile, RowId, RowSpec, VariantSpec, ViewSpec};

@@ -1,5 +1,26 @@
-use super::{RowKind, SettingsPatch};
+use serde::de::DeserializeOwned;
+
+use super::{
+    RowKind, Setting, SettingsPatch,
+    settings::{
+        Values,
+        shared::{FIRST, STEERING},
+    },
+};
 use harness_contract::config::{Document, Problem, Table};
+
+/// What the command line may choose of a bench: no settings, for no bench file says them so.
+pub static CHOICES: [Setting; 3] = [
+    (Values::Texts.option("--rows NAME,…", FIRST))
+        .explained("Only these rows: SAE sets, or MODEL/SET, such as dream-mask,qwen.")
+        .named("rows", false),
+    (Values::Wholes(0..u32::MAX as i64).option("--layers LIST", FIRST))
+        .explained("Only these layers (blocks whose output the SAEs read, from 0), such as 1,5.")
+        .named("layers", false),
+    (Values::Whole(0..u32::MAX as i64).option("--limit N", STEERING))
+        .explained("At most so many features for each SAE.")
+        .named("limit", false),
+];
 
 /// What the command line says about a bench.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +52,10 @@ impl Overrides {
             } else {
                 format!("{option} {value}")
             };
-            let text = format!("{key} = {}", toml_value(key, value));
+            let text = match declared(key) {
+                Some(setting) => format!("{key} = {}", setting.as_toml(value)),
+                None => format!("{key} = {value}"),
+            };
             let doc = Document::new(&origin, &text);
             let parsed = match doc.parse() {
                 Ok(parsed) => parsed,
@@ -46,16 +70,16 @@ impl Overrides {
             };
             let root = doc.root(&parsed);
             let mut one = Overrides {
-                rows: root.string_list("rows"),
-                layers: choice(&root, kinds, "layers"),
+                rows: given(&root, "rows"),
+                layers: layers(&root, kinds),
                 limit: limit(&root, kinds),
-                settings: SettingsPatch::read(&root, kinds),
+                settings: RowKind::read(&root, kinds),
                 problems: Vec::new(),
             };
             if one.layers.is_some() {
-                one.settings.say("layers", root.said("layers"));
+                one.settings.add_source("layers", root.source("layers"));
             }
-            one.settings.say_option(&origin, value);
+            one.settings.is_from_option(&origin, value);
             root.finish();
             // A mark under a text that the user did not write would only confuse.
             problems.extend(
@@ -79,13 +103,13 @@ impl Overrides {
 }
 
 /// Layers, which a bench that runs nothing does not choose from.
-fn choice(root: &Table<'_, '_>, kinds: &[RowKind], key: &'static str) -> Option<Vec<u32>> {
+fn layers(root: &Table<'_, '_>, kinds: &[RowKind]) -> Option<Vec<u32>> {
     let runs = kinds.iter().any(|kind| *kind != RowKind::Catalogue);
-    if !runs && root.has(key) {
+    if !runs && root.has("layers") {
         let message = "a catalogue bench lists whole SAE sets and has no layers to choose";
-        root.problem_at(key, message, "choose sets with --rows");
+        root.problem_at("layers", message, "choose sets with --rows");
     }
-    root.u32_list(key, 0..i64::from(u32::MAX)).filter(|_| runs)
+    given(root, "layers").filter(|_| runs)
 }
 
 /// Features at most, which steering benches alone select.
@@ -95,40 +119,20 @@ fn limit(root: &Table<'_, '_>, kinds: &[RowKind]) -> Option<u32> {
         let message = "only steering benches select features to be limited";
         root.problem_at("limit", message, "");
     }
-    root.u32("limit", 0..i64::from(u32::MAX))
-        .filter(|_| is_steering)
+    given(root, "limit").filter(|_| is_steering)
 }
 
-/// The value of an option as TOML: lists without brackets, texts without quotes.
-fn toml_value(key: &str, value: &str) -> String {
-    const TEXTS: [&str; 16] = [
-        "token_scope",
-        "order",
-        "judge",
-        "judge_model",
-        "scorer",
-        "architecture",
-        "documents",
-        "text_field",
-        "prompt_field",
-        "question_field",
-        "answer_field",
-        "preset",
-        "positions",
-        "random_windows",
-        "label_field",
-        "explanations",
-    ];
-    let quote = |text: &str| serde_json::Value::from(text.trim()).to_string();
-    match key {
-        "layers" | "k" | "latent" => format!("[{value}]"),
-        "metrics" | "measures" | "rows" | "orders" => format!(
-            "[{}]",
-            value.split(',').map(quote).collect::<Vec<_>>().join(", ")
-        ),
-        _ if TEXTS.contains(&key) => quote(value),
-        _ => value.to_owned(),
-    }
+/// A choice, checked as it is declared.
+fn given<T: DeserializeOwned>(root: &Table<'_, '_>, name: &str) -> Option<T> {
+    serde_json::from_value(declared(name)?.read(root)?).ok()
+}
+
+/// What an option gives: a choice, or a setting of any kind of bench.
+fn declared(name: &str) -> Option<&'static Setting> {
+    let settings = RowKind::ALL
+        .into_iter()
+        .flat_map(|kind| kind.settings().iter());
+    CHOICES.iter().chain(settings).find(|one| one.name == name)
 }
 
 #[cfg(test)]
@@ -161,10 +165,14 @@ mod tests {
         assert_eq!(got.problems, []);
         assert_eq!((got.layers, got.limit), (Some(vec![1, 5]), Some(2)));
         assert_eq!(
-            (got.settings.k, got.settings.seed, got.settings.amp_factor),
+            (
+                got.settings.get("k"),
+                got.settings.get("seed"),
+                got.settings.get("amp_factor")
+            ),
             (Some(vec![8]), Some(4), Some(0.0))
         );
-        assert_eq!(got.settings.judge.as_deref(), Some("openai"));
+        assert_eq!(got.settings.text("judge"), Some("openai"));
         assert_eq!(got.rows.unwrap(), ["qwen", "dream/dream-mask"]);
     }
 
@@ -180,7 +188,7 @@ mod tests {
                 ("--layers", "layers", "1,x"),
             ],
         );
-        assert_eq!(error.settings.seed, None);
+        assert_eq!(error.settings.value("seed"), None);
         let error = said(error);
         for part in [
             "--k 0: `k` is 0",
@@ -204,8 +212,11 @@ mod tests {
             kl: true,
             ..Measures::default()
         };
-        assert_eq!(read("kl,paper_code").settings.measures, Some(some));
-        assert_eq!(read("none").settings.measures, Some(Measures::default()));
+        assert_eq!(read("kl,paper_code").settings.get("measures"), Some(some));
+        assert_eq!(
+            read("none").settings.get("measures"),
+            Some(Measures::default())
+        );
         let error = said(read("klx"));
         assert!(error.contains("did you mean `kl`"), "{error}");
     }

@@ -176,7 +176,7 @@ impl BenchSpec {
             let Some(table) = level else {
                 return SettingsPatch::default();
             };
-            let patch = SettingsPatch::read(&table, &kinds);
+            let patch = RowKind::read(&table, &kinds);
             table.finish();
             patch
         };
@@ -242,7 +242,7 @@ impl BenchSpec {
     pub fn models(&self) -> Vec<&str> {
         let scorers = [&self.settings, &self.zoo, &self.real]
             .into_iter()
-            .filter_map(|s| s.scorer.as_deref());
+            .filter_map(|level| level.text("scorer"));
         unique(self.rows.iter().map(|r| r.model.as_str()).chain(scorers))
     }
 
@@ -310,8 +310,8 @@ fn row(table: Table<'_, '_>, kinds: &[RowKind]) -> Option<RowSpec> {
         paper.finish();
         Some(PaperName { model: model?, sae })
     });
-    let mut settings = SettingsPatch::read(&table, kinds);
-    settings.say("layers", table.said("layers"));
+    let mut settings = RowKind::read(&table, kinds);
+    settings.add_source("layers", table.source("layers"));
     table.finish();
     let (zoo_layers, real_layers) = layers?;
     Some(RowSpec {
@@ -334,7 +334,7 @@ fn variant(table: Table<'_, '_>, sets: &[&str], kinds: &[RowKind]) -> Option<Var
         let hint = harness_core::suggest::hint(sae, sets.iter().copied());
         table.problem_at("sae", format!("no row is of SAE set `{sae}`"), hint);
     }
-    let settings = SettingsPatch::read(&table, kinds);
+    let settings = RowKind::read(&table, kinds);
     table.finish();
     Some(VariantSpec {
         group: group?,
@@ -347,6 +347,7 @@ fn variant(table: Table<'_, '_>, sets: &[&str], kinds: &[RowKind]) -> Option<Var
 mod tests {
     use super::*;
     use crate::bench::BenchFile;
+    use harness_contract::stages::Measures;
 
     const GOOD: &str = r#"
 title = "A bench"
@@ -410,7 +411,8 @@ layers = { zoo = [1, 2], real = [5] }
             (b.kinds(), b.store.as_str()),
             (vec![RowKind::Documents], "b")
         );
-        assert!(b.zoo.measures.unwrap().kl && b.real.documents.is_some());
+        assert!(b.zoo.get::<Measures>("measures").unwrap().kl);
+        assert_eq!(b.real.text("documents"), Some("truncate"));
         assert!(b.rows[1].is_called("dream-sft/dream-mask") && b.rows[1].is_called("dream-mask"));
         assert!(!b.rows[1].is_called("dream/dream-mask"));
         let got = error(&GRID.replace("seed = 1", "seed = 1\nn_prefix = 3"));
@@ -432,7 +434,7 @@ layers = { zoo = [1, 2], real = [5] }
     fn a_bench_reads() {
         let b = parse(GOOD).unwrap();
         assert_eq!(
-            (b.table, b.settings.seed, b.zoo.k.clone()),
+            (b.table, b.settings.get("seed"), b.zoo.get("k")),
             (TableKind::ByK, Some(1), Some(vec![8]))
         );
         assert_eq!(
@@ -440,10 +442,7 @@ layers = { zoo = [1, 2], real = [5] }
             (vec!["dream", "gpt2"], vec!["dream-mask"])
         );
         assert_eq!(b.rows[0].layers(Profile::Zoo), [1, 2]);
-        assert_eq!(
-            b.rows[0].settings.token_scope.as_deref(),
-            Some("all-tokens")
-        );
+        assert_eq!(b.rows[0].settings.text("token_scope"), Some("all-tokens"));
     }
 
     #[test]

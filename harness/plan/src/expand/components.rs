@@ -11,6 +11,9 @@ use harness_contract::{
     stages::PluginRef,
 };
 
+/// The kinds of components that settings name, in the order in which they are looked for.
+const KINDS: [&str; 5] = ["sae", "steering", "judge", "remasker", "metric"];
+
 /// Components the bench needs, found among the plugins.
 pub(super) struct Components {
     found: BTreeMap<(&'static str, String), PluginRef>,
@@ -61,12 +64,16 @@ impl Components {
             for model in [Some(row.model), row.scorer].into_iter().flatten() {
                 need("model", &bench.models[model].folder.model_type, true);
             }
-            need("sae", row.settings.architecture(), false);
             let is_diffusion = bench.models[row.model].folder.is_diffusion;
-            for (kind, name) in row.kind.components(&row.settings, is_diffusion) {
-                // Replay is the harness's own: what a plugin answered is read from files.
-                if (kind, name.as_str()) != ("judge", REPLAY) {
-                    need(kind, &name, false);
+            for kind in KINDS {
+                if kind == "remasker" && !is_diffusion {
+                    continue;
+                }
+                for name in row.settings.components(kind) {
+                    // Replay is the harness's own: what a plugin answered is read from files.
+                    if (kind, name) != ("judge", REPLAY) {
+                        need(kind, name, false);
+                    }
                 }
             }
         }
@@ -154,19 +161,14 @@ fn missing(
 
 /// The option that names the components of a kind, or else the bench's file.
 fn named_by(bench: &ResolvedBench, kind: &str) -> String {
-    let settings: &[&str] = match kind {
-        "sae" => &["architecture"],
-        "steering" => &["token_scope"],
-        "judge" => &["judge"],
-        "remasker" => &["order", "orders"],
-        "metric" => &["metrics"],
-        _ => &[],
-    };
-    let said = bench.rows.iter().flat_map(|row| {
-        let first = |name: &&str| row.said.get(*name)?.first();
-        settings.iter().filter_map(first)
+    let sources = bench.rows.iter().flat_map(|row| {
+        let named = row
+            .settings
+            .iter()
+            .filter(|(setting, _)| setting.names(kind));
+        named.filter_map(|(setting, _)| row.sources.get(setting.name)?.first())
     });
-    let mut options = said.filter_map(|said| match &said.from {
+    let mut options = sources.filter_map(|source| match &source.from {
         Written::Option { option } => Some(option.clone()),
         Written::File { .. } | Written::Environment { .. } => None,
     });

@@ -75,7 +75,7 @@ pub(super) fn memory_by_model(bench: &ResolvedBench) -> BTreeMap<String, u64> {
             false => saes.max().unwrap_or(0),
         };
         let rows = bench.limits.batch.map_or(BATCH_ROWS, u64::from);
-        let tokens = rows * u64::from(generated.row_tokens);
+        let tokens = rows * generated.row_tokens;
         let latents = row
             .saes
             .iter()

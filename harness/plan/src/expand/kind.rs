@@ -3,7 +3,11 @@
 
 use std::{fmt, ops::Deref};
 
-use harness_contract::{config::Problem, sources::ModelFolder, stages::Positions};
+use harness_contract::{
+    config::{ConfigError, Problem},
+    sources::ModelFolder,
+    stages::Positions,
+};
 use harness_core::policy::Policy;
 use sae_folder::SaeFolder;
 
@@ -21,29 +25,24 @@ pub trait BenchKind: Sync {
     /// The text that rows read.
     fn text(&self) -> TextNeed;
 
-    /// How much of it: tokens, prompts or questions.
-    fn text_amount(&self, settings: &Settings) -> u64;
-
-    /// Components that a row needs besides its model's adapter and its SAEs' architecture: kind of
-    /// plugin and name.
-    fn components(&self, settings: &Settings, is_diffusion: bool) -> Vec<(&'static str, String)>;
-
-    /// The model that scores perplexity, by name; `None` where none is scored.
-    fn scorer<'s>(&self, _: &'s Settings) -> Option<&'s str> {
-        None
-    }
-
-    /// Takes at most so many features for each SAE (`--limit`), and says whether that changes the
-    /// settings.
-    fn limit(&self, _: &mut Settings, _limit: u32) -> Option<&'static str> {
-        None
-    }
-
     /// Notes what is wrong with the settings of a row.
-    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings);
+    ///
+    /// # Errors
+    /// Settings of another kind.
+    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError>;
 
     /// Notes what is wrong with a row's settings for its SAEs.
-    fn check_saes(&self, _: &mut RowCheck<'_>, _: &Settings, _: &[SaeFolder]) {}
+    ///
+    /// # Errors
+    /// Settings of another kind.
+    fn check_saes(
+        &self,
+        _: &mut RowCheck<'_>,
+        _: &Settings,
+        _: &[SaeFolder],
+    ) -> Result<(), ConfigError> {
+        Ok(())
+    }
 
     /// What is wrong with its rows together, in the bench's file `origin`.
     fn check_rows(&self, _: &[&RowSpec], _origin: &str) -> Option<Problem> {
@@ -118,6 +117,8 @@ impl TextInput {
 #[derive(Clone, Copy, Debug)]
 pub struct TextNeed {
     pub input: TextInput,
+    /// The setting that says how much of it.
+    pub amount: &'static str,
     /// What it is for: `text to be measured on`.
     pub what: &'static str,
     /// Files that hold such a text.
@@ -132,7 +133,7 @@ pub const DOCUMENT_FILES: &str =
 #[derive(Clone, Copy, Debug)]
 pub struct GeneratedRow {
     /// Tokens of a row, at most.
-    pub row_tokens: u32,
+    pub row_tokens: u64,
     /// Whether the SAEs of all layers are held together, or those of one at a time.
     pub holds_all_saes: bool,
 }

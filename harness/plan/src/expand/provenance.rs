@@ -7,23 +7,23 @@ use super::{Origin, ResolvedBench, ResolvedModel, ResolvedRow, TextSource};
 use crate::{bench::Profile, sources::TextFiles};
 use harness_contract::sanitize::one_line;
 
-/// Budgets and how they are set on the command line.
-const BUDGETS: [(&str, &str); 15] = [
-    ("k", "--k "),
-    ("budget_tokens", "--budget-tokens "),
-    ("context_length", "--context-length "),
-    ("documents", "--documents "),
-    ("mask_rate", "--mask-rate "),
-    ("positions", "--positions "),
-    ("n_features", "--n-features "),
-    ("n_prefix", "--n-prefix "),
-    ("n_latents", "--latents "),
-    ("n_prompts", "--set n_prompts="),
-    ("n_questions", "--n-questions "),
-    ("amp_factor", "--amp-factor "),
-    ("dlm_steps", "--dlm-steps "),
-    ("max_new_tokens", "--max-new-tokens "),
-    ("batch", "--batch "),
+/// Budgets, in the order in which they are said.
+const BUDGETS: [&str; 15] = [
+    "k",
+    "budget_tokens",
+    "context_length",
+    "documents",
+    "mask_rate",
+    "positions",
+    "n_features",
+    "n_prefix",
+    "n_latents",
+    "n_prompts",
+    "n_questions",
+    "amp_factor",
+    "dlm_steps",
+    "max_new_tokens",
+    "batch",
 ];
 
 impl ResolvedModel {
@@ -60,8 +60,8 @@ impl ResolvedModel {
 impl ResolvedRow {
     /// Its text, in words.
     pub fn text_name(&self) -> String {
-        let what = self.kind.text().input.unit();
-        let n = self.kind.text_amount(&self.settings);
+        let need = self.kind.text();
+        let (n, what) = (self.settings.whole(need.amount), need.input.unit());
         match self.text {
             TextSource::Embedded => format!("{n} {what} of the embedded generated text"),
             TextSource::Assumed => {
@@ -76,7 +76,7 @@ impl ResolvedRow {
 
     /// Its scorer, in words; `None` in benches that score no perplexity.
     fn scorer_name(&self, models: &[ResolvedModel]) -> Option<String> {
-        self.kind.scorer(&self.settings)?;
+        self.settings.text("scorer")?;
         Some(match self.scorer {
             None => "none, so that P and S are missing".to_owned(),
             Some(scorer) => format!("{} is {}", models[scorer].name, models[scorer].described()),
@@ -85,10 +85,13 @@ impl ResolvedRow {
 
     /// Its budgets, each as it is set on the command line.
     fn budgets(&self) -> String {
-        let settings = serde_json::to_value(&self.settings).unwrap_or_default();
-        let said = |(key, option): &(&str, &str)| {
-            let value = find(&settings, key)?;
+        let mut said = Vec::new();
+        for name in BUDGETS {
+            let Some((setting, value)) = self.settings.get(name) else {
+                continue;
+            };
             let text = match value {
+                Value::Null => continue,
                 Value::Array(items) => {
                     let items: Vec<String> = items.iter().map(Value::to_string).collect();
                     items.join(",")
@@ -96,20 +99,13 @@ impl ResolvedRow {
                 Value::String(text) => text.trim_end_matches("_whole").to_owned(),
                 other => other.to_string(),
             };
-            Some(format!("{option}{text}"))
-        };
-        let said: Vec<String> = BUDGETS.iter().filter_map(said).collect();
+            said.push(match setting.option {
+                Some(option) => format!("{} {text}", option.long()),
+                None => format!("--set {name}={text}"),
+            });
+        }
         said.join(" ")
     }
-}
-
-/// A setting at the top of a kind's settings, or in one of their groups.
-fn find<'a>(settings: &'a Value, key: &str) -> Option<&'a Value> {
-    let object = settings.as_object()?;
-    object
-        .get(key)
-        .filter(|value| !value.is_null())
-        .or_else(|| object.values().find_map(|group| find(group, key)))
 }
 
 impl ResolvedBench {

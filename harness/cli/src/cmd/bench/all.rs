@@ -81,7 +81,7 @@ fn of(args: &BenchArgs, spec: BenchSpec, base: &Path) -> Result<Option<Asked>, F
         return Ok(None);
     }
     let mut models = args.models()?;
-    let scorer = overrides.settings.scorer.as_deref();
+    let scorer = overrides.settings.text("scorer");
     models.retain(|name, _| spec.models().contains(&name.as_str()) || scorer == Some(name));
     let mut saes = args.sae_sets()?;
     saes.retain(|name, _| spec.sae_sets().contains(&name.as_str()));

@@ -12,24 +12,23 @@ use harness_contract::{
 };
 use harness_core::suggest;
 use harness_plan::{
-    bench::{BenchSpec, Overrides, Profile, RowKind},
+    bench::{
+        BenchSpec, Overrides, Profile, RowKind,
+        settings::shared::{BUDGET, DECODING, GRID},
+    },
     expand::{EMBEDDED, NO_SCORER},
 };
 use harness_supervise::memory;
 
-use super::{forecast::ForecastArgs, format::Format, judging::JudgingArgs, shard_args::ShardArgs};
+use super::{
+    forecast::ForecastArgs, format::Format, judging::JudgingArgs, setting_args::SettingArgs,
+    shard_args::ShardArgs,
+};
 use crate::{
-    args::{ComputeArgs, PluginDirs, device, named_dir, scorer},
+    args::{ComputeArgs, PluginDirs, device, named_dir},
     failure::Failure,
 };
 
-const BUDGET: &str = "Budget";
-const GRID: &str = "Grid benches";
-const DECODING: &str = "Decoding benches";
-const STEERING: &str = "Steering benches";
-const ACTIVATIONS: &str = "Text that latents are looked up in, of steering and autointerp benches";
-const AUTOINTERP: &str = "Autointerp benches";
-const JUDGES: &str = "Judges, of steering and autointerp benches";
 const JUDGING: &str = "Judges that cost money";
 const COMPUTE: &str = "Compute";
 const OUTPUT: &str = "Output";
@@ -89,129 +88,29 @@ pub struct BenchArgs {
     /// Refuse SAEs that say they were made for another model, instead of warning
     #[arg(long)]
     pub strict_saes: bool,
-    /// Only these rows: SAE sets, or MODEL/SET, such as dream-mask,qwen
-    #[arg(long, value_name = "NAME,…")]
-    rows: Option<String>,
-    /// Only these layers, such as 1,5
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
-    layers: Option<String>,
-    /// These active budgets instead of the bench's, such as 50,80
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
-    k: Option<String>,
-
     /// Text of the passes: jsonl, json, csv or plain text (also .gz, .zst), parquet, a folder of
     /// them, or `embedded` for the embedded models' own [default: `embedded`, for embedded models
     /// alone]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = BUDGET)]
     pub data: Vec<PathBuf>,
-    /// Tokens of the text
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
-    budget_tokens: Option<String>,
-    /// Tokens of a row of text
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
-    context_length: Option<String>,
-    /// Share of the rows of text, prompts or questions that may be unusable: they are passed over
-    /// and counted [default: 0.001; of questions without a gold answer none]
-    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, help_heading = BUDGET)]
-    max_bad_rows: Option<String>,
+    #[command(flatten)]
+    pub settings: SettingArgs,
     /// Budgets: zoo (scaled) or real (the paper's) [default: by the size of each model]
     #[arg(long, value_name = "NAME", help_heading = BUDGET)]
     profile: Option<ProfileName>,
-    /// Seed of all draws
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = BUDGET)]
-    seed: Option<String>,
     /// Any other setting of a bench file
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = BUDGET)]
     set: Vec<(String, String)>,
 
-    /// How rows are made: truncate (a document each, its end cut off) or pack (documents joined)
-    #[arg(long, value_name = "POLICY", help_heading = GRID)]
-    documents: Option<String>,
-    /// What is measured besides the splice at all positions: policy_splice, zero_ablation,
-    /// paper_code, kl, or none
-    #[arg(long, value_name = "LIST", help_heading = GRID)]
-    measures: Option<String>,
-    /// Take the text there is when it ends before --budget-tokens
-    #[arg(long, help_heading = GRID)]
-    allow_short: bool,
     /// Prompts that are continued, jsonl with a field `prompt`, or `embedded` [default: the files
     /// of --data]
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = GRID)]
     pub prompts: Vec<PathBuf>,
 
-    /// Decoding orders that are compared, any remasker by name: origin,topk_margin,entropy
-    #[arg(long, value_name = "LIST", help_heading = DECODING)]
-    orders: Option<String>,
     /// Questions with worked answers that end in `#### N`: jsonl (also .gz, .zst) or parquet with
     /// fields `question` and `answer`, or `embedded`
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = DECODING)]
     pub questions: Vec<PathBuf>,
-    /// Questions asked, a seeded sample
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = DECODING)]
-    n_questions: Option<String>,
-    /// How they are put: chat, few-shot, few-shot-chat or question, with @VERSION or the latest
-    #[arg(long, value_name = "NAME", help_heading = DECODING)]
-    preset: Option<String>,
-    /// Latents of a set whose overlap is measured
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = DECODING)]
-    k_set: Option<String>,
-    /// Values by generated position too
-    #[arg(long, help_heading = DECODING)]
-    by_position: bool,
-
-    /// At most so many features for each SAE
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
-    limit: Option<String>,
-    /// Strength of steering
-    #[arg(long, value_name = "ALPHA", allow_hyphen_values = true, help_heading = STEERING)]
-    amp_factor: Option<String>,
-    /// Features selected for each SAE
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
-    n_features: Option<String>,
-    /// Prefixes for each feature
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
-    n_prefix: Option<String>,
-    /// Denoising steps, of rollouts and answers too
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
-    dlm_steps: Option<String>,
-    /// Tokens after each prefix, each prompt of rollouts, each question
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = STEERING)]
-    max_new_tokens: Option<String>,
-    /// Model that scores perplexity: NAME=DIR, `embedded`, or `none` to go without P and S
-    /// [default: the bench's, for embedded models alone]
-    #[arg(long, value_name = "NAME=DIR", value_parser = scorer, help_heading = STEERING)]
-    scorer: Option<(String, Option<PathBuf>)>,
-    /// Features and their explanations from explanations.jsonl of an autointerp run, best score
-    /// first, instead of own ones
-    #[arg(long, value_name = "FILE", help_heading = STEERING)]
-    explanations: Option<String>,
-
-    /// Mask tokens of the text with this probability, for masked-diffusion models
-    /// [default: the bench's; 0, clean text, under the paper's budgets]
-    #[arg(long, value_name = "T", allow_hyphen_values = true, help_heading = ACTIVATIONS)]
-    mask_rate: Option<String>,
-    /// Where activations count: all positions, or those of the SAE's policy (masked or visible
-    /// ones)
-    #[arg(long, value_name = "WHICH", help_heading = ACTIVATIONS)]
-    positions: Option<String>,
-
-    /// Latents of each SAE that are explained, a seeded sample of those that are alive
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = AUTOINTERP)]
-    latents: Option<String>,
-    /// These latents instead of a sample, such as 3,17
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true, help_heading = AUTOINTERP)]
-    latent: Option<String>,
-    /// What counts as true of random windows: checked, or paper_code (that they are inactive)
-    #[arg(long, value_name = "HOW", help_heading = AUTOINTERP)]
-    random_windows: Option<String>,
-
-    /// Judge of explanations and concepts: lexical, openai, a plugin's, or replay of kept replies
-    #[arg(long, value_name = "NAME", help_heading = JUDGES)]
-    judge: Option<String>,
-    /// Model behind an online judge; for replay, the judge whose replies are given [default: the
-    /// only one]
-    #[arg(long, value_name = "NAME", help_heading = JUDGES)]
-    judge_model: Option<String>,
 
     #[command(flatten, next_help_heading = JUDGING)]
     pub judging: JudgingArgs,
@@ -322,7 +221,7 @@ impl BenchArgs {
         let of = |names: fn(&BenchSpec) -> Vec<&str>| -> Vec<&str> {
             let mut all: Vec<&str> = specs.iter().flat_map(names).collect();
             let words = [EMBEDDED, NO_SCORER];
-            all.extend((said.settings.scorer.as_deref()).filter(|name| !words.contains(name)));
+            all.extend((said.settings.text("scorer")).filter(|name| !words.contains(name)));
             all
         };
         for (name, _) in &self.model {
@@ -342,59 +241,14 @@ impl BenchArgs {
 
     /// The settings whose key `applies`.
     fn read(&self, kinds: &[RowKind], applies: impl Fn(&str) -> bool) -> Overrides {
-        let named = self.settings();
-        let named = named
-            .iter()
-            .filter_map(|(option, key, value)| Some((*option, *key, value.as_deref()?)));
         let free = self
             .set
             .iter()
             .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
-        let options: Vec<(&str, &str, &str)> = (named.chain(free))
+        let options: Vec<(&str, &str, &str)> = (self.settings.given().chain(free))
             .filter(|(_, key, _)| applies(key))
             .collect();
         Overrides::from_options(kinds, &options)
-    }
-
-    /// Options that stand for settings of a bench file: option, setting, and what was given.
-    pub fn settings(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
-        let by_position = self.by_position.then(|| "true".to_owned());
-        let allow_short = self.allow_short.then(|| "true".to_owned());
-        let scorer = self.scorer.as_ref().map(|(name, _)| name.clone());
-        [
-            ("--rows", "rows", &self.rows),
-            ("--layers", "layers", &self.layers),
-            ("--k", "k", &self.k),
-            ("--limit", "limit", &self.limit),
-            ("--budget-tokens", "budget_tokens", &self.budget_tokens),
-            ("--context-length", "context_length", &self.context_length),
-            ("--max-bad-rows", "max_bad_rows", &self.max_bad_rows),
-            ("--seed", "seed", &self.seed),
-            ("--documents", "documents", &self.documents),
-            ("--measures", "measures", &self.measures),
-            ("--allow-short", "allow_short", &allow_short),
-            ("--amp-factor", "amp_factor", &self.amp_factor),
-            ("--n-features", "n_features", &self.n_features),
-            ("--n-prefix", "n_prefix", &self.n_prefix),
-            ("--dlm-steps", "dlm_steps", &self.dlm_steps),
-            ("--max-new-tokens", "max_new_tokens", &self.max_new_tokens),
-            ("--judge", "judge", &self.judge),
-            ("--judge-model", "judge_model", &self.judge_model),
-            ("--orders", "orders", &self.orders),
-            ("--n-questions", "n_questions", &self.n_questions),
-            ("--preset", "preset", &self.preset),
-            ("--k-set", "k_set", &self.k_set),
-            ("--by-position", "by_position", &by_position),
-            ("--explanations", "explanations", &self.explanations),
-            ("--scorer", "scorer", &scorer),
-            ("--latents", "n_latents", &self.latents),
-            ("--latent", "latent", &self.latent),
-            ("--mask-rate", "mask_rate", &self.mask_rate),
-            ("--positions", "positions", &self.positions),
-            ("--random-windows", "random_windows", &self.random_windows),
-        ]
-        .map(|(option, key, value)| (option, key, value.clone()))
-        .to_vec()
     }
 
     /// Options that are no settings and that rows of these kinds have no use for.
@@ -467,9 +321,13 @@ impl BenchArgs {
     /// # Errors
     /// When one name is given twice.
     pub fn models(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
-        let scorer =
-            (self.scorer.iter()).filter_map(|(name, dir)| Some((name.clone(), dir.clone()?)));
-        let all: Vec<_> = self.model.iter().cloned().chain(scorer).collect();
+        let named_by_settings = self.settings.models.iter().cloned();
+        let all: Vec<_> = self
+            .model
+            .iter()
+            .cloned()
+            .chain(named_by_settings)
+            .collect();
         unique("--model", &all)
     }
 

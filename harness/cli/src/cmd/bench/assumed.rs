@@ -82,6 +82,6 @@ fn ks(spec: &BenchSpec, row: &RowSpec, overrides: &Overrides) -> BTreeSet<u32> {
         &row.settings,
         &overrides.settings,
     ];
-    let of = |patch: &SettingsPatch| patch.k.clone().unwrap_or_default();
+    let of = |patch: &SettingsPatch| patch.get::<Vec<u32>>("k").unwrap_or_default();
     levels.into_iter().chain(variants).flat_map(of).collect()
 }

@@ -157,7 +157,7 @@ impl JudgingArgs {
             return Err(Failure::new(exit::JUDGE_AUTH, message).hint(hint));
         };
         for set in &mut sets {
-            set.set_judge_model(only);
+            set.set("judge_model", only.as_str());
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod ready;
 mod report;
 mod run;
 mod schedule;
+mod setting_args;
 mod shard_args;
 mod shards;
 mod sharing;
@@ -27,6 +28,7 @@ pub use command::run;
 pub use describe::rate;
 pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
 pub use ready::{Folders, resolved};
+pub use setting_args::declared;
 pub use shards::{ChunkSize, Shares, run_cells, shares};
 
 /// What stands for a bench's name where every bench is meant.

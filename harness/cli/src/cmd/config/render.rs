@@ -3,13 +3,13 @@
 use harness_contract::config::Written;
 use serde_json::{Value, json};
 
-use super::shown::{Setting, Shown, ShownRow};
+use super::shown::{Shown, ShownRow, ShownSetting};
 use crate::output;
 
 /// The whole answer as text.
 pub fn table(shown: &Shown, origin: bool) -> String {
     let mut text = format!("{}: {}\n", shown.bench, shown.file);
-    let shared: Vec<&Setting> = match shown.rows.as_slice() {
+    let shared: Vec<&ShownSetting> = match shown.rows.as_slice() {
         [first, others @ ..] if !others.is_empty() => (first.settings.iter())
             .filter(|setting| others.iter().all(|row| row.settings.contains(setting)))
             .collect(),
@@ -19,7 +19,7 @@ pub fn table(shown: &Shown, origin: bool) -> String {
         text += &section("all rows", &shared, origin);
     }
     for row in &shown.rows {
-        let own: Vec<&Setting> = row
+        let own: Vec<&ShownSetting> = row
             .settings
             .iter()
             .filter(|setting| !shared.contains(setting))
@@ -51,7 +51,7 @@ fn title(row: &ShownRow) -> String {
     )
 }
 
-fn section(title: &str, settings: &[&Setting], origin: bool) -> String {
+fn section(title: &str, settings: &[&ShownSetting], origin: bool) -> String {
     let mut rows = Vec::new();
     if origin {
         let header = ["  setting", "value", "comes from", "instead of"];
@@ -91,15 +91,19 @@ fn plain(value: &Value) -> String {
 
 /// The whole answer for programs.
 pub fn json(shown: &Shown, origin: bool) -> Value {
-    let settings = |settings: &[Setting]| -> Vec<Value> {
-        let of = |setting: &Setting| match origin {
-            true => json!({
-                "name": setting.name,
-                "value": setting.value,
-                "origin": setting.origin,
-                "instead_of": setting.instead_of,
-            }),
-            false => json!({ "name": setting.name, "value": setting.value }),
+    let settings = |settings: &[ShownSetting]| -> Vec<Value> {
+        let of = |setting: &ShownSetting| {
+            let mut shown = json!({ "name": setting.name, "value": setting.value });
+            if let Some(about) = &setting.about {
+                shown["option"] = json!(about.option);
+                shown["values"] = json!(about.values);
+                shown["help"] = json!(about.help);
+            }
+            if origin {
+                shown["origin"] = json!(setting.origin);
+                shown["instead_of"] = json!(setting.instead_of);
+            }
+            shown
         };
         settings.iter().map(of).collect()
     };

@@ -10,18 +10,18 @@ use std::{
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, parser::ValueSource};
 use harness_contract::{
-    config::{ConfigError, Said, Written},
+    config::{ConfigError, SettingSource, Written},
     exit,
 };
 use harness_plan::{
-    bench::{BenchSpec, Catalogue, RowKind},
+    bench::{BenchSpec, CHOICES, Catalogue, RowKind, Setting},
     expand::ResolvedRow,
 };
 use serde_json::Value;
 
 use super::{
     render,
-    shown::{Setting, Shown, ShownRow},
+    shown::{About, Shown, ShownRow, ShownSetting},
 };
 use crate::{
     args::PLUGINS_VARIABLE,
@@ -131,7 +131,7 @@ pub fn run(args: &ShowArgs, program: Command) -> Result<u8, Failure> {
     let spec = Catalogue::open(&root.tables())?.load(&bench.table)?;
     let shown = Shown {
         rows: rows(&bench, &root, &spec)?,
-        options: options(&bench, own.as_ref(), matches),
+        options: options(own.as_ref(), matches),
         environment: environment(),
         bench: spec.name,
         file: spec.origin,
@@ -168,51 +168,52 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
 }
 
 /// The layers of a row, then the settings of its kind.
-fn settings(row: &ResolvedRow) -> Vec<Setting> {
-    let values = serde_json::to_value(&row.settings).unwrap_or_default();
+fn settings(row: &ResolvedRow) -> Vec<ShownSetting> {
     let layers: BTreeSet<u32> = row.saes.iter().map(|sae| sae.layer).collect();
-    let of = |name: &str, value: Value| {
-        let mut said = row.said.get(name).cloned().unwrap_or_default();
-        let mut value = value;
-        if name == "judge_model"
-            && row
-                .settings
-                .judge()
-                .is_some_and(|(judge, _)| judge == OPENAI)
-        {
-            // The judge itself reads it, where no setting names a model.
-            said.extend(judge_model_of_environment());
-            if let (Value::Null, Some(first)) = (&value, said.first()) {
-                value = Value::from(first.value.clone());
-            }
-        }
-        let mut said = said.into_iter();
-        Setting {
-            name: name.to_owned(),
-            value,
-            origin: said.next().map(|said| said.from),
-            instead_of: said.collect(),
-        }
-    };
-    let names = row.row.kind.settings();
-    std::iter::once(of("layers", layers.into_iter().collect()))
-        .chain(names.map(|name| of(name, values[name].clone())))
+    let layers: Value = layers.into_iter().collect();
+    let declared = CHOICES.iter().filter(|choice| choice.name == "layers");
+    let all = declared.map(|choice| (choice, &layers));
+    all.chain(row.settings.iter())
+        .map(|(setting, value)| shown(row, setting, value.clone()))
         .collect()
 }
 
-fn judge_model_of_environment() -> Option<Said> {
+fn shown(row: &ResolvedRow, setting: &Setting, mut value: Value) -> ShownSetting {
+    let mut sources = (row.sources.get(setting.name)).map_or_else(Vec::new, Clone::clone);
+    let judge = row.settings.text("judge");
+    if setting.name == "judge_model" && judge == Some(OPENAI) {
+        // The judge itself reads it, where no setting names a model.
+        sources.extend(judge_model_of_environment());
+        if let (Value::Null, Some(first)) = (&value, sources.first()) {
+            value = Value::from(first.value.clone());
+        }
+    }
+    let mut sources = sources.into_iter();
+    ShownSetting {
+        name: setting.name.to_owned(),
+        about: Some(About::of(setting)),
+        value,
+        origin: sources.next().map(|source| source.from),
+        instead_of: sources.collect(),
+    }
+}
+
+fn judge_model_of_environment() -> Option<SettingSource> {
     let value = env::var(JUDGE_MODEL_VARIABLE).ok()?;
     let value = value.trim().to_owned();
     let from = Written::Environment {
         variable: JUDGE_MODEL_VARIABLE.to_owned(),
     };
-    (!value.is_empty()).then_some(Said { value, from })
+    (!value.is_empty()).then_some(SettingSource { value, from })
 }
 
 /// Options that are no settings, given or by default.
-fn options(args: &BenchArgs, own: Option<&Command>, matches: &ArgMatches) -> Vec<Setting> {
-    let settings: Vec<&str> = args.settings().iter().map(|(option, ..)| *option).collect();
-    let is_setting = |long: &str| long == "set" || settings.contains(&format!("--{long}").as_str());
+fn options(own: Option<&Command>, matches: &ArgMatches) -> Vec<ShownSetting> {
+    let settings = bench::declared();
+    let is_setting = |long: &str| {
+        let mut longs = settings.iter().map(|(_, option)| option.long());
+        long == "set" || longs.any(|known| known.strip_prefix("--") == Some(long))
+    };
     let mut options = Vec::new();
     for arg in own.into_iter().flat_map(Command::get_arguments) {
         let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else {
@@ -247,8 +248,9 @@ fn options(args: &BenchArgs, own: Option<&Command>, matches: &ArgMatches) -> Vec
             None => (given, written),
         };
         if !value.is_empty() {
-            options.push(Setting {
+            options.push(ShownSetting {
                 name: long.to_owned(),
+                about: None,
                 value: Value::from(value),
                 origin,
                 instead_of: Vec::new(),

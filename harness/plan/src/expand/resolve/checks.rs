@@ -1,5 +1,6 @@
 //! What must hold of a bench before anything is made of it.
 
+use harness_contract::config::ConfigError;
 use harness_core::suggest;
 
 use super::resolved::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
@@ -14,7 +15,7 @@ impl Resolver<'_> {
         let request = self.request;
         self.problems
             .extend(unknown_rows(request.spec, request.overrides));
-        let overridden_scorer = (request.overrides.settings.scorer.as_deref())
+        let overridden_scorer = (request.overrides.settings.text("scorer"))
             .filter(|name| ![NO_SCORER, EMBEDDED].contains(name));
         let models: Vec<&str> = request
             .spec
@@ -60,7 +61,7 @@ impl Resolver<'_> {
         &mut self,
         row: &RowSpec,
         model: usize,
-        of_kind: impl FnOnce(&mut RowCheck<'_>),
+        of_kind: impl FnOnce(&mut RowCheck<'_>) -> Result<(), ConfigError>,
     ) {
         let mut check = RowCheck {
             row,
@@ -69,8 +70,12 @@ impl Resolver<'_> {
             origin: &self.request.spec.origin,
             problems: Vec::new(),
         };
-        of_kind(&mut check);
-        for problem in check.problems {
+        let of_others = of_kind(&mut check).err().map(|error| error.problems);
+        for problem in check
+            .problems
+            .into_iter()
+            .chain(of_others.into_iter().flatten())
+        {
             self.problem(&problem.origin, problem.message, problem.hint);
         }
     }

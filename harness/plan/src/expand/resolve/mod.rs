@@ -18,12 +18,12 @@ pub use resolved::{
 use resolved::Resolver;
 
 use crate::{
-    bench::{Profile, RowSpec, Settings, VariantSpec},
+    bench::{Profile, RowSpec, Settings, SettingsPatch, VariantSpec},
     expand::PlanError,
     sources::SaeSet,
 };
 use harness_contract::{
-    config::{ConfigError, Said, Written},
+    config::{ConfigError, SettingSource, Written},
     sources::ModelFolder,
 };
 
@@ -144,18 +144,19 @@ impl Resolver<'_> {
             self.scorer_name(row, model, &patch, &own),
         );
         let ((data, text), scorer) = text.zip(scorer)?;
-        patch.scorer = scorer.or(patch.scorer);
-        let are_labels_said = request.overrides.settings.label_field.is_some();
+        if let Some(scorer) = scorer {
+            patch.set("scorer", scorer);
+        }
+        let are_labels_said = request.overrides.settings.value("label_field").is_some();
         if text != TextSource::Embedded
             && !are_labels_said
-            && patch.label_field == spec.zoo.label_field
+            && patch.value("label_field") == spec.zoo.value("label_field")
         {
             // The labels that a bench names for the embedded models are in their text alone.
-            patch.label_field = None;
-            patch.said.remove("label_field");
+            patch.remove("label_field");
         }
-        let mut settings = match Settings::complete(row.kind, &patch, &spec.origin) {
-            Ok(settings) => settings?,
+        let mut settings = match Settings::complete(row.kind.settings(), &patch, &spec.origin) {
+            Ok(settings) => settings,
             Err(error) => {
                 for p in error.problems {
                     self.problem(&p.origin, p.message, p.hint);
@@ -163,17 +164,13 @@ impl Resolver<'_> {
                 return None;
             }
         };
-        let limit = request.overrides.limit;
-        let limited = limit.and_then(|limit| Some((kind.limit(&mut settings, limit)?, limit)));
-        if let Some((setting, limit)) = limited {
-            let from = Written::Option {
-                option: format!("--limit {limit}"),
-            };
-            let value = limit.to_string();
-            patch.say(setting, Some(Said { value, from }));
+        if let Some(limit) = request.overrides.limit
+            && row.kind.has("n_features")
+        {
+            limit_features(&mut settings, &mut patch, limit);
         }
         self.check_row(row, model, |check| kind.check(check, &settings));
-        let scorer = match kind.scorer(&settings) {
+        let scorer = match settings.text("scorer") {
             Some(name) if name != NO_SCORER => Some(self.model(name)?),
             _ => None,
         };
@@ -193,7 +190,7 @@ impl Resolver<'_> {
             group: variant.map(|v| v.group.clone()),
             profile,
             settings,
-            said: patch.said,
+            sources: patch.sources,
             model,
             scorer,
             depth_layers,
@@ -203,6 +200,25 @@ impl Resolver<'_> {
             text,
         })
     }
+}
+
+/// At most so many features of each SAE, which `--limit` says.
+fn limit_features(settings: &mut Settings, patch: &mut SettingsPatch, limit: u32) {
+    if u64::from(limit) >= settings.whole("n_features") {
+        return;
+    }
+    settings.set("n_features", limit);
+    if limit == 0 {
+        // Valid, and nothing to do.
+        settings.set("k", Vec::<u32>::new());
+    }
+    let source = SettingSource {
+        value: limit.to_string(),
+        from: Written::Option {
+            option: format!("--limit {limit}"),
+        },
+    };
+    patch.add_source("n_features", Some(source));
 }
 
 /// The paper's budgets for a model that has the layers of the paper's, the scaled ones for a

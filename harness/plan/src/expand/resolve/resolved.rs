@@ -6,7 +6,7 @@ use std::{
 };
 
 use harness_contract::{
-    config::{Problem, Said},
+    config::{Problem, SettingSource},
     sources::ModelFolder,
     stages::Numerics,
 };
@@ -139,7 +139,7 @@ pub struct ResolvedRow {
     pub profile: Profile,
     pub settings: Settings,
     /// What was said about each setting and where, what counts first.
-    pub said: BTreeMap<&'static str, Vec<Said>>,
+    pub sources: BTreeMap<&'static str, Vec<SettingSource>>,
     /// Index of its model in [`ResolvedBench::models`].
     pub model: usize,
     /// Index of its scorer in [`ResolvedBench::models`], of a steering bench.

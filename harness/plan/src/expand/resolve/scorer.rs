@@ -14,12 +14,12 @@ impl Resolver<'_> {
         patch: &SettingsPatch,
         bench: &SettingsPatch,
     ) -> Option<Option<String>> {
-        let Some(name) = (patch.scorer.as_deref()).filter(|_| row.kind.has("scorer")) else {
+        let Some(name) = patch.text("scorer").filter(|_| row.kind.has("scorer")) else {
             return Some(None);
         };
         let models = self.request.models;
         if name == EMBEDDED {
-            let usual = bench.scorer.clone().unwrap_or_default();
+            let usual = bench.text("scorer").unwrap_or_default().to_owned();
             if models.contains_key(&usual) {
                 let message = format!("--model {usual} names another scorer");
                 self.problem("--scorer embedded", message, "give one of the two");

@@ -26,14 +26,15 @@ impl Resolver<'_> {
         set: &SaeSet,
         settings: &Settings,
     ) -> Vec<SaeFolder> {
-        let (ks, is_first_party) = (settings.k(), TOP_K.contains(&settings.architecture()));
+        let ks = &settings.k();
+        let is_first_party = TOP_K.contains(&settings.architecture());
         let n_layers = self.models[model].folder.n_layers;
         let overrides = self.request.overrides;
         let (layers, layers_from) = match &overrides.layers {
             Some(layers) => (layers.as_slice(), "--layers"),
             None => (row.layers(profile), self.request.spec.origin.as_str()),
         };
-        let ks_from = if overrides.settings.k.is_some() {
+        let ks_from = if overrides.settings.value("k").is_some() {
             "--k"
         } else {
             self.request.spec.origin.as_str()

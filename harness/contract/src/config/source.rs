@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// A value as somebody wrote it, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Said {
+pub struct SettingSource {
     /// The value as written, on one line.
     pub value: String,
     #[serde(flatten)]
