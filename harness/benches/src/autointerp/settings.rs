@@ -3,20 +3,39 @@
 use harness_contract::stages::{DocumentPolicy, Positions};
 use harness_core::autointerp::{RandomWindows, WindowRules};
 
-use super::{
-    KindSettings,
-    declare::{
-        COUNT,
-        Values::{Choice, Number, Text, Whole, Wholes},
+use harness_plan::{
+    bench::{
+        DOCUMENT_FILES, KindDeclaration, KindSettings, TableDeclaration, TextInput, TextNeed,
+        settings::{
+            COUNT,
+            Values::{Choice, Number, Text, Whole, Wholes},
+            shared::{self, AUTOINTERP},
+        },
     },
-    shared::{self, AUTOINTERP},
+    settings,
 };
-use crate::settings;
 
-pub static KIND: KindSettings = KindSettings {
-    name: "autointerp",
-    article: "an",
-    lists: &[AutointerpSettings::SETTINGS],
+/// Scores of explanations.
+pub const SCORES: &str = "autointerp";
+
+pub static KIND: KindDeclaration = KindDeclaration {
+    settings: KindSettings {
+        name: "autointerp",
+        article: "an",
+        lists: &[AutointerpSettings::SETTINGS],
+    },
+    text: Some(TextNeed {
+        input: TextInput::Documents,
+        amount: "budget_tokens",
+        what: "text for its activation pass",
+        files: DOCUMENT_FILES,
+    }),
+    tables: &[TableDeclaration {
+        name: SCORES,
+        is_figure: false,
+        has_variants: false,
+        also_of: &[],
+    }],
 };
 
 settings! {

@@ -2,20 +2,65 @@
 
 use harness_core::task::preset::Preset;
 
-use super::{
-    KindSettings,
-    declare::{
-        COUNT,
-        Values::{self, Components, Switch, Text, Whole},
+use harness_plan::{
+    bench::{
+        KindDeclaration, KindSettings, TableDeclaration, TextInput, TextNeed,
+        settings::{
+            COUNT,
+            Values::{self, Components, Switch, Text, Whole},
+            shared::{self, DECODING},
+        },
     },
-    shared::{self, DECODING},
+    settings,
 };
-use crate::settings;
 
-pub static KIND: KindSettings = KindSettings {
-    name: "decoding",
-    article: "a",
-    lists: &[DecodingSettings::SETTINGS],
+/// Feature dynamics and accuracy of decoding orders.
+pub const ORDERS: &str = "decoding";
+/// Stability before decoding (Fig. 4).
+pub const STABILITY: &str = "stability";
+/// Drift after decoding (Fig. 5).
+pub const DRIFT: &str = "drift";
+/// The most active latent: lock rate and flips (Fig. 11).
+pub const TOP1: &str = "top1";
+
+pub static KIND: KindDeclaration = KindDeclaration {
+    settings: KindSettings {
+        name: "decoding",
+        article: "a",
+        lists: &[DecodingSettings::SETTINGS],
+    },
+    text: Some(TextNeed {
+        input: TextInput::Questions,
+        amount: "n_questions",
+        what: "questions to answer",
+        files: "GSM8K's test.jsonl, or parquet with fields `question` and `answer`",
+    }),
+    tables: &[
+        TableDeclaration {
+            name: ORDERS,
+            is_figure: false,
+            has_variants: false,
+            also_of: &[],
+        },
+        TableDeclaration {
+            name: STABILITY,
+            is_figure: true,
+            has_variants: false,
+            also_of: &[],
+        },
+        TableDeclaration {
+            name: DRIFT,
+            is_figure: true,
+            has_variants: false,
+            also_of: &[],
+        },
+        TableDeclaration {
+            name: TOP1,
+            is_figure: true,
+            has_variants: false,
+            also_of: &[],
+        },
+    ],
 };
 
 settings! {

@@ -1,7 +1,11 @@
 use std::collections::BTreeMap;
 
-use super::*;
-use crate::bench::RowKind;
+use harness_plan::bench::{RowKind, Settings, SettingsPatch};
+
+use crate::{
+    KINDS,
+    test_world::{DOCUMENTS, STEERING},
+};
 
 #[test]
 fn nearer_levels_win_and_missing_ones_are_listed() {
@@ -16,12 +20,12 @@ fn nearer_levels_win_and_missing_ones_are_listed() {
             .unwrap_err()
             .to_string()
     };
-    let steering = error(RowKind::Steering);
+    let steering = error(STEERING);
     assert!(
         steering.contains("x.toml: `lambda` is not set") && !steering.contains("`seed`"),
         "{steering}"
     );
-    let grid = error(RowKind::Documents);
+    let grid = error(DOCUMENTS);
     for part in ["`t_min` is not set", "`shard_tokens` is not set"] {
         assert!(grid.contains(part), "{part} is not in\n{grid}");
     }
@@ -32,7 +36,7 @@ fn nearer_levels_win_and_missing_ones_are_listed() {
 #[test]
 fn a_name_has_one_declaration() {
     let mut known: BTreeMap<&str, String> = BTreeMap::new();
-    for setting in RowKind::ALL.iter().flat_map(|kind| kind.settings().iter()) {
+    for setting in KINDS.iter().flat_map(|kind| kind.settings().iter()) {
         let declared = format!(
             "{:?} {} {:?}",
             setting.values.described(),

@@ -2,20 +2,57 @@
 
 use harness_contract::stages::Positions;
 
-use super::{
-    KindSettings,
-    declare::{
-        COUNT,
-        Values::{Component, Components, Model, Number, Switch, Text, Whole},
+use harness_plan::{
+    bench::{
+        DOCUMENT_FILES, KindDeclaration, KindSettings, TableDeclaration, TextInput, TextNeed,
+        settings::{
+            COUNT,
+            Values::{Component, Components, Model, Number, Switch, Text, Whole},
+            shared::{self, STEERING},
+        },
     },
-    shared::{self, STEERING},
+    settings,
 };
-use crate::settings;
 
-pub static KIND: KindSettings = KindSettings {
-    name: "steering",
-    article: "a",
-    lists: &[SteeringSettings::SETTINGS],
+/// Mean over the k sweep, one row for each layer, stars (Table 2).
+pub const MEAN_OVER_K: &str = "mean_over_k";
+/// One row for each layer and k (Fig. 9, Fig. 10).
+pub const BY_K: &str = "by_k";
+/// One row for each variant, with times (Table 4).
+pub const VARIANTS: &str = "variants";
+
+pub static KIND: KindDeclaration = KindDeclaration {
+    settings: KindSettings {
+        name: "steering",
+        article: "a",
+        lists: &[SteeringSettings::SETTINGS],
+    },
+    text: Some(TextNeed {
+        input: TextInput::Documents,
+        amount: "budget_tokens",
+        what: "text for its activation pass",
+        files: DOCUMENT_FILES,
+    }),
+    tables: &[
+        TableDeclaration {
+            name: MEAN_OVER_K,
+            is_figure: false,
+            has_variants: false,
+            also_of: &[],
+        },
+        TableDeclaration {
+            name: BY_K,
+            is_figure: false,
+            has_variants: false,
+            also_of: &[],
+        },
+        TableDeclaration {
+            name: VARIANTS,
+            is_figure: false,
+            has_variants: true,
+            also_of: &[],
+        },
+    ],
 };
 
 settings! {
