@@ -10,19 +10,16 @@ use harness_contract::{
     },
     stages::{ExplainParams, GivenExplanation},
 };
-use harness_engine::{
-    error::CellError,
-    plugin::{Answer, Question},
-};
+use harness_engine::error::CellError;
 use serde::Deserialize;
 
 use crate::{
-    asking::{next_of, prompts},
+    asking::prompts,
     stage::{Inputs, Progress},
     worker::Worker,
 };
 
-/// What is explained: the features a steering bench has chosen, or the latents whose windows were
+/// What is explained: the features that were selected, or the latents whose windows were
 /// found.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -57,48 +54,34 @@ pub(crate) fn explain(
             judge,
         } => return Ok(given(explanations, judge)),
     };
-    let mut judge = worker.judges.respondent(judge)?;
     let subjects = subjects(&explained);
     let background = background(&subjects);
-    let questions: Vec<Question> = subjects
-        .iter()
-        .filter(|subject| subject.not_asked.is_none())
-        .map(|subject| {
+    let question = |subject: &Subject| match subject.not_asked {
+        Some(why) => Err(why),
+        None => {
             let Subject {
                 latent,
                 contexts,
                 threshold,
                 ..
             } = subject;
-            prompts::explain(*latent, contexts, *threshold, &background)
-        })
-        .collect();
-    let mut answers = worker
-        .judges
-        .ask(&mut judge, &questions, progress)?
-        .into_iter();
-    let explanations = subjects
-        .iter()
-        .map(|subject| {
-            let said = match subject.not_asked {
-                Some(why) => Err((Outcome::NotAsked, why.to_owned())),
-                None => next_of(&mut answers, judge.identity.online).and_then(read),
-            };
-            let (explanation, outcome, error) = match said {
-                Ok(text) => (Some(text), Outcome::Answered, None),
-                Err((outcome, error)) => (None, outcome, Some(error)),
-            };
-            Explanation {
-                latent: subject.latent,
-                explanation,
-                outcome,
-                error,
-            }
+            Ok(prompts::explain(*latent, contexts, *threshold, &background))
+        }
+    };
+    let questions = subjects.iter().map(question).collect();
+    let read = |_, answer: &str| answers::explanation(answer);
+    let (judge, replies) = (worker.judges).ask_each(judge, questions, read, progress)?;
+    let explanations = (subjects.iter().zip(replies))
+        .map(|(subject, reply)| Explanation {
+            latent: subject.latent,
+            explanation: reply.value,
+            outcome: reply.outcome,
+            error: reply.error,
         })
         .collect();
     Ok(ExplainOutput {
         explanations,
-        judge: judge.identity.model,
+        judge: judge.model,
     })
 }
 
@@ -155,11 +138,6 @@ fn given(explanations: &[GivenExplanation], judge: &str) -> ExplainOutput {
             .collect(),
         judge: judge.to_owned(),
     }
-}
-
-/// The explanation in an answer, or what became of the question and why.
-fn read(answer: Answer) -> Result<String, (Outcome, String)> {
-    answers::explanation(&answer.text).map_err(|error| (Outcome::Unparsed, error))
 }
 
 /// Words of all contexts, in lower case, with their counts.

@@ -6,7 +6,6 @@ use harness_contract::{
     outputs::{Rollout, RolloutOutput},
     stages::{MAX_BAD_ROWS, RolloutParams},
 };
-
 use harness_engine::{
     data::{DataOptions, Documents},
     error::CellError,
@@ -15,6 +14,7 @@ use harness_engine::{
 };
 
 use crate::{
+    rows::{GridRow, GridRows, ShardCounts},
     stage::{Inputs, Progress},
     steering::texts::{Row, texts},
     worker::Worker,
@@ -121,4 +121,74 @@ pub(crate) fn rollout(
         n_without_text,
         n_cut,
     })
+}
+
+/// Continuations of prompts; those without a token are passed over and counted.
+pub(crate) struct RolloutRows {
+    rollouts: RolloutOutput,
+    next: usize,
+    counts: ShardCounts,
+}
+
+impl RolloutRows {
+    pub(crate) fn new(rollouts: RolloutOutput) -> Self {
+        Self {
+            rollouts,
+            next: 0,
+            counts: ShardCounts::default(),
+        }
+    }
+}
+
+impl GridRows for RolloutRows {
+    fn next_row(&mut self) -> Result<Option<GridRow>, CellError> {
+        while let Some(rollout) = self.rollouts.rollouts.get(self.next) {
+            let item = self.next as u64;
+            self.next += 1;
+            if rollout.ids.is_empty() {
+                self.counts.too_short += 1;
+                continue;
+            }
+            let ids: Vec<u32> = [&rollout.prompt_ids[..], &rollout.ids[..]].concat();
+            self.counts.rows += 1;
+            self.counts.tokens += ids.len() as u64;
+            return Ok(Some(GridRow {
+                item,
+                ordinal: self.counts.rows - 1,
+                ids,
+                n_visible: rollout.prompt_ids.len(),
+            }));
+        }
+        Ok(None)
+    }
+
+    fn counts(&self) -> ShardCounts {
+        self.counts.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_continuations_are_counted() {
+        let rollout = |ids: Vec<u32>| Rollout {
+            prompt_ids: vec![1, 2],
+            ids,
+            text: String::new(),
+        };
+        let output = RolloutOutput {
+            rollouts: vec![rollout(vec![]), rollout(vec![5])],
+            ..RolloutOutput::default()
+        };
+        let mut rows = RolloutRows::new(output);
+        let first = rows.next_row().unwrap().unwrap();
+        assert_eq!(
+            (first.item, first.ids, first.n_visible),
+            (1, vec![1, 2, 5], 2)
+        );
+        assert!(rows.next_row().unwrap().is_none());
+        assert_eq!((rows.counts().rows, rows.counts().too_short), (1, 1));
+    }
 }

@@ -1,11 +1,8 @@
-//! The rows a grid is measured on: a shard of a stream of text, or generated continuations.
+//! The rows a grid is measured on, and those of a shard of a stream of text.
 
 use std::path::PathBuf;
 
-use harness_contract::{
-    outputs::RolloutOutput,
-    stages::{Corruption, DocumentPolicy, MAX_BAD_ROWS, ShardRef},
-};
+use harness_contract::stages::{Corruption, DocumentPolicy, MAX_BAD_ROWS, ShardRef};
 use harness_core::corruption::mask_row;
 use harness_engine::{
     data::{DataOptions, Documents, LabelledDocuments, PackPolicy, Packer, TokenRow},
@@ -167,50 +164,6 @@ impl GridRows for FileRows<'_> {
     }
 }
 
-/// Continuations of prompts; those without a token are passed over and counted.
-pub(crate) struct RolloutRows {
-    rollouts: RolloutOutput,
-    next: usize,
-    counts: ShardCounts,
-}
-
-impl RolloutRows {
-    pub(crate) fn new(rollouts: RolloutOutput) -> Self {
-        Self {
-            rollouts,
-            next: 0,
-            counts: ShardCounts::default(),
-        }
-    }
-}
-
-impl GridRows for RolloutRows {
-    fn next_row(&mut self) -> Result<Option<GridRow>, CellError> {
-        while let Some(rollout) = self.rollouts.rollouts.get(self.next) {
-            let item = self.next as u64;
-            self.next += 1;
-            if rollout.ids.is_empty() {
-                self.counts.too_short += 1;
-                continue;
-            }
-            let ids: Vec<u32> = [&rollout.prompt_ids[..], &rollout.ids[..]].concat();
-            self.counts.rows += 1;
-            self.counts.tokens += ids.len() as u64;
-            return Ok(Some(GridRow {
-                item,
-                ordinal: self.counts.rows - 1,
-                ids,
-                n_visible: rollout.prompt_ids.len(),
-            }));
-        }
-        Ok(None)
-    }
-
-    fn counts(&self) -> ShardCounts {
-        self.counts.clone()
-    }
-}
-
 /// Rows side by side, corrupted.
 pub(crate) struct GridBatch {
     pub(crate) batch: Batch,
@@ -295,7 +248,6 @@ impl GridBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_contract::outputs::Rollout;
 
     fn row(item: u64, n: u32, n_visible: usize) -> GridRow {
         GridRow {
@@ -327,26 +279,5 @@ mod tests {
         let counted: Vec<usize> = (0..12).filter(|i| clean.counted[*i]).collect();
         assert_eq!(counted, [4, 5, 7, 8]);
         assert!(GridBatch::new(&rows, Some(&corruption), None, 0).is_err());
-    }
-
-    #[test]
-    fn empty_continuations_are_counted() {
-        let rollout = |ids: Vec<u32>| Rollout {
-            prompt_ids: vec![1, 2],
-            ids,
-            text: String::new(),
-        };
-        let output = RolloutOutput {
-            rollouts: vec![rollout(vec![]), rollout(vec![5])],
-            ..RolloutOutput::default()
-        };
-        let mut rows = RolloutRows::new(output);
-        let first = rows.next_row().unwrap().unwrap();
-        assert_eq!(
-            (first.item, first.ids, first.n_visible),
-            (1, vec![1, 2, 5], 2)
-        );
-        assert!(rows.next_row().unwrap().is_none());
-        assert_eq!((rows.counts().rows, rows.counts().too_short), (1, 1));
     }
 }

@@ -16,7 +16,6 @@ mod reply_writer;
 mod unanswered;
 
 pub(crate) use judges::Judges;
-pub(crate) use outcome::{next_of, outcome_of};
 
 use std::{cell::RefCell, rc::Rc, time::Instant};
 

@@ -1,5 +1,5 @@
-//! Stage `features`: the latents of many SAEs that are worth steering, from one pass over held-out
-//! text.
+//! Stage `features`: the latents of many SAEs that are worth moving a residual along, from one pass
+//! over held-out text.
 //!
 //! The text is clean, as in the authors' code (PROTOCOL §5), unless the bench masks some of it;
 //! special tokens do not count. A latent is a candidate when it fires at least [`MIN_ACTIVE`] times
@@ -44,7 +44,7 @@ pub(crate) struct Member {
     scope: Scope,
 }
 
-/// Stage `features`: the latents that are worth steering.
+/// Stage `features`: the latents that are worth moving a residual along.
 pub(crate) struct Features;
 
 impl Stage for Features {

@@ -8,7 +8,7 @@
 //! The rows are read before the pass, because random windows are drawn among all places of the
 //! text. What is kept beside them is what the trackers remember.
 //!
-//! Stage `features` reads the text of steering benches the same way, follows all latents, keeps
+//! Stage `features` reads its corpus the same way, follows all latents, keeps
 //! their largest peaks and ranks latents by the coherence of the rows these are in.
 
 mod coherence;

@@ -17,14 +17,13 @@ use harness_engine::{
     dynamics::{FeatureTrace, Tracked},
     error::CellError,
     generate::{
-        DenoiseRequest, GenerateError, Generated, Observer, OrderDraws, ResidualReport, Sampling,
-        SamplingRule, StepFeatures, StepReport, Wants, continuations, denoise, plan_batches,
+        DenoiseRequest, GenerateError, Generated, OrderDraws, Sampling, SamplingRule,
+        continuations, denoise, plan_batches,
     },
     plugin::Sae,
     prompt::check_length,
 };
 use serde_json::json;
-use tch::Tensor;
 
 use self::questions::{Questions, prompt};
 use crate::{
@@ -36,40 +35,6 @@ use crate::{
 /// Rows of a batch when the run names no number. Rows of a batch have prompts of one length, so
 /// most batches are smaller.
 const BATCH_ROWS: usize = 32;
-
-/// A trace that says how far the run is.
-struct Told<'a, 'p> {
-    trace: FeatureTrace<'a>,
-    progress: &'p mut dyn FnMut(u64) -> Result<(), CellError>,
-}
-
-impl Observer for Told<'_, '_> {
-    fn wants(&self) -> Wants {
-        self.trace.wants()
-    }
-
-    fn residual(&mut self, report: &ResidualReport<'_>) -> Result<(), GenerateError> {
-        self.trace.residual(report)
-    }
-
-    fn unread(&self) -> Vec<&Tensor> {
-        self.trace.unread()
-    }
-
-    fn read(&mut self, numbers: &[Tensor]) -> Result<(), GenerateError> {
-        self.trace.read(numbers)
-    }
-
-    fn features(&mut self) -> Result<Option<StepFeatures>, GenerateError> {
-        self.trace.features()
-    }
-
-    fn step(&mut self, report: &StepReport<'_>) -> Result<(), GenerateError> {
-        self.trace.step(report)?;
-        let rows = report.before.b() as u64;
-        (self.progress)(rows).map_err(|error| GenerateError::Observer(error.to_string().into()))
-    }
-}
 
 /// Answers the questions of a cell.
 pub(crate) fn decoding(
@@ -113,26 +78,17 @@ pub(crate) fn decoding(
     let mut done = 0;
     for batch in plan_batches(&lengths, max_rows) {
         worker.batches.begin(batch.len());
-        let mut told = |rows: u64| {
+        let mut tell = |rows: u64| {
             done += rows;
             progress(done, total, "question steps")
+                .map_err(|error| GenerateError::Observer(error.to_string().into()))
         };
         let lent = saes.iter().map(|(layer, sae)| (*layer, &**sae)).collect();
-        let trace = FeatureTrace::new(
-            lent,
-            params.k_set as usize,
-            Tracked::Generated(new),
-            mask_id,
-            steps,
-        );
-        let trace = match params.until_stop {
-            true => trace.until(&info.eos_token_ids),
-            false => trace,
-        };
-        let mut watch = Told {
-            trace,
-            progress: &mut told,
-        };
+        let (k_set, tracked) = (params.k_set as usize, Tracked::Generated(new));
+        let mut trace = FeatureTrace::new(lent, k_set, tracked, mask_id, steps).telling(&mut tell);
+        if params.until_stop {
+            trace = trace.until(&info.eos_token_ids);
+        }
         let rows: Vec<Vec<i64>> = batch.iter().map(|&i| prompts[i].clone()).collect();
         let item_ids: Vec<u64> = batch.iter().map(|&i| read.questions[i].index).collect();
         let model = &mut worker.subject_model(&params.model)?.model;
@@ -157,10 +113,9 @@ pub(crate) fn decoding(
                 order_draws: &OrderDraws::Counter,
             },
             None,
-            Some(&mut watch),
+            Some(&mut trace),
         )?;
         let passes = model.work().block_passes - before;
-        let trace = watch.trace;
         worker.counters.sae_rows += trace.sae_rows();
         worker.counters.generations += batch.len() as u64;
         worker.counters.batches += 1;

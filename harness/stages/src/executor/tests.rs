@@ -7,7 +7,6 @@ use harness_contract::{
     protocol::{Counters, Init},
     stages::{JudgeRef, PluginRef, PredictParams, ScoreParams, StageParams},
 };
-
 use harness_engine::plugin::Registry;
 
 use super::*;

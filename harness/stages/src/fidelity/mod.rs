@@ -31,7 +31,8 @@ use tch::{Kind, Tensor};
 use crate::{
     assets::Role,
     memory,
-    rows::{FileRows, GridBatch, GridRow, GridRows, RolloutRows, ShardCounts},
+    rollout::RolloutRows,
+    rows::{FileRows, GridBatch, GridRow, GridRows, ShardCounts},
     stage::{Inputs, Progress, Stage},
     worker::Worker,
 };

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use harness_contract::{
     answers,
-    outputs::{ExplainOutput, GenerationOutput, JudgeOutput, Outcome, PairScore},
+    outputs::{ExplainOutput, GenerationOutput, JudgeOutput, PairScore},
     stages::JudgeParams,
 };
-
-use harness_engine::{error::CellError, plugin::Question};
+use harness_engine::error::CellError;
 
 use crate::{
-    asking::{outcome_of, prompts},
+    asking::prompts,
     stage::{Inputs, Progress},
     worker::Worker,
 };
@@ -26,76 +25,44 @@ pub(crate) fn judge(
     let explained: ExplainOutput = inputs.get(0)?;
     let baseline: GenerationOutput = inputs.get(1)?;
     let steered: GenerationOutput = inputs.get(2)?;
-    let mut judge = worker.judges.respondent(&params.judge)?;
-    let concepts: BTreeMap<u32, Option<&str>> = explained
-        .explanations
-        .iter()
+    let concepts: BTreeMap<u32, Option<&str>> = (explained.explanations.iter())
         .map(|explanation| (explanation.latent, explanation.explanation.as_deref()))
         .collect();
-    let unsteered: BTreeMap<u32, &str> = baseline
-        .texts
-        .iter()
+    let unsteered: BTreeMap<u32, &str> = (baseline.texts.iter())
         .map(|text| (text.prefix, text.text.as_str()))
         .collect();
-
-    let mut questions: Vec<Question> = Vec::new();
-    // The number of a pair's question, or why there is none.
-    type Asked = Result<usize, (Outcome, String)>;
-    let mut pairs: Vec<(u32, u32, Asked)> = Vec::new();
+    let (mut pairs, mut questions) = (Vec::new(), Vec::new());
     for text in &steered.texts {
-        let latent = text
-            .latent
+        let (latent, prefix) = (text.latent, text.prefix);
+        let latent = latent
             .ok_or_else(|| CellError::Invalid("a steered text names no latent".to_owned()))?;
-        let before = unsteered.get(&text.prefix).ok_or_else(|| {
-            CellError::Invalid(format!(
-                "the baseline has no text for prefix {}",
-                text.prefix
-            ))
+        let before = unsteered.get(&prefix).ok_or_else(|| {
+            CellError::Invalid(format!("the baseline has no text for prefix {prefix}"))
         })?;
-        let number = match concepts.get(&latent).copied().flatten() {
-            Some(concept) => {
-                let id = format!("pair-{latent}-{}", text.prefix);
-                questions.push(prompts::concept_pair(id, concept, before, &text.text));
-                Ok(questions.len() - 1)
-            }
-            None => Err((
-                Outcome::NotAsked,
-                "the feature has no explanation".to_owned(),
-            )),
-        };
-        pairs.push((latent, text.prefix, number));
+        let concept = concepts.get(&latent).copied().flatten();
+        let concept = concept.ok_or("the feature has no explanation");
+        let id = format!("pair-{latent}-{prefix}");
+        questions.push(concept.map(|it| prompts::concept_pair(id, it, before, &text.text)));
+        pairs.push((latent, prefix));
     }
-    let answers = worker.judges.ask(&mut judge, &questions, progress)?;
-    let pairs = pairs
-        .into_iter()
-        .map(|(latent, prefix, number)| {
-            let scores = number.and_then(|number| match &answers[number] {
-                Ok(answer) => {
-                    answers::pair(&answer.text).map_err(|error| (Outcome::Unparsed, error))
-                }
-                Err(failure) => {
-                    let outcome = outcome_of(failure, judge.identity.online);
-                    Err((outcome, failure.to_string()))
-                }
-            });
-            let (scores, why) = match scores {
-                Ok(scores) => (Some(scores), None),
-                Err(why) => (None, Some(why)),
-            };
-            let (outcome, error) = why.unzip();
+    let read = |_, answer: &str| answers::pair(answer);
+    let (judge, replies) = (worker.judges).ask_each(&params.judge, questions, read, progress)?;
+    let pairs = (pairs.into_iter().zip(replies))
+        .map(|((latent, prefix), reply)| {
+            let (before, after) = reply.value.unzip();
             PairScore {
                 latent,
                 prefix,
-                before: scores.map(|(before, _)| before),
-                after: scores.map(|(_, after)| after),
-                outcome,
-                error,
+                before,
+                after,
+                outcome: reply.error.is_some().then_some(reply.outcome),
+                error: reply.error,
             }
         })
         .collect();
     Ok(JudgeOutput {
         pairs,
-        judge: judge.identity.model,
-        comparable_with_paper: judge.identity.comparable_with_paper,
+        judge: judge.model,
+        comparable_with_paper: judge.comparable_with_paper,
     })
 }

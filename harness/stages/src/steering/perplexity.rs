@@ -4,7 +4,6 @@ use harness_contract::{
     outputs::{GenerationOutput, Perplexity, PerplexityOutput},
     stages::PerplexityParams,
 };
-
 use harness_engine::{error::CellError, generate::token_perplexity};
 
 use crate::{

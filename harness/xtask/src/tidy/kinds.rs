@@ -18,11 +18,11 @@ const fn kind(words: &'static [&'static str], elsewhere: usize) -> Kind {
 }
 
 const KINDS: [Kind; 6] = [
-    kind(&["steering"], 69),
+    kind(&["steering"], 67),
     kind(&["fidelity"], 20),
-    kind(&["rollout", "rollouts"], 34),
-    kind(&["decoding"], 45),
-    kind(&["autointerp"], 38),
+    kind(&["rollout", "rollouts"], 33),
+    kind(&["decoding"], 43),
+    kind(&["autointerp"], 34),
     kind(&["catalogue"], 22),
 ];
 
