@@ -13,7 +13,7 @@ use std::{
 };
 
 use harness_core::policy::Policy;
-use harness_engine::run::CellError;
+use harness_engine::error::CellError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

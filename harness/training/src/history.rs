@@ -10,7 +10,7 @@ use std::{
 };
 
 use harness_core::policy::Policy;
-use harness_engine::run::CellError;
+use harness_engine::error::CellError;
 
 use crate::grid::Measured;
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{Sink, open_plugins};
 use crate::{
+    error::CellError,
     plugin::{Metric, MetricSpec, Registry, leave_trail_in},
-    run::CellError,
 };
 
 /// Result: `{"loaded": [...], "refused": [...]}`; exit code 21 when a plugin was refused.
