@@ -93,7 +93,7 @@ pub(super) fn session(dir: &Path, batch: Option<u32>, threads: u32) -> Session {
         batch,
         memory: None,
         judging: Judging::default(),
-        trail: None,
+        call_marker: None,
     };
     Session::new(registry, init).unwrap()
 }
