@@ -1,5 +1,7 @@
 //! What the tests of plans stand on: a zoo of configuration files without weights.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -15,7 +15,7 @@ use harness_contract::{
 };
 use harness_engine::{
     error::{CellError, OpenCell},
-    plugin::{Registry, TORCH_VERSION, leave_trail_in},
+    plugin::{Registry, TORCH_VERSION, mark_calls_in},
 };
 use harness_store::{Access, Lookup, Provenance, Put, Store, StoreError};
 use serde_json::Value;
@@ -77,11 +77,11 @@ impl<I: BufRead, O: Write> Server<I, O> {
             Ok(store) => store,
             Err(error) => return self.fatal(FailureKind::CannotWrite, error.to_string()),
         };
-        if let Some(trail) = &init.trail
-            && let Err(error) = leave_trail_in(trail)
+        if let Some(marker) = &init.call_marker
+            && let Err(error) = mark_calls_in(marker)
         {
             // Without it the host only knows less of this worker's death.
-            let message = format!("{}: no trail is left: {error}", trail.display());
+            let message = format!("{}: no calls are marked: {error}", marker.display());
             let level = LogLevel::Debug;
             self.say(&FromWorker::Log { level, message })?;
         }

@@ -149,7 +149,7 @@ pub(crate) mod for_tests {
                 replies: dir.join("replies"),
                 ..Judging::default()
             },
-            trail: None,
+            call_marker: None,
         }
     }
 }

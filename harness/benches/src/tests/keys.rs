@@ -249,7 +249,7 @@ fn what_workers_are_told_is_accounted_for() {
         ("judging.price", "counts money"),
         ("judging.concurrency", "how many questions are under way"),
         ("judging.mode", "live or in batches: the same questions"),
-        ("trail", "where a worker says which method it runs"),
+        ("call_marker", "where a worker says which method it runs"),
     ];
     let init = Init {
         plugins: PluginChoice::default(),
@@ -273,7 +273,7 @@ fn what_workers_are_told_is_accounted_for() {
             concurrency: 1,
             mode: JudgeMode::Live,
         },
-        trail: Some(PathBuf::from("trail")),
+        call_marker: Some(PathBuf::from("calls")),
     };
     let told = serde_json::to_value(init).unwrap();
     let mut names: Vec<String> = Vec::new();
