@@ -8,9 +8,11 @@ use std::{
 
 use crate::bench::{BenchSpec, Catalogue, Overrides, Profile};
 use crate::expand::*;
+use crate::sources::Answers;
 use harness_contract::{
     hash::HashCache,
     plugin::{ComponentEntry, Discovery, FoundPlugin, Manifest},
+    sources::{SaeAnswer, find},
     stages::{Dtype, Numerics, Stage},
 };
 
@@ -65,6 +67,40 @@ fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPl
         hash: format!("hash-of-{id}"),
         manifest_hash: format!("hash-of-the-manifest-of-{id}"),
     }
+}
+
+/// What a made-up plugin `topk` says of a folder: SAEs are as [`World::write_set`] writes them, with
+/// what their cfg.json says in the words of a plugin's answer.
+fn answer(dir: &Path) -> SaeAnswer {
+    let Ok(text) = fs::read_to_string(dir.join("cfg.json")) else {
+        return SaeAnswer::Nothing;
+    };
+    let mut facts: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (name, own) in [("layer", "hook_layer"), ("d_model", "d_in")] {
+        if !facts[own].is_null() {
+            facts[name] = facts[own].clone();
+        }
+    }
+    for part in ["made_for", "training"] {
+        if facts[part].is_null() {
+            facts[part] = serde_json::json!({});
+        }
+    }
+    let said = serde_json::json!({"version": 1, "folder": "sae", "facts": facts});
+    SaeAnswer::of_plugin(&said.to_string(), "topk", &["topk".to_owned()]).unwrap()
+}
+
+/// What [`answer`] says of the folders of sets, as far as they are there.
+fn answers(dirs: impl IntoIterator<Item = PathBuf>) -> Answers {
+    let mut answers = Answers::default();
+    for root in dirs.into_iter().filter(|dir| dir.is_dir()) {
+        let found = find(&root, &mut |dir| {
+            answers.add(dir.to_owned(), answer(dir));
+            Ok(answer(dir))
+        });
+        found.unwrap();
+    }
+    answers
 }
 
 impl World {
@@ -194,7 +230,7 @@ impl World {
             .map(|[option, key, value]| (option.as_str(), key.as_str(), value.as_str()))
             .collect();
         let overrides = Overrides::from_options(&spec.kinds(), &options);
-        resolve(&BenchRequest {
+        let request = BenchRequest {
             spec,
             models: &self.models,
             saes: &self.saes,
@@ -216,7 +252,8 @@ impl World {
             limits: self.limits,
             is_forecast: self.is_forecast,
             strict_saes: self.strict_saes,
-        })
+        };
+        resolve(&request, &answers(request.set_dirs()))
     }
 
     pub fn plan(&self, bench: &str) -> Result<Plan, PlanError> {

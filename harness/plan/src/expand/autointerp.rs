@@ -1,4 +1,4 @@
-use sae_folder::SaeFolder;
+use harness_contract::sources::SaeFolder;
 
 use super::{
     AutointerpWork, Cost, PlanError, ResolvedRow, RowWork,

@@ -3,13 +3,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_contract::sources::SaeFolder;
 use harness_core::{
     layer::{Depth, depth_of},
     sae_id::SaeId,
     twins::Twins,
 };
 use harness_weights::InputError;
-use sae_folder::SaeFolder;
 use serde::Serialize;
 
 use super::{

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use sae_folder::SaeFolder;
+use harness_contract::sources::SaeFolder;
 
 use super::{
     Cost, Plan, PlannedGroup, ResolvedBench, ResolvedRow,

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use sae_folder::SaeFolder;
+use harness_contract::sources::SaeFolder;
 
 use super::{
     Cost, PlanError, ResolvedRow, RowCells, RowWork, SteeringWork,

@@ -1,7 +1,7 @@
 //! What must hold of a bench before anything is made of it.
 
+use harness_contract::sources::SaeFolder;
 use harness_core::suggest;
-use sae_folder::SaeFolder;
 
 use super::resolved::{EMBEDDED, NO_SCORER, ResolvedRow, Resolver, unknown_rows};
 use crate::bench::{AutointerpSettings, DecodingSettings, RowKind, RowSpec, Settings};
