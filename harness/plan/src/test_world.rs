@@ -69,8 +69,8 @@ fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPl
     }
 }
 
-/// What a made-up plugin `topk` says of a folder: SAEs are as [`World::write_set`] writes them, with
-/// what their cfg.json says in the words of a plugin's answer.
+/// What a made-up plugin `topk` says of a folder: SAEs are as [`World::write_set`] writes them, and
+/// a cfg.json may say more in the words of a plugin's answer.
 fn answer(dir: &Path) -> SaeAnswer {
     let Ok(text) = fs::read_to_string(dir.join("cfg.json")) else {
         return SaeAnswer::Nothing;

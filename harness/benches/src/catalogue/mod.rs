@@ -34,8 +34,8 @@ pub enum Listed {
     Table3(Vec<Table3Row>),
 }
 
-/// Read the SAE sets of a catalogue bench, as `ask` has plugins say what their folders are. A set that nobody has named and that does not lie in the
-/// zoo is a row without values.
+/// Read the SAE sets of a catalogue bench, as `ask` has plugins say what their folders are. A set
+/// that nobody has named and that does not lie in the zoo is a row without values.
 ///
 /// # Errors
 /// Names that the bench does not have; sets that were named and cannot be read, and damaged ones.

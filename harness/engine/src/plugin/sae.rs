@@ -85,8 +85,8 @@ impl SaeArchitecture {
         Ok(found.into_option().map(Into::into))
     }
 
-    /// What a folder is to this architecture, as the JSON that its plugin writes; `None` where it is
-    /// none of an SAE.
+    /// What a folder is to this architecture, as the JSON that its plugin writes; `None` where it
+    /// is none of an SAE.
     ///
     /// # Errors
     /// A damaged SAE; [`ErrorCode::UNSUPPORTED`] from a plugin that does not answer this.
