@@ -8,7 +8,9 @@ use std::{
 
 use insta::assert_snapshot;
 
-use crate::support::{clean, harness, programs, root, run, shown, succeed, weightless_root};
+use crate::support::{
+    clean, copy_folder, harness, programs, root, run, shown, succeed, weightless_root, words,
+};
 
 /// A command on a world without weights.
 pub fn planned(world: &tempfile::TempDir, args: &[&str]) -> Command {
@@ -317,6 +319,55 @@ fn list_shows_models_sets_and_components() {
             ran.stdout
         );
     }
+}
+
+#[test]
+fn what_plugins_say_of_sets_is_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("libtorch");
+    fs::create_dir_all(other.join("lib")).unwrap();
+    fs::write(other.join("build-version"), "2.6.0+cu124\n").unwrap();
+    let set = dir.path().join("sets/dream-mask");
+    let place = "resid_post_layer_1/trainer_0";
+    let embedded = root().join("benchmarks/zoo/saes/dream-mask").join(place);
+    copy_folder(&embedded, &set.join(place));
+    let command = |line: &str, has_worker: bool| {
+        let mut command = harness();
+        command
+            .env("HARNESS_CACHE", dir.path().join("cache"))
+            .args(words(line));
+        if !has_worker {
+            command
+                .env_remove("LIBTORCH_USE_PYTORCH")
+                .env("LIBTORCH", &other);
+        }
+        command
+    };
+    let inspect = format!("inspect {} --plugins plugins --format csv", set.display());
+    let list = "list saes --plugins plugins";
+
+    let refused = run(&mut command(&inspect, false));
+    assert_eq!(refused.code, 22, "{}", refused.stderr);
+    let unknown = succeed(&mut command(list, false)).stdout;
+    assert!(
+        unknown.contains("dream-mask") && unknown.contains("unknown: "),
+        "{unknown}"
+    );
+
+    let cold = succeed(&mut command(&inspect, true)).stdout;
+    let known = succeed(&mut command(list, true)).stdout;
+    assert!(known.contains("layers 1,2,4,5,6,7"), "{known}");
+    assert_eq!(succeed(&mut command(&inspect, false)).stdout, cold);
+    assert_eq!(succeed(&mut command(list, false)).stdout, known);
+
+    let config = set.join(place).join("cfg.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text} ")).unwrap();
+    assert_eq!(run(&mut command(&inspect, false)).code, 22);
+    assert_eq!(
+        succeed(&mut command(&inspect, true)).stdout.lines().count(),
+        2
+    );
 }
 
 #[test]

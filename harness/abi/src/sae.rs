@@ -39,6 +39,19 @@ pub trait SaeArchitecture: Send {
     /// A trainer; `config_json` is the architecture's own configuration.
     #[sabi(last_prefix_field)]
     fn trainer(&self, config_json: RStr<'_>, device: Device) -> AbiResult<SaeTrainerBox>;
+
+    /// What the folder `path` is to this architecture, as a JSON object with its version (the SDK
+    /// writes it); nothing where it is no folder of an SAE. No weights are read, and the answer
+    /// rests on the files directly in the folder and on the names of the folders above. Since 1.3;
+    /// without it the host asks `detect`, loads the SAE and takes its [`SaeInfo`].
+    fn inspect(&self, _path: RStr<'_>) -> AbiResult<ROption<RString>> {
+        AbiResult::RErr(PluginError {
+            code: ErrorCode::UNSUPPORTED,
+            message: RString::from("facts about a folder"),
+            hint: RString::new(),
+            retry_after_ms: 0,
+        })
+    }
 }
 
 /// An architecture as it crosses the boundary.

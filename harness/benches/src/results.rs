@@ -1,9 +1,7 @@
 use std::{path::PathBuf, sync::Arc};
 
-use harness_plan::{
-    expand::{BenchKind, Expander, Plan, PlanError, ResolvedRow, RowWork},
-    sources::SaeFolder,
-};
+use harness_contract::sources::SaeFolder;
+use harness_plan::expand::{BenchKind, Expander, Plan, PlanError, ResolvedRow, RowWork};
 use harness_present::{
     figure::{Figure, FigureError, render_svg},
     text_table::Style,

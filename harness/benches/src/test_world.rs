@@ -1,6 +1,5 @@
 //! What the tests of plans stand on: a zoo of configuration files without weights.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,10 +10,12 @@ use std::{
 use harness_contract::{
     hash::HashCache,
     plugin::{ComponentEntry, Discovery, FoundPlugin, Manifest},
+    sources::{SaeAnswer, find},
     stages::{Dtype, Numerics, Stage},
 };
 use harness_plan::bench::{BenchSpec, Catalogue, Overrides, Profile, RowKind};
 use harness_plan::expand::*;
+use harness_plan::sources::Answers;
 
 pub const STEERING: RowKind = RowKind(&crate::steering::settings::KIND);
 pub const DOCUMENTS: RowKind = RowKind(&crate::fidelity::settings::DOCUMENTS);
@@ -74,6 +75,40 @@ fn plugin(id: &str, kind: &str, names: &[&str], model_types: &[&str]) -> FoundPl
         hash: format!("hash-of-{id}"),
         manifest_hash: format!("hash-of-the-manifest-of-{id}"),
     }
+}
+
+/// What a made-up plugin `topk` says of a folder: SAEs are as [`World::write_set`] writes them, and
+/// a cfg.json may say more in the words of a plugin's answer.
+fn answer(dir: &Path) -> SaeAnswer {
+    let Ok(text) = fs::read_to_string(dir.join("cfg.json")) else {
+        return SaeAnswer::Nothing;
+    };
+    let mut facts: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (name, own) in [("layer", "hook_layer"), ("d_model", "d_in")] {
+        if !facts[own].is_null() {
+            facts[name] = facts[own].clone();
+        }
+    }
+    for part in ["made_for", "training"] {
+        if facts[part].is_null() {
+            facts[part] = serde_json::json!({});
+        }
+    }
+    let said = serde_json::json!({"version": 1, "folder": "sae", "facts": facts});
+    SaeAnswer::of_plugin(&said.to_string(), "topk", &["topk".to_owned()]).unwrap()
+}
+
+/// What [`answer`] says of the folders of sets, as far as they are there.
+fn answers(dirs: impl IntoIterator<Item = PathBuf>) -> Answers {
+    let mut answers = Answers::default();
+    for root in dirs.into_iter().filter(|dir| dir.is_dir()) {
+        let found = find(&root, &mut |dir| {
+            answers.add(dir.to_owned(), answer(dir));
+            Ok(answer(dir))
+        });
+        found.unwrap();
+    }
+    answers
 }
 
 impl World {
@@ -203,7 +238,7 @@ impl World {
             .map(|[option, key, value]| (option.as_str(), key.as_str(), value.as_str()))
             .collect();
         let overrides = Overrides::from_options(&spec.kinds(), crate::KINDS, &options);
-        resolve(&BenchRequest {
+        let request = BenchRequest {
             spec,
             kind_of: crate::kind_of,
             models: &self.models,
@@ -226,7 +261,8 @@ impl World {
             limits: self.limits,
             is_forecast: self.is_forecast,
             strict_saes: self.strict_saes,
-        })
+        };
+        resolve(&request, &answers(request.set_dirs()))
     }
 
     pub fn plan(&self, bench: &str) -> Result<Plan, PlanError> {

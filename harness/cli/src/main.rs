@@ -11,6 +11,7 @@ mod args;
 mod cmd;
 mod command;
 mod failure;
+mod folders;
 mod output;
 mod plugins;
 mod png;

@@ -28,6 +28,7 @@ const OPENED: &str = "opened_plugins.json";
 const MOST_REMEMBERED: usize = 10_000;
 
 /// The plugins of a command.
+#[derive(Clone)]
 pub struct Plugins {
     pub choice: PluginChoice,
     pub discovery: Discovery,
@@ -107,6 +108,14 @@ impl Plugins {
             .refuse(|plugin| harmful.get(&plugin.hash).cloned());
         self.choice.avoid = harmful;
         Ok(self)
+    }
+
+    /// The choice for a worker that opens them, after [`Plugins::look`].
+    ///
+    /// # Errors
+    /// As [`Plugins::agree`] and [`Plugins::look`].
+    pub fn looked(&self) -> Result<PluginChoice, Failure> {
+        Ok(self.clone().agree()?.look()?.choice)
     }
 
     /// Those of these libraries, by hash, whose opening ends a process, with the reason.

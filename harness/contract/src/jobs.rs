@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     plugin::PluginChoice,
     protocol::{Failure, LogLevel},
+    sources::SaeAnswer,
     stages::Dtype,
 };
 
@@ -41,6 +42,8 @@ pub enum Job {
     Check(CheckJob),
     /// Say what a device, its libtorch and the plugins can do.
     Doctor(DoctorJob),
+    /// Ask plugins what folders are.
+    Inspect(InspectJob),
 }
 
 impl Job {
@@ -234,6 +237,26 @@ pub struct CheckJob {
     /// An SAE for the laws of architectures.
     #[serde(serialize_with = "crate::wire::paths")]
     pub sae_dir: Option<PathBuf>,
+}
+
+/// Ask plugins what folders are: each folder's answer is an [`Event::Result`] with an
+/// [`Inspection`], as soon as it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectJob {
+    /// Plugins that are opened.
+    pub plugins: PluginChoice,
+    /// Sets of SAEs: they are asked about with all folders below them, down to the folders of SAEs.
+    #[serde(serialize_with = "crate::wire::paths")]
+    pub sets: Vec<PathBuf>,
+}
+
+/// One answer to an [`InspectJob`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    #[serde(serialize_with = "crate::wire::paths")]
+    pub dir: PathBuf,
+    pub sae: SaeAnswer,
 }
 
 /// What a job says.

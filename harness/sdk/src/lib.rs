@@ -53,6 +53,7 @@ mod metric;
 mod model;
 mod remask;
 mod sae;
+mod sae_folder;
 mod steer;
 mod view;
 
@@ -66,6 +67,7 @@ pub use metric::{Inputs, Metric, MetricSpec, MetricValue};
 pub use model::{Forward, LoadRequest, ModelAdapter, ModelInfo};
 pub use remask::{Features, Remasker, Step};
 pub use sae::{Sae, SaeArchitecture, SaeInfo, SaeTrainer};
+pub use sae_folder::{MadeFor, SaeFacts, SaeFolder};
 pub use serde_json::Value;
 pub use steer::{SteerStep, SteeringPolicy};
 #[cfg(feature = "tch")]

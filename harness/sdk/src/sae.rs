@@ -7,7 +7,7 @@ use harness_abi::{
 };
 
 use crate::{
-    MetricValue, Result, Value, View, ViewMut,
+    MetricValue, Result, SaeFolder, Value, View, ViewMut,
     bridge::{Bridge, FLOATS, expect, expect_mut},
 };
 
@@ -61,6 +61,17 @@ pub trait SaeArchitecture: Send + 'static {
     /// `UNSUPPORTED` by default.
     fn trainer(&self, _config: &Value, _device: Device) -> Result<Box<dyn SaeTrainer>> {
         Err(crate::Error::unsupported("training"))
+    }
+
+    /// What a folder is to this architecture, without reading weights; `None` where it is no folder
+    /// of an SAE. The answer may rest on the files directly in the folder and on the names of the
+    /// folders above it alone: the host keeps it until one of them changes.
+    ///
+    /// # Errors
+    /// A folder of an SAE whose files are damaged or contradict each other. `UNSUPPORTED` by
+    /// default: the host then loads what [`SaeArchitecture::detect`] recognises.
+    fn inspect(&self, _path: &Path) -> Result<Option<SaeFolder>> {
+        Err(crate::Error::unsupported("facts about a folder"))
     }
 }
 
@@ -164,6 +175,15 @@ impl<T: SaeArchitecture> abi::SaeArchitecture for Bridge<T> {
                 bridge,
                 abi_stable::sabi_trait::TD_Opaque,
             ))
+        })
+    }
+
+    fn inspect(&self, path: RStr<'_>) -> AbiResult<ROption<RString>> {
+        self.with("inspect", |sae| {
+            let found = sae.inspect(Path::new(path.as_str()))?;
+            Ok(found.map_or(ROption::RNone, |folder| {
+                ROption::RSome(folder.to_json().to_string().into())
+            }))
         })
     }
 

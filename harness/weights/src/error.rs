@@ -33,6 +33,9 @@ pub enum InputError {
         /// What is wrong with it, and the cure.
         message: String,
     },
+    /// What a plugin has said of it, path, cause and cure.
+    #[error("{0}")]
+    Told(String),
 }
 
 impl InputError {

@@ -13,7 +13,7 @@ use harness_contract::{
 };
 use harness_engine::{
     error::CellError,
-    jobs::{Sink, StopRequested, doctor, generate, plugins},
+    jobs::{Sink, StopRequested, doctor, generate, inspect, plugins},
 };
 
 use crate::stop;
@@ -57,6 +57,7 @@ fn run(job: &Job, stop_requested: StopRequested<'_>, sink: Sink<'_>) -> u8 {
         Job::Train(job) => harness_training::run(job, stop_requested, sink),
         Job::Generate(job) => generate::run(job, sink),
         Job::Doctor(job) => Ok(doctor::run(job, sink)),
+        Job::Inspect(job) => inspect::run(job, sink),
         Job::Check(job) => check::run(job, sink),
     };
     done.unwrap_or_else(|error| failed(&error, sink))

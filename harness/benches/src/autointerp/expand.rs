@@ -1,15 +1,13 @@
 //! The cells of an auto-interpretation bench: windows of latents, explanations, predictions.
 
+use harness_contract::sources::SaeFolder;
 use harness_contract::stages::{
     EXPLAIN_MAX_TOKENS, ExplainParams, JudgeRef, LatentChoice, PREDICT_MAX_TOKENS, PredictParams,
     ShardRef, WindowsParams,
 };
-use harness_plan::{
-    expand::{
-        Cost, Expander, Member, NewCell, PlanError, ResolvedRow,
-        pass::{PassText, masks},
-    },
-    sources::SaeFolder,
+use harness_plan::expand::{
+    Cost, Expander, Member, NewCell, PlanError, ResolvedRow,
+    pass::{PassText, masks},
 };
 
 use super::settings::AutointerpSettings;

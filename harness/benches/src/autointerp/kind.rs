@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
+use harness_contract::sources::SaeFolder;
 use harness_contract::{config::ConfigError, stages::DocumentPolicy};
 use harness_plan::{
     bench::{KindDeclaration, Settings},
     expand::{BenchKind, Expander, Plan, PlanError, ResolvedRow, RowCheck, RowWork},
-    sources::SaeFolder,
 };
 use harness_store::{Store, StoreError};
 

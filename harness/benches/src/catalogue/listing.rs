@@ -91,18 +91,18 @@ fn sae_fields(set: &InspectedSet, sae: &InspectedSae) -> Vec<String> {
         shown(sae.format.as_ref()),
         shown(sae.policy.as_ref()),
         shown(sae.model.as_ref()),
-        shown(sae.tokens),
-        shown(sae.epochs),
-        shown(sae.batch),
-        shown(sae.context_length),
-        shown(sae.mask_rate.map(|rates| rates[0])),
-        shown(sae.mask_rate.map(|rates| rates[1])),
-        shown(sae.seed),
-        shown(sae.steps),
-        shown(sae.ev),
-        shown(sae.loss),
-        shown(sae.l0),
-        shown(sae.n_dead),
+        shown(sae.training.tokens),
+        shown(sae.training.epochs),
+        shown(sae.training.batch),
+        shown(sae.training.context_length),
+        shown(sae.training.mask_rate.map(|rates| rates[0])),
+        shown(sae.training.mask_rate.map(|rates| rates[1])),
+        shown(sae.training.seed),
+        shown(sae.training.steps),
+        shown(sae.training.ev),
+        shown(sae.training.loss),
+        shown(sae.training.l0),
+        shown(sae.training.n_dead),
         sae.bytes.to_string(),
         shown(sae.seconds),
         sae.dir.display().to_string(),
@@ -136,7 +136,7 @@ pub fn heading(set: &InspectedSet) -> Vec<(&'static str, String)> {
     let text = |of: fn(&InspectedSae) -> Option<String>| set.common(of).unwrap_or_else(dash);
     let count =
         |of: fn(&InspectedSae) -> Option<u64>| set.common(of).map_or_else(dash, |n| n.to_string());
-    let rates = set.common(|sae| sae.mask_rate);
+    let rates = set.common(|sae| sae.training.mask_rate);
     let mut lines = vec![
         ("SAEs", set.saes.len().to_string()),
         ("architecture", text(|sae| sae.architecture.clone())),
@@ -144,20 +144,20 @@ pub fn heading(set: &InspectedSet) -> Vec<(&'static str, String)> {
         ("model", text(|sae| sae.model.clone())),
         ("policy", text(|sae| sae.policy.clone())),
         ("site", text(|sae| sae.site.clone())),
-        ("tokens", count(|sae| sae.tokens)),
-        ("batch", count(|sae| sae.batch)),
-        ("context length", count(|sae| sae.context_length)),
+        ("tokens", count(|sae| sae.training.tokens)),
+        ("batch", count(|sae| sae.training.batch)),
+        ("context length", count(|sae| sae.training.context_length)),
         (
             "mask rate",
             rates.map_or_else(dash, |[a, b]| format!("{a} to {b}")),
         ),
-        ("seed", count(|sae| sae.seed)),
+        ("seed", count(|sae| sae.training.seed)),
         (
             "bytes",
             size(set.saes.iter().map(|sae| sae.bytes as f64).sum()),
         ),
     ];
-    if let Some(epochs) = set.common(|sae| sae.epochs) {
+    if let Some(epochs) = set.common(|sae| sae.training.epochs) {
         lines.push(("epochs", epochs.to_string()));
     }
     if let Some(r) = &set.runtime {
@@ -194,12 +194,15 @@ pub fn rows(set: &InspectedSet) -> Vec<Vec<String>> {
             shown_k(sae.k),
             sae.d_model.to_string(),
             sae.d_sae.to_string(),
-            sae.tokens
+            sae.training
+                .tokens
                 .map_or_else(|| "-".to_owned(), |n| thousands(n as f64)),
-            decimals(sae.ev, 4),
-            decimals(sae.loss, 4),
-            decimals(sae.l0, 2),
-            sae.n_dead.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+            decimals(sae.training.ev, 4),
+            decimals(sae.training.loss, 4),
+            decimals(sae.training.l0, 2),
+            sae.training
+                .n_dead
+                .map_or_else(|| "-".to_owned(), |n| n.to_string()),
             size(sae.bytes as f64),
             decimals(sae.seconds, 1),
         ];

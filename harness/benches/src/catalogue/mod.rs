@@ -20,6 +20,7 @@ use harness_plan::{
     bench::{BenchSpec, Overrides, RowSpec},
     expand::{PlanError, is_chosen, unknown_rows},
     inspect::InspectedSet,
+    sources::Answers,
 };
 use harness_present::{csv_table, text_table::Style};
 
@@ -35,17 +36,18 @@ pub enum Listed {
     Table3(Vec<Table3Row>),
 }
 
-/// Read the SAE sets of a catalogue bench. A set that nobody has named and that does not lie in the
-/// zoo is a row without values.
+/// Read the SAE sets of a catalogue bench, as `ask` has plugins say what their folders are. A set
+/// that nobody has named and that does not lie in the zoo is a row without values.
 ///
 /// # Errors
 /// Names that the bench does not have; sets that were named and cannot be read, and damaged ones.
-pub fn list_sets(
+pub fn list_sets<E: From<PlanError>>(
     spec: &BenchSpec,
     named: &BTreeMap<String, PathBuf>,
     zoo: &Path,
     overrides: &Overrides,
-) -> Result<Listed, PlanError> {
+    ask: impl FnOnce(Vec<PathBuf>) -> Result<Answers, E>,
+) -> Result<Listed, E> {
     let mut problems = overrides.problems.clone();
     problems.extend(unknown_rows(spec, overrides));
     let known = spec.sae_sets();
@@ -56,24 +58,27 @@ pub fn list_sets(
             harness_core::suggest::hint(name, known.iter().copied()),
         ));
     }
-    ConfigError::check(problems)?;
+    ConfigError::check(problems).map_err(PlanError::from)?;
+    let dir = |row: &RowSpec| match named.get(&row.sae) {
+        Some(dir) => dir.clone(),
+        None => zoo.join("saes").join(&row.sae),
+    };
+    let rows = spec.rows.iter().filter(|row| is_chosen(overrides, row));
+    let rows: Vec<(&RowSpec, PathBuf)> = rows.map(|row| (row, dir(row))).collect();
+    let answers = ask(rows.iter().map(|(_, dir)| dir.clone()).collect())?;
     let (mut sets, mut errors) = (Vec::new(), Vec::new());
-    for row in spec.rows.iter().filter(|row| is_chosen(overrides, row)) {
-        let dir = match named.get(&row.sae) {
-            Some(dir) => dir.clone(),
-            None => zoo.join("saes").join(&row.sae),
-        };
+    for (row, dir) in rows {
         if !named.contains_key(&row.sae) && !dir.is_dir() {
             sets.push((row, None));
             continue;
         }
-        match InspectedSet::read(&row.sae, &dir) {
+        match InspectedSet::read(&row.sae, &dir, &answers) {
             Ok(set) => sets.push((row, Some(set))),
             Err(error) => errors.push(error),
         }
     }
     if !errors.is_empty() {
-        return Err(PlanError::Sources(errors));
+        return Err(PlanError::Sources(errors).into());
     }
     Ok(match spec.table.name() {
         TRAINING => Listed::Table3(sets.into_iter().map(table3_row).collect()),

@@ -115,7 +115,7 @@ fn attribute_of(set: &InspectedSet, attribute: &str) -> Option<String> {
     match attribute {
         "Model" => set.common(|sae| sae.model.clone()),
         "Training Data" => {
-            let hashes = set.common(|sae| sae.data.clone())?;
+            let hashes = set.common(|sae| sae.training.data.clone())?;
             let first = hashes.first()?.get(..12)?;
             Some(match hashes.len() {
                 1 => format!("text, SHA-256 {first}"),
@@ -173,13 +173,13 @@ fn table3_row(set: &InspectedSet) -> Table3Row {
     let mut row = Table3Row {
         model: set.common(|sae| sae.model.clone()),
         sae: set.name.clone(),
-        tokens: set.common(|sae| sae.tokens),
+        tokens: set.common(|sae| sae.training.tokens),
         n_saes: Some(n),
         arch: set.common(arch_of),
         disk_per_sae: bytes_per_sae.map(size),
-        batch_size: set.common(|sae| sae.model_batch),
-        context_length: set.common(|sae| sae.context_length),
-        sae_batch_size: set.common(|sae| sae.batch),
+        batch_size: set.common(|sae| sae.training.model_batch),
+        context_length: set.common(|sae| sae.training.context_length),
+        sae_batch_size: set.common(|sae| sae.training.batch),
         gpu: None,
         gpu_count,
         gpu_model: None,

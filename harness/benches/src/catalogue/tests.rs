@@ -10,9 +10,19 @@ use super::{
         table3_rows,
     },
 };
+use crate::tests::answers;
 use harness_contract::runtime::{Runtime, SaeSeconds};
 use harness_plan::inspect::{Inspected, InspectedSet};
 use harness_present::{csv_table, text_table::Style};
+use harness_weights::InputError;
+
+fn inspect(dir: &Path) -> Result<Inspected, InputError> {
+    Inspected::read(dir, &answers([dir.to_owned()]))
+}
+
+fn read_set(name: &str, dir: &Path) -> Result<InspectedSet, InputError> {
+    InspectedSet::read(name, dir, &answers([dir.to_owned()]))
+}
 
 fn write(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -98,7 +108,7 @@ fn dictionary_learning(dir: &Path) {
 fn a_trained_set_tells_everything() {
     let dir = tempfile::tempdir().unwrap();
     trained_set(&dir.path().join("dream-mask"));
-    let Inspected::Saes { sets } = Inspected::read(&dir.path().join("dream-mask")).unwrap() else {
+    let Inspected::Saes { sets } = inspect(&dir.path().join("dream-mask")).unwrap() else {
         panic!("a set")
     };
     let [set] = &sets[..] else { panic!("one set") };
@@ -108,12 +118,18 @@ fn a_trained_set_tells_everything() {
         (sae.layer, sae.k, sae.d_model, sae.d_sae),
         (2, Some(24), 64, 2048)
     );
-    assert_eq!((sae.tokens, sae.batch), (Some(499_712), Some(512)));
-    assert_eq!(sae.mask_rate, Some([0.05, 0.5]));
-    assert_eq!((sae.ev, sae.loss), (Some(0.9375), Some(0.25)));
-    assert_eq!((sae.l0, sae.n_dead), (Some(8.0), Some(3)));
     assert_eq!(
-        (sae.seed, sae.steps, sae.lr),
+        (sae.training.tokens, sae.training.batch),
+        (Some(499_712), Some(512))
+    );
+    assert_eq!(sae.training.mask_rate, Some([0.05, 0.5]));
+    assert_eq!(
+        (sae.training.ev, sae.training.loss),
+        (Some(0.9375), Some(0.25))
+    );
+    assert_eq!((sae.training.l0, sae.training.n_dead), (Some(8.0), Some(3)));
+    assert_eq!(
+        (sae.training.seed, sae.training.steps, sae.training.lr),
         (Some(3407), Some(976), Some(0.004))
     );
     assert_eq!(sae.format.as_deref(), Some("saelens"));
@@ -123,15 +139,15 @@ fn a_trained_set_tells_everything() {
     assert_eq!(sae.seconds, Some(8.0)); // its 6, and half of 4
 
     // The folder of sets and one SAE alone say the same.
-    let all = Inspected::read(dir.path()).unwrap();
+    let all = inspect(dir.path()).unwrap();
     assert_eq!(all, Inspected::Saes { sets: sets.clone() });
-    let Inspected::Saes { sets: alone } = Inspected::read(&sae.dir).unwrap() else {
+    let Inspected::Saes { sets: alone } = inspect(&sae.dir).unwrap() else {
         panic!("a set of one")
     };
     assert_eq!(alone[0].saes.len(), 1);
     assert_eq!(
-        (alone[0].saes[0].ev, alone[0].saes[0].seconds),
-        (sae.ev, sae.seconds)
+        (alone[0].saes[0].training.ev, alone[0].saes[0].seconds),
+        (sae.training.ev, sae.seconds)
     );
 
     let text = csv(&all);
@@ -162,11 +178,17 @@ fn a_released_sae_tells_what_it_knows_and_nothing_else() {
         .path()
         .join("saes_mask_Dream-org_Dream-v0-Base-7B_top_k");
     dictionary_learning(&set.join("resid_post_layer_1/trainer_0"));
-    let set = InspectedSet::read("dream", &set).unwrap();
+    let set = read_set("dream", &set).unwrap();
     let sae = &set.saes[0];
-    assert_eq!(sae.tokens, Some(149_999_616));
-    assert_eq!((sae.batch, sae.model_batch), (Some(2048), Some(8)));
-    assert_eq!((sae.context_length, sae.seed), (Some(2048), Some(3407)));
+    assert_eq!(sae.training.tokens, Some(149_999_616));
+    assert_eq!(
+        (sae.training.batch, sae.training.model_batch),
+        (Some(2048), Some(8))
+    );
+    assert_eq!(
+        (sae.training.context_length, sae.training.seed),
+        (Some(2048), Some(3407))
+    );
     assert_eq!(
         sae.policy.as_deref(),
         Some("mask"),
@@ -175,10 +197,18 @@ fn a_released_sae_tells_what_it_knows_and_nothing_else() {
     assert_eq!(sae.model.as_deref(), Some("Dream-org/Dream-v0-Base-7B"));
     assert_eq!(sae.architecture.as_deref(), Some("topk"));
     assert_eq!(
-        (sae.ev, sae.loss, sae.l0, sae.n_dead),
+        (
+            sae.training.ev,
+            sae.training.loss,
+            sae.training.l0,
+            sae.training.n_dead
+        ),
         (None, None, None, None)
     );
-    assert_eq!((sae.mask_rate, sae.seconds, &sae.data), (None, None, &None));
+    assert_eq!(
+        (sae.training.mask_rate, sae.seconds, &sae.training.data),
+        (None, None, &None)
+    );
 }
 
 #[test]
@@ -186,7 +216,7 @@ fn a_checkpoint_is_counted_by_its_headers() {
     let dir = tempfile::tempdir().unwrap();
     let config = r#"{"model_type":"Dream","hidden_size":8,"num_hidden_layers":2,"vocab_size":16,"intermediate_size":12,"mask_token_id":3}"#;
     write(&dir.path().join("config.json"), config.as_bytes());
-    let model = |dir: &Path| match Inspected::read(dir).unwrap() {
+    let model = |dir: &Path| match inspect(dir).unwrap() {
         Inspected::Model(model) => *model,
         other => panic!("{other:?}"),
     };
@@ -209,14 +239,14 @@ fn a_checkpoint_is_counted_by_its_headers() {
         &dir.path().join("model.safetensors"),
         &u64::MAX.to_le_bytes(),
     );
-    let error = Inspected::read(dir.path()).unwrap_err().to_string();
+    let error = inspect(dir.path()).unwrap_err().to_string();
     assert!(error.contains("the limit is"), "{error}");
 }
 
 #[test]
 fn other_folders_are_refused_with_what_was_looked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let error = |path: &Path| Inspected::read(path).unwrap_err().to_string();
+    let error = |path: &Path| inspect(path).unwrap_err().to_string();
     assert!(error(dir.path()).contains("no checkpoint"));
     assert!(error(&dir.path().join("none")).contains("no such folder"));
     write(
@@ -233,8 +263,8 @@ fn the_rows_of_table_1() {
     let released = dir.path().join("released_mask");
     dictionary_learning(&released.join("resid_post_layer_1/trainer_0"));
     let sets = [
-        InspectedSet::read("dream-mask", &dir.path().join("dream-mask")).unwrap(),
-        InspectedSet::read("released", &released).unwrap(),
+        read_set("dream-mask", &dir.path().join("dream-mask")).unwrap(),
+        read_set("released", &released).unwrap(),
     ];
     let rows = table1_rows(&sets);
     assert_eq!(
@@ -268,7 +298,7 @@ fn the_rows_of_table_3() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dream-mask");
     trained_set(&path);
-    let read = || InspectedSet::read("dream-mask", &path).unwrap();
+    let read = || read_set("dream-mask", &path).unwrap();
     let set = read();
     let bytes = (set.saes[0].bytes + set.saes[1].bytes) as f64 / 2.0;
     let mut rows = table3_rows(&[set]);
@@ -330,7 +360,7 @@ fn a_sibling_without_a_usable_sae_is_passed_over() {
         write(&sae.join("cfg.json"), config.as_bytes());
     }
     fs::create_dir_all(dir.path().join("late/resid_post_layer_3")).unwrap();
-    let Inspected::Saes { sets } = Inspected::read(dir.path()).unwrap() else {
+    let Inspected::Saes { sets } = inspect(dir.path()).unwrap() else {
         panic!("sets")
     };
     let [set] = &sets[..] else {

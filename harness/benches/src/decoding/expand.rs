@@ -1,13 +1,11 @@
 //! The cells of a decoding-order bench: questions answered in each order, part by part.
 
+use harness_contract::sources::SaeFolder;
 use harness_contract::stages::{DecodingParams, QuestionsRef, SaeRef};
 use harness_core::task::preset::{Preset, Rendered, Turn};
-use harness_plan::{
-    expand::{
-        Expander, NewCell, PlanError, ResolvedRow, Texts,
-        texts::{Written, encoded, tokens_of},
-    },
-    sources::SaeFolder,
+use harness_plan::expand::{
+    Expander, NewCell, PlanError, ResolvedRow, Texts,
+    texts::{Written, encoded, tokens_of},
 };
 
 use super::settings::DecodingSettings;

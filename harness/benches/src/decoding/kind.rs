@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use harness_contract::config::{ConfigError, Problem};
+use harness_contract::sources::SaeFolder;
 use harness_plan::{
     bench::{KindDeclaration, RowSpec, Settings},
     expand::{BenchKind, Expander, GeneratedRow, Plan, PlanError, ResolvedRow, RowCheck, RowWork},
-    sources::SaeFolder,
 };
 use harness_store::{Store, StoreError};
 

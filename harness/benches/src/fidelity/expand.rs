@@ -1,14 +1,12 @@
 //! The cells of a grid bench: every SAE on every part of the text, and the continuations of prompts
 //! that it may be measured on.
 
+use harness_contract::sources::SaeFolder;
 use harness_contract::stages::{Corruption, FidelityParams, GridText, RolloutParams, ShardRef};
 use harness_core::policy::Policy;
-use harness_plan::{
-    expand::{
-        Cost, Expander, GroupKind, Member, NewCell, PlanError, PlannedGroup, ResolvedRow, Texts,
-        texts::Written,
-    },
-    sources::SaeFolder,
+use harness_plan::expand::{
+    Cost, Expander, GroupKind, Member, NewCell, PlanError, PlannedGroup, ResolvedRow, Texts,
+    texts::Written,
 };
 
 use super::settings::{DocumentSettings, GridSettings, RolloutSettings};

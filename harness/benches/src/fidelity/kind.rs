@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use harness_contract::config::ConfigError;
+use harness_contract::sources::SaeFolder;
 use harness_core::policy::Policy;
 use harness_plan::{
     bench::{KindDeclaration, Settings},
     expand::{BenchKind, Expander, Plan, PlanError, ResolvedRow, RowCheck, RowWork},
-    sources::SaeFolder,
 };
 use harness_store::{Store, StoreError};
 

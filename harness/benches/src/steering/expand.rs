@@ -1,6 +1,7 @@
 //! The cells of a steering bench: features, texts without and with steering, their perplexities,
 //! judged pairs, scores.
 
+use harness_contract::sources::SaeFolder;
 use harness_contract::{
     config::{ConfigError, Problem},
     sources::ModelFolder,
@@ -10,13 +11,10 @@ use harness_contract::{
         PluginRef, STEERING_VALUES, SaeRef, ScoreParams, SteerParams, SteeringParams,
     },
 };
-use harness_plan::{
-    expand::{
-        BATCH_ROWS, Cost, Expander, Member, NewCell, PlanError, ResolvedBench, ResolvedRow, Texts,
-        pass::{PassText, masks},
-        texts::{Written, encoded, mean_tokens, scored},
-    },
-    sources::SaeFolder,
+use harness_plan::expand::{
+    BATCH_ROWS, Cost, Expander, Member, NewCell, PlanError, ResolvedBench, ResolvedRow, Texts,
+    pass::{PassText, masks},
+    texts::{Written, encoded, mean_tokens, scored},
 };
 
 use super::settings::SteeringSettings;

@@ -13,7 +13,10 @@ mod shards;
 mod spec;
 mod text;
 
-use harness_plan::bench::ViewSpec;
+use std::path::{Path, PathBuf};
+
+use harness_contract::sources::{SaeAnswer, find};
+use harness_plan::{bench::ViewSpec, sources::Answers};
 use harness_store::{Access, Store};
 
 use super::{test_world::World, *};
@@ -62,4 +65,27 @@ pub fn compare_options() -> CompareOptions {
         known_keys: key_columns(),
         ..CompareOptions::default()
     }
+}
+
+/// What the Top-K plugin's own reader of folders says.
+pub fn answers(roots: impl IntoIterator<Item = PathBuf>) -> Answers {
+    let mut answers = Answers::default();
+    let said = |dir: &Path| match sae_folder::inspect(dir) {
+        Ok(None) => SaeAnswer::Nothing,
+        Ok(Some(folder)) => {
+            let text = folder.to_json().to_string();
+            SaeAnswer::of_plugin(&text, "topk", &["topk".to_owned()]).unwrap()
+        }
+        Err(error) => SaeAnswer::Bad {
+            message: error.to_string(),
+        },
+    };
+    for root in roots.into_iter().filter(|root| root.is_dir()) {
+        let found = find(&root, &mut |dir| {
+            answers.add(dir.to_owned(), said(dir));
+            Ok(said(dir))
+        });
+        found.unwrap();
+    }
+    answers
 }

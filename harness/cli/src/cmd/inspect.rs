@@ -5,11 +5,20 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use harness_benches::catalogue::listing;
 use harness_contract::exit;
-use harness_plan::inspect::{Inspected, InspectedModel, InspectedSet};
+use harness_plan::{
+    inspect::{Inspected, InspectedModel, InspectedSet},
+    sources::Answers,
+};
 use harness_weights::not_a_folder;
 
 use super::list;
-use crate::{args, failure::Failure, output, root::Root};
+use crate::{
+    args::{self, PluginDirs},
+    failure::Failure,
+    folders, output,
+    plugins::Plugins,
+    root::Root,
+};
 
 /// What a set of SAEs, one SAE or a checkpoint says of itself. Nothing is loaded.
 #[derive(Args, Debug)]
@@ -29,6 +38,8 @@ pub struct InspectArgs {
     /// one
     #[arg(value_name = "PATH")]
     path: PathBuf,
+    #[command(flatten)]
+    plugins: PluginDirs,
     /// How it is written
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     format: Format,
@@ -45,7 +56,16 @@ enum Format {
 }
 
 pub fn run(args: &InspectArgs) -> Result<u8, Failure> {
-    let found = Inspected::read(&folder(&args.path)?)?;
+    let dir = folder(&args.path)?;
+    let answers = match Inspected::is_model(&dir)? {
+        true => Answers::default(),
+        false => folders::ask(
+            &Plugins::found(args.plugins.choice_or_shipped()?)?,
+            [dir.clone()],
+            Answers::default(),
+        )?,
+    };
+    let found = Inspected::read(&dir, &answers)?;
     let text = match args.format {
         Format::Csv => listing::csv(&found),
         Format::Json => {

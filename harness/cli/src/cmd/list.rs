@@ -1,5 +1,5 @@
-//! `harness list`: tables, embedded models, SAE sets and the components that plugins offer, read
-//! from files alone.
+//! `harness list`: tables, embedded models, SAE sets and the components that plugins offer. What is
+//! in the folders of SAEs, plugins say; the rest is read from files.
 
 use std::{
     collections::BTreeSet,
@@ -9,12 +9,15 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use harness_contract::{exit, plugin::PluginChoice, sources::ModelFolder};
-use harness_plan::{bench::Catalogue, sources::SaeSet};
+use harness_plan::{
+    bench::Catalogue,
+    sources::{Answers, SaeSet},
+};
 
 use crate::{
     args::{PluginDirs, named_dir},
     failure::Failure,
-    output,
+    folders, output,
     plugins::Plugins,
     root::Root,
 };
@@ -148,9 +151,22 @@ fn sae_sets(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
     let embedded = folder_names(&dir)
         .into_iter()
         .map(|name| (name.clone(), dir.join(name)));
-    let all = embedded.chain(args.saes.iter().cloned());
-    let rows: Vec<Vec<String>> = all
-        .map(|(name, dir)| match SaeSet::read(&name, &dir) {
+    let all: Vec<(String, PathBuf)> = embedded.chain(args.saes.iter().cloned()).collect();
+    let ask = || {
+        let plugins = Plugins::found(args.plugins.choice_or_shipped()?)?;
+        let dirs = all.iter().map(|(_, dir)| dir.clone());
+        folders::ask(&plugins, dirs, Answers::default())
+    };
+    // Without plugins or a worker there is still something to list.
+    let answers = ask().map_err(|failure| failure.what().to_owned());
+    let read = |name: &str, dir: &Path| match &answers {
+        Ok(answers) => {
+            SaeSet::read(name, dir, answers, None).map_err(|error| format!("unusable: {error}"))
+        }
+        Err(why) => Err(format!("unknown: {why}")),
+    };
+    let rows: Vec<Vec<String>> = (all.iter())
+        .map(|(name, dir)| match read(name, dir) {
             Ok(set) => {
                 let join = |numbers: BTreeSet<u32>| {
                     let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
@@ -159,7 +175,7 @@ fn sae_sets(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
                 let ks = set.saes.iter().filter_map(|sae| sae.k).collect();
                 let d_sae: BTreeSet<u32> = set.saes.iter().map(|sae| sae.d_sae).collect();
                 vec![
-                    name,
+                    name.clone(),
                     format!("{} SAEs", set.saes.len()),
                     format!("layers {}", join(set.layers().into_iter().collect())),
                     format!("k {}", join(ks)),
@@ -167,7 +183,7 @@ fn sae_sets(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
                     shown(root, &set.dir),
                 ]
             }
-            Err(error) => vec![name, format!("unusable: {error}")],
+            Err(why) => vec![name.clone(), why],
         })
         .collect();
     if rows.is_empty() {

@@ -3,6 +3,7 @@
 
 pub mod doctor;
 pub mod generate;
+pub mod inspect;
 pub mod plugins;
 
 use std::path::Path;

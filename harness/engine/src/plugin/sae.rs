@@ -85,6 +85,19 @@ impl SaeArchitecture {
         Ok(found.into_option().map(Into::into))
     }
 
+    /// What a folder is to this architecture, as the JSON that its plugin writes; `None` where it
+    /// is none of an SAE.
+    ///
+    /// # Errors
+    /// A damaged SAE; [`ErrorCode::UNSUPPORTED`] from a plugin that does not answer this.
+    pub fn inspect(&self, path: &Path) -> Result<Option<String>, PluginFailure> {
+        let path = path.to_string_lossy();
+        let found = self
+            .origin
+            .call("inspect", || self.inner.inspect(path.as_ref().into()))?;
+        Ok(found.into_option().map(Into::into))
+    }
+
     /// Reads an SAE.
     ///
     /// # Errors

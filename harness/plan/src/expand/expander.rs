@@ -4,13 +4,13 @@ use std::{
     sync::Arc,
 };
 
+use harness_contract::sources::SaeFolder;
 use harness_core::{
     layer::{Depth, depth_of},
     sae_id::SaeId,
     twins::Twins,
 };
 use harness_weights::InputError;
-use sae_folder::SaeFolder;
 
 use super::{
     Cost, Member, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel,

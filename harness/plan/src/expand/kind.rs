@@ -5,11 +5,10 @@ use std::{fmt, ops::Deref};
 
 use harness_contract::{
     config::{ConfigError, Problem},
-    sources::ModelFolder,
+    sources::{ModelFolder, SaeFolder},
     stages::Positions,
 };
 use harness_core::policy::Policy;
-use sae_folder::SaeFolder;
 
 use crate::bench::{KindDeclaration, RowKind, RowSpec, Settings};
 

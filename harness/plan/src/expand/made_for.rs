@@ -17,13 +17,11 @@
 
 use std::collections::BTreeSet;
 
-use sae_folder::{MadeFor, SaeFolder, Site};
-
 use super::{PlanError, ResolvedBench, ResolvedRow};
 use crate::expand::Origin;
 use harness_contract::{
     config::{ConfigError, Problem},
-    sources::ModelFolder,
+    sources::{MadeFor, ModelFolder, SaeFolder},
     stages::ModelRef,
 };
 
@@ -70,7 +68,7 @@ pub(super) fn check(
 pub(super) fn assumptions(bench: &ResolvedBench) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let rows = (bench.rows.iter()).filter(|row| seen.insert(row.row.sae.as_str()));
-    rows.flat_map(|row| said_of(row, |sae| sae.assumes.map(str::to_owned)))
+    rows.flat_map(|row| said_of(row, |sae| sae.assumes.clone()))
         .collect()
 }
 
@@ -146,7 +144,7 @@ fn other_model(says: &MadeFor, targets: &[Target<'_>]) -> Option<String> {
         return Some(format!("was made for `{name}`"));
     }
     let module = says.module.as_deref()?;
-    let theirs = Site::container(module)?;
+    let theirs = says.blocks.as_deref()?;
     let ours: Option<BTreeSet<&str>> = targets.iter().map(|t| t.folder.blocks()).collect();
     let ours = ours.filter(|ours| !ours.is_empty() && !ours.contains(theirs))?;
     let ours: Vec<String> = ours.iter().map(|name| format!("`{name}.L`")).collect();

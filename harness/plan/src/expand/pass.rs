@@ -1,6 +1,6 @@
 //! Cells that read the activations of SAEs share a pass over their text.
 
-use sae_folder::SaeFolder;
+use harness_contract::sources::SaeFolder;
 
 use super::{GroupKind, Member, PlannedGroup, ResolvedBench, ResolvedModel, ResolvedRow};
 use harness_contract::stages::{FixedMasks, Measures, Shown};

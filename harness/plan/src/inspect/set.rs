@@ -4,13 +4,12 @@ use std::{
 };
 
 use harness_weights::{InputError, model_like, not_a_folder, read_text};
-use sae_folder::{PassedOver, SaeFolder, Site, find, own_name};
 use serde::Serialize;
 
 use super::{InspectedModel, InspectedSae};
-use crate::sources::{SaeSet, id_of};
+use crate::sources::{Answers, SaeSet, id_of, own_name};
 use harness_contract::runtime::Runtime;
-use harness_contract::sources::{MAX_JSON_BYTES, ModelFolder};
+use harness_contract::sources::{MAX_JSON_BYTES, ModelFolder, PassedOver, SaeFolder};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,12 +26,12 @@ pub struct InspectedSet {
 }
 
 impl InspectedSet {
-    /// Read a set.
+    /// Read a set, as plugins say what its folders are.
     ///
     /// # Errors
     /// When the folder is no set, or a file of it cannot be read.
-    pub fn read(name: &str, dir: &Path) -> Result<InspectedSet, InputError> {
-        InspectedSet::of(&SaeSet::read(name, dir)?)
+    pub fn read(name: &str, dir: &Path, answers: &Answers) -> Result<InspectedSet, InputError> {
+        InspectedSet::of(&SaeSet::read(name, dir, answers, None)?)
     }
 
     /// Read what is to be known of a set that has been found.
@@ -40,7 +39,10 @@ impl InspectedSet {
     /// # Errors
     /// When a file of it cannot be read.
     pub fn of(set: &SaeSet) -> Result<InspectedSet, InputError> {
-        let runtime = Runtime::read(&set.dir)?;
+        InspectedSet::with(set, Runtime::read(&set.dir)?)
+    }
+
+    fn with(set: &SaeSet, runtime: Option<Runtime>) -> Result<InspectedSet, InputError> {
         let saes: Result<Vec<InspectedSae>, InputError> = set
             .saes
             .iter()
@@ -89,24 +91,17 @@ pub enum Inspected {
 }
 
 impl Inspected {
-    /// Read a folder.
+    /// Read a folder, as plugins say what it and the folders below are.
     ///
     /// # Errors
     /// When it is neither a set, a folder of sets, an SAE nor a checkpoint, with what was found
     /// instead.
-    pub fn read(dir: &Path) -> Result<Inspected, InputError> {
-        if !dir.is_dir() {
-            let message = format!(
-                "{}; give a set of SAEs, one SAE or a checkpoint",
-                not_a_folder(dir)
-            );
-            return Err(InputError::unusable(dir, message));
-        }
-        if is_model(dir)? {
+    pub fn read(dir: &Path, answers: &Answers) -> Result<Inspected, InputError> {
+        if Inspected::is_model(dir)? {
             let folder = ModelFolder::read(&own_name(dir), dir)?;
             return Ok(Inspected::Model(Box::new(InspectedModel::of(&folder)?)));
         }
-        let found = find(dir)?;
+        let found = answers.find(dir)?;
         if found.saes.is_empty() && found.passed_over.is_empty() {
             if let Some(message) = model_like(dir)? {
                 return Err(InputError::unusable(dir, message));
@@ -115,12 +110,14 @@ impl Inspected {
                            autoencoder.pt), and no folder below that does and names its layer";
             return Err(InputError::unusable(dir, message));
         }
-        if found.saes == [dir] {
+        let is_alone = matches!(&found.saes[..], [(own, _)] if own == dir);
+        let folders = (found.saes, found.passed_over);
+        let whole = SaeSet::of(&own_name(dir), dir, folders, None)?;
+        if is_alone {
             return Ok(Inspected::Saes {
-                sets: vec![alone(dir)?],
+                sets: vec![alone(&whole)?],
             });
         }
-        let whole = SaeSet::of(&own_name(dir), dir, &found.saes, found.passed_over)?;
         let (mut sets, mut left) = (Vec::new(), whole.passed_over);
         // A set within another comes after it, and is asked first what is its own.
         for (set, mut saes) in by_set(dir, whole.saes).into_iter().rev() {
@@ -145,24 +142,40 @@ impl Inspected {
         let sets: Result<Vec<_>, _> = sets.iter().map(InspectedSet::of).collect();
         Ok(Inspected::Saes { sets: sets? })
     }
+
+    /// Whether a folder is a checkpoint: its configuration names a `model_type`. SAEs may have a
+    /// `config.json` too.
+    ///
+    /// # Errors
+    /// When it is no folder, or has a configuration that cannot be read.
+    pub fn is_model(dir: &Path) -> Result<bool, InputError> {
+        if !dir.is_dir() {
+            let message = format!(
+                "{}; give a set of SAEs, one SAE or a checkpoint",
+                not_a_folder(dir)
+            );
+            return Err(InputError::unusable(dir, message));
+        }
+        let path = dir.join("config.json");
+        if !path.exists() {
+            return Ok(false);
+        }
+        let text = read_text(&path, MAX_JSON_BYTES)?;
+        let config: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| InputError::unusable(&path, format!("is not JSON: {error}")))?;
+        Ok(config.get("model_type").is_some())
+    }
 }
 
 /// One SAE's own folder as a set of one. A set's record of time lies two folders up:
 /// set/resid_post_layer_L/trainer_i.
-fn alone(dir: &Path) -> Result<InspectedSet, InputError> {
-    let sae = SaeFolder::read_alone(dir)?;
-    let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+fn alone(set: &SaeSet) -> Result<InspectedSet, InputError> {
+    let whole = set.dir.canonicalize().unwrap_or_else(|_| set.dir.clone());
     let runtime = match whole.ancestors().nth(2) {
-        Some(set) => Runtime::read(set)?,
+        Some(above) => Runtime::read(above)?,
         None => None,
     };
-    Ok(InspectedSet {
-        name: own_name(dir),
-        dir: dir.to_owned(),
-        saes: vec![InspectedSae::read(&sae, runtime.as_ref())?],
-        runtime,
-        passed_over: Vec::new(),
-    })
+    InspectedSet::with(set, runtime)
 }
 
 /// The SAEs below a folder by the set they are of: its folder is the one above that which names the
@@ -173,30 +186,10 @@ fn by_set(root: &Path, saes: Vec<SaeFolder>) -> BTreeMap<PathBuf, Vec<SaeFolder>
         let within: Vec<&Path> = (sae.dir.ancestors())
             .take_while(|dir| *dir != root)
             .collect();
-        let names_layer = |dir: &&&Path| {
-            dir.file_name()
-                .and_then(|name| Site::of_name(name.to_str()?))
-                .is_some()
-        };
-        let top = within.iter().find(names_layer).or(within.first());
+        let names_layer = |sae: &SaeFolder| within.get(usize::try_from(sae.layer_folder?).ok()?);
+        let top = names_layer(&sae).or(within.first());
         let set = top.and_then(|dir| dir.parent()).unwrap_or(root).to_owned();
         sets.entry(set).or_default().push(sae);
     }
     sets
-}
-
-/// A configuration that names its `model_type` is a checkpoint's; dictionary_learning has a
-/// `config.json` too.
-///
-/// # Errors
-/// One that is there and cannot be read.
-fn is_model(dir: &Path) -> Result<bool, InputError> {
-    let path = dir.join("config.json");
-    if !path.exists() {
-        return Ok(false);
-    }
-    let text = read_text(&path, MAX_JSON_BYTES)?;
-    let config: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|error| InputError::unusable(&path, format!("is not JSON: {error}")))?;
-    Ok(config.get("model_type").is_some())
 }

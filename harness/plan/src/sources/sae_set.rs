@@ -1,12 +1,16 @@
 use std::path::{Path, PathBuf};
 
 use harness_weights::InputError;
-use sae_folder::{PassedOver, SaeFolder, Unread, find, is_sae_file, own_name};
 
-use harness_contract::hash::HashCache;
+use harness_contract::{
+    hash::HashCache,
+    sources::{PassedOver, SaeAnswer, SaeFolder},
+};
+
+use super::Answers;
 
 /// A set of SAEs: all that lie below a folder, or one in a folder of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SaeSet {
     /// Its name in the bench.
     pub name: String,
@@ -18,13 +22,18 @@ pub struct SaeSet {
 }
 
 impl SaeSet {
-    /// Read a set. What layouts and names of folders are known is written down in the crate
-    /// `sae-folder`.
+    /// The set in a folder, as plugins say what its folders are; `architecture` is the SAE
+    /// architecture that is to run it, where one is named.
     ///
     /// # Errors
     /// When it is missing or empty, an SAE cannot be read, or its SAEs are of several policies:
     /// then it is a folder of sets.
-    pub fn read(name: &str, dir: &Path) -> Result<SaeSet, InputError> {
+    pub fn read(
+        name: &str,
+        dir: &Path,
+        answers: &Answers,
+        architecture: Option<&str>,
+    ) -> Result<SaeSet, InputError> {
         if !dir.is_dir() {
             let hint = format!("give it with --saes {name}=DIR, or train it with `harness train`");
             return Err(InputError::not_a_folder(
@@ -33,8 +42,8 @@ impl SaeSet {
                 hint,
             ));
         }
-        let found = find(dir)?;
-        let set = SaeSet::of(name, dir, &found.saes, found.passed_over)?;
+        let found = answers.find(dir)?;
+        let set = SaeSet::of(name, dir, (found.saes, found.passed_over), architecture)?;
         set.check_one_policy()?;
         Ok(set)
     }
@@ -43,18 +52,19 @@ impl SaeSet {
     pub(crate) fn of(
         name: &str,
         dir: &Path,
-        folders: &[PathBuf],
-        mut passed_over: Vec<PassedOver>,
+        (folders, mut passed_over): (Vec<(PathBuf, SaeAnswer)>, Vec<PassedOver>),
+        architecture: Option<&str>,
     ) -> Result<SaeSet, InputError> {
         let mut saes = Vec::new();
-        for folder in folders {
-            match SaeFolder::read(folder, id_of(dir, folder)) {
-                Ok(sae) => saes.push(sae),
-                Err(Unread::Elsewhere(why)) => passed_over.push(PassedOver {
-                    dir: folder.clone(),
-                    why: why.to_string(),
-                }),
-                Err(Unread::Bad(error)) => return Err(error),
+        for (folder, answer) in folders {
+            match answer {
+                SaeAnswer::Sae { claims } => {
+                    let id = id_of(dir, &folder);
+                    saes.push(SaeFolder::of(&folder, id, &claims, architecture)?);
+                }
+                SaeAnswer::PassedOver { why } => passed_over.push(PassedOver { dir: folder, why }),
+                SaeAnswer::Bad { message } => return Err(InputError::Told(message)),
+                SaeAnswer::Missing { .. } | SaeAnswer::Nothing => {}
             }
         }
         // Stable: SAEs of one layer and k keep the order of their folders.
@@ -121,7 +131,7 @@ impl SaeSet {
 /// # Errors
 /// When a file cannot be read.
 pub(crate) fn sae_hash(sae: &SaeFolder, cache: &mut HashCache) -> Result<String, InputError> {
-    cache.folder(&sae.dir, is_sae_file)
+    cache.folder(&sae.dir, SaeFolder::is_file)
 }
 
 /// The name of an SAE within its set.
@@ -132,6 +142,18 @@ pub(crate) fn id_of(set: &Path, sae: &Path) -> String {
         true => own_name(set),
         false => names.join("/"),
     }
+}
+
+/// The name of a folder, whatever links lead to it.
+pub(crate) fn own_name(dir: &Path) -> String {
+    let named = match dir.file_name() {
+        Some(_) => dir.to_owned(),
+        // `.` and `..` have none of their own.
+        None => dir.canonicalize().unwrap_or_else(|_| dir.to_owned()),
+    };
+    named
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// Why a folder is no set.

@@ -114,13 +114,12 @@ const FLOORS: &[Floor] = &[
         .tests(&[CORE, DATA]).with_torch(),
     floor(CONTRACT, "what host and worker share", &[CORE]).tests(&[DATA]),
     floor(STORE, "results on disk", &[CONTRACT, CORE]).tests(&[DATA]),
-    // Readers of files from outside, without torch: what an SAE is must be one definition.
-    floor(PLAN, "from bench files to cells", &[STORE, CONTRACT, CORE, WEIGHTS, SHARED])
-        .tests(&[DATA]),
+    floor(PLAN, "from bench files to cells", &[STORE, CONTRACT, CORE, WEIGHTS])
+        .tests(&[DATA, SHARED]),
     floor(PRESENT, "tables, figures and pages, whatever they show", &[CONTRACT, CORE])
         .with_pictures(),
     floor(BENCHES, "what each kind of bench is", &[PLAN, PRESENT, STORE, CONTRACT, CORE])
-        .tests(&[DATA]).with_pictures(),
+        .tests(&[DATA, SHARED, WEIGHTS]).with_pictures(),
     floor(SUPERVISE, "worker processes: started, watched, replaced", &[STORE, CONTRACT, CORE]),
     floor(ENGINE, "what cells and jobs are run with",
         &[ABI, CORE, WEIGHTS, CONTRACT, STORE, KERNELS, DATA]).with_torch(),
@@ -351,11 +350,11 @@ mod tests {
             "harness-weights harness/weights serde_json",
             "harness-contract harness/contract harness-core",
             "harness-store harness/store harness-contract harness-core",
-            "harness-plan harness/plan harness-store harness-contract harness-core sae-folder",
+            "harness-plan harness/plan harness-store harness-contract harness-core (sae-folder)",
             "harness-present harness/present harness-contract plotters",
             "harness-benches harness/benches harness-plan harness-present",
             "harness-supervise harness/supervise harness-contract",
-            "sae-folder plugins/shared/sae_folder serde_json",
+            "sae-folder plugins/shared/sae_folder harness-sdk serde_json",
             "harness-kernels kernels tch (harness-kernels-emulation)",
             "harness-kernels-emulation kernels/emulation cc",
             "harness-data benchmarks/data serde",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use harness_sdk::{
-    DType, Device, Error, ErrorCode, MetricValue, Result, Sae, SaeArchitecture, SaeInfo,
+    DType, Device, Error, ErrorCode, MetricValue, Result, Sae, SaeArchitecture, SaeFolder, SaeInfo,
     SaeTrainer, Value, View, ViewMut,
 };
 use tch::Tensor;
@@ -83,6 +83,10 @@ impl SaeArchitecture for TopK {
         }
         let format = crate::detect(path).map_err(report)?;
         Ok(format.map(|f| f.name().to_string()))
+    }
+
+    fn inspect(&self, path: &Path) -> Result<Option<SaeFolder>> {
+        sae_folder::inspect(path).map_err(|error| Error::input(error.to_string()))
     }
 
     fn load(&self, path: &Path, device: Device, allow_nan: bool) -> Result<Box<dyn Sae>> {

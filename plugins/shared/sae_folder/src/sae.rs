@@ -1,79 +1,21 @@
 use std::path::{Path, PathBuf};
 
+use harness_sdk::{MadeFor, SaeFacts, SaeFolder};
 use harness_weights::{InputError, check_download, read_object};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
-    Kind, Layout, MAX_CONFIG, NoLayer, Stated, k_of, layer_of, layouts_in, named_by_folder,
-    openai_header, policy_of, stated_site,
+    Kind, Layout, MAX_CONFIG, NoLayer, Site, Stated, k_of, layer_of, layouts_in, named_by_folder,
+    openai_header, policy_of, site::layer_folder, stated_site, training,
 };
 
 /// Configuration files of an SAE whose weights are not there yet; the first found counts.
 const CONFIG_FILES: [&str; 2] = ["cfg.json", "config.json"];
-/// Ends of the names of files that decide what an SAE computes.
-const ENDS: [&str; 3] = [".json", ".safetensors", ".pt"];
-
-/// One SAE, as far as its configuration and the header of its weights tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SaeFolder {
-    pub dir: PathBuf,
-    /// Its name within its set: its folder as seen from the set's, or the folder's own name where
-    /// the set is this SAE alone.
-    pub id: String,
-    /// Block whose output it was trained on, from 0.
-    pub layer: u32,
-    /// Active budget; `None` for an SAE of a kind without one.
-    pub k: Option<u32>,
-    /// Width of the residual stream.
-    pub d_model: u32,
-    /// Latents.
-    pub d_sae: u32,
-    /// Its kind, where its configuration states one.
-    pub kind: Option<Kind>,
-    /// Positions it was trained on: `mask`, `unmask` or `clean`, where its files or folders say so.
-    pub policy: Option<String>,
-    /// What it says of the model it was made for.
-    pub made_for: MadeFor,
-    /// What is assumed of it because its files do not say it: the end of a sentence that begins
-    /// with its name.
-    pub assumes: Option<&'static str>,
-}
-
-/// Whether a file of this name decides what an SAE computes.
-#[must_use]
-pub fn is_sae_file(name: &str) -> bool {
-    ENDS.iter().any(|end| name.ends_with(end))
-}
-
-/// What an SAE says of the model it was made for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MadeFor {
-    /// The model's name.
-    pub model: Option<String>,
-    /// Content hash of the checkpoint, in what `harness train` writes.
-    pub hash: Option<String>,
-    /// The module or hook it reads, as its configuration or its folder names it.
-    pub module: Option<String>,
-}
-
-/// Why a folder gives no SAE.
-#[derive(Debug)]
-pub enum Unread {
-    /// It is sound and reads another place than the output of a block.
-    Elsewhere(NoLayer),
-    /// Anything else.
-    Bad(InputError),
-}
-
-impl From<InputError> for Unread {
-    fn from(error: InputError) -> Unread {
-        Unread::Bad(error)
-    }
-}
 
 /// What a folder states, whatever its layout.
 struct Header {
     path: PathBuf,
+    layout: Option<Layout>,
     config: Value,
     kind: Option<Kind>,
     k: Option<u64>,
@@ -81,94 +23,58 @@ struct Header {
     assumes: Option<&'static str>,
 }
 
-impl SaeFolder {
-    /// Read an SAE that belongs to no set.
-    ///
-    /// # Errors
-    /// When the folder is no SAE, or nothing says its layer.
-    pub fn read_alone(dir: &Path) -> Result<SaeFolder, InputError> {
-        SaeFolder::read(dir, own_name(dir)).map_err(|error| match error {
-            Unread::Elsewhere(why) => InputError::unusable(dir, why.to_string()),
-            Unread::Bad(error) => error,
-        })
-    }
-
-    /// Read an SAE of a set, in which it is called `id`.
-    ///
-    /// # Errors
-    /// [`Unread::Elsewhere`] for a sound SAE that reads another place than the output of a block;
-    /// [`Unread::Bad`] when the folder is no SAE, or nothing says its layer.
-    pub fn read(dir: &Path, id: String) -> Result<SaeFolder, Unread> {
-        let header = Header::read(dir)?;
-        let path = &header.path;
-        let bad = |message: String| Unread::Bad(InputError::unusable(path, message));
-        let other = header.kind.as_ref().filter(|kind| !kind.is_top_k());
-        let (d_model, d_sae) = match (header.sizes, other) {
-            (Some(sizes), _) => sizes,
-            (None, Some(kind)) => return Err(bad(not_read(kind))),
-            (None, None) => {
-                return Err(bad("has no positive whole numbers `d_in` and `d_sae` (or `activation_dim` and `dict_size`)".to_owned()));
-            }
-        };
-        if header.k.is_none() && other.is_none() {
-            return Err(bad("has no positive whole number `k`".to_owned()));
+/// What the folder of an SAE is, as far as its configuration and the header of its weights tell.
+///
+/// # Errors
+/// Files that cannot be read or contradict each other; sizes or a layer that no file states.
+pub(crate) fn read(dir: &Path) -> Result<SaeFolder, InputError> {
+    let header = Header::read(dir)?;
+    let path = &header.path;
+    let bad = |message: String| InputError::unusable(path, message);
+    let other = header.kind.as_ref().filter(|kind| !kind.is_top_k());
+    let (d_model, d_sae) = match (header.sizes, other) {
+        (Some(sizes), _) => sizes,
+        (None, Some(kind)) => return Err(bad(not_read(kind))),
+        (None, None) => {
+            return Err(bad("has no positive whole numbers `d_in` and `d_sae` (or `activation_dim` and `dict_size`)".to_owned()));
         }
-        if let Some(k) = header.k.filter(|k| *k > d_sae) {
-            return Err(bad(format!("says k {k} of {d_sae} latents")));
+    };
+    if header.k.is_none() && other.is_none() {
+        return Err(bad("has no positive whole number `k`".to_owned()));
+    }
+    if let Some(k) = header.k.filter(|k| *k > d_sae) {
+        return Err(bad(format!("says k {k} of {d_sae} latents")));
+    }
+    let stated = stated_site(&header.config).map_err(|why| bad(why.to_string()))?;
+    let layer = match layer_of(stated.as_ref(), dir) {
+        Ok(Some(layer)) => layer,
+        Ok(None) => {
+            return Err(bad("names no layer, and neither does the name of its folder or of one above it (such as resid_post_layer_L, layers.L, blocks.L.hook_resid_post)".to_owned()));
         }
-        let stated = stated_site(&header.config).map_err(|why| bad(why.to_string()))?;
-        let layer = match layer_of(stated.as_ref(), dir) {
-            Ok(Some(layer)) => layer,
-            Ok(None) => {
-                return Err(bad("names no layer, and neither does the name of its folder or of one above it (such as resid_post_layer_L, layers.L, blocks.L.hook_resid_post)".to_owned()));
-            }
-            Err(why @ NoLayer::Elsewhere { .. }) => return Err(Unread::Elsewhere(why)),
-            Err(why @ NoLayer::Contradiction { .. }) => return Err(bad(why.to_string())),
-        };
-        let narrow =
-            |n: u64| u32::try_from(n).map_err(|_| bad(format!("holds {n}, too large for a size")));
-        Ok(SaeFolder {
-            policy: policy_of(&header.config, dir),
-            made_for: MadeFor::of(&header.config, stated, dir),
-            dir: dir.to_owned(),
-            id,
-            layer,
-            k: header.k.map(narrow).transpose()?,
-            d_model: narrow(d_model)?,
-            d_sae: narrow(d_sae)?,
-            kind: header.kind,
-            assumes: header.assumes,
-        })
-    }
-
-    /// Its configuration file and what stands in it, as it is; the weights and nothing for a layout
-    /// without a configuration.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn config(&self) -> Result<(PathBuf, Map<String, Value>), InputError> {
-        match config_path(&self.dir)? {
-            (_, path) if path.extension().is_some_and(|end| end == "pt") => Ok((path, Map::new())),
-            (_, path) => {
-                let object = read_object(&path, MAX_CONFIG)?;
-                Ok((path, object))
-            }
-        }
-    }
-
-    /// The layout of its weights; `None` while they are not there.
-    pub fn layout(&self) -> Option<Layout> {
-        layouts_in(&self.dir).first().copied()
-    }
-
-    /// Why no first-party plugin reads an SAE of its kind; `None` for a kind that is read, or
-    /// unsaid.
-    pub fn unread_kind(&self) -> Option<String> {
-        self.kind
-            .as_ref()
-            .filter(|kind| !kind.is_top_k())
-            .map(not_read)
-    }
+        Err(why @ NoLayer::Elsewhere { .. }) => return Ok(SaeFolder::PassedOver(why.to_string())),
+        Err(why @ NoLayer::Contradiction { .. }) => return Err(bad(why.to_string())),
+    };
+    let narrow =
+        |n: u64| u32::try_from(n).map_err(|_| bad(format!("holds {n}, too large for a size")));
+    let config = &header.config;
+    Ok(SaeFolder::Sae(Box::new(SaeFacts {
+        layer,
+        k: header.k.map(narrow).transpose()?,
+        d_model: narrow(d_model)?,
+        d_sae: narrow(d_sae)?,
+        format: header.layout.map(|layout| layout.name().to_owned()),
+        kind: header.kind.as_ref().map(|kind| match kind.is_top_k() {
+            true => "topk".to_owned(),
+            false => kind.name.clone(),
+        }),
+        dtype: training::text(config, &["/dtype"]),
+        policy: policy_of(config, dir),
+        not_read: other.map(not_read),
+        assumes: header.assumes.map(str::to_owned),
+        made_for: made_for(config, stated, dir),
+        layer_folder: layer_folder(dir),
+        training: training::of(config),
+    })))
 }
 
 /// OpenAI's reader takes none of these files, so what their input should be is nowhere written
@@ -190,6 +96,7 @@ impl Header {
             let found = openai_header(&path)?;
             return Ok(Header {
                 path,
+                layout,
                 config: Value::Null,
                 kind: found.kind,
                 k: found.k,
@@ -213,34 +120,29 @@ impl Header {
             k: k_of(&config),
             sizes: d_model.zip(d_sae),
             assumes: None,
+            layout,
             path,
             config,
         })
     }
 }
 
-impl MadeFor {
-    fn of(config: &Value, stated: Option<Stated>, dir: &Path) -> MadeFor {
-        MadeFor {
-            model: text(
-                config,
-                &["/metadata/model_name", "/model_name", "/trainer/lm_name"],
-            ),
-            hash: text(
-                config,
-                &["/metadata/harness/model_hash", "/harness/model_hash"],
-            ),
-            module: stated
-                .or_else(|| named_by_folder(dir))
-                .map(|stated| stated.text),
-        }
+fn made_for(config: &Value, stated: Option<Stated>, dir: &Path) -> MadeFor {
+    let stated = stated.or_else(|| named_by_folder(dir));
+    let module = stated.map(|stated| stated.text);
+    MadeFor {
+        model: training::text(
+            config,
+            &["/harness/model", "/model_name", "/trainer/lm_name"],
+        ),
+        family: training::text(config, &["/harness/model_family"]),
+        hash: training::text(config, &["/harness/model_hash"]),
+        blocks: module
+            .as_deref()
+            .and_then(Site::container)
+            .map(str::to_owned),
+        module,
     }
-}
-
-/// The first of some fields that holds a word.
-fn text(config: &Value, places: &[&str]) -> Option<String> {
-    let mut texts = places.iter().filter_map(|at| config.pointer(at)?.as_str());
-    texts.find(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// The file that says what an SAE is, and its layout where the weights tell it.
@@ -276,16 +178,4 @@ fn config_path(dir: &Path) -> Result<(Option<Layout>, PathBuf), InputError> {
             Err(InputError::unusable(dir, message))
         }
     }
-}
-
-/// The name of a folder, whatever links lead to it.
-pub fn own_name(dir: &Path) -> String {
-    let named = match dir.file_name() {
-        Some(_) => dir.to_owned(),
-        // `.` and `..` have none of their own.
-        None => dir.canonicalize().unwrap_or_else(|_| dir.to_owned()),
-    };
-    named
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

@@ -233,6 +233,16 @@ pub fn named_by_folder(dir: &Path) -> Option<Stated> {
     None
 }
 
+/// How many folders above a folder the nearest lies whose name gives a block; 0 is the folder
+/// itself.
+pub(crate) fn layer_folder(dir: &Path) -> Option<u32> {
+    let names = names_above(dir, FOLDERS);
+    let place = names
+        .iter()
+        .position(|name| Site::of_name(name).is_some())?;
+    u32::try_from(place).ok()
+}
+
 /// The layer of an SAE: what its configuration states, else what the names of its folders say.
 /// `None` where neither does.
 ///

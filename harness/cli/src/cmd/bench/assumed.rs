@@ -1,5 +1,5 @@
 //! SAE sets that a prediction needs and nobody has given: those of the bench's layers and k, as
-//! configurations without weights.
+//! folders without weights and the facts that plugins would state of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,14 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_contract::sources::ModelFolder;
-use harness_plan::bench::{BenchSpec, Overrides, Profile, RowSpec, SettingsPatch};
+use harness_contract::sources::{Claim, ModelFolder, SaeAnswer, SaeFacts};
+use harness_plan::{
+    bench::{BenchSpec, Overrides, Profile, RowSpec, SettingsPatch},
+    sources::Answers,
+};
 use serde_json::json;
 
 use crate::failure::Failure;
 
 /// Adds to `saes` the sets of rows whose model is given and whose set is not, made in `dir`; what
-/// is assumed of each, for a person.
+/// is assumed of each, for a person, and the answers about its folders, which no plugin need give.
 ///
 /// # Errors
 /// A model's folder that is none; a folder that cannot be written.
@@ -24,8 +27,8 @@ pub fn sets(
     models: &BTreeMap<String, PathBuf>,
     saes: &mut BTreeMap<String, PathBuf>,
     (dir, d_sae): (&Path, u32),
-) -> Result<Vec<String>, Failure> {
-    let mut notes = Vec::new();
+) -> Result<(Vec<String>, Answers), Failure> {
+    let (mut notes, mut answers) = (Vec::new(), Answers::default());
     let given = saes.clone();
     for row in &spec.rows {
         let Some(model_dir) = models.get(&row.model) else {
@@ -38,17 +41,32 @@ pub fn sets(
         }
         let model = ModelFolder::read(&row.model, model_dir)?;
         let set_dir = dir.join("saes").join(&row.sae);
+        answers.add(set_dir.clone(), SaeAnswer::Nothing);
         for layer in layers(row, overrides, model.n_layers) {
+            let layer_dir = set_dir.join(format!("resid_post_layer_{layer}"));
+            answers.add(layer_dir.clone(), SaeAnswer::Nothing);
             for (i, k) in ks(spec, row, overrides).into_iter().enumerate() {
-                let place = set_dir.join(format!("resid_post_layer_{layer}/trainer_{i}"));
-                let config = json!({
-                    "d_in": model.d_model, "d_sae": d_sae.max(k), "k": k, "hook_layer": layer, "set": row.sae,
-                });
+                let place = layer_dir.join(format!("trainer_{i}"));
+                let facts = SaeFacts {
+                    layer,
+                    k: Some(k),
+                    d_model: model.d_model,
+                    d_sae: d_sae.max(k),
+                    ..SaeFacts::default()
+                };
+                // The SAEs of different sets are different ones.
+                let config = json!({"facts": facts, "set": row.sae});
                 let write = || {
                     fs::create_dir_all(&place)?;
                     fs::write(place.join("cfg.json"), config.to_string())
                 };
                 write().map_err(|error| Failure::cannot_write(&place, &error))?;
+                let claims = vec![Claim {
+                    plugin: String::new(),
+                    components: Vec::new(),
+                    facts,
+                }];
+                answers.add(place, SaeAnswer::Sae { claims });
             }
         }
         if saes.insert(row.sae.clone(), set_dir).is_none() {
@@ -58,7 +76,7 @@ pub fn sets(
             ));
         }
     }
-    Ok(notes)
+    Ok((notes, answers))
 }
 
 /// Layers that a bench may run a row at.

@@ -1,4 +1,4 @@
-//! Benches that list SAE sets: no worker, no cells.
+//! Benches that list SAE sets: no cells.
 
 use std::{
     collections::BTreeMap,
@@ -8,11 +8,14 @@ use std::{
 
 use harness_benches::catalogue::list_sets;
 use harness_contract::exit;
-use harness_plan::bench::{BenchSpec, Overrides};
+use harness_plan::{
+    bench::{BenchSpec, Overrides},
+    sources::Answers,
+};
 use harness_store::{Access, Store};
 
 use super::BenchArgs;
-use crate::{failure::Failure, output, root::Root};
+use crate::{failure::Failure, folders, output, plugins::Plugins, root::Root};
 
 /// List the sets of a bench, write the table and print it.
 ///
@@ -25,7 +28,11 @@ pub fn run(
     (overrides, saes): (&Overrides, &BTreeMap<String, PathBuf>),
     out: &Path,
 ) -> Result<u8, Failure> {
-    let listed = list_sets(spec, saes, &root.zoo(), overrides)?;
+    let ask = |dirs| {
+        let plugins = Plugins::found(args.plugins.choice_or_shipped()?)?;
+        folders::ask(&plugins, dirs, Answers::default())
+    };
+    let listed = list_sets::<Failure>(spec, saes, &root.zoo(), overrides, ask)?;
     let file = match args.dry_run {
         true => None,
         false => {

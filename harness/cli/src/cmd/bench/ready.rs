@@ -15,6 +15,7 @@ use harness_contract::{
 use harness_plan::{
     bench::{BenchSpec, Catalogue, Overrides},
     expand::{self, BenchRequest, Cost, Plan, ResolvedBench, resolve},
+    sources::Answers,
 };
 use harness_store::{Access, Store};
 use harness_supervise::memory;
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    output,
+    folders, output,
     plugins::Plugins,
     root::{Root, cache_dir},
 };
@@ -124,7 +125,7 @@ impl<'a> Ready<'a> {
             out,
             replies_in,
         } = asked;
-        let choice = args.plugins.choice()?;
+        let found = Plugins::find(args.plugins.choice()?)?.agree()?;
         let devices = args.devices()?;
         let scratch = match only_reads {
             true => Some(
@@ -134,20 +135,24 @@ impl<'a> Ready<'a> {
             false => None,
         };
         let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
-        let notes = match (&scratch, args.dry_run) {
+        let (notes, known) = match (&scratch, args.dry_run) {
             (Some(dir), true) => {
                 let place = (dir.path(), args.forecast.d_sae);
                 assumed::sets(&spec, &overrides, &models, &mut saes, place)?
             }
-            _ => Vec::new(),
+            _ => Default::default(),
         };
-        let folders = Folders { models, saes };
-        let mut bench = resolved(args, &root, &spec, &overrides, &folders, text_dir)?;
+        let folders = Folders {
+            models,
+            saes,
+            known,
+        };
+        let place = (text_dir, &found);
+        let mut bench = resolved(args, &root, &spec, &overrides, &folders, place)?;
         for note in &bench.notes {
             output::talk(&output::inert(note));
         }
-        let found = Plugins::find(choice)?.agree()?;
-        // Looking is opening, and who only reads opens nothing.
+        // Looking is opening, and who only reads opens nothing but to ask what a folder is.
         let Plugins {
             choice,
             discovery: plugins,
@@ -258,6 +263,8 @@ pub struct Folders {
     pub models: BTreeMap<String, PathBuf>,
     /// SAE sets, by name.
     pub saes: BTreeMap<String, PathBuf>,
+    /// What is known of folders before plugins are asked.
+    pub known: Answers,
 }
 
 /// A bench checked against what is on disk; the embedded models' text lies in `text_dir`, or will.
@@ -270,7 +277,7 @@ pub fn resolved(
     spec: &BenchSpec,
     overrides: &Overrides,
     folders: &Folders,
-    text_dir: &Path,
+    (text_dir, plugins): (&Path, &Plugins),
 ) -> Result<ResolvedBench, Failure> {
     let prefixes: Vec<String> = harness_data::prefixes()
         .into_iter()
@@ -282,7 +289,7 @@ pub fn resolved(
         // What a device has free cannot be asked for here.
         false => 0,
     };
-    Ok(resolve(&BenchRequest {
+    let request = BenchRequest {
         spec,
         kind_of: harness_benches::kind_of,
         models: &folders.models,
@@ -308,7 +315,9 @@ pub fn resolved(
         },
         is_forecast: args.dry_run,
         strict_saes: args.strict_saes,
-    })?)
+    };
+    let answers = folders::ask(plugins, request.set_dirs(), folders.known.clone())?;
+    Ok(resolve(&request, &answers)?)
 }
 
 /// The cells of a bench; large files are hashed once and remembered in the user's cache.

@@ -16,6 +16,7 @@ use harness_contract::{
 use harness_plan::{
     bench::{BenchSpec, CHOICES, Catalogue, Setting},
     expand::ResolvedRow,
+    sources::Answers,
 };
 use serde_json::Value;
 
@@ -28,6 +29,7 @@ use crate::{
     cmd::bench::{self, BenchArgs, JUDGE_MODEL_VARIABLE, OPENAI},
     failure::Failure,
     output,
+    plugins::Plugins,
     root::{ROOT_VARIABLE, Root},
 };
 
@@ -152,8 +154,11 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
     let folders = bench::Folders {
         models: args.models()?,
         saes: args.sae_sets()?,
+        known: Answers::default(),
     };
-    let resolved = bench::resolved(args, root, spec, &overrides, &folders, Path::new(""))?;
+    let plugins = Plugins::found(args.plugins.choice_or_shipped()?)?;
+    let place = (Path::new(""), &plugins);
+    let resolved = bench::resolved(args, root, spec, &overrides, &folders, place)?;
     Ok(resolved
         .rows
         .iter()

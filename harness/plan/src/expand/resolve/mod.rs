@@ -20,22 +20,24 @@ use resolved::Resolver;
 use crate::{
     bench::{Profile, RowSpec, Settings, SettingsPatch, VariantSpec},
     expand::PlanError,
-    sources::SaeSet,
+    sources::{Answers, SaeSet},
 };
 use harness_contract::{
     config::{ConfigError, SettingSource, Written},
     sources::ModelFolder,
 };
 
-/// Check a bench against what is on disk, reading only small JSON files and the headers of weights.
+/// Check a bench against what is on disk, reading only small JSON files and the headers of weights;
+/// plugins have said what the folders of SAEs are.
 ///
 /// # Errors
 /// All wrong values, those of options included, in one [`PlanError::Config`]; all missing or
 /// unusable folders in one [`PlanError::Sources`]; [`PlanError::Nothing`] when filters leave
 /// nothing.
-pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
+pub fn resolve(request: &BenchRequest<'_>, answers: &Answers) -> Result<ResolvedBench, PlanError> {
     let mut resolver = Resolver {
         request,
+        answers,
         models: Vec::new(),
         problems: request.overrides.problems.clone(),
         sources: Vec::new(),
@@ -81,12 +83,9 @@ impl Resolver<'_> {
         let Some(model) = self.model(&row.model) else {
             return;
         };
-        let set_dir = request
-            .saes
-            .get(&row.sae)
-            .cloned()
-            .unwrap_or_else(|| request.zoo.join("saes").join(&row.sae));
-        let set = match SaeSet::read(&row.sae, &set_dir) {
+        let set_dir = request.set_dir(row);
+        let architecture = request.architecture(row);
+        let set = match SaeSet::read(&row.sae, &set_dir, self.answers, architecture) {
             Ok(set) => set,
             Err(error) => return self.sources.push(error),
         };

@@ -1,22 +1,22 @@
 //! What is asked for, what becomes of it, and the state in between.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use harness_contract::{
     config::{Problem, SettingSource},
-    sources::ModelFolder,
+    sources::{ModelFolder, SaeFolder},
     stages::Numerics,
 };
 use harness_core::{policy::Policy, suggest};
 use harness_weights::InputError;
-use sae_folder::SaeFolder;
 
 use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings},
     expand::{Kind, KindOf, PlanError},
+    sources::Answers,
 };
 
 /// The word that stands for no scorer: P and S are missing, C is there.
@@ -73,6 +73,35 @@ pub struct BenchRequest<'a> {
     pub is_forecast: bool,
     /// Whether SAEs that say they were made for another model are refused (`--strict-saes`).
     pub strict_saes: bool,
+}
+
+impl BenchRequest<'_> {
+    /// The folders of the SAE sets that [`super::resolve`] will look at.
+    pub fn set_dirs(&self) -> BTreeSet<PathBuf> {
+        let rows = self.spec.rows.iter();
+        rows.filter(|row| is_chosen(self.overrides, row))
+            .map(|row| self.set_dir(row))
+            .collect()
+    }
+
+    pub(super) fn set_dir(&self, row: &RowSpec) -> PathBuf {
+        let given = self.saes.get(&row.sae).cloned();
+        given.unwrap_or_else(|| self.zoo.join("saes").join(&row.sae))
+    }
+
+    /// The SAE architecture that is named for a row, before its variants.
+    pub(super) fn architecture<'r>(&'r self, row: &'r RowSpec) -> Option<&'r str> {
+        let levels = [
+            &self.overrides.settings,
+            &row.settings,
+            &self.spec.zoo,
+            &self.spec.real,
+            &self.spec.settings,
+        ];
+        levels
+            .into_iter()
+            .find_map(|level| level.text("architecture"))
+    }
 }
 
 /// What a worker may use. Results do not depend on it, but for rounding.
@@ -183,6 +212,8 @@ impl ResolvedRow {
 /// A bench on its way to a [`ResolvedBench`].
 pub(super) struct Resolver<'a> {
     pub request: &'a BenchRequest<'a>,
+    /// What plugins have said of the folders of SAEs.
+    pub answers: &'a Answers,
     pub models: Vec<ResolvedModel>,
     pub problems: Vec<Problem>,
     pub sources: Vec<InputError>,

@@ -3,17 +3,13 @@
 use std::{collections::BTreeSet, path::Path};
 
 use harness_weights::{InputError, check_checkpoint};
-use sae_folder::SaeFolder;
 
 use super::resolved::{Origin, ResolvedModel, Resolver};
 use crate::{
     bench::{Profile, RowSpec, Settings},
     sources::SaeSet,
 };
-use harness_contract::sources::ModelFolder;
-
-/// The architectures of the Top-K plugin, whose kinds of SAE are known here.
-const TOP_K: [&str; 2] = ["topk", "topk-paper-code"];
+use harness_contract::sources::{ModelFolder, SaeFolder};
 
 impl Resolver<'_> {
     /// The SAEs of a row, by layer and k: its layers × its k sweep, or what the filters ask for and
@@ -27,7 +23,7 @@ impl Resolver<'_> {
         settings: &Settings,
     ) -> Vec<SaeFolder> {
         let ks = &settings.k();
-        let is_first_party = TOP_K.contains(&settings.architecture());
+        let architecture = settings.architecture();
         let n_layers = self.models[model].folder.n_layers;
         let overrides = self.request.overrides;
         let (layers, layers_from) = match &overrides.layers {
@@ -79,8 +75,8 @@ impl Resolver<'_> {
                 ks_from == "--k" && sae.k.is_some_and(|k| !ks.contains(&k)) || ks.is_empty()
             };
             let unread: Vec<_> = here()
-                .filter(|sae| is_first_party && !is_left_out(sae))
-                .filter_map(|sae| Some(InputError::unusable(&sae.dir, sae.unread_kind()?)))
+                .filter(|sae| !is_left_out(sae))
+                .filter_map(|sae| Some(InputError::unusable(&sae.dir, sae.refusal(architecture)?)))
                 .collect();
             if !unread.is_empty() {
                 unread.into_iter().for_each(|error| self.unusable(error));

@@ -1,5 +1,7 @@
 use std::fs;
 
+use harness_contract::sources::find;
+
 use super::*;
 
 const PLAIN: &str = r#"{"d_in":4,"d_sae":8,"k":2}"#;
@@ -14,8 +16,30 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     dir
 }
 
+/// The set in a folder as the Top-K plugin's own reader of folders says.
+fn set(dir: &Path) -> Result<SaeSet, InputError> {
+    let mut answers = Answers::default();
+    let said = |dir: &Path| match sae_folder::inspect(dir) {
+        Ok(None) => SaeAnswer::Nothing,
+        Ok(Some(folder)) => {
+            let text = folder.to_json().to_string();
+            SaeAnswer::of_plugin(&text, "topk", &["topk".to_owned()]).unwrap()
+        }
+        Err(error) => SaeAnswer::Bad {
+            message: error.to_string(),
+        },
+    };
+    if dir.is_dir() {
+        find(dir, &mut |dir| {
+            answers.add(dir.to_owned(), said(dir));
+            Ok(said(dir))
+        })?;
+    }
+    SaeSet::read("mask", dir, &answers, None)
+}
+
 fn read(files: &[(&str, &str)]) -> Result<SaeSet, String> {
-    SaeSet::read("mask", tree(files).path()).map_err(|error| error.to_string())
+    set(tree(files).path()).map_err(|error| error.to_string())
 }
 
 fn ids(files: &[(&str, &str)]) -> Vec<(u32, String)> {
@@ -45,7 +69,7 @@ fn every_format_is_listed() {
         ),
         ("notes/readme.txt", "x"),
     ]);
-    let set = SaeSet::read("mask", dir.path()).unwrap();
+    let set = set(dir.path()).unwrap();
     let got: Vec<_> = set
         .saes
         .iter()
@@ -94,7 +118,7 @@ fn folders_are_named_by_a_module_or_a_hook_at_any_depth() {
 #[test]
 fn an_own_folder_is_a_set_of_one() {
     let dir = tree(&[("some/layers.3/cfg.json", PLAIN)]);
-    let set = SaeSet::read("mask", &dir.path().join("some/layers.3")).unwrap();
+    let set = set(&dir.path().join("some/layers.3")).unwrap();
     assert_eq!((set.saes[0].layer, &*set.saes[0].id), (3, "layers.3"));
 }
 
@@ -142,7 +166,7 @@ fn an_sae_of_another_kind_needs_no_k() {
     let jumprelu = r#"{"d_in":4,"d_sae":8,"architecture":"jumprelu"}"#;
     let set = read(&[("layers.1/cfg.json", jumprelu)]).unwrap();
     assert_eq!(set.saes[0].k, None);
-    let why = set.saes[0].unread_kind().unwrap();
+    let why = set.saes[0].refusal("topk").unwrap();
     assert!(
         why.contains("JumpReLU") && why.contains("`architecture` is `jumprelu`"),
         "{why}"
@@ -186,9 +210,7 @@ fn broken_sets_are_refused() {
         several.contains("several policies: mask (mask/layers.1)"),
         "{several}"
     );
-    let missing = SaeSet::read("mask", Path::new("no/such"))
-        .unwrap_err()
-        .to_string();
+    let missing = set(Path::new("no/such")).unwrap_err().to_string();
     assert!(
         missing.contains("--saes mask=DIR") && missing.contains("harness train"),
         "{missing}"
@@ -198,7 +220,7 @@ fn broken_sets_are_refused() {
 #[test]
 fn what_is_no_folder_is_said() {
     let dir = tree(&[("sae.safetensors", "")]);
-    let said = |path: &Path| SaeSet::read("mask", path).unwrap_err().to_string();
+    let said = |path: &Path| set(path).unwrap_err().to_string();
     let file = said(&dir.path().join("sae.safetensors"));
     assert!(
         file.contains("SAE set mask") && file.contains("is a file, not a folder"),
@@ -208,5 +230,31 @@ fn what_is_no_folder_is_said() {
     assert!(
         hub.contains("hf download org/saes") && hub.contains("--saes mask=DIR"),
         "{hub}"
+    );
+}
+
+#[test]
+fn two_plugins_that_read_one_sae_are_named_unless_an_architecture_is() {
+    let dir = tree(&[("layers.1/cfg.json", PLAIN)]);
+    let claim = |plugin: &str| {
+        let folder = sae_folder::inspect(&dir.path().join("layers.1"))
+            .unwrap()
+            .unwrap();
+        let text = folder.to_json().to_string();
+        match SaeAnswer::of_plugin(&text, plugin, &[plugin.to_owned()]).unwrap() {
+            SaeAnswer::Sae { mut claims } => claims.remove(0),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut answers = Answers::default();
+    answers.add(dir.path().to_owned(), SaeAnswer::Nothing);
+    let claims = vec![claim("topk"), claim("other")];
+    answers.add(dir.path().join("layers.1"), SaeAnswer::Sae { claims });
+    let read = |wanted| SaeSet::read("mask", dir.path(), &answers, wanted);
+    assert_eq!(read(Some("other")).unwrap().saes[0].layer, 1);
+    let error = read(None).unwrap_err().to_string();
+    assert!(
+        error.contains("several plugins: `topk`, `other`"),
+        "{error}"
     );
 }

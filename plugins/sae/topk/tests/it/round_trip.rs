@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::common::{f32s, wave, weights};
+use harness_sdk::SaeFolder;
 use plugin_topk::{Format, NonFinite, Stored, TopKSae, load, save};
 use proptest::prelude::*;
 use serde_json::json;
@@ -62,7 +63,8 @@ proptest! {
 #[test]
 fn what_is_saved_is_found_with_its_layer_and_policy() {
     let set = tempfile::tempdir().unwrap();
-    for layer in [5u64, 1] {
+    let mut saved = Vec::new();
+    for layer in [1u64, 5] {
         for (i, k) in [8u64, 24].into_iter().enumerate() {
             let mut w = weights(4, 32, k);
             w.meta.layer = Some(layer);
@@ -75,12 +77,14 @@ fn what_is_saved_is_found_with_its_layer_and_policy() {
                 "saes_mask_tiny/resid_post_layer_{layer}/trainer_{i}"
             ));
             save(&w, &dir, format, Stored::F32, &json!({})).unwrap();
+            saved.push(dir);
         }
     }
-    let found = sae_folder::find(set.path()).unwrap().saes;
-    let read = found
-        .iter()
-        .map(|dir| load(dir, NonFinite::Refuse).unwrap());
+    for dir in &saved {
+        let found = sae_folder::inspect(dir).unwrap();
+        assert!(matches!(found, Some(SaeFolder::Sae(_))), "{found:?}");
+    }
+    let read = (saved.iter()).map(|dir| load(dir, NonFinite::Refuse).unwrap());
     let seen: Vec<_> = read
         .map(|w| (w.meta.layer, w.k, w.meta.format.name(), w.meta.policy))
         .collect();

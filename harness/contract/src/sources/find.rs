@@ -5,10 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_weights::{InputError, read_text};
-use serde_json::Value;
+use harness_weights::InputError;
 
-use super::{MAX_CONFIG, layout::layouts_in, site::named_by_folder};
+use super::SaeAnswer;
 
 /// Folders between a set's own and an SAE's.
 const DEPTH: usize = 5;
@@ -16,11 +15,11 @@ const DEPTH: usize = 5;
 const MOST_FOLDERS: usize = 20_000;
 
 /// What lies below a folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// Folders of SAEs, in the order of their names with numbers counted; the folder itself where
-    /// it is one SAE's own.
-    pub saes: Vec<PathBuf>,
+    /// Folders of SAEs with what is said of each, in the order of their names with numbers counted;
+    /// the folder itself where it is one SAE's own.
+    pub saes: Vec<(PathBuf, SaeAnswer)>,
     /// What looks like a place for an SAE and holds none.
     pub passed_over: Vec<PassedOver>,
 }
@@ -33,64 +32,62 @@ pub struct PassedOver {
     pub why: String,
 }
 
-/// Find the SAEs of a set: the folder itself, or all below it. What lies below an SAE's own folder,
-/// such as checkpoints of its training, is its own affair. Hidden folders are not looked into.
+/// Find the SAEs of a set: the folder itself, or all below it, as `ask` says what each folder is.
+/// What lies below an SAE's own folder, such as checkpoints of its training, is its own affair.
+/// Hidden folders are not looked into.
 ///
 /// # Errors
-/// A folder that cannot be read; more folders than any set has.
-pub fn find(root: &Path) -> Result<Found, InputError> {
+/// A folder that cannot be read, or that `ask` has no answer for; more folders than any set has.
+pub fn find(
+    root: &Path,
+    ask: &mut dyn FnMut(&Path) -> Result<SaeAnswer, InputError>,
+) -> Result<Found, InputError> {
     let mut found = Found::default();
-    let mut n = 0;
-    walk(root, DEPTH, &mut n, &mut found)?;
+    walk(root, DEPTH, &mut 0, ask, &mut found)?;
     Ok(found)
 }
 
 /// Whether there was an SAE in a folder or below it.
-fn walk(dir: &Path, depth: usize, n: &mut usize, found: &mut Found) -> Result<bool, InputError> {
+fn walk(
+    dir: &Path,
+    depth: usize,
+    n: &mut usize,
+    ask: &mut dyn FnMut(&Path) -> Result<SaeAnswer, InputError>,
+    found: &mut Found,
+) -> Result<bool, InputError> {
     *n += 1;
     if *n > MOST_FOLDERS {
         let message = format!("more than {MOST_FOLDERS} folders; give the folder of one SAE set");
         return Err(InputError::unusable(dir, message));
     }
-    if is_sae(dir) {
-        found.saes.push(dir.to_owned());
+    let answer = match dir.to_str() {
+        Some(_) => ask(dir)?,
+        None => SaeAnswer::PassedOver {
+            why: "its path is not UTF-8, so no plugin can be given it".to_owned(),
+        },
+    };
+    if answer.is_own() {
+        found.saes.push((dir.to_owned(), answer));
         return Ok(true);
     }
     let folders = folders(dir).map_err(InputError::io(dir))?;
     let mut has_any = false;
     if depth > 0 {
         for folder in &folders {
-            has_any |= walk(folder, depth - 1, n, found)?;
+            has_any |= walk(folder, depth - 1, n, ask, found)?;
         }
     }
-    if !has_any && folders.is_empty() && depth < DEPTH && named_by_folder(dir).is_some() {
+    if let SaeAnswer::Missing { why } = answer
+        && !has_any
+        && folders.is_empty()
+        && depth < DEPTH
+    {
         found.passed_over.push(PassedOver {
             dir: dir.to_owned(),
-            why: "it holds no SAE: no cfg.json, no config.json and no autoencoder.pt; download incomplete?".to_owned(),
+            why,
         });
     }
     Ok(has_any)
-}
-
-/// Whether a folder is one SAE's own: weights of a known layout, or a configuration of an SAE, with
-/// which a run can be planned before its weights come.
-fn is_sae(dir: &Path) -> bool {
-    !layouts_in(dir).is_empty() || dir.join("cfg.json").is_file() || has_trainer(dir)
-}
-
-/// Whether a `config.json` is that of an SAE: models and whole trainings have one as well. A file
-/// that cannot be read as JSON is one where the folder names a layer, so that the damage is
-/// reported.
-fn has_trainer(dir: &Path) -> bool {
-    let path = dir.join("config.json");
-    let is_small = fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_CONFIG);
-    if !is_small {
-        return false;
-    }
-    match read_text(&path, MAX_CONFIG).map(|text| serde_json::from_str::<Value>(&text)) {
-        Ok(Ok(config)) => config.get("trainer").is_some_and(Value::is_object),
-        _ => named_by_folder(dir).is_some(),
-    }
 }
 
 fn folders(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -143,45 +140,50 @@ mod tests {
         dir
     }
 
-    fn names(dir: &tempfile::TempDir) -> (Vec<String>, usize) {
-        let found = find(dir.path()).unwrap();
-        let relative = |path: &PathBuf| {
-            let path = path.strip_prefix(dir.path()).unwrap();
-            path.to_string_lossy().into_owned()
-        };
-        (
-            found.saes.iter().map(relative).collect(),
-            found.passed_over.len(),
-        )
+    /// A plugin for which a `cfg.json` makes an SAE, and a name with `layers` its place.
+    fn answer(dir: &Path) -> Result<SaeAnswer, InputError> {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        Ok(match dir.join("cfg.json").is_file() {
+            true => SaeAnswer::Sae { claims: Vec::new() },
+            false if name.starts_with("layers") => SaeAnswer::Missing {
+                why: "none".to_owned(),
+            },
+            false => SaeAnswer::Nothing,
+        })
     }
 
     #[test]
     fn saes_lie_at_any_depth_and_are_counted_in_order() {
         let dir = tree(&[
-            ("config.json", r#"{"sae": {"k": 32}, "layers": [1]}"#),
+            ("config.json", "{}"),
             ("layers.10/cfg.json", "{}"),
             ("layers.2/cfg.json", "{}"),
             ("layers.2/checkpoints/step_1/cfg.json", "{}"),
-            ("h.3/16x/trainer_0/ae.pt", ""),
-            ("h.3/16x/trainer_1/config.json", r#"{"trainer": {}}"#),
+            ("h.3/16x/trainer_0/cfg.json", "{}"),
+            ("h.3/16x/trainer_1/cfg.json", "{}"),
             (".cache/layers.1/cfg.json", "{}"),
             ("notes/readme.txt", "x"),
             ("layers.4/readme.txt", "x"),
         ]);
+        let found = find(dir.path(), &mut answer).unwrap();
         let expected = [
             "h.3/16x/trainer_0",
             "h.3/16x/trainer_1",
             "layers.2",
             "layers.10",
         ];
-        assert_eq!(names(&dir), (expected.map(str::to_owned).to_vec(), 1));
+        let dirs: Vec<PathBuf> = found.saes.into_iter().map(|(dir, _)| dir).collect();
+        assert_eq!(dirs, expected.map(|name| dir.path().join(name)));
+        assert_eq!(found.passed_over[0].dir, dir.path().join("layers.4"));
+        assert_eq!(found.passed_over.len(), 1);
     }
 
     #[test]
-    fn one_sae_is_its_own_set_and_a_model_is_none() {
-        assert_eq!(names(&tree(&[("autoencoder.pt", "")])).0, [""]);
-        let model = tree(&[("config.json", r#"{"model_type": "gpt2"}"#)]);
-        assert_eq!(names(&model), (vec![], 0));
+    fn one_sae_is_its_own_set() {
+        let dir = tree(&[("cfg.json", "{}")]);
+        let found = find(dir.path(), &mut answer).unwrap();
+        assert_eq!(found.saes.len(), 1);
+        assert_eq!(found.saes[0].0, dir.path());
     }
 
     #[test]
