@@ -186,7 +186,7 @@ impl Values {
     /// What may be said, in a few words.
     pub fn described(&self) -> String {
         let whole = |range: &Range<i64>| match range.end {
-            end if end >= COUNT.end => format!("{} or more", range.start),
+            end if end >= i64::from(u32::MAX) => format!("{} or more", range.start),
             end => format!("{} to {}", range.start, end - 1),
         };
         match self {
@@ -201,8 +201,8 @@ impl Values {
                 words.join(" or ")
             }
             Values::Switches(words) => format!("a list of {}", words.join(", ")),
-            Values::Component(kind) => format!("a {kind} component"),
-            Values::Components(kind) => format!("a list of {kind} components"),
+            Values::Component(kind) => format!("a component ({kind})"),
+            Values::Components(kind) => format!("a list of components ({kind})"),
             Values::Model => "a model".to_owned(),
             Values::Preset => "a preset".to_owned(),
         }
