@@ -1,5 +1,5 @@
-//! Operations that the harness spends its time in, each beside a plain reference that a property
-//! test holds it to.
+//! Operations that the harness spends its time in, each held by property tests to a plain
+//! reference (`tests/it/reference`).
 //!
 //! | module | operation |
 //! |---|---|
@@ -15,7 +15,6 @@
 //! | [`rotate`] | rotary position embedding, in place |
 //! | [`gate`] | the gate of a SwiGLU layer, in place |
 //! | [`train`] | the sparse gradient of a Top-K autoencoder's loss, and Adam in place |
-//! | [`reference`](mod@reference) | the same in plain loops over slices |
 //! | [`clock`] | how long work takes where it is done, without waiting for it |
 //! | [`readback`] | the way by which numbers of a tensor come to the host, counted |
 //! | [`record`] | how many operations a stretch of work takes, libtorch's and ours |
@@ -49,7 +48,9 @@ pub mod peak;
 mod pool;
 pub mod readback;
 pub mod record;
-pub mod reference;
+#[cfg(test)]
+#[path = "../tests/it/reference/sets.rs"]
+mod reference;
 mod results;
 pub mod rotate;
 mod select;

@@ -8,7 +8,7 @@ use std::{
 use harness_contract::{
     cell::Cell,
     protocol::{Failure, FailureKind},
-    stages::Stage,
+    stages::ScoreParams,
 };
 use harness_store::{Access, Provenance, Store};
 use insta::assert_snapshot;
@@ -17,7 +17,14 @@ use serde_json::{Value, json};
 use crate::support::{Ran, cell_files, harness, run, shown};
 
 fn cell(i: u32) -> Cell {
-    Cell::new(Stage::Score, &json!({ "i": i }), vec![]).unwrap()
+    Cell::new(
+        ScoreParams {
+            resamples: i,
+            ..ScoreParams::default()
+        },
+        vec![],
+    )
+    .unwrap()
 }
 
 /// A store with these cells done, by number and value.

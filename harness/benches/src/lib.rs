@@ -8,6 +8,7 @@ pub mod catalogue;
 mod columns;
 pub mod decoding;
 pub mod fidelity;
+mod kinds;
 mod notes;
 mod over_k;
 mod paper;
@@ -15,8 +16,11 @@ mod results;
 pub mod steering;
 mod tables;
 #[cfg(test)]
+mod test_world;
+#[cfg(test)]
 mod tests;
 
+pub use kinds::{derive, expand, kinds};
 pub use paper::paper_names;
-pub use results::{Results, WriteFigureError, derive, write_figures, write_tables};
+pub use results::{Results, WriteFigureError, write_figures, write_tables};
 pub use tables::{columns_page, key_columns};

@@ -1,13 +1,34 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use harness_plan::{bench::RowKind, expand::Plan};
+use harness_plan::{
+    expand::{BenchKind, Expander, Plan, PlanError, ResolvedRow, RowWork},
+    sources::SaeFolder,
+};
 use harness_present::{
     figure::{Figure, FigureError, render_svg},
     text_table::Style,
 };
 use harness_store::{Store, StoreError};
 
-use crate::{autointerp, decoding, fidelity, steering};
+/// A kind of bench whose rows are run: what it plans, and what it makes of its cells.
+pub(crate) trait Bench: BenchKind {
+    /// Adds the cells behind one SAE of a row.
+    ///
+    /// # Errors
+    /// Contents that cannot be read, and what only they can tell to be wrong.
+    fn expand(
+        &self,
+        expander: &mut Expander<'_>,
+        row: &ResolvedRow,
+        sae: &SaeFolder,
+    ) -> Result<Arc<dyn RowWork>, PlanError>;
+
+    /// The rows of a plan, from what the store holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or an output is not what its stage leaves.
+    fn derive(&self, plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError>;
+}
 
 /// What a bench shows of its cells. Cells that are not done give rows without numbers and with a
 /// status.
@@ -25,22 +46,6 @@ pub trait Results {
     fn has_failed_metric(&self) -> bool {
         false
     }
-}
-
-/// Derives the rows of a plan from what the store holds.
-///
-/// # Errors
-/// When the store cannot be read, or an output is not what its stage leaves.
-pub fn derive(plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
-    Ok(match plan.table.kind() {
-        RowKind::Steering => Box::new(steering::derive(plan, store)?),
-        // Benches of the kind `Catalogue` run nothing and have no plan.
-        RowKind::Documents | RowKind::Rollouts | RowKind::Catalogue => {
-            Box::new(fidelity::derive(plan, store)?)
-        }
-        RowKind::Decoding => Box::new(decoding::derive(plan, store)?),
-        RowKind::Autointerp => Box::new(autointerp::derive(plan, store)?),
-    })
 }
 
 /// Writes the files of a bench into the store's folder and returns their paths. Equal cells give

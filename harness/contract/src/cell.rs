@@ -1,9 +1,12 @@
 //! A cell: one unit of work with one result, keyed by everything that can change that result.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::{canonical::hash_of, stages::Stage};
+use crate::{
+    canonical::hash_of,
+    stages::{Params, Stage, StageParams},
+};
 
 /// One unit of work.
 ///
@@ -12,98 +15,79 @@ use crate::{canonical::hash_of, stages::Stage};
 /// reproducible flag, and never a path, a worker or a time: those travel in
 /// [`crate::protocol::Sources`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Cell {
     /// SHA-256, 64 hex digits.
     pub key: String,
-    /// Name of the stage, see [`Stage`].
-    pub stage: String,
-    /// Everything the stage needs besides its inputs.
-    pub params: Value,
+    /// Everything the stage needs besides its inputs; as JSON the fields `stage` and `params`.
+    #[serde(flatten)]
+    pub params: Params,
     /// Keys of the cells whose outputs the stage reads, in the order the stage documents.
     pub inputs: Vec<String>,
 }
 
-/// Why parameters or an output could not be read as a stage's type.
+/// Parameters have no JSON form.
 #[derive(Debug, thiserror::Error)]
-pub enum CellError {
-    /// Parameters are not what the stage takes.
-    #[error("cell {key} ({stage}): its parameters do not fit the stage: {source}")]
-    Params {
-        key: String,
-        stage: String,
-        /// What does not fit.
-        source: serde_json::Error,
-    },
-    /// Parameters have no JSON form.
-    #[error("parameters of a {stage} cell cannot be written as JSON: {source}")]
-    Encode {
-        stage: &'static str,
-        /// What cannot be written.
-        source: serde_json::Error,
-    },
+#[error("parameters of a {stage} cell cannot be written as JSON: {source}")]
+pub struct CellError {
+    stage: Stage,
+    source: serde_json::Error,
 }
 
 impl Cell {
-    /// The cell of a stage with its parameters and input keys; computes the key.
+    /// The cell of a stage's parameters and input keys; computes the key.
     ///
     /// # Errors
-    /// [`CellError::Encode`] when the parameters have no JSON form.
-    pub fn new<P: Serialize>(
-        stage: Stage,
-        params: &P,
-        inputs: Vec<String>,
-    ) -> Result<Cell, CellError> {
-        let encode = |source| CellError::Encode {
-            stage: stage.name(),
-            source,
-        };
-        let params = serde_json::to_value(params).map_err(encode)?;
-        let key = hash_of(&json!({
-            "stage": stage.name(),
-            "version": stage.version(),
-            "params": params,
-            "inputs": inputs,
-        }))
-        .map_err(encode)?;
+    /// When the parameters have no JSON form.
+    pub fn new(params: impl Into<Params>, inputs: Vec<String>) -> Result<Cell, CellError> {
+        let params = params.into();
+        let stage = params.stage();
+        let key = params
+            .to_value()
+            .and_then(|params| {
+                hash_of(&json!({
+                    "stage": stage.name(),
+                    "version": stage.version(),
+                    "params": params,
+                    "inputs": inputs,
+                }))
+            })
+            .map_err(|source| CellError { stage, source })?;
         Ok(Cell {
             key,
-            stage: stage.name().to_owned(),
             params,
             inputs,
         })
     }
 
-    /// The parameters as the stage's type.
-    ///
-    /// # Errors
-    /// [`CellError::Params`] when they do not fit it.
-    pub fn params<P: DeserializeOwned>(&self) -> Result<P, CellError> {
-        serde_json::from_value(self.params.clone()).map_err(|source| CellError::Params {
-            key: self.key.clone(),
-            stage: self.stage.clone(),
-            source,
-        })
+    pub const fn stage(&self) -> Stage {
+        self.params.stage()
+    }
+
+    /// The parameters of one stage, if the cell is of it.
+    pub fn params_of<P: StageParams>(&self) -> Option<&P> {
+        self.params.get()
     }
 
     /// Checkpoint hash of the model the stage runs, for grouping; `None` for stages that run none.
     pub fn checkpoint(&self) -> Option<&str> {
-        self.params.get("model")?.get("checkpoint")?.as_str()
+        let model = self.params.model()?;
+        Some(&model.checkpoint)
     }
 
     /// What cells must agree in to be run together, for stages that share work between cells:
     /// everything but the SAE and which of its latents are looked at. `None` for the others.
     pub fn group(&self) -> Option<String> {
-        let shares = [Stage::Fidelity, Stage::Windows, Stage::Features].map(Stage::name);
-        if !shares.contains(&self.stage.as_str()) {
-            return None;
-        }
-        let mut params = self.params.clone();
+        let own: &[&str] = match &self.params {
+            Params::Fidelity(_) => &["sae"],
+            Params::Windows(_) => &["sae", "latents"],
+            Params::Features(_) => &["sae", "choice"],
+            _ => return None,
+        };
+        let mut params = self.params.to_value().ok()?;
         let fields = params.as_object_mut()?;
-        fields.remove("sae")?;
-        fields.remove("latents");
-        fields.remove("choice");
-        hash_of(&json!({"stage": self.stage, "params": params, "inputs": self.inputs})).ok()
+        fields.retain(|name, _| !own.contains(&name.as_str()));
+        hash_of(&json!({"stage": self.stage().name(), "params": params, "inputs": self.inputs}))
+            .ok()
     }
 
     /// Short form of the key for messages: its first 12 digits.
@@ -114,39 +98,92 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::stages::{ExplainParams, FeaturesParams, FidelityParams, ScoreParams};
+
+    fn params<P: serde::de::DeserializeOwned>(own: &Value) -> P {
+        let plugin = json!({"kind": "x", "name": "x", "plugin": "x", "hash": ""});
+        let mut params = json!({
+            "model": {"name": "m", "checkpoint": "c", "adapter": plugin},
+            "sae": {"set": "s", "policy": "mask", "layer": 1, "hash": "h", "architecture": plugin},
+            "numerics": {"dtype": "f32", "reproducible": false},
+        });
+        for (name, value) in own.as_object().unwrap() {
+            params[name] = value.clone();
+        }
+        params["sae"]["hash"] = params["sae_hash"].take();
+        params.as_object_mut().unwrap().remove("sae_hash");
+        serde_json::from_value(params).unwrap()
+    }
+
+    fn features(sae: &str, n: u32, file: &str) -> Cell {
+        let corpus = json!({"files": [file], "budget_tokens": 9, "context_length": 8});
+        let own = json!({"sae_hash": sae, "corpus": corpus, "choice": {"coherent": {"n": n}}});
+        Cell::new(params::<FeaturesParams>(&own), vec![]).unwrap()
+    }
+
+    fn fidelity(sae: &str, t_min: f64) -> Cell {
+        let own = json!({
+            "sae_hash": sae, "text": "rollouts",
+            "corruption": {"t_min": t_min, "t_max": 1.0, "seed": 0},
+            "measures": {"policy_splice": false, "zero_ablation": false, "paper_code": false, "kl": false},
+        });
+        Cell::new(params::<FidelityParams>(&own), vec!["r".into()]).unwrap()
+    }
+
+    fn score(resamples: u32, inputs: &[&str]) -> Cell {
+        let params = ScoreParams {
+            resamples,
+            ..ScoreParams::default()
+        };
+        let inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+        Cell::new(params, inputs).unwrap()
+    }
 
     #[test]
     fn cells_that_differ_in_their_sae_alone_are_run_together() {
-        let cell = |sae: &str, seed: u32| {
-            let params = json!({"sae": sae, "seed": seed});
-            Cell::new(Stage::Fidelity, &params, vec![]).unwrap()
-        };
-        assert_eq!(cell("a", 1).group(), cell("b", 1).group());
-        assert_ne!(cell("a", 1).group(), cell("a", 2).group());
-        let features = |sae: &str, n: u32, corpus: &str| {
-            let params = json!({"sae": sae, "choice": {"coherent": {"n": n}}, "corpus": corpus});
-            Cell::new(Stage::Features, &params, vec![]).unwrap().group()
-        };
-        assert_eq!(features("a", 1, "c"), features("b", 2, "c"));
-        assert_ne!(features("a", 1, "c"), features("a", 1, "d"));
-        assert!(features("a", 1, "c").is_some());
-        let other = Cell::new(Stage::Steer, &json!({"sae": "a"}), vec![]).unwrap();
-        assert!(cell("a", 1).group().is_some() && other.group().is_none());
+        assert_eq!(fidelity("a", 0.1).group(), fidelity("b", 0.1).group());
+        assert_ne!(fidelity("a", 0.1).group(), fidelity("a", 0.2).group());
+        assert!(fidelity("a", 0.1).group().is_some());
+        assert_eq!(features("a", 1, "c").group(), features("b", 2, "c").group());
+        assert_ne!(features("a", 1, "c").group(), features("a", 1, "d").group());
+        assert!(features("a", 1, "c").group().is_some() && score(1, &[]).group().is_none());
     }
 
     #[test]
     fn key_covers_stage_parameters_and_inputs() {
-        let base = Cell::new(Stage::Score, &json!({"a": 1}), vec!["x".into()]).unwrap();
-        let same = Cell::new(Stage::Score, &json!({"a": 1}), vec!["x".into()]).unwrap();
-        assert_eq!(base, same);
+        let base = score(1, &["x"]);
+        assert_eq!(base, score(1, &["x"]));
+        let given = ExplainParams::Given {
+            explanations: Vec::new(),
+            judge: String::new(),
+        };
         let others = [
-            Cell::new(Stage::Judge, &json!({"a": 1}), vec!["x".into()]).unwrap(),
-            Cell::new(Stage::Score, &json!({"a": 2}), vec!["x".into()]).unwrap(),
-            Cell::new(Stage::Score, &json!({"a": 1}), vec!["y".into()]).unwrap(),
-            Cell::new(Stage::Score, &json!({"a": 1}), vec![]).unwrap(),
+            Cell::new(given, vec!["x".into()]).unwrap(),
+            score(2, &["x"]),
+            score(1, &["y"]),
+            score(1, &[]),
         ];
         assert!(others.iter().all(|c| c.key != base.key));
         assert_eq!(base.key.len(), 64);
+    }
+
+    /// The line protocol and plans of shares hold cells in this form.
+    #[test]
+    fn the_form_of_a_cell_is_flat() {
+        let cell = score(3, &["x"]);
+        let form = json!({
+            "key": cell.key,
+            "stage": "score",
+            "params": {"lambda": 0.0, "resamples": 3, "seed": 0, "metrics": []},
+            "inputs": ["x"],
+        });
+        let text = serde_json::to_string(&cell).unwrap();
+        assert_eq!(text, form.to_string());
+        assert_eq!(serde_json::from_str::<Cell>(&text).unwrap(), cell);
+        let unknown = text.replace("score", "oracle");
+        assert!(serde_json::from_str::<Cell>(&unknown).is_err());
     }
 }

@@ -447,12 +447,18 @@ pub fn read_message<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::Stage;
-    use serde_json::json;
+    use crate::stages::ScoreParams;
 
     #[test]
     fn messages_survive_the_pipe() {
-        let cell = Cell::new(Stage::Score, &json!({"lambda": 0.3}), vec![]).unwrap();
+        let cell = Cell::new(
+            ScoreParams {
+                lambda: 0.3,
+                ..ScoreParams::default()
+            },
+            vec![],
+        )
+        .unwrap();
         let sent = [
             ToWorker::Init(Init {
                 plugins: PluginChoice::of(&["plugins".into()]),

@@ -10,5 +10,3 @@ pub mod expand;
 pub mod inspect;
 pub mod shards;
 pub mod sources;
-#[cfg(any(test, feature = "test-world"))]
-pub mod test_world;

@@ -11,7 +11,7 @@ use harness_contract::files::{Placing, write_whole};
 use crate::replies::RepliesError;
 
 use super::{CellRecord, Damage, Provenance, STORE_SCHEMA};
-use harness_contract::{cell::Cell, exit, protocol::Failure, stages::Stage};
+use harness_contract::{cell::Cell, exit, protocol::Failure};
 
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,7 +275,7 @@ impl Store {
             source,
         };
         let output = serde_json::to_value(output).map_err(encode)?;
-        let record = CellRecord::new(cell, version_of(cell), Ok(output), provenance);
+        let record = CellRecord::new(cell, Ok(output), provenance).map_err(encode)?;
         let bytes = record.to_bytes().map_err(encode)?;
         self.put_record(&record, &bytes)
     }
@@ -362,6 +362,10 @@ impl Store {
         failure: Failure,
         provenance: Provenance,
     ) -> Result<(), StoreError> {
+        let encode = |source| StoreError::Output {
+            key: cell.key.clone(),
+            source,
+        };
         let record = match self.lookup(&cell.key)? {
             Lookup::Done(_) => return Ok(()),
             // Tables have shown this output, and running the cell again gave none.
@@ -371,13 +375,10 @@ impl Store {
             },
             _ => CellRecord {
                 output,
-                ..CellRecord::new(cell, version_of(cell), Err(failure), provenance)
+                ..CellRecord::new(cell, Err(failure), provenance).map_err(encode)?
             },
         };
-        let bytes = record.to_bytes().map_err(|source| StoreError::Output {
-            key: cell.key.clone(),
-            source,
-        })?;
+        let bytes = record.to_bytes().map_err(encode)?;
         self.write(&self.cell_path(&cell.key), &bytes, Placing::Replace)
     }
 
@@ -425,8 +426,4 @@ impl Store {
             .find(|p| !p.exists())
             .unwrap_or(dir)
     }
-}
-
-fn version_of(cell: &Cell) -> u32 {
-    cell.stage.parse::<Stage>().map_or(0, Stage::version)
 }

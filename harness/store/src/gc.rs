@@ -164,7 +164,7 @@ mod tests {
     use harness_contract::{
         cell::Cell,
         protocol::{Failure, FailureKind},
-        stages::Stage,
+        stages::ScoreParams,
     };
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -195,7 +195,14 @@ mod tests {
     }
 
     fn cell(i: u32) -> Cell {
-        Cell::new(Stage::Score, &json!({ "i": i }), vec![]).unwrap()
+        Cell::new(
+            ScoreParams {
+                resamples: i,
+                ..ScoreParams::default()
+            },
+            vec![],
+        )
+        .unwrap()
     }
 
     fn fail(store: &Store, i: u32) {

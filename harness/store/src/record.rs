@@ -18,6 +18,7 @@ pub struct CellRecord {
     /// [`STORE_SCHEMA`].
     pub schema: u32,
     pub key: String,
+    /// Name of the stage, which another version may have and this one not.
     pub stage: String,
     /// Version of the stage.
     pub version: u32,
@@ -72,27 +73,29 @@ pub enum Damage {
 
 impl CellRecord {
     /// The record of a cell with its output or its failure.
+    ///
+    /// # Errors
+    /// When the cell's parameters have no JSON form.
     pub fn new(
         cell: &Cell,
-        version: u32,
         result: Result<Value, Failure>,
         provenance: Provenance,
-    ) -> CellRecord {
+    ) -> Result<CellRecord, serde_json::Error> {
         let (output, failure) = match result {
             Ok(output) => (Some(output), None),
             Err(failure) => (None, Some(failure)),
         };
-        CellRecord {
+        Ok(CellRecord {
             schema: STORE_SCHEMA,
             key: cell.key.clone(),
-            stage: cell.stage.clone(),
-            version,
-            params: cell.params.clone(),
+            stage: cell.stage().name().to_owned(),
+            version: cell.stage().version(),
+            params: cell.params.to_value()?,
             inputs: cell.inputs.clone(),
             output,
             failure,
             provenance,
-        }
+        })
     }
 
     /// Whether it is open: part of its output is there, and a run asks for the rest.
@@ -156,16 +159,23 @@ impl CellRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_contract::stages::Stage;
+    use harness_contract::stages::ScoreParams;
 
     fn record() -> CellRecord {
-        let cell = Cell::new(Stage::Score, &json!({"lambda": 0.3}), vec!["a".into()]).unwrap();
+        let cell = Cell::new(
+            ScoreParams {
+                lambda: 0.3,
+                ..ScoreParams::default()
+            },
+            vec!["a".into()],
+        )
+        .unwrap();
         CellRecord::new(
             &cell,
-            Stage::Score.version(),
             Ok(json!({"value": 0.1, "n": [1, null]})),
             Provenance::default(),
         )
+        .unwrap()
     }
 
     #[test]

@@ -6,11 +6,18 @@ use super::{Access, Lookup, Provenance, Put, Store, StoreError};
 use harness_contract::{
     cell::Cell,
     protocol::{Failure, FailureKind},
-    stages::Stage,
+    stages::ScoreParams,
 };
 
 fn cell(i: u32) -> Cell {
-    Cell::new(Stage::Score, &json!({"i": i}), vec![]).unwrap()
+    Cell::new(
+        ScoreParams {
+            resamples: i,
+            ..ScoreParams::default()
+        },
+        vec![],
+    )
+    .unwrap()
 }
 
 fn failure() -> Failure {

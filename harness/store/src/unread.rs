@@ -8,15 +8,6 @@ use serde_json::Value;
 use super::{Lookup, ManifestBadRows, ManifestCutText, Store, StoreError};
 use harness_contract::cell::Cell;
 
-/// Where the parameters of a stage that reads text name its files.
-const FILES: [&str; 5] = [
-    "/text/files/files",
-    "/text/files",
-    "/corpus/files",
-    "/questions/files",
-    "/files",
-];
-
 /// What the files of the data could not give.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Unread {
@@ -36,12 +27,13 @@ impl Store {
         let mut bad_rows: BTreeMap<Vec<String>, u64> = BTreeMap::new();
         let mut cut_texts: BTreeMap<(Vec<String>, u64), f64> = BTreeMap::new();
         for cell in cells {
-            let Some(files) = files_of(cell) else {
+            let Some((files, row_tokens)) = cell.params.files() else {
                 continue;
             };
             let Lookup::Done(record) = self.lookup(&cell.key)? else {
                 continue;
             };
+            let files = files.to_vec();
             let output = record.output.unwrap_or(Value::Null);
             let n = output.get("n_bad_rows").and_then(Value::as_u64);
             if let Some(n) = n.filter(|n| *n > 0) {
@@ -49,7 +41,7 @@ impl Store {
                 *most = n.max(*most);
             }
             if let Some(kept) = output.get("text_kept").and_then(Value::as_f64) {
-                let length = context_length(cell).unwrap_or(0);
+                let length = u64::from(row_tokens.unwrap_or(0));
                 let least = cut_texts.entry((files, length)).or_insert(kept);
                 *least = kept.min(*least);
             }
@@ -70,51 +62,58 @@ impl Store {
     }
 }
 
-fn context_length(cell: &Cell) -> Option<u64> {
-    let groups = FILES.iter().filter_map(|at| at.strip_suffix("files"));
-    let mut places = groups.map(|at| format!("{at}context_length"));
-    places.find_map(|at| cell.params.pointer(&at)?.as_u64())
-}
-
-fn files_of(cell: &Cell) -> Option<Vec<String>> {
-    let files = FILES
-        .iter()
-        .find_map(|at| cell.params.pointer(at)?.as_array())?;
-    let names = files.iter().map(|name| name.as_str().map(str::to_owned));
-    names.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::{Access, Provenance};
-    use harness_contract::stages::Stage;
+    use harness_contract::stages::{FidelityParams, RolloutParams, ScoreParams};
+
+    fn plugin() -> Value {
+        json!({"kind": "x", "name": "x", "plugin": "x", "hash": ""})
+    }
+
+    /// Fidelity on rows of 32 tokens.
+    fn grid(files: &[&str], first_token: u64) -> Cell {
+        let params = json!({
+            "model": {"name": "m", "checkpoint": "c", "adapter": plugin()},
+            "sae": {"set": "s", "policy": "mask", "layer": 1, "hash": "h", "architecture": plugin()},
+            "text": {"files": {
+                "files": files, "text_field": "text", "documents": "truncate", "context_length": 32,
+                "first_token": first_token, "tokens": 9, "allow_short": true,
+            }},
+            "corruption": null,
+            "measures": {"policy_splice": false, "zero_ablation": false, "paper_code": false, "kl": false},
+            "numerics": {"dtype": "f32", "reproducible": false},
+        });
+        let params: FidelityParams = serde_json::from_value(params).unwrap();
+        Cell::new(params, Vec::new()).unwrap()
+    }
+
+    fn rollout(file: &str) -> Cell {
+        let params = json!({
+            "model": {"name": "m", "checkpoint": "c", "adapter": plugin()},
+            "files": [file], "text_field": "text", "n_prompts": 1, "prompt_tokens": 8, "chat": false,
+            "generation": {"max_new_tokens": 8, "temperature": 1.0, "top_p": 0.9, "denoising": null, "seed": 0},
+            "numerics": {"dtype": "f32", "reproducible": false},
+        });
+        let params: RolloutParams = serde_json::from_value(params).unwrap();
+        Cell::new(params, Vec::new()).unwrap()
+    }
 
     #[test]
     fn cells_on_the_same_files_have_met_the_same_rows() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), Access::Write).unwrap();
-        let cell = |stage, params: Value| Cell::new(stage, &params, Vec::new()).unwrap();
-        let grid = |first: u64| json!({"text": {"files": {"files": ["a"], "first_token": first}}});
+        let score = Cell::new(ScoreParams::default(), Vec::new()).unwrap();
         let all = [
-            (cell(Stage::Fidelity, grid(0)), 1),
-            (cell(Stage::Fidelity, grid(9)), 3),
-            (
-                cell(Stage::Windows, json!({"text": {"files": ["a", "b"]}})),
-                2,
-            ),
-            (
-                cell(Stage::Features, json!({"corpus": {"files": ["c"]}})),
-                0,
-            ),
-            (
-                cell(Stage::Decoding, json!({"questions": {"files": ["d"]}})),
-                5,
-            ),
-            (cell(Stage::Rollout, json!({"files": ["e"]})), 4),
-            (cell(Stage::Judge, json!({"judge": "x"})), 7),
+            (grid(&["a"], 0), 1),
+            (grid(&["a"], 9), 3),
+            (grid(&["a", "b"], 0), 2),
+            (grid(&["c"], 0), 0),
+            (rollout("e"), 4),
+            (score, 7),
         ];
         let cells: Vec<Cell> = all.iter().map(|(cell, _)| cell.clone()).collect();
         assert!(store.unread(&cells).unwrap().bad_rows.is_empty());
@@ -128,12 +127,7 @@ mod tests {
             files: files.iter().map(|f| (*f).to_owned()).collect(),
             n_bad_rows,
         };
-        let want = [
-            of(&["a"], 3),
-            of(&["a", "b"], 2),
-            of(&["d"], 5),
-            of(&["e"], 4),
-        ];
+        let want = [of(&["a"], 3), of(&["a", "b"], 2), of(&["e"], 4)];
         assert_eq!(store.unread(&cells).unwrap().bad_rows, want);
     }
 
@@ -143,9 +137,7 @@ mod tests {
         let store = Store::open(dir.path(), Access::Write).unwrap();
         let mut cells = Vec::new();
         for (first, kept) in [(0, json!(0.25)), (9, json!(0.125)), (18, Value::Null)] {
-            let text = json!({"files": ["a"], "context_length": 32, "first_token": first});
-            let params = json!({"text": {"files": text}});
-            let cell = Cell::new(Stage::Fidelity, &params, Vec::new()).unwrap();
+            let cell = grid(&["a"], first);
             let output = json!({ "text_kept": kept });
             store
                 .put_done(&cell, &output, Provenance::default())

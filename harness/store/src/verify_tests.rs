@@ -4,17 +4,24 @@ use std::{fs, ops::ControlFlow, path::Path};
 
 use serde_json::json;
 
-use super::{Access, Merged, Provenance, Put, Store, Verified};
+use super::{Access, CellRecord, Merged, Provenance, Put, Store, Verified};
 use crate::replies::{KeptReply, REPLY_SCHEMA, Replies, ReplyMessage, ReplyRequest};
 use harness_contract::{
     cell::Cell,
     protocol::{Failure, FailureKind},
-    stages::Stage,
+    stages::ScoreParams,
 };
 
 fn cell(i: u32, inputs: &[&Cell]) -> Cell {
     let inputs = inputs.iter().map(|cell| cell.key.clone()).collect();
-    Cell::new(Stage::Score, &json!({ "i": i }), inputs).unwrap()
+    Cell::new(
+        ScoreParams {
+            resamples: i,
+            ..ScoreParams::default()
+        },
+        inputs,
+    )
+    .unwrap()
 }
 
 fn put(store: &Store, cell: &Cell, value: f64) -> Put {
@@ -119,12 +126,27 @@ fn a_whole_store_has_no_findings() {
     assert!(verified.bytes > fs::metadata(&files[0]).unwrap().len());
 }
 
+/// The record of a cell of a stage of another version.
+fn of_a_foreign_stage(store: &Store, like: &Cell) -> CellRecord {
+    let mut record = match store.lookup(&like.key).unwrap() {
+        super::Lookup::Done(record) => *record,
+        other => panic!("{other:?}"),
+    };
+    record.stage = "oracle".to_owned();
+    record.params = json!({"temple": "delphi"});
+    record.key = harness_contract::canonical::hash_of(&json!({
+        "stage": record.stage, "version": record.version, "params": record.params, "inputs": [],
+    }))
+    .unwrap();
+    record
+}
+
 /// One change to a whole store.
 type Change = fn(&Store, &Cell, &Cell);
 
 #[test]
 fn everything_that_can_be_wrong_is_found() {
-    let cases: [(&str, Change); 24] = [
+    let cases: [(&str, Change); 25] = [
         ("cell-unreadable|", |store, _, two| {
             let path = store.cell_path(&two.key);
             let bytes = fs::read(&path).unwrap();
@@ -174,6 +196,11 @@ fn everything_that_can_be_wrong_is_found() {
                 "stage": record.stage, "version": 999, "params": record.params, "inputs": [],
             }))
             .unwrap();
+            write(&store.cell_path(&record.key), &record.to_bytes().unwrap());
+        }),
+        // A stage that this version does not have, with parameters it cannot know.
+        ("|other-version", |store, one, _| {
+            let record = of_a_foreign_stage(store, one);
             write(&store.cell_path(&record.key), &record.to_bytes().unwrap());
         }),
         ("misplaced|", |store, _, _| {
@@ -379,4 +406,17 @@ fn a_merge_that_was_stopped_goes_on() {
     assert!(stopped.is_stopped && stopped.copied == 1, "{stopped:?}");
     let rest = merge(&to, &from);
     assert_eq!((rest.copied, rest.same, rest.replies), (1, 1, 1));
+}
+
+#[test]
+fn a_cell_of_another_version_is_merged_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, one, _) = whole(&dir.path().join("from"));
+    let foreign = of_a_foreign_stage(&from, &one);
+    let path = from.cell_path(&foreign.key);
+    write(&path, &foreign.to_bytes().unwrap());
+    let to = Store::open(&dir.path().join("to"), Access::Write).unwrap();
+    assert_eq!(merge(&to, &from).copied, 3);
+    let found = to.lookup(&foreign.key).unwrap();
+    assert!(matches!(found, super::Lookup::Done(record) if *record == foreign));
 }

@@ -11,7 +11,6 @@ use harness_contract::{
     exit,
     protocol::{Counters, Failure, FromWorker, Hello, Init, LogLevel, PROTOCOL_VERSION, Refused},
     signals::{self, Request},
-    stages::Stage,
 };
 
 use crate::{
@@ -479,6 +478,5 @@ impl WorkerPool {
 
 /// Whether a cell asks a judge: a network may be all it needs.
 pub fn asks_judge(cell: &Cell) -> bool {
-    let stage = cell.stage.parse::<Stage>();
-    stage.is_ok_and(Stage::asks_judge)
+    cell.stage().asks_judge()
 }

@@ -12,14 +12,12 @@ use std::{
     time::Duration,
 };
 
+use harness_core::policy::Policy;
 use harness_engine::run::CellError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{
-    grid::{Grid, Learner, Progress, Spent},
-    settings::Policy,
-};
+use crate::grid::{Grid, Learner, Progress, Spent};
 
 /// The record's file.
 const RECORD: &str = "train.json";

@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Instant};
 
-use harness_core::rng::Stream;
+use harness_core::{policy::Policy, rng::Stream};
 use harness_engine::{
     plugin::{MetricValue, SaeTrainer},
     run::CellError,
@@ -14,7 +14,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     pool::{Keep, Place, Pool},
-    settings::{Policy, Settings},
+    settings::Settings,
 };
 
 /// A trainer as the grid uses it: a plugin's, or another one that is to see the same rows.

@@ -9,9 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_core::policy::Policy;
 use harness_engine::run::CellError;
 
-use crate::{grid::Measured, settings::Policy};
+use crate::grid::Measured;
 
 /// Its columns.
 const HEADER: &str = "policy,layer,k,step,tokens,loss,ev,l0,n_dead";

@@ -13,6 +13,7 @@ use harness_contract::{
     protocol::LogLevel,
     sources::ModelFolder,
 };
+use harness_core::policy::Policy;
 use harness_engine::{
     data::TokenBatch,
     device,
@@ -34,7 +35,7 @@ use crate::{
     passes::{Rows, open_rows, residuals},
     pool::Keep,
     runtime::write_runtime,
-    settings::{Policy, Settings, trainer_config},
+    settings::{Settings, trainer_config},
 };
 
 /// Trains the grid of a job and sends one result for each SAE. Once `stop_requested` says so

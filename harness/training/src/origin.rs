@@ -1,16 +1,14 @@
 //! Where a run's SAEs come from: what decides the result, and what their files say of it.
 
 use harness_contract::{hash::HashCache, jobs::TrainJob, sources::ModelFolder, stages::Dtype};
+use harness_core::policy::Policy;
 use harness_engine::{
     plugin::{ModelInfo, Registry},
     run::CellError,
 };
 use serde_json::{Map, Value, json};
 
-use crate::{
-    grid::Tail,
-    settings::{Policy, Settings},
-};
+use crate::{grid::Tail, settings::Settings};
 
 /// Contents that decide the result.
 pub(crate) struct Hashes {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use harness_contract::{jobs::TrainJob, stages::MAX_BAD_ROWS};
-use harness_core::rng::Stream;
+use harness_core::{policy::Policy, rng::Stream};
 use harness_engine::{
     data::{DataError, DataOptions, Documents, PackPolicy, Packer, TokenBatch, TokenRow},
     plugin::{CacheMode, Model},
@@ -13,7 +13,7 @@ use harness_engine::{
 };
 use tch::Tensor;
 
-use crate::settings::{Policy, Settings};
+use crate::settings::Settings;
 
 /// Rows of the data in order.
 pub(crate) struct Rows<'a> {

@@ -1,55 +1,12 @@
 //! What a training job asks for, checked against the model.
 
-use std::{fmt, str::FromStr};
-
 use harness_contract::jobs::TrainJob;
+use harness_core::policy::Policy;
 use harness_engine::{
     plugin::{ModelInfo, Objective},
     run::CellError,
 };
 use serde_json::{Value, json};
-
-/// Which positions an SAE is trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Policy {
-    /// Masked positions of a corrupted row (Eq. 10).
-    Mask,
-    /// Visible positions of a corrupted row, the first token included, padding excluded (Eq. 11).
-    Unmask,
-    /// Every position of a row as it is.
-    Clean,
-}
-
-impl Policy {
-    /// Its name in files and on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mask => "mask",
-            Self::Unmask => "unmask",
-            Self::Clean => "clean",
-        }
-    }
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Policy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "mask" => Ok(Self::Mask),
-            "unmask" => Ok(Self::Unmask),
-            "clean" => Ok(Self::Clean),
-            _ => Err(format!("policy `{text}`: mask, unmask or clean")),
-        }
-    }
-}
 
 /// Sizes of a run, the same for all of its policies.
 #[derive(Clone, Debug, PartialEq)]

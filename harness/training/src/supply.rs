@@ -1,10 +1,11 @@
 //! How much a text gives, counted with the same rows and masks that training will see.
 
+use harness_core::policy::Policy;
 use harness_engine::{data::TokenBatch, run::CellError};
 
 use crate::{
     passes::{Rows, masked_positions, positions},
-    settings::{Policy, Settings},
+    settings::Settings,
 };
 
 /// Activations that a text gives each policy, as far as they are wanted.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use harness_core::rng::Stream;
+use harness_core::{policy::Policy, rng::Stream};
 use harness_engine::{
     data::{TokenBatch, TokenRow},
     plugin::MetricValue,
@@ -17,7 +17,7 @@ use crate::{
     grid::{Grid, Learner},
     passes::{masked_positions, positions},
     pool::Keep,
-    settings::{Policy, Settings},
+    settings::Settings,
 };
 
 /// Remembers the batches it saw, as their first column.

@@ -1,7 +1,7 @@
 //! The few things done in Python, which is there anyway because pip is: reading wheels and asking
 //! for an installed torch.
 //!
-//! What to keep and whether it is right is decided in Rust (`libtorch::wheel`); the script only
+//! What to keep is decided in Rust (`libtorch::wheel`); the script only
 //! carries it out.
 
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::libtorch::wheel::{Extracted, Kept};
+use crate::libtorch::wheel::Kept;
 use crate::workspace::Workspace;
 
 const SCRIPT: &str = include_str!("helper.py");
@@ -50,54 +50,26 @@ fn call(ws: &Workspace, args: &[&Path], input: &str) -> Result<Value> {
         .with_context(|| format!("python3 ({task}) answered with something else than JSON"))
 }
 
-/// The names of a wheel's files, and the text of its RECORD.
+/// The names of a wheel's files.
 ///
 /// # Errors
 /// When the file is not a wheel.
-pub fn wheel_contents(ws: &Workspace, wheel: &Path) -> Result<(Vec<String>, String)> {
-    let answer = call(ws, &[Path::new("list"), wheel], "")?;
-    let names = answer["names"].as_array().map(|names| {
-        names
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    });
-    match (names, answer["record"].as_str()) {
-        (Some(names), Some(record)) => Ok((names, record.to_owned())),
-        _ => bail!("{} has no RECORD, so it is not a wheel", wheel.display()),
-    }
+pub fn names_in_wheel(ws: &Workspace, wheel: &Path) -> Result<Vec<String>> {
+    let names = call(ws, &[Path::new("list"), wheel], "")?;
+    serde_json::from_value(names).context("python3 (list) did not answer with a list of names")
 }
 
-/// Unpacks the chosen files under `into` and says what was written.
+/// Unpacks the chosen files under `into`.
 ///
 /// # Errors
 /// When the archive is damaged or the disk is full.
-pub fn unpack(ws: &Workspace, wheel: &Path, kept: &[Kept], into: &Path) -> Result<Vec<Extracted>> {
-    let plan: Vec<Value> = kept
+pub fn unpack(ws: &Workspace, wheel: &Path, kept: &[Kept], into: &Path) -> Result<()> {
+    let plan: Vec<[&str; 2]> = kept
         .iter()
-        .map(|k| Value::from(vec![k.name.clone(), k.to.clone()]))
+        .map(|file| [file.name.as_str(), file.to.as_str()])
         .collect();
-    let answer = call(
-        ws,
-        &[Path::new("unpack"), wheel, into],
-        &Value::from(plan).to_string(),
-    )?;
-    let rows = answer
-        .as_array()
-        .context("python3 (unpack) did not answer with a list")?;
-    rows.iter()
-        .map(
-            |row| match (row[0].as_str(), row[1].as_str(), row[2].as_u64()) {
-                (Some(name), Some(sha256), Some(size)) => Ok(Extracted {
-                    name: name.to_owned(),
-                    sha256: sha256.to_owned(),
-                    size,
-                }),
-                _ => bail!("python3 (unpack) answered with {row}"),
-            },
-        )
-        .collect()
+    let input = serde_json::to_string(&plan)?;
+    call(ws, &[Path::new("unpack"), wheel, into], &input).map(drop)
 }
 
 /// Swaps two folders in one step, so that a reader of `a` always finds one of them. `false` where

@@ -1,13 +1,16 @@
 //! The products against plain loops.
 
 use harness_kernels::{
-    Encoder, Groups, decode_sparse, encode_topk, latent_acts, pre_acts, reference, rows_dot,
-    steer_add, topk_active,
+    Encoder, Groups, decode_sparse, encode_topk, latent_acts, pre_acts, rows_dot, steer_add,
+    topk_active,
 };
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 
-use crate::common::{f32s, i64s};
+use crate::{
+    common::{f32s, i64s},
+    reference,
+};
 
 fn tensor(values: &[f32], [n, d]: [usize; 2]) -> Tensor {
     crate::common::tensor(values, n, d)

@@ -1,14 +1,17 @@
 //! Sparse decoding and its transpose in both forms, at every instruction set.
 
 use harness_kernels::{
-    Groups, decode_sparse, reference,
+    Groups, decode_sparse,
     simd::Level,
     sparse::{Form, decode_sparse_as},
 };
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use crate::common::{at_every_level, f32s, tensor};
+use crate::{
+    common::{at_every_level, f32s, tensor},
+    reference,
+};
 
 fn bits(t: &Tensor) -> Vec<u32> {
     f32s(t).into_iter().map(f32::to_bits).collect()

@@ -1,10 +1,13 @@
 //! The operations of a transformer's block against plain loops and against libtorch.
 
-use harness_kernels::{linear, reference, rms_norm, rotate_halves, swiglu};
+use harness_kernels::{linear, rms_norm, rotate_halves, swiglu};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use crate::common::{at_every_level, f32s, tensor};
+use crate::{
+    common::{at_every_level, f32s, tensor},
+    reference,
+};
 
 /// Rows of a width, with zeros, large and small numbers.
 fn rows() -> impl Strategy<Value = (usize, usize, Vec<f32>)> {

@@ -6,5 +6,6 @@ mod bags;
 mod blocks;
 mod common;
 mod moments;
+mod reference;
 mod rows;
 mod selection;

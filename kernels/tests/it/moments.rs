@@ -1,13 +1,16 @@
 //! The sums that the grid is made of: moments of residuals, and clean against spliced logits.
 
 use harness_kernels::{
-    CleanRows, Targets, ce_kl_rows, centred_moments, largest_kept, peak, readback, reference,
+    CleanRows, Targets, ce_kl_rows, centred_moments, largest_kept, peak, readback,
     residual_moments, text_moments,
 };
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use crate::common::{at_every_level, f32s, tensor};
+use crate::{
+    common::{at_every_level, f32s, tensor},
+    reference,
+};
 
 fn close(fast: f64, slow: f64, tolerance: f64) -> bool {
     (fast - slow).abs() <= tolerance * (1.0 + slow.abs())

@@ -1,10 +1,13 @@
 //! Steering and set overlap at every instruction set, f32 and bf16.
 
-use harness_kernels::{jaccard_rows, reference, steer_add};
+use harness_kernels::{jaccard_rows, steer_add};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use crate::common::{at_every_level, f32s, tensor};
+use crate::{
+    common::{at_every_level, f32s, tensor},
+    reference,
+};
 
 fn bits(t: &Tensor) -> Vec<u32> {
     f32s(t).into_iter().map(f32::to_bits).collect()

@@ -1,10 +1,13 @@
 //! Top-K selection against a sort, at every instruction set, f32 and bf16.
 
-use harness_kernels::{Encoder, encode_topk, pre_acts, reference, topk_active};
+use harness_kernels::{Encoder, encode_topk, pre_acts, topk_active};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use crate::common::{at_every_level, f32s, i64s, tensor};
+use crate::{
+    common::{at_every_level, f32s, i64s, tensor},
+    reference,
+};
 
 /// Bits of the acts, latents and counts.
 fn select(t: &Tensor, k: i64) -> (Vec<u32>, Vec<i64>, Vec<i64>) {

@@ -119,7 +119,7 @@ pub mod seeds {
             Counters, Failure, FailureKind, FromWorker, Hello, Init, Judging, LogLevel, Refused,
             Sources, ToWorker, write_message,
         },
-        stages::{Dtype, Stage},
+        stages::{Dtype, ScoreParams},
     };
     use harness_store::{
         CellRecord, Provenance, RunManifest,
@@ -130,22 +130,24 @@ pub mod seeds {
     use serde_json::json;
 
     fn cell_of() -> Cell {
-        Cell::new(Stage::Score, &json!({"lambda": 0.3}), vec!["a".into()]).unwrap()
+        Cell::new(
+            ScoreParams {
+                lambda: 0.3,
+                ..ScoreParams::default()
+            },
+            vec!["a".into()],
+        )
+        .unwrap()
     }
 
     fn record(result: Result<serde_json::Value, Failure>) -> Vec<u8> {
-        let record = CellRecord::new(
-            &cell_of(),
-            Stage::Score.version(),
-            result,
-            Provenance::default(),
-        );
-        serde_json::to_vec(&record).unwrap()
+        let record = CellRecord::new(&cell_of(), result, Provenance::default());
+        serde_json::to_vec(&record.unwrap()).unwrap()
     }
 
     pub fn cell() -> Vec<Vec<u8>> {
         let failure = Failure::new(FailureKind::Plugin, "it broke").of_cell("k");
-        let whole = CellRecord::new(&cell_of(), 1, Ok(json!(1)), Provenance::default());
+        let whole = CellRecord::new(&cell_of(), Ok(json!(1)), Provenance::default()).unwrap();
         vec![
             record(Ok(json!({"value": 0.1, "n": [1, null, -0.0, 1e300]}))),
             record(Err(failure)),

@@ -6,7 +6,7 @@ use std::path::Path;
 use harness_contract::{
     cell::Cell,
     protocol::{Failure, FailureKind},
-    stages::Stage,
+    stages::ScoreParams,
 };
 use harness_core::suggest;
 use harness_store::{Access, Provenance, Store};
@@ -103,7 +103,14 @@ fn errors_and_status_are_inert() {
 
     let out = dir.path().join("out");
     let store = Store::open(&out, Access::Write).unwrap();
-    let cell = Cell::new(Stage::Score, &json!({"i": 1}), vec![]).unwrap();
+    let cell = Cell::new(
+        ScoreParams {
+            resamples: 1,
+            ..ScoreParams::default()
+        },
+        vec![],
+    )
+    .unwrap();
     let failure = Failure {
         plugin: Some(PAYLOAD.to_owned()),
         ..Failure::new(FailureKind::Plugin, PAYLOAD.to_owned())

@@ -11,15 +11,18 @@ use harness_contract::{
         Prediction, ScoreOutput, ScoredWindow, TokenLogit, Window, WindowsOutput,
     },
     stages::{
-        DocumentPolicy, Dtype, ExplainParams, FixedMasks, JudgeRef, LatentChoice, ModelRef,
-        Numerics, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Shown, Stage,
-        WindowsParams,
+        BaselineParams, DocumentPolicy, Dtype, ExplainParams, FixedMasks, JudgeParams, JudgeRef,
+        LatentChoice, ModelRef, Numerics, Params, PluginRef, Positions, PredictParams, SaeRef,
+        ScoreParams, ShardRef, Shown, SteerParams, WindowsParams,
     },
 };
-use harness_core::autointerp::{Origin, WindowRules};
+use harness_core::{
+    autointerp::{Origin, WindowRules},
+    policy::Policy,
+};
 use harness_data::{Split, documents};
 use harness_store::{Access, Provenance, Store};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Tokens of a window: ten on either side of its middle.
 const WIDTH: usize = 21;
@@ -68,7 +71,7 @@ pub fn put_sae(
     latents: Vec<LatentWindows>,
     judge: &str,
 ) {
-    let windows = cell(Stage::Windows, json!(windows_params(spec, layer, k)), &[]);
+    let windows = cell(windows_params(spec, layer, k), &[]);
     let explanations = latents.iter().map(explanation).collect();
     let predictions = latents.iter().map(prediction).collect();
     let n_dead = latents
@@ -106,12 +109,9 @@ pub fn put_sae(
     let asked = ExplainParams::Asked {
         judge: judge_ref.clone(),
     };
-    let explain = cell(Stage::Explain, json!(asked), &[&windows.key]);
-    let predict = cell(
-        Stage::Predict,
-        json!(PredictParams { judge: judge_ref }),
-        &[&windows.key, &explain.key],
-    );
+    let explain = cell(asked, &[&windows.key]);
+    let asked = PredictParams { judge: judge_ref };
+    let predict = cell(asked, &[&windows.key, &explain.key]);
     let at = Provenance::default;
     store.put_done(&windows, &found, at()).unwrap();
     let explained = ExplainOutput {
@@ -137,18 +137,24 @@ pub fn write_steering(dir: &Path, spec: &Spec, layer: u32, k: u32, latent: u32, 
         "steering": {"amp_factor": 2.0, "token_scope": plugin("steering", "all"), "k_scope": null},
         "numerics": {"dtype": "f32", "reproducible": false},
     });
-    let baseline = cell(Stage::Baseline, json!({"n": 1}), &[]);
-    let steer = cell(Stage::Steer, params, &["features"]);
-    let judge = cell(
-        Stage::Judge,
-        json!({}),
-        &["explain", &baseline.key, &steer.key],
-    );
-    let score = cell(
-        Stage::Score,
-        json!({}),
-        &["features", &judge.key, "p", "q", "explain"],
-    );
+    let steer: SteerParams = serde_json::from_value(params).unwrap();
+    let baseline = BaselineParams {
+        model: steer.model.clone(),
+        prefixes: steer.prefixes.clone(),
+        generation: steer.generation.clone(),
+        numerics: steer.numerics,
+    };
+    let baseline = cell(baseline, &[]);
+    let steer = cell(steer, &["features"]);
+    let judge = JudgeParams {
+        judge: JudgeRef {
+            component: plugin("judge", "lexical"),
+            model: None,
+        },
+    };
+    let judge = cell(judge, &["explain", &baseline.key, &steer.key]);
+    let read = ["features", &judge.key, "p", "q", "explain"];
+    let score = cell(ScoreParams::default(), &read);
     let text = |latent, prefix, text: &str| Generation {
         latent,
         prefix,
@@ -207,9 +213,9 @@ pub fn write_steering(dir: &Path, spec: &Spec, layer: u32, k: u32, latent: u32, 
     store.put_done(&score, &scored, at()).unwrap();
 }
 
-fn cell(stage: Stage, params: Value, inputs: &[&str]) -> Cell {
+fn cell(params: impl Into<Params>, inputs: &[&str]) -> Cell {
     let inputs = inputs.iter().map(|key| (*key).to_owned()).collect();
-    Cell::new(stage, &params, inputs).unwrap()
+    Cell::new(params, inputs).unwrap()
 }
 
 fn plugin(kind: &str, name: &str) -> PluginRef {
@@ -232,7 +238,7 @@ fn model(spec: &Spec) -> ModelRef {
 fn sae(spec: &Spec, layer: u32, k: u32) -> SaeRef {
     SaeRef {
         set: spec.set.to_owned(),
-        policy: "mask".to_owned(),
+        policy: Policy::Mask,
         layer,
         k: Some(k),
         hash: format!("{layer:032}{k:032}"),

@@ -9,10 +9,11 @@ use harness_core::{
     record::Status,
     stats::{Bootstrap, Moments, mean_bootstrap},
 };
-use harness_plan::expand::{AutointerpWork, Plan, PlannedRow};
+use harness_plan::expand::{Plan, PlannedRow};
 use harness_store::{Lookup, Store, StoreError};
 
 use super::rows::{AutointerpRow, LabelRow, LatentRow};
+use super::work::AutointerpWork;
 
 /// Rows of the autointerp bench.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,7 +50,7 @@ struct Left {
 pub fn derive(plan: &Plan, store: &Store) -> Result<AutointerpTables, StoreError> {
     let mut tables = AutointerpTables::default();
     for row in &plan.rows {
-        if let Some(work) = row.autointerp() {
+        if let Some(work) = row.work::<AutointerpWork>() {
             let left = Left::read(work, store)?;
             tables.add(row, work, &left);
         }

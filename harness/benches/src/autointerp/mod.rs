@@ -2,15 +2,22 @@
 //! explanations.
 
 mod derive;
+mod expand;
 mod figure;
+mod kind;
 mod paper;
 mod print;
 pub mod report;
 pub mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod tests_expand;
+mod work;
 
 pub use derive::{AutointerpTables, derive};
+pub use kind::Autointerp;
+pub use work::AutointerpWork;
 
 use harness_plan::expand::Plan;
 use harness_present::{csv_table, figure::Figure, text_table::Style};

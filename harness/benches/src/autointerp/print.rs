@@ -12,6 +12,7 @@ use harness_present::text_table::{
     Style, TextTable,
 };
 
+use super::work::AutointerpWork;
 use super::{
     AutointerpTables,
     paper::paper_autointerp,
@@ -254,7 +255,7 @@ fn notes(plan: &Plan, tables: &AutointerpTables) -> Vec<String> {
     if plan
         .rows
         .iter()
-        .filter_map(PlannedRow::autointerp)
+        .filter_map(PlannedRow::work::<AutointerpWork>)
         .any(|work| work.settings.random_windows.name() == "paper_code")
     {
         notes.push(
@@ -264,7 +265,7 @@ fn notes(plan: &Plan, tables: &AutointerpTables) -> Vec<String> {
     if plan
         .rows
         .iter()
-        .filter_map(PlannedRow::autointerp)
+        .filter_map(PlannedRow::work::<AutointerpWork>)
         .any(|work| work.settings.mask_rate.is_some_and(|t| t > 0.0))
     {
         notes.push(MASKS_NOTE.to_owned());

@@ -8,7 +8,9 @@ use harness_contract::outputs::{
     Chosen, ExplainOutput, Explanation, LabelLatent, LatentState, LatentWindows, Outcome,
     PredictOutput, Prediction, ScoredWindow, Window, WindowsOutput,
 };
-use harness_plan::{sources::Explanations, test_world::World};
+use harness_plan::sources::Explanations;
+
+use crate::test_world::World;
 use harness_present::text_table::Style;
 use harness_present::{
     compare::{CsvTable, compare},
@@ -162,7 +164,7 @@ fn done<T: serde::Serialize>(plan: &Plan, store: &Store, key: &str, output: &T) 
 /// A store in which the only SAE of a plan is done.
 fn whole(plan: &Plan) -> (tempfile::TempDir, Store) {
     let (dir, store) = store();
-    let work = plan.rows[0].autointerp().unwrap();
+    let work = plan.rows[0].work::<AutointerpWork>().unwrap();
     let (explain, predict) = answers();
     done(plan, &store, &work.windows, &windows());
     done(plan, &store, &work.explain, &explain);
@@ -337,7 +339,7 @@ fn what_is_not_done_has_no_number() {
     );
 
     let (_dir, half) = store();
-    let work = plan.rows[0].autointerp().unwrap();
+    let work = plan.rows[0].work::<AutointerpWork>().unwrap();
     done(&plan, &half, &work.windows, &windows());
     let tables = derive(&plan, &half).unwrap();
     assert_eq!(

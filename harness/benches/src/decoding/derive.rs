@@ -9,10 +9,11 @@ use harness_core::{
 use serde::de::Error as _;
 
 use harness_contract::outputs::{Answer, DecodingOutput};
-use harness_plan::expand::{DecodingWork, Followed, OrderWork, Plan, PlannedRow};
+use harness_plan::expand::{Plan, PlannedRow};
 use harness_store::{Lookup, Store, StoreError};
 
 use super::rows::{AccuracyRow, DynamicsRow, PairedRow};
+use super::work::{DecodingWork, Followed, OrderWork};
 
 /// Prompts are resampled in at most so many units, so that memory does not grow with their number.
 const MOST_UNITS: usize = 256;
@@ -83,7 +84,7 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<DecodingTables, StoreError> 
     for row in &plan.rows {
         let id = (row.model.as_str(), row.sae.set.as_str());
         // The rows of one SAE set are one work.
-        if let Some(work) = row.decoding().filter(|_| !seen.contains(&id)) {
+        if let Some(work) = row.work::<DecodingWork>().filter(|_| !seen.contains(&id)) {
             seen.push(id);
             tables.add(row, work, store)?;
         }

@@ -1,15 +1,22 @@
 //! Decoding orders: questions are answered in several orders, with features followed in every pass.
 
 mod derive;
+mod expand;
 mod figure;
+mod kind;
 mod print;
 pub mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_expand;
+#[cfg(test)]
 mod tests_files;
+mod work;
 
 pub use derive::{DecodingTables, derive};
+pub use kind::Decoding;
+pub use work::DecodingWork;
 
 use harness_plan::{bench::TableKind, expand::Plan};
 use harness_present::{csv_table, figure::Figure, text_table::Style};

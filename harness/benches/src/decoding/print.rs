@@ -6,6 +6,7 @@ use harness_present::text_table::{
     Style, TextTable,
 };
 
+use super::work::DecodingWork;
 use super::{
     DecodingTables,
     rows::{AccuracyRow, DynamicsRow, PairedRow},
@@ -233,7 +234,7 @@ fn notes(plan: &Plan, tables: &DecodingTables) -> Vec<String> {
             .to_owned(),
         "The paper reports its accuracies for Dream-7B on 800 questions of GSM8K; small models answer other questions.".to_owned(),
     ];
-    if let Some(work) = plan.rows.iter().find_map(|row| row.decoding()) {
+    if let Some(work) = plan.rows.iter().find_map(|row| row.work::<DecodingWork>()) {
         let mut layers: Vec<String> = work.saes.iter().map(|sae| sae.layer.to_string()).collect();
         layers.dedup();
         notes.push(format!(

@@ -5,12 +5,13 @@ use harness_core::{
     record::Status,
 };
 
+use super::DecodingWork;
 use super::*;
+use crate::test_world::World;
 use harness_contract::{
     outputs::{Answer, DecodingOutput},
     protocol::{Failure, FailureKind},
 };
-use harness_plan::{expand::DecodingWork, test_world::World};
 use harness_store::{Access, Provenance, Store};
 
 /// Layers 2 and 5, orders a = origin and b = entropy, four questions in two parts, four steps,
@@ -33,7 +34,7 @@ pub(super) fn plan(bench: &str) -> Plan {
 }
 
 pub(super) fn work(plan: &Plan) -> &DecodingWork {
-    plan.rows[0].decoding().unwrap()
+    plan.rows[0].work::<DecodingWork>().unwrap()
 }
 
 pub(super) fn store() -> (tempfile::TempDir, Store) {

@@ -8,11 +8,11 @@ use super::{
     tests::{SMALL, done, fail, plan, row, store, whole},
     *,
 };
+use crate::test_world::World;
 use crate::{
     decoding::rows::{AccuracyRow, PairedRow},
     write_tables,
 };
-use harness_plan::test_world::World;
 use harness_present::compare::{CsvTable, compare};
 use harness_present::text_table::Style;
 use harness_store::{Provenance, Store};

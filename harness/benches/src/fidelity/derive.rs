@@ -4,6 +4,7 @@ use harness_core::{
         COUNTED, EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, Logits, SpliceKind, cost_column,
         kl_column, values as values_of,
     },
+    policy::Policy,
     record::Status,
     stats::Bootstrap,
     units::{UnitSums, UnitsError},
@@ -13,11 +14,12 @@ use serde::de::Error as _;
 use harness_contract::outputs::FidelityOutput;
 use harness_plan::{
     bench::RowKind,
-    expand::{GridWork, Plan, PlannedRow},
+    expand::{Plan, PlannedRow},
 };
 use harness_store::{Lookup, Store, StoreError};
 
 use super::rows::GridRow;
+use super::work::GridWork;
 
 /// Rows of a grid bench, in the order of the plan.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,7 +39,9 @@ pub struct FidelityTables {
 pub fn derive(plan: &Plan, store: &Store) -> Result<FidelityTables, StoreError> {
     let mut tables = FidelityTables::default();
     for row in &plan.rows {
-        let Some(work) = row.grid() else { continue };
+        let Some(work) = row.work::<GridWork>() else {
+            continue;
+        };
         let (values, coverage) = values(row, work, store)?;
         match work.kind {
             RowKind::Rollouts => tables.rollouts.extend(values),
@@ -201,7 +205,7 @@ fn damaged(key: &str, error: &UnitsError) -> StoreError {
 fn columns(work: &GridWork) -> Vec<String> {
     let measures = work.settings.measures;
     let mut passes = vec![None, Some(SpliceKind::All)];
-    if measures.policy_splice && work.is_diffusion && work.policy != "clean" {
+    if measures.policy_splice && work.is_diffusion && work.policy != Policy::Clean {
         passes.push(Some(SpliceKind::Policy));
     }
     if measures.zero_ablation {

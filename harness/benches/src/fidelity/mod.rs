@@ -1,15 +1,23 @@
 //! The grid of SAEs: each is spliced into passes over documents, or over continuations of prompts.
 
 mod derive;
+mod expand;
 mod figure;
+mod kind;
 mod paper;
 mod print;
 pub mod rows;
 #[cfg(test)]
 mod tests;
-mod wide;
+#[cfg(test)]
+mod tests_expand;
+mod values;
+mod views;
+mod work;
 
 pub use derive::{Coverage, FidelityTables, derive};
+pub use kind::{Documents, Rollouts};
+pub use work::GridWork;
 
 use harness_plan::{bench::TableKind, expand::Plan};
 use harness_present::{csv_table, figure::Figure, text_table::Style};
@@ -19,7 +27,7 @@ use crate::{
     columns::{Table, table},
 };
 use rows::grid_columns;
-use wide::{delta_columns, ev_columns, transfer_columns};
+use views::VIEWS;
 
 impl Results for FidelityTables {
     fn files(&self, plan: &Plan) -> Vec<(String, String)> {
@@ -32,8 +40,8 @@ impl Results for FidelityTables {
             ));
         }
         for view in &plan.views {
-            let text = wide::wide_csv(view, plan, self);
-            files.push((format!("{}.csv", view.name), text));
+            let text = views::csv(view, plan, self);
+            files.extend(text.map(|text| (format!("{}.csv", view.name), text)));
         }
         files
     }
@@ -43,19 +51,14 @@ impl Results for FidelityTables {
     }
 
     fn figures(&self, plan: &Plan) -> Vec<(String, Figure)> {
-        figure::figures(plan, self)
+        views::figures(plan, self)
     }
 }
 
 /// The tables of the kind, with their columns.
 pub(crate) fn tables() -> Vec<Table> {
-    vec![
-        table(
-            &["fidelity.csv", "transfer.csv", "transfer-rollouts.csv"],
-            &grid_columns(),
-        ),
-        table(&["fig3.csv", "fig7.csv"], &delta_columns()),
-        table(&["fig8.csv"], &ev_columns()),
-        table(&["fig6.csv", "fig12.csv"], &transfer_columns()),
-    ]
+    let files = &["fidelity.csv", "transfer.csv", "transfer-rollouts.csv"];
+    let own = std::iter::once(table(files, &grid_columns()));
+    own.chain(VIEWS.iter().map(|view| (view.columns)()))
+        .collect()
 }

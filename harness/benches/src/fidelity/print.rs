@@ -4,7 +4,7 @@ use harness_core::record::{Status, shown_k};
 
 use harness_plan::{
     bench::RowKind,
-    expand::{GridWork, Plan, PlannedRow},
+    expand::{Plan, PlannedRow},
     sources::first_of,
 };
 use harness_present::text_table::{
@@ -12,7 +12,8 @@ use harness_present::text_table::{
     Style, TextTable,
 };
 
-use super::{FidelityTables, paper::paper_ev, rows::GridRow, wide::SaeValues};
+use super::work::GridWork;
+use super::{FidelityTables, paper::paper_ev, rows::GridRow, values::SaeValues};
 
 /// Difference of EV and its robust variant from which on the first says little.
 const APART: f64 = 0.1;
@@ -25,7 +26,11 @@ type Cell<'a> = (&'a PlannedRow, &'a GridWork);
 /// SAE.
 pub fn print(plan: &Plan, tables: &FidelityTables, style: Style) -> String {
     let mut blocks: Vec<Vec<Cell<'_>>> = Vec::new();
-    for cell in plan.rows.iter().filter_map(|row| Some((row, row.grid()?))) {
+    for cell in plan
+        .rows
+        .iter()
+        .filter_map(|row| Some((row, row.work::<GridWork>()?)))
+    {
         let id = |(row, work): &Cell<'_>| (row.model.clone(), row.sae.set.clone(), work.kind);
         match blocks.last_mut().filter(|block| id(&block[0]) == id(&cell)) {
             Some(block) => block.push(cell),
@@ -157,7 +162,7 @@ fn notes(plan: &Plan, tables: &FidelityTables, blocks: &[Vec<Cell<'_>>]) -> Vec<
             .to_owned(),
     ];
     notes.extend(of_variance(tables, blocks));
-    let grid = || plan.rows.iter().filter_map(PlannedRow::grid);
+    let grid = || plan.rows.iter().filter_map(PlannedRow::work::<GridWork>);
     if grid().any(|work| work.is_diffusion) {
         notes.push(
             "delta (1/t): every row's cost divided by its mask rate, the paper's scale; delta (nats): a masked token."

@@ -8,15 +8,13 @@ use harness_core::{
 };
 
 use super::*;
+use crate::test_world::World;
 use crate::{catalogue::list_sets, fidelity::rows::GridRow, write_tables};
 use harness_contract::{
     outputs::{FidelityOutput, RolloutOutput},
     protocol::{Failure, FailureKind},
 };
-use harness_plan::{
-    expand::{GridWork, PlannedRow},
-    test_world::World,
-};
+use harness_plan::expand::PlannedRow;
 use harness_present::text_table::Style;
 use harness_store::{Access, Provenance, Store};
 
@@ -82,7 +80,7 @@ fn output(delta: f64, x: f32, is_diffusion: bool) -> FidelityOutput {
 }
 
 fn work(row: &PlannedRow) -> &GridWork {
-    row.grid().unwrap()
+    row.work::<GridWork>().unwrap()
 }
 
 fn put(plan: &Plan, store: &Store, key: &str, output: &FidelityOutput) {

@@ -12,11 +12,12 @@ use harness_contract::{
 };
 use harness_plan::{
     bench::TableKind,
-    expand::{Plan, PlannedRow, SteeringWork},
+    expand::{Plan, PlannedRow},
 };
 use harness_store::{CellRecord, Lookup, Store, StoreError};
 
 use super::rows::{MetricRow, SteeringNumbers, SteeringRow, Table2Row, Table4Row};
+use super::work::SteeringWork;
 
 /// Rows of a steering bench, in the order of the plan.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,7 +39,9 @@ pub struct SteeringTables {
 pub fn derive(plan: &Plan, store: &Store) -> Result<SteeringTables, StoreError> {
     let mut tables = SteeringTables::default();
     for row in &plan.rows {
-        let Some(work) = row.steering() else { continue };
+        let Some(work) = row.work::<SteeringWork>() else {
+            continue;
+        };
         let (numbers, metrics) = numbers(work, store)?;
         let variant = match plan.table {
             TableKind::Variants => variant_of(work),

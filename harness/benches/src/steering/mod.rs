@@ -1,16 +1,23 @@
 //! Steering: texts are steered along latents, judged and scored.
 
 mod derive;
+mod expand;
 mod figure;
+mod kind;
 mod paper;
 mod print;
 pub mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_expand;
+#[cfg(test)]
 mod tests_figure;
+mod work;
 
 pub use derive::{SteeringTables, derive};
+pub use kind::Steering;
+pub use work::SteeringWork;
 
 use harness_plan::{bench::TableKind, expand::Plan};
 use harness_present::{csv_table, figure::Figure, text_table::Style};

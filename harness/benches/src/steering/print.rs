@@ -8,13 +8,14 @@ use harness_core::{
 use harness_contract::sanitize::one_line;
 use harness_plan::{
     bench::TableKind,
-    expand::{Plan, PlannedRow, RowWork, SteeringWork},
+    expand::{Plan, PlannedRow},
 };
 use harness_present::text_table::{
     Align::{Left, Right},
     Style, TextTable,
 };
 
+use super::work::SteeringWork;
 use super::{
     SteeringTables,
     paper::{paper_table2, paper_table4_minutes},
@@ -91,7 +92,10 @@ fn table2(plan: &Plan, tables: &SteeringTables) -> TextTable {
 /// What tells the SAE of each steering row from others of its set, layer and k; `None` where
 /// nothing needs to.
 fn twins(plan: &Plan) -> Option<Vec<String>> {
-    let steering = plan.rows.iter().filter(|row| row.steering().is_some());
+    let steering = plan
+        .rows
+        .iter()
+        .filter(|row| row.work::<SteeringWork>().is_some());
     let twins: Vec<Option<String>> = steering.map(|row| row.twin.clone()).collect();
     let is_needed = twins.iter().any(Option::is_some);
     is_needed.then(|| twins.into_iter().map(Option::unwrap_or_default).collect())
@@ -271,16 +275,16 @@ fn notes(plan: &Plan, tables: &SteeringTables) -> Vec<String> {
     let has_masks =
         |work: &SteeringWork| work.is_diffusion && work.settings.mask_rate.is_some_and(|t| t > 0.0);
     if (plan.rows.iter())
-        .filter_map(PlannedRow::steering)
+        .filter_map(PlannedRow::work::<SteeringWork>)
         .any(has_masks)
     {
         notes.push(MASKS_NOTE.to_owned());
     }
-    let counts_zero = |work: &RowWork| match work {
-        RowWork::Steering(work) => work.settings.invalid_as_zero == Some(true),
-        _ => false,
-    };
-    if plan.rows.iter().any(|row| counts_zero(&row.work)) {
+    let counts_zero = |work: &SteeringWork| work.settings.invalid_as_zero == Some(true);
+    if (plan.rows.iter())
+        .filter_map(PlannedRow::work::<SteeringWork>)
+        .any(counts_zero)
+    {
         notes.push("Features without C or P count as 0 in all means (invalid_as_zero).".to_owned());
     }
     for status in [Status::Failed, Status::Missing] {

@@ -1,13 +1,14 @@
 use harness_core::record::Status;
 
 use super::*;
+use crate::test_world::World;
 use crate::write_tables;
 use harness_contract::{
     outputs::{Estimate, ScoreOutput},
     protocol::{Counters, Failure, FailureKind},
     stages::Stage,
 };
-use harness_plan::{expand::PlannedRow, test_world::World};
+use harness_plan::expand::PlannedRow;
 use harness_present::text_table::Style;
 use harness_store::{Access, Provenance, Store};
 
@@ -46,7 +47,9 @@ fn score_of(row: &PlannedRow) -> ScoreOutput {
 fn finish(plan: &Plan, store: &Store, rows: impl Iterator<Item = usize>) {
     for i in rows {
         let row = &plan.rows[i];
-        let cell = plan.cell(&row.steering().unwrap().cells.score).unwrap();
+        let cell = plan
+            .cell(&row.work::<SteeringWork>().unwrap().cells.score)
+            .unwrap();
         store
             .put_done(cell, &score_of(row), Provenance::default())
             .unwrap();
@@ -135,7 +138,8 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
     for row in &plan.rows[2..4] {
         store
             .put_failed(
-                plan.cell(&row.steering().unwrap().cells.steer).unwrap(),
+                plan.cell(&row.work::<SteeringWork>().unwrap().cells.steer)
+                    .unwrap(),
                 failure.clone(),
                 Provenance::default(),
             )
@@ -183,10 +187,10 @@ fn table4_has_times_of_the_cells_of_one_sae() {
         ..Provenance::default()
     };
     for key in [
-        &row.steering().unwrap().cells.features,
-        &row.steering().unwrap().cells.steer,
-        &row.steering().unwrap().cells.perplexities[1],
-        &row.steering().unwrap().cells.judge,
+        &row.work::<SteeringWork>().unwrap().cells.features,
+        &row.work::<SteeringWork>().unwrap().cells.steer,
+        &row.work::<SteeringWork>().unwrap().cells.perplexities[1],
+        &row.work::<SteeringWork>().unwrap().cells.judge,
     ] {
         store
             .put_done(
@@ -198,7 +202,8 @@ fn table4_has_times_of_the_cells_of_one_sae() {
     }
     store
         .put_done(
-            plan.cell(&row.steering().unwrap().cells.score).unwrap(),
+            plan.cell(&row.work::<SteeringWork>().unwrap().cells.score)
+                .unwrap(),
             &score_of(row),
             provenance,
         )
@@ -216,9 +221,9 @@ fn table4_has_times_of_the_cells_of_one_sae() {
     let text = derived.print(&plan, Style::Plain);
     assert!(text.contains("top-15") && text.contains("2.00"), "{text}");
     assert_eq!(
-        plan.cell(&row.steering().unwrap().cells.score)
+        plan.cell(&row.work::<SteeringWork>().unwrap().cells.score)
             .unwrap()
-            .stage,
-        Stage::Score.name()
+            .stage(),
+        Stage::Score
     );
 }

@@ -1,7 +1,7 @@
 //! Explained variance of the model's own residuals under both SAEs, for every recorded scope.
 
-use harness_core::{dtype::Dtype, units::UnitSums};
-use harness_engine::eval::{Batch, Candidate, Explained, Place, Policy, Replacement};
+use harness_core::{dtype::Dtype, policy::Policy, units::UnitSums};
+use harness_engine::eval::{Batch, Candidate, Explained, Place, Replacement};
 use harness_engine::plugin::Sae;
 use serde_json::Value;
 use tch::Device;

@@ -49,90 +49,123 @@ pub use steering::{
 
 use std::{fmt, str::FromStr};
 
-use harness_core::sae_id::sae_name;
+use harness_core::{policy::Policy, sae_id::sae_name};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// A stage. Its version is part of every key: raise it when the stage computes something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
+/// Writes the types of the stages from the list of them: a stage, the type of its parameters, its
+/// name and the version of what it computes.
+macro_rules! stages {
+    ($($(#[$doc:meta])* $stage:ident($params:ty) = $name:literal version $version:literal,)*) => {
+        /// A stage. Its version is part of every key: raise it when the stage computes something
+        /// else.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Stage {
+            $($(#[$doc])* $stage,)*
+        }
+
+        impl Stage {
+            /// All stages, in an order in which every stage follows those it reads.
+            pub const ALL: [Stage; [$(Stage::$stage),*].len()] = [$(Stage::$stage),*];
+
+            /// Its name in cells and messages.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Stage::$stage => $name,)*
+                }
+            }
+
+            /// Version of what it computes.
+            pub const fn version(self) -> u32 {
+                match self {
+                    $(Stage::$stage => $version,)*
+                }
+            }
+        }
+
+        /// Everything that a cell of one of the stages needs besides its inputs.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "stage", content = "params")]
+        pub enum Params {
+            $(#[serde(rename = $name)] $stage($params),)*
+        }
+
+        impl Params {
+            /// The stage that takes them.
+            pub const fn stage(&self) -> Stage {
+                match self {
+                    $(Params::$stage(_) => Stage::$stage,)*
+                }
+            }
+
+            /// Their JSON form, as cells hold it.
+            ///
+            /// # Errors
+            /// When they have none.
+            pub fn to_value(&self) -> Result<Value, serde_json::Error> {
+                match self {
+                    $(Params::$stage(params) => serde_json::to_value(params),)*
+                }
+            }
+        }
+
+        $(impl StageParams for $params {
+            fn of(params: &Params) -> Option<&Self> {
+                match params {
+                    Params::$stage(params) => Some(params),
+                    _ => None,
+                }
+            }
+        }
+
+        impl From<$params> for Params {
+            fn from(params: $params) -> Params {
+                Params::$stage(params)
+            }
+        })*
+    };
+}
+
+/// The type of one stage's parameters.
+pub trait StageParams: Into<Params> {
+    /// The parameters as this type, if they are of its stage.
+    fn of(params: &Params) -> Option<&Self>;
+}
+
+stages! {
     /// [`FeaturesParams`] → [`crate::outputs::FeaturesOutput`]; inputs: none.
-    Features,
+    // 2: peaks have whole windows and are apart as those of stage windows; rows are not cut at the
+    // budget.
+    Features(FeaturesParams) = "features" version 2,
+    /// [`WindowsParams`] → [`crate::outputs::WindowsOutput`]; inputs: none.
+    Windows(WindowsParams) = "windows" version 1,
     /// [`ExplainParams`] → [`crate::outputs::ExplainOutput`]; inputs: features, or windows.
-    Explain,
+    Explain(ExplainParams) = "explain" version 1,
+    /// [`PredictParams`] → [`crate::outputs::PredictOutput`]; inputs: windows, explain.
+    Predict(PredictParams) = "predict" version 1,
     /// [`BaselineParams`] → [`crate::outputs::GenerationOutput`]; inputs: none.
-    Baseline,
+    Baseline(BaselineParams) = "baseline" version 1,
     /// [`SteerParams`] → [`crate::outputs::GenerationOutput`]; inputs: features.
-    Steer,
+    Steer(SteerParams) = "steer" version 1,
     /// [`PerplexityParams`] → [`crate::outputs::PerplexityOutput`]; inputs: one baseline or steer
     /// cell.
-    Perplexity,
+    Perplexity(PerplexityParams) = "perplexity" version 1,
     /// [`JudgeParams`] → [`crate::outputs::JudgeOutput`]; inputs: explain, baseline, steer.
-    Judge,
+    Judge(JudgeParams) = "judge" version 1,
     /// [`ScoreParams`] → [`crate::outputs::ScoreOutput`]; inputs: features, judge, perplexity of
     /// the baseline, perplexity of the steered texts, explain.
-    Score,
+    // 2: C, P and S are means over the features that have both C and P.
+    Score(ScoreParams) = "score" version 2,
     /// [`RolloutParams`] → [`crate::outputs::RolloutOutput`]; inputs: none.
-    Rollout,
+    Rollout(RolloutParams) = "rollout" version 1,
     /// [`FidelityParams`] → [`crate::outputs::FidelityOutput`]; inputs: none, or one rollout cell.
-    Fidelity,
+    Fidelity(FidelityParams) = "fidelity" version 1,
     /// [`DecodingParams`] → [`crate::outputs::DecodingOutput`]; inputs: none.
-    Decoding,
-    /// [`WindowsParams`] → [`crate::outputs::WindowsOutput`]; inputs: none.
-    Windows,
-    /// [`PredictParams`] → [`crate::outputs::PredictOutput`]; inputs: windows, explain.
-    Predict,
+    // 2: answers are read by other rules (`harness_core::task::answer`).
+    Decoding(DecodingParams) = "decoding" version 2,
 }
 
 impl Stage {
-    /// All stages, in an order in which every stage follows those it reads.
-    pub const ALL: [Stage; 12] = [
-        Stage::Features,
-        Stage::Windows,
-        Stage::Explain,
-        Stage::Predict,
-        Stage::Baseline,
-        Stage::Steer,
-        Stage::Perplexity,
-        Stage::Judge,
-        Stage::Score,
-        Stage::Rollout,
-        Stage::Fidelity,
-        Stage::Decoding,
-    ];
-
-    /// Its name in cells and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Stage::Features => "features",
-            Stage::Explain => "explain",
-            Stage::Baseline => "baseline",
-            Stage::Steer => "steer",
-            Stage::Perplexity => "perplexity",
-            Stage::Judge => "judge",
-            Stage::Score => "score",
-            Stage::Rollout => "rollout",
-            Stage::Fidelity => "fidelity",
-            Stage::Decoding => "decoding",
-            Stage::Windows => "windows",
-            Stage::Predict => "predict",
-        }
-    }
-
-    /// Version of what it computes.
-    pub const fn version(self) -> u32 {
-        match self {
-            // 2: peaks have whole windows and are apart as those of stage windows; rows are not cut
-            // at the budget.
-            Stage::Features => 2,
-            // 2: answers are read by other rules (`harness_core::task::answer`).
-            Stage::Decoding => 2,
-            // 2: C, P and S are means over the features that have both C and P.
-            Stage::Score => 2,
-            _ => 1,
-        }
-    }
-
     pub const fn asks_judge(self) -> bool {
         matches!(self, Stage::Explain | Stage::Predict | Stage::Judge)
     }
@@ -140,7 +173,7 @@ impl Stage {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }
 
@@ -152,6 +185,46 @@ impl FromStr for Stage {
             .into_iter()
             .find(|stage| stage.name() == name)
             .ok_or_else(|| format!("unknown stage `{name}`"))
+    }
+}
+
+impl Params {
+    /// The parameters of one stage, if they are of it.
+    pub fn get<P: StageParams>(&self) -> Option<&P> {
+        P::of(self)
+    }
+
+    /// The model the stage runs; `None` for stages that run none.
+    pub const fn model(&self) -> Option<&ModelRef> {
+        match self {
+            Params::Features(params) => Some(&params.model),
+            Params::Windows(params) => Some(&params.model),
+            Params::Baseline(params) => Some(&params.model),
+            Params::Steer(params) => Some(&params.model),
+            Params::Perplexity(params) => Some(&params.model),
+            Params::Rollout(params) => Some(&params.model),
+            Params::Fidelity(params) => Some(&params.model),
+            Params::Decoding(params) => Some(&params.model),
+            Params::Explain(_) | Params::Predict(_) | Params::Judge(_) | Params::Score(_) => None,
+        }
+    }
+
+    /// Content hashes of the data files that the stage reads, and the tokens of a row at most where
+    /// it reads rows; `None` for stages that read no files.
+    pub fn files(&self) -> Option<(&[String], Option<u32>)> {
+        match self {
+            Params::Features(FeaturesParams { corpus, .. }) => {
+                Some((&corpus.files, Some(corpus.context_length)))
+            }
+            Params::Windows(WindowsParams { text, .. })
+            | Params::Fidelity(FidelityParams {
+                text: GridText::Files(text),
+                ..
+            }) => Some((&text.files, Some(text.context_length))),
+            Params::Rollout(params) => Some((&params.files, None)),
+            Params::Decoding(params) => Some((&params.questions.files, None)),
+            _ => None,
+        }
     }
 }
 
@@ -205,8 +278,8 @@ pub struct ModelRef {
 pub struct SaeRef {
     /// Name of the set in the bench: `dream-mask`, …
     pub set: String,
-    /// `clean`, `mask` or `unmask`.
-    pub policy: String,
+    /// What it was trained on.
+    pub policy: Policy,
     /// Block whose output it was trained on, from 0.
     pub layer: u32,
     /// Active budget; `None` where an SAE has none.

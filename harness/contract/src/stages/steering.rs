@@ -141,7 +141,7 @@ pub struct JudgeParams {
 }
 
 /// Form C, P and S of every feature (Eq. 17–19) and their means over the SAE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreParams {
     /// Weight of P in S.

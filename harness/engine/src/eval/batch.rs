@@ -1,5 +1,6 @@
 //! One batch of token ids and the positions a measure looks at.
 
+use harness_core::policy::Policy;
 use tch::Tensor;
 
 use super::error::EvalError;
@@ -16,6 +17,16 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The positions that SAEs of a policy are trained on.
+    #[must_use]
+    pub const fn of(policy: Policy) -> Self {
+        match policy {
+            Policy::Clean => Self::All,
+            Policy::Mask => Self::Masked,
+            Policy::Unmask => Self::Unmasked,
+        }
+    }
+
     /// The scope of this name: `all`, `masked`, `unmasked`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

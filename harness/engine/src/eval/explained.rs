@@ -6,6 +6,7 @@ use harness_core::{
     dtype::Dtype,
     ev::EvMoments,
     fidelity::{EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, MASSIVE, UNITS},
+    policy::Policy,
     units::UnitSums,
 };
 use harness_kernels::{Moments, TextMoments, largest_kept, residual_moments, text_moments};
@@ -137,40 +138,6 @@ pub struct Place {
     pub layer: usize,
     /// The tokens.
     pub policy: Policy,
-}
-
-/// The tokens an SAE was trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Policy {
-    /// All, of clean text.
-    Clean,
-    /// The masked ones.
-    Mask,
-    /// The visible ones.
-    Unmask,
-}
-
-impl Policy {
-    /// The policy of this name: `clean`, `mask`, `unmask`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "clean" => Some(Self::Clean),
-            "mask" => Some(Self::Mask),
-            "unmask" => Some(Self::Unmask),
-            _ => None,
-        }
-    }
-
-    /// Its positions.
-    #[must_use]
-    pub fn scope(self) -> Scope {
-        match self {
-            Self::Clean => Scope::All,
-            Self::Mask => Scope::Masked,
-            Self::Unmask => Scope::Unmasked,
-        }
-    }
 }
 
 /// What an SAE explains of the residual.
@@ -318,7 +285,7 @@ fn tokens(
     policy: Policy,
     device: Device,
 ) -> Result<Tokens, EvalError> {
-    let positions = batch.positions(policy.scope());
+    let positions = batch.positions(Scope::of(policy));
     let (mut among, mut texts) = (Vec::<i64>::new(), Vec::new());
     let mut valid = 0_i64;
     for (row, ordinal) in ordinals.iter().enumerate() {

@@ -15,7 +15,7 @@ mod tests;
 pub use batch::{Batch, Scope};
 pub use counted::ScoredSet;
 pub use error::EvalError;
-pub use explained::{Explained, Place, Policy, Variance, unit_of};
+pub use explained::{Explained, Place, Variance, unit_of};
 pub use grid::{
     Candidate, GridCosts, GridOptions, GridWork, NoWatch, Replacement, SpliceCosts, Watch, Which,
     run_grid,

@@ -1,6 +1,6 @@
 //! What a cell is given and what becomes of it.
 
-use harness_contract::{cell::Cell, protocol::Counters};
+use harness_contract::{cell::Cell, protocol::Counters, stages::StageParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ impl Inputs<'_> {
         let missing = || {
             CellError::Invalid(format!(
                 "a {} cell reads input {i}, it has {}",
-                self.cell.stage,
+                self.cell.stage(),
                 self.cell.inputs.len()
             ))
         };
@@ -37,6 +37,12 @@ impl Inputs<'_> {
             source,
         })
     }
+}
+
+/// The parameters of a cell of one stage.
+pub(super) fn params_of<P: StageParams + Clone>(cell: &Cell) -> Result<P, CellError> {
+    let params = cell.params_of::<P>().cloned();
+    params.ok_or_else(|| CellError::Invalid(format!("{} cells run by themselves", cell.stage())))
 }
 
 /// An output as it is stored. JSON has no NaN and no infinity: what would not read back is no

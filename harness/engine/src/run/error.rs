@@ -40,9 +40,6 @@ pub enum CellError {
     /// A data file failed.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Parameters or inputs do not fit the stage.
-    #[error(transparent)]
-    Cell(#[from] harness_contract::cell::CellError),
     /// An input cell's output does not fit the stage.
     #[error("output of cell {key}: {source}")]
     Input {
@@ -219,8 +216,7 @@ impl CellError {
             CellError::Config(_) => FailureKind::Config,
             CellError::Device(_) => FailureKind::Device,
             CellError::Stopped | CellError::Interrupted(_) => FailureKind::Interrupted,
-            CellError::Cell(_)
-            | CellError::Input { .. }
+            CellError::Input { .. }
             | CellError::MissingInput { .. }
             | CellError::Generate(_)
             | CellError::Torch(_)

@@ -14,6 +14,7 @@ use harness_core::{
     fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column},
     grid::{GridPlan, GridShape, Site, counted_share},
     loss::{DiffusionSums, LossError},
+    policy::Policy,
     units::UnitSums,
 };
 use serde::Deserialize;
@@ -22,16 +23,15 @@ use tch::{Kind, Tensor};
 
 use super::{
     CellError, assets,
-    cell::CellResult,
-    cell::Progress,
+    cell::{CellResult, Progress, params_of},
     memory,
     session::Session,
     shard::{FileRows, GridBatch, GridRow, GridRows, RolloutRows, ShardCounts},
 };
 use crate::{
     eval::{
-        Candidate, EvalError, Explained, GridCosts, GridOptions, GridWork, Place, Policy,
-        Replacement, Scope, ScoredSet, Variance, run_grid, unit_of,
+        Candidate, EvalError, Explained, GridCosts, GridOptions, GridWork, Place, Replacement,
+        Scope, ScoredSet, Variance, run_grid, unit_of,
     },
     plugin::{ModelInfo, Objective, Sae},
 };
@@ -45,7 +45,6 @@ const PEAK_SECONDS: f64 = 0.5;
 struct Member {
     params: FidelityParams,
     sae: Rc<Sae>,
-    policy: Policy,
 }
 
 impl Session {
@@ -58,8 +57,8 @@ impl Session {
     ) -> Vec<CellResult> {
         let wanted: Vec<String> = cells
             .iter()
-            .filter_map(|(cell, _)| cell.params::<FidelityParams>().ok())
-            .map(|params| params.sae.hash)
+            .filter_map(|(cell, _)| cell.params_of::<FidelityParams>())
+            .map(|params| params.sae.hash.clone())
             .collect();
         self.keep_saes(&wanted);
         let prepare = |session: &mut Session, cell: &Cell| session.member(cell);
@@ -69,7 +68,7 @@ impl Session {
     }
 
     fn member(&mut self, cell: &Cell) -> Result<Member, CellError> {
-        let params: FidelityParams = cell.params()?;
+        let params: FidelityParams = params_of(cell)?;
         let info = self.subject_model(&params.model)?.info.clone();
         let layer = params.sae.layer as usize;
         if layer >= info.n_layers {
@@ -80,12 +79,6 @@ impl Session {
                 info.n_layers - 1
             )));
         }
-        let policy = Policy::named(&params.sae.policy).ok_or_else(|| {
-            CellError::Invalid(format!(
-                "policy `{}`: clean, mask and unmask are known",
-                params.sae.policy
-            ))
-        })?;
         if (info.objective == Objective::Autoregressive) != params.corruption.is_none() {
             return Err(CellError::Invalid(format!(
                 "{}: masked-diffusion models are measured on masked text, autoregressive ones on clean text",
@@ -93,11 +86,7 @@ impl Session {
             )));
         }
         let sae = self.grid_sae(&params.sae, info.d_model)?;
-        Ok(Member {
-            params,
-            sae,
-            policy,
-        })
+        Ok(Member { params, sae })
     }
 
     /// Measures all members on their text.
@@ -211,12 +200,13 @@ fn candidates(members: &[Member], measures: Measures, objective: Objective) -> V
         .iter()
         .map(|member| {
             let mut at = vec![Scope::All];
+            let policy = member.params.sae.policy;
             // Every token is the policy's for an SAE of clean text.
             if measures.policy_splice
                 && objective == Objective::MaskedDiffusion
-                && member.policy != Policy::Clean
+                && policy != Policy::Clean
             {
-                at.push(member.policy.scope());
+                at.push(Scope::of(policy));
             }
             Candidate {
                 layer: member.params.sae.layer as usize,
@@ -325,7 +315,7 @@ impl Run<'_> {
             .map(|(i, candidate)| {
                 self.members.get(i).map(|member| Place {
                     layer: candidate.layer,
-                    policy: member.policy,
+                    policy: member.params.sae.policy,
                 })
             })
             .collect();

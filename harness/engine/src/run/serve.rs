@@ -205,7 +205,7 @@ impl<I: BufRead, O: Write> Server<I, O> {
                 let message = format!(
                     "cell {} ({}) has another value than the one in the store; the first stays, this one is in {}",
                     cell.short(),
-                    cell.stage,
+                    cell.stage(),
                     path.display()
                 );
                 self.say(&FromWorker::Log {

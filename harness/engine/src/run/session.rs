@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use harness_contract::{
     cell::Cell,
     protocol::{Counters, Init},
-    stages::{ModelRef, SaeRef, Stage},
+    stages::{ModelRef, Params, SaeRef, Stage},
 };
 use serde_json::Value;
 
@@ -115,7 +115,7 @@ impl Session {
         cells: &[(&Cell, Vec<Value>)],
         progress: Progress<'_>,
     ) -> Vec<CellResult> {
-        let all_are = |stage: Stage| cells.iter().all(|(cell, _)| cell.stage == stage.name());
+        let all_are = |stage: Stage| cells.iter().all(|(cell, _)| cell.stage() == stage);
         if all_are(Stage::Fidelity) {
             return self.fidelity(cells, progress);
         }
@@ -155,31 +155,33 @@ impl Session {
         self.counters = Counters::default();
         steps::take();
         self.unanswered = Unanswered::default();
-        let stage: Stage = cell.stage.parse().map_err(CellError::Invalid)?;
         let inputs = Inputs {
             cell,
             values: inputs,
         };
-        let output = match stage {
-            Stage::Explain => json(&self.explain(&cell.params()?, &inputs.get(0)?, progress)?),
-            Stage::Baseline => json(&self.baseline(&cell.params()?, progress)?),
-            Stage::Steer => json(&self.steer(&cell.params()?, &inputs.get(0)?, progress)?),
-            Stage::Perplexity => {
-                json(&self.perplexity(&cell.params()?, &inputs.get(0)?, progress)?)
+        let output = match &cell.params {
+            Params::Explain(params) => json(&self.explain(params, &inputs.get(0)?, progress)?),
+            Params::Baseline(params) => json(&self.baseline(params, progress)?),
+            Params::Steer(params) => json(&self.steer(params, &inputs.get(0)?, progress)?),
+            Params::Perplexity(params) => {
+                json(&self.perplexity(params, &inputs.get(0)?, progress)?)
             }
-            Stage::Judge => {
+            Params::Judge(params) => {
                 let (explain, baseline, steer) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
-                json(&self.judge(&cell.params()?, &explain, &baseline, &steer, progress)?)
+                json(&self.judge(params, &explain, &baseline, &steer, progress)?)
             }
-            Stage::Score => json(&self.score(&cell.params()?, &inputs)?),
-            Stage::Rollout => json(&self.rollout(&cell.params()?, progress)?),
-            Stage::Decoding => json(&self.decoding(&cell.params()?, progress)?),
-            Stage::Fidelity | Stage::Windows | Stage::Features => Err(CellError::Invalid(format!(
-                "{stage} cells are run together, by themselves"
-            ))),
-            Stage::Predict => {
+            Params::Score(params) => json(&self.score(params, &inputs)?),
+            Params::Rollout(params) => json(&self.rollout(params, progress)?),
+            Params::Decoding(params) => json(&self.decoding(params, progress)?),
+            Params::Fidelity(_) | Params::Windows(_) | Params::Features(_) => {
+                Err(CellError::Invalid(format!(
+                    "{} cells are run together, by themselves",
+                    cell.stage()
+                )))
+            }
+            Params::Predict(params) => {
                 let (windows, explained) = (inputs.get(0)?, inputs.get(1)?);
-                json(&self.predict(&cell.params()?, &windows, &explained, progress)?)
+                json(&self.predict(params, &windows, &explained, progress)?)
             }
         }?;
         let (work, flops) = self.assets.work_since(&work_before);

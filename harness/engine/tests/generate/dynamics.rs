@@ -1,6 +1,8 @@
 //! Features followed while generating equal those of every state run again, and the sums those of
 //! the equations.
 
+use std::collections::BTreeSet;
+
 use harness_core::{
     dynamics::{Cut, DynamicsSums, Metric, View},
     stats::Bootstrap,
@@ -13,11 +15,22 @@ use harness_engine::{
     },
     plugin::{CacheMode, Sae},
 };
-use harness_kernels::reference::jaccard_row as jaccard;
 use serde_json::json;
 use tch::Tensor;
 
 use super::setting::{Family, golden, registry};
+
+/// The overlap of two sets, Eq. 20, counted one latent at a time.
+fn jaccard(a: &[i64], b: &[i64]) -> f64 {
+    let set = |latents: &[i64]| -> BTreeSet<i64> {
+        latents.iter().copied().filter(|l| *l >= 0).collect()
+    };
+    let (a, b) = (set(a), set(b));
+    match a.union(&b).count() {
+        0 => 1.0,
+        union => a.intersection(&b).count() as f64 / union as f64,
+    }
+}
 
 const NEW: usize = 12;
 const STEPS: usize = 6;

@@ -2,6 +2,7 @@ use std::fmt;
 
 use super::{RowKind, SettingsPatch, TableKind};
 use harness_contract::config::{ConfigError, Document, Table};
+use harness_core::policy::Policy;
 
 /// A bench as its file says it.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,8 +90,8 @@ pub struct RowSpec {
     pub sae: String,
     /// What is done for it.
     pub kind: RowKind,
-    /// What its SAEs were trained on: `clean`, `mask` or `unmask`; empty where nothing is run.
-    pub policy: String,
+    /// What its SAEs were trained on; `None` where nothing is run.
+    pub policy: Option<Policy>,
     /// Layers on small models; empty where nothing is run.
     pub zoo_layers: Vec<u32>,
     /// Layers on models of the paper's size; empty where nothing is run.
@@ -282,14 +283,14 @@ fn row(table: Table<'_, '_>, kinds: &[RowKind]) -> Option<RowSpec> {
             model: model?,
             sae: sae?,
             kind,
-            policy: String::new(),
+            policy: None,
             zoo_layers: Vec::new(),
             real_layers: Vec::new(),
             settings: SettingsPatch::default(),
             paper: None,
         });
     }
-    let policies = [("clean", "clean"), ("mask", "mask"), ("unmask", "unmask")];
+    let policies = [Policy::Clean, Policy::Mask, Policy::Unmask].map(|one| (one.name(), one));
     let policy = table.required("policy", table.choice("policy", &policies));
     let layers = table
         .required("layers", table.table("layers"))
@@ -318,7 +319,7 @@ fn row(table: Table<'_, '_>, kinds: &[RowKind]) -> Option<RowSpec> {
         model: model?,
         sae: sae?,
         kind,
-        policy: policy?.to_owned(),
+        policy: Some(policy?),
         zoo_layers,
         real_layers,
         settings,

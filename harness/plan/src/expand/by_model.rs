@@ -28,7 +28,7 @@ impl Plan {
         let mut models: BTreeMap<&str, &str> = BTreeMap::new();
         // Every cell stands after those it reads.
         for cell in &self.cells {
-            let own = cell.params.pointer("/model/name").and_then(|n| n.as_str());
+            let own = cell.params.model().map(|model| model.name.as_str());
             let read = || cell.inputs.iter().find_map(|key| models.get(key.as_str()));
             if let Some(name) = own.or_else(|| read().copied()) {
                 models.insert(&cell.key, name);

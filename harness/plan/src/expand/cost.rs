@@ -23,6 +23,16 @@ pub struct Cost {
     pub flops: f64,
 }
 
+impl Cost {
+    /// Of a cell whose work is counted elsewhere, with its group or not at all.
+    pub fn of_cell() -> Cost {
+        Cost {
+            cells: 1,
+            ..Cost::default()
+        }
+    }
+}
+
 impl AddAssign for Cost {
     fn add_assign(&mut self, other: Cost) {
         self.cells += other.cells;

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use harness_core::{
@@ -10,17 +11,17 @@ use harness_core::{
 };
 use harness_weights::InputError;
 use sae_folder::SaeFolder;
-use serde::Serialize;
 
 use super::{
-    Cost, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel, ResolvedRow,
-    RowWork,
+    Cost, Member, Plan, PlanError, PlannedGroup, PlannedRow, ResolvedBench, ResolvedModel,
+    ResolvedRow, RowWork,
     components::Components,
     forecast::{memory_by_model, share_of},
     made_for,
 };
 use crate::{
-    bench::{DecodingSettings, RolloutSettings, RowKind, SteeringSettings, ViewSpec},
+    bench::ViewSpec,
+    inspect::InspectedModel,
     sources::{Explanations, sae_hash},
 };
 use harness_contract::{
@@ -28,10 +29,17 @@ use harness_contract::{
     hash::HashCache,
     plugin::Discovery,
     protocol::Sources,
-    stages::{DenoisingParams, GenerationParams, ModelRef, SaeRef, Stage},
+    stages::{DenoisingParams, GenerationParams, ModelRef, Params, PluginRef, SaeRef},
 };
 
-/// Make the cells of a bench.
+/// Adds the cells behind one SAE of a row, as the row's kind has them.
+///
+/// # Errors
+/// Contents that cannot be read, and what only they can tell to be wrong.
+pub type ExpandRow =
+    fn(&mut Expander<'_>, &ResolvedRow, &SaeFolder) -> Result<Arc<dyn RowWork>, PlanError>;
+
+/// Makes the cells of a bench.
 ///
 /// # Errors
 /// Components that no plugin offers ([`PlanError::Unknown`], or [`PlanError::Plugins`] when plugins
@@ -40,11 +48,13 @@ pub fn expand(
     bench: &ResolvedBench,
     plugins: &Discovery,
     hashes: &mut HashCache,
+    expand_row: ExpandRow,
 ) -> Result<Plan, PlanError> {
     let components = Components::find(bench, plugins)?;
     let mut expander = Expander {
         bench,
         components,
+        checkpoints: Vec::new(),
         hashes,
         sae_hashes: BTreeMap::new(),
         cells: Vec::new(),
@@ -56,24 +66,14 @@ pub fn expand(
         numbers: BTreeMap::new(),
         explanations: BTreeMap::new(),
     };
-    let checkpoints = expander.checkpoints()?;
-    let warnings = made_for::check(bench, &checkpoints)?;
+    expander.checkpoints = expander.checkpoints()?;
+    let warnings = made_for::check(bench, &expander.checkpoints)?;
     let mut rows = Vec::new();
     for row in &bench.rows {
         let places = row.saes.iter().map(|sae| ((sae.layer, sae.k), &*sae.id));
         let twins = Twins::among(places);
         for sae in &row.saes {
-            let set = &row.settings;
-            let work = match row.row.kind {
-                RowKind::Steering => expander.steering(row, &set.typed()?, sae, &checkpoints)?,
-                RowKind::Documents | RowKind::Rollouts => expander.grid(row, sae, &checkpoints)?,
-                RowKind::Decoding => expander.decoding(row, &set.typed()?, &checkpoints)?,
-                RowKind::Autointerp => {
-                    expander.autointerp(row, &set.typed()?, sae, &checkpoints)?
-                }
-                // Nothing is run, and no such row is resolved.
-                RowKind::Catalogue => continue,
-            };
+            let work = expand_row(&mut expander, row, sae)?;
             let hash = expander.sae_hash(sae)?;
             let mut planned = planned(row, sae, hash, work);
             let twin = twins.name(&(sae.layer, sae.k), &sae.id);
@@ -122,7 +122,12 @@ fn views(all: &[ViewSpec], rows: &[PlannedRow]) -> Vec<ViewSpec> {
     all.iter().filter(is_left).cloned().collect()
 }
 
-fn planned(row: &ResolvedRow, sae: &SaeFolder, sae_hash: String, work: RowWork) -> PlannedRow {
+fn planned(
+    row: &ResolvedRow,
+    sae: &SaeFolder,
+    sae_hash: String,
+    work: Arc<dyn RowWork>,
+) -> PlannedRow {
     let depth =
         depth_of(sae.layer, &row.depth_layers).or_else(|| depth_of(sae.layer, &[sae.layer]));
     PlannedRow {
@@ -145,25 +150,40 @@ fn planned(row: &ResolvedRow, sae: &SaeFolder, sae_hash: String, work: RowWork) 
 
 /// Where a cell stands: models one after the other, with features, baseline and steered texts, or
 /// rollouts and grids; then the scorers; then what needs no model.
-pub(super) type Place = (u8, usize, u8);
+pub type Place = (u8, usize, u8);
 
-pub(super) struct Expander<'a> {
-    pub(super) bench: &'a ResolvedBench,
-    pub(super) components: Components,
+/// A cell that is yet to be added.
+pub struct NewCell<P> {
+    /// Where it stands among the others.
+    pub place: Place,
+    /// The parameters of its stage.
+    pub params: P,
+    /// Keys of the cells it reads, which are there already.
+    pub inputs: Vec<String>,
+    /// What it takes by itself.
+    pub cost: Cost,
+}
+
+/// Makes the cells of a bench, kind by kind (see [`ExpandRow`]).
+pub struct Expander<'a> {
+    pub bench: &'a ResolvedBench,
+    components: Components,
+    /// The models of the bench, in its order.
+    checkpoints: Vec<ModelRef>,
     hashes: &'a mut HashCache,
     /// Content hashes of SAEs by their folders.
     sae_hashes: BTreeMap<PathBuf, String>,
     cells: Vec<(Place, Cell)>,
     costs: BTreeMap<String, Cost>,
     sources: Sources,
-    pub(super) groups: Vec<PlannedGroup>,
-    pub(super) group_of: BTreeMap<String, usize>,
+    groups: Vec<PlannedGroup>,
+    group_of: BTreeMap<String, usize>,
     /// Index of a group by [`Cell::group`].
-    pub(super) group_names: BTreeMap<String, usize>,
+    group_names: BTreeMap<String, usize>,
     /// Numbers in the weights of models, by index.
-    pub(super) numbers: BTreeMap<usize, u64>,
+    numbers: BTreeMap<usize, u64>,
     /// Explanations of earlier runs by path.
-    pub(super) explanations: BTreeMap<String, Explanations>,
+    explanations: BTreeMap<String, Explanations>,
 }
 
 impl Expander<'_> {
@@ -195,16 +215,17 @@ impl Expander<'_> {
         Ok(hash)
     }
 
-    pub(super) fn sae_ref(
-        &mut self,
-        row: &ResolvedRow,
-        sae: &SaeFolder,
-    ) -> Result<SaeRef, PlanError> {
+    /// An SAE of a row, with the plugin that reads it.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn sae_ref(&mut self, row: &ResolvedRow, sae: &SaeFolder) -> Result<SaeRef, PlanError> {
+        let policy = row.policy()?;
         let hash = self.sae_hash(sae)?;
         self.sources.saes.insert(hash.clone(), absolute(&sae.dir)?);
         Ok(SaeRef {
             set: row.row.sae.clone(),
-            policy: row.row.policy.clone(),
+            policy,
             layer: sae.layer,
             k: sae.k,
             hash,
@@ -213,7 +234,10 @@ impl Expander<'_> {
     }
 
     /// Content hashes of the files a row reads.
-    pub(super) fn files(&mut self, row: &ResolvedRow) -> Result<Vec<String>, PlanError> {
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn files(&mut self, row: &ResolvedRow) -> Result<Vec<String>, PlanError> {
         let mut files = Vec::new();
         for path in &row.data {
             let hash = self.hashes.file(path)?;
@@ -223,10 +247,33 @@ impl Expander<'_> {
         Ok(files)
     }
 
-    pub(super) fn generation(
+    /// A component that [`super::BenchKind::components`] has named.
+    pub fn component(&self, kind: &'static str, name: &str) -> PluginRef {
+        self.components.get(kind, name)
+    }
+
+    /// A model of the bench by its index, with the plugin that runs it.
+    pub fn model_ref(&self, index: usize) -> ModelRef {
+        self.checkpoints[index].clone()
+    }
+
+    /// Explanations of an earlier run, read once.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn explanations(&mut self, path: &str) -> Result<&Explanations, PlanError> {
+        if !self.explanations.contains_key(path) {
+            let read = Explanations::read(Path::new(path))?;
+            self.explanations.insert(path.to_owned(), read);
+        }
+        Ok(&self.explanations[path])
+    }
+
+    /// How a row's model generates texts.
+    pub fn generation(
         &self,
         model: &ResolvedModel,
-        texts: TextsOf<'_>,
+        texts: &Texts<'_>,
         seed: u64,
     ) -> GenerationParams {
         GenerationParams {
@@ -241,68 +288,82 @@ impl Expander<'_> {
         }
     }
 
-    /// Add a cell unless it is there already, and return its key.
-    pub(super) fn add<P: Serialize>(
+    /// Adds a cell unless it is there already, and returns its key.
+    ///
+    /// # Errors
+    /// When its parameters have no JSON form.
+    pub fn add<P: Into<Params>>(&mut self, cell: NewCell<P>) -> Result<String, PlanError> {
+        Ok(self.add_new(cell)?.0)
+    }
+
+    /// Adds a cell to those it is run together with, unless it is there already, and returns its
+    /// key. `group` makes the group for its first cell.
+    ///
+    /// # Errors
+    /// When its parameters have no JSON form, and those of `group`.
+    pub fn add_to_group<P: Into<Params>>(
         &mut self,
-        stage: Stage,
-        place: Place,
-        params: &P,
-        inputs: Vec<String>,
-        cost: Cost,
+        cell: NewCell<P>,
+        member: impl FnOnce(String) -> Member,
+        group: impl FnOnce(&mut Self) -> Result<PlannedGroup, PlanError>,
     ) -> Result<String, PlanError> {
-        let cell = Cell::new(stage, params, inputs)?;
-        let key = cell.key.clone();
-        if self.costs.insert(key.clone(), cost).is_none() {
-            self.cells.push((place, cell));
-        }
+        let (key, name) = match self.add_new(cell)? {
+            (key, Some(name)) => (key, name),
+            (key, None) => return Ok(key),
+        };
+        let index = match self.group_names.get(&name) {
+            Some(index) => *index,
+            None => {
+                let group = group(self)?;
+                self.groups.push(group);
+                self.group_names.insert(name, self.groups.len() - 1);
+                self.groups.len() - 1
+            }
+        };
+        self.groups[index].members.push(member(key.clone()));
+        self.group_of.insert(key.clone(), index);
         Ok(key)
+    }
+
+    /// The key of a cell, and of one that was not there the name of its group.
+    fn add_new<P: Into<Params>>(
+        &mut self,
+        new: NewCell<P>,
+    ) -> Result<(String, Option<String>), PlanError> {
+        let cell = Cell::new(new.params, new.inputs)?;
+        let key = cell.key.clone();
+        if self.costs.insert(key.clone(), new.cost).is_some() {
+            return Ok((key, None));
+        }
+        let group = cell.group().unwrap_or_else(|| key.clone());
+        self.cells.push((new.place, cell));
+        Ok((key, Some(group)))
+    }
+
+    /// Numbers in the weights of a model of the bench, counted once.
+    ///
+    /// # Errors
+    /// When a file of the checkpoint cannot be read.
+    pub fn numbers(&mut self, index: usize) -> Result<u64, PlanError> {
+        if let Some(numbers) = self.numbers.get(&index) {
+            return Ok(*numbers);
+        }
+        let numbers = InspectedModel::of(&self.bench.models[index].folder)?.parameters;
+        self.numbers.insert(index, numbers);
+        Ok(numbers)
     }
 }
 
 /// How a row generates texts.
-pub(super) struct TextsOf<'a> {
-    max_new_tokens: u32,
-    temperature: f64,
-    top_p: f64,
-    dlm_steps: u32,
-    order: &'a str,
-}
-
-impl<'a> TextsOf<'a> {
-    /// Answers of the decoding-order bench in one of its orders.
-    pub(super) fn in_order(set: &'a DecodingSettings, order: &'a str) -> TextsOf<'a> {
-        TextsOf {
-            max_new_tokens: set.max_new_tokens,
-            temperature: set.temperature,
-            top_p: set.top_p,
-            dlm_steps: set.dlm_steps,
-            order,
-        }
-    }
-}
-
-impl<'a> From<&'a SteeringSettings> for TextsOf<'a> {
-    fn from(set: &'a SteeringSettings) -> TextsOf<'a> {
-        TextsOf {
-            max_new_tokens: set.max_new_tokens,
-            temperature: set.temperature,
-            top_p: set.top_p,
-            dlm_steps: set.dlm_steps,
-            order: &set.order,
-        }
-    }
-}
-
-impl<'a> From<&'a RolloutSettings> for TextsOf<'a> {
-    fn from(set: &'a RolloutSettings) -> TextsOf<'a> {
-        TextsOf {
-            max_new_tokens: set.max_new_tokens,
-            temperature: set.temperature,
-            top_p: set.top_p,
-            dlm_steps: set.dlm_steps,
-            order: &set.order,
-        }
-    }
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a> {
+    pub max_new_tokens: u32,
+    pub temperature: f64,
+    pub top_p: f64,
+    /// Denoising steps of a masked-diffusion model.
+    pub dlm_steps: u32,
+    /// Its decoding order.
+    pub order: &'a str,
 }
 
 /// The layer of the paper's at the place of a layer of the bench.

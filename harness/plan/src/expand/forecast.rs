@@ -1,23 +1,9 @@
 use std::collections::BTreeMap;
 
-use sae_folder::SaeFolder;
-
-use super::{
-    Cost, Plan, PlannedGroup, ResolvedBench, ResolvedRow,
-    texts::{Written, encoded, mean_tokens, scored},
-};
-use crate::bench::{RowKind, SteeringSettings};
-use harness_contract::{
-    sources::ModelFolder,
-    stages::{EXPLAIN_MAX_TOKENS, PAIR_MAX_TOKENS},
-};
+use super::{Cost, Plan, PlannedGroup, ResolvedBench, ResolvedRow};
 
 /// Rows of a batch that the memory estimate assumes.
-const BATCH_ROWS: u64 = 64;
-/// Tokens of a question for an explanation, about: instructions, and texts with the tokens marked.
-const EXPLAIN_PROMPT_TOKENS: u64 = 600;
-/// Tokens of a question about two texts, about: instructions and the concept, without the texts.
-const PAIR_PROMPT_TOKENS: u64 = 200;
+pub const BATCH_ROWS: u64 = 64;
 /// Logits are formed in chunks of at most this many bytes.
 const LOGIT_CHUNK_BYTES: u64 = 64 << 20;
 
@@ -75,14 +61,8 @@ impl Plan {
 pub(super) fn memory_by_model(bench: &ResolvedBench) -> BTreeMap<String, u64> {
     let dtype_bytes = bench.numerics.dtype.bytes();
     let of_row = |row: &ResolvedRow| {
-        // Tokens of a row, and whether the SAEs of all layers are held together.
-        let tokens = row.settings.whole("max_new_tokens");
-        let (row_tokens, holds_all) = match row.row.kind {
-            // The pass that finds features is a group.
-            RowKind::Steering => (tokens + 16, false),
-            RowKind::Decoding => (row.settings.whole("prompt_tokens") + tokens, true),
-            // Groups say what they take.
-            _ => return 0,
+        let Some(generated) = row.kind.generated(&row.settings) else {
+            return 0;
         };
         let folder = &bench.models[row.model].folder;
         let weights = folder.numbers() * dtype_bytes;
@@ -90,12 +70,12 @@ pub(super) fn memory_by_model(bench: &ResolvedBench) -> BTreeMap<String, u64> {
             .saes
             .iter()
             .map(|s| 2 * u64::from(s.d_model) * u64::from(s.d_sae) * 4);
-        let sae: u64 = match holds_all {
+        let sae: u64 = match generated.holds_all_saes {
             true => saes.sum(),
             false => saes.max().unwrap_or(0),
         };
         let rows = bench.limits.batch.map_or(BATCH_ROWS, u64::from);
-        let tokens = rows * row_tokens;
+        let tokens = rows * generated.row_tokens;
         let latents = row
             .saes
             .iter()
@@ -114,90 +94,6 @@ pub(super) fn memory_by_model(bench: &ResolvedBench) -> BTreeMap<String, u64> {
         *most = of_row(row).max(*most);
     }
     memory
-}
-
-/// Costs of the cells of one SAE, but for its features, whose group says what they take.
-pub(super) struct RowCosts {
-    pub(super) explain: Cost,
-    pub(super) baseline: Cost,
-    pub(super) steer: Cost,
-    pub(super) baseline_perplexity: Cost,
-    pub(super) steer_perplexity: Cost,
-    pub(super) judge: Cost,
-}
-
-impl RowCosts {
-    pub(super) fn of(
-        bench: &ResolvedBench,
-        row: &ResolvedRow,
-        set: &SteeringSettings,
-        sae: &SaeFolder,
-    ) -> RowCosts {
-        let model = &bench.models[row.model].folder;
-        // Without a scorer no perplexity is asked for, and its cost is not either.
-        let scorer = &bench.models[row.scorer.unwrap_or(row.model)].folder;
-        let new_tokens = u64::from(set.max_new_tokens);
-        let texts = u64::from(set.n_features) * u64::from(set.n_prefix);
-        let unsteered = Written {
-            texts: bench.prefixes.len() as u64,
-            prompt: mean_tokens(&bench.prefixes),
-            new: new_tokens,
-            steps: u64::from(set.dlm_steps),
-        };
-        let steered = Written { texts, ..unsteered };
-        let mut steer = steered.cost(model);
-        steer.flops += steering_flops(model, set, sae, &steered);
-        // Their continuations are scored, which another tokenizer cuts into about as many tokens.
-        let tokens = new_tokens.min(u64::from(set.scorer_max_tokens));
-        RowCosts {
-            explain: Cost {
-                cells: 1,
-                judge_calls: u64::from(set.n_features),
-                judge_tokens_in: u64::from(set.n_features) * EXPLAIN_PROMPT_TOKENS,
-                judge_tokens_out: u64::from(set.n_features * EXPLAIN_MAX_TOKENS),
-                ..Cost::default()
-            },
-            baseline: unsteered.cost(model),
-            steer,
-            baseline_perplexity: scored(scorer, unsteered.texts, tokens),
-            steer_perplexity: scored(scorer, texts, tokens),
-            judge: Cost {
-                cells: 1,
-                judge_calls: texts,
-                judge_tokens_in: texts * (PAIR_PROMPT_TOKENS + 2 * new_tokens),
-                judge_tokens_out: texts * u64::from(PAIR_MAX_TOKENS),
-                ..Cost::default()
-            },
-        }
-    }
-}
-
-/// Floating-point operations of the SAE that steers: it reads the positions that its scope moves,
-/// at every step.
-fn steering_flops(
-    model: &ModelFolder,
-    set: &SteeringSettings,
-    sae: &SaeFolder,
-    texts: &Written,
-) -> f64 {
-    let all = texts.positions(model);
-    match (set.token_scope.as_str(), set.k_scope) {
-        ("update-tokens", _) if model.is_diffusion => {
-            encoded(texts.masked(model), sae.d_model, sae.d_sae)
-        }
-        (_, Some(k)) => {
-            // The latents of a batch are read everywhere, and the largest activation at k
-            // positions.
-            let features = BATCH_ROWS.div_ceil(u64::from(set.n_prefix).max(1));
-            let chosen = texts.texts * texts.steps * u64::from(k);
-            encoded(
-                all,
-                sae.d_model,
-                u32::try_from(features).unwrap_or(u32::MAX),
-            ) + encoded(chosen.min(all), sae.d_model, sae.d_sae)
-        }
-        _ => encoded(all, sae.d_model, sae.d_sae),
-    }
 }
 
 /// What each cell of a group takes, when all are run together.

@@ -23,6 +23,8 @@ pub enum GroupKind {
 pub struct PlannedGroup {
     /// What they share.
     pub kind: GroupKind,
+    /// What they are called in messages.
+    pub what: &'static str,
     /// Model, by name.
     pub model: String,
     /// The text: `tokens 0 to 20,000` or `rollouts`.

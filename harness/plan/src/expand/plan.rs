@@ -1,16 +1,13 @@
-use std::collections::BTreeMap;
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
 use harness_core::{grid::TooLarge, layer::Depth, sae_id::SaeId};
 
-use super::PlannedGroup;
-use crate::bench::{
-    AutointerpSettings, DecodingSettings, GridSettings, PaperName, Profile, RowKind,
-    SteeringSettings, TableKind, ViewSpec,
-};
-use harness_contract::{cell::Cell, protocol::Sources, stages::Dtype};
+use super::group::PlannedGroup;
+use crate::bench::{PaperName, TableKind, ViewSpec};
+use harness_contract::{cell::Cell, protocol::Sources};
 
 /// The cells of a bench and the rows that are derived from them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Name of the bench.
     pub bench: String,
@@ -43,7 +40,7 @@ pub struct Plan {
 }
 
 /// One SAE with the settings of one variant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct PlannedRow {
     /// Models compared with each other.
     pub family: String,
@@ -62,93 +59,21 @@ pub struct PlannedRow {
     /// name.
     pub paper_layer: Option<u32>,
     /// What is done for it.
-    pub work: RowWork,
+    pub work: Arc<dyn RowWork>,
 }
 
-/// What is done for a row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RowWork {
-    /// Texts are steered and scored.
-    Steering(Box<SteeringWork>),
-    /// It is spliced into passes.
-    Grid(Box<GridWork>),
-    /// Its latents are followed while questions are answered.
-    Decoding(Box<DecodingWork>),
-    /// Its latents are explained, and windows predicted.
-    Autointerp(Box<AutointerpWork>),
-}
+/// What is done for a row: the cells behind it, and what its kind reads them with.
+pub trait RowWork: Any + fmt::Debug + Send + Sync {
+    /// Keys of the cells behind it, in the order they depend on each other.
+    fn keys(&self) -> Vec<&str>;
 
-/// What is done for a row of a steering bench.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SteeringWork {
-    /// Whether the model is a masked-diffusion model.
-    pub is_diffusion: bool,
-    /// Group of the variant.
-    pub group: Option<String>,
-    pub settings: SteeringSettings,
-    /// Keys of the cells behind it.
-    pub cells: RowCells,
-}
+    /// A cell behind it alone, in words.
+    fn describe(&self, plan: &Plan, row: &PlannedRow, cell: &Cell) -> String;
 
-/// What is done for a row of a grid bench.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GridWork {
-    /// What it is measured on: [`RowKind::Documents`] or [`RowKind::Rollouts`].
-    pub kind: RowKind,
-    /// What its SAEs were trained on: `clean`, `mask` or `unmask`.
-    pub policy: String,
-    /// Whether the model is a masked-diffusion model.
-    pub is_diffusion: bool,
-    /// Whether the model's logits are also read unshifted (`paper_code`).
-    pub has_paper_code: bool,
-    /// Number format of the residuals.
-    pub dtype: Dtype,
-    pub settings: GridSettings,
-    /// Key of its cell on each shard.
-    pub shards: Vec<String>,
-    /// Key of the cell with the continuations it is measured on.
-    pub rollout: Option<String>,
-}
-
-/// What is done for the SAEs of a row of the decoding-order bench, all of them together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DecodingWork {
-    pub settings: DecodingSettings,
-    /// The profile they come from.
-    pub profile: Profile,
-    /// SAEs that are followed, by layer.
-    pub saes: Vec<Followed>,
-    /// Orders that are compared.
-    pub orders: Vec<OrderWork>,
-}
-
-/// An SAE whose features are followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Followed {
-    /// The SAE within its set.
-    pub id: String,
-    /// Layer, from 0.
-    pub layer: u32,
-}
-
-/// What is done for a row of the autointerp bench.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AutointerpWork {
-    pub settings: AutointerpSettings,
-    /// Key of the cell with its windows.
-    pub windows: String,
-    /// Key of the cell with its explanations.
-    pub explain: String,
-    /// Key of the cell with its predictions.
-    pub predict: String,
-}
-
-/// One decoding order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderWork {
-    pub order: String,
-    /// Key of its cell on each part of the questions.
-    pub parts: Vec<String>,
+    /// A cell behind it that serves other rows as well, where the kind has words of its own for it.
+    fn describe_shared(&self, _: &Cell) -> Option<String> {
+        None
+    }
 }
 
 impl PlannedRow {
@@ -164,78 +89,13 @@ impl PlannedRow {
 
     /// Keys of the cells behind it.
     pub fn keys(&self) -> Vec<&str> {
-        match &self.work {
-            RowWork::Steering(work) => work.cells.all(),
-            RowWork::Grid(work) => {
-                let keys = work.rollout.iter().chain(&work.shards);
-                keys.map(String::as_str).collect()
-            }
-            RowWork::Decoding(work) => {
-                let keys = work.orders.iter().flat_map(|order| &order.parts);
-                keys.map(String::as_str).collect()
-            }
-            RowWork::Autointerp(work) => vec![&work.windows, &work.explain, &work.predict],
-        }
+        self.work.keys()
     }
 
-    /// What is done for it in a steering bench.
-    pub fn steering(&self) -> Option<&SteeringWork> {
-        match &self.work {
-            RowWork::Steering(work) => Some(work),
-            _ => None,
-        }
-    }
-
-    /// What is done for it in a grid bench.
-    pub fn grid(&self) -> Option<&GridWork> {
-        match &self.work {
-            RowWork::Grid(work) => Some(work),
-            _ => None,
-        }
-    }
-
-    /// What is done for it in the decoding-order bench.
-    pub fn decoding(&self) -> Option<&DecodingWork> {
-        match &self.work {
-            RowWork::Decoding(work) => Some(work),
-            _ => None,
-        }
-    }
-
-    /// What is done for it in the autointerp bench.
-    pub fn autointerp(&self) -> Option<&AutointerpWork> {
-        match &self.work {
-            RowWork::Autointerp(work) => Some(work),
-            _ => None,
-        }
-    }
-}
-
-/// Keys of the cells behind a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowCells {
-    pub features: String,
-    /// Explanations.
-    pub explain: String,
-    /// Unsteered texts.
-    pub baseline: String,
-    /// Steered texts.
-    pub steer: String,
-    /// Perplexities of the unsteered texts and of the steered ones; none without a scorer.
-    pub perplexities: Vec<String>,
-    /// Judged pairs.
-    pub judge: String,
-    /// Scores.
-    pub score: String,
-}
-
-impl RowCells {
-    /// All keys, in dependency order.
-    pub fn all(&self) -> Vec<&str> {
-        let texts = [&self.features, &self.explain, &self.baseline, &self.steer];
-        let scores = [&self.judge, &self.score];
-        let all = texts.into_iter().chain(&self.perplexities).chain(scores);
-        all.map(String::as_str).collect()
+    /// What is done for it, where that is of the kind asked for.
+    pub fn work<W: RowWork>(&self) -> Option<&W> {
+        let work: &dyn Any = self.work.as_ref();
+        work.downcast_ref()
     }
 }
 

@@ -4,10 +4,7 @@
 use serde_json::Value;
 
 use super::{Origin, ResolvedBench, ResolvedModel, ResolvedRow, TextSource};
-use crate::{
-    bench::{Profile, RowKind},
-    sources::TextFiles,
-};
+use crate::{bench::Profile, sources::TextFiles};
 use harness_contract::sanitize::one_line;
 
 /// Budgets, in the order in which they are said.
@@ -63,14 +60,8 @@ impl ResolvedModel {
 impl ResolvedRow {
     /// Its text, in words.
     pub fn text_name(&self) -> String {
-        let what = match self.row.kind {
-            RowKind::Decoding => "questions",
-            RowKind::Rollouts => "prompts",
-            _ => "tokens",
-        };
-        // A text is counted by one of these.
-        let counts = ["budget_tokens", "n_prompts", "n_questions"];
-        let n: u64 = counts.map(|name| self.settings.whole(name)).iter().sum();
+        let need = self.kind.text();
+        let (n, what) = (self.settings.whole(need.amount), need.input.unit());
         match self.text {
             TextSource::Embedded => format!("{n} {what} of the embedded generated text"),
             TextSource::Assumed => {

@@ -3,7 +3,6 @@
 
 use harness_core::{
     grid::sae_flops,
-    task::preset::{Preset, Rendered},
     work::{PassWork, masked_rows},
 };
 
@@ -12,47 +11,28 @@ use harness_contract::sources::ModelFolder;
 
 /// Tokens of a word, as tokenizers of large vocabularies cut English.
 const TOKENS_A_WORD: f64 = 1.3;
-/// Tokens of a word problem, about: GSM8K's have some 46 words.
-pub(super) const QUESTION_TOKENS: u64 = 60;
-/// Tokens that a chat template puts around a turn, about.
-const TURN_TOKENS: u64 = 10;
 
 /// Tokens of a text, about.
-fn tokens_of(text: &str) -> f64 {
+pub fn tokens_of(text: &str) -> f64 {
     text.split_whitespace().count() as f64 * TOKENS_A_WORD
 }
 
 /// Mean number of tokens of texts, about; at least 1.
-pub(super) fn mean_tokens(texts: &[String]) -> u64 {
+pub fn mean_tokens(texts: &[String]) -> u64 {
     let sum: f64 = texts.iter().map(|text| tokens_of(text)).sum();
     ((sum / texts.len().max(1) as f64).round() as u64).max(1)
 }
 
-/// Tokens of a question as a preset puts it, about, and at most what is allowed.
-pub(super) fn question_tokens(preset: &Preset, most: u64) -> u64 {
-    let around = match preset.render("") {
-        Rendered::Plain(text) => tokens_of(&text) as u64,
-        Rendered::Chat(turns) => {
-            let tokens = |turn: &harness_core::task::preset::Turn| {
-                tokens_of(&turn.content) as u64 + TURN_TOKENS
-            };
-            // The turn of the answer is begun.
-            turns.iter().map(tokens).sum::<u64>() + TURN_TOKENS
-        }
-    };
-    (around + QUESTION_TOKENS).min(most)
-}
-
 /// Texts of one length that a model writes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Written {
-    pub(super) texts: u64,
+pub struct Written {
+    pub texts: u64,
     /// Tokens of a prompt.
-    pub(super) prompt: u64,
+    pub prompt: u64,
     /// Tokens after it.
-    pub(super) new: u64,
+    pub new: u64,
     /// Denoising steps; an autoregressive model takes a pass a token.
-    pub(super) steps: u64,
+    pub steps: u64,
 }
 
 impl Written {
@@ -71,7 +51,7 @@ impl Written {
     }
 
     /// What writing them takes.
-    pub(super) fn cost(&self, model: &ModelFolder) -> Cost {
+    pub fn cost(&self, model: &ModelFolder) -> Cost {
         Cost {
             generations: self.texts,
             ..of_passes(model, &(self.passes(model) * self.texts))
@@ -79,12 +59,12 @@ impl Written {
     }
 
     /// Positions that go through the blocks in all passes of all texts.
-    pub(super) fn positions(&self, model: &ModelFolder) -> u64 {
+    pub fn positions(&self, model: &ModelFolder) -> u64 {
         self.passes(model).tokens / u64::from(model.n_layers.max(1)) * self.texts
     }
 
     /// Of these the masked ones.
-    pub(super) fn masked(&self, model: &ModelFolder) -> u64 {
+    pub fn masked(&self, model: &ModelFolder) -> u64 {
         match model.is_diffusion {
             true => masked_rows(self.new, &self.revealed(model)) * self.texts,
             false => 0,
@@ -92,20 +72,20 @@ impl Written {
     }
 
     /// Of these the ones that are written, which SAEs follow.
-    pub(super) fn followed(&self) -> u64 {
+    pub fn followed(&self) -> u64 {
         self.texts * self.steps * self.new
     }
 }
 
 /// What texts of `tokens` tokens take that a model of the next token scores.
-pub(super) fn scored(model: &ModelFolder, texts: u64, tokens: u64) -> Cost {
+pub fn scored(model: &ModelFolder, texts: u64, tokens: u64) -> Cost {
     let mut work = PassWork::blocks(texts, u64::from(model.n_layers), tokens, tokens);
     work.head_rows = texts * tokens.saturating_sub(1);
     of_passes(model, &work)
 }
 
 /// Floating-point operations of encoding `rows` residuals with an SAE.
-pub(super) fn encoded(rows: u64, d_model: u32, d_sae: u32) -> f64 {
+pub fn encoded(rows: u64, d_model: u32, d_sae: u32) -> f64 {
     sae_flops(rows, u64::from(d_model), u64::from(d_sae), 0)
 }
 

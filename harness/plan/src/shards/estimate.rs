@@ -11,7 +11,7 @@ const LEAST_SECONDS: f64 = 0.05;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Estimate {
     /// By stage and checkpoint.
-    measured: BTreeMap<(String, String), Measured>,
+    measured: BTreeMap<(&'static str, String), Measured>,
     /// Of all stages that compute.
     all: Measured,
     /// Floating-point operations a second, for what nothing is measured of.
@@ -102,7 +102,7 @@ impl Estimate {
     }
 }
 
-fn name(cell: &Cell) -> (String, String) {
+fn name(cell: &Cell) -> (&'static str, String) {
     let checkpoint = cell.checkpoint().unwrap_or_default();
-    (cell.stage.clone(), checkpoint.to_owned())
+    (cell.stage().name(), checkpoint.to_owned())
 }

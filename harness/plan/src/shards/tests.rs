@@ -1,11 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::*;
-use crate::test_world::World;
-use harness_contract::{cell::Cell, protocol::Sources, stages::Stage};
+use harness_contract::{
+    cell::Cell,
+    protocol::Sources,
+    stages::{
+        Dtype, JudgeParams, JudgeRef, ModelRef, Numerics, PerplexityParams, PluginRef, ScoreParams,
+    },
+};
 use harness_store::{ManifestPlugin, RunManifest};
 
 fn any_units() -> impl Strategy<Value = Vec<Unit>> {
@@ -90,72 +94,46 @@ fn the_largest_chunks_are_shared_out_first() {
 }
 
 #[test]
-fn units_hold_every_wanted_cell_once_with_groups_whole() {
-    for bench in [
-        "table2",
-        "fidelity",
-        "decoding-order",
-        "autointerp",
-        "transfer-rollouts",
-    ] {
-        let plan = World::made_up().plan(bench).unwrap();
-        let units = units(&plan, |_| true, |_| 1.0);
-        let keys: Vec<&String> = units
-            .iter()
-            .flat_map(|u| &u.cells)
-            .map(|(k, _)| k)
-            .collect();
-        let distinct: BTreeSet<&String> = keys.iter().copied().collect();
-        assert_eq!(distinct.len(), keys.len(), "{bench}");
-        assert_eq!(keys.len(), plan.cells.len(), "{bench}");
-        let models: BTreeSet<&str> = plan.rows.iter().map(|row| row.model.as_str()).collect();
-        for unit in &units {
-            assert!(
-                models.contains(unit.model.as_str()),
-                "{bench}: {}",
-                unit.model
-            );
-            let groups: BTreeSet<Option<usize>> = unit
-                .cells
-                .iter()
-                .map(|(key, _)| plan.group_of(key))
-                .collect();
-            assert_eq!(groups.len(), 1, "{bench}");
-        }
-        for (i, group) in plan.groups.iter().enumerate() {
-            let of_group = |u: &&Unit| u.cells.iter().any(|(key, _)| plan.group_of(key) == Some(i));
-            let holders: Vec<&Unit> = units.iter().filter(of_group).collect();
-            assert_eq!(
-                (holders.len(), holders[0].cells.len()),
-                (1, group.members.len())
-            );
-        }
-    }
-    let plan = World::made_up().plan("table2").unwrap();
-    let some = units(&plan, |key| key == plan.cells[3].key, |_| 1.0);
-    assert_eq!(some.len(), 1);
-    assert_eq!(some[0].cells, [(plan.cells[3].key.clone(), 1.0)]);
-}
-
-#[test]
 fn measured_cells_say_how_long_others_take() {
-    let cell = |stage: Stage, checkpoint: &str, n: u32| {
-        let params = json!({"model": {"checkpoint": checkpoint}, "n": n});
-        Cell::new(stage, &params, vec![]).unwrap()
+    let adapter = PluginRef {
+        kind: "model".to_owned(),
+        name: "Dream".to_owned(),
+        plugin: "dream".to_owned(),
+        hash: String::new(),
+    };
+    let cell = |checkpoint: &str, max_tokens: u32| {
+        let params = PerplexityParams {
+            model: ModelRef {
+                name: "dream".to_owned(),
+                checkpoint: checkpoint.to_owned(),
+                adapter: adapter.clone(),
+            },
+            max_tokens,
+            numerics: Numerics {
+                dtype: Dtype::F32,
+                reproducible: false,
+                allow_nan: false,
+            },
+        };
+        Cell::new(params, vec![]).unwrap()
     };
     let mut estimate = Estimate::assumed(2e11);
-    let steer = cell(Stage::Steer, "a", 1);
-    assert_eq!(estimate.seconds(&steer, 4e11), 2.0);
-    estimate.add(&steer, 10.0, 1e9);
+    let texts = cell("a", 1);
+    assert_eq!(estimate.seconds(&texts, 4e11), 2.0);
+    estimate.add(&texts, 10.0, 1e9);
     // As those of its stage and model; then as all, by what is computed; then as those of its stage
     // whose work nobody knows.
-    assert_eq!(estimate.seconds(&cell(Stage::Steer, "a", 2), 2e9), 20.0);
-    assert_eq!(estimate.seconds(&cell(Stage::Steer, "b", 2), 3e9), 30.0);
-    let score = Cell::new(Stage::Score, &json!({}), vec![]).unwrap();
+    assert_eq!(estimate.seconds(&cell("a", 2), 2e9), 20.0);
+    assert_eq!(estimate.seconds(&cell("b", 2), 3e9), 30.0);
+    let score = Cell::new(ScoreParams::default(), vec![]).unwrap();
     estimate.add(&score, 3.0, 0.0);
     estimate.add(&score, 5.0, 0.0);
     assert_eq!(estimate.seconds(&score, 0.0), 4.0);
-    let judge = Cell::new(Stage::Judge, &json!({}), vec![]).unwrap();
+    let judge = JudgeRef {
+        component: adapter,
+        model: None,
+    };
+    let judge = Cell::new(JudgeParams { judge }, vec![]).unwrap();
     assert!(estimate.seconds(&judge, 0.0) > 0.0);
 }
 
@@ -234,27 +212,4 @@ fn a_plan_reads_back_and_others_are_refused() {
     }
     let error = ShardPlan::read(&dir.path().join("none")).unwrap_err();
     assert!(error.to_string().contains("cannot read"), "{error}");
-}
-
-#[test]
-fn a_stale_plan_says_what_has_changed() {
-    let plan = World::made_up().plan("table2").unwrap();
-    let path = std::path::Path::new("plan.json");
-    let key = plan.cells[0].key.as_str();
-    let fits = plan_file(&[key]);
-    let mut now = fits.basis.clone();
-    now.plugins.insert("lexical".to_owned(), "new".to_owned());
-    now.files
-        .insert("/text.jsonl".to_owned(), "hash".to_owned());
-    // Changes that no cell of the plan depends on do no harm.
-    fits.check(path, &plan, &now).unwrap();
-    let stale = plan_file(&[key, "gone"]);
-    let error = stale.check(path, &plan, &now).unwrap_err().to_string();
-    assert!(error.contains("1 of its 2 cells"), "{error}");
-    assert!(
-        error.contains("file /text.jsonl, plugin lexical"),
-        "{error}"
-    );
-    let error = stale.check(path, &plan, &stale.basis).unwrap_err();
-    assert!(error.to_string().contains("the harness itself"), "{error}");
 }

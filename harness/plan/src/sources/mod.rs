@@ -6,6 +6,7 @@ mod sae_set;
 mod text_files;
 
 pub use explanations::Explanations;
+pub use sae_folder::SaeFolder;
 pub use sae_set::SaeSet;
 pub(crate) use sae_set::{id_of, sae_hash};
 pub use text_files::TextFiles;

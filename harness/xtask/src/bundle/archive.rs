@@ -24,7 +24,12 @@ const TAR: [&str; 7] = [
 const XZ: &str = "xz --threads=2 --block-size=52MiB --lzma2=preset=1,dict=64MiB";
 
 /// The programs that make a bundle, each with the Debian package that has it.
-const TOOLS: [(&str, &str); 3] = [("tar", "tar"), ("xz", "xz-utils"), ("strip", "binutils")];
+const TOOLS: [(&str, &str); 4] = [
+    ("tar", "tar"),
+    ("xz", "xz-utils"),
+    ("strip", "binutils"),
+    ("objdump", "binutils"),
+];
 
 /// Checks that the programs that make a bundle answer.
 ///

@@ -2,7 +2,6 @@
 //! beside a Python torch.
 
 mod archive;
-mod elf;
 mod portable;
 
 use std::env;
@@ -109,7 +108,7 @@ fn make(ws: &Workspace, scratch: &Path, out: &Path, models: Models) -> Result<u6
     let binaries = layout::fill(ws, &folder, models)?;
     archive::strip(ws, &binaries)?;
     for binary in &binaries {
-        portable::make(binary)?;
+        portable::make(ws, binary)?;
     }
     let unwritable = || format!("{} cannot be written", folder.display());
     fs::create_dir(folder.join("bin")).with_context(unwritable)?;

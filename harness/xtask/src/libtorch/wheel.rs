@@ -1,7 +1,4 @@
-//! Which files of which wheels make a CPU libtorch, and whether what was unpacked is what the wheel
-//! recorded.
-
-use std::collections::BTreeMap;
+//! Which files of which wheels make a CPU libtorch.
 
 use anyhow::{Result, bail};
 
@@ -72,17 +69,6 @@ pub struct Kept {
     pub to: String,
 }
 
-/// A file as it was unpacked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extracted {
-    /// Its name in the wheel.
-    pub name: String,
-    /// Digest of what was written, as RECORD writes it: URL-safe base64 without padding.
-    pub sha256: String,
-    /// Bytes written.
-    pub size: u64,
-}
-
 /// The text of a requirements file that makes pip refuse any other bytes.
 pub fn requirements() -> String {
     WHEELS
@@ -122,48 +108,6 @@ pub fn keep(names: &[String]) -> Vec<Kept> {
             })
         })
         .collect()
-}
-
-/// RECORD's digest and size of each file.
-pub fn parse_record(text: &str) -> BTreeMap<String, (String, u64)> {
-    text.lines()
-        .filter_map(|line| {
-            // The name alone may hold a comma, and is quoted then.
-            let mut fields = line.rsplitn(3, ',');
-            let (size, digest, name) = (fields.next()?, fields.next()?, fields.next()?);
-            let name = match name.strip_prefix('"').and_then(|n| n.strip_suffix('"')) {
-                Some(inner) => inner.replace("\"\"", "\""),
-                None => name.to_owned(),
-            };
-            Some((
-                name,
-                (
-                    digest.strip_prefix("sha256=")?.to_owned(),
-                    size.trim().parse().ok()?,
-                ),
-            ))
-        })
-        .collect()
-}
-
-/// Compares what was unpacked with RECORD.
-///
-/// # Errors
-/// Names the first file that is not recorded, or was recorded with another digest or size.
-pub fn verify(record: &BTreeMap<String, (String, u64)>, extracted: &[Extracted]) -> Result<()> {
-    for file in extracted {
-        match record.get(&file.name) {
-            None => bail!("{} is not in the wheel's RECORD", file.name),
-            Some((sha256, size)) if *sha256 != file.sha256 || *size != file.size => bail!(
-                "{} is damaged: {} bytes with sha256 {}, recorded are {size} bytes with {sha256}; run this again to fetch it anew",
-                file.name,
-                file.size,
-                file.sha256
-            ),
-            Some(_) => {}
-        }
-    }
-    Ok(())
 }
 
 /// Checks that every library that is needed was among the wheels' files.
@@ -242,39 +186,6 @@ mod tests {
             "/torch/include/a.h",
         ] {
             assert_eq!(place_of(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn damage_is_named() {
-        let record = parse_record(
-            "torch/lib/libc10.so,sha256=AbC-_1,12\n\"torch/include/a,b.h\",sha256=zz,3\ntorch-2.11.0.dist-info/RECORD,,\n",
-        );
-        assert_eq!(record.len(), 2);
-        let file = |name: &str, sha256: &str, size| Extracted {
-            name: name.to_owned(),
-            sha256: sha256.to_owned(),
-            size,
-        };
-        verify(
-            &record,
-            &[
-                file("torch/lib/libc10.so", "AbC-_1", 12),
-                file("torch/include/a,b.h", "zz", 3),
-            ],
-        )
-        .unwrap();
-        for wrong in [
-            file("torch/lib/libc10.so", "AbC-_2", 12),
-            file("torch/lib/libc10.so", "AbC-_1", 11),
-            file("torch/lib/x.so", "AbC-_1", 12),
-        ] {
-            assert!(
-                verify(&record, std::slice::from_ref(&wrong))
-                    .unwrap_err()
-                    .to_string()
-                    .contains(&wrong.name)
-            );
         }
     }
 

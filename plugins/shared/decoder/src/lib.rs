@@ -52,7 +52,7 @@ pub use context::{Cache, ForwardContext};
 pub use error::DecoderError;
 pub use gpt2::Gpt2;
 pub use head::HEAD_CHUNK_BYTES;
-pub use make::{from_tensors, init, load, load_into};
+pub use make::{from_tensors, init, load};
 pub use model::Decoder;
 pub use names::{Initial, ParameterSpec, parameters};
 pub use transformer::Transformer;

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use tch::{Kind, Tensor, nn};
+use tch::{Tensor, nn};
 
+use crate::Result;
 use crate::checkpoint::{Checkpoint, LoadOptions, check_parameters};
 use crate::config::{DecoderConfig, Family};
 use crate::gpt2::Gpt2;
 use crate::model::{Decoder, Parameters};
 use crate::names::{Initial, parameters};
 use crate::transformer::Transformer;
-use crate::{DecoderError, Result};
 
 /// A model with fresh weights registered under their checkpoint names (`VarStore::variables` gives
 /// the names back).
@@ -90,42 +90,6 @@ pub fn load(
     }
     let tensors = checkpoint.tensors(options)?;
     from_tensors(checkpoint.config(), tensors)
-}
-
-/// Copies a folder's weights into variables made by [`init`], to go on training from them.
-///
-/// # Errors
-/// As [`load`]; and a folder whose tensors are not those of the variables.
-pub fn load_into(store: &nn::VarStore, folder: &Path) -> Result<()> {
-    let checkpoint = Checkpoint::open(folder)?;
-    let options = LoadOptions {
-        kind: Kind::Float,
-        device: store.device(),
-        ..LoadOptions::default()
-    };
-    let tensors = checkpoint.tensors(&options)?;
-    let variables = store.variables();
-    for (name, tensor) in &tensors {
-        match variables.get(name) {
-            Some(variable) if variable.size() == tensor.size() => {
-                let mut variable = variable.shallow_clone();
-                tch::no_grad(|| variable.copy_(tensor));
-            }
-            Some(variable) => {
-                return Err(DecoderError::argument(format!(
-                    "{name} is {:?} in the folder and {:?} in the model",
-                    tensor.size(),
-                    variable.size()
-                )));
-            }
-            None => {
-                return Err(DecoderError::argument(format!(
-                    "the model has no variable {name}"
-                )));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn assemble(config: &DecoderConfig, parameters: Parameters) -> Result<Box<dyn Decoder>> {

@@ -108,28 +108,6 @@ fn weights_are_stored_and_loaded_in_the_dtype_asked_for() {
 }
 
 #[test]
-fn training_can_go_on_from_a_folder() {
-    let folder = saved(Family::Dream, Kind::Float);
-    let (_, source) = random_model(Family::Dream, 7);
-    let (model, store) = random_model(Family::Dream, 8);
-    decoder::load_into(&store, folder.path()).unwrap();
-    for (name, tensor) in source.variables() {
-        assert!(tensor.equal(&store.variables()[&name]), "{name}");
-        assert!(store.variables()[&name].requires_grad());
-    }
-    // The model made with the store runs on the new values.
-    let (reference, _) = random_model(Family::Dream, 7);
-    let ids = tokens(1, 5, 0);
-    assert!(
-        run(&*model, &ids, None)
-            .1
-            .equal(&run(&*reference, &ids, None).1)
-    );
-    let (_, other) = random_model(Family::Llada, 8);
-    assert!(decoder::load_into(&other, folder.path()).is_err());
-}
-
-#[test]
 fn gpt2_loads_with_and_without_its_prefix_and_ignores_mask_buffers() {
     let folder = saved(Family::Gpt2, Kind::Float);
     let plain = decoder::load(folder.path(), None, &LoadOptions::default()).unwrap();

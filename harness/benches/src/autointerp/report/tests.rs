@@ -16,7 +16,7 @@ use harness_contract::{
         Chosen, ExplainOutput, Explanation, LatentState, LatentWindows, Outcome, PredictOutput,
         Prediction, ScoredWindow, Window, WindowsOutput,
     },
-    stages::Stage,
+    stages::{ExplainParams, JudgeRef, PredictParams, WindowsParams},
 };
 use harness_store::{Access, Provenance, Store};
 
@@ -34,7 +34,8 @@ fn windows_cell(set: &str, layer: u32, k: u32, seed: u64) -> Cell {
         "rules": harness_core::autointerp::WindowRules::default(), "n_logits": 8, "label_field": null, "seed": seed,
         "numerics": {"dtype": "f32", "reproducible": false},
     });
-    Cell::new(Stage::Windows, &params, vec![]).unwrap()
+    let params: WindowsParams = serde_json::from_value(params).unwrap();
+    Cell::new(params, vec![]).unwrap()
 }
 
 fn at(finished_unix: u64) -> Provenance {
@@ -98,11 +99,16 @@ fn put_windows(store: &Store, cell: &Cell, tokens: &[&str], finished: u64) {
 /// A judge's explanations and predictions of an SAE's windows; latent i is predicted to be active
 /// in the first i + 1 windows.
 fn put_judged(store: &Store, windows: &Cell, judge: &str, n: u32) {
-    let component = json!({"component": plugin(judge), "model": format!("{judge}-mini")});
-    let params = json!({"asked": {"judge": component}});
-    let explain = Cell::new(Stage::Explain, &params, vec![windows.key.clone()]).unwrap();
+    let judge_ref = JudgeRef {
+        component: serde_json::from_value(plugin(judge)).unwrap(),
+        model: Some(format!("{judge}-mini")),
+    };
+    let asked = ExplainParams::Asked {
+        judge: judge_ref.clone(),
+    };
+    let explain = Cell::new(asked, vec![windows.key.clone()]).unwrap();
     let inputs = vec![windows.key.clone(), explain.key.clone()];
-    let predict = Cell::new(Stage::Predict, &json!({"judge": component}), inputs).unwrap();
+    let predict = Cell::new(PredictParams { judge: judge_ref }, inputs).unwrap();
     let explained = ExplainOutput {
         explanations: (0..n)
             .map(|latent| Explanation {
@@ -153,8 +159,11 @@ fn cells_are_joined_by_their_inputs() {
     put_windows(&store, &first, &["x", "y"], 1);
     put_judged(&store, &first, "one", 2);
     // The explanations of a steering run are of features, not of windows.
-    let given = json!({"given": {"explanations": [], "judge": "x"}});
-    let steering = Cell::new(Stage::Explain, &given, vec!["features".into()]).unwrap();
+    let given = ExplainParams::Given {
+        explanations: Vec::new(),
+        judge: "x".to_owned(),
+    };
+    let steering = Cell::new(given, vec!["features".into()]).unwrap();
     store
         .put_done(&steering, &json!({"explanations": [], "judge": "x"}), at(1))
         .unwrap();

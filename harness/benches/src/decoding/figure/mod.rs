@@ -12,11 +12,11 @@ pub use dynamics::{Across, DynamicsOptions, dynamics_curves, dynamics_heatmaps};
 
 use harness_plan::{
     bench::{Profile, TableKind, ViewSpec},
-    expand::Plan,
+    expand::{Plan, PlannedRow},
 };
 use harness_present::figure::Figure;
 
-use super::{DecodingTables, rows::DynamicsRow};
+use super::{DecodingTables, DecodingWork, rows::DynamicsRow};
 
 /// The figures of the bench, and the parts of them that its views show.
 pub fn figures(plan: &Plan, tables: &DecodingTables) -> Vec<(String, Figure)> {
@@ -86,7 +86,10 @@ fn dynamics_options(plan: &Plan, title: &str, across: Across) -> DynamicsOptions
 
 /// What a reader must know of the models and questions.
 fn caption(plan: &Plan) -> String {
-    let works = plan.rows.iter().filter_map(|row| row.decoding());
+    let works = plan
+        .rows
+        .iter()
+        .filter_map(PlannedRow::work::<DecodingWork>);
     let is_scaled = works.clone().any(|work| work.profile == Profile::Zoo);
     let set = works.map(|work| &work.settings).next();
     let how = set.map_or_else(String::new, |set| {

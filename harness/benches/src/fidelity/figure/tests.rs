@@ -2,6 +2,7 @@ use harness_core::{layer::Depth, record::Status, sae_id::SaeId};
 use harness_present::figure::{Dash, FigureError, Marks, Series, render_svg};
 
 use super::*;
+use crate::fidelity::rows::GridRow;
 use crate::over_k::{Style, styles};
 
 #[test]

@@ -1,7 +1,7 @@
 //! Cells in words.
 
-use harness_contract::{cell::Cell, protocol::Failure, stages::DecodingParams};
-use harness_plan::expand::{GroupKind, Plan, PlannedGroup, RowWork};
+use harness_contract::{cell::Cell, protocol::Failure};
+use harness_plan::expand::{Plan, PlannedGroup};
 
 pub use crate::output::bytes;
 use crate::output::inert;
@@ -23,58 +23,24 @@ pub fn failure(failure: &Failure) -> String {
 pub fn group(group: &PlannedGroup) -> String {
     let n = group.members.len();
     let s = if n == 1 { "" } else { "s" };
-    let what = match group.kind {
-        GroupKind::Splices => "fidelity",
-        GroupKind::Activations => "activations",
-    };
-    format!("{what} {}, {n} SAE{s}, {}", group.model, group.text)
+    format!("{} {}, {n} SAE{s}, {}", group.what, group.model, group.text)
 }
 
 /// `steer dream-mask layer 4 k 8`, or `baseline dream` for a cell that serves several SAEs.
 pub fn cell(plan: &Plan, cell: &Cell) -> String {
-    let stage = &cell.stage;
-    if let Ok(params) = cell.params::<DecodingParams>() {
-        let order = params
-            .generation
-            .denoising
-            .map_or_else(String::new, |d| d.order.name);
-        let questions = params.questions;
-        return format!(
-            "{stage} {} {order}, questions {} to {}",
-            params.model.name,
-            questions.first,
-            questions.first + questions.count
-        );
-    }
+    let stage = cell.stage();
     let served: Vec<_> = plan
         .rows
         .iter()
         .filter(|row| row.keys().contains(&cell.key.as_str()))
         .collect();
+    let shared = (served.first()).and_then(|row| row.work.describe_shared(cell));
+    if let Some(text) = shared {
+        return text;
+    }
     match served.as_slice() {
         [] => format!("{stage} {}", cell.short()),
-        [row] => {
-            let mut text = format!("{stage} {}", row.name());
-            match &row.work {
-                RowWork::Steering(work) if work.group.is_some() => {
-                    let set = &work.settings;
-                    text.push_str(&format!(
-                        " (amp_factor {}, dlm_steps {}, {}{})",
-                        set.amp_factor,
-                        set.dlm_steps,
-                        set.token_scope,
-                        set.k_scope.map_or_else(String::new, |k| format!(" {k}"))
-                    ));
-                }
-                RowWork::Steering(_) | RowWork::Decoding(_) | RowWork::Autointerp(_) => {}
-                RowWork::Grid(_) => {
-                    let group = plan.group_of(&cell.key).map(|group| &plan.groups[group]);
-                    let text_of = group.map_or("", |group| group.text.as_str());
-                    text.push_str(&format!(" on {}, {text_of}", row.model));
-                }
-            }
-            text
-        }
+        [row] => row.work.describe(plan, row, cell),
         [row, rest @ ..]
             if rest
                 .iter()

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness_contract::stages::Stage;
-use harness_plan::{
-    bench::RowKind,
-    expand::{Cost, Plan, ResolvedBench},
-};
+use harness_plan::expand::{Cost, Plan, ResolvedBench};
 
 use super::{
     describe::{bytes, count, device_time, flops},
@@ -72,7 +69,7 @@ impl DryRun<'_> {
     fn stages(&self) -> Vec<Vec<String>> {
         let mut rows = vec![self.head("stage")];
         for stage in Stage::ALL {
-            let cells = || (self.plan.cells.iter()).filter(|cell| cell.stage == stage.name());
+            let cells = || (self.plan.cells.iter()).filter(|cell| cell.stage() == stage);
             let of_stage: BTreeSet<&str> = cells().map(|cell| cell.key.as_str()).collect();
             if of_stage.is_empty() {
                 continue;
@@ -166,12 +163,7 @@ impl DryRun<'_> {
             text.push_str(&format!(
                 "SAE set {}{}: {} SAEs, layers {}, k {}, budgets of {}{}\n",
                 row.row.sae,
-                match row.row.kind {
-                    RowKind::Steering | RowKind::Catalogue => String::new(),
-                    RowKind::Decoding | RowKind::Autointerp => format!(" in {}", row.row.model),
-                    RowKind::Documents => format!(" on {}", row.row.model),
-                    RowKind::Rollouts => format!(" on rollouts of {}", row.row.model),
-                },
+                row.kind.of_model(&row.row.model),
                 row.saes.len(),
                 list(layers),
                 list(ks),

@@ -6,7 +6,7 @@ use harness_contract::{
     exit,
     jobs::MetricNeeds,
     plugin::PluginChoice,
-    stages::{METRIC_INPUTS, PluginRef, STEERING_VALUES, ScoreParams, Stage},
+    stages::{METRIC_INPUTS, PluginRef, STEERING_VALUES, ScoreParams},
 };
 use harness_plan::expand::Plan;
 use serde_json::Value;
@@ -28,14 +28,11 @@ pub(super) fn check(
     done: &BTreeSet<String>,
     choice: &PluginChoice,
 ) -> Result<(), Failure> {
-    let open_cells = plan
-        .cells
-        .iter()
-        .filter(|cell| cell.stage == Stage::Score.name() && !done.contains(&cell.key));
-    let params = open_cells.filter_map(|cell| cell.params::<ScoreParams>().ok());
+    let open_cells = (plan.cells.iter()).filter(|cell| !done.contains(&cell.key));
+    let params = open_cells.filter_map(|cell| cell.params_of::<ScoreParams>());
     let benches: BTreeSet<Vec<PluginRef>> = params
         .filter(|params| params.keeps_others)
-        .map(|params| params.metrics)
+        .map(|params| params.metrics.clone())
         .collect();
     if benches.is_empty() {
         return Ok(());

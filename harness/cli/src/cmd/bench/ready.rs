@@ -14,7 +14,7 @@ use harness_contract::{
 };
 use harness_plan::{
     bench::{BenchSpec, Catalogue, Overrides},
-    expand::{self, BenchRequest, Cost, Plan, ResolvedBench, expand, resolve},
+    expand::{self, BenchRequest, Cost, Plan, ResolvedBench, resolve},
 };
 use harness_store::{Access, Store};
 use harness_supervise::memory;
@@ -284,6 +284,7 @@ pub fn resolved(
     };
     Ok(resolve(&BenchRequest {
         spec,
+        kinds: harness_benches::kinds,
         models: &folders.models,
         saes: &folders.saes,
         zoo: &root.zoo(),
@@ -332,7 +333,7 @@ fn expanded(bench: &ResolvedBench, plugins: &Discovery, text_dir: &Path) -> Resu
         Some(dir) => HashCache::open(&dir.join("hashes.json")),
         None => HashCache::in_memory(),
     };
-    let plan = expand(bench, plugins, &mut hashes)?;
+    let plan = harness_benches::expand(bench, plugins, &mut hashes)?;
     // A cache that cannot be written is only a slower next run.
     let _ = hashes.save();
     Ok(plan)

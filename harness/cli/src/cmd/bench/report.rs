@@ -10,7 +10,6 @@ use std::{
 
 use harness_contract::{exit, plugin::Discovery, protocol::FailureKind, stages::PluginRef};
 use harness_plan::{
-    bench::RowKind,
     expand::{Plan, PlannedRow, ResolvedBench},
     sources::TextFiles,
 };
@@ -43,16 +42,10 @@ pub fn manifest(
 ) -> RunManifest {
     let mut settings = BTreeMap::new();
     for (i, row) in bench.rows.iter().enumerate() {
-        let name = match (&row.group, row.row.kind) {
-            (Some(group), _) => format!("{} {group} {i}", row.row.sae),
-            (None, RowKind::Documents) => format!("{} on {}", row.row.sae, row.row.model),
-            (None, RowKind::Rollouts) => {
-                format!("{} on rollouts of {}", row.row.sae, row.row.model)
-            }
-            (None, RowKind::Decoding | RowKind::Autointerp) => {
-                format!("{} in {}", row.row.sae, row.row.model)
-            }
-            (None, RowKind::Steering | RowKind::Catalogue) => row.row.sae.clone(),
+        let set = &row.row.sae;
+        let name = match &row.group {
+            Some(group) => format!("{set} {group} {i}"),
+            None => format!("{set}{}", row.kind.of_model(&row.row.model)),
         };
         let value = serde_json::to_value(&row.settings).unwrap_or(Value::Null);
         settings.insert(name, value);
@@ -131,8 +124,8 @@ fn used_plugins(plan: &Plan) -> BTreeSet<String> {
         }
     }
     let mut hashes = BTreeSet::new();
-    for cell in &plan.cells {
-        collect(&cell.params, &mut hashes);
+    for params in (plan.cells.iter()).filter_map(|cell| cell.params.to_value().ok()) {
+        collect(&params, &mut hashes);
     }
     hashes
 }

@@ -136,9 +136,7 @@ pub fn run(
 fn batched(plan: &Plan) -> BTreeMap<&str, usize> {
     let stages = Stage::ALL.into_iter().filter(|stage| stage.asks_judge());
     let group_of = |cell: &Cell| {
-        let place = stages
-            .clone()
-            .position(|stage| cell.stage == stage.name())?;
+        let place = stages.clone().position(|stage| cell.stage() == stage)?;
         Some(plan.groups.len() + place)
     };
     (plan.cells.iter())
@@ -346,8 +344,9 @@ impl<'a> Run<'a> {
         }
         self.outcome.counters.add(&counters);
         if let Some(cell) = self.plan.cell(&key) {
-            let stage = self.outcome.stages.entry(cell.stage.clone()).or_default();
-            stage.add(&counters);
+            let stage = cell.stage().name().to_owned();
+            let summary = self.outcome.stages.entry(stage).or_default();
+            summary.add(&counters);
         }
         self.outcome.n_done += 1;
         self.settle(&key);

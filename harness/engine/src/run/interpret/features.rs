@@ -27,7 +27,11 @@ use super::{
 use crate::{
     eval::Scope,
     plugin::Sae,
-    run::{CellError, Progress, Session, cell::CellResult, memory},
+    run::{
+        CellError, Progress, Session,
+        cell::{CellResult, params_of},
+        memory,
+    },
 };
 
 /// Activations below which a latent is dead (PROTOCOL §5).
@@ -56,12 +60,12 @@ impl Session {
     ) -> Vec<CellResult> {
         let wanted: Vec<String> = cells
             .iter()
-            .filter_map(|(cell, _)| cell.params::<FeaturesParams>().ok())
-            .map(|params| params.sae.hash)
+            .filter_map(|(cell, _)| cell.params_of::<FeaturesParams>())
+            .map(|params| params.sae.hash.clone())
             .collect();
         self.keep_saes(&wanted);
         let prepare = |session: &mut Session, cell: &Cell| {
-            let params: FeaturesParams = cell.params()?;
+            let params: FeaturesParams = params_of(cell)?;
             let scope = scope(&params.sae, params.positions, params.masks.is_some())?;
             let sae = session.sae_of_pass(&params.model, &params.sae)?;
             if let FeatureChoice::Listed { latents } = &params.choice {

@@ -7,13 +7,14 @@ use harness_contract::{
     sources::ModelFolder,
     stages::{Dtype, FixedMasks, ModelRef, Positions, SaeRef, ShardRef},
 };
+use harness_core::policy::Policy;
 
 use super::{
     pass::{self, Follower, Reading},
     text::Text,
 };
 use crate::{
-    eval::{Policy, Scope},
+    eval::Scope,
     plugin::Sae,
     run::{CellError, Progress, Session, assets},
     text::TextCodec,
@@ -131,26 +132,20 @@ pub(super) fn checked_latents(latents: &[u32], d_sae: usize) -> Result<(), CellE
 /// Positions at which activations of an SAE count.
 ///
 /// # Errors
-/// An unknown policy; masked positions of a text without masks.
+/// Masked positions of a text without masks.
 pub(super) fn scope(
     sae: &SaeRef,
     positions: Positions,
     has_masks: bool,
 ) -> Result<Scope, CellError> {
-    let policy = Policy::named(&sae.policy).ok_or_else(|| {
-        CellError::Invalid(format!(
-            "policy `{}`: clean, mask and unmask are known",
-            sae.policy
-        ))
-    })?;
     match positions {
         Positions::All => Ok(Scope::All),
-        Positions::Policy if policy == Policy::Mask && !has_masks => {
+        Positions::Policy if sae.policy == Policy::Mask && !has_masks => {
             Err(CellError::Config(format!(
                 "{} is looked at where tokens are masked, and none are: mask some, or look at all positions",
                 sae.name()
             )))
         }
-        Positions::Policy => Ok(policy.scope()),
+        Positions::Policy => Ok(Scope::of(sae.policy)),
     }
 }

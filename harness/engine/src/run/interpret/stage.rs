@@ -20,7 +20,11 @@ use super::{
 use crate::{
     eval::Scope,
     plugin::Sae,
-    run::{CellError, Progress, Session, cell::CellResult, memory},
+    run::{
+        CellError, Progress, Session,
+        cell::{CellResult, params_of},
+        memory,
+    },
 };
 
 /// Latents followed at least, so that enough of them are alive.
@@ -47,11 +51,11 @@ impl Session {
     ) -> Vec<CellResult> {
         let wanted: Vec<String> = cells
             .iter()
-            .filter_map(|(cell, _)| cell.params::<WindowsParams>().ok())
-            .map(|params| params.sae.hash)
+            .filter_map(|(cell, _)| cell.params_of::<WindowsParams>())
+            .map(|params| params.sae.hash.clone())
             .collect();
         self.keep_saes(&wanted);
-        let prepare = |session: &mut Session, cell: &Cell| session.follow(cell.params()?);
+        let prepare = |session: &mut Session, cell: &Cell| session.follow(params_of(cell)?);
         self.together(cells, prepare, |session, members, _| {
             session.find(members, &mut *progress)
         })

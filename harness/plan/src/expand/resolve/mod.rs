@@ -50,7 +50,7 @@ pub fn resolve(request: &BenchRequest<'_>) -> Result<ResolvedBench, PlanError> {
             resolver.row(row, &mut rows);
         }
     }
-    resolver.check_models_once(&rows);
+    resolver.check_rows(&rows);
     ConfigError::check(resolver.problems)?;
     if !resolver.sources.is_empty() {
         return Err(PlanError::Sources(resolver.sources));
@@ -138,8 +138,9 @@ impl Resolver<'_> {
         let own = row.settings.or(level).or(&spec.settings);
         let own = variant.map_or_else(|| own.clone(), |v| v.settings.or(&own));
         let mut patch = request.overrides.settings.or(&own);
+        let kind = (request.kinds)(row.kind)?;
         let (text, scorer) = (
-            self.text(row, model),
+            self.text(row, kind, model),
             self.scorer_name(row, model, &patch, &own),
         );
         let ((data, text), scorer) = text.zip(scorer)?;
@@ -154,8 +155,7 @@ impl Resolver<'_> {
             // The labels that a bench names for the embedded models are in their text alone.
             patch.remove("label_field");
         }
-        let kind = row.kind.settings();
-        let mut settings = match Settings::complete(kind, &patch, &spec.origin) {
+        let mut settings = match Settings::complete(row.kind.settings(), &patch, &spec.origin) {
             Ok(settings) => settings,
             Err(error) => {
                 for p in error.problems {
@@ -165,11 +165,11 @@ impl Resolver<'_> {
             }
         };
         if let Some(limit) = request.overrides.limit
-            && kind.has("n_features")
+            && row.kind.has("n_features")
         {
             limit_features(&mut settings, &mut patch, limit);
         }
-        self.check_settings(row, model, &settings);
+        self.check_row(row, model, |check| kind.check(check, &settings));
         let scorer = match settings.text("scorer") {
             Some(name) if name != NO_SCORER => Some(self.model(name)?),
             _ => None,
@@ -178,7 +178,7 @@ impl Resolver<'_> {
         for error in saes.iter().filter_map(|sae| check_sae(&sae.dir).err()) {
             self.unusable(error);
         }
-        self.check_latents(row, &settings, &saes);
+        self.check_row(row, model, |check| kind.check_saes(check, &settings, &saes));
         let depth_layers = if row.layers(profile).iter().all(|l| set.layers().contains(l)) {
             row.layers(profile).to_vec()
         } else {
@@ -186,6 +186,7 @@ impl Resolver<'_> {
         };
         Some(ResolvedRow {
             row: row.clone(),
+            kind,
             group: variant.map(|v| v.group.clone()),
             profile,
             settings,

@@ -10,11 +10,14 @@ use harness_contract::{
     sources::ModelFolder,
     stages::Numerics,
 };
-use harness_core::suggest;
+use harness_core::{policy::Policy, suggest};
 use harness_weights::InputError;
 use sae_folder::SaeFolder;
 
-use crate::bench::{BenchSpec, Overrides, Profile, RowSpec, Settings};
+use crate::{
+    bench::{BenchSpec, Overrides, Profile, RowSpec, Settings},
+    expand::{Kind, Kinds, PlanError},
+};
 
 /// The word that stands for no scorer: P and S are missing, C is there.
 pub const NO_SCORER: &str = "none";
@@ -36,6 +39,8 @@ pub enum TextSource {
 #[derive(Clone, Debug)]
 pub struct BenchRequest<'a> {
     pub spec: &'a BenchSpec,
+    /// The kinds of benches there are.
+    pub kinds: Kinds,
     /// Model folders by name (`--model NAME=DIR`); others come from the zoo.
     pub models: &'a BTreeMap<String, PathBuf>,
     /// SAE sets by name (`--saes NAME=DIR`); others come from the zoo.
@@ -127,6 +132,7 @@ pub struct ResolvedModel {
 pub struct ResolvedRow {
     /// The row of the bench.
     pub row: RowSpec,
+    pub kind: Kind,
     /// Group of the variant, if the bench has variants.
     pub group: Option<String>,
     /// The profile its settings come from.
@@ -148,6 +154,30 @@ pub struct ResolvedRow {
     pub data: Vec<PathBuf>,
     /// Whose text that is.
     pub text: TextSource,
+}
+
+impl ResolvedRow {
+    /// What its SAEs were trained on.
+    ///
+    /// # Errors
+    /// A row of a bench that runs nothing.
+    pub fn policy(&self) -> Result<Policy, PlanError> {
+        let not_run = || PlanError::Nothing {
+            reason: format!("{} is no row that is run", self.row.sae),
+        };
+        self.row.policy.ok_or_else(not_run)
+    }
+
+    /// Why a kind cannot expand it: its settings are those of another.
+    pub fn of_another_kind(&self) -> PlanError {
+        PlanError::Nothing {
+            reason: format!(
+                "{} is no row of {} bench",
+                self.row.sae,
+                self.row.kind.a_name()
+            ),
+        }
+    }
 }
 
 /// A bench on its way to a [`ResolvedBench`].

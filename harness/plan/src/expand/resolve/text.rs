@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::resolved::{EMBEDDED, Origin, Resolver, TextSource};
 use crate::{
-    bench::{RowKind, RowSpec},
+    bench::RowSpec,
+    expand::{Kind, TextInput, TextNeed},
     sources::TextFiles,
 };
 
@@ -14,13 +15,15 @@ impl Resolver<'_> {
     pub(super) fn text(
         &mut self,
         row: &RowSpec,
+        kind: Kind,
         model: usize,
     ) -> Option<(Vec<PathBuf>, TextSource)> {
         let request = self.request;
-        let (given, own) = match row.kind {
-            RowKind::Decoding => ([request.questions, &[]], request.zoo_questions),
-            RowKind::Rollouts => ([request.prompts, request.data], request.zoo_prompts),
-            _ => ([request.data, &[]], request.zoo_data),
+        let need = kind.text();
+        let (given, own) = match need.input {
+            TextInput::Questions => ([request.questions, &[]], request.zoo_questions),
+            TextInput::Prompts => ([request.prompts, request.data], request.zoo_prompts),
+            TextInput::Documents => ([request.data, &[]], request.zoo_data),
         };
         let given = given.into_iter().find(|files| !files.is_empty());
         let is_embedded = self.models[model].origin == Origin::Zoo;
@@ -33,20 +36,8 @@ impl Resolver<'_> {
             None if is_embedded => Some((own.to_vec(), TextSource::Embedded)),
             None if request.is_forecast => Some((Vec::new(), TextSource::Assumed)),
             None => {
-                let (option, what, files) = match row.kind {
-                    RowKind::Decoding => (
-                        "--questions",
-                        "questions to answer",
-                        "GSM8K's test.jsonl, or parquet with fields `question` and `answer`",
-                    ),
-                    RowKind::Rollouts => (
-                        "--prompts",
-                        "prompts to continue",
-                        "jsonl with a field `prompt`, or --set prompt_field=NAME",
-                    ),
-                    RowKind::Documents => ("--data", "text to be measured on", TEXT),
-                    _ => ("--data", "text for its activation pass", TEXT),
-                };
+                let option = need.input.option();
+                let TextNeed { what, files, .. } = need;
                 let message = format!("`{}` is no embedded model and needs {what}", row.model);
                 let hint = format!(
                     "give it with {option} FILE ({files}), or say {option} {EMBEDDED} for the text of the embedded models"
@@ -82,5 +73,3 @@ impl<'a> Resolver<'a> {
         found
     }
 }
-
-const TEXT: &str = "held-out text: jsonl, json, csv, parquet or plain text, also .gz or .zst";

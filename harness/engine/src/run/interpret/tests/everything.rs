@@ -63,9 +63,9 @@ pub(super) fn everything(dir: &Path, params: &WindowsParams) -> Everything {
         let latents: Vec<Vec<i64>> = (&encoded.latents).try_into().unwrap();
         let mut rows = vec![Vec::new(); d_sae];
         for position in 0..ids.len() {
-            let counts = match (params.positions, params.sae.policy.as_str()) {
-                (Positions::Policy, "mask") => mask[position],
-                (Positions::Policy, "unmask") => !mask[position],
+            let counts = match (params.positions, params.sae.policy) {
+                (Positions::Policy, Policy::Mask) => mask[position],
+                (Positions::Policy, Policy::Unmask) => !mask[position],
                 _ => true,
             };
             let is_special = !mask[position] && codec.is_special(ids[position]);

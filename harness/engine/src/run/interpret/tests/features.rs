@@ -42,7 +42,7 @@ fn find(
 ) -> Vec<Result<(FeaturesOutput, Counters), CellError>> {
     let cells: Vec<Cell> = all
         .iter()
-        .map(|params| Cell::new(Stage::Features, params, vec![]).unwrap())
+        .map(|params| Cell::new(params.clone(), vec![]).unwrap())
         .collect();
     assert!(cells.iter().all(|cell| cell.group() == cells[0].group()));
     let cells: Vec<_> = cells.iter().map(|cell| (cell, vec![])).collect();

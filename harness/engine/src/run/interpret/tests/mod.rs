@@ -18,7 +18,7 @@ use harness_contract::{
     protocol::{Counters, Init, Judging, Sources},
     stages::{
         DocumentPolicy, Dtype, ExplainParams, FixedMasks, JudgeRef, LatentChoice, ModelRef,
-        Numerics, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Shown, Stage,
+        Numerics, Params, PluginRef, Positions, PredictParams, SaeRef, ShardRef, Shown,
         WindowsParams,
     },
 };
@@ -28,6 +28,7 @@ use harness_core::{
         reference::{self, ActRow},
     },
     corruption::mask_row_at,
+    policy::Policy,
     rng::Stream,
 };
 use serde_json::json;
@@ -281,21 +282,17 @@ fn windows_are_explained_and_predicted() {
         component: plugin("judge", "lexical"),
         model: None,
     };
-    let mut ask = |stage, params: serde_json::Value, inputs: &[serde_json::Value]| {
+    let mut ask = |params: Params, inputs: &[serde_json::Value]| {
         let keys = inputs.iter().map(|_| String::new()).collect();
-        let cell = Cell::new(stage, &params, keys).unwrap();
+        let cell = Cell::new(params, keys).unwrap();
         session.run(&cell, inputs, &mut |_, _, _| Ok(())).unwrap().0
     };
     let input = serde_json::to_value(&windows).unwrap();
-    let asked = json!(ExplainParams::Asked {
-        judge: judge.clone()
-    });
-    let explained = ask(Stage::Explain, asked, std::slice::from_ref(&input));
-    let predicted = ask(
-        Stage::Predict,
-        json!(PredictParams { judge }),
-        &[input, explained.clone()],
-    );
+    let asked = ExplainParams::Asked {
+        judge: judge.clone(),
+    };
+    let explained = ask(asked.into(), std::slice::from_ref(&input));
+    let predicted = ask(PredictParams { judge }.into(), &[input, explained.clone()]);
     let explained: ExplainOutput = serde_json::from_value(explained).unwrap();
     let predicted: PredictOutput = serde_json::from_value(predicted).unwrap();
     assert_eq!(predicted.judge, "lexical-1");

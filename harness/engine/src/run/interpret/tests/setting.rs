@@ -107,7 +107,7 @@ pub(super) fn params(set: &str, layer: u32) -> WindowsParams {
         },
         sae: SaeRef {
             set: set.into(),
-            policy: set.strip_prefix("dream-").unwrap().into(),
+            policy: set.strip_prefix("dream-").unwrap().parse().unwrap(),
             layer,
             k: Some(k_of(set, layer)),
             hash: format!("{set}-{layer}"),
@@ -165,7 +165,7 @@ pub(super) type Found = Result<(WindowsOutput, Counters), CellError>;
 pub(super) fn run(session: &mut Session, all: &[WindowsParams]) -> Vec<Found> {
     let cells: Vec<Cell> = all
         .iter()
-        .map(|params| Cell::new(Stage::Windows, params, vec![]).unwrap())
+        .map(|params| Cell::new(params.clone(), vec![]).unwrap())
         .collect();
     assert!(cells.iter().all(|cell| cell.group() == cells[0].group()));
     let cells: Vec<_> = cells.iter().map(|cell| (cell, vec![])).collect();

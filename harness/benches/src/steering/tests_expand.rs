@@ -1,9 +1,10 @@
 use std::{collections::BTreeSet, fs};
 
-use super::*;
-use crate::bench::Profile;
+use super::SteeringWork;
 use crate::test_world::{World, changed, keys, model_config, spec, stage_counts, write};
 use harness_contract::{plugin::RefusedPlugin, stages::Stage};
+use harness_plan::bench::Profile;
+use harness_plan::expand::*;
 
 #[test]
 fn table2_on_the_zoo() {
@@ -46,7 +47,7 @@ fn the_features_of_a_models_saes_share_one_pass() {
     let plan = world.plan("table2").unwrap();
     let sizes: Vec<usize> = plan.groups.iter().map(|g| g.members.len()).collect();
     assert_eq!(sizes, [12, 24, 12, 24]);
-    let of_features = |c: &&harness_contract::cell::Cell| c.stage == Stage::Features.name();
+    let of_features = |c: &&harness_contract::cell::Cell| c.stage() == Stage::Features;
     for cell in plan.cells.iter().filter(of_features) {
         let group = &plan.groups[plan.group_of(&cell.key).unwrap()];
         assert_eq!(group.kind, GroupKind::Activations);
@@ -77,7 +78,7 @@ fn every_cell_follows_those_it_reads_and_models_stand_together() {
         assert!(
             cell.inputs.iter().all(|i| seen.contains(i)),
             "{} comes before its inputs",
-            cell.stage
+            cell.stage()
         );
         seen.insert(cell.key.clone());
     }
@@ -195,7 +196,7 @@ fn table4_runs_every_variant() {
     let groups: Vec<&str> = plan
         .rows
         .iter()
-        .filter_map(|r| r.steering().unwrap().group.as_deref())
+        .filter_map(|r| r.work::<SteeringWork>().unwrap().group.as_deref())
         .collect();
     assert_eq!(
         groups
@@ -389,7 +390,7 @@ fn cells_become_ready_and_blocked() {
         .options(&[("--layers", "layers", "4"), ("--k", "k", "8")])
         .plan("fig9")
         .unwrap();
-    let ready: Vec<&str> = plan.ready(|_| false).map(|c| c.stage.as_str()).collect();
+    let ready: Vec<&str> = plan.ready(|_| false).map(|c| c.stage().name()).collect();
     assert!(
         ready.iter().all(|s| ["features", "baseline"].contains(s)),
         "{ready:?}"
@@ -397,11 +398,16 @@ fn cells_become_ready_and_blocked() {
     assert_eq!(ready.len(), 5);
     let all: BTreeSet<String> = plan.cells.iter().map(|c| c.key.clone()).collect();
     assert_eq!(plan.ready(|k| all.contains(k)).count(), 0);
-    let failed = plan.rows[0].steering().unwrap().cells.features.clone();
+    let failed = plan.rows[0]
+        .work::<SteeringWork>()
+        .unwrap()
+        .cells
+        .features
+        .clone();
     let blocked: Vec<&str> = plan
         .blocked(|k| k == failed)
         .into_iter()
-        .map(|c| c.stage.as_str())
+        .map(|c| c.stage().name())
         .collect();
     assert_eq!(
         blocked,
@@ -416,11 +422,11 @@ fn a_cell_is_as_urgent_as_what_waits_for_it() {
     for cell in &plan.cells {
         let own = urgency[cell.key.as_str()];
         for input in &cell.inputs {
-            assert!(urgency[input.as_str()] >= own + 1.0, "{}", cell.stage);
+            assert!(urgency[input.as_str()] >= own + 1.0, "{}", cell.stage());
         }
     }
     let of = |stage: Stage| {
-        let cell = plan.cells.iter().find(|c| c.stage == stage.name());
+        let cell = plan.cells.iter().find(|c| c.stage() == stage);
         urgency[cell.unwrap().key.as_str()]
     };
     // features, explain, judge, score; or features, steer, perplexity or judge, score.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::*;
-use crate::bench::{Profile, RowKind};
+use super::GridWork;
 use crate::test_world::{World, keys, model_config, spec, write};
 use harness_contract::{
     cell::Cell,
     stages::{FidelityParams, GridText, RolloutParams, Stage},
 };
+use harness_core::policy::Policy;
+use harness_plan::bench::{Profile, RowKind};
+use harness_plan::expand::*;
 
 #[test]
 fn fidelity_on_the_zoo_runs_each_model_once() {
@@ -31,8 +33,11 @@ fn fidelity_on_the_zoo_runs_each_model_once() {
     for cell in &plan.cells {
         let group = &plan.groups[plan.group_of(&cell.key).unwrap()];
         assert!(group.members.iter().any(|m| m.key == cell.key));
-        let params: FidelityParams = cell.params().unwrap();
-        assert_eq!(params.corruption.is_none(), params.sae.policy == "clean");
+        let params = cell.params_of::<FidelityParams>().unwrap();
+        assert_eq!(
+            params.corruption.is_none(),
+            params.sae.policy == Policy::Clean
+        );
     }
 }
 
@@ -63,10 +68,12 @@ fn a_larger_budget_keeps_the_shards_there_are() {
     let tokens: BTreeSet<(u64, u64)> = plan
         .cells
         .iter()
-        .map(|cell| match cell.params::<FidelityParams>().unwrap().text {
-            GridText::Files(shard) => (shard.first_token, shard.tokens),
-            GridText::Rollouts => panic!("documents are asked for"),
-        })
+        .map(
+            |cell| match &cell.params_of::<FidelityParams>().unwrap().text {
+                GridText::Files(shard) => (shard.first_token, shard.tokens),
+                GridText::Rollouts => panic!("documents are asked for"),
+            },
+        )
         .collect();
     assert_eq!(tokens, [(0, 1000), (1000, 1000), (2000, 500)].into());
     assert_eq!(plan.groups.len(), 12);
@@ -82,7 +89,7 @@ fn batch_and_memory_are_not_part_of_a_key() {
     };
     let plan = world.plan("fidelity").unwrap();
     assert_eq!(keys(&plan, Stage::Fidelity), base);
-    assert_eq!((plan.batch(), plan.memory), (Some(2), 2 << 30));
+    assert_eq!((plan.batch(), plan.memory_budget()), (Some(2), 2 << 30));
     let other = World::made_up().options(&[("--measures", "measures", "kl")]);
     let other = keys(&other.plan("fidelity").unwrap(), Stage::Fidelity);
     assert!(other.is_disjoint(&base));
@@ -112,11 +119,15 @@ fn rollouts_are_written_once_and_read_by_every_sae() {
     let rollout = keys(&plan, Stage::Rollout);
     assert_eq!((rollout.len(), plan.groups.len()), (1, 1));
     let key = rollout.iter().next().unwrap();
-    let params: RolloutParams = plan.cell(key).unwrap().params().unwrap();
+    let params = plan
+        .cell(key)
+        .unwrap()
+        .params_of::<RolloutParams>()
+        .unwrap();
     assert_eq!((params.text_field.as_str(), params.chat), ("prompt", true));
-    assert_eq!(params.generation.denoising.unwrap().dlm_steps, 30);
+    assert_eq!(params.generation.denoising.as_ref().unwrap().dlm_steps, 30);
     for row in &plan.rows {
-        let work = row.grid().unwrap();
+        let work = row.work::<GridWork>().unwrap();
         assert_eq!(work.kind, RowKind::Rollouts);
         assert_eq!(work.rollout.as_ref(), Some(key));
         assert_eq!(
@@ -262,7 +273,7 @@ fn memory_bounds_the_stack_and_what_never_fits_is_said() {
     assert!(world.plan("fidelity").unwrap().memory_bytes() < needed);
     world.limits.memory = 1 << 20;
     let plan = world.plan("fidelity").unwrap();
-    let work = plan.groups[0].work(|_| true, plan.memory).unwrap();
+    let work = plan.groups[0].work(|_| true, plan.memory_budget()).unwrap();
     let error = work.too_large.unwrap().to_string();
     assert!(error.contains("the budget is 1 MiB"), "{error}");
     // It takes as many operations however it is cut, and they are not passed over.
@@ -305,11 +316,11 @@ fn permissions_are_in_keys_where_they_are_given() {
         world.allow_nan = allow_nan;
         world.plan(bench).unwrap().cells
     };
-    let of_files = |cell: &&Cell| cell.inputs.is_empty() && cell.stage != Stage::Baseline.name();
+    let of_files = |cell: &&Cell| cell.inputs.is_empty() && cell.stage() != Stage::Baseline;
     for bench in benches {
         let plain = read(&[], false, bench);
         for cell in &plain {
-            let params = cell.params.to_string();
+            let params = cell.params.to_value().unwrap().to_string();
             let is_silent = !params.contains("max_bad_rows") && !params.contains("allow_nan");
             assert!(is_silent, "{bench}: {params}");
         }

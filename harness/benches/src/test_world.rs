@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::bench::{BenchSpec, Catalogue, Overrides, Profile};
-use crate::expand::*;
 use harness_contract::{
     hash::HashCache,
     plugin::{ComponentEntry, Discovery, FoundPlugin, Manifest},
     stages::{Dtype, Numerics, Stage},
 };
+use harness_plan::bench::{BenchSpec, Catalogue, Overrides, Profile};
+use harness_plan::expand::*;
 
 /// A zoo of configuration files without weights, and what a plan needs besides.
 pub struct World {
@@ -196,6 +196,7 @@ impl World {
         let overrides = Overrides::from_options(&spec.kinds(), &options);
         resolve(&BenchRequest {
             spec,
+            kinds: crate::kinds,
             models: &self.models,
             saes: &self.saes,
             zoo: self.dir.path(),
@@ -224,7 +225,7 @@ impl World {
     }
 
     pub fn expand(&self, resolved: &ResolvedBench) -> Result<Plan, PlanError> {
-        expand(resolved, &self.plugins, &mut HashCache::in_memory())
+        crate::expand(resolved, &self.plugins, &mut HashCache::in_memory())
     }
 
     pub fn error(&self, bench: &str) -> String {
@@ -243,18 +244,14 @@ pub fn spec(bench: &str) -> BenchSpec {
 pub fn keys(plan: &Plan, stage: Stage) -> BTreeSet<String> {
     plan.cells
         .iter()
-        .filter(|c| c.stage == stage.name())
+        .filter(|c| c.stage() == stage)
         .map(|c| c.key.clone())
         .collect()
 }
 
 /// How many cells each stage of a plan has, stages without a cell left out.
 pub fn stage_counts(plan: &Plan) -> Vec<(Stage, usize)> {
-    let of = |stage| {
-        plan.cells
-            .iter()
-            .filter(move |c| c.stage == Stage::name(stage))
-    };
+    let of = |stage| plan.cells.iter().filter(move |c| c.stage() == stage);
     (Stage::ALL
         .into_iter()
         .map(|stage| (stage, of(stage).count())))

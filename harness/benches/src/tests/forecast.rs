@@ -1,10 +1,10 @@
 //! What the paper's budgets take, from the shapes of the real models alone, held against the
 //! protocol's own arithmetic.
 
-use super::*;
-use crate::bench::Profile;
 use crate::test_world::{World, write};
 use harness_contract::stages::Stage;
+use harness_plan::bench::Profile;
+use harness_plan::expand::*;
 
 /// Public shapes: model type, width, blocks, heads, heads of keys, feed-forward, vocabulary.
 const SHAPES: [(&str, &str, [u32; 6]); 4] = [
@@ -79,7 +79,7 @@ fn plan(bench: &str, options: &[(&str, &str, &str)]) -> Plan {
 }
 
 fn of(plan: &Plan, stage: Stage) -> Cost {
-    let is = |key: &str| plan.cell(key).is_some_and(|c| c.stage == stage.name());
+    let is = |key: &str| plan.cell(key).is_some_and(|c| c.stage() == stage);
     plan.cost(is)
 }
 

@@ -1,30 +1,12 @@
-//! Plain loops over slices that say what the fast functions compute. Row-major, accumulation in
-//! f64.
+//! What the kernels are held to: plain loops over slices that say what the fast functions compute.
+//! Row-major, accumulation in f64.
 
-use std::{cmp::Ordering, collections::BTreeSet};
+mod sets;
 
-/// Active latents of one row: `(act, latent)`, largest first, ties to the lower latent, NaN largest
-/// and active.
-#[must_use]
-pub fn topk_row(relu: &[f32], k: usize) -> Vec<(f32, i64)> {
-    let mut order: Vec<usize> = (0..relu.len()).collect();
-    order.sort_by(|&a, &b| match (relu[a].is_nan(), relu[b].is_nan()) {
-        (true, true) => a.cmp(&b),
-        (true, false) => Ordering::Less,
-        (false, true) => Ordering::Greater,
-        (false, false) => relu[b].total_cmp(&relu[a]).then(a.cmp(&b)),
-    });
-    order
-        .into_iter()
-        .take(k)
-        .filter(|&i| relu[i].is_nan() || relu[i] > 0.0)
-        .map(|i| (relu[i], i as i64))
-        .collect()
-}
+pub use sets::{jaccard_row, topk_row};
 
 /// `ReLU(scale · ((x - b_dec) W_enc + b_enc))` of one row; `w_enc: [d_model, d_sae]`, empty `b_dec`
 /// or `scale` for none.
-#[must_use]
 pub fn pre_acts_row(
     x: &[f32],
     w_enc: &[f32],
@@ -55,7 +37,6 @@ pub fn pre_acts_row(
 
 /// Reconstruction of one row from its active latents; latent -1 is unused. `w_dec: [d_sae,
 /// d_model]`.
-#[must_use]
 pub fn decode_row(acts: &[f32], latents: &[i64], w_dec: &[f32], b_dec: &[f32]) -> Vec<f64> {
     let d = b_dec.len();
     let mut out: Vec<f64> = b_dec.iter().map(|&b| f64::from(b)).collect();
@@ -70,7 +51,6 @@ pub fn decode_row(acts: &[f32], latents: &[i64], w_dec: &[f32], b_dec: &[f32]) -
 }
 
 /// Cross-entropy in nats of one row of logits.
-#[must_use]
 pub fn cross_entropy_row(logits: &[f32], target: usize) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits
@@ -82,7 +62,6 @@ pub fn cross_entropy_row(logits: &[f32], target: usize) -> f64 {
 
 /// `(|r|^2 of each row, sum of r over the rows, the same over the rows to keep)` of `r = x -
 /// x_hat`, both `[n, d]`.
-#[must_use]
 pub fn residual_moments(
     x: &[f32],
     x_hat: &[f32],
@@ -105,7 +84,6 @@ pub fn residual_moments(
 
 /// `KL(clean || spliced)` in nats of two rows of logits; tokens without clean probability add
 /// nothing.
-#[must_use]
 pub fn kl_row(clean: &[f32], spliced: &[f32]) -> f64 {
     (0..clean.len())
         .map(|i| (cross_entropy_row(clean, i), cross_entropy_row(spliced, i)))
@@ -117,7 +95,6 @@ pub fn kl_row(clean: &[f32], spliced: &[f32]) -> f64 {
 }
 
 /// `x / sqrt(mean(x^2) + eps) · weight` of one row.
-#[must_use]
 pub fn rms_norm_row(x: &[f32], weight: &[f32], eps: f64) -> Vec<f64> {
     let mean = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / x.len() as f64;
     let scale = 1.0 / (mean + eps).sqrt();
@@ -127,23 +104,6 @@ pub fn rms_norm_row(x: &[f32], weight: &[f32], eps: f64) -> Vec<f64> {
 }
 
 /// `silu(gate) · up`.
-#[must_use]
 pub fn swiglu(gate: f32, up: f32) -> f64 {
     f64::from(gate) / (1.0 + (-f64::from(gate)).exp()) * f64::from(up)
-}
-
-/// `|A ∩ B| / |A ∪ B|` of two lists of latents; negative ones are unused, two empty sets are equal.
-#[must_use]
-pub fn jaccard_row(a: &[i64], b: &[i64]) -> f64 {
-    let set = |s: &[i64]| {
-        s.iter()
-            .copied()
-            .filter(|&l| l >= 0)
-            .collect::<BTreeSet<i64>>()
-    };
-    let (a, b) = (set(a), set(b));
-    match a.union(&b).count() {
-        0 => 1.0,
-        union => a.intersection(&b).count() as f64 / union as f64,
-    }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::*;
-use crate::bench::{DecodingSettings, Profile, TableKind};
+use super::DecodingWork;
 use crate::test_world::{World, keys, model_config, spec, write};
 use harness_contract::stages::{DecodingParams, Stage};
+use harness_plan::bench::{DecodingSettings, Profile, TableKind};
+use harness_plan::expand::*;
 
 const BENCH: &str = "decoding-order";
 const ORDERS: [&str; 5] = [
@@ -33,7 +34,10 @@ fn cells(options: &[Option3]) -> BTreeSet<String> {
 
 /// Parameters of every cell, in the order of the plan.
 fn params(plan: &Plan) -> Vec<DecodingParams> {
-    plan.cells.iter().map(|c| c.params().unwrap()).collect()
+    plan.cells
+        .iter()
+        .map(|c| c.params_of().cloned().unwrap())
+        .collect()
 }
 
 fn order_of(params: &DecodingParams) -> &str {
@@ -83,8 +87,12 @@ fn a_cell_for_each_order_and_part_of_the_questions() {
     }
     // A row for each SAE; all of them stand on the same cells.
     assert_eq!(plan.rows.len(), 6);
-    let work = plan.rows[0].decoding().unwrap();
-    assert!(plan.rows.iter().all(|row| row.decoding() == Some(work)));
+    let work = plan.rows[0].work::<DecodingWork>().unwrap();
+    assert!(
+        plan.rows
+            .iter()
+            .all(|row| row.work::<DecodingWork>() == Some(work))
+    );
     let names: Vec<&str> = work.orders.iter().map(|o| o.order.as_str()).collect();
     assert_eq!(names, ORDERS);
     let layers: Vec<u32> = work.saes.iter().map(|sae| sae.layer).collect();
@@ -95,7 +103,7 @@ fn a_cell_for_each_order_and_part_of_the_questions() {
     for order in &work.orders {
         for key in &order.parts {
             assert_eq!(
-                order_of(&plan.cell(key).unwrap().params().unwrap()),
+                order_of(plan.cell(key).unwrap().params_of().unwrap()),
                 order.order
             );
         }
@@ -115,10 +123,7 @@ fn parts_tile_the_questions_and_the_last_may_be_smaller() {
         ("--n-questions", "n_questions", "3"),
         ("--set", "shard_questions", "24"),
     ];
-    assert_eq!(
-        parts(&super::tests_decoding::plan(&one), "origin"),
-        [(0, 3)]
-    );
+    assert_eq!(parts(&self::plan(&one), "origin"), [(0, 3)]);
 }
 
 #[test]
@@ -196,7 +201,7 @@ fn an_order_has_its_own_cells_whoever_it_is_compared_with() {
     assert!(other.len() == 4 && other.is_disjoint(&base));
     // The order of the command line is that of the tables.
     let plan = plan(&[("--orders", "orders", "entropy,origin")]);
-    let work = plan.rows[0].decoding().unwrap();
+    let work = plan.rows[0].work::<DecodingWork>().unwrap();
     assert_eq!(
         [&*work.orders[0].order, &*work.orders[1].order],
         ["entropy", "origin"]
@@ -434,8 +439,8 @@ fn figures_are_views_of_the_bench() {
         assert_eq!(cells(&plan), cells(&base), "{figure}");
         assert_eq!(plan.table, table);
         assert_eq!(
-            plan.rows[0].decoding(),
-            base.rows[0].decoding(),
+            plan.rows[0].work::<DecodingWork>(),
+            base.rows[0].work::<DecodingWork>(),
             "{figure} has the settings of the bench"
         );
         let own: Vec<&str> = plan.views.iter().map(|view| view.name.as_str()).collect();
@@ -457,7 +462,7 @@ fn a_dry_run_counts_questions_steps_blocks_and_orders() {
     let left = plan.cost(|key| key == last);
     assert_eq!((left.cells, left.block_passes), (1, 24 * 40 * 8));
     // The number of layers followed costs memory and no pass.
-    let two = super::tests_decoding::plan(&[("--layers", "layers", "2,5")]);
+    let two = self::plan(&[("--layers", "layers", "2,5")]);
     assert_eq!(two.cost(|_| true).block_passes, cost.block_passes);
     // Four SAEs of 2 x 128 x 320 numbers in f32.
     assert_eq!(

@@ -1,12 +1,17 @@
 //! What every bench keeps to.
 
-use harness_plan::{
-    bench::{TableKind, ViewSpec},
-    test_world::World,
-};
+mod forecast;
+mod judge;
+mod keys;
+mod part;
+mod pinned;
+mod shards;
+mod text;
+
+use harness_plan::bench::{TableKind, ViewSpec};
 use harness_store::{Access, Store};
 
-use super::*;
+use super::{test_world::World, *};
 use harness_present::compare::CompareOptions;
 use harness_present::figure::test_support::{BLUE, drawn};
 

@@ -1,8 +1,8 @@
 //! Whose text, labels and scorer a row gets, and what a bench says of them.
 
-use super::*;
 use crate::test_world::{World, model_config, write};
 use harness_contract::stages::{Stage, WindowsParams};
+use harness_plan::expand::*;
 
 /// A world with a small model of the user's in place of `qwen`, and a text.
 fn own() -> World {
@@ -22,11 +22,7 @@ const QWEN: (&str, &str, &str) = ("--rows", "rows", "qwen");
 fn without_a_scorer_no_perplexity_is_asked_for() {
     let world = own().options(&[QWEN, ("--scorer", "scorer", "none")]);
     let plan = world.plan("table2").unwrap();
-    let of = |stage: Stage| {
-        plan.cells
-            .iter()
-            .filter(move |cell| cell.stage == stage.name())
-    };
+    let of = |stage: Stage| plan.cells.iter().filter(move |cell| cell.stage() == stage);
     assert_eq!(of(Stage::Perplexity).count(), 0);
     assert!(of(Stage::Score).all(|cell| cell.inputs.len() == 3));
     let said = plan.provenance.join("\n");
@@ -59,8 +55,12 @@ fn labels_are_asked_of_the_embedded_text_alone() {
         let cell = plan
             .cells
             .iter()
-            .find(|cell| cell.stage == Stage::Windows.name());
-        cell.unwrap().params::<WindowsParams>().unwrap().label_field
+            .find(|cell| cell.stage() == Stage::Windows);
+        cell.unwrap()
+            .params_of::<WindowsParams>()
+            .unwrap()
+            .label_field
+            .clone()
     };
     let embedded = World::made_up().options(&[QWEN]);
     assert_eq!(labels(embedded).as_deref(), Some("/labels/topics"));

@@ -1,8 +1,8 @@
 //! Judges in plans: replay, and what questions to a paid judge take.
 
-use super::Plan;
 use crate::test_world::World;
 use harness_contract::stages::{EXPLAIN_MAX_TOKENS, JudgeParams, PAIR_MAX_TOKENS};
+use harness_plan::expand::Plan;
 
 fn plan(options: &[(&str, &str, &str)]) -> Plan {
     let small = [("--layers", "layers", "4"), ("--k", "k", "8")];
@@ -18,8 +18,11 @@ fn replay_needs_no_plugin() {
             ("--judge", "judge", "replay"),
             ("--judge-model", "judge_model", model),
         ]);
-        let cell = plan.cells.iter().find(|c| c.stage == "judge").unwrap();
-        cell.params::<JudgeParams>().unwrap().judge
+        let mut judged = plan
+            .cells
+            .iter()
+            .filter_map(|cell| cell.params_of::<JudgeParams>());
+        judged.next().unwrap().judge.clone()
     };
     let (one, other) = (judge("gpt-4o-mini"), judge("other"));
     assert_eq!(one.component.name, "replay");

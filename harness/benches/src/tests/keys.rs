@@ -6,8 +6,6 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::*;
-use crate::bench::RowKind;
 use crate::test_world::*;
 use harness_contract::{
     judging::{Budget, JudgeMode, Price},
@@ -15,6 +13,8 @@ use harness_contract::{
     protocol::{Init, Judging},
     stages::{Dtype, Numerics},
 };
+use harness_plan::bench::RowKind;
+use harness_plan::expand::*;
 
 /// A bench of each kind, with the row that stands for it.
 const BENCHES: [(&str, &str, RowKind); 5] = [
@@ -116,7 +116,7 @@ fn another(name: &str, now: &Value, world: &World) -> String {
 fn explanations(world: &World) -> String {
     let path = world.dir.path().join("explanations.jsonl");
     let plan = World::made_up().plan("autointerp").unwrap();
-    write(&path, &super::tests_autointerp::explanations(&plan));
+    write(&path, &crate::autointerp::tests_expand::explanations(&plan));
     path.display().to_string()
 }
 

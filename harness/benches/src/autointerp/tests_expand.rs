@@ -1,11 +1,13 @@
 //! The autointerp bench: its cells, which share a pass, what their keys depend on, what is refused,
 //! and steering from its explanations.
 
-use super::*;
+use super::AutointerpWork;
+use crate::steering::SteeringWork;
 use crate::test_world::{World, changed, keys, stage_counts, write};
 use harness_contract::stages::{
     ExplainParams, FeatureChoice, FeaturesParams, LatentChoice, Stage, SteerParams, WindowsParams,
 };
+use harness_plan::expand::*;
 
 const BENCH: &str = "autointerp";
 
@@ -20,11 +22,11 @@ fn error(options: &[Option3<'_>]) -> String {
 }
 
 fn windows(plan: &Plan) -> Vec<WindowsParams> {
-    let of = |c: &&harness_contract::cell::Cell| c.stage == Stage::Windows.name();
+    let of = |c: &&harness_contract::cell::Cell| c.stage() == Stage::Windows;
     plan.cells
         .iter()
         .filter(of)
-        .map(|c| c.params().unwrap())
+        .map(|c| c.params_of().cloned().unwrap())
         .collect()
 }
 
@@ -46,15 +48,11 @@ fn the_saes_of_a_model_share_one_pass() {
         let alone = group.work(|key| key == one.key, 0).unwrap();
         assert_eq!((alone.block_passes, alone.n_saes), (2, 1));
     }
-    for cell in plan
-        .cells
-        .iter()
-        .filter(|c| c.stage == Stage::Windows.name())
-    {
+    for cell in plan.cells.iter().filter(|c| c.stage() == Stage::Windows) {
         assert!(plan.group_of(&cell.key).is_some());
     }
     for row in &plan.rows {
-        let work = row.autointerp().unwrap();
+        let work = row.work::<AutointerpWork>().unwrap();
         let predict = plan.cell(&work.predict).unwrap();
         assert_eq!(predict.inputs, [work.windows.clone(), work.explain.clone()]);
         assert_eq!(
@@ -108,8 +106,13 @@ fn masks_are_for_models_that_have_them() {
 fn features_are_found_where_their_set_lives() {
     let features = |options: &[(&str, &str, &str)]| -> Vec<FeaturesParams> {
         let plan = World::made_up().options(options).plan("table2").unwrap();
-        let cells = plan.cells.iter().filter(|cell| cell.stage == "features");
-        cells.map(|cell| cell.params().unwrap()).collect()
+        let cells = plan
+            .cells
+            .iter()
+            .filter(|cell| cell.stage() == Stage::Features);
+        cells
+            .map(|cell| cell.params_of().cloned().unwrap())
+            .collect()
     };
     let masked = features(&[("--mask-rate", "mask_rate", "0.25")]);
     assert_eq!(masked.len(), 72);
@@ -179,7 +182,7 @@ fn settings_that_cannot_be_followed_are_refused() {
 }
 
 /// Lines of explanations.jsonl for every SAE of a plan of the autointerp bench.
-pub(super) fn explanations(plan: &Plan) -> String {
+pub(crate) fn explanations(plan: &Plan) -> String {
     let mut text = String::new();
     for row in &plan.rows {
         let hash = &row.sae_hash;
@@ -207,15 +210,23 @@ fn steering_takes_the_best_explained_latents() {
     let plan = world.plan("table2").unwrap();
     assert_eq!(keys(&plan, Stage::Explain).len(), 72);
     for row in &plan.rows {
-        let cells = &row.steering().unwrap().cells;
-        let features: FeaturesParams = plan.cell(&cells.features).unwrap().params().unwrap();
+        let cells = &row.work::<SteeringWork>().unwrap().cells;
+        let features = plan
+            .cell(&cells.features)
+            .unwrap()
+            .params_of::<FeaturesParams>()
+            .unwrap();
         assert_eq!(
             features.choice,
             FeatureChoice::Listed {
                 latents: vec![9, 7]
             }
         );
-        let explain: ExplainParams = plan.cell(&cells.explain).unwrap().params().unwrap();
+        let explain = plan
+            .cell(&cells.explain)
+            .unwrap()
+            .params_of::<ExplainParams>()
+            .unwrap();
         let ExplainParams::Given {
             explanations,
             judge,
@@ -230,7 +241,11 @@ fn steering_takes_the_best_explained_latents() {
             (given, judge.as_str()),
             (vec![(9, "of 9"), (7, "of 7")], "j-1")
         );
-        let steer: SteerParams = plan.cell(&cells.steer).unwrap().params().unwrap();
+        let steer = plan
+            .cell(&cells.steer)
+            .unwrap()
+            .params_of::<SteerParams>()
+            .unwrap();
         assert_eq!(steer.sae, features.sae);
     }
     // Nobody is asked to explain again, and judging pairs is all that is asked.

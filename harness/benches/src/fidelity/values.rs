@@ -1,0 +1,78 @@
+//! The values of one SAE among the rows of a grid bench.
+
+use harness_core::record::Status;
+use harness_plan::{bench::RowKind, expand::PlannedRow};
+
+use super::work::GridWork;
+use super::{FidelityTables, rows::GridRow};
+
+/// Values of an SAE in a model, by metric and variant.
+pub(super) struct SaeValues<'a> {
+    rows: Vec<&'a GridRow>,
+    scale: &'static str,
+}
+
+impl<'a> SaeValues<'a> {
+    /// Those of a planned row, on what it is measured on.
+    pub(super) fn of(
+        row: &PlannedRow,
+        work: &GridWork,
+        tables: &'a FidelityTables,
+    ) -> SaeValues<'a> {
+        let all = match work.kind {
+            RowKind::Rollouts => &tables.rollouts,
+            _ => &tables.grid,
+        };
+        let is_of = |r: &&GridRow| {
+            (&r.model, &r.sae.set, &r.sae.id) == (&row.model, &row.sae.set, &row.sae.id)
+        };
+        SaeValues {
+            rows: all.iter().filter(is_of).collect(),
+            scale: scale(work.is_diffusion),
+        }
+    }
+
+    /// A value by metric and variant.
+    pub(super) fn get(&self, metric: &str, variant: &str) -> Option<&'a GridRow> {
+        self.rows
+            .iter()
+            .find(|r| (r.metric.as_str(), r.variant.as_str()) == (metric, variant))
+            .copied()
+    }
+
+    /// Loss difference with the splice at all positions, on the paper's scale.
+    pub(super) fn delta(&self) -> Option<&'a GridRow> {
+        self.get("delta_lm_loss", &format!("aligned-{}-all", self.scale))
+    }
+
+    /// Loss of the unmodified model, on the paper's scale.
+    pub(super) fn clean(&self) -> Option<&'a GridRow> {
+        self.get("clean_loss", &format!("aligned-{}", self.scale))
+    }
+
+    /// Loss with the splice at all positions, on the paper's scale.
+    pub(super) fn spliced(&self) -> Option<&'a GridRow> {
+        self.get("spliced_loss", &format!("aligned-{}-all", self.scale))
+    }
+
+    /// Explained variance, the authors' definition.
+    pub(super) fn ev(&self) -> Option<&'a GridRow> {
+        self.get("ev", "ev_var")
+    }
+
+    /// Explained variance without massive activations.
+    pub(super) fn robust_ev(&self) -> Option<&'a GridRow> {
+        self.get("ev", "ev_var_robust")
+    }
+
+    /// Whether the values are whole, those of the explained variance aside.
+    pub(super) fn status(&self) -> Status {
+        let of_losses = self.rows.iter().find(|r| r.metric != "ev");
+        of_losses.map_or(Status::Missing, |r| r.status)
+    }
+}
+
+/// The paper's scale of losses: weighted by 1/t for masked diffusion, plain for next tokens.
+pub(super) const fn scale(is_diffusion: bool) -> &'static str {
+    if is_diffusion { "weighted" } else { "plain" }
+}
