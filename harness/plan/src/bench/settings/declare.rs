@@ -146,32 +146,28 @@ impl Setting {
 impl Values {
     /// A setting that no option gives.
     pub const fn plain(self) -> Setting {
-        Setting {
-            name: "",
-            help: "",
-            values: self,
-            option: None,
-            is_required: false,
-        }
+        self.given_by(None)
     }
 
     /// A setting with an option in a part of the help.
     pub const fn option(self, usage: &'static str, heading: &'static str) -> Setting {
         let heading = Some(heading);
-        let option = Some(SettingOption { usage, heading });
-        Setting {
-            option,
-            ..self.plain()
-        }
+        self.given_by(Some(SettingOption { usage, heading }))
     }
 
     /// A setting with an option that the command has for other reasons too.
     pub const fn option_of_command(self, usage: &'static str) -> Setting {
         let heading = None;
-        let option = Some(SettingOption { usage, heading });
+        self.given_by(Some(SettingOption { usage, heading }))
+    }
+
+    const fn given_by(self, option: Option<SettingOption>) -> Setting {
         Setting {
+            name: "",
+            help: "",
+            values: self,
             option,
-            ..self.plain()
+            is_required: false,
         }
     }
 
