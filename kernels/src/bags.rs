@@ -124,7 +124,7 @@ impl Columns {
     ///
     /// # Safety
     /// The range lies within the matrix, and nobody else uses these columns meanwhile.
-    #[allow(clippy::mut_from_ref)]
+    #[expect(clippy::mut_from_ref, reason = "threads write columns of their own")]
     unsafe fn of_row(&self, i: usize, d: usize, from: usize, width: usize) -> &mut [f32] {
         // SAFETY: guaranteed by the caller.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(i * d + from), width) }

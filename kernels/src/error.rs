@@ -2,10 +2,9 @@
 
 use tch::{Device, Kind, TchError};
 
-/// Result of a kernel.
 pub type Result<T> = std::result::Result<T, KernelError>;
 
-/// A kernel's failure.
+/// What is wrong with the tensors that a kernel was given, or with its device.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// An operand has the wrong shape.
@@ -15,7 +14,6 @@ pub enum KernelError {
         kernel: &'static str,
         /// Argument's name.
         operand: &'static str,
-        /// Its shape.
         found: Vec<i64>,
         /// What would fit, in words.
         expected: String,
@@ -35,7 +33,6 @@ pub enum KernelError {
     /// A tensor is not where, or not laid out as, a slice kernel reads it.
     #[error("{kind:?} tensor on {device:?}: expected contiguous {expected:?} in host memory")]
     Memory {
-        /// Its kind.
         kind: Kind,
         /// Where it is.
         device: Device,

@@ -12,7 +12,7 @@ use crate::{
     switch,
 };
 
-/// Numbers of a task.
+/// How many numbers one thread takes at a time.
 const BLOCK: usize = 1 << 14;
 
 /// `silu(gate) · up`, element by element; both of one shape -> that shape and kind.

@@ -7,7 +7,6 @@ use crate::{KernelError, Result};
 
 /// An element of a slice kernel, exact in f32.
 pub(crate) trait Element: Plain + Send + Sync {
-    /// Its value.
     fn f32(self) -> f32;
 }
 
@@ -56,7 +55,6 @@ impl Stored for bf16 {
 
 /// A number exact in f64.
 pub(crate) trait Wide: Copy + Send + Sync {
-    /// Its value.
     fn f64(self) -> f64;
 }
 

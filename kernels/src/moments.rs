@@ -209,6 +209,7 @@ fn on_host<X: Wide, O: Wide>(x: &[X], other: &[O], stride: usize, keep: &[bool],
 }
 
 levels! {
+    #[expect(clippy::too_many_arguments, reason = "the level comes in front of those of the body")]
     fn block_sums<X: Wide, O: Wide>(
         x: &[X], other: &[O], stride: usize, keep: &[bool],
         squares: &mut [f64], left_out: &mut [f64], kept: &mut [f64],

@@ -94,7 +94,6 @@ fn detect() -> Level {
 macro_rules! levels {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($T:ident: $bound:path),+>)? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path;) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
         $vis fn $name $(<$($T: $bound),+>)? (level: $crate::simd::Level, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {

@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command},
     sync::OnceLock,
-    time::{Duration, Instant},
 };
 
 use crate::cells::waits;
@@ -102,13 +101,7 @@ fn a_step_of_every_stage_waits_once() {
 fn nothing_is_left_to_do_the_second_time() {
     let dir = tempfile::tempdir().unwrap();
     let out = copy_of_reference(dir.path());
-    let started = Instant::now();
     let again = succeed(&mut small(&out));
-    assert!(
-        started.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        started.elapsed()
-    );
     assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
     assert!(again.stdout.contains("paper"), "{}", again.stdout);
     assert_eq!(csv(&out), csv(reference()));

@@ -1,5 +1,11 @@
 //! Integration tests: the built programs from outside.
 
+#![expect(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test ends where something is missing, and says what it passes over"
+)]
+
 mod answers;
 mod autointerp;
 mod bad_inputs;

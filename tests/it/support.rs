@@ -17,6 +17,7 @@ pub fn root() -> PathBuf {
 
 /// A folder beside the repository with fixtures that do not belong to it; `None`, said aloud, where
 /// it is missing.
+#[expect(clippy::print_stderr, reason = "a test says what it passes over")]
 pub fn shared(path: &str) -> Option<PathBuf> {
     let found = root().join("../shared").join(path);
     if found.exists() {

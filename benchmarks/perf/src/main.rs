@@ -1,5 +1,10 @@
 //! Timings, one a name: `harness-perf NAME [ARGUMENT …]`.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "it is a program whose results are printed"
+)]
+
 mod blocks;
 mod boundary;
 mod checkpoint;

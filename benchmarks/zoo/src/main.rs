@@ -1,5 +1,10 @@
 //! Trains the embedded models from nothing: `cargo xtask zoo`.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "it is a program for a person at a terminal"
+)]
+
 mod batches;
 mod chat;
 mod evaluate;

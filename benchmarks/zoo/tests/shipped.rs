@@ -1,6 +1,8 @@
 //! The folders as they are shipped: layout against the fixtures, sizes, tokenizers, and that the
 //! models have learned.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -61,13 +63,9 @@ fn layout(path: &Path) -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[test]
 fn folders_have_the_layout_of_their_families() {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden");
-    if !shared.is_dir() {
-        eprintln!("skipped: ../shared not present");
-        return;
-    }
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity");
     for (name, fixture) in MODELS {
-        let (ours, theirs) = (zoo(name), shared.join(fixture).join("checkpoint"));
+        let (ours, theirs) = (zoo(name), fixtures.join(fixture).join("checkpoint"));
         for entry in std::fs::read_dir(&theirs).unwrap() {
             let file = entry.unwrap().file_name();
             assert!(

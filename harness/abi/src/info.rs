@@ -41,7 +41,7 @@ impl ComponentKind {
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
 pub struct ComponentInfo {
-    /// What it is.
+    /// Decides which constructor of the plugin makes it.
     pub kind: ComponentKind,
     /// Name on the command line and in results; unique among loaded plugins of the kind.
     pub name: RString,
@@ -55,14 +55,14 @@ pub struct ComponentInfo {
 pub struct PluginInfo {
     /// Short identifier, unique among loaded plugins.
     pub id: RString,
-    /// Version of the plugin.
+    /// As the author numbers it; `plugin.toml` says the same.
     pub version: RString,
     /// Interface version it was built against, major then minor.
     pub abi_major: u16,
-    /// See `abi_major`.
+    /// A host of the same major version takes older and newer ones, see `ABI.md`.
     pub abi_minor: u16,
     /// Version of libtorch it links, empty when it links none.
     pub torch: RString,
-    /// What it offers.
+    /// All that the plugin can make; the host asks for nothing else.
     pub components: RVec<ComponentInfo>,
 }

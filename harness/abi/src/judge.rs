@@ -31,11 +31,11 @@ impl JudgeTask {
 pub struct Message {
     /// `system`, `user` or `assistant`.
     pub role: RString,
-    /// Its text.
+    /// The text as it is sent, without any markup of the host.
     pub content: RString,
 }
 
-/// One question.
+/// A question, both as data and as a prompt.
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
 pub struct JudgeRequest {
@@ -50,11 +50,11 @@ pub struct JudgeRequest {
     /// Most tokens of an answer. A judge that finds an answer cut or unusable may pay for one more,
     /// of at most twice as many.
     pub max_tokens: u32,
-    /// Sampling temperature.
+    /// Of the sampling; 0 asks for the likeliest answer.
     pub temperature: f64,
 }
 
-/// One answer.
+/// What a judge answers to one request.
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
 pub struct JudgeReply {
@@ -205,5 +205,5 @@ pub trait Judge: Send {
     }
 }
 
-/// Owned judge.
+/// A judge as it crosses the boundary.
 pub type JudgeBox = Judge_TO<'static, RBox<()>>;

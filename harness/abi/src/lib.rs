@@ -12,6 +12,7 @@
 //! * **Growth**: enumerations are integer newtypes, new methods are appended with a default body,
 //!   new module fields are appended after the last prefix field. See `ABI.md`.
 
+#![warn(missing_docs)]
 #![expect(
     non_local_definitions,
     reason = "`#[sabi_trait]` expands to impls inside functions"

@@ -9,7 +9,7 @@ use crate::{AbiResult, TensorRef};
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
 pub struct MetricSpec {
-    /// Name in results.
+    /// The column of this value in results.
     pub name: RString,
     /// Unit, empty for a plain number or nats.
     pub unit: RString,
@@ -25,7 +25,7 @@ pub struct MetricSpec {
 pub struct NamedTensor<'a> {
     /// Well-known name, e.g. `score_before`.
     pub name: RStr<'a>,
-    /// Its values.
+    /// One value for each sample, in the order of the samples.
     pub tensor: TensorRef<'a>,
 }
 
@@ -33,9 +33,9 @@ pub struct NamedTensor<'a> {
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
 pub struct MetricValue {
-    /// Name as in the specification.
+    /// The [`MetricSpec::name`] that this is a value of.
     pub name: RString,
-    /// The value.
+    /// Over all samples so far; missing where they do not define one.
     pub value: ROption<f64>,
     /// Standard error over the sampling unit, where it is defined.
     pub std_err: ROption<f64>,
@@ -63,5 +63,5 @@ pub trait Metric: Send {
     fn finish(&self) -> AbiResult<RVec<MetricValue>>;
 }
 
-/// Owned metric.
+/// A metric as it crosses the boundary.
 pub type MetricBox = Metric_TO<'static, RBox<()>>;

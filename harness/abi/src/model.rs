@@ -47,13 +47,13 @@ impl CacheMode {
 pub struct ModelInfo {
     /// Family, e.g. `dream`; the kind named by the parity fixtures.
     pub family: RString,
-    /// Training objective.
+    /// Decides how losses are taken and how text is generated.
     pub objective: Objective,
-    /// Attention pattern.
+    /// Whether a position sees what follows it.
     pub attention: Attention,
     /// 1 where logits at position i score position i + 1, else 0.
     pub logit_offset: u32,
-    /// Number of blocks.
+    /// Blocks between embedding and head; they are counted from 0.
     pub n_layers: u64,
     /// Width of the residual stream.
     pub d_model: u64,
@@ -61,11 +61,11 @@ pub struct ModelInfo {
     pub vocab_size: u64,
     /// Longest context.
     pub max_positions: u64,
-    /// Number of parameters.
+    /// Parameters of the whole model, embeddings included.
     pub n_params: u64,
-    /// Mask token, for masked diffusion.
+    /// The token that stands for a hidden one; missing where the model has none.
     pub mask_token_id: ROption<i64>,
-    /// Padding token.
+    /// The token that fills the shorter rows of a batch.
     pub pad_token_id: ROption<i64>,
     /// Begin-of-sequence token.
     pub bos_token_id: ROption<i64>,
@@ -116,7 +116,7 @@ pub trait ModelAdapter: Send {
     fn memory_estimate(&self, b: u64, t: u64) -> AbiResult<u64>;
 }
 
-/// Owned model.
+/// A model adapter as it crosses the boundary.
 pub type ModelBox = ModelAdapter_TO<'static, RBox<()>>;
 
 /// A forward over one batch, in segments. The host may change the residual between them.
@@ -154,5 +154,5 @@ pub trait Forward: Send {
     }
 }
 
-/// Owned forward.
+/// A batch under way as it crosses the boundary.
 pub type ForwardBox = Forward_TO<'static, RBox<()>>;

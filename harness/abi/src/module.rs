@@ -17,17 +17,17 @@ use crate::{
 pub struct PluginMod {
     /// Who the plugin is; cheap, touches no file.
     pub info: extern "C" fn() -> AbiResult<PluginInfo>,
-    /// A model adapter.
+    /// Makes a component of the kind [`crate::ComponentKind::MODEL`].
     pub new_model: extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<ModelBox>,
-    /// An SAE architecture.
+    /// Makes a component of the kind [`crate::ComponentKind::SAE`].
     pub new_sae: extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<SaeArchitectureBox>,
-    /// A remasker.
+    /// Makes a component of the kind [`crate::ComponentKind::REMASKER`].
     pub new_remasker: extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<RemaskerBox>,
-    /// A steering policy.
+    /// Makes a component of the kind [`crate::ComponentKind::STEERING`].
     pub new_steering: extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<SteeringPolicyBox>,
-    /// A metric.
+    /// Makes a component of the kind [`crate::ComponentKind::METRIC`].
     pub new_metric: extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<MetricBox>,
-    /// A judge.
+    /// Makes a component of the kind [`crate::ComponentKind::JUDGE`].
     #[sabi(last_prefix_field)]
     pub new_judge: extern "C" fn(RStr<'_>, RStr<'_>) -> AbiResult<JudgeBox>,
 }

@@ -10,13 +10,13 @@ pub struct RemaskNeeds(pub u64);
 impl RemaskNeeds {
     /// Nothing but the token states.
     pub const NONE: Self = Self(0);
-    /// `confidence`.
+    /// Asks for [`StepView::confidence`].
     pub const CONFIDENCE: Self = Self(1);
-    /// `margin`.
+    /// Asks for [`StepView::margin`].
     pub const MARGIN: Self = Self(2);
-    /// `neg_entropy`.
+    /// Asks for [`StepView::neg_entropy`].
     pub const NEG_ENTROPY: Self = Self(4);
-    /// `uniform`.
+    /// Asks for [`StepView::uniform`].
     pub const UNIFORM: Self = Self(8);
     /// Statistics of SAE features: [`Remasker::features`] before every [`Remasker::select`]. Since
     /// 1.1; an older host does not know the bit and never calls that method.
@@ -92,5 +92,5 @@ pub trait Remasker: Send {
     }
 }
 
-/// Owned remasker.
+/// A remasker as it crosses the boundary.
 pub type RemaskerBox = Remasker_TO<'static, RBox<()>>;

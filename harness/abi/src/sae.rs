@@ -11,7 +11,7 @@ use crate::{AbiResult, DType, Device, ErrorCode, MetricValue, PluginError, Tenso
 pub struct SaeInfo {
     /// Input width.
     pub d_model: u64,
-    /// Number of latents.
+    /// How many latents it has; they are counted from 0.
     pub d_sae: u64,
     /// Active budget per row; for architectures without one, the trained target.
     pub k: u64,
@@ -41,7 +41,7 @@ pub trait SaeArchitecture: Send {
     fn trainer(&self, config_json: RStr<'_>, device: Device) -> AbiResult<SaeTrainerBox>;
 }
 
-/// Owned architecture.
+/// An architecture as it crosses the boundary.
 pub type SaeArchitectureBox = SaeArchitecture_TO<'static, RBox<()>>;
 
 /// A loaded sparse autoencoder. `w` is `max_active`; unused slots hold latent -1 and act 0.
@@ -121,5 +121,5 @@ pub trait SaeTrainer: Send {
     fn load_state(&mut self, path: RStr<'_>) -> AbiResult<()>;
 }
 
-/// Owned trainer.
+/// A trainer as it crosses the boundary.
 pub type SaeTrainerBox = SaeTrainer_TO<'static, RBox<()>>;

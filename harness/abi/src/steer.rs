@@ -10,7 +10,7 @@ pub struct SteerNeeds(pub u64);
 impl SteerNeeds {
     /// Nothing but the token states.
     pub const NONE: Self = Self(0);
-    /// `latent_act`.
+    /// Asks for the activation of the steered latent at each position.
     pub const LATENT_ACT: Self = Self(1);
 }
 
@@ -45,5 +45,5 @@ pub trait SteeringPolicy: Send {
     fn plan(&mut self, request: SteerRequest<'_>, coeff: TensorMut<'_>) -> AbiResult<()>;
 }
 
-/// Owned policy.
+/// A steering policy as it crosses the boundary.
 pub type SteeringPolicyBox = SteeringPolicy_TO<'static, RBox<()>>;

@@ -6,7 +6,7 @@ use abi_stable::{StableAbi, std_types::RSlice};
 pub struct DType {
     /// DLPack type code: 0 int, 1 uint, 2 float, 4 bfloat, 6 bool.
     pub code: u8,
-    /// Bits of one lane.
+    /// How many bits a single number takes.
     pub bits: u8,
     /// Vector lanes; always 1 here.
     pub lanes: u16,
@@ -72,7 +72,7 @@ impl Device {
 pub struct TensorRef<'a> {
     /// First element; may be null when the tensor has no elements.
     pub data: *const u8,
-    /// Element type.
+    /// Says how the bytes at `data` are read.
     pub dtype: DType,
     /// Where `data` lives.
     pub device: Device,
@@ -86,7 +86,7 @@ pub struct TensorRef<'a> {
 pub struct TensorMut<'a> {
     /// First element; may be null when the tensor has no elements.
     pub data: *mut u8,
-    /// Element type.
+    /// Says how the bytes at `data` are read.
     pub dtype: DType,
     /// Where `data` lives.
     pub device: Device,

@@ -8,25 +8,38 @@ use harness_plan::{
 use harness_store::{Store, StoreError};
 
 use crate::{
-    autointerp, decoding, fidelity,
+    autointerp, catalogue, decoding, fidelity,
     results::{Bench, Results},
     steering,
 };
 
+/// The kinds as bench files know them.
+pub static KINDS: &[RowKind] = &[
+    RowKind(&steering::settings::KIND),
+    RowKind(&fidelity::settings::DOCUMENTS),
+    RowKind(&fidelity::settings::ROLLOUTS),
+    RowKind(&decoding::settings::KIND),
+    RowKind(&autointerp::settings::KIND),
+    RowKind(&catalogue::settings::KIND),
+];
+
+/// The kinds that run something.
+const BENCHES: [&dyn Bench; 5] = [
+    &steering::Steering,
+    &fidelity::Documents,
+    &fidelity::Rollouts,
+    &decoding::Decoding,
+    &autointerp::Autointerp,
+];
+
 /// The kind behind a row; `None` for one that runs nothing.
 fn bench(kind: RowKind) -> Option<&'static dyn Bench> {
-    Some(match kind {
-        RowKind::Steering => &steering::Steering,
-        RowKind::Documents => &fidelity::Documents,
-        RowKind::Rollouts => &fidelity::Rollouts,
-        RowKind::Decoding => &decoding::Decoding,
-        RowKind::Autointerp => &autointerp::Autointerp,
-        RowKind::Catalogue => return None,
-    })
+    let is_it = |bench: &&&dyn Bench| RowKind(bench.declaration()) == kind;
+    BENCHES.iter().find(is_it).copied()
 }
 
 /// What a kind adds to planning; `None` for one that runs nothing.
-pub fn kinds(kind: RowKind) -> Option<Kind> {
+pub fn kind_of(kind: RowKind) -> Option<Kind> {
     bench(kind).map(|bench| Kind(bench))
 }
 

@@ -20,7 +20,7 @@ mod test_world;
 #[cfg(test)]
 mod tests;
 
-pub use kinds::{derive, expand, kinds};
+pub use kinds::{KINDS, derive, expand, kind_of};
 pub use paper::paper_names;
 pub use results::{Results, WriteFigureError, write_figures, write_tables};
 pub use tables::{columns_page, key_columns};

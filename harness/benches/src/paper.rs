@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn our_scores_meet_the_authors_on_their_keys() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let tables = Catalogue::open(&root.join("benchmarks/tables")).unwrap();
+        let tables = Catalogue::open(&root.join("benchmarks/tables"), crate::KINDS).unwrap();
         let names = paper_names(&tables.load("autointerp").unwrap());
         let ours = "model,sae,layer,k,autointerp_score,judge,n_latents\nqwen,qwen,1,50,0.9,x,100\ndream,dream-mask,27,820,0.5,x,99\nllama,llama,1,50,0.5,x,100\n";
         let mut left = CsvTable::parse("ours.csv", ours.as_bytes()).unwrap();

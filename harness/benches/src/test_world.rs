@@ -1,5 +1,7 @@
 //! What the tests of plans stand on: a zoo of configuration files without weights.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -11,8 +13,15 @@ use harness_contract::{
     plugin::{ComponentEntry, Discovery, FoundPlugin, Manifest},
     stages::{Dtype, Numerics, Stage},
 };
-use harness_plan::bench::{BenchSpec, Catalogue, Overrides, Profile};
+use harness_plan::bench::{BenchSpec, Catalogue, Overrides, Profile, RowKind};
 use harness_plan::expand::*;
+
+pub const STEERING: RowKind = RowKind(&crate::steering::settings::KIND);
+pub const DOCUMENTS: RowKind = RowKind(&crate::fidelity::settings::DOCUMENTS);
+pub const ROLLOUTS: RowKind = RowKind(&crate::fidelity::settings::ROLLOUTS);
+pub const DECODING: RowKind = RowKind(&crate::decoding::settings::KIND);
+pub const AUTOINTERP: RowKind = RowKind(&crate::autointerp::settings::KIND);
+pub const CATALOGUE: RowKind = RowKind(&crate::catalogue::settings::KIND);
 
 /// A zoo of configuration files without weights, and what a plan needs besides.
 pub struct World {
@@ -193,10 +202,10 @@ impl World {
             .iter()
             .map(|[option, key, value]| (option.as_str(), key.as_str(), value.as_str()))
             .collect();
-        let overrides = Overrides::from_options(&spec.kinds(), &options);
+        let overrides = Overrides::from_options(&spec.kinds(), crate::KINDS, &options);
         resolve(&BenchRequest {
             spec,
-            kinds: crate::kinds,
+            kind_of: crate::kind_of,
             models: &self.models,
             saes: &self.saes,
             zoo: self.dir.path(),
@@ -235,7 +244,7 @@ impl World {
 
 pub fn spec(bench: &str) -> BenchSpec {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benchmarks/tables");
-    Catalogue::open(Path::new(dir))
+    Catalogue::open(Path::new(dir), crate::KINDS)
         .unwrap()
         .load(bench)
         .unwrap()

@@ -9,11 +9,11 @@ use std::{
 };
 
 use harness_contract::{
+    call_marker::CallMarker,
     exit,
     files::replace_file,
     jobs::{Event, Job, PluginsJob},
     plugin::{Discovery, FoundPlugin, Lock, PluginChoice, RefusedPlugin},
-    trail::Trail,
 };
 use harness_supervise::{Ended, Launch, Limits, executable, memory, run_job};
 use serde_json::{Value, json};
@@ -185,10 +185,10 @@ pub fn open(choice: &PluginChoice, metrics: bool) -> Result<Answer, Failure> {
         time: Some(LOOK),
     });
     let (mut value, mut failure) = (None, None);
-    let trail = Trail::create().ok();
+    let marker = CallMarker::create().ok();
     let job = Job::Plugins(PluginsJob {
         plugins: choice.clone(),
-        trail: trail.as_ref().map(Trail::path),
+        call_marker: marker.as_ref().map(CallMarker::path),
         metrics,
     });
     let ended = run_job::<Failure>(&launch, &job, |event| {
@@ -209,7 +209,7 @@ pub fn open(choice: &PluginChoice, metrics: bool) -> Result<Answer, Failure> {
             format!("it said nothing and ended with exit code {code}")
         }
     };
-    let step = trail.as_ref().and_then(Trail::last);
+    let step = marker.as_ref().and_then(CallMarker::last);
     let plugin = step
         .filter(|step| step.is_under_way)
         .map(|step| step.plugin);

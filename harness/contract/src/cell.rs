@@ -125,8 +125,12 @@ mod tests {
     }
 
     fn fidelity(sae: &str, t_min: f64) -> Cell {
+        let shard = json!({
+            "files": ["f"], "text_field": "text", "documents": "truncate", "context_length": 8,
+            "first_token": 0, "tokens": 9, "allow_short": false,
+        });
         let own = json!({
-            "sae_hash": sae, "text": "rollouts",
+            "sae_hash": sae, "text": {"files": shard},
             "corruption": {"t_min": t_min, "t_max": 1.0, "seed": 0},
             "measures": {"policy_splice": false, "zero_ablation": false, "paper_code": false, "kl": false},
         });

@@ -75,9 +75,9 @@ pub struct Compute {
 pub struct PluginsJob {
     /// Which ones.
     pub plugins: PluginChoice,
-    /// Where the worker says which one it opens, see [`crate::trail`].
+    /// Where the worker says which one it opens, see [`crate::call_marker`].
     #[serde(serialize_with = "crate::wire::paths")]
-    pub trail: Option<PathBuf>,
+    pub call_marker: Option<PathBuf>,
     /// Say of metrics what they compute and need: an instance of each is made.
     pub metrics: bool,
 }

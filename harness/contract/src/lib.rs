@@ -3,10 +3,11 @@
 //!
 //! A [`cell::Cell`] is one unit of work of a [`stages::Stage`], keyed by everything that can change
 //! its result, which is one of [`outputs`]. The host sends cells and [`jobs`] to a worker as lines
-//! ([`protocol`]); [`trail`] tells it which plugin method was running when a worker died.
+//! ([`protocol`]); [`call_marker`] tells it which plugin method was running when a worker died.
 
 pub mod answers;
 pub mod bisect;
+pub mod call_marker;
 pub mod canonical;
 pub mod cell;
 pub mod config;
@@ -24,7 +25,6 @@ pub mod signals;
 pub mod sources;
 pub mod stages;
 mod supervision;
-pub mod trail;
 pub mod wire;
 
 pub use supervision::Supervision;

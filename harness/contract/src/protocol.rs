@@ -97,9 +97,9 @@ pub struct Init {
     pub memory: Option<u64>,
     /// How judges are asked.
     pub judging: Judging,
-    /// Where the worker says which plugin's method it runs, see [`crate::trail`].
+    /// Where the worker says which plugin's method it runs, see [`crate::call_marker`].
     #[serde(serialize_with = "crate::wire::paths")]
-    pub trail: Option<PathBuf>,
+    pub call_marker: Option<PathBuf>,
 }
 
 /// How judges are asked. Results do not depend on it.
@@ -482,7 +482,7 @@ mod tests {
                     concurrency: 64,
                     mode: JudgeMode::Batch,
                 },
-                trail: Some("trail".into()),
+                call_marker: Some("calls".into()),
             }),
             ToWorker::Run { cells: vec![cell] },
             ToWorker::Shutdown {},

@@ -271,16 +271,12 @@ mod tests {
         let mut checked = 0;
         for family in ["dream", "llada"] {
             let path = format!(
-                "{}/../../../shared/golden/{family}/golden/manifest.json",
+                "{}/../../tests/parity/{family}/golden/manifest.json",
                 env!("CARGO_MANIFEST_DIR")
             );
-            let Ok(text) = std::fs::read_to_string(path) else {
-                eprintln!("skipped: ../shared not present");
-                return;
-            };
-            let manifest: Value = serde_json::from_str(&text).unwrap();
-            for case in ["plain", "padded"] {
-                let loss = &manifest["loss"][case];
+            let manifest: Value =
+                serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+            for (case, loss) in manifest["loss"].as_object().unwrap() {
                 let splices = loss["splice"].as_object().unwrap().values();
                 for want in splices.chain([&loss["base"]]) {
                     let mut sums = DiffusionSums::default();
@@ -319,6 +315,6 @@ mod tests {
                 }
             }
         }
-        assert!(checked >= 64, "{checked}");
+        assert!(checked >= 32, "{checked}");
     }
 }

@@ -32,13 +32,13 @@ thread_local! {
 }
 
 /// A step under way; it ends where this is dropped.
-pub(crate) struct Step {
+pub struct Step {
     is_outer: bool,
 }
 
 /// Begins a step. Within another step it is part of that.
 #[must_use]
-pub(crate) fn step() -> Step {
+pub fn step() -> Step {
     STATE.with_borrow_mut(|state| {
         if state.counting.is_some() {
             return Step { is_outer: false };
@@ -80,7 +80,7 @@ impl Drop for Step {
 }
 
 /// Runs `work`, which is `n_blocks` blocks of a model over one batch.
-pub(crate) fn in_blocks<T>(n_blocks: u64, work: impl FnOnce() -> T) -> T {
+pub fn in_blocks<T>(n_blocks: u64, work: impl FnOnce() -> T) -> T {
     apart(work, |state, took| {
         state.block_passes += n_blocks;
         state.in_blocks.operations += took.operations;
@@ -89,7 +89,7 @@ pub(crate) fn in_blocks<T>(n_blocks: u64, work: impl FnOnce() -> T) -> T {
 
 /// Runs `work` that has tensors of the host alone, wherever the model is: what orders and policies
 /// of plugins do.
-pub(crate) fn on_host<T>(work: impl FnOnce() -> T) -> T {
+pub fn on_host<T>(work: impl FnOnce() -> T) -> T {
     apart(work, |state, took| {
         state.on_host.operations += took.operations;
         state.on_host.reads += took.reads;
@@ -115,7 +115,7 @@ fn apart<T>(work: impl FnOnce() -> T, enter: impl FnOnce(&mut State, Operations)
 }
 
 /// What was counted of the cell that ends here; the next one begins.
-pub(crate) fn take() -> StepCounts {
+pub fn take() -> StepCounts {
     STATE.take().last
 }
 

@@ -35,9 +35,7 @@ macro_rules! export_plugin {
             use $crate::__private as p;
 
             extern "C" fn info() -> p::abi::AbiResult<p::abi::PluginInfo> {
-                #[allow(unused_mut, unused_assignments)]
-                let mut torch = "";
-                $( torch = $torch; )?
+                let torch: &str = [$($torch,)? ""][0];
                 let mut components = p::RVec::new();
                 $( components.push(p::abi::ComponentInfo {
                     kind: $crate::__kind!($kind),

@@ -10,7 +10,7 @@ use crate::{Error, Result, Value, bridge::Bridge};
 pub struct Message {
     /// `system`, `user` or `assistant`.
     pub role: String,
-    /// Its text.
+    /// The text as it is sent, without any markup of the host.
     pub content: String,
 }
 
@@ -28,11 +28,11 @@ pub struct JudgeRequest {
     /// Most tokens of an answer. An answer that is cut or unusable may be paid for once more, with
     /// at most twice as many.
     pub max_tokens: u32,
-    /// Sampling temperature.
+    /// Of the sampling; 0 asks for the likeliest answer.
     pub temperature: f64,
 }
 
-/// One answer.
+/// What a judge answers to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgeReply {
     /// The request's id.

@@ -38,6 +38,8 @@
 //! }
 //! ```
 
+#![warn(missing_docs)]
+
 #[cfg(panic = "abort")]
 compile_error!(
     "a plugin must be built with panic = \"unwind\": the bridge turns panics into errors"

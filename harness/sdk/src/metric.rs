@@ -6,7 +6,7 @@ use crate::{Error, Result, Value, View, bridge::Bridge};
 /// One value a metric produces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricSpec {
-    /// Name in results.
+    /// The column of this value in results.
     pub name: String,
     /// Unit, empty for a plain number or nats.
     pub unit: String,
@@ -41,7 +41,7 @@ impl MetricSpec {
         self
     }
 
-    /// Its unit.
+    /// Gives the value a unit, where it is no plain number and not in nats.
     #[must_use]
     pub fn unit(mut self, unit: impl Into<String>) -> Self {
         self.unit = unit.into();
@@ -52,9 +52,9 @@ impl MetricSpec {
 /// A result; a missing value is `None`, never a special number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricValue {
-    /// Name as in the specification.
+    /// The [`MetricSpec::name`] that this is a value of.
     pub name: String,
-    /// The value.
+    /// Over all samples so far; missing where they do not define one.
     pub value: Option<f64>,
     /// Standard error over the sampling unit, where it is defined.
     pub std_err: Option<f64>,

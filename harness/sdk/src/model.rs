@@ -16,13 +16,13 @@ use crate::{
 pub struct ModelInfo {
     /// Family, e.g. `dream`; the kind named by the parity fixtures.
     pub family: String,
-    /// Training objective.
+    /// Decides how losses are taken and how text is generated.
     pub objective: Objective,
-    /// Attention pattern.
+    /// Whether a position sees what follows it.
     pub attention: Attention,
     /// 1 where logits at position i score position i + 1, else 0.
     pub logit_offset: u32,
-    /// Number of blocks.
+    /// Blocks between embedding and head; they are counted from 0.
     pub n_layers: usize,
     /// Width of the residual stream.
     pub d_model: usize,
@@ -30,11 +30,11 @@ pub struct ModelInfo {
     pub vocab_size: usize,
     /// Longest context.
     pub max_positions: usize,
-    /// Number of parameters.
+    /// Parameters of the whole model, embeddings included.
     pub n_params: u64,
-    /// Mask token, for masked diffusion.
+    /// The token that stands for a hidden one; missing where the model has none.
     pub mask_token_id: Option<i64>,
-    /// Padding token.
+    /// The token that fills the shorter rows of a batch.
     pub pad_token_id: Option<i64>,
     /// Begin-of-sequence token.
     pub bos_token_id: Option<i64>,

@@ -15,7 +15,7 @@ pub struct Step<'a> {
     pub step: usize,
     /// Steps of that block.
     pub n_steps: usize,
-    /// Rows.
+    /// How many sequences are run together, the `b` of shapes.
     pub batch: usize,
     /// Positions of a row.
     pub len: usize,
@@ -44,7 +44,7 @@ pub struct Features<'a> {
     pub step: usize,
     /// Blocks whose outputs are encoded, counted from 0 and ascending. `[l]`
     pub layers: &'a [i64],
-    /// Rows.
+    /// How many sequences are run together, the `b` of shapes.
     pub batch: usize,
     /// Positions of a row.
     pub len: usize,

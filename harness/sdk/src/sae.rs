@@ -16,7 +16,7 @@ use crate::{
 pub struct SaeInfo {
     /// Input width.
     pub d_model: usize,
-    /// Number of latents.
+    /// How many latents it has; they are counted from 0.
     pub d_sae: usize,
     /// Active budget per row.
     pub k: usize,
@@ -112,7 +112,7 @@ pub trait Sae: Send + 'static {
     }
 }
 
-/// Trains one SAE.
+/// An SAE in training: it is fed batches of activations, and saved in the end.
 pub trait SaeTrainer: Send + 'static {
     /// One optimiser step on `x: [n, d_model] f32` → named values (`loss`, `ev`, `l0`, `n_dead`).
     ///

@@ -14,7 +14,7 @@ pub struct SteerStep<'a> {
     pub step: usize,
     /// Steps of the run.
     pub n_steps: usize,
-    /// Rows.
+    /// How many sequences are run together, the `b` of shapes.
     pub batch: usize,
     /// Positions of this pass.
     pub len: usize,

@@ -24,6 +24,16 @@ fn numel(shape: &[i64]) -> usize {
         .product()
 }
 
+/// Checks that a shape holds so many values.
+fn check_extent(shape: &[i64], n: usize) -> Result<()> {
+    match numel(shape) == n {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "shape {shape:?} does not hold {n} values"
+        ))),
+    }
+}
+
 /// Sealed: an element type with its code.
 pub(crate) trait Element: Copy {
     const DTYPE: DType;
@@ -92,12 +102,7 @@ impl<'a> View<'a> {
     }
 
     fn of<T: Element>(data: &'a [T], shape: &'a [i64]) -> Result<Self> {
-        if numel(shape) != data.len() {
-            return Err(Error::invalid(format!(
-                "shape {shape:?} does not hold {} values",
-                data.len()
-            )));
-        }
+        check_extent(shape, data.len())?;
         Ok(Self {
             raw: TensorRef {
                 data: data.as_ptr().cast(),
@@ -210,12 +215,7 @@ impl<'a> ViewMut<'a> {
     }
 
     fn of<T: Element>(data: &'a mut [T], shape: &'a [i64]) -> Result<Self> {
-        if numel(shape) != data.len() {
-            return Err(Error::invalid(format!(
-                "shape {shape:?} does not hold {} values",
-                data.len()
-            )));
-        }
+        check_extent(shape, data.len())?;
         Ok(Self {
             raw: TensorMut {
                 data: data.as_mut_ptr().cast(),

@@ -3,8 +3,8 @@
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use harness_contract::{
+    call_marker::Step,
     protocol::{Failure, FailureKind},
-    trail::Step,
 };
 
 use crate::{end, watched::Excess};

@@ -10,11 +10,11 @@ use std::{
 };
 
 use harness_contract::{
+    call_marker::CallMarker,
     cell::Cell,
     exit,
     protocol::{FromWorker, Init, ProtocolError, ToWorker, read_message, write_message},
     sanitize::inert,
-    trail::Trail,
 };
 
 use crate::{
@@ -55,7 +55,7 @@ pub struct Worker {
     stdin: Option<ChildStdin>,
     tail: Option<Tail>,
     /// Where it marks which plugin's method it runs.
-    call_marker: Option<Trail>,
+    call_marker: Option<CallMarker>,
 }
 
 impl Worker {
@@ -94,10 +94,10 @@ impl Worker {
             stdin: Some(stdin),
             tail: Some(tail),
             // Without one less is known of its death, and nothing else is lost.
-            call_marker: Trail::create().ok(),
+            call_marker: CallMarker::create().ok(),
         };
         worker.send(&ToWorker::Init(Init {
-            trail: worker.call_marker.as_ref().map(Trail::path),
+            call_marker: worker.call_marker.as_ref().map(CallMarker::path),
             ..init.clone()
         }))?;
         Ok(worker)
@@ -140,7 +140,7 @@ impl Worker {
 
     /// Calls of plugins' methods so far: as long as they go on, it lives.
     pub fn calls(&self) -> u64 {
-        self.call_marker.as_ref().map_or(0, Trail::calls)
+        self.call_marker.as_ref().map_or(0, CallMarker::calls)
     }
 
     /// How it ended, with its last words.
@@ -162,7 +162,7 @@ impl Worker {
             words,
             excess: self.process.excess(),
             most_held: self.process.most_held(),
-            step: self.call_marker.as_ref().and_then(Trail::last),
+            step: self.call_marker.as_ref().and_then(CallMarker::last),
         }
     }
 

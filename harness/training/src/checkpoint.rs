@@ -6,14 +6,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use harness_contract::files::replace_file;
 use harness_core::policy::Policy;
-use harness_engine::run::CellError;
+use harness_engine::error::CellError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -225,14 +225,10 @@ impl Checkpoints {
 
     fn write(&self) -> Result<(), CellError> {
         let path = self.out.join(RECORD);
-        let temporary = self
-            .out
-            .join(format!(".train.json.tmp{}", std::process::id()));
-        let written = fs::File::create(&temporary).and_then(|mut file| {
-            serde_json::to_writer_pretty(&mut file, &self.record)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
+        let bytes = serde_json::to_vec_pretty(&self.record).map_err(io::Error::from);
+        let written = bytes.and_then(|mut bytes| {
+            bytes.push(b'\n');
+            replace_file(&path, &bytes)
         });
         written.map_err(store(&path, "write it"))
     }

@@ -14,8 +14,8 @@ use std::{
 
 use harness_contract::jobs::TrainJob;
 use harness_engine::{
+    error::CellError,
     jobs::{Sink, StopRequested},
-    run::CellError,
     text::TextCodec,
 };
 

@@ -5,8 +5,8 @@ use std::{path::Path, time::Instant};
 
 use harness_core::{policy::Policy, rng::Stream};
 use harness_engine::{
+    error::CellError,
     plugin::{MetricValue, SaeTrainer},
-    run::CellError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -9,8 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use harness_contract::files::replace_soon;
 use harness_core::policy::Policy;
-use harness_engine::run::CellError;
+use harness_engine::error::CellError;
 
 use crate::grid::Measured;
 
@@ -110,11 +111,8 @@ impl History {
     }
 }
 
-/// Writes a file beside, and puts it in its place.
 fn replace(path: &Path, text: &str) -> Result<(), CellError> {
-    let temporary = path.with_file_name(format!(".training.csv.tmp{}", std::process::id()));
-    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|error| store(path, &error))
+    replace_soon(path, text.as_bytes()).map_err(|error| store(path, &error))
 }
 
 fn store(path: &Path, error: &io::Error) -> CellError {

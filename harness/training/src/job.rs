@@ -17,9 +17,9 @@ use harness_core::policy::Policy;
 use harness_engine::{
     data::TokenBatch,
     device,
+    error::CellError,
     jobs::{Sink, StopRequested, open_plugins, options, tokenizer},
     plugin::{LoadOptions, Model, ModelInfo, Registry, SaeTrainer},
-    run::CellError,
     text::TextCodec,
 };
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@
 use harness_contract::{hash::HashCache, jobs::TrainJob, sources::ModelFolder, stages::Dtype};
 use harness_core::policy::Policy;
 use harness_engine::{
+    error::CellError,
     plugin::{ModelInfo, Registry},
-    run::CellError,
 };
 use serde_json::{Map, Value, json};
 

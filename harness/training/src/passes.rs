@@ -7,8 +7,8 @@ use harness_contract::{jobs::TrainJob, stages::MAX_BAD_ROWS};
 use harness_core::{policy::Policy, rng::Stream};
 use harness_engine::{
     data::{DataError, DataOptions, Documents, PackPolicy, Packer, TokenBatch, TokenRow},
+    error::CellError,
     plugin::{CacheMode, Model},
-    run::CellError,
     text::TextCodec,
 };
 use tch::Tensor;

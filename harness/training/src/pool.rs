@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_engine::run::CellError;
+use harness_engine::error::CellError;
 use tch::{Device, Kind, Tensor};
 
 /// Rows that are read at a time for a sum over all of them.

@@ -6,7 +6,7 @@ use harness_contract::{
     jobs::TrainJob,
     runtime::{RUNTIME_FILE, Runtime, SaeSeconds},
 };
-use harness_engine::run::CellError;
+use harness_engine::error::CellError;
 
 use crate::{
     grid::{Grid, Learner},

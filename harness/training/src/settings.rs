@@ -3,8 +3,8 @@
 use harness_contract::jobs::TrainJob;
 use harness_core::policy::Policy;
 use harness_engine::{
+    error::CellError,
     plugin::{ModelInfo, Objective},
-    run::CellError,
 };
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! How much a text gives, counted with the same rows and masks that training will see.
 
 use harness_core::policy::Policy;
-use harness_engine::{data::TokenBatch, run::CellError};
+use harness_engine::{data::TokenBatch, error::CellError};
 
 use crate::{
     passes::{Rows, masked_positions, positions},

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use harness_core::{policy::Policy, rng::Stream};
 use harness_engine::{
     data::{TokenBatch, TokenRow},
+    error::CellError,
     plugin::MetricValue,
-    run::CellError,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

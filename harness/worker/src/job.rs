@@ -12,8 +12,8 @@ use harness_contract::{
     protocol::{Failure, FailureKind},
 };
 use harness_engine::{
+    error::CellError,
     jobs::{Sink, StopRequested, doctor, generate, plugins},
-    run::CellError,
 };
 
 use crate::stop;

@@ -12,7 +12,6 @@ use std::{
 };
 
 use harness_contract::exit;
-use harness_engine::run;
 
 const USAGE: &str = "harness-worker is started by `harness`.\n\n\
     usage: harness-worker serve | job  (JSON lines on standard input and output)\n";
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
     oom_score::raise();
     let mode = std::env::args().nth(1);
     match mode.as_deref() {
-        Some("serve") => ExitCode::from(run::serve()),
+        Some("serve") => ExitCode::from(harness_stages::serve()),
         Some("job") => ExitCode::from(job::serve()),
         _ => {
             // Nothing can be done about a closed standard error.

@@ -4,6 +4,12 @@
 //! bundles, tests and tidies. It is the first thing a newcomer compiles, so it depends on little
 //! and never on tch.
 
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "it is a program for a person at a terminal"
+)]
+
 mod bundle;
 mod compile;
 mod docs;

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::libtorch::wheel::Kept;
+use crate::libtorch::wheel::WheelFile;
 use crate::workspace::Workspace;
 
 const SCRIPT: &str = include_str!("helper.py");
@@ -63,8 +63,8 @@ pub fn names_in_wheel(ws: &Workspace, wheel: &Path) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// When the archive is damaged or the disk is full.
-pub fn unpack(ws: &Workspace, wheel: &Path, kept: &[Kept], into: &Path) -> Result<()> {
-    let plan: Vec<[&str; 2]> = kept
+pub fn unpack(ws: &Workspace, wheel: &Path, files: &[WheelFile], into: &Path) -> Result<()> {
+    let plan: Vec<[&str; 2]> = files
         .iter()
         .map(|file| [file.name.as_str(), file.to.as_str()])
         .collect();

@@ -33,7 +33,6 @@ pub struct AdamStep {
 /// What is done with the rows of a parameter after its update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
-    /// Nothing.
     Free,
     /// They are brought to unit norm.
     Unit,

@@ -1,6 +1,8 @@
 //! What reads files, lines and answers from outside, each as a target for a fuzzer: a function of
 //! bytes that must neither panic nor take long nor hold much memory, and whose laws are asserted.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod documents;
 mod judges;
 mod pickled;

@@ -3,6 +3,12 @@
 //!
 //! `HARNESS_FUZZ=--list` prints the targets with their longest input; `HARNESS_FUZZ=--seeds` writes
 //! each target's seeds into `$HARNESS_FUZZ_SEEDS/TARGET/`.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "cargo xtask fuzz reads what it prints"
+)]
 #![no_main]
 
 use std::{

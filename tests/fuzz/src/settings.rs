@@ -8,7 +8,7 @@ pub fn bench(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    match BenchFile::parse("fuzz", "fuzz.toml", text) {
+    match BenchFile::parse("fuzz", "fuzz.toml", text, harness_benches::KINDS) {
         Ok(BenchFile::Own(spec)) => {
             assert_eq!(spec.name, "fuzz");
             let _ = (spec.kinds(), spec.models(), spec.sae_sets());

@@ -225,7 +225,7 @@ pub mod seeds {
             batch: Some(16),
             memory: None,
             judging: Judging::default(),
-            trail: None,
+            call_marker: None,
         };
         write_message(&mut to, &ToWorker::Init(init)).unwrap();
         let cells = vec![cell_of()];

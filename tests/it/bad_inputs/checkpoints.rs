@@ -3,14 +3,13 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use super::support::{
     MODEL_WEIGHTS, SAE_WEIGHTS, assemble, bench, continued, edit, generate, inspect, limited,
-    model, parts, refused, refused_at_once, sae, says, span,
+    model, parts, refused, refused_with_little, sae, says, span,
 };
 use crate::support::{root, run, succeed};
 
@@ -187,11 +186,9 @@ fn row_31_tokenizers() {
     });
     let ran = succeed(&mut limited(&generate(&padded), 8 << 20));
     assert_eq!(ran.stdout, sound);
-    // An expression that is let through must not hold the process up: the engine has a step limit.
-    let started = Instant::now();
+    // An expression that is let through ends nevertheless: the engine has a step limit.
     let slow = run(&mut continued(&regex("(a|a)*b"), &"a".repeat(200)));
     assert!([0, 20].contains(&slow.code), "{}", slow.stderr);
-    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 /// Row 32: a tokenizer without the mask token that the model's configuration names, or with another
@@ -317,11 +314,11 @@ fn row_33_configurations() {
     let config = model.join("config.json");
     File::create(&config).unwrap().set_len(1 << 30).unwrap();
     let words = ["config.json", "1073741824 bytes", "limit"];
-    says(&refused_at_once(&inspect(&model)), &words);
+    says(&refused_with_little(&inspect(&model)), &words);
     says(&said(&model), &words);
     fs::write(&config, "[".repeat(1 << 20)).unwrap();
     says(
-        &refused_at_once(&inspect(&model)),
+        &refused_with_little(&inspect(&model)),
         &["config.json", "recursion limit"],
     );
     says(&said(&model), &["config.json", "recursion limit"]);

@@ -1,13 +1,7 @@
 //! Rows 43 and 44: devices that are not there, and memory that runs out. A device of too little
 //! memory is played by a plugin that reports it.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use crate::cells::manifest;
 use crate::{
@@ -39,7 +33,6 @@ fn row_43_devices_and_libtorch() {
     let other = dir.path().join("libtorch");
     fs::create_dir_all(other.join("lib")).unwrap();
     fs::write(other.join("build-version"), "2.6.0+cu124\n").unwrap();
-    let started = Instant::now();
     let mut command = small(&out);
     command
         .args(["--seed", "2"])
@@ -59,7 +52,6 @@ fn row_43_devices_and_libtorch() {
             ran.stderr
         );
     }
-    assert!(started.elapsed() < Duration::from_secs(5));
 
     // A libtorch that does not say, and is none.
     fs::remove_file(other.join("build-version")).unwrap();

@@ -1,9 +1,6 @@
 //! Rows 1 to 7: settings that are wrong, from a bench file or the command line.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -130,17 +127,11 @@ fn row_03_layer_out_of_range() {
     --layers: layer 99 out of range: llada has 8 blocks, 0 to 7; SAE set llada-mask has layers 1, 2, 3, 4, 5, 6, 7
     "###);
     let out = world.path().join("out");
-    let started = Instant::now();
     let ran = bench(
         &world,
         &["table2", "--layers", "99", "--out", out.to_str().unwrap()],
     );
     assert_eq!(ran.code, 3, "{}", ran.stderr);
-    assert!(
-        started.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        started.elapsed()
-    );
     assert!(!out.exists());
     // The file's own layers are checked in the same way, and it is named.
     let path = file(

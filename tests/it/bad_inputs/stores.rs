@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
 };
 
 use harness_store::{Access, Store};
@@ -45,7 +44,6 @@ fn row_08_a_store_that_cannot_be() {
         file.join("below"),
         PathBuf::from("/proc/results"),
     ] {
-        let started = Instant::now();
         let ran = run(&mut small(&out));
         assert_eq!(ran.code, 110, "{}", ran.stderr);
         for part in [
@@ -59,12 +57,6 @@ fn row_08_a_store_that_cannot_be() {
                 ran.stderr
             );
         }
-        // No worker was started: that alone takes longer.
-        assert!(
-            started.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            started.elapsed()
-        );
         assert!(!ran.stderr.contains("cells"), "{}", ran.stderr);
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");

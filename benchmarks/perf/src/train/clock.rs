@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use harness_engine::{plugin::MetricValue, run::CellError};
+use harness_engine::{error::CellError, plugin::MetricValue};
 use harness_training::Learner;
 use serde_json::Value;
 use tch::{Kind, Tensor};

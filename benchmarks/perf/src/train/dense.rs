@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use harness_engine::{plugin::MetricValue, run::CellError};
+use harness_engine::{error::CellError, plugin::MetricValue};
 use harness_training::Learner;
 use plugin_topk::train::{TrainConfig, Trainer};
 use serde_json::Value;

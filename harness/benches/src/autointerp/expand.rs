@@ -5,7 +5,6 @@ use harness_contract::stages::{
     ShardRef, WindowsParams,
 };
 use harness_plan::{
-    bench::AutointerpSettings,
     expand::{
         Cost, Expander, Member, NewCell, PlanError, ResolvedRow,
         pass::{PassText, masks},
@@ -13,6 +12,7 @@ use harness_plan::{
     sources::SaeFolder,
 };
 
+use super::settings::AutointerpSettings;
 use super::work::AutointerpWork;
 
 /// Tokens of the instructions of a question about a latent, about.

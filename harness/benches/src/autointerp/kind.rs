@@ -2,37 +2,28 @@ use std::sync::Arc;
 
 use harness_contract::{config::ConfigError, stages::DocumentPolicy};
 use harness_plan::{
-    bench::{AutointerpSettings, Settings},
-    expand::{
-        BenchKind, DOCUMENT_FILES, Expander, Plan, PlanError, ResolvedRow, RowCheck, RowWork,
-        TextInput, TextNeed,
-    },
+    bench::{KindDeclaration, Settings},
+    expand::{BenchKind, Expander, Plan, PlanError, ResolvedRow, RowCheck, RowWork},
     sources::SaeFolder,
 };
 use harness_store::{Store, StoreError};
 
-use super::{derive, expand};
+use super::{
+    derive, expand,
+    settings::{self, AutointerpSettings},
+};
 use crate::results::{Bench, Results};
 
 /// Latents are explained by a judge, and the explanations tested on windows of text.
 pub struct Autointerp;
 
 impl BenchKind for Autointerp {
-    fn name(&self) -> &'static str {
-        "autointerp"
+    fn declaration(&self) -> &'static KindDeclaration {
+        &settings::KIND
     }
 
     fn of_model(&self, model: &str) -> String {
         format!(" in {model}")
-    }
-
-    fn text(&self) -> TextNeed {
-        TextNeed {
-            input: TextInput::Documents,
-            amount: "budget_tokens",
-            what: "text for its activation pass",
-            files: DOCUMENT_FILES,
-        }
     }
 
     fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {

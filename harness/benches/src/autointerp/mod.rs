@@ -9,6 +9,7 @@ mod paper;
 mod print;
 pub mod report;
 pub mod rows;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,8 +1,7 @@
 use harness_contract::cell::Cell;
-use harness_plan::{
-    bench::AutointerpSettings,
-    expand::{Plan, PlannedRow, RowWork},
-};
+use harness_plan::expand::{Plan, PlannedRow, RowWork};
+
+use super::settings::AutointerpSettings;
 
 /// What is done for a row of the autointerp bench.
 #[derive(Clone, Debug)]

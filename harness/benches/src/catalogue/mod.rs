@@ -1,6 +1,7 @@
 //! Tables 1 and 3: what SAE sets say of themselves. Nothing is run.
 
 pub mod listing;
+pub mod settings;
 pub mod tables;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,13 @@ use self::tables::{
 };
 use harness_contract::config::{ConfigError, Problem};
 use harness_plan::{
-    bench::{BenchSpec, Overrides, RowSpec, TableKind},
+    bench::{BenchSpec, Overrides, RowSpec},
     expand::{PlanError, is_chosen, unknown_rows},
     inspect::InspectedSet,
 };
 use harness_present::{csv_table, text_table::Style};
 
+use self::settings::TRAINING;
 use crate::columns::{Table, table};
 
 /// Rows of a catalogue bench.
@@ -73,8 +75,8 @@ pub fn list_sets(
     if !errors.is_empty() {
         return Err(PlanError::Sources(errors));
     }
-    Ok(match spec.table {
-        TableKind::Table3 => Listed::Table3(sets.into_iter().map(table3_row).collect()),
+    Ok(match spec.table.name() {
+        TRAINING => Listed::Table3(sets.into_iter().map(table3_row).collect()),
         _ => {
             let sets: Vec<InspectedSet> = sets.into_iter().map(found_or_empty).collect();
             Listed::Table1(table1_rows(&sets))

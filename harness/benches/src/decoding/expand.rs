@@ -3,7 +3,6 @@
 use harness_contract::stages::{DecodingParams, QuestionsRef, SaeRef};
 use harness_core::task::preset::{Preset, Rendered, Turn};
 use harness_plan::{
-    bench::DecodingSettings,
     expand::{
         Expander, NewCell, PlanError, ResolvedRow, Texts,
         texts::{Written, encoded, tokens_of},
@@ -11,6 +10,7 @@ use harness_plan::{
     sources::SaeFolder,
 };
 
+use super::settings::DecodingSettings;
 use super::work::{DecodingWork, Followed, OrderWork};
 
 /// Tokens of a word problem, about: GSM8K's have some 46 words.

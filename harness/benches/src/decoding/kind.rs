@@ -2,37 +2,28 @@ use std::sync::Arc;
 
 use harness_contract::config::{ConfigError, Problem};
 use harness_plan::{
-    bench::{DecodingSettings, RowSpec, Settings},
-    expand::{
-        BenchKind, Expander, GeneratedRow, Plan, PlanError, ResolvedRow, RowCheck, RowWork,
-        TextInput, TextNeed,
-    },
+    bench::{KindDeclaration, RowSpec, Settings},
+    expand::{BenchKind, Expander, GeneratedRow, Plan, PlanError, ResolvedRow, RowCheck, RowWork},
     sources::SaeFolder,
 };
 use harness_store::{Store, StoreError};
 
-use super::{derive, expand};
+use super::{
+    derive, expand,
+    settings::{self, DecodingSettings},
+};
 use crate::results::{Bench, Results};
 
 /// Questions are answered in several decoding orders, with features followed in every pass.
 pub struct Decoding;
 
 impl BenchKind for Decoding {
-    fn name(&self) -> &'static str {
-        "decoding"
+    fn declaration(&self) -> &'static KindDeclaration {
+        &settings::KIND
     }
 
     fn of_model(&self, model: &str) -> String {
         format!(" in {model}")
-    }
-
-    fn text(&self) -> TextNeed {
-        TextNeed {
-            input: TextInput::Questions,
-            amount: "n_questions",
-            what: "questions to answer",
-            files: "GSM8K's test.jsonl, or parquet with fields `question` and `answer`",
-        }
     }
 
     fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {

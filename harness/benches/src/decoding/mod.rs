@@ -6,6 +6,7 @@ mod figure;
 mod kind;
 mod print;
 pub mod rows;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -18,7 +19,7 @@ pub use derive::{DecodingTables, derive};
 pub use kind::Decoding;
 pub use work::DecodingWork;
 
-use harness_plan::{bench::TableKind, expand::Plan};
+use harness_plan::expand::Plan;
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
 use crate::{
@@ -30,12 +31,13 @@ use rows::{
     DynamicsRow, accuracy_columns, curve_columns, paired_columns, position_columns, step_columns,
     summary_columns,
 };
+use settings::ORDERS;
 
 impl Results for DecodingTables {
     fn files(&self, plan: &Plan) -> Vec<(String, String)> {
         // A figure alone has its own rows and nothing of the others.
-        let mut files = match plan.table {
-            TableKind::Decoding => self.own_files(&plan.bench),
+        let mut files = match plan.table.name() {
+            ORDERS => self.own_files(&plan.bench),
             _ => Vec::new(),
         };
         for view in &plan.views {

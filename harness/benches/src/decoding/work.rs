@@ -1,8 +1,10 @@
 use harness_contract::{cell::Cell, stages::DecodingParams};
 use harness_plan::{
-    bench::{DecodingSettings, Profile},
+    bench::Profile,
     expand::{Plan, PlannedRow, RowWork},
 };
+
+use super::settings::DecodingSettings;
 
 /// What is done for the SAEs of a row of the decoding-order bench, all of them together.
 #[derive(Clone, Debug, PartialEq)]

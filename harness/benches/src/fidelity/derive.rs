@@ -11,11 +11,9 @@ use harness_core::{
 };
 use serde::de::Error as _;
 
+use crate::fidelity::settings::ON_ROLLOUTS;
 use harness_contract::outputs::FidelityOutput;
-use harness_plan::{
-    bench::RowKind,
-    expand::{Plan, PlannedRow},
-};
+use harness_plan::expand::{Plan, PlannedRow};
 use harness_store::{Lookup, Store, StoreError};
 
 use super::rows::GridRow;
@@ -43,9 +41,9 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<FidelityTables, StoreError> 
             continue;
         };
         let (values, coverage) = values(row, work, store)?;
-        match work.kind {
-            RowKind::Rollouts => tables.rollouts.extend(values),
-            _ => tables.grid.extend(values),
+        match work.kind == ON_ROLLOUTS {
+            true => tables.rollouts.extend(values),
+            false => tables.grid.extend(values),
         }
         tables.coverage.push(coverage);
     }

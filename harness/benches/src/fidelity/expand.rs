@@ -4,7 +4,6 @@
 use harness_contract::stages::{Corruption, FidelityParams, GridText, RolloutParams, ShardRef};
 use harness_core::policy::Policy;
 use harness_plan::{
-    bench::{DocumentSettings, GridSettings, RolloutSettings},
     expand::{
         Cost, Expander, GroupKind, Member, NewCell, PlanError, PlannedGroup, ResolvedRow, Texts,
         texts::Written,
@@ -12,6 +11,7 @@ use harness_plan::{
     sources::SaeFolder,
 };
 
+use super::settings::{DocumentSettings, GridSettings, RolloutSettings};
 use super::work::GridWork;
 
 /// A part of the text a row is measured on.

@@ -3,11 +3,8 @@ use std::sync::Arc;
 use harness_contract::config::ConfigError;
 use harness_core::policy::Policy;
 use harness_plan::{
-    bench::{GridSettings, Settings},
-    expand::{
-        BenchKind, DOCUMENT_FILES, Expander, Plan, PlanError, ResolvedRow, RowCheck, RowWork,
-        TextInput, TextNeed,
-    },
+    bench::{KindDeclaration, Settings},
+    expand::{BenchKind, Expander, Plan, PlanError, ResolvedRow, RowCheck, RowWork},
     sources::SaeFolder,
 };
 use harness_store::{Store, StoreError};
@@ -15,6 +12,7 @@ use harness_store::{Store, StoreError};
 use super::{
     derive,
     expand::{self, rollouts, shards},
+    settings::{self, GridSettings},
 };
 use crate::results::{Bench, Results};
 
@@ -25,21 +23,12 @@ pub struct Documents;
 pub struct Rollouts;
 
 impl BenchKind for Documents {
-    fn name(&self) -> &'static str {
-        "grid"
+    fn declaration(&self) -> &'static KindDeclaration {
+        &settings::DOCUMENTS
     }
 
     fn of_model(&self, model: &str) -> String {
         format!(" on {model}")
-    }
-
-    fn text(&self) -> TextNeed {
-        TextNeed {
-            input: TextInput::Documents,
-            amount: "budget_tokens",
-            what: "text to be measured on",
-            files: DOCUMENT_FILES,
-        }
     }
 
     fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {
@@ -64,21 +53,12 @@ impl Bench for Documents {
 }
 
 impl BenchKind for Rollouts {
-    fn name(&self) -> &'static str {
-        "rollout"
+    fn declaration(&self) -> &'static KindDeclaration {
+        &settings::ROLLOUTS
     }
 
     fn of_model(&self, model: &str) -> String {
         format!(" on rollouts of {model}")
-    }
-
-    fn text(&self) -> TextNeed {
-        TextNeed {
-            input: TextInput::Prompts,
-            amount: "n_prompts",
-            what: "prompts to continue",
-            files: "jsonl with a field `prompt`, or --set prompt_field=NAME",
-        }
     }
 
     fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {

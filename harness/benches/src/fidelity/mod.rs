@@ -7,6 +7,7 @@ mod kind;
 mod paper;
 mod print;
 pub mod rows;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -19,7 +20,7 @@ pub use derive::{Coverage, FidelityTables, derive};
 pub use kind::{Documents, Rollouts};
 pub use work::GridWork;
 
-use harness_plan::{bench::TableKind, expand::Plan};
+use harness_plan::expand::Plan;
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
 use crate::{
@@ -27,12 +28,13 @@ use crate::{
     columns::{Table, table},
 };
 use rows::grid_columns;
+use settings::{GRID_TABLE, ROLLOUTS_TABLE};
 use views::VIEWS;
 
 impl Results for FidelityTables {
     fn files(&self, plan: &Plan) -> Vec<(String, String)> {
         let mut files = Vec::new();
-        if matches!(plan.table, TableKind::Grid | TableKind::Rollouts) {
+        if [GRID_TABLE, ROLLOUTS_TABLE].contains(&plan.table.name()) {
             let rows = self.grid.iter().chain(&self.rollouts);
             files.push((
                 format!("{}.csv", plan.bench),

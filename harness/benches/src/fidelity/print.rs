@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use harness_core::record::{Status, shown_k};
 
+use crate::fidelity::settings::ON_ROLLOUTS;
 use harness_plan::{
-    bench::RowKind,
     expand::{Plan, PlannedRow},
     sources::first_of,
 };
@@ -44,9 +44,9 @@ pub fn print(plan: &Plan, tables: &FidelityTables, style: Style) -> String {
     let paper = paper_ev();
     for block in &blocks {
         let (row, work) = block[0];
-        let text = match work.kind {
-            RowKind::Rollouts => "rollouts",
-            _ => "text",
+        let text = match work.kind == ON_ROLLOUTS {
+            true => "rollouts",
+            false => "text",
         };
         let head = format!(
             "{} spliced into {}, on {text} (policy {})",

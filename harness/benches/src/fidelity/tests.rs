@@ -340,10 +340,10 @@ fn table1_and_table3_list_what_the_sets_say() {
     use harness_plan::bench::{Catalogue, Overrides};
     use std::{collections::BTreeMap, path::Path};
     let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../benchmarks"));
-    let catalogue = Catalogue::open(&dir.join("tables")).unwrap();
+    let catalogue = Catalogue::open(&dir.join("tables"), crate::KINDS).unwrap();
     let list = |bench: &str, options: &[(&str, &str, &str)], named: &BTreeMap<_, _>| {
         let spec = catalogue.load(bench).unwrap();
-        let overrides = Overrides::from_options(&spec.kinds(), options);
+        let overrides = Overrides::from_options(&spec.kinds(), crate::KINDS, options);
         list_sets(&spec, named, &dir.join("zoo"), &overrides)
     };
     let none = BTreeMap::new();

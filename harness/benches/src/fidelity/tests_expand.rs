@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::GridWork;
+use crate::fidelity::settings::ON_ROLLOUTS;
 use crate::test_world::{World, keys, model_config, spec, write};
 use harness_contract::{
     cell::Cell,
     stages::{FidelityParams, GridText, RolloutParams, Stage},
 };
 use harness_core::policy::Policy;
-use harness_plan::bench::{Profile, RowKind};
+use harness_plan::bench::Profile;
 use harness_plan::expand::*;
 
 #[test]
@@ -128,7 +129,7 @@ fn rollouts_are_written_once_and_read_by_every_sae() {
     assert_eq!(params.generation.denoising.as_ref().unwrap().dlm_steps, 30);
     for row in &plan.rows {
         let work = row.work::<GridWork>().unwrap();
-        assert_eq!(work.kind, RowKind::Rollouts);
+        assert_eq!(work.kind, ON_ROLLOUTS);
         assert_eq!(work.rollout.as_ref(), Some(key));
         assert_eq!(
             plan.cell(&work.shards[0]).unwrap().inputs,

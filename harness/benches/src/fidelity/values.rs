@@ -1,7 +1,8 @@
 //! The values of one SAE among the rows of a grid bench.
 
+use crate::fidelity::settings::ON_ROLLOUTS;
 use harness_core::record::Status;
-use harness_plan::{bench::RowKind, expand::PlannedRow};
+use harness_plan::expand::PlannedRow;
 
 use super::work::GridWork;
 use super::{FidelityTables, rows::GridRow};
@@ -19,9 +20,9 @@ impl<'a> SaeValues<'a> {
         work: &GridWork,
         tables: &'a FidelityTables,
     ) -> SaeValues<'a> {
-        let all = match work.kind {
-            RowKind::Rollouts => &tables.rollouts,
-            _ => &tables.grid,
+        let all = match work.kind == ON_ROLLOUTS {
+            true => &tables.rollouts,
+            false => &tables.grid,
         };
         let is_of = |r: &&GridRow| {
             (&r.model, &r.sae.set, &r.sae.id) == (&row.model, &row.sae.set, &row.sae.id)

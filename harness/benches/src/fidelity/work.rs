@@ -1,14 +1,16 @@
 use harness_contract::{cell::Cell, stages::Dtype};
 use harness_core::policy::Policy;
 use harness_plan::{
-    bench::{GridSettings, RowKind},
+    bench::RowKind,
     expand::{Plan, PlannedRow, RowWork},
 };
+
+use super::settings::GridSettings;
 
 /// What is done for a row of a grid bench.
 #[derive(Clone, Debug)]
 pub struct GridWork {
-    /// What it is measured on: [`RowKind::Documents`] or [`RowKind::Rollouts`].
+    /// What it is measured on: `ON_DOCUMENTS` or `ON_ROLLOUTS`.
     pub kind: RowKind,
     /// What its SAEs were trained on.
     pub policy: Policy,

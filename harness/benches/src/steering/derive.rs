@@ -10,13 +10,11 @@ use harness_contract::{
     outputs::{Estimate, MetricOutput, ScoreOutput},
     stages::STEERING_VALUES,
 };
-use harness_plan::{
-    bench::TableKind,
-    expand::{Plan, PlannedRow},
-};
+use harness_plan::expand::{Plan, PlannedRow};
 use harness_store::{CellRecord, Lookup, Store, StoreError};
 
 use super::rows::{MetricRow, SteeringNumbers, SteeringRow, Table2Row, Table4Row};
+use super::settings::{MEAN_OVER_K, VARIANTS};
 use super::work::SteeringWork;
 
 /// Rows of a steering bench, in the order of the plan.
@@ -43,13 +41,13 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<SteeringTables, StoreError> 
             continue;
         };
         let (numbers, metrics) = numbers(work, store)?;
-        let variant = match plan.table {
-            TableKind::Variants => variant_of(work),
+        let variant = match plan.table.name() {
+            VARIANTS => variant_of(work),
             _ => String::new(),
         };
         let rows = metric_rows(row, work, &variant, numbers.status, metrics);
         tables.metrics.extend(rows);
-        if plan.table == TableKind::Variants {
+        if plan.table.name() == VARIANTS {
             let row = table4_row(row, work, numbers.clone(), store)?;
             tables.table4.push(row);
         }
@@ -61,7 +59,7 @@ pub fn derive(plan: &Plan, store: &Store) -> Result<SteeringTables, StoreError> 
             numbers,
         });
     }
-    if plan.table == TableKind::MeanOverK {
+    if plan.table.name() == MEAN_OVER_K {
         tables.table2 = mean_over_k(&tables.by_k);
     }
     Ok(tables)

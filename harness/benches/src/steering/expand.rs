@@ -11,7 +11,6 @@ use harness_contract::{
     },
 };
 use harness_plan::{
-    bench::SteeringSettings,
     expand::{
         BATCH_ROWS, Cost, Expander, Member, NewCell, PlanError, ResolvedBench, ResolvedRow, Texts,
         pass::{PassText, masks},
@@ -20,6 +19,7 @@ use harness_plan::{
     sources::SaeFolder,
 };
 
+use super::settings::SteeringSettings;
 use super::work::{RowCells, SteeringWork};
 
 /// Tokens of a question for an explanation, about: instructions, and texts with the tokens marked.

@@ -2,37 +2,28 @@ use std::sync::Arc;
 
 use harness_contract::config::ConfigError;
 use harness_plan::{
-    bench::{Settings, SteeringSettings},
-    expand::{
-        BenchKind, DOCUMENT_FILES, Expander, GeneratedRow, Plan, PlanError, ResolvedRow, RowCheck,
-        RowWork, TextInput, TextNeed,
-    },
+    bench::{KindDeclaration, Settings},
+    expand::{BenchKind, Expander, GeneratedRow, Plan, PlanError, ResolvedRow, RowCheck, RowWork},
     sources::SaeFolder,
 };
 use harness_store::{Store, StoreError};
 
-use super::{derive, expand};
+use super::{
+    derive, expand,
+    settings::{self, SteeringSettings},
+};
 use crate::results::{Bench, Results};
 
 /// Texts are steered along latents, judged and scored.
 pub struct Steering;
 
 impl BenchKind for Steering {
-    fn name(&self) -> &'static str {
-        "steering"
+    fn declaration(&self) -> &'static KindDeclaration {
+        &settings::KIND
     }
 
     fn of_model(&self, _: &str) -> String {
         String::new()
-    }
-
-    fn text(&self) -> TextNeed {
-        TextNeed {
-            input: TextInput::Documents,
-            amount: "budget_tokens",
-            what: "text for its activation pass",
-            files: DOCUMENT_FILES,
-        }
     }
 
     fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {

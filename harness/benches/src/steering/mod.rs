@@ -7,6 +7,7 @@ mod kind;
 mod paper;
 mod print;
 pub mod rows;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -19,7 +20,7 @@ pub use derive::{SteeringTables, derive};
 pub use kind::Steering;
 pub use work::SteeringWork;
 
-use harness_plan::{bench::TableKind, expand::Plan};
+use harness_plan::expand::Plan;
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
 use crate::{
@@ -27,20 +28,21 @@ use crate::{
     columns::{Table, table},
 };
 use rows::{metric_columns, metrics_csv, steering_columns, table2_columns, table4_columns};
+use settings::{BY_K, MEAN_OVER_K, VARIANTS};
 
 impl Results for SteeringTables {
     fn files(&self, plan: &Plan) -> Vec<(String, String)> {
         let name = &plan.bench;
         let by_k = || csv_table(&steering_columns(), &self.by_k);
-        let mut files = match plan.table {
-            TableKind::MeanOverK => vec![
+        let mut files = match plan.table.name() {
+            MEAN_OVER_K => vec![
                 (
                     format!("{name}.csv"),
                     csv_table(&table2_columns(), &self.table2),
                 ),
                 (format!("{name}_by_k.csv"), by_k()),
             ],
-            TableKind::Variants => vec![(
+            VARIANTS => vec![(
                 format!("{name}.csv"),
                 csv_table(&table4_columns(), &self.table4),
             )],
@@ -57,8 +59,8 @@ impl Results for SteeringTables {
     }
 
     fn figures(&self, plan: &Plan) -> Vec<(String, Figure)> {
-        match plan.table {
-            TableKind::ByK => vec![(
+        match plan.table.name() {
+            BY_K => vec![(
                 plan.bench.clone(),
                 figure::steering_figure(&self.by_k, &plan.title),
             )],

@@ -6,15 +6,13 @@ use harness_core::{
 };
 
 use harness_contract::sanitize::one_line;
-use harness_plan::{
-    bench::TableKind,
-    expand::{Plan, PlannedRow},
-};
+use harness_plan::expand::{Plan, PlannedRow};
 use harness_present::text_table::{
     Align::{Left, Right},
     Style, TextTable,
 };
 
+use super::settings::{MEAN_OVER_K, VARIANTS};
 use super::work::SteeringWork;
 use super::{
     SteeringTables,
@@ -26,9 +24,9 @@ use crate::notes::{MASKS_NOTE, told_counts};
 /// The table of a bench as text: ours with standard errors and n, beside the paper's numbers where
 /// it prints some.
 pub fn print(plan: &Plan, tables: &SteeringTables, style: Style) -> String {
-    let table = match plan.table {
-        TableKind::MeanOverK => table2(plan, tables),
-        TableKind::Variants => table4(plan, tables),
+    let table = match plan.table.name() {
+        MEAN_OVER_K => table2(plan, tables),
+        VARIANTS => table4(plan, tables),
         _ => by_k(plan, tables),
     };
     let title = if style == Style::Markdown {
@@ -242,7 +240,7 @@ fn notes(plan: &Plan, tables: &SteeringTables) -> Vec<String> {
     let all: Vec<&SteeringNumbers> = tables.by_k.iter().map(|r| &r.numbers).collect();
     let mut notes =
         vec!["C, P, S: mean ± standard error over features; S = C + lambda · P.".to_owned()];
-    if plan.table == TableKind::MeanOverK {
+    if plan.table.name() == MEAN_OVER_K {
         notes.push("Means over the k sweep; ★ largest printed S of a family and layer.".to_owned());
     }
     let mut judges: Vec<(&str, Option<bool>)> = all

@@ -1,7 +1,7 @@
 use harness_core::record::Status;
 
 use super::*;
-use crate::test_world::World;
+use crate::test_world::{World, spec};
 use crate::write_tables;
 use harness_contract::{
     outputs::{Estimate, ScoreOutput},
@@ -130,7 +130,7 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
         .plan("fig9")
         .unwrap();
     let (_dir, store) = store();
-    plan.table = TableKind::MeanOverK;
+    plan.table = spec("table2").table;
     // Rows come as set, layer, k: the first layer of qwen is half done, the second failed, the rest
     // missing.
     finish(&plan, &store, 0..1);

@@ -1,8 +1,7 @@
 use harness_contract::cell::Cell;
-use harness_plan::{
-    bench::SteeringSettings,
-    expand::{Plan, PlannedRow, RowWork},
-};
+use harness_plan::expand::{Plan, PlannedRow, RowWork};
+
+use super::settings::SteeringSettings;
 
 /// What is done for a row of a steering bench.
 #[derive(Clone, Debug)]

@@ -18,61 +18,49 @@ use harness_plan::expand::*;
 
 /// A bench of each kind, with the row that stands for it.
 const BENCHES: [(&str, &str, RowKind); 5] = [
-    ("table2", "dream-mask", RowKind::Steering),
-    ("fidelity", "dream-mask", RowKind::Documents),
-    (
-        "transfer-rollouts",
-        "dream-sft/dream-mask",
-        RowKind::Rollouts,
-    ),
+    ("table2", "dream-mask", STEERING),
+    ("fidelity", "dream-mask", DOCUMENTS),
+    ("transfer-rollouts", "dream-sft/dream-mask", ROLLOUTS),
     (
         "decoding-order",
         "dream-instruct/dream-instruct-mask",
-        RowKind::Decoding,
+        DECODING,
     ),
-    ("autointerp", "dream-mask", RowKind::Autointerp),
+    ("autointerp", "dream-mask", AUTOINTERP),
 ];
 
 /// Settings that change no cell of these kinds of rows, and why.
 const EXCLUDED: &[(&str, &[RowKind], &str)] = &[
     (
         "batch",
-        &[RowKind::Documents, RowKind::Rollouts, RowKind::Autointerp],
+        &[DOCUMENTS, ROLLOUTS, AUTOINTERP],
         "rows are independent: it changes a value by rounding at most",
     ),
     (
         "resamples",
-        &[
-            RowKind::Documents,
-            RowKind::Rollouts,
-            RowKind::Decoding,
-            RowKind::Autointerp,
-        ],
+        &[DOCUMENTS, ROLLOUTS, DECODING, AUTOINTERP],
         "errors are resampled from the sums in the cells when the table is made",
     ),
     (
         "bins",
-        &[RowKind::Decoding],
+        &[DECODING],
         "curves are binned from the sums by step when the table is made",
     ),
     (
         "by_position",
-        &[RowKind::Decoding],
+        &[DECODING],
         "cells hold sums by position; this writes one table more",
     ),
     (
         "random_windows",
-        &[RowKind::Autointerp],
+        &[AUTOINTERP],
         "both scores come from one set of answers when the table is made",
     ),
 ];
 
 /// What goes with another value of a setting, which could not be planned without.
 fn companion(name: &str, kind: RowKind) -> Option<(&'static str, &'static str)> {
-    match (name, kind) {
-        ("documents", RowKind::Autointerp) => Some(("label_field", "none")),
-        _ => None,
-    }
+    (name == "documents" && kind == AUTOINTERP).then_some(("label_field", "none"))
 }
 
 /// Another value of a setting; the current one is `now`. Numbers and switches need no rule.
@@ -187,8 +175,8 @@ fn every_setting_is_in_a_key_or_listed_as_changing_no_cell() {
 /// is.
 #[test]
 fn no_kind_is_left_out() {
-    for kind in RowKind::ALL {
-        let is_looked_at = BENCHES.iter().any(|(_, _, of)| *of == kind);
+    for kind in crate::KINDS {
+        let is_looked_at = BENCHES.iter().any(|(_, _, of)| of == kind);
         assert_eq!(
             is_looked_at,
             kind.settings().iter().next().is_some(),
@@ -261,7 +249,7 @@ fn what_workers_are_told_is_accounted_for() {
         ("judging.price", "counts money"),
         ("judging.concurrency", "how many questions are under way"),
         ("judging.mode", "live or in batches: the same questions"),
-        ("trail", "where a worker says which method it runs"),
+        ("call_marker", "where a worker says which method it runs"),
     ];
     let init = Init {
         plugins: PluginChoice::default(),
@@ -285,7 +273,7 @@ fn what_workers_are_told_is_accounted_for() {
             concurrency: 1,
             mode: JudgeMode::Live,
         },
-        trail: Some(PathBuf::from("trail")),
+        call_marker: Some(PathBuf::from("calls")),
     };
     let told = serde_json::to_value(init).unwrap();
     let mut names: Vec<String> = Vec::new();

@@ -1,14 +1,19 @@
 //! What every bench keeps to.
 
+mod catalogue;
 mod forecast;
 mod judge;
 mod keys;
+mod overrides;
 mod part;
 mod pinned;
+mod same;
+mod settings;
 mod shards;
+mod spec;
 mod text;
 
-use harness_plan::bench::{TableKind, ViewSpec};
+use harness_plan::bench::ViewSpec;
 use harness_store::{Access, Store};
 
 use super::{test_world::World, *};
@@ -29,7 +34,7 @@ fn a_bench_draws_itself_and_its_figures_before_anything_is_done() {
         plan.views.push(ViewSpec {
             name: "without_rows".into(),
             title: String::new(),
-            table: TableKind::Ev,
+            table: test_world::spec("fig8").table,
             rows: Vec::new(),
         });
         let derived = derive(&plan, &store).unwrap();

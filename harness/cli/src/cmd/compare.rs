@@ -83,7 +83,7 @@ pub fn run(args: &CompareArgs) -> Result<u8, Failure> {
         left.rename(ours, theirs).map_err(failure)?;
     }
     if let Some(bench) = &args.paper {
-        let spec = Catalogue::open(&Root::find()?.tables())?.load(bench)?;
+        let spec = Catalogue::open(&Root::find()?.tables(), harness_benches::KINDS)?.load(bench)?;
         left.use_names(&paper_names(&spec)).map_err(failure)?;
     }
     if args.common {

@@ -91,7 +91,7 @@ fn line(cells: &[&str]) -> Vec<String> {
 }
 
 fn tables(root: &Root) -> Result<Vec<Vec<String>>, Failure> {
-    let entries = Catalogue::open(&root.tables())?.entries();
+    let entries = Catalogue::open(&root.tables(), harness_benches::KINDS)?.entries();
     Ok(entries
         .into_iter()
         .map(|entry| match entry.spec {

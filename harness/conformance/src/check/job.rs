@@ -5,8 +5,8 @@ use harness_contract::{
     jobs::{CheckJob, Event},
 };
 use harness_engine::{
+    error::CellError,
     jobs::{Sink, unreadable},
-    run::CellError,
 };
 use serde_json::json;
 

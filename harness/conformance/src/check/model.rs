@@ -73,15 +73,8 @@ fn options() -> LoadOptions {
 }
 
 fn no_checkpoint(model: &mut Model) -> Checked {
-    let dir = std::env::temp_dir().join(format!("harness-check-model-{}", std::process::id()));
-    fs::create_dir_all(&dir)?;
-    let checked = refuse_all(model, &dir);
-    // What cannot be removed is left to the system's own cleaning of temporary folders.
-    let _ = fs::remove_dir_all(&dir);
-    checked
-}
-
-fn refuse_all(model: &mut Model, dir: &std::path::Path) -> Checked {
+    let scratch = tempfile::tempdir()?;
+    let dir = scratch.path();
     ensure_refused(
         "a folder that is not there",
         model.inspect(&dir.join("not-there")),

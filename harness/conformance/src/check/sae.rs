@@ -71,27 +71,9 @@ pub(super) fn run(test: &str, subject: &Subject<'_>) -> Checked {
     }
 }
 
-/// A folder of this process, removed when the test ends.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> std::io::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("harness-check-{name}-{}", std::process::id()));
-        fs::create_dir_all(&dir)?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed is left to the system's own cleaning of temporary folders.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn empty_folder(architecture: &SaeArchitecture) -> Checked {
-    let scratch = Scratch::new("sae-empty")?;
-    for dir in [scratch.0.clone(), scratch.0.join("not-there")] {
+    let scratch = tempfile::tempdir()?;
+    for dir in [scratch.path().to_owned(), scratch.path().join("not-there")] {
         let detected = architecture.detect(&dir);
         if let Ok(Some(format)) = &detected {
             let what = format!("an empty folder is taken for the layout `{format}`");
@@ -107,7 +89,7 @@ fn empty_folder(architecture: &SaeArchitecture) -> Checked {
 }
 
 fn garbage(architecture: &SaeArchitecture) -> Checked {
-    let scratch = Scratch::new("sae-garbage")?;
+    let scratch = tempfile::tempdir()?;
     for name in [
         "cfg.json",
         "config.json",
@@ -115,12 +97,12 @@ fn garbage(architecture: &SaeArchitecture) -> Checked {
         "sae.safetensors",
         "ae.pt",
     ] {
-        fs::write(scratch.0.join(name), b"\xff\xff\xff\x7f{\"not\": ")?;
+        fs::write(scratch.path().join(name), b"\xff\xff\xff\x7f{\"not\": ")?;
     }
-    no_panic("detect", architecture.detect(&scratch.0))?;
+    no_panic("detect", architecture.detect(scratch.path()))?;
     ensure_refused(
         "a folder of damaged files",
-        architecture.load(&scratch.0, Device::Cpu, false),
+        architecture.load(scratch.path(), Device::Cpu, false),
     )
 }
 

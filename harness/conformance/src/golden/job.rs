@@ -5,8 +5,8 @@ use harness_contract::{
     jobs::{Event, GoldenJob},
 };
 use harness_engine::{
+    error::CellError,
     jobs::{Sink, open_plugins, options},
-    run::CellError,
 };
 
 use super::run::run_folder;

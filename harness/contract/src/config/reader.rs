@@ -454,14 +454,11 @@ mod tests {
         assert!(lines[last - 1].starts_with("2 | …") && lines[last - 1].ends_with('…'));
     }
 
-    /// The keys that were still free were looked for again for each unknown key, in all keys.
+    /// A search of all keys for each unknown one would take minutes here.
     #[test]
-    fn unknown_keys_do_not_take_time_by_their_square() {
+    fn any_number_of_unknown_keys_is_counted() {
         let keys: String = (0..50_000).map(|i| format!("k{i}=1\n")).collect();
-        let started = std::time::Instant::now();
         assert!(problems(&keys).contains("49901 further problems"));
-        // Well under a second; more than a minute before.
-        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     }
 
     #[test]

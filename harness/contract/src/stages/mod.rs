@@ -209,6 +209,18 @@ impl Params {
         }
     }
 
+    /// The SAEs the stage runs; none for stages that run none.
+    pub fn saes(&self) -> &[SaeRef] {
+        match self {
+            Params::Features(params) => std::slice::from_ref(&params.sae),
+            Params::Windows(params) => std::slice::from_ref(&params.sae),
+            Params::Steer(params) => std::slice::from_ref(&params.sae),
+            Params::Fidelity(params) => std::slice::from_ref(&params.sae),
+            Params::Decoding(params) => &params.saes,
+            _ => &[],
+        }
+    }
+
     /// Content hashes of the data files that the stage reads, and the tokens of a row at most where
     /// it reads rows; `None` for stages that read no files.
     pub fn files(&self) -> Option<(&[String], Option<u32>)> {

@@ -8,7 +8,7 @@ use std::{env, fmt, sync::OnceLock};
 
 use harness_contract::protocol::TORCH_VERSION;
 
-use crate::{plugin::causes, run::CellError};
+use crate::{error::CellError, plugin::causes};
 
 /// Says which CUDA devices a process sees.
 const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";

@@ -52,7 +52,11 @@ pub struct FeatureTrace<'a> {
     /// Rows and columns of the batch.
     shape: (usize, usize),
     sae_rows: u64,
+    on_step: Option<OnStep<'a>>,
 }
+
+/// Told of each step how many rows have made it. An error ends the run.
+type OnStep<'a> = &'a mut dyn FnMut(u64) -> Result<(), GenerateError>;
 
 /// The sums of one row.
 struct Prompt {
@@ -95,7 +99,15 @@ impl<'a> FeatureTrace<'a> {
             prompts: Vec::new(),
             shape: (0, 0),
             sae_rows: 0,
+            on_step: None,
         }
+    }
+
+    /// Tells of each step how many rows have made it.
+    #[must_use]
+    pub fn telling(mut self, on_step: OnStep<'a>) -> Self {
+        self.on_step = Some(on_step);
+        self
     }
 
     /// Counts no transition of a row from the pass on that reads one of these tokens among its
@@ -307,6 +319,9 @@ impl Observer for FeatureTrace<'_> {
                 }
             });
         }
-        Ok(())
+        match &mut self.on_step {
+            Some(on_step) => on_step(grid.b() as u64),
+            None => Ok(()),
+        }
     }
 }

@@ -315,7 +315,7 @@ impl Grid<'_> {
     }
 
     /// All splices of one layer.
-    #[allow(clippy::too_many_arguments, reason = "one call, from above")]
+    #[expect(clippy::too_many_arguments, reason = "one call, from above")]
     fn layer(
         &mut self,
         pass: &mut Pass,

@@ -20,8 +20,8 @@ use tch::{Device, Kind, Tensor};
 use super::{Sink, plugins};
 use crate::{
     device::{self, Driver},
+    error::CellError,
     plugin::{CacheMode, ComponentError, LoadOptions, Registry},
-    run::CellError,
 };
 
 /// Seconds that each of the measurements of products is given, about.

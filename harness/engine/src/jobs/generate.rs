@@ -12,15 +12,13 @@ use serde_json::{Value, json};
 
 use super::{Sink, open_plugins, options, tokenizer};
 use crate::{
+    error::CellError,
     generate::{
         AutoregressRequest, DenoiseRequest, GenerateError, Observer, OrderDraws, Sampling,
         SamplingRule, StepReport, autoregress, continuations, denoise, token_ids,
     },
     plugin::{LoadOptions, Model, Objective, Registry},
-    run::{
-        CellError,
-        prompt::{check_length, has_text},
-    },
+    prompt::{check_length, has_text},
     text::{ChatMessage, TextCodec},
 };
 

@@ -14,8 +14,8 @@ use harness_contract::{
 };
 
 use crate::{
+    error::CellError,
     plugin::{LoadOptions, ModelInfo, Registry},
-    run::CellError,
     text::{ExpectedIds, TextCodec},
 };
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{Sink, open_plugins};
 use crate::{
-    plugin::{Metric, MetricSpec, Registry, leave_trail_in},
-    run::CellError,
+    error::CellError,
+    plugin::{Metric, MetricSpec, Registry, mark_calls_in},
 };
 
 /// Result: `{"loaded": [...], "refused": [...]}`; exit code 21 when a plugin was refused.
@@ -20,9 +20,9 @@ use crate::{
 /// # Errors
 /// A folder that cannot be read.
 pub fn run(job: &PluginsJob, sink: Sink<'_>) -> Result<u8, CellError> {
-    if let Some(trail) = &job.trail {
+    if let Some(marker) = &job.call_marker {
         // Without it the host has to find out by itself which plugin ends this process.
-        let _ = leave_trail_in(trail);
+        let _ = mark_calls_in(marker);
     }
     // With this event the host knows that the worker itself runs: what ends it from here on is a
     // plugin.

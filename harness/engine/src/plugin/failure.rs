@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use abi_stable::std_types::RResult;
 use harness_abi::{AbiResult, ErrorCode};
 
-use super::trail::{self, Place};
+use super::call_marker::{self, Place};
 
 /// A plugin's method failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -49,15 +49,15 @@ impl Origin {
         Self {
             plugin: Arc::from(plugin),
             component: Arc::from(component),
-            place: trail::place(plugin, component),
+            place: call_marker::place(plugin, component),
         }
     }
 
-    /// Run a method of the plugin, and leave a trail of it: should it end the process, the host
+    /// Run a method of the plugin, and mark the call: should it end the process, the host
     /// knows which it was.
     #[inline]
     pub(super) fn follow<T>(&self, method: &'static str, call: impl FnOnce() -> T) -> T {
-        trail::follow(self.place, method, call)
+        call_marker::follow(self.place, method, call)
     }
 
     /// [`Origin::follow`] a method that may fail.

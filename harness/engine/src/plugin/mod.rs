@@ -4,6 +4,7 @@
 //! handles ([`Model`], [`Sae`], ...) allocate outputs, check what comes back, and turn every
 //! failure into a [`PluginFailure`] that names plugin, component and method.
 
+mod call_marker;
 mod failure;
 mod judge;
 mod loader;
@@ -16,8 +17,8 @@ mod sae;
 mod sound;
 mod steer;
 mod tensors;
-mod trail;
 
+pub use call_marker::mark_calls_in;
 pub use failure::PluginFailure;
 pub use harness_abi::{CacheMode, ErrorCode, JudgeTask, RemaskNeeds, SteerNeeds};
 pub use judge::{Answer, BatchProgress, Judge, JudgeIdentity, Prompt, Question};
@@ -30,7 +31,6 @@ pub use remask::{FeatureTensors, Remasker, StepTensors};
 pub use sae::{Encoded, Sae, SaeArchitecture, SaeInfo, SaeTrainer};
 pub use sound::Checks;
 pub use steer::{SteerTensors, SteeringPolicy};
-pub use trail::leave_in as leave_trail_in;
 
 /// Kinds of components and their names.
 pub use harness_abi::ComponentKind;

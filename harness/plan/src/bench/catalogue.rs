@@ -5,13 +5,14 @@ use std::{
 
 use harness_core::suggest;
 
-use super::{BenchFile, BenchSpec, RowKind, SameSpec, ViewSpec};
+use super::{BenchFile, BenchSpec, Kinds, SameSpec, ViewSpec};
 use harness_contract::{config::ConfigError, exit};
 
 /// The bench files of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalogue {
     dir: PathBuf,
+    kinds: Kinds,
     names: Vec<String>,
 }
 
@@ -64,11 +65,11 @@ impl BenchError {
 }
 
 impl Catalogue {
-    /// The benches of a folder (`*.toml`).
+    /// The benches of a folder (`*.toml`), of the kinds there are.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn open(dir: &Path) -> Result<Catalogue, BenchError> {
+    pub fn open(dir: &Path, kinds: Kinds) -> Result<Catalogue, BenchError> {
         let io = |source| BenchError::Io {
             path: dir.to_owned(),
             source,
@@ -89,6 +90,7 @@ impl Catalogue {
         names.sort();
         Ok(Catalogue {
             dir: dir.to_owned(),
+            kinds,
             names,
         })
     }
@@ -107,9 +109,7 @@ impl Catalogue {
             BenchFile::Own(spec) => *spec,
             BenchFile::Same(same) => self.same(&same)?,
         };
-        if spec.kinds() != [RowKind::Steering] && spec.kinds() != [RowKind::Catalogue] {
-            spec.views = self.views(&spec);
-        }
+        spec.views = self.views(&spec);
         Ok(spec)
     }
 
@@ -156,7 +156,8 @@ impl Catalogue {
             path: path.clone(),
             source,
         })?;
-        Ok(BenchFile::parse(&stem, &path.display().to_string(), &text)?)
+        let origin = path.display().to_string();
+        Ok(BenchFile::parse(&stem, &origin, &text, self.kinds)?)
     }
 
     fn same(&self, same: &SameSpec) -> Result<BenchSpec, BenchError> {
@@ -207,143 +208,5 @@ impl Catalogue {
                 spec: self.load(name),
             })
             .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bench::TableKind;
-
-    fn shipped() -> Catalogue {
-        Catalogue::open(Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../benchmarks/tables"
-        )))
-        .unwrap()
-    }
-
-    #[test]
-    fn the_shipped_benches_read() {
-        let catalogue = shipped();
-        for entry in catalogue.entries() {
-            entry.spec.unwrap_or_else(|e| panic!("{}: {e}", entry.name));
-        }
-        assert_eq!(
-            catalogue.names(),
-            [
-                "autointerp",
-                "decoding-order",
-                "fidelity",
-                "fig10",
-                "fig11",
-                "fig12",
-                "fig3",
-                "fig4",
-                "fig5",
-                "fig6",
-                "fig7",
-                "fig8",
-                "fig9",
-                "table1",
-                "table2",
-                "table3",
-                "table4",
-                "transfer",
-                "transfer-rollouts"
-            ]
-        );
-    }
-
-    /// Table 2 is the mean over k of the rows of Fig. 9 and Fig. 10, so its rows must be theirs.
-    #[test]
-    fn table2_is_fig9_and_fig10() {
-        let catalogue = shipped();
-        let (table2, fig9, fig10) = (
-            catalogue.load("table2").unwrap(),
-            catalogue.load("fig9").unwrap(),
-            catalogue.load("fig10").unwrap(),
-        );
-        assert_eq!(table2.table, TableKind::MeanOverK);
-        assert_eq!(table2.rows, [fig9.rows, fig10.rows].concat());
-        for fig in [
-            catalogue.load("fig9").unwrap(),
-            catalogue.load("fig10").unwrap(),
-        ] {
-            assert_eq!(
-                (&fig.settings, &fig.zoo, &fig.real),
-                (&table2.settings, &table2.zoo, &table2.real)
-            );
-        }
-        assert_eq!(
-            table2
-                .rows
-                .iter()
-                .map(|r| r.zoo_layers.len())
-                .sum::<usize>(),
-            36
-        );
-        assert_eq!(
-            table2
-                .rows
-                .iter()
-                .map(|r| r.real_layers.len())
-                .sum::<usize>(),
-            36
-        );
-    }
-
-    #[test]
-    fn grid_benches_know_their_figures() {
-        let catalogue = shipped();
-        let views = |name: &str| -> Vec<String> {
-            let spec = catalogue.load(name).unwrap();
-            spec.views.into_iter().map(|view| view.name).collect()
-        };
-        assert_eq!(views("fidelity"), ["fig3", "fig7", "fig8"]);
-        assert_eq!(views("transfer"), ["fig12"]);
-        assert_eq!(views("fig7"), ["fig7"]);
-        let fig6 = catalogue.load("fig6").unwrap();
-        assert_eq!(fig6.kinds(), [RowKind::Documents, RowKind::Rollouts]);
-        assert_eq!(
-            fig6.store,
-            catalogue.load("transfer-rollouts").unwrap().store
-        );
-        assert!(fig6.rows.iter().all(|row| row.model == "dream-sft"));
-    }
-
-    #[test]
-    fn every_bench_runs_once_and_figures_of_its_cells_come_after() {
-        let (own, figures) = shipped().all().unwrap();
-        let names = |specs: &[BenchSpec]| -> String {
-            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-            names.join(" ")
-        };
-        assert_eq!(names(&figures), "fig10 fig6 fig9");
-        assert_eq!(
-            names(&own),
-            "autointerp decoding-order fidelity table1 table2 table3 table4 transfer transfer-rollouts"
-        );
-    }
-
-    #[test]
-    fn the_same_as_the_same_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("mine.toml");
-        fs::write(&file, "title = 'x'\nsame_as = 'fig3'\n").unwrap();
-        let error = shipped().load(file.to_str().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("names fig3"), "{error}");
-        assert_eq!(error.exit_code(), 3);
-    }
-
-    #[test]
-    fn unknown_names_get_the_nearest() {
-        let error = shipped().load("tabel2").unwrap_err();
-        assert!(
-            error.to_string().contains("did you mean `table2`"),
-            "{error}"
-        );
-        assert_eq!(error.exit_code(), 2);
-        assert_eq!(shipped().load("no/such.toml").unwrap_err().exit_code(), 3);
     }
 }

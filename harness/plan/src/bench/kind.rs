@@ -1,80 +1,102 @@
-use harness_core::dynamics::Metric;
+//! Kinds of benches as bench files know them. The kinds themselves lie above this crate, in
+//! `harness-benches`; what reads bench files is given their list.
 
-use super::settings::{self, KindSettings, SettingsPatch};
+use std::fmt;
+
 use harness_contract::config::Table;
 
-/// What is done for a row of a bench; decides which settings it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RowKind {
-    /// Texts are steered and scored.
-    Steering,
-    /// SAEs are spliced into passes over documents.
-    Documents,
-    /// SAEs are spliced into passes over continuations of prompts.
-    Rollouts,
-    /// Questions are answered in several decoding orders, with features followed in every pass.
-    Decoding,
-    /// Latents are explained, and windows predicted from the explanations.
-    Autointerp,
-    /// SAE sets are listed as their files are; nothing is run.
-    Catalogue,
+use super::settings::{KindSettings, SettingsPatch};
+
+/// What is declared of a kind of bench.
+#[derive(Debug)]
+pub struct KindDeclaration {
+    /// Its name, and the settings that rows have.
+    pub settings: KindSettings,
+    /// The text that rows read; `None` where nothing is run.
+    pub text: Option<TextNeed>,
+    /// The tables and figures that can be derived from its rows.
+    pub tables: &'static [TableDeclaration],
 }
 
-/// How rows of results are derived.
+/// What is declared of a table or figure.
+#[derive(Debug)]
+pub struct TableDeclaration {
+    /// What bench files call it.
+    pub name: &'static str,
+    /// Whether it is a figure of another bench, derived from that one's cells.
+    pub is_figure: bool,
+    /// Whether its bench has variants of rows.
+    pub has_variants: bool,
+    /// Names of other kinds from whose rows it can be derived as well.
+    pub also_of: &'static [&'static str],
+}
+
+/// A kind of bench: what is done for a row, and which settings it has. Two are equal when their
+/// names are.
+#[derive(Clone, Copy)]
+pub struct RowKind(pub &'static KindDeclaration);
+
+/// The kinds of benches there are.
+pub type Kinds = &'static [RowKind];
+
+/// How rows of results are derived. Two are equal when their names are, which no two kinds share.
+#[derive(Clone, Copy)]
+pub struct TableKind {
+    kind: RowKind,
+    declaration: &'static TableDeclaration,
+}
+
+/// Which of the texts that can be given a kind reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableKind {
-    /// Mean over the k sweep, one row for each layer, stars (Table 2).
-    MeanOverK,
-    /// One row for each layer and k (Fig. 9, Fig. 10).
-    ByK,
-    /// One row for each variant, with times (Table 4).
-    Variants,
-    /// One row for each value of an SAE, measured on documents (fidelity, transfer).
-    Grid,
-    /// The same, measured on continuations of prompts (transfer-rollouts).
-    Rollouts,
-    /// Loss differences of each SAE (Fig. 3, Fig. 7).
-    Delta,
-    /// Explained variance of each SAE (Fig. 8).
-    Ev,
-    /// Both by target model and source of the SAE (Fig. 6, Fig. 12).
-    Transfer,
-    /// Feature dynamics and accuracy of decoding orders (decoding-order).
-    Decoding,
-    /// Stability before decoding (Fig. 4).
-    Stability,
-    /// Drift after decoding (Fig. 5).
-    Drift,
-    /// The most active latent: lock rate and flips (Fig. 11).
-    Top1,
-    /// Scores of explanations (autointerp).
-    Autointerp,
-    /// What SAE sets are (Table 1).
-    Table1,
-    /// What training SAE sets took (Table 3).
-    Table3,
+pub enum TextInput {
+    /// Documents, with `--data`.
+    Documents,
+    /// Prompts that are continued, with `--prompts` or else `--data`.
+    Prompts,
+    /// Questions with gold answers, with `--questions`.
+    Questions,
+}
+
+/// The text that a kind reads, for the message that asks for it.
+#[derive(Clone, Copy, Debug)]
+pub struct TextNeed {
+    pub input: TextInput,
+    /// The setting that says how much of it.
+    pub amount: &'static str,
+    /// What it is for: `text to be measured on`.
+    pub what: &'static str,
+    /// Files that hold such a text.
+    pub files: &'static str,
+}
+
+/// Files of documents, for messages.
+pub const DOCUMENT_FILES: &str =
+    "held-out text: jsonl, json, csv, parquet or plain text, also .gz or .zst";
+
+impl TextInput {
+    /// The option that gives it.
+    pub const fn option(self) -> &'static str {
+        match self {
+            TextInput::Documents => "--data",
+            TextInput::Prompts => "--prompts",
+            TextInput::Questions => "--questions",
+        }
+    }
+
+    /// What is counted of it.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            TextInput::Documents => "tokens",
+            TextInput::Prompts => "prompts",
+            TextInput::Questions => "questions",
+        }
+    }
 }
 
 impl RowKind {
-    pub const ALL: [RowKind; 6] = [
-        RowKind::Steering,
-        RowKind::Documents,
-        RowKind::Rollouts,
-        RowKind::Decoding,
-        RowKind::Autointerp,
-        RowKind::Catalogue,
-    ];
-
     /// Its settings.
     pub fn settings(self) -> &'static KindSettings {
-        match self {
-            RowKind::Steering => &settings::steering::KIND,
-            RowKind::Documents => &settings::fidelity::DOCUMENTS,
-            RowKind::Rollouts => &settings::fidelity::ROLLOUTS,
-            RowKind::Decoding => &settings::decoding::KIND,
-            RowKind::Autointerp => &settings::autointerp::KIND,
-            RowKind::Catalogue => &settings::kind::CATALOGUE,
-        }
+        &self.0.settings
     }
 
     /// Its name in messages.
@@ -87,83 +109,88 @@ impl RowKind {
         self.settings().with_article()
     }
 
-    /// The settings of rows of these kinds in a table of a bench file, or in an option.
-    pub(super) fn read(table: &Table<'_, '_>, kinds: &[RowKind]) -> SettingsPatch {
-        let of = |kinds: &[RowKind]| kinds.iter().map(|kind| kind.settings()).collect::<Vec<_>>();
-        SettingsPatch::read(table, &of(kinds), &of(&RowKind::ALL))
+    /// Whether anything is run for its rows.
+    pub fn is_run(self) -> bool {
+        self.0.text.is_some()
+    }
+
+    /// Whether its rows read such a text.
+    pub fn reads(self, input: TextInput) -> bool {
+        self.0.text.is_some_and(|need| need.input == input)
     }
 
     /// Whether it has a setting of this name.
     pub fn has(self, setting: &str) -> bool {
         self.settings().has(setting)
     }
+
+    /// The settings of rows of these kinds in a table of a bench file, or in an option; `all` are
+    /// the kinds there are.
+    pub(super) fn read(table: &Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> SettingsPatch {
+        let of = |kinds: &[RowKind]| kinds.iter().map(|kind| kind.settings()).collect::<Vec<_>>();
+        SettingsPatch::read(table, &of(kinds), &of(all))
+    }
+}
+
+impl PartialEq for RowKind {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for RowKind {}
+
+impl fmt::Debug for RowKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl TableKind {
-    /// Names in bench files.
-    pub(super) const NAMES: [(&'static str, TableKind); 15] = [
-        ("mean_over_k", TableKind::MeanOverK),
-        ("by_k", TableKind::ByK),
-        ("variants", TableKind::Variants),
-        ("grid", TableKind::Grid),
-        ("rollouts", TableKind::Rollouts),
-        ("delta", TableKind::Delta),
-        ("ev", TableKind::Ev),
-        ("transfer", TableKind::Transfer),
-        ("decoding", TableKind::Decoding),
-        ("stability", TableKind::Stability),
-        ("drift", TableKind::Drift),
-        ("top1", TableKind::Top1),
-        ("autointerp", TableKind::Autointerp),
-        ("table1", TableKind::Table1),
-        ("table3", TableKind::Table3),
-    ];
+    /// The tables of all kinds, by what bench files call them.
+    pub(super) fn named(all: Kinds) -> Vec<(&'static str, TableKind)> {
+        let tables = |kind: &RowKind| {
+            let kind = *kind;
+            let tables = kind.0.tables.iter();
+            tables.map(move |declaration| (declaration.name, TableKind { kind, declaration }))
+        };
+        all.iter().flat_map(tables).collect()
+    }
+
+    /// What bench files call it.
+    pub fn name(self) -> &'static str {
+        self.declaration.name
+    }
 
     /// What is done for the rows of a bench with this table.
     pub const fn kind(self) -> RowKind {
-        match self {
-            TableKind::MeanOverK | TableKind::ByK | TableKind::Variants => RowKind::Steering,
-            TableKind::Grid | TableKind::Delta | TableKind::Ev | TableKind::Transfer => {
-                RowKind::Documents
-            }
-            TableKind::Rollouts => RowKind::Rollouts,
-            TableKind::Decoding | TableKind::Stability | TableKind::Drift | TableKind::Top1 => {
-                RowKind::Decoding
-            }
-            TableKind::Autointerp => RowKind::Autointerp,
-            TableKind::Table1 | TableKind::Table3 => RowKind::Catalogue,
-        }
+        self.kind
     }
 
-    /// Whether it is a figure of another bench: of a grid or of decoding orders.
+    /// Whether it is a figure of another bench.
     pub const fn is_figure(self) -> bool {
-        matches!(
-            self,
-            TableKind::Delta
-                | TableKind::Ev
-                | TableKind::Transfer
-                | TableKind::Stability
-                | TableKind::Drift
-                | TableKind::Top1
-        )
+        self.declaration.is_figure
     }
 
-    /// Metrics of the feature dynamics that it shows.
-    pub fn dynamics(self) -> &'static [Metric] {
-        match self {
-            TableKind::Decoding => &Metric::ALL,
-            TableKind::Stability => &[Metric::JaccardPre],
-            TableKind::Drift => &[Metric::DriftPost],
-            TableKind::Top1 => &[Metric::LockRate, Metric::FlipCount],
-            _ => &[],
-        }
+    /// Whether its bench has variants of rows.
+    pub const fn has_variants(self) -> bool {
+        self.declaration.has_variants
     }
 
     /// Whether it can be derived from rows of a kind.
     pub fn fits(self, kind: RowKind) -> bool {
-        match self {
-            TableKind::Transfer => matches!(kind, RowKind::Documents | RowKind::Rollouts),
-            _ => self.kind() == kind,
-        }
+        self.kind == kind || self.declaration.also_of.contains(&kind.name())
+    }
+}
+
+impl PartialEq for TableKind {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl fmt::Debug for TableKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

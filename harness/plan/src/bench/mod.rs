@@ -14,11 +14,11 @@ pub mod settings;
 mod spec;
 
 pub use catalogue::{BenchError, Catalogue, TablesEntry};
-pub use kind::{RowKind, TableKind};
+pub use kind::{
+    DOCUMENT_FILES, KindDeclaration, Kinds, RowKind, TableDeclaration, TableKind, TextInput,
+    TextNeed,
+};
 pub use overrides::{CHOICES, Overrides};
 pub use same::{BenchFile, SameSpec};
-pub use settings::{
-    AutointerpSettings, DecodingSettings, DocumentSettings, GridSettings, KindSettings,
-    RolloutSettings, Setting, SettingOption, Settings, SettingsPatch, SteeringSettings,
-};
+pub use settings::{KindSettings, Setting, SettingOption, Settings, SettingsPatch};
 pub use spec::{BenchSpec, PaperName, Profile, RowId, RowSpec, VariantSpec, ViewSpec};

@@ -1,7 +1,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{
-    RowKind, Setting, SettingsPatch,
+    Kinds, RowKind, Setting, SettingsPatch,
     settings::{
         Values,
         shared::{FIRST, STEERING},
@@ -43,7 +43,11 @@ impl Overrides {
     /// "top_p", "0.9")`. Lists are written `1,5,10`. Values are checked as those of a bench file
     /// with rows of these kinds are; everything wrong with them is in [`Overrides::problems`],
     /// under the name of the option.
-    pub fn from_options(kinds: &[RowKind], options: &[(&str, &str, &str)]) -> Overrides {
+    pub fn from_options(
+        kinds: &[RowKind],
+        all: Kinds,
+        options: &[(&str, &str, &str)],
+    ) -> Overrides {
         let mut overrides = Overrides::default();
         let mut problems = Vec::new();
         for (option, key, value) in options {
@@ -52,7 +56,7 @@ impl Overrides {
             } else {
                 format!("{option} {value}")
             };
-            let text = match declared(key) {
+            let text = match declared(key, all) {
                 Some(setting) => format!("{key} = {}", setting.as_toml(value)),
                 None => format!("{key} = {value}"),
             };
@@ -70,10 +74,10 @@ impl Overrides {
             };
             let root = doc.root(&parsed);
             let mut one = Overrides {
-                rows: given(&root, "rows"),
-                layers: layers(&root, kinds),
-                limit: limit(&root, kinds),
-                settings: RowKind::read(&root, kinds),
+                rows: given(&root, "rows", all),
+                layers: layers(&root, kinds, all),
+                limit: limit(&root, kinds, all),
+                settings: RowKind::read(&root, kinds, all),
                 problems: Vec::new(),
             };
             if one.layers.is_some() {
@@ -103,147 +107,35 @@ impl Overrides {
 }
 
 /// Layers, which a bench that runs nothing does not choose from.
-fn layers(root: &Table<'_, '_>, kinds: &[RowKind]) -> Option<Vec<u32>> {
-    let runs = kinds.iter().any(|kind| *kind != RowKind::Catalogue);
+fn layers(root: &Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> Option<Vec<u32>> {
+    let runs = kinds.iter().any(|kind| kind.is_run());
     if !runs && root.has("layers") {
         let message = "a catalogue bench lists whole SAE sets and has no layers to choose";
         root.problem_at("layers", message, "choose sets with --rows");
     }
-    given(root, "layers").filter(|_| runs)
+    given(root, "layers", all).filter(|_| runs)
 }
 
-/// Features at most, which steering benches alone select.
-fn limit(root: &Table<'_, '_>, kinds: &[RowKind]) -> Option<u32> {
-    let is_steering = kinds.contains(&RowKind::Steering);
-    if !is_steering && root.has("limit") {
-        let message = "only steering benches select features to be limited";
+/// Features at most, for kinds that select some.
+fn limit(root: &Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> Option<u32> {
+    let selects = kinds.iter().any(|kind| kind.has("n_features"));
+    if !selects && root.has("limit") {
+        let owners = all.iter().filter(|kind| kind.has("n_features"));
+        let owners: Vec<&str> = owners.map(|kind| kind.name()).collect();
+        let owners = owners.join(" and ");
+        let message = format!("only {owners} benches select features to be limited");
         root.problem_at("limit", message, "");
     }
-    given(root, "limit").filter(|_| is_steering)
+    given(root, "limit", all).filter(|_| selects)
 }
 
 /// A choice, checked as it is declared.
-fn given<T: DeserializeOwned>(root: &Table<'_, '_>, name: &str) -> Option<T> {
-    serde_json::from_value(declared(name)?.read(root)?).ok()
+fn given<T: DeserializeOwned>(root: &Table<'_, '_>, name: &str, all: Kinds) -> Option<T> {
+    serde_json::from_value(declared(name, all)?.read(root)?).ok()
 }
 
 /// What an option gives: a choice, or a setting of any kind of bench.
-fn declared(name: &str) -> Option<&'static Setting> {
-    let settings = RowKind::ALL
-        .into_iter()
-        .flat_map(|kind| kind.settings().iter());
+fn declared(name: &str, all: Kinds) -> Option<&'static Setting> {
+    let settings = all.iter().flat_map(|kind| kind.settings().iter());
     CHOICES.iter().chain(settings).find(|one| one.name == name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use harness_contract::{config::ConfigError, stages::Measures};
-
-    /// What is wrong with options, as it is reported.
-    fn said(overrides: Overrides) -> String {
-        ConfigError::check(overrides.problems)
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn options_are_values_of_a_bench() {
-        let got = Overrides::from_options(
-            &[RowKind::Steering],
-            &[
-                ("--layers", "layers", "1,5"),
-                ("--k", "k", "8"),
-                ("--seed", "seed", "3"),
-                ("--judge", "judge", "openai"),
-                ("--set", "amp_factor", "0"),
-                ("--limit", "limit", "2"),
-                ("--seed", "seed", "4"),
-                ("--rows", "rows", "qwen, dream/dream-mask"),
-            ],
-        );
-        assert_eq!(got.problems, []);
-        assert_eq!((got.layers, got.limit), (Some(vec![1, 5]), Some(2)));
-        assert_eq!(
-            (
-                got.settings.get("k"),
-                got.settings.get("seed"),
-                got.settings.get("amp_factor")
-            ),
-            (Some(vec![8]), Some(4), Some(0.0))
-        );
-        assert_eq!(got.settings.text("judge"), Some("openai"));
-        assert_eq!(got.rows.unwrap(), ["qwen", "dream/dream-mask"]);
-    }
-
-    #[test]
-    fn all_bad_options_are_in_one_error() {
-        let error = Overrides::from_options(
-            &[RowKind::Steering],
-            &[
-                ("--k", "k", "0"),
-                ("--seed", "seed", "-1"),
-                ("--set", "amp_factor", "nan"),
-                ("--set", "lamda", "0.3"),
-                ("--layers", "layers", "1,x"),
-            ],
-        );
-        assert_eq!(error.settings.value("seed"), None);
-        let error = said(error);
-        for part in [
-            "--k 0: `k` is 0",
-            "--seed -1: `seed` is -1",
-            "`amp_factor` is nan",
-            "did you mean `lambda`",
-            "--layers 1,x",
-        ] {
-            assert!(error.contains(part), "{part} is not in\n{error}");
-        }
-        assert!(error.starts_with("5 problems"), "{error}");
-    }
-
-    #[test]
-    fn measures_are_a_list() {
-        let read = |value| {
-            Overrides::from_options(&[RowKind::Documents], &[("--measures", "measures", value)])
-        };
-        let some = Measures {
-            paper_code: true,
-            kl: true,
-            ..Measures::default()
-        };
-        assert_eq!(read("kl,paper_code").settings.get("measures"), Some(some));
-        assert_eq!(
-            read("none").settings.get("measures"),
-            Some(Measures::default())
-        );
-        let error = said(read("klx"));
-        assert!(error.contains("did you mean `kl`"), "{error}");
-    }
-
-    /// An option that a bench's kind does not have is never passed over.
-    #[test]
-    fn settings_of_another_kind_are_refused() {
-        let error =
-            |kind, option: (&str, &str, &str)| said(Overrides::from_options(&[kind], &[option]));
-        let got = error(RowKind::Documents, ("--amp-factor", "amp_factor", "2"));
-        assert!(
-            got.contains("`amp_factor` is a setting of steering benches, and this is a grid bench"),
-            "{got}"
-        );
-        let got = error(RowKind::Documents, ("--set", "context_lenght", "64"));
-        assert!(got.contains("did you mean `context_length`"), "{got}");
-        let got = error(RowKind::Steering, ("--set", "t_min", "0.1"));
-        assert!(got.contains("this is a steering bench"), "{got}");
-        let got = error(RowKind::Rollouts, ("--set", "shard_tokens", "9"));
-        assert!(got.contains("setting of grid benches"), "{got}");
-        for option in [
-            ("--k", "k", "8"),
-            ("--layers", "layers", "1"),
-            ("--limit", "limit", "1"),
-        ] {
-            assert!(!error(RowKind::Catalogue, option).is_empty());
-        }
-        assert!(error(RowKind::Documents, ("--limit", "limit", "1")).contains("steering benches"));
-    }
 }

@@ -1,4 +1,4 @@
-use super::{BenchSpec, RowKind, RowSpec, SettingsPatch, TableKind};
+use super::{BenchSpec, Kinds, RowSpec, SettingsPatch, TableKind};
 use harness_contract::config::{ConfigError, Document, Problem};
 
 /// A bench file: its own bench, or a view of others.
@@ -28,16 +28,22 @@ pub struct SameSpec {
 }
 
 impl BenchFile {
-    /// Read the text of a bench file; `name` is its stem and `origin` its path for messages.
+    /// Read the text of a bench file; `name` is its stem and `origin` its path for messages, `all`
+    /// the kinds there are.
     ///
     /// # Errors
     /// Everything that is wrong with it, located.
-    pub fn parse(name: &str, origin: &str, text: &str) -> Result<BenchFile, ConfigError> {
+    pub fn parse(
+        name: &str,
+        origin: &str,
+        text: &str,
+        all: Kinds,
+    ) -> Result<BenchFile, ConfigError> {
         let doc = Document::new(origin, text);
         let parsed = doc.parse()?;
         let root = doc.root(&parsed);
         if !root.has("same_as") {
-            let spec = BenchSpec::read(name, origin, &doc, root)?;
+            let spec = BenchSpec::read(name, origin, &doc, root, all)?;
             return Ok(BenchFile::Own(Box::new(spec)));
         }
         let title = root.required("title", root.string("title"));
@@ -46,7 +52,7 @@ impl BenchFile {
             origin: origin.to_owned(),
             title: title.unwrap_or_default(),
             same_as: root.one_or_more("same_as").unwrap_or_default(),
-            table: root.choice("table", &TableKind::NAMES),
+            table: root.choice("table", &TableKind::named(all)),
             rows: root.string_list("rows"),
         };
         root.finish();
@@ -100,9 +106,7 @@ impl SameSpec {
             );
             return Err(fail(message, String::new()));
         }
-        if kinds.contains(&RowKind::Steering)
-            && (table == TableKind::Variants) == spec.variants.is_empty()
-        {
+        if table.has_variants() == spec.variants.is_empty() {
             let message =
                 "its table is `variants` exactly when the bench it is the same as has variants";
             return Err(fail(message.to_owned(), String::new()));
@@ -113,72 +117,5 @@ impl SameSpec {
         spec.table = table;
         spec.views.clear();
         Ok(spec)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BASE: &str = r#"
-title = "A grid"
-table = "grid"
-[settings]
-seed = 1
-[zoo]
-[real]
-[[rows]]
-family = "f"
-model = "dream"
-sae = "dream-mask"
-policy = "mask"
-layers = { zoo = [1], real = [5] }
-[[rows]]
-family = "f"
-model = "qwen"
-sae = "qwen"
-policy = "clean"
-layers = { zoo = [1], real = [5] }
-"#;
-
-    fn base() -> BenchSpec {
-        match BenchFile::parse("base", "base.toml", BASE).unwrap() {
-            BenchFile::Own(spec) => *spec,
-            BenchFile::Same(same) => panic!("{same:?}"),
-        }
-    }
-
-    fn same(text: &str) -> Result<BenchSpec, ConfigError> {
-        match BenchFile::parse("fig", "fig.toml", text)? {
-            BenchFile::Same(same) => same.of(vec![base()]),
-            BenchFile::Own(spec) => panic!("{spec:?}"),
-        }
-    }
-
-    #[test]
-    fn rows_and_results_are_those_of_the_other() {
-        let text = "title = 'A figure'\nsame_as = 'base'\ntable = 'delta'\nrows = ['qwen']\n";
-        let fig = same(text).unwrap();
-        assert_eq!((fig.name.as_str(), fig.store.as_str()), ("fig", "base"));
-        assert_eq!(
-            (fig.table, fig.sae_sets()),
-            (TableKind::Delta, vec!["qwen"])
-        );
-        assert_eq!(fig.settings, base().settings);
-        assert_eq!(
-            same("title = 'x'\nsame_as = ['base']\n").unwrap().rows,
-            base().rows
-        );
-    }
-
-    #[test]
-    fn what_does_not_fit_is_said() {
-        let error = |more: &str| {
-            let text = format!("title = 'x'\nsame_as = 'base'\n{more}");
-            same(&text).unwrap_err().to_string()
-        };
-        assert!(error("rows = ['qwn']").contains("did you mean `qwen`"));
-        assert!(error("table = 'by_k'").contains("cannot be derived from rows of a grid bench"));
-        assert!(error("[settings]\nseed = 2").contains("unknown key `settings`"));
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{RowKind, SettingsPatch, TableKind};
+use super::{Kinds, RowKind, SettingsPatch, TableKind};
 use harness_contract::config::{ConfigError, Document, Table};
 use harness_core::policy::Policy;
 
@@ -45,7 +45,7 @@ pub struct ViewSpec {
 }
 
 /// What names a row of a bench.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowId {
     /// The model, by name.
     pub model: String,
@@ -156,16 +156,17 @@ impl BenchSpec {
         origin: &str,
         doc: &Document<'_>,
         root: Table<'_, '_>,
+        all: Kinds,
     ) -> Result<BenchSpec, ConfigError> {
         let title = root.required("title", root.string("title"));
-        let table = root.required("table", root.choice("table", &TableKind::NAMES));
+        let table = root.required("table", root.choice("table", &TableKind::named(all)));
         // Without a table nothing is known to be wrong with a setting.
         let kinds: Vec<RowKind> = match table {
             Some(table) => vec![table.kind()],
-            None => RowKind::ALL.to_vec(),
+            None => all.to_vec(),
         };
         let store = root.string("store").unwrap_or_else(|| name.to_owned());
-        let runs = kinds != [RowKind::Catalogue];
+        let runs = kinds.iter().any(|kind| kind.is_run());
         let level = |key| {
             let level = root.table(key);
             let level = if runs {
@@ -176,7 +177,7 @@ impl BenchSpec {
             let Some(table) = level else {
                 return SettingsPatch::default();
             };
-            let patch = RowKind::read(&table, &kinds);
+            let patch = RowKind::read(&table, &kinds, all);
             table.finish();
             patch
         };
@@ -184,7 +185,7 @@ impl BenchSpec {
         let rows: Vec<Option<RowSpec>> = root
             .tables("rows")
             .into_iter()
-            .map(|t| row(t, &kinds))
+            .map(|t| row(t, &kinds, all))
             .collect();
         if rows.is_empty() {
             root.problem(
@@ -196,7 +197,7 @@ impl BenchSpec {
         let variants: Vec<Option<VariantSpec>> = root
             .tables("variants")
             .into_iter()
-            .map(|t| variant(t, &sets, &kinds))
+            .map(|t| variant(t, &sets, &kinds, all))
             .collect();
         let ids: Vec<RowId> = rows.iter().flatten().map(RowSpec::id).collect();
         for (i, id) in ids.iter().enumerate() {
@@ -205,8 +206,7 @@ impl BenchSpec {
                 root.problem_at("rows", message, "");
             }
         }
-        let is_varied = matches!(table, Some(TableKind::Variants));
-        if table.is_some() && is_varied == variants.is_empty() {
+        if table.is_some_and(|table| table.has_variants() == variants.is_empty()) {
             root.problem_at(
                 "table",
                 "a bench has `variants` when its `table` is `variants`, and only then",
@@ -251,6 +251,11 @@ impl BenchSpec {
         unique(self.rows.iter().map(|r| r.sae.as_str()))
     }
 
+    /// Whether anything is run for its rows.
+    pub fn is_run(&self) -> bool {
+        self.rows.iter().any(|row| row.kind.is_run())
+    }
+
     /// What is done for its rows, without repeats.
     pub fn kinds(&self) -> Vec<RowKind> {
         self.rows.iter().fold(Vec::new(), |mut seen, row| {
@@ -271,12 +276,12 @@ fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     })
 }
 
-fn row(table: Table<'_, '_>, kinds: &[RowKind]) -> Option<RowSpec> {
+fn row(table: Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> Option<RowSpec> {
     let family = table.required("family", table.string("family"));
     let model = table.required("model", table.string("model"));
     let sae = table.required("sae", table.string("sae"));
     let kind = kinds.first().copied()?;
-    if kind == RowKind::Catalogue {
+    if !kind.is_run() {
         table.finish();
         return Some(RowSpec {
             family: family?,
@@ -310,7 +315,7 @@ fn row(table: Table<'_, '_>, kinds: &[RowKind]) -> Option<RowSpec> {
         paper.finish();
         Some(PaperName { model: model?, sae })
     });
-    let mut settings = RowKind::read(&table, kinds);
+    let mut settings = RowKind::read(&table, kinds, all);
     settings.add_source("layers", table.source("layers"));
     table.finish();
     let (zoo_layers, real_layers) = layers?;
@@ -327,172 +332,23 @@ fn row(table: Table<'_, '_>, kinds: &[RowKind]) -> Option<RowSpec> {
     })
 }
 
-fn variant(table: Table<'_, '_>, sets: &[&str], kinds: &[RowKind]) -> Option<VariantSpec> {
+fn variant(
+    table: Table<'_, '_>,
+    sets: &[&str],
+    kinds: &[RowKind],
+    all: Kinds,
+) -> Option<VariantSpec> {
     let group = table.required("group", table.string("group"));
     let sae = table.required("sae", table.string("sae"));
     if let Some(sae) = sae.as_deref().filter(|s| !sets.contains(s)) {
         let hint = harness_core::suggest::hint(sae, sets.iter().copied());
         table.problem_at("sae", format!("no row is of SAE set `{sae}`"), hint);
     }
-    let settings = RowKind::read(&table, kinds);
+    let settings = RowKind::read(&table, kinds, all);
     table.finish();
     Some(VariantSpec {
         group: group?,
         sae: sae?,
         settings,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bench::BenchFile;
-    use harness_contract::stages::Measures;
-
-    const GOOD: &str = r#"
-title = "A bench"
-table = "by_k"
-[settings]
-seed = 1
-scorer = "gpt2"
-[zoo]
-k = [8]
-[real]
-k = [50, 80]
-[[rows]]
-family = "f"
-model = "dream"
-sae = "dream-mask"
-policy = "mask"
-token_scope = "all-tokens"
-layers = { zoo = [1, 2], real = [5] }
-paper = { model = "Dream-7B", sae = "Dream-Mask" }
-"#;
-
-    const GRID: &str = r#"
-title = "A grid"
-table = "grid"
-[settings]
-seed = 1
-[zoo]
-k = [8]
-measures = ["kl"]
-[real]
-documents = "truncate"
-[[rows]]
-family = "f"
-model = "dream"
-sae = "dream-mask"
-policy = "mask"
-layers = { zoo = [1, 2], real = [5] }
-[[rows]]
-family = "f"
-model = "dream-sft"
-sae = "dream-mask"
-policy = "mask"
-layers = { zoo = [1, 2], real = [5] }
-"#;
-
-    fn parse(text: &str) -> Result<BenchSpec, ConfigError> {
-        match BenchFile::parse("b", "b.toml", text)? {
-            BenchFile::Own(spec) => Ok(*spec),
-            BenchFile::Same(same) => panic!("{same:?}"),
-        }
-    }
-
-    fn error(text: &str) -> String {
-        parse(text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_grid_bench_reads_and_has_settings_of_its_own() {
-        let b = parse(GRID).unwrap();
-        assert_eq!(
-            (b.kinds(), b.store.as_str()),
-            (vec![RowKind::Documents], "b")
-        );
-        assert!(b.zoo.get::<Measures>("measures").unwrap().kl);
-        assert_eq!(b.real.text("documents"), Some("truncate"));
-        assert!(b.rows[1].is_called("dream-sft/dream-mask") && b.rows[1].is_called("dream-mask"));
-        assert!(!b.rows[1].is_called("dream/dream-mask"));
-        let got = error(&GRID.replace("seed = 1", "seed = 1\nn_prefix = 3"));
-        assert!(
-            got.contains(
-                "b.toml:6:12: `n_prefix` is a setting of steering benches, and this is a grid bench"
-            ),
-            "{got}"
-        );
-        let got = error(&GRID.replace("seed = 1", "t_mn = 0.1"));
-        assert!(got.contains("did you mean `t_min`"), "{got}");
-        let twice = GRID.replace("\"dream-sft\"", "\"dream\"");
-        assert!(error(&twice).contains("two rows are of SAE set `dream-mask` on dream"));
-        let got = error(&GRID.replace("[\"kl\"]", "[\"klx\"]"));
-        assert!(got.contains("did you mean `kl`"), "{got}");
-    }
-
-    #[test]
-    fn a_bench_reads() {
-        let b = parse(GOOD).unwrap();
-        assert_eq!(
-            (b.table, b.settings.get("seed"), b.zoo.get("k")),
-            (TableKind::ByK, Some(1), Some(vec![8]))
-        );
-        assert_eq!(
-            (b.models(), b.sae_sets()),
-            (vec!["dream", "gpt2"], vec!["dream-mask"])
-        );
-        assert_eq!(b.rows[0].layers(Profile::Zoo), [1, 2]);
-        assert_eq!(b.rows[0].settings.text("token_scope"), Some("all-tokens"));
-    }
-
-    #[test]
-    fn misspelt_keys_at_every_level() {
-        let got = error(
-            &GOOD
-                .replace("layers = {", "layres = {")
-                .replace("seed =", "sead =")
-                .replace("table =", "tabel ="),
-        );
-        for part in [
-            "did you mean `layers`",
-            "did you mean `seed`",
-            "did you mean `table`",
-            "`layers` is missing in `rows`",
-        ] {
-            assert!(got.contains(part), "{part} is not in\n{got}");
-        }
-        assert!(error(&GOOD.replace("zoo = [1", "zo = [1")).contains("did you mean `zoo`"));
-    }
-
-    #[test]
-    fn every_bad_value_at_once() {
-        let bad = GOOD
-            .replace("seed = 1", "seed = -1\namp_factor = nan")
-            .replace("k = [8]", "k = [0]")
-            .replace("\"mask\"", "\"msak\"");
-        let got = error(&bad);
-        for part in [
-            "4 problems",
-            "`seed` is -1",
-            "`amp_factor` is nan",
-            "`k` is 0",
-            "did you mean `mask`",
-        ] {
-            assert!(got.contains(part), "{part} is not in\n{got}");
-        }
-    }
-
-    #[test]
-    fn rows_and_variants_fit_the_table() {
-        assert!(error(&GOOD[..GOOD.find("[[rows]]").unwrap()]).contains("it has no rows"));
-        assert!(error(&GOOD.replace("by_k", "variants")).contains("has `variants` when"));
-        let rows = &GOOD[GOOD.find("[[rows]]").unwrap()..];
-        assert!(
-            error(&format!("{GOOD}{rows}"))
-                .contains("two rows are of SAE set `dream-mask` on dream")
-        );
-        let varied =
-            GOOD.replace("by_k", "variants") + "[[variants]]\ngroup = 'g'\nsae = 'dream-msk'\n";
-        assert!(error(&varied).contains("did you mean `dream-mask`"));
-    }
 }

@@ -11,19 +11,16 @@ use harness_contract::{
 use harness_core::policy::Policy;
 use sae_folder::SaeFolder;
 
-use crate::bench::{RowKind, RowSpec, Settings};
+use crate::bench::{KindDeclaration, RowKind, RowSpec, Settings};
 
 /// A kind of bench whose rows are run.
 pub trait BenchKind: Sync {
-    /// Its name in messages.
-    fn name(&self) -> &'static str;
+    /// What bench files know of it.
+    fn declaration(&self) -> &'static KindDeclaration;
 
     /// How a row that is no variant is called after its SAE set: nothing, where the set alone names
     /// it, or ` in MODEL`.
     fn of_model(&self, model: &str) -> String;
-
-    /// The text that rows read.
-    fn text(&self) -> TextNeed;
 
     /// Notes what is wrong with the settings of a row.
     ///
@@ -59,8 +56,8 @@ pub trait BenchKind: Sync {
 #[derive(Clone, Copy)]
 pub struct Kind(pub &'static dyn BenchKind);
 
-/// The kinds that run something, by what rows say; `None` for a kind that runs nothing.
-pub type Kinds = fn(RowKind) -> Option<Kind>;
+/// What the kinds add, by what rows say; `None` for a kind that runs nothing.
+pub type KindOf = fn(RowKind) -> Option<Kind>;
 
 impl Deref for Kind {
     type Target = dyn BenchKind;
@@ -72,62 +69,15 @@ impl Deref for Kind {
 
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.declaration().settings.name == other.declaration().settings.name
     }
 }
 
 impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.declaration().settings.name)
     }
 }
-
-/// Which of the texts that can be given a kind reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextInput {
-    /// Documents, with `--data`.
-    Documents,
-    /// Prompts that are continued, with `--prompts` or else `--data`.
-    Prompts,
-    /// Questions with gold answers, with `--questions`.
-    Questions,
-}
-
-impl TextInput {
-    /// The option that gives it.
-    pub const fn option(self) -> &'static str {
-        match self {
-            TextInput::Documents => "--data",
-            TextInput::Prompts => "--prompts",
-            TextInput::Questions => "--questions",
-        }
-    }
-
-    /// What is counted of it.
-    pub const fn unit(self) -> &'static str {
-        match self {
-            TextInput::Documents => "tokens",
-            TextInput::Prompts => "prompts",
-            TextInput::Questions => "questions",
-        }
-    }
-}
-
-/// The text that a kind reads, for the message that asks for it.
-#[derive(Clone, Copy, Debug)]
-pub struct TextNeed {
-    pub input: TextInput,
-    /// The setting that says how much of it.
-    pub amount: &'static str,
-    /// What it is for: `text to be measured on`.
-    pub what: &'static str,
-    /// Files that hold such a text.
-    pub files: &'static str,
-}
-
-/// Files of documents, for messages.
-pub const DOCUMENT_FILES: &str =
-    "held-out text: jsonl, json, csv, parquet or plain text, also .gz or .zst";
 
 /// What a row of generated texts takes memory for.
 #[derive(Clone, Copy, Debug)]

@@ -24,9 +24,7 @@ pub use error::PlanError;
 pub use expander::{ExpandRow, Expander, NewCell, Place, Texts, expand};
 pub use forecast::BATCH_ROWS;
 pub use group::{GroupKind, GroupWork, Member, PlannedGroup};
-pub use kind::{
-    BenchKind, DOCUMENT_FILES, GeneratedRow, Kind, Kinds, RowCheck, TextInput, TextNeed,
-};
+pub use kind::{BenchKind, GeneratedRow, Kind, KindOf, RowCheck};
 pub use plan::{Plan, PlannedRow, RowWork};
 pub use resolve::{
     BenchRequest, EMBEDDED, Limits, NO_SCORER, Origin, ResolvedBench, ResolvedModel, ResolvedRow,

@@ -60,8 +60,9 @@ impl ResolvedModel {
 impl ResolvedRow {
     /// Its text, in words.
     pub fn text_name(&self) -> String {
-        let need = self.kind.text();
-        let (n, what) = (self.settings.whole(need.amount), need.input.unit());
+        let need = self.row.kind.0.text;
+        let n = need.map_or(0, |need| self.settings.whole(need.amount));
+        let what = need.map_or("tokens", |need| need.input.unit());
         match self.text {
             TextSource::Embedded => format!("{n} {what} of the embedded generated text"),
             TextSource::Assumed => {

@@ -110,14 +110,11 @@ mod tests {
         assert!(read.of("other").is_empty());
     }
 
-    /// Each line was compared with all before it.
+    /// A comparison of each line with all before it would take half a minute here.
     #[test]
-    fn explanations_do_not_take_time_by_their_square() {
+    fn any_number_of_explanations_is_read() {
         let lines: Vec<String> = (0..100_000).map(|latent| line(latent, "0.5")).collect();
-        let started = std::time::Instant::now();
         assert_eq!(read(&lines.join("\n")).unwrap().of("h").len(), 100_000);
-        // Well under a second; half a minute before.
-        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     }
 
     #[test]

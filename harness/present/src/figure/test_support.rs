@@ -1,5 +1,7 @@
 //! What the tests of figures look at, here and in `benches`.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 pub use super::{layout::Layout, sizes::SMALL, text::text_width};
 
 pub const BLUE: &str = "#0072B2";

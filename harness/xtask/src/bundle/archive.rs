@@ -88,7 +88,8 @@ fn finish(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use std::fs::{self, File, Permissions};

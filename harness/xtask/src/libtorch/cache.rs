@@ -124,16 +124,16 @@ fn make(ws: &Workspace, partial: &Path) -> Result<()> {
     fs::create_dir_all(&wheels)
         .with_context(|| format!("{} cannot be written", wheels.display()))?;
     download(ws, &wheels)?;
-    let mut kept = Vec::new();
+    let mut unpacked = Vec::new();
     for pinned in &wheel::WHEELS {
         let file = find_wheel(&wheels, pinned.file_prefix)?;
-        let chosen = wheel::keep(&python::names_in_wheel(ws, &file)?);
+        let chosen = wheel::wanted(&python::names_in_wheel(ws, &file)?);
         eprintln!("unpacking {} files of {}", chosen.len(), pinned.requirement);
         // pip has compared the wheel's hash, and each file has a checksum in the archive.
         python::unpack(ws, &file, &chosen, partial)?;
-        kept.extend(chosen);
+        unpacked.extend(chosen);
     }
-    wheel::complete(&kept)?;
+    wheel::complete(&unpacked)?;
     fs::remove_dir_all(&wheels)
         .with_context(|| format!("{} cannot be removed", wheels.display()))?;
     // The wheel's own libtorch.so needs the CUDA libraries; torch-sys asks for the name only.

@@ -50,7 +50,7 @@ pub const PIP_TARGET: [&str; 12] = [
     "manylinux2014_x86_64",
 ];
 
-/// The libraries kept, in `lib`. `libtorch_cuda.so` must stay out: torch-sys links it whenever it
+/// The libraries that go to `lib`. `libtorch_cuda.so` must stay out: torch-sys links it whenever it
 /// is there.
 pub const LIBRARIES: [&str; 5] = [
     "libtorch_cpu.so",
@@ -60,9 +60,9 @@ pub const LIBRARIES: [&str; 5] = [
     "libcupti.so.13",
 ];
 
-/// A file of a wheel and where it goes.
+/// A file of a wheel that is taken into the libtorch folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct WheelFile {
     /// Its name in the wheel.
     pub name: String,
     /// Its place in the libtorch folder.
@@ -97,12 +97,12 @@ pub fn place_of(name: &str) -> Option<String> {
         .then(|| format!("lib/{library}"))
 }
 
-/// The files of a wheel that are kept, in the wheel's order.
-pub fn keep(names: &[String]) -> Vec<Kept> {
+/// The files of a wheel that are wanted, in the wheel's order.
+pub fn wanted(names: &[String]) -> Vec<WheelFile> {
     names
         .iter()
         .filter_map(|name| {
-            Some(Kept {
+            Some(WheelFile {
                 name: name.clone(),
                 to: place_of(name)?,
             })
@@ -114,16 +114,16 @@ pub fn keep(names: &[String]) -> Vec<Kept> {
 ///
 /// # Errors
 /// Names the library that is missing.
-pub fn complete(kept: &[Kept]) -> Result<()> {
+pub fn complete(files: &[WheelFile]) -> Result<()> {
     for library in LIBRARIES {
         let place = format!("lib/{library}");
-        if !kept.iter().any(|k| k.to == place) {
+        if !files.iter().any(|file| file.to == place) {
             bail!("{library} is in none of the wheels");
         }
     }
-    if !kept
+    if !files
         .iter()
-        .any(|k| k.to == "include/torch/csrc/api/include/torch/torch.h")
+        .any(|file| file.to == "include/torch/csrc/api/include/torch/torch.h")
     {
         bail!("the torch wheel has no C++ headers");
     }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn keeps_headers_and_five_libraries() {
-        let kept = keep(&names(&[
+        let files = wanted(&names(&[
             "torch/__init__.py",
             "torch/include/ATen/ATen.h",
             "torch/include/",
@@ -156,7 +156,7 @@ mod tests {
             "nvidia/cu13/include/cupti.h",
             "nvidia/cu13/lib/libcudart.so.13",
         ]));
-        let places: Vec<&str> = kept.iter().map(|k| k.to.as_str()).collect();
+        let places: Vec<&str> = files.iter().map(|file| file.to.as_str()).collect();
         assert_eq!(
             places,
             [
@@ -168,9 +168,14 @@ mod tests {
                 "lib/libcudart.so.13"
             ]
         );
-        assert!(complete(&kept).unwrap_err().to_string().contains("headers"));
         assert!(
-            complete(&kept[1..5])
+            complete(&files)
+                .unwrap_err()
+                .to_string()
+                .contains("headers")
+        );
+        assert!(
+            complete(&files[1..5])
                 .unwrap_err()
                 .to_string()
                 .contains("libcudart.so.13")

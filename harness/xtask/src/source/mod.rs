@@ -72,6 +72,11 @@ impl Sources {
         }
     }
 
+    /// Whether a Rust file or a manifest holds this text.
+    pub fn mention(&self, text: &str) -> bool {
+        self.files.values().any(|file| file.contains(text))
+    }
+
     /// All Rust files with their text, tests among them.
     pub fn rust_files(&self) -> impl Iterator<Item = (&str, &str)> {
         let files = self.files.iter().filter(|(path, _)| is_rust(path));

@@ -61,6 +61,7 @@ const PRESENT: &str = "harness/present";
 const BENCHES: &str = "harness/benches";
 const SUPERVISE: &str = "harness/supervise";
 const ENGINE: &str = "harness/engine";
+const STAGES: &str = "harness/stages";
 const TRAINING: &str = "harness/training";
 const CONFORMANCE: &str = "harness/conformance";
 const WORKER: &str = "harness/worker";
@@ -83,6 +84,7 @@ const EVERYTHING: &[&str] = &[
     BENCHES,
     SUPERVISE,
     ENGINE,
+    STAGES,
     TRAINING,
     CONFORMANCE,
     WORKER,
@@ -120,14 +122,16 @@ const FLOORS: &[Floor] = &[
     floor(BENCHES, "what each kind of bench is", &[PLAN, PRESENT, STORE, CONTRACT, CORE])
         .tests(&[DATA]).with_pictures(),
     floor(SUPERVISE, "worker processes: started, watched, replaced", &[STORE, CONTRACT, CORE]),
-    floor(ENGINE, "runs cells", &[ABI, CORE, WEIGHTS, CONTRACT, STORE, KERNELS, DATA])
-        .with_torch(),
+    floor(ENGINE, "what cells and jobs are run with",
+        &[ABI, CORE, WEIGHTS, CONTRACT, STORE, KERNELS, DATA]).with_torch(),
+    floor(STAGES, "runs cells, each as its stage has it",
+        &[ENGINE, ABI, CORE, CONTRACT, STORE, KERNELS, DATA]).with_torch(),
     floor(TRAINING, "trains SAEs", &[ENGINE, ABI, CORE, WEIGHTS, CONTRACT, STORE, KERNELS, DATA])
         .with_torch(),
     floor(CONFORMANCE, "checks plugins and compares with parity fixtures",
         &[ENGINE, TRAINING, ABI, CORE, WEIGHTS, CONTRACT, STORE, KERNELS, DATA]).with_torch(),
     floor(WORKER, "the process that runs cells",
-        &[ENGINE, TRAINING, CONFORMANCE, CONTRACT, STORE, CORE]).tests(&[DATA]).with_torch(),
+        &[ENGINE, STAGES, TRAINING, CONFORMANCE, CONTRACT, STORE, CORE]).tests(&[DATA]).with_torch(),
     floor(CLI, "the program that people call",
         &[BENCHES, PRESENT, PLAN, SUPERVISE, STORE, CONTRACT, WEIGHTS, CORE, DATA]).with_pictures(),
     floor("harness/xtask", "builds, tests and checks, before there is a libtorch", &[]),
@@ -416,11 +420,11 @@ mod tests {
             ),
             (
                 "harness-engine harness/engine harness-plan tch",
-                "harness-engine (runs cells) depends on harness-plan",
+                "harness-engine (what cells and jobs are run with) depends on harness-plan",
             ),
             (
                 "harness-engine harness/engine (plugin-dream)",
-                "harness-engine (runs cells) depends, in its tests, on plugin-dream",
+                "harness-engine (what cells and jobs are run with) depends, in its tests, on plugin-dream",
             ),
             (
                 "harness-kernels kernels harness-kernels-emulation",

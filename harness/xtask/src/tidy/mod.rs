@@ -8,6 +8,7 @@ mod kinds;
 mod links;
 mod manifests;
 mod metadata;
+mod orphans;
 mod size;
 mod text;
 mod width;
@@ -34,6 +35,7 @@ pub fn run(ws: &Workspace, fix: bool) -> Result<ExitCode> {
     let mut findings = floors::check(&members, &links);
     findings.extend(circles::check(&sources)?);
     findings.extend(kinds::check(&sources));
+    findings.extend(orphans::check(&sources));
     findings.extend(width::check(&ws.root, &files));
     findings.extend(manifests::check(&ws.root, &members)?);
     findings.extend(text::check(&ws.root, &files)?);

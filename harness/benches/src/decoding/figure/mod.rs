@@ -10,18 +10,23 @@ mod tests_dynamics;
 pub use accuracy::accuracy_bars;
 pub use dynamics::{Across, DynamicsOptions, dynamics_curves, dynamics_heatmaps};
 
+use harness_core::dynamics::Metric;
 use harness_plan::{
-    bench::{Profile, TableKind, ViewSpec},
+    bench::{Profile, ViewSpec},
     expand::{Plan, PlannedRow},
 };
 use harness_present::figure::Figure;
 
-use super::{DecodingTables, DecodingWork, rows::DynamicsRow};
+use super::{
+    DecodingTables, DecodingWork,
+    rows::DynamicsRow,
+    settings::{DRIFT, ORDERS, STABILITY, TOP1},
+};
 
 /// The figures of the bench, and the parts of them that its views show.
 pub fn figures(plan: &Plan, tables: &DecodingTables) -> Vec<(String, Figure)> {
-    let mut figures = match plan.table {
-        TableKind::Decoding => orders(plan, tables, &plan.bench),
+    let mut figures = match plan.table.name() {
+        ORDERS => orders(plan, tables, &plan.bench),
         _ => Vec::new(),
     };
     let views = plan.views.iter();
@@ -106,8 +111,21 @@ fn caption(plan: &Plan) -> String {
     }
 }
 
+/// The metrics of the feature dynamics that a table or figure shows.
+fn metrics_of(table: &str) -> &'static [Metric] {
+    match table {
+        ORDERS => &Metric::ALL,
+        STABILITY => &[Metric::JaccardPre],
+        DRIFT => &[Metric::DriftPost],
+        TOP1 => &[Metric::LockRate, Metric::FlipCount],
+        _ => &[],
+    }
+}
+
 /// Whether a figure of the bench shows a row.
 pub fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
-    let is_metric = (view.table.dynamics().iter()).any(|metric| metric.name() == row.metric);
+    let is_metric = metrics_of(view.table.name())
+        .iter()
+        .any(|metric| metric.name() == row.metric);
     is_metric && view.rows.iter().any(|id| id.model == row.model)
 }

@@ -1,10 +1,8 @@
 //! Fig. 3 and Fig. 7: what splicing an SAE in costs.
 
+use crate::fidelity::settings::{DELTA as NAME, ON_DOCUMENTS};
 use harness_core::{record::Status, sae_id::SaeId};
-use harness_plan::{
-    bench::{RowKind, TableKind},
-    expand::PlannedRow,
-};
+use harness_plan::expand::PlannedRow;
 use harness_present::{Column, csv_table, optional};
 
 use super::view::{View, chosen, loss_and_ev, shown, value};
@@ -14,7 +12,7 @@ use crate::{
 };
 
 pub const VIEW: View = View {
-    table: TableKind::Delta,
+    table: NAME,
     columns: || table(&["fig3.csv", "fig7.csv"], &columns()),
     csv: |view, plan, tables| {
         let rows = chosen(view, plan);
@@ -22,11 +20,7 @@ pub const VIEW: View = View {
         csv_table(&columns(), &rows)
     },
     figures: |view, tables| {
-        loss_and_ev(
-            &shown(view, RowKind::Documents, tables),
-            &view.name,
-            &view.title,
-        )
+        loss_and_ev(&shown(view, ON_DOCUMENTS, tables), &view.name, &view.title)
     },
 };
 

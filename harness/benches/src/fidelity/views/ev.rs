@@ -1,10 +1,8 @@
 //! Fig. 8: how much of the residual SAEs explain.
 
+use crate::fidelity::settings::{EV as NAME, ON_DOCUMENTS};
 use harness_core::{record::Status, sae_id::SaeId};
-use harness_plan::{
-    bench::{RowKind, TableKind},
-    expand::PlannedRow,
-};
+use harness_plan::expand::PlannedRow;
 use harness_present::{Column, csv_table, optional};
 
 use super::view::{View, chosen, explained, shown, value};
@@ -14,7 +12,7 @@ use crate::{
 };
 
 pub const VIEW: View = View {
-    table: TableKind::Ev,
+    table: NAME,
     columns: || table(&["fig8.csv"], &columns()),
     csv: |view, plan, tables| {
         let rows = chosen(view, plan);
@@ -22,7 +20,7 @@ pub const VIEW: View = View {
         csv_table(&columns(), &rows)
     },
     figures: |view, tables| {
-        let documents = shown(view, RowKind::Documents, tables);
+        let documents = shown(view, ON_DOCUMENTS, tables);
         vec![(view.name.clone(), explained(&documents, &view.title))]
     },
 };

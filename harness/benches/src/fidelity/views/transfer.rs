@@ -1,10 +1,8 @@
 //! Fig. 6 and Fig. 12: SAEs of two models in one of them.
 
+use crate::fidelity::settings::{ON_DOCUMENTS, ON_ROLLOUTS, TRANSFER as NAME};
 use harness_core::{record::Status, sae_id::SaeId};
-use harness_plan::{
-    bench::{RowKind, TableKind, ViewSpec},
-    expand::PlannedRow,
-};
+use harness_plan::{bench::ViewSpec, expand::PlannedRow};
 use harness_present::{Column, csv_table, figure::Figure, optional};
 
 use super::delta::DELTA;
@@ -20,7 +18,7 @@ use crate::{
 };
 
 pub const VIEW: View = View {
-    table: TableKind::Transfer,
+    table: NAME,
     columns: || table(&["fig6.csv", "fig12.csv"], &columns()),
     csv: |view, plan, tables| csv_table(&columns(), &transfer_rows(&chosen(view, plan), tables)),
     figures: |view, tables| vec![(view.name.clone(), figure(view, tables))],
@@ -77,8 +75,8 @@ fn columns() -> Vec<Column<TransferRow>> {
 }
 
 fn figure(view: &ViewSpec, tables: &FidelityTables) -> Figure {
-    let documents = shown(view, RowKind::Documents, tables);
-    let rollouts = shown(view, RowKind::Rollouts, tables);
+    let documents = shown(view, ON_DOCUMENTS, tables);
+    let rollouts = shown(view, ON_ROLLOUTS, tables);
     let part = |title: &str, y_label: &str, zero_line, rows| TransferPart {
         title: title.into(),
         y_label: y_label.into(),
@@ -114,7 +112,7 @@ fn transfer_rows(rows: &[(&PlannedRow, &GridWork)], tables: &FidelityTables) -> 
     let on = |kind| rows.iter().filter(move |(_, work)| work.kind == kind);
     let transfer_row = |(row, work): &(&PlannedRow, &GridWork)| {
         let values = SaeValues::of(row, work, tables);
-        let rollouts = on(RowKind::Rollouts)
+        let rollouts = on(ON_ROLLOUTS)
             .find(|(r, _)| is_same(r, row))
             .map(|(r, w)| SaeValues::of(r, w, tables));
         let status = match &rollouts {
@@ -134,7 +132,7 @@ fn transfer_rows(rows: &[(&PlannedRow, &GridWork)], tables: &FidelityTables) -> 
             status,
         }
     };
-    on(RowKind::Documents).map(transfer_row).collect()
+    on(ON_DOCUMENTS).map(transfer_row).collect()
 }
 
 /// Whether two rows are of one SAE in one model.

@@ -1,7 +1,8 @@
 //! What the figures share.
 
+use crate::fidelity::settings::ON_ROLLOUTS;
 use harness_plan::{
-    bench::{RowKind, TableKind, ViewSpec},
+    bench::{RowKind, ViewSpec},
     expand::{Plan, PlannedRow},
 };
 use harness_present::figure::{Figure, YRange};
@@ -19,7 +20,7 @@ use crate::{
 /// A figure that is derived from the rows of a grid bench.
 pub struct View {
     /// What bench files call it.
-    pub table: TableKind,
+    pub table: &'static str,
     /// The columns of its file.
     pub columns: fn() -> Table,
     /// Its file.
@@ -38,9 +39,9 @@ const LOSS_CAPTION: &str = "Loss with the residual of all tokens replaced by the
 const EV_CAPTION: &str = "Share of the residual's variance that the SAE explains (Eq. 15), for each layer (L) over its active budget k.";
 /// Rows that a view shows, of one kind.
 pub fn shown<'a>(view: &ViewSpec, kind: RowKind, tables: &'a FidelityTables) -> Vec<&'a GridRow> {
-    let rows = match kind {
-        RowKind::Rollouts => &tables.rollouts,
-        _ => &tables.grid,
+    let rows = match kind == ON_ROLLOUTS {
+        true => &tables.rollouts,
+        false => &tables.grid,
     };
     rows.iter()
         .filter(|row| {

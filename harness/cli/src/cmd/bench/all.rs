@@ -7,7 +7,7 @@ use std::{
 
 use harness_contract::exit;
 use harness_plan::{
-    bench::{BenchSpec, Catalogue, RowKind},
+    bench::{BenchSpec, Catalogue},
     expand::{Cost, Plan},
 };
 use harness_store::{Access, Lookup, Store};
@@ -50,7 +50,8 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         let message = format!("{option} is for one bench, and `{ALL}` is every bench");
         return Err(Failure::new(exit::USAGE, message).hint("name a bench"));
     }
-    let (mut specs, figures) = Catalogue::open(&Root::find()?.tables())?.all()?;
+    let (mut specs, figures) =
+        Catalogue::open(&Root::find()?.tables(), harness_benches::KINDS)?.all()?;
     args.check_among(&specs)?;
     // Figures are made of the cells of the others, so that they take nothing.
     if !args.dry_run {
@@ -97,7 +98,7 @@ fn of(args: &BenchArgs, spec: BenchSpec, base: &Path) -> Result<Option<Asked>, F
 }
 
 fn is_listed(asked: &Asked) -> bool {
-    asked.spec.kinds() == [RowKind::Catalogue]
+    !asked.spec.is_run()
 }
 
 fn run_each(args: &BenchArgs, asked: Vec<Asked>, base: &Path) -> Result<u8, Failure> {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use harness_benches::KINDS;
 use harness_contract::{
     config::{ConfigError, Problem},
     exit,
@@ -13,7 +14,7 @@ use harness_contract::{
 use harness_core::suggest;
 use harness_plan::{
     bench::{
-        BenchSpec, Overrides, Profile, RowKind,
+        BenchSpec, Overrides, Profile, RowKind, TextInput,
         settings::shared::{BUDGET, DECODING, GRID},
     },
     expand::{EMBEDDED, NO_SCORER},
@@ -190,11 +191,11 @@ impl BenchArgs {
     /// other benches. Wrong values are its problems.
     pub fn overrides_among(&self, spec: &BenchSpec) -> Overrides {
         let kinds = spec.kinds();
-        let runs = kinds != [RowKind::Catalogue];
+        let runs = kinds.iter().any(|kind| kind.is_run());
         let applies = |key: &str| match key {
             "rows" => true,
             "layers" => runs,
-            "limit" => kinds.contains(&RowKind::Steering),
+            "limit" => kinds.iter().any(|kind| kind.has("n_features")),
             _ => kinds.iter().any(|kind| kind.has(key)),
         };
         let mut overrides = self.read(&kinds, applies);
@@ -209,7 +210,7 @@ impl BenchArgs {
     /// # Errors
     /// All wrong values, and names that no bench has, in one message.
     pub fn check_among(&self, specs: &[BenchSpec]) -> Result<(), Failure> {
-        let mut said = self.read(&RowKind::ALL, |_| true);
+        let mut said = self.read(KINDS, |_| true);
         let mut problems = std::mem::take(&mut said.problems);
         let mut unknown = |option: &str, name: &str, known: Vec<&str>| {
             if !known.contains(&name) {
@@ -248,15 +249,14 @@ impl BenchArgs {
         let options: Vec<(&str, &str, &str)> = (self.settings.given().chain(free))
             .filter(|(_, key, _)| applies(key))
             .collect();
-        Overrides::from_options(kinds, &options)
+        Overrides::from_options(kinds, KINDS, &options)
     }
 
     /// Options that are no settings and that rows of these kinds have no use for.
     fn misplaced(&self, kinds: &[RowKind]) -> Vec<Problem> {
-        let is_grid = kinds
-            .iter()
-            .any(|kind| matches!(kind, RowKind::Documents | RowKind::Rollouts));
-        let runs = kinds != [RowKind::Catalogue];
+        let has = |setting: &str| kinds.iter().any(|kind| kind.has(setting));
+        let reads = |input: TextInput| kinds.iter().any(|kind| kind.reads(input));
+        let runs = kinds.iter().any(|kind| kind.is_run());
         let names: Vec<String> = kinds.iter().map(|kind| kind.a_name()).collect();
         let mut problems = Vec::new();
         let mut refuse = |is_given: bool, option: &str, of: &str| {
@@ -265,26 +265,23 @@ impl BenchArgs {
                 problems.push(Problem::new(option, message, ""));
             }
         };
-        let prompts = !self.prompts.is_empty() && !kinds.contains(&RowKind::Rollouts);
+        let prompts = !self.prompts.is_empty() && !reads(TextInput::Prompts);
         refuse(prompts, "--prompts", "benches on rollouts");
-        let is_decoding = kinds.contains(&RowKind::Decoding);
-        let questions = !self.questions.is_empty() && !is_decoding;
+        let asks = reads(TextInput::Questions);
+        let questions = !self.questions.is_empty() && !asks;
         refuse(questions, "--questions", "decoding benches");
-        let text = !self.data.is_empty() && is_decoding;
+        let text = !self.data.is_empty() && asks;
         refuse(
             text,
             "--data",
             "benches that read text; questions are given with --questions",
         );
         refuse(
-            self.memory.is_some() && !is_grid,
+            self.memory.is_some() && !has("measures"),
             "--memory",
             "grid benches",
         );
-        let is_judged = kinds
-            .iter()
-            .any(|kind| matches!(kind, RowKind::Steering | RowKind::Autointerp));
-        if !is_judged {
+        if !has("judge") {
             for option in self.judging.given() {
                 refuse(true, option, "steering and autointerp benches");
             }

@@ -1,7 +1,6 @@
 //! `harness bench`: which of the things that can be done with a bench is asked for.
 
 use harness_contract::exit;
-use harness_plan::bench::RowKind;
 
 use super::{
     ALL, BenchArgs, all,
@@ -15,7 +14,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         return all::run(args);
     }
     let asked = Asked::of(args)?;
-    if asked.spec.kinds() == [RowKind::Catalogue] {
+    if !asked.spec.is_run() {
         return asked.list(args);
     }
     let ready = Ready::of(args, asked, args.dry_run)?;

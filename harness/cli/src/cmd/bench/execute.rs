@@ -289,7 +289,7 @@ impl Bench<'_> {
                 batch: self.args.batch.or(self.plan.batch()),
                 memory: self.memory().map(|all| all / u64::from(workers.max(1))),
                 judging: self.judging()?,
-                trail: None,
+                call_marker: None,
             },
             workers,
             devices: self.devices.clone(),

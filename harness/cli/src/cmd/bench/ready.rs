@@ -48,7 +48,7 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn of(args: &BenchArgs) -> Result<Asked, Failure> {
         let root = Root::find()?;
-        let spec = Catalogue::open(&root.tables())?.load(&args.table)?;
+        let spec = Catalogue::open(&root.tables(), harness_benches::KINDS)?.load(&args.table)?;
         let overrides = args.overrides(&spec);
         let out = match &args.out {
             Some(out) => out.clone(),
@@ -284,7 +284,7 @@ pub fn resolved(
     };
     Ok(resolve(&BenchRequest {
         spec,
-        kinds: harness_benches::kinds,
+        kind_of: harness_benches::kind_of,
         models: &folders.models,
         saes: &folders.saes,
         zoo: &root.zoo(),

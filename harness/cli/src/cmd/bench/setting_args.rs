@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use harness_benches::KINDS;
 use harness_plan::bench::{
-    CHOICES, RowKind, Setting, SettingOption,
+    CHOICES, Setting, SettingOption,
     settings::{Values, shared::HEADINGS},
 };
 
@@ -32,9 +33,7 @@ impl SettingArgs {
 /// Choices and settings with an option that this command does not have for other reasons, each
 /// once, in the order of the help.
 pub fn declared() -> Vec<(&'static Setting, SettingOption)> {
-    let settings = RowKind::ALL
-        .into_iter()
-        .flat_map(|kind| kind.settings().iter());
+    let settings = KINDS.iter().flat_map(|kind| kind.settings().iter());
     let mut declared: Vec<(&Setting, SettingOption)> = Vec::new();
     for setting in CHOICES.iter().chain(settings) {
         let option = setting.option.filter(|option| option.heading.is_some());

@@ -11,7 +11,6 @@ use std::{
 use clap::{Args, Parser};
 use harness_contract::exit;
 use harness_plan::{
-    bench::RowKind,
     expand::Plan,
     shards::{Basis, Estimate, SHARDS_SCHEMA, Shard, ShardPlan, cut, share, units},
 };
@@ -81,7 +80,7 @@ pub fn shares(
         return Err(Failure::new(exit::USAGE, what).hint("name a bench; `harness list` shows them"));
     }
     let asked = Asked::of(args)?;
-    if asked.spec.kinds() == [RowKind::Catalogue] {
+    if !asked.spec.is_run() {
         let message = format!(
             "{} runs nothing, so there is nothing to share out",
             args.table

@@ -14,7 +14,7 @@ use harness_contract::{
     exit,
 };
 use harness_plan::{
-    bench::{BenchSpec, CHOICES, Catalogue, RowKind, Setting},
+    bench::{BenchSpec, CHOICES, Catalogue, Setting},
     expand::ResolvedRow,
 };
 use serde_json::Value;
@@ -128,7 +128,7 @@ pub fn run(args: &ShowArgs, program: Command) -> Result<u8, Failure> {
     // Nothing is run: settings are shown without a text too.
     bench.dry_run = true;
     let root = Root::find()?;
-    let spec = Catalogue::open(&root.tables())?.load(&bench.table)?;
+    let spec = Catalogue::open(&root.tables(), harness_benches::KINDS)?.load(&bench.table)?;
     let shown = Shown {
         rows: rows(&bench, &root, &spec)?,
         options: options(own.as_ref(), matches),
@@ -145,7 +145,7 @@ pub fn run(args: &ShowArgs, program: Command) -> Result<u8, Failure> {
 
 fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>, Failure> {
     let overrides = args.overrides(spec);
-    if spec.kinds() == [RowKind::Catalogue] {
+    if !spec.is_run() {
         ConfigError::check(overrides.problems)?;
         return Ok(Vec::new());
     }

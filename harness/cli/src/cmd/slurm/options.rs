@@ -50,10 +50,10 @@ pub struct SlurmOptions {
 impl SlurmOptions {
     /// Options of sbatch for jobs that run `n` chunks.
     pub fn of_array(&self, n: usize) -> Vec<String> {
-        let at_once = self
+        let limit = self
             .array_limit
             .map_or_else(String::new, |n| format!("%{n}"));
-        let mut options = vec![format!("--array=0-{}{at_once}", n.saturating_sub(1))];
+        let mut options = vec![format!("--array=0-{}{limit}", n.saturating_sub(1))];
         options.extend(given("--gres", &self.gres));
         options.extend(given("--cpus-per-task", &self.cpus_per_task));
         options.extend(given("--mem", &self.mem));

@@ -13,13 +13,6 @@ pub struct KindSettings {
     pub lists: &'static [&'static [Setting]],
 }
 
-/// A catalogue bench runs nothing and so can be told nothing.
-pub static CATALOGUE: KindSettings = KindSettings {
-    name: "catalogue",
-    article: "a",
-    lists: &[],
-};
-
 impl KindSettings {
     pub fn iter(&self) -> impl Iterator<Item = &'static Setting> + use<> {
         self.lists.iter().copied().flatten()

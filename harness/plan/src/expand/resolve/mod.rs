@@ -138,9 +138,9 @@ impl Resolver<'_> {
         let own = row.settings.or(level).or(&spec.settings);
         let own = variant.map_or_else(|| own.clone(), |v| v.settings.or(&own));
         let mut patch = request.overrides.settings.or(&own);
-        let kind = (request.kinds)(row.kind)?;
+        let kind = (request.kind_of)(row.kind)?;
         let (text, scorer) = (
-            self.text(row, kind, model),
+            self.text(row, model),
             self.scorer_name(row, model, &patch, &own),
         );
         let ((data, text), scorer) = text.zip(scorer)?;

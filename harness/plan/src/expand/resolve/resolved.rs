@@ -16,7 +16,7 @@ use sae_folder::SaeFolder;
 
 use crate::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, Settings},
-    expand::{Kind, Kinds, PlanError},
+    expand::{Kind, KindOf, PlanError},
 };
 
 /// The word that stands for no scorer: P and S are missing, C is there.
@@ -39,8 +39,8 @@ pub enum TextSource {
 #[derive(Clone, Debug)]
 pub struct BenchRequest<'a> {
     pub spec: &'a BenchSpec,
-    /// The kinds of benches there are.
-    pub kinds: Kinds,
+    /// What the kinds add to planning.
+    pub kind_of: KindOf,
     /// Model folders by name (`--model NAME=DIR`); others come from the zoo.
     pub models: &'a BTreeMap<String, PathBuf>,
     /// SAE sets by name (`--saes NAME=DIR`); others come from the zoo.

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::resolved::{EMBEDDED, Origin, Resolver, TextSource};
 use crate::{
-    bench::RowSpec,
-    expand::{Kind, TextInput, TextNeed},
+    bench::{RowSpec, TextInput, TextNeed},
     sources::TextFiles,
 };
 
@@ -15,11 +14,10 @@ impl Resolver<'_> {
     pub(super) fn text(
         &mut self,
         row: &RowSpec,
-        kind: Kind,
         model: usize,
     ) -> Option<(Vec<PathBuf>, TextSource)> {
         let request = self.request;
-        let need = kind.text();
+        let need = row.kind.0.text?;
         let (given, own) = match need.input {
             TextInput::Questions => ([request.questions, &[]], request.zoo_questions),
             TextInput::Prompts => ([request.prompts, request.data], request.zoo_prompts),

@@ -346,13 +346,11 @@ fn fields_a_server_does_not_take_are_learnt_once() {
 
 #[test]
 fn a_hanging_server_is_given_up() {
-    let started = Instant::now();
     let (result, seen) = ask(vec![Turn::Hang, Turn::Hang, Turn::Hang]);
     let error = result.unwrap().unwrap_err();
     assert_eq!(error.code(), ErrorCode::NETWORK);
     assert!(error.message().contains("0.4 s after 3 attempts"));
     assert_eq!(seen.len(), 3);
-    assert!(started.elapsed() < Duration::from_secs(4));
 }
 
 #[test]
@@ -485,10 +483,8 @@ fn a_request_ends_when_its_time_is_up() {
     let mut settings = (*judge.settings).clone();
     settings.total = Duration::from_millis(500);
     judge.settings = Arc::new(settings);
-    let started = Instant::now();
     let reply = judge.complete(&[request("r")], 1).unwrap().remove(0);
     assert_eq!(reply.unwrap_err().code(), ErrorCode::NETWORK);
-    assert!(started.elapsed() < Duration::from_millis(1100));
     assert!(seen.try_iter().count() <= 2);
 }
 

@@ -1,0 +1,30 @@
+use harness_plan::bench::{KindDeclaration, KindSettings, TableDeclaration};
+
+/// What SAE sets are (Table 1).
+pub const SETS: &str = "table1";
+/// What training SAE sets took (Table 3).
+pub const TRAINING: &str = "table3";
+
+/// A catalogue bench lists SAE sets as their files are. It runs nothing and so can be told nothing.
+pub static KIND: KindDeclaration = KindDeclaration {
+    settings: KindSettings {
+        name: "catalogue",
+        article: "a",
+        lists: &[],
+    },
+    text: None,
+    tables: &[
+        TableDeclaration {
+            name: SETS,
+            is_figure: false,
+            has_variants: false,
+            also_of: &[],
+        },
+        TableDeclaration {
+            name: TRAINING,
+            is_figure: false,
+            has_variants: false,
+            also_of: &[],
+        },
+    ],
+};

@@ -1,0 +1,194 @@
+//! Stage `rollout`: continuations of prompts, to measure on.
+
+use std::rc::Rc;
+
+use harness_contract::{
+    outputs::{Rollout, RolloutOutput},
+    stages::{MAX_BAD_ROWS, RolloutParams},
+};
+use harness_engine::{
+    data::{DataOptions, Documents},
+    error::CellError,
+    prompt::{check_length, has_text},
+    text::ChatMessage,
+};
+
+use crate::{
+    rows::{GridRow, GridRows, ShardCounts},
+    stage::{Inputs, Progress},
+    steering::texts::{Row, texts},
+    worker::Worker,
+};
+
+/// Continues the first prompts of the files, each up to its first end token.
+pub(crate) fn rollout(
+    worker: &mut Worker,
+    params: &RolloutParams,
+    _: &Inputs<'_>,
+    progress: Progress<'_>,
+) -> Result<RolloutOutput, CellError> {
+    let loaded = worker.subject_model(&params.model)?;
+    let (codec, info) = (Rc::clone(&loaded.codec), loaded.info.clone());
+    let eos = &info.eos_token_ids;
+    let files = worker.assets.files(&params.files)?;
+    let options = DataOptions {
+        field: params.text_field.clone(),
+        naming: "--set prompt_field=",
+        max_bad_rows: params.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
+        ..DataOptions::default()
+    };
+    let mut documents = Documents::open(&files, options)?;
+    let mut prompts: Vec<Vec<u32>> = Vec::new();
+    let (mut n_without_text, mut n_cut) = (0, 0);
+    while prompts.len() < params.n_prompts as usize {
+        let Some(document) = documents.next().transpose()? else {
+            return Err(CellError::BadInput(format!(
+                "the data hold {} prompts, and the bench reads {}; give more with --data, or set n_prompts lower",
+                prompts.len(),
+                params.n_prompts
+            )));
+        };
+        let mut ids = if params.chat {
+            let messages = [ChatMessage::user(document.text.as_str())];
+            codec.encode(&codec.render_chat(&messages, true)?, false)?
+        } else {
+            codec.encode(&document.text, true)?
+        };
+        if params.chat && ids.len() > params.prompt_tokens as usize {
+            // Cutting its end would cut the turn of the assistant.
+            return Err(CellError::BadInput(format!(
+                "prompt {} has {} tokens, and prompt_tokens is {}",
+                document.item,
+                ids.len(),
+                params.prompt_tokens
+            )));
+        }
+        n_cut += u64::from(ids.len() > params.prompt_tokens as usize);
+        ids.truncate(params.prompt_tokens as usize);
+        if !has_text(&codec, &info, &ids) {
+            n_without_text += 1;
+            continue;
+        }
+        check_length(&info, ids.len(), params.generation.max_new_tokens as usize)?;
+        prompts.push(ids);
+    }
+    documents.check_bad_rows()?;
+    let n_bad_rows = documents.counts().bad_rows;
+    worker.notes.add(documents.counts().bad_rows_note());
+    if n_without_text > 0 {
+        worker.notes.add([format!(
+            "{n_without_text} prompts hold special tokens alone and are passed over"
+        )]);
+    }
+    let rows: Vec<Row> = (0_u32..)
+        .zip(&prompts)
+        .map(|(prompt, ids)| Row {
+            latent: None,
+            prefix: prompt,
+            prompt: ids.iter().map(|id| i64::from(*id)).collect(),
+        })
+        .collect();
+    let texts = texts(
+        worker,
+        &params.model,
+        &params.generation,
+        &codec,
+        &rows,
+        None,
+        progress,
+    )?;
+    let rollouts: Vec<Rollout> = prompts
+        .into_iter()
+        .zip(texts.texts)
+        .map(|(prompt_ids, text)| {
+            let ids = text
+                .tokens
+                .iter()
+                .take_while(|id| !eos.contains(id))
+                .map(|id| u32::try_from(*id))
+                .collect::<Result<Vec<u32>, _>>()
+                .map_err(|_| CellError::Invalid("a generated token id is negative".to_owned()))?;
+            Ok(Rollout {
+                prompt_ids,
+                ids,
+                text: text.text,
+            })
+        })
+        .collect::<Result<_, CellError>>()?;
+    Ok(RolloutOutput {
+        rollouts,
+        n_bad_rows,
+        n_without_text,
+        n_cut,
+    })
+}
+
+/// Continuations of prompts; those without a token are passed over and counted.
+pub(crate) struct RolloutRows {
+    rollouts: RolloutOutput,
+    next: usize,
+    counts: ShardCounts,
+}
+
+impl RolloutRows {
+    pub(crate) fn new(rollouts: RolloutOutput) -> Self {
+        Self {
+            rollouts,
+            next: 0,
+            counts: ShardCounts::default(),
+        }
+    }
+}
+
+impl GridRows for RolloutRows {
+    fn next_row(&mut self) -> Result<Option<GridRow>, CellError> {
+        while let Some(rollout) = self.rollouts.rollouts.get(self.next) {
+            let item = self.next as u64;
+            self.next += 1;
+            if rollout.ids.is_empty() {
+                self.counts.too_short += 1;
+                continue;
+            }
+            let ids: Vec<u32> = [&rollout.prompt_ids[..], &rollout.ids[..]].concat();
+            self.counts.rows += 1;
+            self.counts.tokens += ids.len() as u64;
+            return Ok(Some(GridRow {
+                item,
+                ordinal: self.counts.rows - 1,
+                ids,
+                n_visible: rollout.prompt_ids.len(),
+            }));
+        }
+        Ok(None)
+    }
+
+    fn counts(&self) -> ShardCounts {
+        self.counts.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_continuations_are_counted() {
+        let rollout = |ids: Vec<u32>| Rollout {
+            prompt_ids: vec![1, 2],
+            ids,
+            text: String::new(),
+        };
+        let output = RolloutOutput {
+            rollouts: vec![rollout(vec![]), rollout(vec![5])],
+            ..RolloutOutput::default()
+        };
+        let mut rows = RolloutRows::new(output);
+        let first = rows.next_row().unwrap().unwrap();
+        assert_eq!(
+            (first.item, first.ids, first.n_visible),
+            (1, vec![1, 2, 5], 2)
+        );
+        assert!(rows.next_row().unwrap().is_none());
+        assert_eq!((rows.counts().rows, rows.counts().too_short), (1, 1));
+    }
+}
