@@ -146,32 +146,28 @@ impl Setting {
 impl Values {
     /// A setting that no option gives.
     pub const fn plain(self) -> Setting {
-        Setting {
-            name: "",
-            help: "",
-            values: self,
-            option: None,
-            is_required: false,
-        }
+        self.given_by(None)
     }
 
     /// A setting with an option in a part of the help.
     pub const fn option(self, usage: &'static str, heading: &'static str) -> Setting {
         let heading = Some(heading);
-        let option = Some(SettingOption { usage, heading });
-        Setting {
-            option,
-            ..self.plain()
-        }
+        self.given_by(Some(SettingOption { usage, heading }))
     }
 
     /// A setting with an option that the command has for other reasons too.
     pub const fn option_of_command(self, usage: &'static str) -> Setting {
         let heading = None;
-        let option = Some(SettingOption { usage, heading });
+        self.given_by(Some(SettingOption { usage, heading }))
+    }
+
+    const fn given_by(self, option: Option<SettingOption>) -> Setting {
         Setting {
+            name: "",
+            help: "",
+            values: self,
             option,
-            ..self.plain()
+            is_required: false,
         }
     }
 
@@ -186,7 +182,7 @@ impl Values {
     /// What may be said, in a few words.
     pub fn described(&self) -> String {
         let whole = |range: &Range<i64>| match range.end {
-            end if end >= COUNT.end => format!("{} or more", range.start),
+            end if end >= i64::from(u32::MAX) => format!("{} or more", range.start),
             end => format!("{} to {}", range.start, end - 1),
         };
         match self {
@@ -201,8 +197,8 @@ impl Values {
                 words.join(" or ")
             }
             Values::Switches(words) => format!("a list of {}", words.join(", ")),
-            Values::Component(kind) => format!("a {kind} component"),
-            Values::Components(kind) => format!("a list of {kind} components"),
+            Values::Component(kind) => format!("a component ({kind})"),
+            Values::Components(kind) => format!("a list of components ({kind})"),
             Values::Model => "a model".to_owned(),
             Values::Preset => "a preset".to_owned(),
         }
