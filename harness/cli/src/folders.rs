@@ -21,7 +21,12 @@ use harness_plan::sources::Answers;
 use harness_supervise::{Ended, Launch, Limits, memory, run_job};
 use harness_weights::InputError;
 
-use crate::{failure::Failure, output, plugins::{Plugins, told}, root::cache_dir};
+use crate::{
+    failure::Failure,
+    output,
+    plugins::{Plugins, told},
+    root::cache_dir,
+};
 
 /// File of the user's cache with what plugins have said.
 const CACHE: &str = "folders.json";
