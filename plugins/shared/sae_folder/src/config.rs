@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use super::site::{At, NoLayer, Site, Stated, at_of_words, names_above};
 
+/// A configuration larger than this is not one.
+pub(crate) const MAX_CONFIG: u64 = 4 << 20;
+
 /// Fields that name the hook or module an SAE reads.
 const HOOKS: [&str; 5] = [
     "/metadata/hook_name",

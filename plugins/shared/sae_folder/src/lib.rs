@@ -15,14 +15,12 @@ use harness_sdk::SaeFolder;
 use harness_weights::{InputError, read_text};
 use serde_json::Value;
 
+use config::MAX_CONFIG;
 pub use config::{k_of, policy_of, stated_site};
 pub use kind::Kind;
 pub use layout::{Layout, layouts_in};
 pub use openai::{OpenAiHeader, normalises_input, openai_header};
 pub use site::{At, NoLayer, Site, Stated, layer_of, named_by_folder};
-
-/// A configuration larger than this is not one.
-const MAX_CONFIG: u64 = 4 << 20;
 
 /// What a folder is; `None` where it is none of an SAE.
 ///

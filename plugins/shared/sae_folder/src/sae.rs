@@ -5,8 +5,8 @@ use harness_weights::{InputError, check_download, read_object};
 use serde_json::Value;
 
 use super::{
-    Kind, Layout, MAX_CONFIG, NoLayer, Site, Stated, k_of, layer_of, layouts_in, named_by_folder,
-    openai_header, policy_of, site::layer_folder, stated_site, training,
+    Kind, Layout, NoLayer, Site, Stated, config::MAX_CONFIG, k_of, layer_of, layouts_in,
+    named_by_folder, openai_header, policy_of, site::layer_folder, stated_site, training,
 };
 
 /// Configuration files of an SAE whose weights are not there yet; the first found counts.
