@@ -144,7 +144,7 @@ impl<'a> Ready<'a> {
         let folders = Folders { models, saes };
         let mut bench = resolved(args, &root, &spec, &overrides, &folders, text_dir)?;
         for note in &bench.notes {
-            output::talk(&output::inert(note));
+            output::talk(&output::sanitize(note));
         }
         let found = Plugins::find(choice)?.agree()?;
         // Looking is opening, and who only reads opens nothing.
@@ -156,7 +156,7 @@ impl<'a> Ready<'a> {
             false => found.look()?,
         };
         for refused in &plugins.refused {
-            let reason = output::inert(&refused.reason);
+            let reason = output::sanitize(&refused.reason);
             output::warn(&format!("refused {}: {reason}", refused.path.display()));
         }
         args.judging.name_replayed(&mut bench, &replies_in)?;
