@@ -82,10 +82,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages name tensors, keys and paths from outside.
-        let inert = output::inert;
-        write!(f, "{} {}", output::red("error:"), inert(&self.message))?;
+        let sanitize = output::sanitize;
+        write!(f, "{} {}", output::red("error:"), sanitize(&self.message))?;
         if !self.hint.is_empty() {
-            write!(f, "\n{} {}", output::bold("hint:"), inert(&self.hint))?;
+            write!(f, "\n{} {}", output::bold("hint:"), sanitize(&self.hint))?;
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl From<InputError> for Failure {
 
 impl From<ShardsError> for Failure {
     fn from(error: ShardsError) -> Failure {
-        Failure::new(error.exit_code(), output::inert(&error.to_string()))
+        Failure::new(error.exit_code(), output::sanitize(&error.to_string()))
     }
 }
 

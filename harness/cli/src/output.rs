@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-pub use harness_contract::sanitize::inert;
+pub use harness_contract::sanitize::sanitize;
 
 /// Write a result and a line end.
 ///
@@ -27,10 +27,10 @@ pub fn talk(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Say that something is not as it should be. What the text holds of files and plugins is made
-/// inert.
+/// Say that something is not as it should be. What the text holds of files and plugins is
+/// sanitized.
 pub fn warn(text: &str) {
-    talk(&format!("{} {}", bold("warning:"), inert(text)));
+    talk(&format!("{} {}", bold("warning:"), sanitize(text)));
 }
 
 /// Text in red, on a terminal that wants colours.

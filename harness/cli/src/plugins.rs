@@ -165,9 +165,9 @@ impl Plugins {
     }
 }
 
-/// What happened to a plugin, inert: `refused PATH: reason`.
+/// What happened to a plugin, sanitized: `refused PATH: reason`.
 pub fn told(plugin: &RefusedPlugin, what: &str) -> String {
-    let reason = output::inert(&plugin.reason);
+    let reason = output::sanitize(&plugin.reason);
     format!("{what} {}: {reason}", plugin.path.display())
 }
 

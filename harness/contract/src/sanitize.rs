@@ -1,9 +1,9 @@
 //! Text from outside that does nothing where it is shown: not to a terminal, not in a spreadsheet.
 
-/// Text that came from a model, a file or a plugin, made inert: control characters, escape
-/// sequences and marks that change the direction of writing are shown by their code. Line ends and
-/// tabs stay.
-pub fn inert(text: &str) -> String {
+/// Makes text that came from a model, a file or a plugin harmless to show: control characters,
+/// escape sequences and marks that change the direction of writing are shown by their code. Line
+/// ends and tabs stay.
+pub fn sanitize(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match is_active(c) && !matches!(c, '\n' | '\t') {
@@ -16,7 +16,7 @@ pub fn inert(text: &str) -> String {
 
 /// The same on one line: line ends and tabs are shown by their code too.
 pub fn one_line(text: &str) -> String {
-    inert(text).replace('\n', "\\n").replace('\t', "\\t")
+    sanitize(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// Whether a character is an instruction: a control character, or a mark of direction.
@@ -31,8 +31,11 @@ mod tests {
 
     #[test]
     fn foreign_text_is_inert() {
-        assert_eq!(inert("a\u{1b}[2Jb\u{202e}c\n"), "a\\u{1b}[2Jb\\u{202e}c\n");
-        assert_eq!(inert("größe 東京\t"), "größe 東京\t");
+        assert_eq!(
+            sanitize("a\u{1b}[2Jb\u{202e}c\n"),
+            "a\\u{1b}[2Jb\\u{202e}c\n"
+        );
+        assert_eq!(sanitize("größe 東京\t"), "größe 東京\t");
         assert_eq!(one_line("a\r\nb\tc"), "a\\u{d}\\nb\\tc");
     }
 }

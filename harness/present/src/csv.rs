@@ -1,6 +1,6 @@
 //! CSV files as the harness writes them: tables whose columns are declared once.
 
-use harness_contract::sanitize::inert;
+use harness_contract::sanitize::sanitize;
 
 /// A column of a table: from a table's columns come its header, its fields, the columns that
 /// `harness compare` matches rows by, and the reference page.
@@ -91,8 +91,8 @@ fn field(text: &str) -> String {
     let is_number = text.parse::<f64>().is_ok();
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number;
     let text = match is_formula {
-        true => format!("'{}", inert(text)),
-        false => inert(text),
+        true => format!("'{}", sanitize(text)),
+        false => sanitize(text),
     };
     if text.contains(['"', ',', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness_contract::{exit, sanitize::inert};
+use harness_contract::{exit, sanitize::sanitize};
 
 use crate::{error::Error, libtorch};
 
@@ -40,7 +40,7 @@ impl Tail {
                     Ok(0) | Err(_) => return,
                     Ok(_) => {}
                 }
-                let line = inert(String::from_utf8_lossy(&line).trim_end());
+                let line = sanitize(String::from_utf8_lossy(&line).trim_end());
                 if let Ok(mut kept) = kept.lock()
                     && !line.is_empty()
                 {

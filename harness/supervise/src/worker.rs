@@ -14,7 +14,7 @@ use harness_contract::{
     cell::Cell,
     exit,
     protocol::{FromWorker, Init, ProtocolError, ToWorker, read_message, write_message},
-    sanitize::inert,
+    sanitize::sanitize,
 };
 
 use crate::{
@@ -178,9 +178,9 @@ impl Worker {
                 Error::new(exit::INTERRUPTED, "interrupted while starting")
                     .hint("the same command goes on"),
             ),
-            Some(_) if !was_stopped => NeverReady::Killed(inert(&death.failure().told())),
+            Some(_) if !was_stopped => NeverReady::Killed(sanitize(&death.failure().told())),
             _ => NeverReady::Ended(
-                Error::new(exit::UNEXPECTED, inert(&death.failure().told()))
+                Error::new(exit::UNEXPECTED, sanitize(&death.failure().told()))
                     .hint("no worker gets ready; `harness plugins list` looks at each plugin"),
             ),
         }

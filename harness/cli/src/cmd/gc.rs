@@ -64,7 +64,7 @@ pub fn run(args: &GcArgs) -> Result<u8, Failure> {
         }
         if args.dry_run {
             for file in &gone {
-                let path = output::inert(&file.path.display().to_string());
+                let path = output::sanitize(&file.path.display().to_string());
                 output::talk(&format!("would remove {path}"));
             }
         }

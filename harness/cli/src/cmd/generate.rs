@@ -165,7 +165,7 @@ fn render(prompt: &str, value: &Value) -> String {
             })
             .collect();
         let text = step["text"].as_str().unwrap_or_default().replace('\n', "⏎");
-        out.push_str(&output::inert(&format!(
+        out.push_str(&output::sanitize(&format!(
             "step {:>3}  {}\n          {text}\n",
             step["step"],
             revealed.join(" ")
@@ -174,7 +174,9 @@ fn render(prompt: &str, value: &Value) -> String {
     if !out.is_empty() {
         out.push('\n');
     }
-    out.push_str(&output::inert(prompt));
-    out.push_str(&output::inert(value["text"].as_str().unwrap_or_default()));
+    out.push_str(&output::sanitize(prompt));
+    out.push_str(&output::sanitize(
+        value["text"].as_str().unwrap_or_default(),
+    ));
     out
 }

@@ -112,7 +112,7 @@ impl Counts {
 
 fn name(check: &Value) -> String {
     let text = |key: &str| check[key].as_str().unwrap_or("?").to_owned();
-    output::inert(&format!("{}/{}", text("family"), text("check")))
+    output::sanitize(&format!("{}/{}", text("family"), text("check")))
 }
 
 /// `pass  dream/forward/len24.logits  n 12288  max_abs 1.2e-6  (atol 2e-4, rtol 1e-4)`
@@ -129,7 +129,7 @@ fn line(check: &Value) -> String {
         line.push_str(&format!("  (atol {atol:e}, rtol {rtol:e})"));
     }
     if let Some(reason) = check["reason"].as_str().filter(|reason| !reason.is_empty()) {
-        line.push_str(&format!("  {}", output::inert(reason)));
+        line.push_str(&format!("  {}", output::sanitize(reason)));
     }
     line
 }

@@ -123,7 +123,7 @@ fn folder(named: &Path) -> Result<PathBuf, Failure> {
 
 fn set_text(set: &InspectedSet) -> String {
     let body = output::columns(&listing::rows(set));
-    let name = output::inert(&set.name);
+    let name = output::sanitize(&set.name);
     format!(
         "{name}\n{}\n{}",
         pairs(&listing::heading(set)),
@@ -132,14 +132,14 @@ fn set_text(set: &InspectedSet) -> String {
 }
 
 fn model_text(model: &InspectedModel) -> String {
-    let name = output::inert(&model.name);
+    let name = output::sanitize(&model.name);
     format!("{name}\n{}", pairs(&listing::model_lines(model)))
 }
 
 fn pairs(lines: &[(&str, String)]) -> String {
     let rows: Vec<Vec<String>> = lines
         .iter()
-        .map(|(name, value)| vec![(*name).to_owned(), output::inert(value)])
+        .map(|(name, value)| vec![(*name).to_owned(), output::sanitize(value)])
         .collect();
     indented(&output::columns(&rows))
 }

@@ -207,11 +207,11 @@ fn plugins(choice: PluginChoice) -> Result<(Vec<Vec<String>>, bool), Failure> {
         .iter()
         .flat_map(|plugin| {
             plugin.manifest.components.iter().map(|component| {
-                let summary = output::inert(&component.summary);
+                let summary = output::sanitize(&component.summary);
                 vec![
                     component.kind.clone(),
-                    output::inert(&component.name),
-                    output::inert(&plugin.manifest.id),
+                    output::sanitize(&component.name),
+                    output::sanitize(&plugin.manifest.id),
                     summary,
                 ]
             })
@@ -219,7 +219,7 @@ fn plugins(choice: PluginChoice) -> Result<(Vec<Vec<String>>, bool), Failure> {
         .collect();
     rows.sort();
     for refused in &found.refused {
-        let reason = output::inert(&refused.reason);
+        let reason = output::sanitize(&refused.reason);
         output::talk(&format!(
             "{} {}: {reason}",
             output::red("refused"),

@@ -69,7 +69,7 @@ pub fn run(args: &MergeArgs) -> Result<u8, Failure> {
     let mut is_whole = true;
     for source in &sources {
         let mut progress = Progress::start(0, "files");
-        let shown = output::inert(&source.dir().display().to_string());
+        let shown = output::sanitize(&source.dir().display().to_string());
         let merged = target.merge(source, &mut |done, total| {
             progress.set(done, total);
             progress.describe(&shown);
@@ -111,7 +111,7 @@ pub fn run(args: &MergeArgs) -> Result<u8, Failure> {
 }
 
 fn tell(merged: &Merged) {
-    let shown = |path: &Path| output::inert(&path.display().to_string());
+    let shown = |path: &Path| output::sanitize(&path.display().to_string());
     for path in &merged.conflicts {
         output::warn(&format!(
             "{}: differs from the first, which stays",
@@ -122,14 +122,14 @@ fn tell(merged: &Merged) {
         output::warn(&format!(
             "{}: not copied: {}",
             shown(path),
-            output::inert(&damage.to_string())
+            output::sanitize(&damage.to_string())
         ));
     }
     for (path, damage) in &merged.damaged_replies {
         output::warn(&format!(
             "{}: not copied: {}",
             shown(path),
-            output::inert(&damage.to_string())
+            output::sanitize(&damage.to_string())
         ));
     }
 }

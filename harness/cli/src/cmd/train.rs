@@ -160,14 +160,16 @@ pub fn run(args: &TrainArgs) -> Result<u8, Failure> {
                     seconds_left.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
                 progress.set_left(done, total, left);
                 // The bar says the unit already.
-                progress.describe(&output::inert(text.trim_start_matches("steps · ")));
+                progress.describe(&output::sanitize(text.trim_start_matches("steps · ")));
             }
             JobEvent::Event(Event::Result { value }) => {
                 progress.finish();
                 output::result(&line(&value))?;
             }
             JobEvent::Event(Event::Failed(why)) => failure = Some(why),
-            JobEvent::Event(Event::Log { message, .. }) => progress.talk(&output::inert(&message)),
+            JobEvent::Event(Event::Log { message, .. }) => {
+                progress.talk(&output::sanitize(&message))
+            }
             JobEvent::Stopping => {
                 progress.talk("stopping after a checkpoint; a second Ctrl-C ends it at once");
             }
@@ -215,7 +217,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         (files, _) => {
             let found = TextFiles::of(files)?;
             for note in &found.notes {
-                output::talk(&output::inert(note));
+                output::talk(&output::sanitize(note));
             }
             found.files
         }
@@ -224,7 +226,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
         true => "the embedded generated text".to_owned(),
         false => TextFiles::names(&data),
     };
-    output::talk(&output::inert(&format!(
+    output::talk(&output::sanitize(&format!(
         "training on {whose}, with activations of {}",
         folder.own_name()
     )));
@@ -369,7 +371,7 @@ fn check(args: &TrainArgs, policies: &[String], folder: &ModelFolder) -> Result<
 /// A trained SAE with what was measured over its last steps, as `key value`.
 fn line(value: &Value) -> String {
     let Some(object) = value.as_object() else {
-        return output::inert(&value.to_string());
+        return output::sanitize(&value.to_string());
     };
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -380,7 +382,7 @@ fn line(value: &Value) -> String {
         .iter()
         .map(|(key, value)| format!("{key} {}", text(value)))
         .collect();
-    output::inert(&fields.join("  "))
+    output::sanitize(&fields.join("  "))
 }
 
 /// A number with four decimals, without trailing zeros.

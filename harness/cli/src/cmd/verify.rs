@@ -83,8 +83,8 @@ fn table(verified: &Verified) -> String {
         };
         text.push_str(&format!(
             "\n{kind}: {}\n  {}\n  {}\n",
-            output::inert(&finding.path.display().to_string()),
-            output::inert(&finding.problem.to_string()),
+            output::sanitize(&finding.path.display().to_string()),
+            output::sanitize(&finding.problem.to_string()),
             finding.problem.next()
         ));
     }

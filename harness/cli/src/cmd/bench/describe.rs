@@ -4,7 +4,7 @@ use harness_contract::{cell::Cell, protocol::Failure};
 use harness_plan::expand::{Plan, PlannedGroup};
 
 pub use crate::output::bytes;
-use crate::output::inert;
+use crate::output::sanitize;
 
 /// `fidelity dream, 24 SAEs, tokens 0 to 20000` for cells that are run together, else as [`cell`].
 pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
@@ -16,7 +16,7 @@ pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
 
 /// All that is known of a failure.
 pub fn failure(failure: &Failure) -> String {
-    inert(&failure.told())
+    sanitize(&failure.told())
 }
 
 /// A group in words.

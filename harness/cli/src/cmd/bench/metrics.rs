@@ -48,7 +48,10 @@ pub(super) fn check(
             let whose = plugin.map_or_else(String::new, |plugin| format!(" plugin `{plugin}`:"));
             let message =
                 format!("asking metrics what they compute ended the process:{whose} {message}");
-            return Err(Failure::new(exit::PLUGIN_REFUSED, output::inert(&message)));
+            return Err(Failure::new(
+                exit::PLUGIN_REFUSED,
+                output::sanitize(&message),
+            ));
         }
     };
     let described = described(&said);
@@ -79,7 +82,7 @@ fn check_all(metrics: &[PluginRef], described: &BTreeMap<&str, &Value>) -> Resul
                     "metrics `{other}` and `{}` both compute `{}`",
                     metric.name, value.name
                 );
-                return Err(Failure::new(exit::CONFIG, output::inert(&message))
+                return Err(Failure::new(exit::CONFIG, output::sanitize(&message))
                     .hint("leave one of them out of `metrics`"));
             }
         }
@@ -95,7 +98,7 @@ fn check_all(metrics: &[PluginRef], described: &BTreeMap<&str, &Value>) -> Resul
                 "none of the metrics {} computes `{name}`, which every steering bench needs",
                 named.join(", ")
             );
-            Err(Failure::new(exit::CONFIG, output::inert(&message))
+            Err(Failure::new(exit::CONFIG, output::sanitize(&message))
                 .hint(format!("name {} too", STEERING_VALUES.join(", "))))
         }
     }
@@ -117,8 +120,10 @@ fn values(
                 "metric `{}` of plugin `{}` cannot be made: {why}",
                 metric.name, metric.plugin
             );
-            Err(Failure::new(exit::PLUGIN_REFUSED, output::inert(&message))
-                .hint("`harness plugins check` tests it"))
+            Err(
+                Failure::new(exit::PLUGIN_REFUSED, output::sanitize(&message))
+                    .hint("`harness plugins check` tests it"),
+            )
         }
     }
 }
@@ -136,7 +141,7 @@ fn check_inputs(metric: &PluginRef, value: &MetricNeeds) -> Result<(), Failure> 
         .map(|(name, what)| format!("\n  {name}: {what}"))
         .collect();
     Err(
-        Failure::new(exit::CONFIG, output::inert(&message)).hint(format!(
+        Failure::new(exit::CONFIG, output::sanitize(&message)).hint(format!(
             "inputs on offer, one value a prefix:{}",
             given.concat()
         )),

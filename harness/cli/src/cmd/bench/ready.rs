@@ -150,7 +150,7 @@ impl<'a> Ready<'a> {
         let place = (text_dir, &found);
         let mut bench = resolved(args, &root, &spec, &overrides, &folders, place)?;
         for note in &bench.notes {
-            output::talk(&output::inert(note));
+            output::talk(&output::sanitize(note));
         }
         // Looking is opening, and who only reads opens nothing but to ask what a folder is.
         let Plugins {
@@ -161,7 +161,7 @@ impl<'a> Ready<'a> {
             false => found.look()?,
         };
         for refused in &plugins.refused {
-            let reason = output::inert(&refused.reason);
+            let reason = output::sanitize(&refused.reason);
             output::warn(&format!("refused {}: {reason}", refused.path.display()));
         }
         args.judging.name_replayed(&mut bench, &replies_in)?;

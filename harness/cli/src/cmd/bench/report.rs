@@ -173,7 +173,7 @@ pub fn cut_lines(texts: &[ManifestCutText], files: &BTreeMap<String, PathBuf>) -
             true => "these documents".to_owned(),
             false => format!("the documents in {}", TextFiles::names(&files)),
         };
-        output::inert(&format!(
+        output::sanitize(&format!(
             "Context length {} keeps {:.0} % of the text of {documents}; the rest was cut off.",
             text.context_length,
             100.0 * text.kept_share

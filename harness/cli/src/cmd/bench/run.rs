@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
             }
             PoolEvent::Ready(refused) => {
                 for plugin in refused {
-                    let reason = output::inert(&plugin.reason);
+                    let reason = output::sanitize(&plugin.reason);
                     let path = plugin.path.display().to_string();
                     // Every worker says it, and the command has said what it knew before.
                     if self.refused.insert(plugin.path) {
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
                 self.partly(&key, done as f64 / total.max(1) as f64);
                 if let Some(cell) = self.plan.cell(&key) {
                     let what = describe::cell_or_group(self.plan, cell);
-                    let unit = output::inert(&unit);
+                    let unit = output::sanitize(&unit);
                     self.progress
                         .describe(&format!("{what}: {done}/{total} {unit}"));
                 }
@@ -241,18 +241,20 @@ impl<'a> Run<'a> {
                 for line in lines {
                     if self.outcome.learnt.insert(line.clone()) {
                         self.progress
-                            .talk(&format!("judge {}", output::inert(&line)));
+                            .talk(&format!("judge {}", output::sanitize(&line)));
                     }
                 }
             }
             PoolEvent::Failed { keys, failure } => self.all_failed(keys, &failure),
             PoolEvent::Died { keys, failure } => self.died(keys, &failure),
             PoolEvent::Log(LogLevel::Debug, _) | PoolEvent::Quiet => {}
-            PoolEvent::Log(LogLevel::Info, message) => self.progress.talk(&output::inert(&message)),
+            PoolEvent::Log(LogLevel::Info, message) => {
+                self.progress.talk(&output::sanitize(&message))
+            }
             // Several workers may find the same thing.
             PoolEvent::Log(LogLevel::Warn, message) => {
                 if self.told.insert(message.clone()) {
-                    self.warn(&output::inert(&message));
+                    self.warn(&output::sanitize(&message));
                 }
             }
             PoolEvent::StopRequest(request) => self.stop_requested(request),
@@ -387,7 +389,7 @@ impl<'a> Run<'a> {
             .values()
             .any(|f| describe::failure(f) == message);
         if is_new {
-            let headline = output::inert(&failure.headline());
+            let headline = output::sanitize(&failure.headline());
             let first_line = headline.lines().next().unwrap_or_default();
             self.warn(&format!(
                 "{} failed: {first_line}",
@@ -440,7 +442,7 @@ impl<'a> Run<'a> {
         for key in &keys {
             self.sharing.release(key);
         }
-        let headline = output::inert(&failure.headline());
+        let headline = output::sanitize(&failure.headline());
         let message = headline.lines().next().unwrap_or_default();
         self.warn(&format!(
             "{message}; its {} cells are tried again in smaller parts",

@@ -223,7 +223,7 @@ pub fn run_cells(path: &Path, shard: Shard) -> Result<u8, Failure> {
     let words = std::iter::once("harness bench").chain(file.args.iter().map(String::as_str));
     let BenchLine { args } = BenchLine::try_parse_from(words).map_err(|error| {
         let message = format!("{shown}: this version does not take its options: {error}");
-        Failure::new(exit::BAD_INPUT, output::inert(&message))
+        Failure::new(exit::BAD_INPUT, output::sanitize(&message))
     })?;
     let ready = Ready::of(&args, Asked::of(&args)?, false)?;
     let plan = ready.plan()?;

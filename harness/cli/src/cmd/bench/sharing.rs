@@ -104,7 +104,7 @@ impl Sharing {
     /// What is waited for, in words; `None` when nothing is.
     pub fn waits_for(&self) -> Option<String> {
         let (holder, _) = self.elsewhere.values().next()?;
-        let holder = output::inert(&holder.to_string());
+        let holder = output::sanitize(&holder.to_string());
         Some(match self.elsewhere.len() {
             1 => format!("waiting for a cell of {holder}"),
             n => format!("waiting for {n} cells of {holder}"),

@@ -139,7 +139,7 @@ pub fn run(args: &ShowArgs, program: Command) -> Result<u8, Failure> {
         file: spec.origin,
     };
     match format {
-        Format::Table => output::result(&output::inert(&render::table(&shown, origin)))?,
+        Format::Table => output::result(&output::sanitize(&render::table(&shown, origin)))?,
         Format::Json => output::result(&format!("{:#}", render::json(&shown, origin)))?,
     }
     Ok(exit::OK)

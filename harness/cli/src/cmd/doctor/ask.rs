@@ -155,7 +155,7 @@ fn try_to_ask(choice: PluginChoice, answers: &mut Answers) -> Result<(), Failure
             Event::Result { value } => answers.take(part(value)?),
             Event::Progress { text, .. } => step = text,
             Event::Failed(why) => failure = Some(why),
-            Event::Log { message, .. } => output::talk(&output::inert(&message)),
+            Event::Log { message, .. } => output::talk(&output::sanitize(&message)),
         }
         Ok(())
     })?;

@@ -38,15 +38,15 @@ impl Mark {
 /// The report as a table.
 pub fn of(report: &DoctorReport) -> String {
     let is_cuda = report.device.asked != "cpu";
-    let mut said = Said::default();
+    let mut given = ReasonsGiven::default();
     let mut rows = vec![
-        row("libtorch", libtorch(&report.libtorch, &mut said)),
-        row("driver", driver(&report.driver, is_cuda, &mut said)),
-        row("device", device(&report.device, &mut said)),
-        row("memory", memory(&report.memory, &mut said)),
-        row("plugins", plugins(&report.plugins, &mut said)),
-        row("peak", peak(&report.peak, &mut said)),
-        row("parity", parity(&report.parity, &mut said)),
+        row("libtorch", libtorch(&report.libtorch, &mut given)),
+        row("driver", driver(&report.driver, is_cuda, &mut given)),
+        row("device", device(&report.device, &mut given)),
+        row("memory", memory(&report.memory, &mut given)),
+        row("plugins", plugins(&report.plugins, &mut given)),
+        row("peak", peak(&report.peak, &mut given)),
+        row("parity", parity(&report.parity, &mut given)),
     ];
     rows.extend(report.fits.iter().map(|fit| {
         let (mark, verdict) = match fit.fits {
@@ -61,15 +61,15 @@ pub fn of(report: &DoctorReport) -> String {
 }
 
 fn row(name: &str, (mark, text): (Mark, String)) -> Vec<String> {
-    let name = format!("{} {}", mark.sign(), output::inert(name));
-    vec![name, output::inert(&text.replace('\n', " "))]
+    let name = format!("{} {}", mark.sign(), output::sanitize(name));
+    vec![name, output::sanitize(&text.replace('\n', " "))]
 }
 
 /// The reasons that were given already: one fault is told once, however much it hides.
 #[derive(Default)]
-struct Said(BTreeSet<String>);
+struct ReasonsGiven(BTreeSet<String>);
 
-impl Said {
+impl ReasonsGiven {
     /// The words with the reason why something is missing.
     fn with_reason(&mut self, mut words: String, reason: Option<&String>) -> String {
         let Some(reason) = reason else { return words };
@@ -82,7 +82,7 @@ impl Said {
     }
 }
 
-fn libtorch(report: &LibtorchReport, said: &mut Said) -> (Mark, String) {
+fn libtorch(report: &LibtorchReport, given: &mut ReasonsGiven) -> (Mark, String) {
     let mut words = Vec::new();
     words.extend(report.version.clone());
     words.extend(report.folder.as_ref().map(|folder| format!("in {folder}")));
@@ -100,11 +100,11 @@ fn libtorch(report: &LibtorchReport, said: &mut Said) -> (Mark, String) {
     );
     let is_needed = |version: &String| version.split('+').next() == Some(report.needed.as_str());
     let is_good = report.reason.is_none() && report.version.as_ref().is_some_and(is_needed);
-    let text = said.with_reason(words.join(" "), report.reason.as_ref());
+    let text = given.with_reason(words.join(" "), report.reason.as_ref());
     (Mark::of(is_good), text)
 }
 
-fn driver(report: &DriverReport, is_needed: bool, said: &mut Said) -> (Mark, String) {
+fn driver(report: &DriverReport, is_needed: bool, given: &mut ReasonsGiven) -> (Mark, String) {
     let mut words = Vec::new();
     words.extend(report.version.as_ref().map(|v| format!("NVIDIA {v}")));
     words.extend(report.cuda.as_ref().map(|v| format!("up to CUDA {v}")));
@@ -119,11 +119,11 @@ fn driver(report: &DriverReport, is_needed: bool, said: &mut Said) -> (Mark, Str
     };
     (
         mark,
-        said.with_reason(words.join(" "), report.reason.as_ref()),
+        given.with_reason(words.join(" "), report.reason.as_ref()),
     )
 }
 
-fn device(report: &DeviceReport, said: &mut Said) -> (Mark, String) {
+fn device(report: &DeviceReport, given: &mut ReasonsGiven) -> (Mark, String) {
     // The reason why a device that nothing is known of cannot be used names it.
     let is_named_by_reason = report.name.is_none() && report.reason.is_some();
     let mut words = Vec::new();
@@ -139,11 +139,11 @@ fn device(report: &DeviceReport, said: &mut Said) -> (Mark, String) {
     words.extend(report.cores.map(|n| format!("{n} cores")));
     let set = report.instruction_set.as_ref();
     words.extend(set.map(|set| format!("kernels in {set}")));
-    let text = said.with_reason(words.join(", "), report.reason.as_ref());
+    let text = given.with_reason(words.join(", "), report.reason.as_ref());
     (Mark::of(report.reason.is_none()), text)
 }
 
-fn memory(report: &MemoryReport, said: &mut Said) -> (Mark, String) {
+fn memory(report: &MemoryReport, given: &mut ReasonsGiven) -> (Mark, String) {
     let words = match (report.free_bytes, report.total_bytes) {
         (Some(free), Some(total)) => {
             format!("{} free of {}", output::bytes(free), output::bytes(total))
@@ -151,10 +151,10 @@ fn memory(report: &MemoryReport, said: &mut Said) -> (Mark, String) {
         _ => String::new(),
     };
     let mark = Mark::of(report.reason.is_none());
-    (mark, said.with_reason(words, report.reason.as_ref()))
+    (mark, given.with_reason(words, report.reason.as_ref()))
 }
 
-fn plugins(report: &PluginsReport, said: &mut Said) -> (Mark, String) {
+fn plugins(report: &PluginsReport, given: &mut ReasonsGiven) -> (Mark, String) {
     let n_refused = report.refused.len();
     let n_loaded = report.loaded.as_ref().map_or(0, Vec::len);
     let mut words = Vec::new();
@@ -165,11 +165,11 @@ fn plugins(report: &PluginsReport, said: &mut Said) -> (Mark, String) {
         words.push(format!("{n_refused} refused"));
     }
     let is_good = report.reason.is_none() && n_refused == 0 && n_loaded > 0;
-    let text = said.with_reason(words.join(", "), report.reason.as_ref());
+    let text = given.with_reason(words.join(", "), report.reason.as_ref());
     (Mark::of(is_good), text)
 }
 
-fn peak(report: &PeakReport, said: &mut Said) -> (Mark, String) {
+fn peak(report: &PeakReport, given: &mut ReasonsGiven) -> (Mark, String) {
     let mut words = Vec::new();
     let products = |gflops: Option<f64>, dtype| {
         gflops.map(|gflops| format!("products {} in {dtype}", rate(gflops * 1e9)))
@@ -178,11 +178,11 @@ fn peak(report: &PeakReport, said: &mut Said) -> (Mark, String) {
     words.extend(products(report.bf16_gflops, "bf16"));
     let copies = report.copy_gb_per_s;
     words.extend(copies.map(|rate| format!("copies {rate:.1} GB/s")));
-    let text = said.with_reason(words.join(", "), report.reason.as_ref());
+    let text = given.with_reason(words.join(", "), report.reason.as_ref());
     (Mark::of(report.reason.is_none()), text)
 }
 
-fn parity(report: &ParityReport, said: &mut Said) -> (Mark, String) {
+fn parity(report: &ParityReport, given: &mut ReasonsGiven) -> (Mark, String) {
     let models = report.models.as_deref().unwrap_or_default();
     let compared = models.iter().filter(|model| model.agrees.is_some());
     let largest = models.iter().filter_map(|model| model.max_abs_difference);
@@ -210,7 +210,7 @@ fn parity(report: &ParityReport, said: &mut Said) -> (Mark, String) {
         (true, None) => Mark::Bad,
         (false, _) => Mark::of(others.is_empty()),
     };
-    (mark, said.with_reason(words, report.reason.as_ref()))
+    (mark, given.with_reason(words, report.reason.as_ref()))
 }
 
 #[cfg(test)]
@@ -259,7 +259,7 @@ mod tests {
                 tolerance: Some(1e-3),
                 reason: None,
             };
-            parity(&report, &mut Said::default())
+            parity(&report, &mut ReasonsGiven::default())
         };
         assert_eq!(of(vec![model("dream", true)]).0, Mark::Good);
         let (mark, text) = of(vec![model("dream", true), model("llada", false)]);

@@ -81,14 +81,14 @@ fn tests(args: &CheckArgs, launch: &Launch) -> Result<(Vec<String>, u8), Failure
                     output::talk(&format!(
                         "{} {}: {}",
                         output::red("refused"),
-                        output::inert(path),
-                        output::inert(value["reason"].as_str().unwrap_or_default())
+                        output::sanitize(path),
+                        output::sanitize(value["reason"].as_str().unwrap_or_default())
                     ));
                 }
                 _ => {}
             },
             Event::Failed(why) => failure = Some(why),
-            Event::Log { message, .. } => output::talk(&output::inert(&message)),
+            Event::Log { message, .. } => output::talk(&output::sanitize(&message)),
             Event::Progress { .. } => {}
         }
         Ok(())
@@ -144,7 +144,7 @@ fn job(args: &CheckArgs, test: Option<&str>) -> Job {
 }
 
 fn line(result: &Value) -> String {
-    let text = |key: &str| output::inert(result[key].as_str().unwrap_or_default());
+    let text = |key: &str| output::sanitize(result[key].as_str().unwrap_or_default());
     let status = text("status");
     let mut line = format!("{status:<8} {}", text("test"));
     let reason = text("reason");

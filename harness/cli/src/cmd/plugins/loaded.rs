@@ -66,7 +66,7 @@ impl Loaded {
     }
 }
 
-/// A text of the worker's answer, inert; empty when there is none.
+/// A text of the worker's answer, sanitized; empty when there is none.
 pub fn text(value: &Value) -> String {
-    output::inert(value.as_str().unwrap_or_default())
+    output::sanitize(value.as_str().unwrap_or_default())
 }

@@ -39,7 +39,8 @@ pub fn run(args: &LockArgs) -> Result<u8, Failure> {
         })?;
         let rows: Vec<Vec<String>> = (lock.plugins.iter())
             .map(|plugin| {
-                let [id, version] = [&plugin.id, &plugin.version].map(|text| output::inert(text));
+                let [id, version] =
+                    [&plugin.id, &plugin.version].map(|text| output::sanitize(text));
                 vec![id, version, plugin.library_sha256.clone()]
             })
             .collect();

@@ -186,7 +186,10 @@ fn check_name(name: &str) -> Result<(), Failure> {
     if starts_well && is_plain && name.len() <= 64 && !TAKEN.contains(&name) {
         return Ok(());
     }
-    let message = format!("`{}` cannot be the name of a plugin", output::inert(name));
+    let message = format!(
+        "`{}` cannot be the name of a plugin",
+        output::sanitize(name)
+    );
     Err(Failure::new(exit::USAGE, message).hint(
         "use lower-case letters, digits, `-` and `_`, starting with a letter; no word that Rust or cargo uses",
     ))

@@ -64,14 +64,14 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
         let name = submission.dir.file_name().unwrap_or_default();
         rows.push(vec![
             name.to_string_lossy().into_owned(),
-            output::inert(&plan.bench),
+            output::sanitize(&plan.bench),
             cells.to_string(),
             done.to_string(),
             failed.to_string(),
             open.to_string(),
             plan.chunks.len().to_string(),
             whole.to_string(),
-            output::inert(&jobs.join(", ")),
+            output::sanitize(&jobs.join(", ")),
         ]);
         all_jobs.extend(jobs);
     }

@@ -43,13 +43,13 @@ fn answer(ran: &Output) -> Result<JobId, NotSubmitted> {
     let found = job_number::find(&said);
     if !ran.status.success() {
         let why = String::from_utf8_lossy(&ran.stderr);
-        let why = output::inert(why.trim());
+        let why = output::sanitize(why.trim());
         let (code, hint) = advice(&why);
         let failure = Failure::new(code, format!("sbatch refuses the job: {why}")).hint(hint);
         return Err(NotSubmitted::Refused(failure, found));
     }
     found.ok_or_else(|| {
-        let said = output::inert(said.trim());
+        let said = output::sanitize(said.trim());
         let message = format!("sbatch accepts the job without a number that is clear: `{said}`");
         NotSubmitted::Nameless(Failure::new(exit::CONFIG, message))
     })
@@ -189,7 +189,7 @@ fn lines_of(jobs: &[String], said: &str) -> String {
             .then(|| rest.replace('|', "  "))
     });
     let lines: Vec<String> = ours.map(|line| format!("  {line}\n")).collect();
-    output::inert(&lines.concat())
+    output::sanitize(&lines.concat())
 }
 
 fn run(program: &str, words: &[String]) -> io::Result<Output> {

@@ -85,7 +85,7 @@ fn of(out: &Path) -> Result<u8, Failure> {
             counts.damaged.to_string(),
         ]);
     }
-    output::result(&output::inert(&output::columns(&rows)))?;
+    output::result(&output::sanitize(&output::columns(&rows)))?;
     if let Some(manifest) = store.read_manifest() {
         let ended = match manifest.exit_code {
             Some(code) => format!("ended with exit code {code}"),
@@ -93,7 +93,7 @@ fn of(out: &Path) -> Result<u8, Failure> {
         };
         output::result(&format!(
             "\nlast run of {}: {} of {} cells done before, {} in it; it {ended}",
-            output::inert(&manifest.bench),
+            output::sanitize(&manifest.bench),
             manifest.cells.reused,
             manifest.cells.planned,
             manifest.cells.done
@@ -102,11 +102,11 @@ fn of(out: &Path) -> Result<u8, Failure> {
     for (holder, cells) in claims::at_work(out)? {
         output::result(&format!(
             "at work: {} with {cells} cells",
-            output::inert(&holder.to_string())
+            output::sanitize(&holder.to_string())
         ))?;
     }
     for failure in failures {
-        output::talk(&output::inert(&failure));
+        output::talk(&output::sanitize(&failure));
     }
     Ok(exit::OK)
 }
