@@ -1,6 +1,5 @@
 //! What the tests of plans stand on: a zoo of configuration files without weights.
 
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
