@@ -147,8 +147,7 @@ const NOT_YET: &[(&str, &str)] = &[
     // What a checkpoint is, until an `inspect` job of a worker answers it.
     (CONTRACT, "harness-weights"),
     // Their tests alone, which link none: they read folders of SAEs as the Top-K plugin does, and
-    // the SDK has views of tensors as an option. The floor of `harness/cli` holds both crates to
-    // it.
+    // the SDK has views of tensors as an option. The floor of `harness/cli` holds both crates.
     (PLAN, "tch"),
     (BENCHES, "tch"),
 ];
