@@ -19,8 +19,8 @@ const fn kind(words: &'static [&'static str], elsewhere: usize) -> Kind {
 
 const KINDS: [Kind; 6] = [
     kind(&["steering"], 67),
-    kind(&["fidelity"], 20),
-    kind(&["rollout", "rollouts"], 33),
+    kind(&["fidelity"], 19),
+    kind(&["rollout", "rollouts"], 32),
     kind(&["decoding"], 43),
     kind(&["autointerp"], 34),
     kind(&["catalogue"], 22),
