@@ -124,7 +124,7 @@ mod tests {
         Cell::new(params::<FeaturesParams>(&own), vec![]).unwrap()
     }
 
-    fn fidelity(sae: &str, t_min: f64) -> Cell {
+    fn grid(sae: &str, t_min: f64) -> Cell {
         let shard = json!({
             "files": ["f"], "text_field": "text", "documents": "truncate", "context_length": 8,
             "first_token": 0, "tokens": 9, "allow_short": false,
@@ -148,9 +148,9 @@ mod tests {
 
     #[test]
     fn cells_that_differ_in_their_sae_alone_are_run_together() {
-        assert_eq!(fidelity("a", 0.1).group(), fidelity("b", 0.1).group());
-        assert_ne!(fidelity("a", 0.1).group(), fidelity("a", 0.2).group());
-        assert!(fidelity("a", 0.1).group().is_some());
+        assert_eq!(grid("a", 0.1).group(), grid("b", 0.1).group());
+        assert_ne!(grid("a", 0.1).group(), grid("a", 0.2).group());
+        assert!(grid("a", 0.1).group().is_some());
         assert_eq!(features("a", 1, "c").group(), features("b", 2, "c").group());
         assert_ne!(features("a", 1, "c").group(), features("a", 1, "d").group());
         assert!(features("a", 1, "c").group().is_some() && score(1, &[]).group().is_none());

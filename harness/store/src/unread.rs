@@ -74,7 +74,7 @@ mod tests {
         json!({"kind": "x", "name": "x", "plugin": "x", "hash": ""})
     }
 
-    /// Fidelity on rows of 32 tokens.
+    /// A cell on rows of 32 tokens.
     fn grid(files: &[&str], first_token: u64) -> Cell {
         let params = json!({
             "model": {"name": "m", "checkpoint": "c", "adapter": plugin()},
@@ -91,7 +91,7 @@ mod tests {
         Cell::new(params, Vec::new()).unwrap()
     }
 
-    fn rollout(file: &str) -> Cell {
+    fn on_prompts(file: &str) -> Cell {
         let params = json!({
             "model": {"name": "m", "checkpoint": "c", "adapter": plugin()},
             "files": [file], "text_field": "text", "n_prompts": 1, "prompt_tokens": 8, "chat": false,
@@ -112,7 +112,7 @@ mod tests {
             (grid(&["a"], 9), 3),
             (grid(&["a", "b"], 0), 2),
             (grid(&["c"], 0), 0),
-            (rollout("e"), 4),
+            (on_prompts("e"), 4),
             (score, 7),
         ];
         let cells: Vec<Cell> = all.iter().map(|(cell, _)| cell.clone()).collect();

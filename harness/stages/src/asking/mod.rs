@@ -4,6 +4,7 @@
 mod batch;
 mod clock;
 mod collected;
+mod each;
 #[cfg(test)]
 pub(crate) mod for_tests;
 mod judges;

@@ -8,7 +8,7 @@ use harness_contract::{
 };
 use harness_engine::{error::CellError, steps};
 
-use super::{begin, left_out};
+use super::alone::{begin, left_out};
 use crate::{
     stage::{CellResult, CellWithInputs, Inputs, Progress, Stage, json, params_of},
     worker::Worker,

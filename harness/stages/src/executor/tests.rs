@@ -7,11 +7,12 @@ use harness_contract::{
     protocol::{Counters, Init},
     stages::{JudgeRef, PluginRef, PredictParams, ScoreParams, StageParams},
 };
-use harness_engine::plugin::Registry;
+use harness_engine::{error::CellError, plugin::Registry};
 
 use super::*;
 use crate::{
     asking::for_tests::{keep_reply, question, respondent},
+    stage::Inputs,
     worker::for_tests::init,
 };
 

@@ -19,11 +19,11 @@ pub(super) fn run<S: Stage>(
     worker.judges.collect_questions();
     for cell in cells {
         // A cell that ends otherwise does so again below, where it counts.
-        let _ = alone(stage, worker, cell, &mut |_, _, _| Ok(()));
+        let _ = alone::run(stage, worker, cell, &mut |_, _, _| Ok(()));
     }
     let shared = worker.judges.ask_collected(progress);
     let mut results: Vec<CellResult> = (cells.iter())
-        .map(|cell| alone(stage, worker, cell, &mut *progress))
+        .map(|cell| alone::run(stage, worker, cell, &mut *progress))
         .collect();
     worker.judges.forget_collected();
     // What was shared is counted once, with the first cell that has a value.
