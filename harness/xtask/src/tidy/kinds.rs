@@ -20,7 +20,7 @@ const fn kind(words: &'static [&'static str], elsewhere: usize) -> Kind {
 const KINDS: [Kind; 5] = [
     kind(&["steering"], 50),
     // Rollouts are what grids may be measured on, so that both have one room.
-    kind(&["fidelity", "rollout", "rollouts"], 23),
+    kind(&["fidelity", "rollout", "rollouts"], 22),
     kind(&["decoding"], 29),
     kind(&["autointerp"], 22),
     kind(&["catalogue"], 16),
