@@ -247,7 +247,7 @@ impl Expander<'_> {
         Ok(files)
     }
 
-    /// A component that [`super::BenchKind::components`] has named.
+    /// A component that a setting of the bench names.
     pub fn component(&self, kind: &'static str, name: &str) -> PluginRef {
         self.components.get(kind, name)
     }
