@@ -104,7 +104,7 @@ impl RowKind {
         self.settings().name
     }
 
-    /// Its name with an article: `a grid`, `an autointerp`.
+    /// Its name with an article: `a grid`.
     pub fn a_name(self) -> String {
         self.settings().with_article()
     }

@@ -1,9 +1,7 @@
 //! Bench files: what to run. `benchmarks/tables/*.toml` → [`BenchSpec`], strictly checked.
 //!
-//! A bench is of one of these kinds, which its `table` decides: steering (texts are steered and
-//! scored), grid (SAEs are spliced into passes over documents, or over continuations of prompts),
-//! decoding (questions are answered in several orders, with features followed in every pass),
-//! autointerp (latents are explained, and windows predicted), catalogue (SAE sets are listed). A
+//! A bench is of one kind, which its `table` decides. The kinds are declared above this crate, in
+//! `harness-benches`: here they are a list that whoever reads bench files is given ([`Kinds`]). A
 //! file that says `same_as` takes rows, settings and results from other benches.
 
 mod catalogue;

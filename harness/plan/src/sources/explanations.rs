@@ -19,7 +19,7 @@ pub struct Explanations {
 }
 
 impl Explanations {
-    /// Reads explanations.jsonl of an autointerp run.
+    /// Reads explanations.jsonl of a run that explained latents.
     ///
     /// # Errors
     /// A file that cannot be read; a line that is no explanation or is the second of its latent, by

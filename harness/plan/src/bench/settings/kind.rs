@@ -26,7 +26,7 @@ impl KindSettings {
         self.names().any(|name| name == setting)
     }
 
-    /// Its name with an article: `a grid`, `an autointerp`.
+    /// Its name with an article: `a grid`.
     pub fn with_article(&self) -> String {
         format!("{} {}", self.article, self.name)
     }
