@@ -156,7 +156,10 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
         saes: args.sae_sets()?,
         known: Answers::default(),
     };
-    let plugins = Plugins::found(args.plugins.choice_or_shipped()?)?;
+    // What is set is shown although a folder of plugins is not there: the bench will say so.
+    let named = args.plugins.choice_or_shipped();
+    let choice = named.or_else(|error| args.plugins.shipped_choice().ok_or(error))?;
+    let plugins = Plugins::found(choice)?;
     let place = (Path::new(""), &plugins);
     let resolved = bench::resolved(args, root, spec, &overrides, &folders, place)?;
     Ok(resolved
