@@ -19,7 +19,7 @@ use harness_contract::{
 };
 use harness_plan::sources::Answers;
 use harness_supervise::{Ended, Launch, Limits, memory, run_job};
-use harness_weights::InputError;
+use harness_weights::{InputError, check_sae};
 
 use crate::{
     failure::Failure,
@@ -71,6 +71,9 @@ pub fn ask(
     if plugins.discovery.names("sae").is_empty() {
         return Err(no_architectures(plugins));
     }
+    for set in &unknown {
+        check_headers(set)?;
+    }
     if output::is_terminal() {
         // It takes a second or two once, and what a script sees does not depend on it.
         output::talk(&match unknown.len() {
@@ -84,6 +87,29 @@ pub fn ask(
     }
     cache.save();
     Ok(answers)
+}
+
+/// Where no weight file of a set can be used, its headers say so, and no worker is started.
+fn check_headers(set: &Path) -> Result<(), InputError> {
+    let (mut has_whole, mut first) = (false, None);
+    let _ = find(set, &mut |dir| {
+        match check_sae(dir) {
+            Ok(()) => has_whole |= has_weights(dir),
+            Err(error) => first = first.take().or(Some(error)),
+        }
+        Ok(SaeAnswer::Nothing)
+    })?;
+    match first.filter(|_| !has_whole) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn has_weights(dir: &Path) -> bool {
+    let is_weights =
+        |path: PathBuf| (path.extension()).is_some_and(|end| end == "safetensors" || end == "pt");
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.map(|entry| entry.path()).any(is_weights)
 }
 
 /// Nobody can be asked.
