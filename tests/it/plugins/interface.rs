@@ -64,7 +64,7 @@ const OLDER: &[Change] = &[
     Change {
         file: ABI_REMASK,
         from: "\n    /// Statistics of SAE features in this pass",
-        to: "}\n\n/// Owned remasker.",
+        to: "}\n\n/// A remasker as it crosses the boundary.",
         put: "",
     },
     Change {
@@ -118,7 +118,7 @@ const OLDER: &[Change] = &[
     Change {
         file: ABI_JUDGE,
         from: "\n    /// As `complete`, but each reply",
-        to: "}\n\n/// Owned judge.",
+        to: "}\n\n/// A judge as it crosses the boundary.",
         put: "",
     },
     Change {
@@ -176,7 +176,7 @@ const WITHOUT_BATCHES: &[Change] = &[
     Change {
         file: ABI_JUDGE,
         from: "\n    /// Hands questions over as one batch",
-        to: "}\n\n/// Owned judge.",
+        to: "}\n\n/// A judge as it crosses the boundary.",
         put: "",
     },
     Change {
@@ -216,7 +216,7 @@ const WITHOUT_LEARNT: &[Change] = &[
     Change {
         file: ABI_JUDGE,
         from: "\n    /// What the judge has learnt",
-        to: "}\n\n/// Owned judge.",
+        to: "}\n\n/// A judge as it crosses the boundary.",
         put: "",
     },
     Change {
@@ -237,20 +237,20 @@ const WITHOUT_LEARNT: &[Change] = &[
 const NEWER: &[Change] = &[
     Change {
         file: ABI_MODEL,
-        from: "}\n\n/// Owned forward.",
-        to: "/// Owned forward.",
+        from: "}\n\n/// A batch under way as it crosses the boundary.",
+        to: "/// A batch under way as it crosses the boundary.",
         put: "\n    /// Appended in a later minor version.\n    fn appended(&self) -> u32 {\n        7\n    }\n}\n\n",
     },
     Change {
         file: ABI_REMASK,
-        from: "}\n\n/// Owned remasker.",
-        to: "/// Owned remasker.",
+        from: "}\n\n/// A remasker as it crosses the boundary.",
+        to: "/// A remasker as it crosses the boundary.",
         put: "\n    /// Appended in a later minor version.\n    fn appended(&self) -> u32 {\n        7\n    }\n}\n\n",
     },
     Change {
         file: ABI_JUDGE,
-        from: "}\n\n/// Owned judge.",
-        to: "/// Owned judge.",
+        from: "}\n\n/// A judge as it crosses the boundary.",
+        to: "/// A judge as it crosses the boundary.",
         put: "\n    /// Appended in a later minor version.\n    fn appended(&self) -> u32 {\n        7\n    }\n}\n\n",
     },
     Change {
