@@ -62,19 +62,13 @@ impl PluginDirs {
     /// # Errors
     /// As [`PluginDirs::get`].
     pub fn choice_or_shipped(&self) -> Result<PluginChoice, Failure> {
-        match self.shipped_choice() {
-            Some(choice) if self.given().is_empty() => Ok(choice),
+        match shipped().filter(|dir| dir.is_dir()) {
+            Some(dir) if self.given().is_empty() => Ok(PluginChoice {
+                locked: self.locked,
+                ..PluginChoice::of(&[dir])
+            }),
             _ => self.choice(),
         }
-    }
-
-    /// The plugins that come with the harness, where they are there.
-    pub fn shipped_choice(&self) -> Option<PluginChoice> {
-        let dir = shipped().filter(|dir| dir.is_dir())?;
-        Some(PluginChoice {
-            locked: self.locked,
-            ..PluginChoice::of(&[dir])
-        })
     }
 
     /// The folders named on the command line, or else in the environment.

@@ -2,7 +2,7 @@
 
 mod all;
 mod args;
-mod assumed;
+pub mod assumed;
 mod catalogue;
 mod command;
 mod describe;

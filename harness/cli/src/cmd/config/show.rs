@@ -12,11 +12,11 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, parser::ValueSo
 use harness_contract::{
     config::{ConfigError, SettingSource, Written},
     exit,
+    plugin::PluginChoice,
 };
 use harness_plan::{
     bench::{BenchSpec, CHOICES, Catalogue, Setting},
     expand::ResolvedRow,
-    sources::Answers,
 };
 use serde_json::Value;
 
@@ -151,15 +151,29 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
         ConfigError::check(overrides.problems)?;
         return Ok(Vec::new());
     }
+    // Settings do not depend on what is in the folders of SAEs, so that no plugin need say it: the
+    // sets are taken to be what the bench asks for, with as many latents as anything may ask for.
+    let given = args.models()?;
+    let zoo = (spec.models().into_iter()).map(|name| (name.to_owned(), root.zoo().join(name)));
+    let models = zoo
+        .filter(|(_, dir)| dir.is_dir())
+        .chain(given.clone())
+        .collect();
+    let scratch =
+        tempfile::tempdir().map_err(|error| Failure::cannot_write(&env::temp_dir(), &error))?;
+    let mut saes = BTreeMap::new();
+    let place = (scratch.path(), u32::MAX);
+    let (_, known) = bench::assumed::sets(spec, &overrides, &models, &mut saes, place)?;
+    // Names that the bench does not have are its errors.
+    for (name, dir) in args.sae_sets()? {
+        saes.entry(name).or_insert(dir);
+    }
     let folders = bench::Folders {
-        models: args.models()?,
-        saes: args.sae_sets()?,
-        known: Answers::default(),
+        models: given,
+        saes,
+        known,
     };
-    // What is set is shown although a folder of plugins is not there: the bench will say so.
-    let named = args.plugins.choice_or_shipped();
-    let choice = named.or_else(|error| args.plugins.shipped_choice().ok_or(error))?;
-    let plugins = Plugins::found(choice)?;
+    let plugins = Plugins::found(PluginChoice::default())?;
     let place = (Path::new(""), &plugins);
     let resolved = bench::resolved(args, root, spec, &overrides, &folders, place)?;
     Ok(resolved
