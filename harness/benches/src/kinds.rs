@@ -24,10 +24,10 @@ pub static KINDS: &[RowKind] = &[
 ];
 
 /// The kinds that run something.
-const BENCHES: [&dyn Bench; 5] = [
+static BENCHES: [&dyn Bench; 5] = [
     &steering::Steering,
-    &fidelity::Documents,
-    &fidelity::Rollouts,
+    &fidelity::GRID_ON_DOCUMENTS,
+    &fidelity::GRID_ON_ROLLOUTS,
     &decoding::Decoding,
     &autointerp::Autointerp,
 ];
@@ -64,6 +64,6 @@ pub fn expand(
 /// When the store cannot be read, or an output is not what its stage leaves.
 pub fn derive(plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
     // A bench that runs nothing has no plan.
-    let bench = bench(plan.table.kind()).unwrap_or(&fidelity::Documents);
+    let bench = bench(plan.table.kind()).unwrap_or(&fidelity::GRID_ON_DOCUMENTS);
     bench.derive(plan, store)
 }

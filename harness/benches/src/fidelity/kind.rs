@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use harness_contract::config::ConfigError;
-use harness_contract::sources::SaeFolder;
+use harness_contract::{config::ConfigError, sources::SaeFolder};
 use harness_core::policy::Policy;
 use harness_plan::{
     bench::{KindDeclaration, Settings},
@@ -11,24 +10,40 @@ use harness_store::{Store, StoreError};
 
 use super::{
     derive,
-    expand::{self, rollouts, shards},
+    expand::{self, PartsOf, rollouts, shards},
     settings::{self, GridSettings},
 };
 use crate::results::{Bench, Results};
 
-/// SAEs are spliced into passes over documents.
-pub struct Documents;
+/// SAEs are spliced into passes over a text.
+pub struct Grid {
+    declaration: &'static KindDeclaration,
+    /// How a row is called after its SAE set, before its model.
+    on: &'static str,
+    parts_of: PartsOf,
+}
 
-/// SAEs are spliced into passes over what the model writes itself.
-pub struct Rollouts;
+/// The text is documents.
+pub static GRID_ON_DOCUMENTS: Grid = Grid {
+    declaration: &settings::DOCUMENTS,
+    on: " on ",
+    parts_of: shards,
+};
 
-impl BenchKind for Documents {
+/// The text is what the model writes itself.
+pub static GRID_ON_ROLLOUTS: Grid = Grid {
+    declaration: &settings::ROLLOUTS,
+    on: " on rollouts of ",
+    parts_of: rollouts,
+};
+
+impl BenchKind for Grid {
     fn declaration(&self) -> &'static KindDeclaration {
-        &settings::DOCUMENTS
+        self.declaration
     }
 
     fn of_model(&self, model: &str) -> String {
-        format!(" on {model}")
+        format!("{}{model}", self.on)
     }
 
     fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {
@@ -37,44 +52,14 @@ impl BenchKind for Documents {
     }
 }
 
-impl Bench for Documents {
+impl Bench for Grid {
     fn expand(
         &self,
         expander: &mut Expander<'_>,
         row: &ResolvedRow,
         sae: &SaeFolder,
     ) -> Result<Arc<dyn RowWork>, PlanError> {
-        Ok(Arc::new(expand::expand(expander, row, sae, shards)?))
-    }
-
-    fn derive(&self, plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
-        Ok(Box::new(derive(plan, store)?))
-    }
-}
-
-impl BenchKind for Rollouts {
-    fn declaration(&self) -> &'static KindDeclaration {
-        &settings::ROLLOUTS
-    }
-
-    fn of_model(&self, model: &str) -> String {
-        format!(" on rollouts of {model}")
-    }
-
-    fn check(&self, check: &mut RowCheck<'_>, settings: &Settings) -> Result<(), ConfigError> {
-        check_grid(check, &settings.typed()?);
-        Ok(())
-    }
-}
-
-impl Bench for Rollouts {
-    fn expand(
-        &self,
-        expander: &mut Expander<'_>,
-        row: &ResolvedRow,
-        sae: &SaeFolder,
-    ) -> Result<Arc<dyn RowWork>, PlanError> {
-        Ok(Arc::new(expand::expand(expander, row, sae, rollouts)?))
+        Ok(Arc::new(expand::expand(expander, row, sae, self.parts_of)?))
     }
 
     fn derive(&self, plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {

@@ -17,7 +17,7 @@ mod views;
 mod work;
 
 pub use derive::{Coverage, FidelityTables, derive};
-pub use kind::{Documents, Rollouts};
+pub use kind::{GRID_ON_DOCUMENTS, GRID_ON_ROLLOUTS};
 pub use work::GridWork;
 
 use harness_plan::expand::Plan;
