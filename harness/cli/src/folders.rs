@@ -19,7 +19,7 @@ use harness_contract::{
 };
 use harness_plan::sources::Answers;
 use harness_supervise::{Ended, Launch, Limits, memory, run_job};
-use harness_weights::{InputError, check_sae};
+use harness_weights::{InputError, check_folder, check_sae};
 
 use crate::{
     failure::Failure,
@@ -95,7 +95,9 @@ fn check_headers(set: &Path) -> Result<(), InputError> {
     let _ = find(set, &mut |dir| {
         match check_sae(dir) {
             Ok(()) => has_whole |= has_weights(dir),
-            Err(error) => first = first.take().or(Some(error)),
+            // What a folder is instead of an SAE's, such as an adapter, is said in better words.
+            Err(error) if check_folder(dir).is_ok() => first = first.take().or(Some(error)),
+            Err(_) => {}
         }
         Ok(SaeAnswer::Nothing)
     })?;
