@@ -95,9 +95,8 @@ fn check_headers(set: &Path) -> Result<(), InputError> {
     let _ = find(set, &mut |dir| {
         match check_sae(dir) {
             Ok(()) => has_whole |= has_weights(dir),
-            // What a folder is instead of an SAE's, such as an adapter, is said in better words.
-            Err(error) if check_folder(dir).is_ok() => first = first.take().or(Some(error)),
-            Err(_) => {}
+            // What a folder is instead of an SAE's, such as an adapter, is the better word.
+            Err(error) => first = first.take().or(check_folder(dir).err()).or(Some(error)),
         }
         Ok(SaeAnswer::Nothing)
     })?;
