@@ -19,7 +19,7 @@ use harness_contract::{
 };
 use harness_plan::sources::Answers;
 use harness_supervise::{Ended, Launch, Limits, memory, run_job};
-use harness_weights::{InputError, check_folder, check_sae};
+use harness_weights::{InputError, check_sae};
 
 use crate::{
     failure::Failure,
@@ -93,10 +93,12 @@ pub fn ask(
 fn check_headers(set: &Path) -> Result<(), InputError> {
     let (mut has_whole, mut first) = (false, None);
     let _ = find(set, &mut |dir| {
-        match check_sae(dir) {
-            Ok(()) => has_whole |= has_weights(dir),
-            // What a folder is instead of an SAE's, such as an adapter, is the better word.
-            Err(error) => first = first.take().or(check_folder(dir).err()).or(Some(error)),
+        // Empty files cost a plugin nothing, and may belong to something that is no SAE.
+        if has_weights(dir) {
+            match check_sae(dir) {
+                Ok(()) => has_whole = true,
+                Err(error) => first = first.take().or(Some(error)),
+            }
         }
         Ok(SaeAnswer::Nothing)
     })?;
@@ -106,11 +108,12 @@ fn check_headers(set: &Path) -> Result<(), InputError> {
     }
 }
 
+/// Whether a folder holds a weight file that is not empty.
 fn has_weights(dir: &Path) -> bool {
     let is_weights =
-        |path: PathBuf| (path.extension()).is_some_and(|end| end == "safetensors" || end == "pt");
-    let files = fs::read_dir(dir).into_iter().flatten().flatten();
-    files.map(|entry| entry.path()).any(is_weights)
+        |path: &Path| (path.extension()).is_some_and(|end| end == "safetensors" || end == "pt");
+    let mut files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.any(|file| is_weights(&file.path()) && file.metadata().is_ok_and(|meta| meta.len() > 0))
 }
 
 /// Nobody can be asked.
