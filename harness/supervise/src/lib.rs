@@ -23,5 +23,5 @@ pub use error::{Error, RENAME};
 pub use installation::{executable, has_tables};
 pub use job::{Ended, JobEvent, run_job, run_watched};
 pub use launch::Launch;
-pub use pool::{PoolEvent, WorkerPool, asks_judge};
+pub use pool::{PoolEvent, WorkerPool};
 pub use watched::Limits;

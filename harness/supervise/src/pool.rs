@@ -1,4 +1,9 @@
-//! The workers of a run: they are started, given cells, listened to, and replaced when they die.
+//! The worker processes of a run: starts them, gives them cells, turns what they say into events,
+//! and replaces those that die.
+//!
+//! The caller gives work with [`WorkerPool::assign`] and takes events from
+//! [`WorkerPool::next_event`] by turns, and at last calls [`WorkerPool::end`]. A worker is
+//! starting, idle, busy or dead; a dead one is replaced on its device when there is work for it.
 
 use std::{
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -20,16 +25,18 @@ use crate::{
     worker::{NeverReady, Worker, WorkerEvent},
 };
 
-/// How often time-outs are looked at.
+/// The longest wait for an event before time-outs are looked at again.
 const TICK: Duration = Duration::from_millis(500);
-/// Time that a worker has at least to get ready: it loads libraries.
+/// How long a worker may be silent before it is ready, at least: it loads libraries.
 const START: Duration = Duration::from_secs(300);
-/// Time between two looks that says that this process did not run.
+/// Where time-outs were not looked at for this long, this process was suspended, and its workers
+/// probably with it.
 const AWAY: Duration = Duration::from_secs(10);
-/// Workers that may be killed in a run before they are ready.
+/// How many workers something outside, such as the kernel for want of memory, may kill in a run
+/// before they are ready. One more ends the run.
 const FALSE_STARTS: u32 = 8;
 
-/// What reaches the pool, from its workers by their numbers and from signals.
+/// What reaches the pool: an event of the worker with a number, or a signal.
 enum Incoming {
     Worker(u64, Box<WorkerEvent>),
     StopRequest(Request),
@@ -41,12 +48,12 @@ impl From<(u64, WorkerEvent)> for Incoming {
     }
 }
 
-/// What happens to the workers of a run.
+/// What has happened to the workers of a run.
 #[derive(Debug)]
 pub enum PoolEvent {
     /// A worker has said who it is.
     Hello(Hello),
-    /// A worker can take cells; it did not load these plugins.
+    /// A worker can take cells. It has refused these plugins.
     Ready(Vec<Refused>),
     /// How far a cell is.
     Progress {
@@ -57,33 +64,36 @@ pub enum PoolEvent {
     },
     /// A cell is done.
     Done { key: String, counters: Counters },
-    /// A cell has a value in which something is missing.
+    /// A cell has a value in which something is missing that may come later, such as the answer of
+    /// a judge.
     Open {
         key: String,
         failure: Failure,
         counters: Counters,
     },
-    /// What a judge has learnt of its server.
+    /// What a judge has learnt of its server, such as a model that it did not have; it is kept with
+    /// the run.
     Learnt(Vec<String>),
-    /// Cells failed, for one reason.
+    /// Cells failed, for one reason. Their worker goes on.
     Failed { keys: Vec<String>, failure: Failure },
-    /// The worker of these cells has died, or was ended.
+    /// The worker that computed these cells has died, or was ended because it was silent.
     Died { keys: Vec<String>, failure: Failure },
     /// Something to show.
     Log(LogLevel, String),
     /// Somebody asks the run to stop.
     StopRequest(Request),
-    /// No worker can go on.
-    NoneCanGoOn(Error),
-    /// Nothing, for a while.
+    /// The run cannot go on, with whatever worker: the caller ends the pool.
+    Fatal(Error),
+    /// Nothing to act on: no event for a while, or the last words of a worker that is dead already.
     Quiet,
 }
 
 /// The workers of a run.
 pub struct WorkerPool {
     launch: Launch,
-    /// What every worker is told, but for its device.
+    /// What every worker is told; `device` is each worker's own.
     init: Init,
+    /// How long a busy worker may be silent.
     silence: Duration,
     slots: Vec<Slot>,
     next_number: u64,
@@ -98,48 +108,96 @@ pub struct WorkerPool {
 struct Slot {
     number: u64,
     worker: Worker,
-    /// Where it computes; one that takes its place does so there.
+    /// Where it computes; the worker that replaces it computes there too.
     device: String,
-    is_ready: bool,
-    /// It has ended; another takes its place when there is work.
-    is_dead: bool,
-    /// Keys of the cells under way: one, or the open cells of a group.
-    busy: Vec<String>,
-    /// Whether these ask a judge.
-    is_asking: bool,
-    /// Checkpoint of the last cell that ran a model: it is loaded.
+    state: State,
+    /// Checkpoint of the last cells given that run a model: presumably it is still loaded.
     checkpoint: Option<String>,
-    /// When it last gave a sign of life.
+    /// When it last gave a sign of life: a message, or a call of a plugin's method.
     last_sign: Instant,
-    /// Calls of plugins' methods until then.
+    /// Calls of plugins' methods when that was last looked at.
     calls: u64,
     started: Instant,
-    /// When it was ready.
+    /// When it became ready.
     ready: Option<Instant>,
-    /// Since when it has had nothing to do.
-    idle: Option<Instant>,
+}
+
+enum State {
+    /// It loads libraries.
+    Starting,
+    /// It has had nothing to do since then.
+    Idle(Instant),
+    /// It computes cells.
+    Busy {
+        /// Keys of the cells that it was given together and has not finished.
+        keys: Vec<String>,
+        /// Whether one of the cells it was given asks a judge.
+        asks_judge: bool,
+    },
+    /// It has ended.
+    Dead,
 }
 
 impl Slot {
-    /// Note since when it has had nothing to do, where no cell is left to it.
-    fn note_if_idle(&mut self) {
-        if self.busy.is_empty() {
-            self.is_asking = false;
-            self.idle.get_or_insert_with(Instant::now);
+    /// Keys of the cells that it computes.
+    fn keys(&self) -> &[String] {
+        match &self.state {
+            State::Busy { keys, .. } => keys,
+            _ => &[],
         }
     }
 
-    /// Add the time that it was ready and idle, now that it ends.
-    fn add_times_to(&mut self, times: &mut Supervision) {
-        let seconds = |since: Option<Instant>| since.map_or(0.0, |at| at.elapsed().as_secs_f64());
-        times.ready_seconds += seconds(self.ready.take());
-        times.idle_seconds += seconds(self.idle.take());
+    fn is_asking(&self) -> bool {
+        matches!(
+            self.state,
+            State::Busy {
+                asks_judge: true,
+                ..
+            }
+        )
+    }
+
+    /// Take out the cell of a key; it is idle after its last one. Whether it had that cell.
+    fn finish(&mut self, key: &str) -> bool {
+        let State::Busy { keys, .. } = &mut self.state else {
+            return false;
+        };
+        let before = keys.len();
+        keys.retain(|own| own != key);
+        let had = keys.len() < before;
+        if keys.is_empty() {
+            self.state = State::Idle(Instant::now());
+        }
+        had
+    }
+
+    /// Take out all its cells.
+    fn finish_all(&mut self) -> Vec<String> {
+        match &mut self.state {
+            State::Busy { keys, .. } => {
+                let keys = std::mem::take(keys);
+                self.state = State::Idle(Instant::now());
+                keys
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Note that it has ended; the time that it was ready, and idle at the end, goes to `times`.
+    fn end(&mut self, times: &mut Supervision) {
+        let seconds = |since: Instant| since.elapsed().as_secs_f64();
+        times.ready_seconds += self.ready.take().map_or(0.0, seconds);
+        if let State::Idle(since) = self.state {
+            times.idle_seconds += seconds(since);
+        }
+        self.state = State::Dead;
+        self.checkpoint = None;
     }
 }
 
 impl WorkerPool {
-    /// Start `n` workers on `devices` by turns; cells during which their worker gives no sign of
-    /// life for `silence` fail.
+    /// Start `n` workers on `devices` by turns. A busy worker that gives no sign of life for
+    /// `silence` is ended, as [`PoolEvent::Died`] says.
     ///
     /// # Errors
     /// When one cannot be started.
@@ -152,7 +210,7 @@ impl WorkerPool {
     ) -> Result<WorkerPool, Error> {
         let (events, incoming) = mpsc::channel();
         let stop_requests = events.clone();
-        // The receiver is gone when the run is over.
+        // Sending fails only after the run, when nobody waits for it any more.
         signals::watch(move |request| drop(stop_requests.send(Incoming::StopRequest(request))));
         let mut pool = WorkerPool {
             launch,
@@ -185,101 +243,85 @@ impl WorkerPool {
             number,
             worker: Worker::start(&self.launch, &init, number, self.events.clone())?,
             device: init.device,
-            is_ready: false,
-            is_dead: false,
-            busy: Vec::new(),
-            is_asking: false,
+            state: State::Starting,
             checkpoint: None,
             last_sign: Instant::now(),
+            calls: 0,
             started: Instant::now(),
             ready: None,
-            idle: None,
-            calls: 0,
         })
     }
 
-    /// Keys of the cells under way.
+    /// Keys of the cells that workers compute.
     pub fn busy(&self) -> Vec<&str> {
         self.slots
             .iter()
-            .flat_map(|slot| slot.busy.iter().map(String::as_str))
+            .flat_map(|slot| slot.keys().iter().map(String::as_str))
             .collect()
     }
 
-    /// Whether a worker is asking a judge.
+    /// Whether a worker has cells that ask a judge.
     pub fn is_asking(&self) -> bool {
-        self.slots.iter().any(|slot| slot.is_asking)
+        self.slots.iter().any(Slot::is_asking)
     }
 
-    /// Keys of the cells under way that are run together with one, itself included.
+    /// Keys of the unfinished cells that a worker was given together with one, itself included.
     pub fn together(&self, key: &str) -> &[String] {
-        let has_it = |slot: &&Slot| slot.busy.iter().any(|busy| busy == key);
-        let slot = self.slots.iter().find(has_it);
-        slot.map_or(&[], |slot| &slot.busy)
+        let has_it = |slot: &&Slot| slot.keys().iter().any(|own| own == key);
+        self.slots.iter().find(has_it).map_or(&[], Slot::keys)
     }
 
-    /// Give every idle worker the cell that suits it best: one of the model it has loaded, else of
-    /// a model that no other worker has, and of these the most urgent. A cell that asks a judge
-    /// comes before all while none is being asked, so that devices do not wait for a network, and
-    /// after all while one is. With a cell of a group go all that can be run of it.
+    /// Replace dead workers as long as there is work, and give every idle worker the cell that
+    /// comes first for it; with a cell of a group go all runnable cells of that group. Returns the
+    /// cells that were given. What comes first:
     ///
-    /// `ready` are the cells that can be run, in the order of the plan; `group_of` tells the group
-    /// of a cell, `urgency` how much must follow it; `claim` returns those of the cells it is given
-    /// that no other process computes.
+    /// 1. A cell that asks a judge, while no worker asks one: the network's time then passes beside
+    ///    the device's. While one does, such cells come last.
+    /// 2. A cell of the checkpoint that the worker has loaded, then one of no model or of a model
+    ///    that no worker has loaded, then one that another worker has loaded.
+    /// 3. The more urgent cell.
+    /// 4. The order of the plan.
+    ///
+    /// `runnable` are the cells that can be run, in the order of the plan; `group_of` tells the
+    /// group of a cell, `urgency` how much must follow it. `claim` claims cells for this process
+    /// among all that share the store, and returns those that it got; the others are left out of
+    /// this call.
     ///
     /// # Errors
-    /// When a worker that has died cannot be replaced, or `claim` fails.
+    /// When a dead worker cannot be replaced, `claim` fails, or a cell cannot be put into a
+    /// message.
     pub fn assign<'c, E: From<Error>>(
         &mut self,
-        mut ready: Vec<&'c Cell>,
+        mut runnable: Vec<&'c Cell>,
         group_of: impl Fn(&str) -> Option<usize>,
         urgency: impl Fn(&Cell) -> f64,
         mut claim: impl FnMut(Vec<&'c Cell>) -> Result<Vec<&'c Cell>, E>,
     ) -> Result<Vec<&'c Cell>, E> {
         let mut given = Vec::new();
         for i in 0..self.slots.len() {
-            if self.slots[i].is_dead && !ready.is_empty() {
+            if matches!(self.slots[i].state, State::Dead) && !runnable.is_empty() {
                 let device = self.slots[i].device.clone();
                 self.slots[i] = self.new_slot(&device)?;
             }
-            if !self.slots[i].is_ready || !self.slots[i].busy.is_empty() || self.slots[i].is_dead {
+            let State::Idle(idle_since) = self.slots[i].state else {
                 continue;
-            }
-            let elsewhere: Vec<&str> = self
-                .slots
-                .iter()
-                .enumerate()
-                .filter(|(j, _)| *j != i)
-                .filter_map(|(_, slot)| slot.checkpoint.as_deref())
-                .collect();
-            let own = self.slots[i].checkpoint.as_deref();
-            let rank = |cell: &Cell| match cell.checkpoint() {
-                Some(checkpoint) if own == Some(checkpoint) => 0,
-                Some(checkpoint) if elsewhere.contains(&checkpoint) => 2,
-                _ => 1,
-            };
-            let is_asking = self.is_asking();
-            let turn = |cell: &Cell| match (asks_judge(cell), is_asking) {
-                (true, false) => 0,
-                (false, _) => 1,
-                (true, true) => 2,
-            };
-            let comes_first = |a: &Cell, b: &Cell| {
-                let key = |cell| (turn(cell), rank(cell));
-                key(a).cmp(&key(b)).then(urgency(b).total_cmp(&urgency(a)))
             };
             let together = loop {
                 // Of equals the first is taken, in the order of the plan.
-                let Some(best) = (0..ready.len()).min_by(|&i, &j| comes_first(ready[i], ready[j]))
-                else {
+                let best = (0..runnable.len()).min_by(|&a, &b| {
+                    let (a, b) = (runnable[a], runnable[b]);
+                    let by_urgency = || urgency(b).total_cmp(&urgency(a));
+                    self.rank(i, a).cmp(&self.rank(i, b)).then_with(by_urgency)
+                });
+                let Some(best) = best else {
                     return Ok(given);
                 };
-                let cell = ready.remove(best);
+                let cell = runnable.remove(best);
                 let mut together = vec![cell];
                 if let Some(group) = group_of(&cell.key) {
                     let is_of = |other: &&Cell| group_of(&other.key) == Some(group);
-                    together.extend(ready.iter().copied().filter(is_of));
-                    ready.retain(|other| group_of(&other.key) != Some(group));
+                    together.extend(runnable.iter().copied().filter(is_of));
+                    runnable.retain(|other| group_of(&other.key) != Some(group));
                 }
                 let ours = claim(together)?;
                 if !ours.is_empty() {
@@ -288,23 +330,41 @@ impl WorkerPool {
             };
             let slot = &mut self.slots[i];
             slot.worker.run(&together)?;
-            slot.busy = together.iter().map(|cell| cell.key.clone()).collect();
+            slot.state = State::Busy {
+                keys: together.iter().map(|cell| cell.key.clone()).collect(),
+                asks_judge: together.iter().any(|cell| cell.stage().asks_judge()),
+            };
             if let Some(checkpoint) = together.first().and_then(|cell| cell.checkpoint()) {
                 slot.checkpoint = Some(checkpoint.to_owned());
             }
-            slot.is_asking = together.iter().any(|cell| asks_judge(cell));
             slot.last_sign = Instant::now();
-            if let Some(idle) = slot.idle.take() {
-                self.times.idle_seconds += idle.elapsed().as_secs_f64();
-            }
+            self.times.idle_seconds += idle_since.elapsed().as_secs_f64();
             given.extend(together);
         }
         Ok(given)
     }
 
+    /// How far behind others a cell comes for the worker in a slot, by judges and by checkpoints:
+    /// see [`WorkerPool::assign`].
+    fn rank(&self, slot: usize, cell: &Cell) -> (u8, u8) {
+        let by_judge = match (cell.stage().asks_judge(), self.is_asking()) {
+            (true, false) => 0,
+            (false, _) => 1,
+            (true, true) => 2,
+        };
+        let loaded_by = |slot: &Slot| slot.checkpoint.as_deref() == cell.checkpoint();
+        let by_checkpoint = match cell.checkpoint() {
+            None => 1,
+            Some(_) if loaded_by(&self.slots[slot]) => 0,
+            Some(_) if self.slots.iter().any(loaded_by) => 2,
+            Some(_) => 1,
+        };
+        (by_judge, by_checkpoint)
+    }
+
     /// Wait for what happens next.
     pub fn next_event(&mut self) -> PoolEvent {
-        if let Some(event) = self.end_of_silent() {
+        if let Some(event) = self.end_a_silent_worker() {
             return event;
         }
         match self.incoming.recv_timeout(TICK) {
@@ -321,7 +381,7 @@ impl WorkerPool {
     }
 
     fn worker_event(&mut self, i: usize, event: WorkerEvent) -> PoolEvent {
-        if self.slots[i].is_dead {
+        if matches!(self.slots[i].state, State::Dead) {
             return PoolEvent::Quiet;
         }
         self.slots[i].last_sign = Instant::now();
@@ -336,7 +396,7 @@ impl WorkerPool {
                     "harness speaks protocol {PROTOCOL_VERSION}, harness-worker {}",
                     hello.protocol
                 );
-                PoolEvent::NoneCanGoOn(
+                PoolEvent::Fatal(
                     Error::new(exit::UNEXPECTED, message)
                         .hint("build both together: `cargo xtask build`"),
                 )
@@ -345,9 +405,8 @@ impl WorkerPool {
             FromWorker::Ready { refused } => {
                 let slot = &mut self.slots[i];
                 self.times.start_seconds += slot.started.elapsed().as_secs_f64();
-                slot.is_ready = true;
                 slot.ready = Some(Instant::now());
-                slot.idle = slot.ready;
+                slot.state = State::Idle(Instant::now());
                 PoolEvent::Ready(refused)
             }
             FromWorker::Progress {
@@ -362,17 +421,14 @@ impl WorkerPool {
                 unit,
             },
             FromWorker::Done { key, counters } => {
-                let slot = &mut self.slots[i];
-                slot.busy.retain(|busy| *busy != key);
-                slot.note_if_idle();
+                self.slots[i].finish(&key);
                 PoolEvent::Done { key, counters }
             }
             FromWorker::Open { failure, counters } => {
                 let Some(key) = failure.key.clone() else {
                     return self.failed(i, failure);
                 };
-                self.slots[i].busy.retain(|busy| *busy != key);
-                self.slots[i].note_if_idle();
+                self.slots[i].finish(&key);
                 PoolEvent::Open {
                     key,
                     failure,
@@ -381,53 +437,49 @@ impl WorkerPool {
             }
             FromWorker::Learnt { what } => PoolEvent::Learnt(what),
             FromWorker::Failed(failure) => self.failed(i, failure),
-            FromWorker::Fatal(failure) => PoolEvent::NoneCanGoOn(failure.into()),
+            FromWorker::Fatal(failure) => PoolEvent::Fatal(failure.into()),
             FromWorker::Log { level, message } => PoolEvent::Log(level, message),
         }
     }
 
-    /// A cell of a worker failed, or all it has, when the failure names none of them.
+    /// The cell that a failure names has failed, or all cells of the worker where it names none of
+    /// them. A failure of a worker without cells is its own, such as a device that it cannot use,
+    /// and the next worker would fail alike.
     fn failed(&mut self, i: usize, failure: Failure) -> PoolEvent {
-        let busy = &mut self.slots[i].busy;
-        let named = failure
-            .key
-            .as_ref()
-            .and_then(|key| busy.iter().position(|b| b == key));
+        let slot = &mut self.slots[i];
+        let named = failure.key.clone().filter(|key| slot.finish(key));
         let keys = match named {
-            Some(at) => vec![busy.remove(at)],
-            None => std::mem::take(busy),
+            Some(key) => vec![key],
+            None => slot.finish_all(),
         };
-        self.slots[i].note_if_idle();
         match keys.is_empty() {
-            true => PoolEvent::NoneCanGoOn(failure.into()),
+            true => PoolEvent::Fatal(failure.into()),
             false => PoolEvent::Failed { keys, failure },
         }
     }
 
-    /// A worker is dead, or as good as dead. One that was asked to end was interrupted: a
-    /// terminal's Ctrl-C reaches the workers too.
+    /// Make sure that a worker has ended which has closed its output, says what nobody understands
+    /// or is silent, and report its cells.
     fn died(&mut self, i: usize, cause: Cause) -> PoolEvent {
         let slot = &mut self.slots[i];
-        if !slot.is_ready {
+        if matches!(slot.state, State::Starting) {
+            slot.state = State::Dead;
             return match slot.worker.never_ready(cause) {
                 // Something outside has ended it, and may not do so again.
                 NeverReady::Killed(message) if self.false_starts < FALSE_STARTS => {
                     self.false_starts += 1;
-                    slot.is_dead = true;
                     PoolEvent::Log(LogLevel::Warn, format!("{message}; another is started"))
                 }
-                NeverReady::Killed(message) => PoolEvent::NoneCanGoOn(
+                NeverReady::Killed(message) => PoolEvent::Fatal(
                     Error::new(exit::UNEXPECTED, message)
                         .hint("no worker gets ready; is there memory enough?"),
                 ),
-                NeverReady::Ended(failure) => PoolEvent::NoneCanGoOn(failure),
+                NeverReady::Ended(error) => PoolEvent::Fatal(error),
             };
         }
         let failure = slot.worker.death(cause).failure();
-        slot.is_dead = true;
-        slot.is_asking = false;
-        slot.add_times_to(&mut self.times);
-        let keys = std::mem::take(&mut slot.busy);
+        let keys = slot.keys().to_vec();
+        slot.end(&mut self.times);
         if keys.is_empty() {
             // It had nothing to do, so nothing is lost.
             return PoolEvent::Log(LogLevel::Debug, failure.told());
@@ -435,48 +487,40 @@ impl WorkerPool {
         PoolEvent::Died { keys, failure }
     }
 
-    /// The end of a worker that has given no sign of life for too long, neither a message nor a
-    /// call of a plugin's method.
-    fn end_of_silent(&mut self) -> Option<PoolEvent> {
-        // Nothing was heard while this process did not run either: it was stopped and let go on,
-        // with its workers.
-        let was_away = self.looked.elapsed() > AWAY;
+    /// End a worker that has been silent for too long. Of several the others follow at the next
+    /// calls.
+    fn end_a_silent_worker(&mut self) -> Option<PoolEvent> {
+        let was_suspended = self.looked.elapsed() > AWAY;
         self.looked = Instant::now();
         for slot in &mut self.slots {
             let calls = slot.worker.calls();
-            if calls != slot.calls || was_away {
+            if calls != slot.calls || was_suspended {
                 slot.calls = calls;
                 slot.last_sign = Instant::now();
             }
         }
-        let silence = self.silence;
-        let may_be_silent = |slot: &Slot| match (slot.is_ready, slot.busy.is_empty()) {
-            (false, _) => silence.max(START),
-            (true, false) => silence,
-            (true, true) => Duration::MAX,
+        let allowed = |slot: &Slot| match slot.state {
+            State::Starting => self.silence.max(START),
+            State::Busy { .. } => self.silence,
+            State::Idle(_) | State::Dead => Duration::MAX,
         };
-        let i = (self.slots.iter())
-            .position(|slot| !slot.is_dead && slot.last_sign.elapsed() > may_be_silent(slot))?;
-        let silence = may_be_silent(&self.slots[i]);
+        let silent = |slot: &Slot| slot.last_sign.elapsed() > allowed(slot);
+        let i = self.slots.iter().position(silent)?;
+        let silence = allowed(&self.slots[i]);
         Some(self.died(i, Cause::Silent(silence)))
     }
 
-    /// End all workers: idle ones in their own time, busy ones at once. Returns what supervising
-    /// them took.
+    /// End all workers: idle ones may finish in their own time, others are killed. Returns what
+    /// supervising them took.
     pub fn end(mut self) -> Supervision {
         for mut slot in self.slots {
-            slot.add_times_to(&mut self.times);
-            if !slot.busy.is_empty() || !slot.is_ready || slot.is_dead {
-                slot.worker.kill();
-            } else {
-                slot.worker.shut_down();
+            let is_idle = matches!(slot.state, State::Idle(_));
+            slot.end(&mut self.times);
+            match is_idle {
+                true => slot.worker.shut_down(),
+                false => slot.worker.kill(),
             }
         }
         self.times
     }
-}
-
-/// Whether a cell asks a judge: a network may be all it needs.
-pub fn asks_judge(cell: &Cell) -> bool {
-    cell.stage().asks_judge()
 }

@@ -1,15 +1,17 @@
-//! Claims: which process computes which cell, so that several processes share a store without doing
-//! anything twice.
+//! Claims: which host process computes which cell, so that several of them that share a store
+//! rarely compute a cell twice.
 //!
 //! ```text
-//! OUT/claims/TOKEN.holder       a process that works on the store, with a counter that it raises every few seconds
-//! OUT/claims/KEY.claim          the token of the process that computes the cell
+//! STORE/claims/TOKEN.holder     one for each host process that works on the store; it raises the counter in it every few seconds
+//! STORE/claims/KEY.claim        one for each cell being computed: the token of its process, and nothing else
 //! ```
-//! A claim is a file that only one process can create. It is worth as much as its holder is alive:
-//! on the same boot of the same machine the process table tells; elsewhere the holder's counter,
-//! which must move while the *observer* waits [`Pace::patience`]. No clock of another machine is
-//! read and no time of day compared, so clocks may differ and jump. Claims save work and never
-//! guard results: should two processes compute one cell all the same, the store keeps one value.
+//! A process claims a cell by creating the claim's file, which succeeds only where there is none. A
+//! claim counts while its holder lives. Of holders on this boot of this machine the process table
+//! says whether they do; any other holder counts as dead once its counter has not moved while the
+//! *observer* waited [`Pace::patience`]. Taking claims reads no clock of another machine and
+//! compares no time of day, so clocks may differ and jump; only `left_behind`, which finds
+//! old files, looks at their times. Results do not rest on claims: should two processes compute a
+//! cell all the same, the store keeps one value.
 
 mod holder;
 mod take;
@@ -32,8 +34,9 @@ use crate::StoreError;
 pub const FOLDER: &str = "claims";
 const CLAIM: &str = ".claim";
 
-/// Processes that work on a store, as far as they can be seen from here, each with the number of
-/// cells it computes. Those of other machines count until somebody has waited for them in vain.
+/// Host processes that work on a store, this one among them, each with the number of its claims.
+/// One of another machine that was killed is listed until a process has waited for its counter in
+/// vain, which removes its files.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -59,8 +62,10 @@ pub fn at_work(store: &Path) -> Result<Vec<(Holder, u64)>, StoreError> {
         .collect())
 }
 
-/// Files of holders that have not moved for `age`, and claims of holders that are not there: of
-/// processes that were killed, on machines that nobody here can ask.
+/// Files of holders and of claims that processes have left behind: those that have not changed for
+/// `age` and whose holder is dead, missing, unreadable or has itself not changed for `age`. Nothing
+/// is removed here. Times of files may be another machine's, so that `age` must be far above any
+/// difference of clocks.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -71,21 +76,22 @@ pub(crate) fn left_behind(store: &Path, age: Duration) -> Result<Vec<PathBuf>, S
         let changed = std::fs::metadata(path).and_then(|meta| meta.modified());
         changed.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|d| d > age))
     };
-    let is_lost = |token: &str| match holder::read(&dir, token) {
+    let is_dead = |token: &str| match holder::read(&dir, token) {
         Some(holder) => holder.is_gone(&me) || is_old(&dir.join(format!("{token}{HOLDER}"))),
         None => true,
     };
     let mut found = Vec::new();
     for name in names(&dir)? {
         let path = dir.join(&name);
-        let lost = if let Some(token) = name.strip_suffix(HOLDER) {
-            is_lost(token)
+        let is_left = if let Some(token) = name.strip_suffix(HOLDER) {
+            is_dead(token)
         } else if name.ends_with(CLAIM) {
-            std::fs::read_to_string(&path).is_ok_and(|token| is_lost(&token))
+            std::fs::read_to_string(&path).is_ok_and(|token| is_dead(&token))
         } else {
             false
         };
-        if lost && is_old(&path) {
+        // A file that is being written now is unreadable too, and young.
+        if is_left && is_old(&path) {
             found.push(path);
         }
     }

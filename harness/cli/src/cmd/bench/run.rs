@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
                 }
             }
             PoolEvent::StopRequest(request) => self.stop_requested(request),
-            PoolEvent::NoneCanGoOn(error) => self.stop(error.into()),
+            PoolEvent::Fatal(error) => self.stop(error.into()),
         }
     }
 
