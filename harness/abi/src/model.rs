@@ -114,6 +114,18 @@ pub trait ModelAdapter: Send {
     /// Bytes of activations a forward of `b` rows of `t` tokens needs at its peak, weights aside.
     #[sabi(last_prefix_field)]
     fn memory_estimate(&self, b: u64, t: u64) -> AbiResult<u64>;
+
+    /// What a plan needs of the checkpoint in `dir` beside [`ModelInfo`], as a JSON object with its
+    /// version (the SDK writes it). No weights are read. Since 1.3; without it the host assumes
+    /// usual blocks of as many numbers as [`ModelInfo::n_params`] says.
+    fn facts(&self, _dir: RStr<'_>) -> AbiResult<RString> {
+        AbiResult::RErr(PluginError {
+            code: ErrorCode::UNSUPPORTED,
+            message: RString::from("facts about a checkpoint"),
+            hint: RString::new(),
+            retry_after_ms: 0,
+        })
+    }
 }
 
 /// A model adapter as it crosses the boundary.

@@ -9,7 +9,7 @@ use std::{
 use harness_contract::{
     hash::HashCache,
     plugin::{ComponentEntry, Discovery, FoundPlugin, Manifest},
-    sources::{SaeAnswer, find},
+    sources::{Checkpoint, ModelAnswer, ModelFacts, SaeAnswer, find},
     stages::{Dtype, Numerics, Stage},
 };
 use harness_plan::bench::{BenchSpec, Catalogue, Overrides, Profile, RowKind};
@@ -97,10 +97,47 @@ fn answer(dir: &Path) -> SaeAnswer {
     SaeAnswer::of_plugin(&said.to_string(), "topk", &["topk".to_owned()]).unwrap()
 }
 
-/// What [`answer`] says of the folders of sets, as far as they are there.
-fn answers(dirs: impl IntoIterator<Item = PathBuf>) -> Answers {
+/// What a made-up adapter says of a checkpoint: the sizes in its config.json, whatever the family's
+/// own names of them are.
+pub fn model_answer(dir: &Path) -> Option<ModelAnswer> {
+    let text = fs::read_to_string(dir.join("config.json")).ok()?;
+    let config: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let size = |names: &[&str]| {
+        let found = names.iter().find_map(|name| config[*name].as_u64());
+        found.map(|n| u32::try_from(n).unwrap())
+    };
+    let d_model = size(&["hidden_size", "n_embd"])?;
+    let heads = size(&["num_attention_heads", "n_head"]).unwrap_or(1);
+    let key_heads = size(&["num_key_value_heads"]).unwrap_or(heads);
+    let (model_type, is_diffusion) = (&config["model_type"], !config["mask_token_id"].is_null());
+    let facts = ModelFacts {
+        is_diffusion,
+        logit_offset: u32::from(model_type != "llada"),
+        n_layers: size(&["num_hidden_layers", "n_layer"])?,
+        d_model,
+        vocab_size: size(&["vocab_size"])?,
+        d_ff: size(&["intermediate_size"]).unwrap_or(4 * d_model),
+        n_ff: if model_type == "gpt2" { 2 } else { 3 },
+        d_kv: d_model / heads * key_heads,
+        blocks: Some("layers".to_owned()),
+        schedule_eps: (model_type == "Dream").then_some(1e-3),
+    };
+    Some(ModelAnswer::Model { facts })
+}
+
+/// What [`answer`] says of the folders of sets, as far as they are there, and [`model_answer`] of
+/// models that one of the plugins reads.
+fn answers(request: &BenchRequest<'_>) -> Answers {
     let mut answers = Answers::default();
-    for root in dirs.into_iter().filter(|dir| dir.is_dir()) {
+    for dir in request.model_dirs() {
+        let checkpoint = Checkpoint::read("model", &dir).ok();
+        let is_read =
+            checkpoint.is_some_and(|c| request.plugins.model_for_type(&c.model_type).is_some());
+        if let Some(answer) = model_answer(&dir).filter(|_| is_read) {
+            answers.add(dir, answer);
+        }
+    }
+    for root in request.set_dirs().into_iter().filter(|dir| dir.is_dir()) {
         let found = find(&root, &mut |dir| {
             answers.add(dir.to_owned(), answer(dir));
             Ok(answer(dir))
@@ -260,8 +297,9 @@ impl World {
             limits: self.limits,
             is_forecast: self.is_forecast,
             strict_saes: self.strict_saes,
+            plugins: &self.plugins,
         };
-        resolve(&request, &answers(request.set_dirs()))
+        resolve(&request, &answers(&request))
     }
 
     pub fn plan(&self, bench: &str) -> Result<Plan, PlanError> {

@@ -14,12 +14,12 @@ use harness_contract::{
     exit,
     files::replace_file,
     hash::HashCache,
-    jobs::{Event, InspectJob, Inspection, Job},
-    sources::{SaeAnswer, find},
+    jobs::{Answer, Event, InspectJob, Inspection, Job},
+    sources::{Checkpoint, ModelAnswer, SaeAnswer, find},
 };
 use harness_plan::sources::Answers;
 use harness_supervise::{Ended, Launch, Limits, memory, run_job};
-use harness_weights::{InputError, check_sae};
+use harness_weights::{InputError, check_checkpoint, check_sae};
 
 use crate::{
     failure::Failure,
@@ -37,56 +37,99 @@ const MOST_TIME: Duration = Duration::from_secs(900);
 /// A larger file is no configuration: what the file system says of it stands for its content.
 const LARGEST_READ: u64 = 1 << 20;
 
-/// Ask plugins what the folders of some sets of SAEs are, as far as that is not known or
-/// remembered. Folders that are not there are left out: whoever needs them says so.
+/// Folders that plugins are asked about.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Folders of checkpoints.
+    pub models: Vec<PathBuf>,
+    /// Sets of SAEs, with all that lies below them.
+    pub sets: Vec<PathBuf>,
+}
+
+/// Ask plugins what folders are, as far as that is not known or remembered. Folders that are not
+/// there, damaged, or read by no adapter are left out: whoever needs them says so.
 ///
 /// # Errors
 /// When no plugin reads SAEs, there is no worker to ask, or a plugin ends it.
-pub fn ask(
-    plugins: &Plugins,
-    sets: impl IntoIterator<Item = PathBuf>,
-    known: Answers,
-) -> Result<Answers, Failure> {
+pub fn ask(plugins: &Plugins, query: Query, known: Answers) -> Result<Answers, Failure> {
     let mut cache = Cache::read(plugins);
     let mut answers = known;
+    let unknown = Query {
+        models: unknown_models(plugins, query.models, &cache, &mut answers),
+        sets: unknown_sets(query.sets, &cache, &mut answers),
+    };
+    let n = unknown.models.len() + unknown.sets.len();
+    if n == 0 {
+        return Ok(answers);
+    }
+    if !unknown.sets.is_empty() && plugins.discovery.names("sae").is_empty() {
+        return Err(no_architectures(plugins));
+    }
+    for set in &unknown.sets {
+        check_headers(set)?;
+    }
+    if output::is_terminal() {
+        // It takes a second or two once, and what a script sees does not depend on it.
+        output::talk(&match n {
+            1 => "asking the plugins what is in 1 folder".to_owned(),
+            n => format!("asking the plugins what is in {n} folders"),
+        });
+    }
+    for Inspection { dir, answer } in inspected(plugins, unknown)? {
+        cache.add(&dir, &answer);
+        answers.add(dir, answer);
+    }
+    cache.save();
+    Ok(answers)
+}
+
+/// Of some sets those about which neither the caller nor the cache has answers.
+fn unknown_sets(sets: Vec<PathBuf>, cache: &Cache, answers: &mut Answers) -> Vec<PathBuf> {
     let mut unknown = Vec::new();
     for set in sets {
         if answers.find(&set).is_ok() {
             continue;
         }
-        let found = find(&set, &mut |dir| {
-            let answer = cache.get(dir)?;
-            answers.add(dir.to_owned(), answer.clone());
-            Ok(answer)
+        let found = find(&set, &mut |dir| match cache.get("sae", dir) {
+            Some(Answer::Sae(answer)) => {
+                answers.add(dir.to_owned(), answer.clone());
+                Ok(answer.clone())
+            }
+            _ => Err(InputError::unusable(dir, "has not been asked about")),
         });
-        match found {
-            Ok(_) => {}
-            Err(_) if set.is_dir() => unknown.push(set),
-            Err(_) => {}
+        if found.is_err() && set.is_dir() {
+            unknown.push(set);
         }
     }
-    if unknown.is_empty() {
-        return Ok(answers);
+    unknown
+}
+
+/// Of some checkpoints those that an adapter reads and about which neither the caller nor the cache
+/// has answers.
+fn unknown_models(
+    plugins: &Plugins,
+    dirs: Vec<PathBuf>,
+    cache: &Cache,
+    answers: &mut Answers,
+) -> Vec<PathBuf> {
+    let mut unknown = Vec::new();
+    for dir in dirs.into_iter().filter(|dir| dir.is_dir()) {
+        if answers.has_model(&dir) {
+            continue;
+        }
+        let Ok(checkpoint) = Checkpoint::read("model", &dir) else {
+            continue;
+        };
+        let adapter = plugins.discovery.model_for_type(&checkpoint.model_type);
+        if adapter.is_none() || check_checkpoint(&dir).is_err() {
+            continue;
+        }
+        match cache.get("model", &dir) {
+            Some(answer) => answers.add(dir, answer.clone()),
+            None => unknown.push(dir),
+        }
     }
-    if plugins.discovery.names("sae").is_empty() {
-        return Err(no_architectures(plugins));
-    }
-    for set in &unknown {
-        check_headers(set)?;
-    }
-    if output::is_terminal() {
-        // It takes a second or two once, and what a script sees does not depend on it.
-        output::talk(&match unknown.len() {
-            1 => "asking the plugins what is in 1 folder of SAEs".to_owned(),
-            n => format!("asking the plugins what is in {n} folders of SAEs"),
-        });
-    }
-    for Inspection { dir, sae } in inspected(plugins, unknown)? {
-        cache.add(&dir, &sae);
-        answers.add(dir, sae);
-    }
-    cache.save();
-    Ok(answers)
+    unknown
 }
 
 /// Where no weight file of a set can be used, its headers say so, and no worker is started.
@@ -131,11 +174,12 @@ fn no_architectures(plugins: &Plugins) -> Failure {
     }
 }
 
-/// What a worker's plugins say of sets of SAEs, folder by folder.
-fn inspected(plugins: &Plugins, sets: Vec<PathBuf>) -> Result<Vec<Inspection>, Failure> {
+/// What a worker's plugins say, folder by folder.
+fn inspected(plugins: &Plugins, query: Query) -> Result<Vec<Inspection>, Failure> {
     let job = Job::Inspect(InspectJob {
         plugins: plugins.looked()?,
-        sets,
+        sets: query.sets,
+        models: query.models,
     });
     let (mut inspections, mut failure) = (Vec::new(), None);
     let memory = Some(memory::most()).filter(|bytes| *bytes > 0);
@@ -176,12 +220,13 @@ fn inspected(plugins: &Plugins, sets: Vec<PathBuf>) -> Result<Vec<Inspection>, F
 /// path, the files directly in it, and the libraries of the plugins that were asked.
 struct Cache {
     path: Option<PathBuf>,
-    plugins: String,
-    answers: BTreeMap<String, SaeAnswer>,
+    /// Hashes of the plugins' libraries by the kind of component that they have.
+    plugins: BTreeMap<&'static str, String>,
+    answers: BTreeMap<String, Answer>,
 }
 
 /// The answers in a file. One that is missing or cannot be read has none.
-fn remembered(path: &Path) -> BTreeMap<String, SaeAnswer> {
+fn remembered(path: &Path) -> BTreeMap<String, Answer> {
     let bytes = fs::read(path).ok();
     bytes
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -192,31 +237,36 @@ impl Cache {
     fn read(plugins: &Plugins) -> Cache {
         let path = cache_dir().map(|dir| dir.join(CACHE));
         let answers = path.as_deref().map(remembered).unwrap_or_default();
-        let found = plugins.discovery.found.iter();
-        let of_saes = found.filter(|plugin| {
-            let mut components = plugin.manifest.components.iter();
-            components.any(|component| component.kind == "sae")
-        });
-        let mut hashes: Vec<&str> = of_saes.map(|plugin| plugin.hash.as_str()).collect();
-        hashes.sort_unstable();
+        let hashes = |kind| {
+            let found = plugins.discovery.found.iter();
+            let of_kind = found.filter(|plugin| {
+                let mut components = plugin.manifest.components.iter();
+                components.any(|component| component.kind == kind)
+            });
+            let mut hashes: Vec<&str> = of_kind.map(|plugin| plugin.hash.as_str()).collect();
+            hashes.sort_unstable();
+            (kind, hashes.join(" "))
+        };
         Cache {
             path,
-            plugins: hashes.join(" "),
+            plugins: ["sae", "model"].map(hashes).into(),
             answers,
         }
     }
 
-    fn get(&self, dir: &Path) -> Result<SaeAnswer, InputError> {
-        let known = self.answers.get(&self.key(dir)?);
-        known
-            .cloned()
-            .ok_or_else(|| InputError::unusable(dir, "has not been asked about"))
+    /// What plugins with components of a kind have said of a folder.
+    fn get(&self, kind: &str, dir: &Path) -> Option<&Answer> {
+        self.answers.get(&self.key(kind, dir).ok()?)
     }
 
     /// Remember an answer, unless it is that a folder cannot be used: that is to be cured.
-    fn add(&mut self, dir: &Path, answer: &SaeAnswer) {
-        let is_lasting = !matches!(answer, SaeAnswer::Bad { .. });
-        if let Some(key) = self.key(dir).ok().filter(|_| is_lasting) {
+    fn add(&mut self, dir: &Path, answer: &Answer) {
+        let kind = match answer {
+            Answer::Sae(SaeAnswer::Bad { .. }) | Answer::Model(ModelAnswer::Bad { .. }) => return,
+            Answer::Sae(_) => "sae",
+            Answer::Model(_) => "model",
+        };
+        if let Ok(key) = self.key(kind, dir) {
             self.answers.insert(key, answer.clone());
         }
     }
@@ -238,10 +288,10 @@ impl Cache {
         }
     }
 
-    fn key(&self, dir: &Path) -> Result<String, InputError> {
+    fn key(&self, kind: &str, dir: &Path) -> Result<String, InputError> {
         let full = fs::canonicalize(dir).map_err(InputError::io(dir))?;
         let mut lines = vec![
-            self.plugins.clone(),
+            self.plugins.get(kind).cloned().unwrap_or_default(),
             dir.display().to_string(),
             full.display().to_string(),
         ];

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     plugin::PluginChoice,
     protocol::{Failure, LogLevel},
-    sources::SaeAnswer,
+    sources::{ModelAnswer, SaeAnswer},
     stages::Dtype,
 };
 
@@ -249,6 +249,9 @@ pub struct InspectJob {
     /// Sets of SAEs: they are asked about with all folders below them, down to the folders of SAEs.
     #[serde(serialize_with = "crate::wire::paths")]
     pub sets: Vec<PathBuf>,
+    /// Folders of checkpoints.
+    #[serde(serialize_with = "crate::wire::paths")]
+    pub models: Vec<PathBuf>,
 }
 
 /// One answer to an [`InspectJob`].
@@ -256,7 +259,27 @@ pub struct InspectJob {
 pub struct Inspection {
     #[serde(serialize_with = "crate::wire::paths")]
     pub dir: PathBuf,
-    pub sae: SaeAnswer,
+    pub answer: Answer,
+}
+
+/// What plugins say of a folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Sae(SaeAnswer),
+    Model(ModelAnswer),
+}
+
+impl From<SaeAnswer> for Answer {
+    fn from(answer: SaeAnswer) -> Answer {
+        Answer::Sae(answer)
+    }
+}
+
+impl From<ModelAnswer> for Answer {
+    fn from(answer: ModelAnswer) -> Answer {
+        Answer::Model(answer)
+    }
 }
 
 /// What a job says.

@@ -64,7 +64,7 @@ pub use harness_abi::{
 };
 pub use judge::{BatchProgress, Judge, JudgeIdentity, JudgeReply, JudgeRequest, Message};
 pub use metric::{Inputs, Metric, MetricSpec, MetricValue};
-pub use model::{Forward, LoadRequest, ModelAdapter, ModelInfo};
+pub use model::{Forward, LoadRequest, ModelAdapter, ModelFacts, ModelInfo};
 pub use remask::{Features, Remasker, Step};
 pub use sae::{Sae, SaeArchitecture, SaeInfo, SaeTrainer};
 pub use sae_folder::{MadeFor, SaeFacts, SaeFolder};

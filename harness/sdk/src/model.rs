@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use abi_stable::std_types::{ROption, RStr};
+use abi_stable::std_types::{ROption, RStr, RString};
 use harness_abi::{
     self as abi, AbiResult, Attention, CacheMode, DType, Device, ForwardBox, ModelBox, Objective,
     TensorMut, TensorRef,
 };
+use serde_json::json;
 
 use crate::{
     Error, Result, Value, View, ViewMut,
@@ -43,6 +44,27 @@ pub struct ModelInfo {
     /// Element type of the weights as stored.
     pub stored_dtype: DType,
 }
+
+/// What a plan needs of a model beside [`ModelInfo`]. It decides forecasts and warnings, and no
+/// result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFacts {
+    /// Width of the feed-forward layer of a block.
+    pub d_ff: usize,
+    /// Matrices of `d_model × d_ff` in that layer: 3 with a gate, else 2.
+    pub n_ff: usize,
+    /// Width of the keys of all heads together.
+    pub d_kv: usize,
+    /// What the paths of the checkpoint's modules call the list of blocks, e.g. `h` in
+    /// `transformer.h.3`. An SAE whose own path calls it otherwise was made for another model.
+    pub blocks: Option<String>,
+    /// For masked diffusion: where the family's schedule unmasks by a time that falls evenly from 1
+    /// to a smallest value, that value; `None` where every step unmasks equally many positions.
+    pub schedule_eps: Option<f64>,
+}
+
+/// The version of the JSON in which [`ModelFacts`] are handed to the host.
+const FACTS_VERSION: u32 = 1;
 
 /// Where and how to load a model.
 #[derive(Clone, Debug)]
@@ -102,6 +124,15 @@ pub trait ModelAdapter: Send + 'static {
     /// # Errors
     /// A model that is not loaded.
     fn memory_estimate(&self, b: usize, t: usize) -> Result<u64>;
+
+    /// What a plan needs of the checkpoint in `dir`, from its configuration. Optional: without it
+    /// the host assumes usual blocks of as many numbers as [`ModelInfo::n_params`] says.
+    ///
+    /// # Errors
+    /// A folder that is not of this family; `UNSUPPORTED` by default.
+    fn facts(&self, _dir: &Path) -> Result<ModelFacts> {
+        Err(Error::unsupported("facts about a checkpoint"))
+    }
 }
 
 /// A forward over one batch, in segments. The residual's batch may be a multiple `n·b` of the
@@ -168,6 +199,21 @@ impl ModelInfo {
     }
 }
 
+impl ModelFacts {
+    /// The JSON object that the host reads.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "version": FACTS_VERSION,
+            "d_ff": self.d_ff,
+            "n_ff": self.n_ff,
+            "d_kv": self.d_kv,
+            "blocks": self.blocks,
+            "schedule_eps": self.schedule_eps,
+        })
+    }
+}
+
 fn option<T>(value: Option<T>) -> ROption<T> {
     value.map_or(ROption::RNone, ROption::RSome)
 }
@@ -217,6 +263,13 @@ impl<T: ModelAdapter> abi::ModelAdapter for Bridge<T> {
     fn memory_estimate(&self, b: u64, t: u64) -> AbiResult<u64> {
         self.with("memory_estimate", |model| {
             model.memory_estimate(usize::try_from(b)?, usize::try_from(t)?)
+        })
+    }
+
+    fn facts(&self, dir: RStr<'_>) -> AbiResult<RString> {
+        self.with("facts", |model| {
+            let facts = model.facts(Path::new(dir.as_str()))?;
+            Ok(facts.to_json().to_string().into())
         })
     }
 }

@@ -8,10 +8,10 @@ use std::{
 
 use harness_contract::{
     protocol::Sources,
-    sources::ModelFolder,
+    sources::ModelFacts,
     stages::{ModelRef, SaeRef},
 };
-use harness_core::{grid::ModelShape, work::PassWork};
+use harness_core::work::PassWork;
 use harness_engine::{
     error::CellError,
     plugin::{LoadOptions, Model, ModelInfo, Registry, Sae},
@@ -26,8 +26,8 @@ pub(crate) struct LoadedModel {
     pub(crate) info: ModelInfo,
     /// Which load it is from: another one counts its work from 0.
     serial: u64,
-    /// Its sizes, by which work is turned into operations.
-    shape: ModelShape,
+    /// Its sizes, by which work is turned into operations and memory.
+    pub(crate) facts: ModelFacts,
     pub(crate) codec: Rc<TextCodec>,
 }
 
@@ -101,8 +101,7 @@ impl Assets {
         Ok(LoadedModel {
             hash: wanted.checkpoint.clone(),
             serial: self.loads,
-            // The size of a number plays no part in operations.
-            shape: self.folder(wanted)?.shape(1),
+            facts: model.facts(dir)?,
             model,
             info,
             codec: Rc::new(codec),
@@ -123,15 +122,6 @@ impl Assets {
         (hashes.iter())
             .map(|hash| source(&self.sources.files, "data file", hash).map(Path::to_path_buf))
             .collect()
-    }
-
-    /// What a model's folder says of it.
-    ///
-    /// # Errors
-    /// A folder that is not among the sources, or that cannot be read.
-    pub(crate) fn folder(&self, model: &ModelRef) -> Result<ModelFolder, CellError> {
-        let dir = source(&self.sources.models, "model", &model.checkpoint)?;
-        ModelFolder::read(&model.name, dir).map_err(|error| CellError::BadInput(error.to_string()))
     }
 
     /// An SAE; the others stay.
@@ -196,7 +186,8 @@ impl Assets {
                 false => loaded.model.work(),
             };
             sum += work;
-            flops += loaded.shape.flops(&work);
+            // The size of a number plays no part in operations.
+            flops += loaded.facts.shape(1).flops(&work);
         }
         (sum, flops)
     }

@@ -11,7 +11,7 @@ use harness_contract::{
     exit,
     jobs::{Event, TrainJob},
     protocol::LogLevel,
-    sources::ModelFolder,
+    sources::Checkpoint,
 };
 use harness_core::policy::Policy;
 use harness_engine::{
@@ -76,8 +76,8 @@ pub fn run_with<L: Learner>(
 ) -> Result<u8, CellError> {
     let _no_grad = tch::no_grad_guard();
     let options = options(&job.compute)?;
-    let folder = ModelFolder::read(&job.model_name, &job.model).map_err(bad_input)?;
-    let model = registry.model_for_type(&folder.model_type)?;
+    let checkpoint = Checkpoint::read(&job.model_name, &job.model).map_err(bad_input)?;
+    let model = registry.model_for_type(&checkpoint.model_type)?;
     let info = model.inspect(&job.model)?;
     let settings = Settings::new(job, &info)?;
     let codec = tokenizer(&job.model, &info, sink)?;
@@ -91,7 +91,7 @@ pub fn run_with<L: Learner>(
             false => None,
         };
         sink(stage(&settings, "reading model and text"));
-        let hashes = Hashes::read(job, &folder, registry)?;
+        let hashes = Hashes::read(job, &checkpoint, registry)?;
         let mut checkpoints = Checkpoints::open(&job.out, fingerprint(job, &settings, &hashes))?;
         // A run that has ended needs no text any more.
         let is_counted =

@@ -1,6 +1,6 @@
 //! Where a run's SAEs come from: what decides the result, and what their files say of it.
 
-use harness_contract::{hash::HashCache, jobs::TrainJob, sources::ModelFolder, stages::Dtype};
+use harness_contract::{hash::HashCache, jobs::TrainJob, sources::Checkpoint, stages::Dtype};
 use harness_core::policy::Policy;
 use harness_engine::{
     error::CellError,
@@ -20,7 +20,7 @@ pub(crate) struct Hashes {
 impl Hashes {
     pub(crate) fn read(
         job: &TrainJob,
-        folder: &ModelFolder,
+        checkpoint: &Checkpoint,
         registry: &Registry,
     ) -> Result<Self, CellError> {
         let mut cache = HashCache::in_memory();
@@ -29,7 +29,7 @@ impl Hashes {
             .components()
             .find(|c| c.kind == "sae" && c.name == job.architecture);
         Ok(Self {
-            model: folder.checkpoint_hash(&mut cache).map_err(bad_input)?,
+            model: checkpoint.hash(&mut cache).map_err(bad_input)?,
             data: data.map_err(bad_input)?,
             // An unknown name is reported where the architecture is made.
             architecture: component.map(|c| c.hash).unwrap_or_default(),

@@ -6,7 +6,6 @@
 //! for the plugin that reads them. The files of `torch.save` are read by [`pt`].
 
 mod check;
-mod defaults;
 mod error;
 mod files;
 mod folder;
@@ -19,7 +18,6 @@ pub mod pt;
 mod quantised;
 
 pub use check::{check_checkpoint, check_sae};
-pub use defaults::default_size;
 pub use error::{InputError, Result};
 pub use files::{WeightFile, Weights, check_download, read_tensors, read_weights};
 pub use folder::{check_folder, is_checkpoint_file, model_like};

@@ -67,7 +67,7 @@ pub fn compare_options() -> CompareOptions {
     }
 }
 
-/// What the Top-K plugin's own reader of folders says.
+/// What the Top-K plugin's own reader of folders says, and of a checkpoint a made-up adapter.
 pub fn answers(roots: impl IntoIterator<Item = PathBuf>) -> Answers {
     let mut answers = Answers::default();
     let said = |dir: &Path| match sae_folder::inspect(dir) {
@@ -81,6 +81,9 @@ pub fn answers(roots: impl IntoIterator<Item = PathBuf>) -> Answers {
         },
     };
     for root in roots.into_iter().filter(|root| root.is_dir()) {
+        if let Some(answer) = test_world::model_answer(&root) {
+            answers.add(root.clone(), answer);
+        }
         let found = find(&root, &mut |dir| {
             answers.add(dir.to_owned(), said(dir));
             Ok(said(dir))

@@ -15,7 +15,8 @@ use super::list;
 use crate::{
     args::{self, PluginDirs},
     failure::Failure,
-    folders, output,
+    folders::{self, Query},
+    output,
     plugins::Plugins,
     root::Root,
 };
@@ -57,14 +58,13 @@ enum Format {
 
 pub fn run(args: &InspectArgs) -> Result<u8, Failure> {
     let dir = folder(&args.path)?;
-    let answers = match Inspected::is_model(&dir)? {
-        true => Answers::default(),
-        false => folders::ask(
-            &Plugins::found(args.plugins.choice_or_shipped()?)?,
-            [dir.clone()],
-            Answers::default(),
-        )?,
-    };
+    let mut query = Query::default();
+    match Inspected::is_model(&dir)? {
+        true => query.models.push(dir.clone()),
+        false => query.sets.push(dir.clone()),
+    }
+    let plugins = Plugins::found(args.plugins.choice_or_shipped()?)?;
+    let answers = folders::ask(&plugins, query, Answers::default())?;
     let found = Inspected::read(&dir, &answers)?;
     let text = match args.format {
         Format::Csv => listing::csv(&found),

@@ -1,5 +1,5 @@
 //! `harness list`: tables, embedded models, SAE sets and the components that plugins offer. What is
-//! in the folders of SAEs, plugins say; the rest is read from files.
+//! in the folders of models and SAEs, plugins say; the rest is read from files.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use harness_contract::{exit, plugin::PluginChoice, sources::ModelFolder};
+use harness_contract::{exit, plugin::PluginChoice};
 use harness_plan::{
     bench::Catalogue,
     sources::{Answers, SaeSet},
@@ -17,7 +17,8 @@ use harness_plan::{
 use crate::{
     args::{PluginDirs, named_dir},
     failure::Failure,
-    folders, output,
+    folders::{self, Query},
+    output,
     plugins::Plugins,
     root::Root,
 };
@@ -69,7 +70,7 @@ pub fn run(args: &ListArgs) -> Result<u8, Failure> {
                     }
                     rows
                 }
-                // Asked for everything without naming plugins: that is no error.
+                // Query for everything without naming plugins: that is no error.
                 Err(_) if args.what.is_none() => vec![line(&["", "name folders with --plugins"])],
                 Err(failure) => return Err(failure),
             },
@@ -121,29 +122,50 @@ pub fn folder_names(dir: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+/// What plugins say of folders. Without plugins or a worker there is still something to list, with
+/// the reason.
+fn ask(args: &ListArgs, query: Query) -> Result<Answers, String> {
+    let answers = (args.plugins.choice_or_shipped())
+        .and_then(Plugins::found)
+        .and_then(|plugins| folders::ask(&plugins, query, Answers::default()));
+    answers.map_err(|failure| format!("unknown: {}", failure.what()))
+}
+
 fn models(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
     let embedded = model_names(&root.zoo())
         .into_iter()
         .map(|name| (name.clone(), root.zoo().join(name)));
-    let all = embedded.chain(args.model.iter().cloned());
-    all.map(|(name, dir)| match ModelFolder::read(&name, &dir) {
-        Ok(folder) => {
-            let objective = if folder.is_diffusion {
-                "masked diffusion"
-            } else {
-                "autoregressive"
-            };
-            vec![
-                name,
-                folder.model_type,
-                objective.to_owned(),
-                format!("{} blocks, d_model {}", folder.n_layers, folder.d_model),
-                shown(root, &folder.dir),
-            ]
-        }
-        Err(error) => vec![name, format!("unusable: {error}")],
-    })
-    .collect()
+    let all: Vec<(String, PathBuf)> = embedded.chain(args.model.iter().cloned()).collect();
+    let query = Query {
+        models: all.iter().map(|(_, dir)| dir.clone()).collect(),
+        ..Query::default()
+    };
+    let answers = ask(args, query);
+    let read = |name: &str, dir: &Path| {
+        let folder = answers
+            .as_ref()
+            .map_err(String::clone)?
+            .read_model(name, dir);
+        folder.map_err(|error| format!("unusable: {error}"))
+    };
+    all.iter()
+        .map(|(name, dir)| match read(name, dir) {
+            Ok(folder) => {
+                let objective = match folder.is_diffusion {
+                    true => "masked diffusion",
+                    false => "autoregressive",
+                };
+                vec![
+                    name.clone(),
+                    folder.checkpoint.model_type.clone(),
+                    objective.to_owned(),
+                    format!("{} blocks, d_model {}", folder.n_layers, folder.d_model),
+                    shown(root, dir),
+                ]
+            }
+            Err(why) => vec![name.clone(), why],
+        })
+        .collect()
 }
 
 fn sae_sets(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
@@ -152,18 +174,15 @@ fn sae_sets(root: &Root, args: &ListArgs) -> Vec<Vec<String>> {
         .into_iter()
         .map(|name| (name.clone(), dir.join(name)));
     let all: Vec<(String, PathBuf)> = embedded.chain(args.saes.iter().cloned()).collect();
-    let ask = || {
-        let plugins = Plugins::found(args.plugins.choice_or_shipped()?)?;
-        let dirs = all.iter().map(|(_, dir)| dir.clone());
-        folders::ask(&plugins, dirs, Answers::default())
+    let query = Query {
+        sets: all.iter().map(|(_, dir)| dir.clone()).collect(),
+        ..Query::default()
     };
-    // Without plugins or a worker there is still something to list.
-    let answers = ask().map_err(|failure| failure.what().to_owned());
-    let read = |name: &str, dir: &Path| match &answers {
-        Ok(answers) => {
-            SaeSet::read(name, dir, answers, None).map_err(|error| format!("unusable: {error}"))
-        }
-        Err(why) => Err(format!("unknown: {why}")),
+    let answers = ask(args, query);
+    let read = |name: &str, dir: &Path| {
+        let answers = answers.as_ref().map_err(String::clone)?;
+        let set = SaeSet::read(name, dir, answers, None);
+        set.map_err(|error| format!("unusable: {error}"))
     };
     let rows: Vec<Vec<String>> = (all.iter())
         .map(|(name, dir)| match read(name, dir) {

@@ -15,7 +15,10 @@ use harness_contract::{
     sources::ModelFolder,
     stages::Dtype,
 };
-use harness_plan::{expand::EMBEDDED, sources::TextFiles};
+use harness_plan::{
+    expand::EMBEDDED,
+    sources::{Answers, TextFiles},
+};
 use harness_supervise::{Ended, JobEvent, run_watched};
 use serde_json::Value;
 
@@ -24,7 +27,9 @@ use super::{bench::zoo_text, generate::model_dir};
 use crate::{
     args::{self, ComputeArgs, PluginDirs},
     failure::Failure,
+    folders::{self, Query},
     output,
+    plugins::Plugins,
     progress::Progress,
 };
 
@@ -196,7 +201,12 @@ pub fn run(args: &TrainArgs) -> Result<u8, Failure> {
 
 fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
     let model = model_dir(&args.model)?;
-    let folder = ModelFolder::read("model", &model)?;
+    let query = Query {
+        models: vec![model.clone()],
+        ..Query::default()
+    };
+    let plugins = Plugins::found(args.plugins.choice()?)?;
+    let folder = folders::ask(&plugins, query, Answers::default())?.read_model("model", &model)?;
     let policies = policies(args, &folder);
     check(args, &policies, &folder)?;
     fs::create_dir_all(&args.out).map_err(|error| {
@@ -228,7 +238,7 @@ fn job(args: &TrainArgs) -> Result<TrainJob, Failure> {
     };
     output::talk(&output::sanitize(&format!(
         "training on {whose}, with activations of {}",
-        folder.own_name()
+        folder.checkpoint.own_name()
     )));
     let steps = args.tokens / u64::from(args.batch.max(1));
     let tenth = |n: u64| (n / 10).max(1);
@@ -317,7 +327,7 @@ fn check(args: &TrainArgs, policies: &[String], folder: &ModelFolder) -> Result<
         problems.push(format!(
             "{} is a masked-diffusion model: say with --policies which positions to train on (mask,unmask as in the \
              paper; clean for unmasked text)",
-            folder.model_type
+            folder.checkpoint.model_type
         ));
     }
     for layer in args.layers.iter().filter(|l| **l >= folder.n_layers) {
@@ -337,7 +347,7 @@ fn check(args: &TrainArgs, policies: &[String], folder: &ModelFolder) -> Result<
         for policy in policies.iter().filter(|p| *p != "clean") {
             problems.push(format!(
                 "--policies {policy}: {} has no mask token; use clean",
-                folder.model_type
+                folder.checkpoint.model_type
             ));
         }
     }

@@ -1,13 +1,12 @@
-//! What host and worker need to know of checkpoints and SAEs: of a checkpoint what the small JSON
-//! files of its folder say, of an SAE what plugins answer.
+//! What host and worker need to know of checkpoints and SAEs, as plugins say. What the host reads
+//! itself is what every checkpoint of the Hugging Face layout has: its `model_type` and its names.
 
-mod family;
+mod facts;
 mod find;
-mod json;
 mod model;
 mod sae;
 
+pub use facts::{ModelAnswer, ModelFacts};
 pub use find::{Found, PassedOver, find};
-pub use json::MAX_JSON_BYTES;
-pub use model::ModelFolder;
+pub use model::{Checkpoint, MAX_JSON_BYTES, ModelFolder};
 pub use sae::{Claim, MadeFor, SaeAnswer, SaeFacts, SaeFolder, Training};

@@ -3,119 +3,62 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_core::grid::ModelShape;
-use harness_weights::{InputError, check_folder, is_checkpoint_file};
+use harness_weights::{InputError, check_folder, is_checkpoint_file, read_object};
 use serde_json::Value;
 
-use crate::{
-    hash::HashCache,
-    sanitize::one_line,
-    sources::{family, json::JsonFile},
-};
+use super::ModelFacts;
+use crate::{hash::HashCache, sanitize::one_line};
 
-/// A checkpoint folder in the Hugging Face layout, as far as config.json and file sizes tell.
+/// A configuration file larger than this is not one.
+pub const MAX_JSON_BYTES: u64 = 4 << 20;
+/// Characters of a name from a configuration that are shown.
+const MAX_NAME_CHARS: usize = 80;
+
+/// A checkpoint folder in the Hugging Face layout, as far as every family has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelFolder {
+pub struct Checkpoint {
     pub dir: PathBuf,
     /// `model_type` of config.json: decides which adapter reads it.
     pub model_type: String,
-    /// Blocks.
-    pub n_layers: u32,
-    /// Width of the residual stream.
-    pub d_model: u32,
-    /// Width of the feed-forward layer, where config.json says it.
-    pub d_ff: u32,
-    /// Width of the keys of all heads together.
-    pub d_kv: u32,
-    /// Matrices of the feed-forward layer: 3 with a gate, else 2.
-    pub n_ff: u32,
-    /// Rows of the output head.
-    pub vocab_size: u32,
-    /// Whether it is a masked-diffusion model: config.json names a mask token.
-    pub is_diffusion: bool,
     /// Bytes of its weight files.
     pub weight_bytes: u64,
     /// `_name_or_path` of config.json, where it holds one.
     stated_name: Option<String>,
 }
 
-/// Characters of a name from a configuration that are shown.
-const MAX_NAME_CHARS: usize = 80;
+/// A checkpoint and what its adapter says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFolder {
+    pub checkpoint: Checkpoint,
+    pub facts: ModelFacts,
+}
 
-impl ModelFolder {
-    /// Read a folder.
+impl Checkpoint {
+    /// Read a folder; `what` names the model in messages.
     ///
     /// # Errors
     /// When it is missing, or its config.json is not one.
-    pub fn read(what: &str, dir: &Path) -> Result<ModelFolder, InputError> {
+    pub fn read(what: &str, dir: &Path) -> Result<Checkpoint, InputError> {
         if !dir.is_dir() {
             let hint = format!("give it with --model {what}=DIR");
             return Err(InputError::not_a_folder(what, dir, hint));
         }
         check_folder(dir)?;
-        let config = JsonFile::read(&dir.join("config.json"))?;
-        let model_type = config
-            .object
-            .get("model_type")
-            .and_then(|v| v.as_str())
-            .ok_or_else(|| {
-                InputError::unusable(
-                    &config.path,
-                    "has no `model_type`; it is not a Hugging Face model configuration",
-                )
-            })?;
-        let narrow = |n: u64| {
-            u32::try_from(n).map_err(|_| {
-                InputError::unusable(&config.path, format!("holds {n}, too large for a size"))
-            })
-        };
-        let size = |keys: &[&str]| config.size(model_type, keys);
-        let d_model = narrow(size(&["hidden_size", "d_model", "n_embd"])?)?;
-        let heads = size(&["num_attention_heads", "n_heads", "n_head"]).unwrap_or(1);
-        let kv_heads = size(&["num_key_value_heads", "n_kv_heads"]).unwrap_or(heads);
-        let d_kv = match config.optional(&["head_dim"]) {
-            Some(width) => kv_heads.saturating_mul(width),
-            None => kv_heads.saturating_mul(u64::from(d_model)) / heads,
-        };
-        let ratio = size(&["mlp_ratio"]).unwrap_or(4);
-        let d_ff = size(&["intermediate_size", "mlp_hidden_size", "n_inner"])
-            .unwrap_or(ratio.saturating_mul(u64::from(d_model)));
-        Ok(ModelFolder {
+        let path = dir.join("config.json");
+        let config = read_object(&path, MAX_JSON_BYTES)?;
+        let text = |key: &str| config.get(key).and_then(Value::as_str).map(str::to_owned);
+        let model_type = text("model_type").ok_or_else(|| {
+            InputError::unusable(
+                &path,
+                "has no `model_type`; it is not a Hugging Face model configuration",
+            )
+        })?;
+        Ok(Checkpoint {
             dir: dir.to_owned(),
-            model_type: model_type.to_owned(),
-            n_layers: narrow(size(&["num_hidden_layers", "n_layers", "n_layer"])?)?,
-            d_model,
-            d_ff: narrow(d_ff)?,
-            d_kv: narrow(d_kv)?,
-            n_ff: family::n_ff(model_type),
-            vocab_size: narrow(size(&["embedding_size", "vocab_size"])?)?,
-            is_diffusion: match config.object.get("mask_token_id") {
-                Some(id) => id.is_u64(),
-                None => harness_weights::default_size(model_type, "mask_token_id").is_some(),
-            },
+            model_type,
             weight_bytes: weight_bytes(dir)?,
-            stated_name: (config.object.get("_name_or_path"))
-                .and_then(Value::as_str)
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned),
+            stated_name: text("_name_or_path").filter(|name| !name.is_empty()),
         })
-    }
-
-    /// What its family calls the list of its blocks, where the family is known.
-    pub fn blocks(&self) -> Option<&'static str> {
-        family::blocks(&self.model_type)
-    }
-
-    /// Whether the logits of a position score the next one although the model reads both sides, so
-    /// that the authors' script, which never shifts, scores by others.
-    pub fn is_shifted(&self) -> bool {
-        self.is_diffusion && family::is_shifted(&self.model_type)
-    }
-
-    /// Of `new` masked positions, those that each of `steps` denoising steps reveals. What an order
-    /// makes of it differs little; one that ends early takes less.
-    pub fn revealed(&self, new: usize, steps: usize) -> Vec<usize> {
-        family::revealed(&self.model_type, new, steps)
     }
 
     /// What it is called: its folder's name, that of its repository where it lies in the Hub's
@@ -155,34 +98,31 @@ impl ModelFolder {
         names.collect()
     }
 
-    /// Numbers in its weights: files hold two bytes a number. Without files, those of the matrices
-    /// that the configuration describes.
-    pub fn numbers(&self) -> u64 {
-        match self.weight_bytes {
-            0 => self.shape(1).numbers(),
-            bytes => bytes / 2,
-        }
-    }
-
-    /// Its sizes, with numbers of `dtype_bytes` bytes.
-    pub fn shape(&self, dtype_bytes: u64) -> ModelShape {
-        ModelShape {
-            n_layers: u64::from(self.n_layers),
-            d_model: u64::from(self.d_model),
-            d_kv: u64::from(self.d_kv),
-            d_ff: u64::from(self.d_ff),
-            n_ff: u64::from(self.n_ff),
-            vocab_size: u64::from(self.vocab_size),
-            dtype_bytes,
-        }
-    }
-
     /// Content hash of everything in the folder that an adapter may read.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn checkpoint_hash(&self, cache: &mut HashCache) -> Result<String, InputError> {
+    pub fn hash(&self, cache: &mut HashCache) -> Result<String, InputError> {
         cache.folder(&self.dir, is_checkpoint_file)
+    }
+}
+
+impl ModelFolder {
+    /// Numbers in its weights: files hold two bytes a number. Without files, those of the matrices
+    /// that its adapter describes.
+    pub fn numbers(&self) -> u64 {
+        match self.checkpoint.weight_bytes {
+            0 => self.facts.shape(1).numbers(),
+            bytes => bytes / 2,
+        }
+    }
+}
+
+impl std::ops::Deref for ModelFolder {
+    type Target = ModelFacts;
+
+    fn deref(&self) -> &ModelFacts {
+        &self.facts
     }
 }
 

@@ -12,7 +12,7 @@ use harness_contract::{
         PeakReport, PluginsReport, Problem,
     },
     protocol::{FailureKind, LogLevel},
-    sources::ModelFolder,
+    sources::Checkpoint,
 };
 use harness_kernels::{peak, simd};
 use tch::{Device, Kind, Tensor};
@@ -336,9 +336,9 @@ fn parity_of(name: &str, compared: Result<(f64, f64), CellError>) -> ModelParity
 
 /// Logits `[rows · tokens, vocab] f32` of a fixed batch, brought to the CPU.
 fn logits(registry: &Registry, dir: &Path, device: Device) -> Result<Tensor, CellError> {
-    let folder =
-        ModelFolder::read("model", dir).map_err(|error| CellError::BadInput(error.to_string()))?;
-    let mut model = registry.model_for_type(&folder.model_type)?;
+    let checkpoint =
+        Checkpoint::read("model", dir).map_err(|error| CellError::BadInput(error.to_string()))?;
+    let mut model = registry.model_for_type(&checkpoint.model_type)?;
     let options = LoadOptions {
         device,
         kind: Kind::Float,

@@ -6,7 +6,7 @@ use harness_contract::{
     exit,
     jobs::{Event, GenerateJob},
     protocol::LogLevel,
-    sources::ModelFolder,
+    sources::Checkpoint,
 };
 use serde_json::{Value, json};
 
@@ -77,9 +77,9 @@ pub fn run(job: &GenerateJob, sink: Sink<'_>) -> Result<u8, CellError> {
         ..options(&job.compute)?
     };
     let registry = open_plugins(&job.plugins)?;
-    let folder = ModelFolder::read("model", &job.model)
+    let checkpoint = Checkpoint::read("model", &job.model)
         .map_err(|error| CellError::BadInput(error.to_string()))?;
-    let mut model = registry.model_for_type(&folder.model_type)?;
+    let mut model = registry.model_for_type(&checkpoint.model_type)?;
     let info = model.load(&job.model, compute)?;
     let codec = tokenizer(&job.model, &info, sink)?;
     let ids = if job.chat {

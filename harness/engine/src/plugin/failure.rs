@@ -24,6 +24,18 @@ pub struct PluginFailure {
     pub retry_after_ms: u64,
 }
 
+impl PluginFailure {
+    /// What to tell of a file from outside: the plugin's own words where it speaks of the file; of
+    /// any other failure the plugin is named.
+    #[must_use]
+    pub fn of_input(self) -> String {
+        match self.code {
+            ErrorCode::INPUT => self.message,
+            _ => self.to_string(),
+        }
+    }
+}
+
 struct Hint<'a>(&'a str);
 
 impl fmt::Display for Hint<'_> {

@@ -1,7 +1,11 @@
 use std::{cell::Cell, path::Path, rc::Rc};
 
-use harness_abi::{CacheMode, Device, ForwardBox, ForwardRequest, LoadRequest, ModelBox};
+use harness_abi::{
+    CacheMode, Device, ErrorCode, ForwardBox, ForwardRequest, LoadRequest, ModelBox,
+};
+use harness_contract::sources::ModelFacts;
 use harness_core::work::PassWork;
+use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use super::{
@@ -65,6 +69,9 @@ pub struct LoadOptions {
     pub allow_nan: bool,
 }
 
+/// The newest version of an adapter's facts that is read.
+const FACTS_VERSION: u64 = 1;
+
 /// Work done by a model so far.
 type Work = Cell<PassWork>;
 
@@ -74,6 +81,23 @@ pub struct Model {
     origin: Origin,
     loaded: Option<(ModelInfo, LoadOptions)>,
     work: Rc<Work>,
+}
+
+/// Blocks as most models have them (as many keys as queries, a gated feed-forward layer), so wide
+/// that the model has the number of parameters that its adapter says.
+fn usual_blocks(info: &ModelInfo) -> ModelFacts {
+    let (d, n_layers) = (info.d_model as u64, info.n_layers as u64);
+    // Embedding and head.
+    let vocabulary = 2 * d * info.vocab_size as u64;
+    let attention = 4 * d * d;
+    let of_block = info.n_params.saturating_sub(vocabulary) / n_layers.max(1);
+    let d_ff = of_block.saturating_sub(attention) / (3 * d).max(1);
+    ModelFacts {
+        d_ff: u32::try_from(d_ff).unwrap_or(u32::MAX).max(1),
+        n_ff: 3,
+        d_kv: u32::try_from(d).unwrap_or(u32::MAX),
+        ..ModelFacts::default()
+    }
 }
 
 impl Model {
@@ -96,6 +120,65 @@ impl Model {
             .origin
             .call("inspect", || self.adapter.inspect(dir.as_ref().into()))?;
         self.host_info("inspect", info)
+    }
+
+    /// What a plan needs of the checkpoint in `dir`, read without weights. Of an adapter that does
+    /// not answer this, the sizes of blocks are assumed: see [`usual_blocks`].
+    ///
+    /// # Errors
+    /// A folder that is not of this family; facts of a later version, or none that can be read.
+    pub fn facts(&self, dir: &Path) -> Result<ModelFacts, PluginFailure> {
+        let info = self.inspect(dir)?;
+        let path = dir.to_string_lossy();
+        let call = || self.adapter.facts(path.as_ref().into());
+        let stated = match self.origin.call("facts", call) {
+            Ok(text) => self
+                .stated(&text)
+                .map_err(|why| self.origin.broken("facts", why))?,
+            Err(failure) if failure.code == ErrorCode::UNSUPPORTED => usual_blocks(&info),
+            Err(failure) => return Err(failure),
+        };
+        let narrow = |n: usize| {
+            u32::try_from(n).map_err(|_| {
+                self.origin
+                    .broken("inspect", format!("{n} is too large for a size"))
+            })
+        };
+        Ok(ModelFacts {
+            is_diffusion: info.objective == Objective::MaskedDiffusion,
+            logit_offset: narrow(info.logit_offset)?,
+            n_layers: narrow(info.n_layers)?,
+            d_model: narrow(info.d_model)?,
+            vocab_size: narrow(info.vocab_size)?,
+            ..stated
+        })
+    }
+
+    /// The facts in an adapter's answer; what [`ModelInfo`] says is left at zero.
+    fn stated(&self, text: &str) -> Result<ModelFacts, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        match value["version"].as_u64() {
+            Some(FACTS_VERSION) => {}
+            Some(version) => {
+                return Err(format!(
+                    "its facts are of version {version}, and {FACTS_VERSION} is the newest that is read"
+                ));
+            }
+            None => return Err("its facts name no version".to_owned()),
+        }
+        let size = |key: &str| {
+            let n = value[key].as_u64().and_then(|n| u32::try_from(n).ok());
+            n.filter(|n| *n > 0)
+                .ok_or_else(|| format!("`{key}` is {}, not a size", value[key]))
+        };
+        Ok(ModelFacts {
+            d_ff: size("d_ff")?,
+            n_ff: size("n_ff")?,
+            d_kv: size("d_kv")?,
+            blocks: value["blocks"].as_str().map(str::to_owned),
+            schedule_eps: value["schedule_eps"].as_f64(),
+            ..ModelFacts::default()
+        })
     }
 
     /// Loads the weights.

@@ -3,11 +3,12 @@ use std::collections::BTreeMap;
 use harness_core::suggest;
 use harness_weights::InputError;
 
-use super::{PlanError, ResolvedBench};
+use super::{BenchRequest, PlanError, ResolvedBench};
 use harness_contract::{
     config::{ConfigError, Problem, Written},
     judging::REPLAY,
     plugin::Discovery,
+    sources::Checkpoint,
     stages::PluginRef,
 };
 
@@ -26,43 +27,34 @@ impl Components {
     ) -> Result<Components, PlanError> {
         let mut found = BTreeMap::new();
         let mut problems: Vec<Problem> = Vec::new();
-        let mut unread: Vec<InputError> = Vec::new();
-        let mut need = |kind: &'static str, name: &str, is_model_type: bool| {
+        let mut need = |kind: &'static str, name: &str| {
             let key = (kind, name.to_owned());
             if found.contains_key(&key) {
                 return;
             }
-            let hit = if is_model_type {
-                plugins
-                    .model_for_type(name)
-                    .map(|(plugin, component)| (plugin, component.to_owned()))
-            } else {
-                plugins
-                    .component(kind, name)
-                    .map(|plugin| (plugin, name.to_owned()))
+            // A model is named by its `model_type`.
+            let hit = match kind {
+                "model" => plugins.model_for_type(name),
+                _ => plugins.component(kind, name).map(|plugin| (plugin, name)),
             };
             if let Some((plugin, component)) = hit {
-                let (plugin, hash) = (plugin.manifest.id.clone(), plugin.hash.clone());
-                found.insert(
-                    key,
-                    PluginRef {
-                        kind: kind.to_owned(),
-                        name: component,
-                        plugin,
-                        hash,
-                    },
-                );
+                let component = PluginRef {
+                    kind: kind.to_owned(),
+                    name: component.to_owned(),
+                    plugin: plugin.manifest.id.clone(),
+                    hash: plugin.hash.clone(),
+                };
+                found.insert(key, component);
                 return;
             }
-            let problem = missing(bench, plugins, kind, name, is_model_type);
+            let problem = missing(bench, plugins, kind, name);
             if !problems.contains(&problem) {
                 problems.push(problem);
-                unread.extend(is_model_type.then(|| no_adapter(bench, plugins, name)));
             }
         };
         for row in &bench.rows {
             for model in [Some(row.model), row.scorer].into_iter().flatten() {
-                need("model", &bench.models[model].folder.model_type, true);
+                need("model", &bench.models[model].folder.checkpoint.model_type);
             }
             let is_diffusion = bench.models[row.model].folder.is_diffusion;
             for kind in KINDS {
@@ -72,17 +64,13 @@ impl Components {
                 for name in row.settings.components(kind) {
                     // Replay is the harness's own: what a plugin answered is read from files.
                     if (kind, name) != ("judge", REPLAY) {
-                        need(kind, name, false);
+                        need(kind, name);
                     }
                 }
             }
         }
         match problems.is_empty() {
             true => Ok(Components { found }),
-            // Nothing is wrong with the bench: a checkpoint is of a kind that nobody here reads.
-            false if plugins.refused.is_empty() && unread.len() == problems.len() => {
-                Err(PlanError::Sources(unread))
-            }
             false if plugins.refused.is_empty() => {
                 Err(PlanError::Unknown(ConfigError { problems }))
             }
@@ -104,50 +92,46 @@ impl Components {
     }
 }
 
-/// A checkpoint whose `model_type` no adapter reads.
-fn no_adapter(bench: &ResolvedBench, plugins: &Discovery, model_type: &str) -> InputError {
-    let dir = (bench.models.iter())
-        .find(|m| m.folder.model_type == model_type)
-        .map(|m| m.folder.dir.join("config.json"));
-    let message = format!(
-        "no model adapter reads model_type `{model_type}`; remote code is never run; adapters available: {}",
-        model_types(plugins).join(", ")
-    );
-    InputError::unusable(&dir.unwrap_or_default(), message)
-}
-
-fn model_types(plugins: &Discovery) -> Vec<&str> {
+/// Why checkpoints cannot be run whose `model_type` no adapter reads.
+pub(super) fn no_adapter(request: &BenchRequest<'_>, checkpoints: &[Checkpoint]) -> PlanError {
+    let plugins = request.plugins;
     let components = plugins.found.iter().flat_map(|p| &p.manifest.components);
-    components
+    let known: Vec<&str> = components
         .flat_map(|c| c.model_types.iter().map(String::as_str))
-        .collect()
+        .collect();
+    let unread = |model_type: &str| format!("no model adapter reads model_type `{model_type}`");
+    if plugins.refused.is_empty() {
+        // Nothing is wrong with the bench: a checkpoint is of a kind that nobody here reads.
+        let error = |checkpoint: &Checkpoint| {
+            let message = format!(
+                "{}; remote code is never run; adapters available: {}",
+                unread(&checkpoint.model_type),
+                known.join(", ")
+            );
+            InputError::unusable(&checkpoint.dir.join("config.json"), message)
+        };
+        return PlanError::Sources(checkpoints.iter().map(error).collect());
+    }
+    let problem = |checkpoint: &Checkpoint| {
+        let message = format!(
+            "{} ({}); remote code is never run",
+            unread(&checkpoint.model_type),
+            checkpoint.dir.display()
+        );
+        let hint = hint(&checkpoint.model_type, known.clone(), plugins);
+        Problem::new(request.spec.origin.clone(), message, hint)
+    };
+    PlanError::Plugins(checkpoints.iter().map(problem).collect())
 }
 
-fn missing(
-    bench: &ResolvedBench,
-    plugins: &Discovery,
-    kind: &str,
-    name: &str,
-    is_model_type: bool,
-) -> Problem {
-    let message = if is_model_type {
-        let folder = bench
-            .models
-            .iter()
-            .find(|m| m.folder.model_type == name)
-            .map(|m| m.folder.dir.display().to_string());
-        format!(
-            "no model adapter reads model_type `{name}` ({}); remote code is never run",
-            folder.unwrap_or_default()
-        )
-    } else {
-        format!("no plugin offers {kind} `{name}`")
-    };
-    let known = if is_model_type {
-        model_types(plugins)
-    } else {
-        plugins.names(kind)
-    };
+fn missing(bench: &ResolvedBench, plugins: &Discovery, kind: &str, name: &str) -> Problem {
+    let message = format!("no plugin offers {kind} `{name}`");
+    let hint = hint(name, plugins.names(kind), plugins);
+    Problem::new(named_by(bench, kind), message, hint)
+}
+
+/// Names like the one that is missing, and which plugins were refused.
+fn hint(name: &str, known: Vec<&str>, plugins: &Discovery) -> String {
     let mut hint = suggest::hint(name, known);
     for refused in &plugins.refused {
         hint.push_str(&format!(
@@ -156,7 +140,7 @@ fn missing(
             refused.reason
         ));
     }
-    Problem::new(named_by(bench, kind), message, hint)
+    hint
 }
 
 /// The option that names the components of a kind, or else the bench's file.

@@ -191,11 +191,13 @@ impl Expander<'_> {
         let bench = self.bench;
         let mut refs = Vec::new();
         for model in &bench.models {
-            let checkpoint = model.folder.checkpoint_hash(self.hashes)?;
+            let checkpoint = model.folder.checkpoint.hash(self.hashes)?;
             self.sources
                 .models
-                .insert(checkpoint.clone(), absolute(&model.folder.dir)?);
-            let adapter = self.components.get("model", &model.folder.model_type);
+                .insert(checkpoint.clone(), absolute(&model.folder.checkpoint.dir)?);
+            let adapter = self
+                .components
+                .get("model", &model.folder.checkpoint.model_type);
             refs.push(ModelRef {
                 name: model.name.clone(),
                 checkpoint,

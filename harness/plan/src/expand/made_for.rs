@@ -108,7 +108,7 @@ fn targets<'a>(
     let target = |index: usize| {
         let model = &bench.models[index];
         let mut names = vec![model.name.clone()];
-        let own = model.folder.names();
+        let own = model.folder.checkpoint.names();
         names.extend(own.into_iter().filter(|name| *name != model.name));
         Target {
             names,
@@ -123,7 +123,9 @@ fn targets<'a>(
 fn other_model(says: &MadeFor, targets: &[Target<'_>]) -> Option<String> {
     let name = says.model.as_deref().unwrap_or("a model it does not name");
     // A prediction may have configurations alone, whose hash says nothing of the weights.
-    let has_weights = targets.iter().all(|target| target.folder.weight_bytes > 0);
+    let has_weights = targets
+        .iter()
+        .all(|target| target.folder.checkpoint.weight_bytes > 0);
     if let Some(hash) = says.hash.as_ref().filter(|_| has_weights) {
         if targets.iter().any(|target| target.checkpoint == hash) {
             return None;
@@ -145,7 +147,9 @@ fn other_model(says: &MadeFor, targets: &[Target<'_>]) -> Option<String> {
     }
     let module = says.module.as_deref()?;
     let theirs = says.blocks.as_deref()?;
-    let ours: Option<BTreeSet<&str>> = targets.iter().map(|t| t.folder.blocks()).collect();
+    let ours: Option<BTreeSet<&str>> = (targets.iter())
+        .map(|t| t.folder.blocks.as_deref())
+        .collect();
     let ours = ours.filter(|ours| !ours.is_empty() && !ours.contains(theirs))?;
     let ours: Vec<String> = ours.iter().map(|name| format!("`{name}.L`")).collect();
     Some(format!(

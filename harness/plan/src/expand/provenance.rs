@@ -35,14 +35,14 @@ impl ResolvedModel {
     /// Its own name, whatever the bench calls it: `embedded`, or that of its folder with that of
     /// its configuration.
     pub fn own_name(&self) -> String {
-        let folder = self.folder.own_name();
+        let folder = self.folder.checkpoint.own_name();
         if self.is_embedded() {
             return match folder == self.name {
                 true => "embedded".to_owned(),
                 false => format!("the embedded {folder}"),
             };
         }
-        match self.folder.config_name() {
+        match self.folder.checkpoint.config_name() {
             Some(name) if name != folder => format!("{folder} (config.json: {name})"),
             _ => folder,
         }

@@ -52,10 +52,10 @@ impl InspectedModel {
     /// # Errors
     /// When a file cannot be read, or a weight file is damaged.
     pub fn of(folder: &ModelFolder) -> Result<InspectedModel, InputError> {
-        let io = InputError::io(&folder.dir);
-        let warnings = check_checkpoint(&folder.dir)?;
+        let io = InputError::io(&folder.checkpoint.dir);
+        let warnings = check_checkpoint(&folder.checkpoint.dir)?;
         let (mut counted, mut bytes) = (0_u64, 0);
-        for entry in fs::read_dir(&folder.dir).map_err(&io)? {
+        for entry in fs::read_dir(&folder.checkpoint.dir).map_err(&io)? {
             let path = entry.map_err(&io)?.path();
             // A link to nothing is no file of the checkpoint: those have been followed.
             let Ok(meta) = fs::metadata(&path) else {
@@ -70,18 +70,18 @@ impl InspectedModel {
                 }
             }
         }
-        let estimate = folder.shape(1).numbers();
+        let estimate = folder.facts.shape(1).numbers();
         let objective = match folder.is_diffusion {
             true => "masked diffusion",
             false => "autoregressive",
         };
         Ok(InspectedModel {
-            name: folder
+            name: (folder.checkpoint)
                 .dir
                 .file_name()
                 .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-            dir: folder.dir.clone(),
-            family: folder.model_type.clone(),
+            dir: folder.checkpoint.dir.clone(),
+            family: folder.checkpoint.model_type.clone(),
             objective: objective.to_owned(),
             n_layers: folder.n_layers,
             d_model: folder.d_model,
@@ -92,7 +92,7 @@ impl InspectedModel {
                 0 => ParameterSource::Configuration,
                 _ => ParameterSource::Weights,
             },
-            weight_bytes: folder.weight_bytes,
+            weight_bytes: folder.checkpoint.weight_bytes,
             bytes,
             warnings,
         })

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{InspectedModel, InspectedSae};
 use crate::sources::{Answers, SaeSet, id_of, own_name};
 use harness_contract::runtime::Runtime;
-use harness_contract::sources::{MAX_JSON_BYTES, ModelFolder, PassedOver, SaeFolder};
+use harness_contract::sources::{MAX_JSON_BYTES, PassedOver, SaeFolder};
 
 /// A set of SAEs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -98,7 +98,7 @@ impl Inspected {
     /// instead.
     pub fn read(dir: &Path, answers: &Answers) -> Result<Inspected, InputError> {
         if Inspected::is_model(dir)? {
-            let folder = ModelFolder::read(&own_name(dir), dir)?;
+            let folder = answers.read_model(&own_name(dir), dir)?;
             return Ok(Inspected::Model(Box::new(InspectedModel::of(&folder)?)));
         }
         let found = answers.find(dir)?;

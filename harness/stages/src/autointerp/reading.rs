@@ -60,7 +60,7 @@ pub(super) fn pass(
     followers: &mut [Follower<'_>],
     progress: Progress<'_>,
 ) -> Result<(), CellError> {
-    let folder = worker.assets.folder(model)?;
+    let shape = worker.subject_model(model)?.facts.shape(dtype.bytes());
     let usual = BATCH_TOKENS / shard.context_length.max(1) as usize;
     let batch_rows = worker.batches.rows(usual);
     worker.batches.begin(batch_rows.min(read.text.rows.len()));
@@ -69,7 +69,7 @@ pub(super) fn pass(
         codec: &read.codec,
         batch_rows,
         threads: worker.init.threads as usize,
-        shape: folder.shape(dtype.bytes()),
+        shape,
     };
     let model = &mut worker.subject_model(model)?.model;
     worker.counters = pass::run(model, &reading, followers, progress)?;

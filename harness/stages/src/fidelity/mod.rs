@@ -6,12 +6,11 @@ use std::{collections::BTreeMap, rc::Rc, time::Instant};
 use harness_contract::{
     outputs::{FidelityOutput, Rollout, RolloutOutput},
     protocol::Counters,
-    sources::ModelFolder,
     stages::{FidelityParams, GridText, Measures},
 };
 use harness_core::{
     fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column},
-    grid::{GridPlan, GridShape, Site, counted_share},
+    grid::{GridPlan, GridShape, ModelShape, Site, counted_share},
     loss::{DiffusionSums, LossError},
     policy::Policy,
     units::UnitSums,
@@ -82,9 +81,9 @@ impl Stage for Fidelity {
         let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
         let candidates = candidates(members, shared.measures, info.objective);
         let sets = logit_sets(&info, shared.measures);
-        let folder = worker.assets.folder(&shared.model)?;
         let n_sets = sets.len() as u64;
-        let shape = shape(members, &candidates, &info, &folder, n_sets, shared);
+        let model = loaded.facts.shape(shared.numerics.dtype.bytes());
+        let shape = shape(members, &candidates, &info, model, n_sets, shared);
         let rows = worker.batches.rows(BATCH_ROWS) as u64;
         let budget = memory::budget(&worker.init, &shape);
         let plan = shape.plan(rows, budget).map_err(|error| {
@@ -209,7 +208,7 @@ fn shape(
     members: &[Member],
     candidates: &[Candidate<'_>],
     info: &ModelInfo,
-    folder: &ModelFolder,
+    model: ModelShape,
     n_logit_sets: u64,
     shared: &FidelityParams,
 ) -> GridShape {
@@ -218,7 +217,6 @@ fn shape(
         *sites.entry(candidate.layer as u64).or_default() += candidate.at.len() as u64;
     }
     let bytes = shared.numerics.dtype.bytes();
-    let model = folder.shape(bytes);
     let sae_bytes = members
         .iter()
         .map(|m| 2 * m.sae.info().d_model as u64 * m.sae.info().d_sae as u64 * 4)

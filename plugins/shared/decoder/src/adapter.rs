@@ -17,8 +17,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use harness_sdk::{
-    CacheMode, DType, Error, ErrorCode, Forward, LoadRequest, ModelAdapter, ModelInfo, Value, View,
-    ViewMut,
+    CacheMode, DType, Error, ErrorCode, Forward, LoadRequest, ModelAdapter, ModelFacts, ModelInfo,
+    Value, View, ViewMut,
 };
 use tch::{Device, Kind};
 
@@ -142,6 +142,10 @@ impl<R: Rules> ModelAdapter for Adapter<R> {
 
     fn memory_estimate(&self, b: usize, t: usize) -> harness_sdk::Result<u64> {
         Ok(lock(self.model()?).memory_estimate(i64::try_from(b)?, i64::try_from(t)?))
+    }
+
+    fn facts(&self, dir: &Path) -> harness_sdk::Result<ModelFacts> {
+        Ok(facts(&Self::config(dir)?))
     }
 }
 
@@ -280,6 +284,16 @@ fn present(device: Device) -> harness_sdk::Result<Device> {
             .hint("use --device cpu"))
         }
         device => Ok(device),
+    }
+}
+
+fn facts(config: &DecoderConfig) -> ModelFacts {
+    ModelFacts {
+        d_ff: config.d_ff as usize,
+        n_ff: config.family.n_ff(),
+        d_kv: (config.n_kv_heads * config.head_dim) as usize,
+        blocks: Some(config.family.blocks().to_owned()),
+        schedule_eps: config.family.schedule_eps(),
     }
 }
 

@@ -110,6 +110,32 @@ impl Family {
         }
     }
 
+    /// What the paths of its modules call the list of blocks.
+    pub fn blocks(self) -> &'static str {
+        match self {
+            Self::Dream | Self::Qwen2 | Self::Llama => "layers",
+            Self::Llada => "blocks",
+            Self::Gpt2 => "h",
+        }
+    }
+
+    /// Matrices of the feed-forward layer of a block: 3 with a gate, else 2.
+    pub fn n_ff(self) -> usize {
+        match self {
+            Self::Gpt2 => 2,
+            Self::Dream | Self::Llada | Self::Qwen2 | Self::Llama => 3,
+        }
+    }
+
+    /// The smallest time of its schedule, where that falls evenly from 1 to it; `None` where every
+    /// denoising step unmasks equally many positions.
+    pub fn schedule_eps(self) -> Option<f64> {
+        match self {
+            Self::Dream => Some(1e-3),
+            Self::Llada | Self::Qwen2 | Self::Llama | Self::Gpt2 => None,
+        }
+    }
+
     /// 0 where the logits of a position score that position, 1 where they score the next one.
     pub fn logit_offset(self) -> u32 {
         match self {

@@ -1,6 +1,6 @@
 //! Writes config.json with the keys that the families' Python libraries read.
 
-use harness_weights::default_size;
+use crate::config_json::default_size;
 use serde_json::{Value, json};
 use tch::Kind;
 

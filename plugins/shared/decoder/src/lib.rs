@@ -48,6 +48,7 @@ pub use config::{
     Activation, Attention, DecoderConfig, Family, Objective, Positions, Rope, RopeScaling,
     ScoreScale, SpecialTokens, Yarn,
 };
+pub use config_json::default_size;
 pub use context::{Cache, ForwardContext};
 pub use error::DecoderError;
 pub use gpt2::Gpt2;

@@ -15,7 +15,7 @@ use harness_store::{Access, Lookup, Store};
 use super::{
     ALL, BenchArgs,
     describe::{bytes, count, device_time, flops},
-    ready::{Asked, Forecast, Ready},
+    prepared::{Forecast, PreparedBench, RequestedBench},
 };
 use crate::{failure::Failure, output, progress::clock, root::Root};
 
@@ -62,21 +62,21 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         .clone()
         .unwrap_or_else(|| Path::new("results/runs").to_owned());
     // All are looked at before the first is run.
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for spec in specs {
-        asked.extend(of(args, spec, &base)?);
+        requested.extend(of(args, spec, &base)?);
     }
-    if asked.is_empty() {
+    if requested.is_empty() {
         return Err(Failure::new(exit::NOTHING, "no bench has such rows"));
     }
     match args.dry_run {
-        true => predict(args, asked),
-        false => run_each(args, asked, &base),
+        true => predict(args, requested),
+        false => run_each(args, requested, &base),
     }
 }
 
 /// One bench with what is said to it; `None` when the rows asked for are not its.
-fn of(args: &BenchArgs, spec: BenchSpec, base: &Path) -> Result<Option<Asked>, Failure> {
+fn of(args: &BenchArgs, spec: BenchSpec, base: &Path) -> Result<Option<RequestedBench>, Failure> {
     let overrides = args.overrides_among(&spec);
     if overrides.rows.as_ref().is_some_and(Vec::is_empty) {
         return Ok(None);
@@ -86,7 +86,7 @@ fn of(args: &BenchArgs, spec: BenchSpec, base: &Path) -> Result<Option<Asked>, F
     models.retain(|name, _| spec.models().contains(&name.as_str()) || scorer == Some(name));
     let mut saes = args.sae_sets()?;
     saes.retain(|name, _| spec.sae_sets().contains(&name.as_str()));
-    Ok(Some(Asked {
+    Ok(Some(RequestedBench {
         root: Root::find()?,
         out: base.join(&spec.store),
         spec,
@@ -97,17 +97,17 @@ fn of(args: &BenchArgs, spec: BenchSpec, base: &Path) -> Result<Option<Asked>, F
     }))
 }
 
-fn is_listed(asked: &Asked) -> bool {
-    !asked.spec.is_run()
+fn is_listed(requested: &RequestedBench) -> bool {
+    !requested.spec.is_run()
 }
 
-fn run_each(args: &BenchArgs, asked: Vec<Asked>, base: &Path) -> Result<u8, Failure> {
+fn run_each(args: &BenchArgs, requested: Vec<RequestedBench>, base: &Path) -> Result<u8, Failure> {
     // One budget: what is spent is counted under one name in one folder of replies.
     let budget = args.judging.judging(args.judging.replies(base)).run;
-    let total = asked.len();
+    let total = requested.len();
     let mut ended: Vec<Ended> = Vec::new();
     let mut stop = None;
-    for (i, one) in asked.into_iter().enumerate() {
+    for (i, one) in requested.into_iter().enumerate() {
         let name = one.spec.name.clone();
         output::talk(&output::bold(&format!(
             "[{}/{total}] {name}: {}",
@@ -148,15 +148,20 @@ fn run_each(args: &BenchArgs, asked: Vec<Asked>, base: &Path) -> Result<u8, Fail
     }
 }
 
-fn run_one(args: &BenchArgs, asked: Asked, budget: &str, end: &mut Ended) -> Result<u8, Failure> {
-    if is_listed(&asked) {
-        return asked.list(args);
+fn run_one(
+    args: &BenchArgs,
+    requested: RequestedBench,
+    budget: &str,
+    end: &mut Ended,
+) -> Result<u8, Failure> {
+    if is_listed(&requested) {
+        return requested.list(args);
     }
-    let ready = Ready::of(args, asked, false)?;
-    let (store, plan) = (ready.store()?, ready.plan()?);
+    let prepared = PreparedBench::of(args, requested, false)?;
+    let (store, plan) = (prepared.store()?, prepared.plan()?);
     let dir = store.dir().to_owned();
     let kept = plan.clone();
-    let mut bench = ready.with(store, plan);
+    let mut bench = prepared.with(store, plan);
     bench.budget = Some(budget.to_owned());
     let code = bench.run();
     tally(&kept, &Store::open(&dir, Access::Read)?, end)?;
@@ -215,11 +220,11 @@ fn summary(ended: &[Ended]) -> String {
     output::columns(&rows)
 }
 
-fn predict(args: &BenchArgs, asked: Vec<Asked>) -> Result<u8, Failure> {
+fn predict(args: &BenchArgs, requested: Vec<RequestedBench>) -> Result<u8, Failure> {
     let (mut forecasts, mut failures) = (Vec::new(), Vec::new());
-    for one in asked.into_iter().filter(|one| !is_listed(one)) {
+    for one in requested.into_iter().filter(|one| !is_listed(one)) {
         let name = one.spec.name.clone();
-        match Ready::of(args, one, true).and_then(|ready| ready.forecast()) {
+        match PreparedBench::of(args, one, true).and_then(|prepared| prepared.forecast()) {
             Ok(forecast) => {
                 output::result(&format!("{name}: {}\n", forecast.text))?;
                 forecasts.push((name, forecast));

@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness_contract::sources::{Claim, ModelFolder, SaeAnswer, SaeFacts};
+use harness_contract::sources::{Checkpoint, Claim, ModelAnswer, ModelFacts, SaeAnswer, SaeFacts};
+use harness_core::policy::Policy;
 use harness_plan::{
     bench::{BenchSpec, Overrides, Profile, RowSpec, SettingsPatch},
     sources::Answers,
@@ -16,19 +17,21 @@ use serde_json::json;
 
 use crate::failure::Failure;
 
-/// Adds to `saes` the sets of rows whose model is given and whose set is not, made in `dir`; what
-/// is assumed of each, for a person, and the answers about its folders, which no plugin need give.
+/// Adds to `saes` the sets of rows whose model is given and whose set is not, made in `dir`, and to
+/// `answers` what their folders are, which no plugin need say. Returns what is assumed of each, for
+/// a person.
 ///
 /// # Errors
-/// A model's folder that is none; a folder that cannot be written.
+/// A model's folder that is none, or that its adapter cannot use; a folder that cannot be written.
 pub fn sets(
     spec: &BenchSpec,
     overrides: &Overrides,
     models: &BTreeMap<String, PathBuf>,
     saes: &mut BTreeMap<String, PathBuf>,
     (dir, d_sae): (&Path, u32),
-) -> Result<(Vec<String>, Answers), Failure> {
-    let (mut notes, mut answers) = (Vec::new(), Answers::default());
+    answers: &mut Answers,
+) -> Result<Vec<String>, Failure> {
+    let mut notes = Vec::new();
     let given = saes.clone();
     for row in &spec.rows {
         let Some(model_dir) = models.get(&row.model) else {
@@ -39,7 +42,11 @@ pub fn sets(
         if is_left_out || given.contains_key(&row.sae) {
             continue;
         }
-        let model = ModelFolder::read(&row.model, model_dir)?;
+        let checkpoint = Checkpoint::read(&row.model, model_dir)?;
+        // Whoever resolves the bench says which checkpoints no adapter reads.
+        let Some(model) = answers.model(checkpoint)? else {
+            continue;
+        };
         let set_dir = dir.join("saes").join(&row.sae);
         answers.add(set_dir.clone(), SaeAnswer::Nothing);
         for layer in layers(row, overrides, model.n_layers) {
@@ -76,7 +83,25 @@ pub fn sets(
             ));
         }
     }
-    Ok((notes, answers))
+    Ok(notes)
+}
+
+/// What is assumed of the embedded models where no plugin can be asked: that they are smaller than
+/// the paper's.
+pub fn embedded_models(spec: &BenchSpec, models: &BTreeMap<String, PathBuf>) -> Answers {
+    let mut answers = Answers::default();
+    for (name, dir) in models {
+        let rows = || spec.rows.iter().filter(|row| row.model == *name);
+        let deepest = rows().flat_map(|row| row.real_layers.clone()).max();
+        let facts = ModelFacts {
+            is_diffusion: rows().any(|row| row.policy != Some(Policy::Clean)),
+            n_layers: deepest.unwrap_or(1).max(1),
+            d_model: 1,
+            ..ModelFacts::default()
+        };
+        answers.add(dir.clone(), ModelAnswer::Model { facts });
+    }
+    answers
 }
 
 /// Layers that a bench may run a row at.

@@ -15,7 +15,13 @@ use harness_plan::{
 use harness_store::{Access, Store};
 
 use super::BenchArgs;
-use crate::{failure::Failure, folders, output, plugins::Plugins, root::Root};
+use crate::{
+    failure::Failure,
+    folders::{self, Query},
+    output,
+    plugins::Plugins,
+    root::Root,
+};
 
 /// List the sets of a bench, write the table and print it.
 ///
@@ -30,7 +36,11 @@ pub fn run(
 ) -> Result<u8, Failure> {
     let ask = |dirs| {
         let plugins = Plugins::found(args.plugins.choice_or_shipped()?)?;
-        folders::ask(&plugins, dirs, Answers::default())
+        let query = Query {
+            sets: dirs,
+            ..Query::default()
+        };
+        folders::ask(&plugins, query, Answers::default())
     };
     let listed = list_sets::<Failure>(spec, saes, &root.zoo(), overrides, ask)?;
     let file = match args.dry_run {

@@ -4,7 +4,7 @@ use harness_contract::exit;
 
 use super::{
     ALL, BenchArgs, all,
-    ready::{Asked, Ready},
+    prepared::{PreparedBench, RequestedBench},
     shards,
 };
 use crate::{failure::Failure, output};
@@ -13,21 +13,21 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     if args.table == ALL {
         return all::run(args);
     }
-    let asked = Asked::of(args)?;
-    if !asked.spec.is_run() {
-        return asked.list(args);
+    let requested = RequestedBench::of(args)?;
+    if !requested.spec.is_run() {
+        return requested.list(args);
     }
-    let ready = Ready::of(args, asked, args.dry_run)?;
+    let prepared = PreparedBench::of(args, requested, args.dry_run)?;
     if args.dry_run {
-        output::result(&ready.forecast()?.text)?;
+        output::result(&prepared.forecast()?.text)?;
         return Ok(exit::OK);
     }
     if let Some(path) = &args.shards.write_plan {
-        return shards::write_plan(ready, path);
+        return shards::write_plan(prepared, path);
     }
-    let store = ready.store()?;
-    let plan = ready.plan()?;
-    let bench = ready.with(store, plan);
+    let store = prepared.store()?;
+    let plan = prepared.plan()?;
+    let bench = prepared.with(store, plan);
     match args.shards.collect {
         true => bench.collect(),
         false => bench.run(),

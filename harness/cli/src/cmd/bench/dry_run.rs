@@ -143,14 +143,14 @@ impl DryRun<'_> {
                 folder.n_layers,
                 folder.d_model,
                 folder.vocab_size,
-                match folder.weight_bytes {
+                match folder.checkpoint.weight_bytes {
                     0 => format!(
                         "no weights, taken to have {} numbers",
                         count(folder.numbers())
                     ),
                     n => format!("{} of weights", bytes(n)),
                 },
-                folder.dir.display()
+                folder.checkpoint.dir.display()
             ));
         }
         for row in &bench.rows {
@@ -182,7 +182,7 @@ impl DryRun<'_> {
         if bench
             .models
             .iter()
-            .any(|model| model.folder.weight_bytes == 0)
+            .any(|model| model.folder.checkpoint.weight_bytes == 0)
         {
             text.push_str(
                 "cells that are done are not known without the weights they were computed with\n",

@@ -13,7 +13,7 @@ mod format;
 mod judging;
 mod metrics;
 mod pictures;
-mod ready;
+mod prepared;
 mod report;
 mod run;
 mod schedule;
@@ -27,7 +27,7 @@ pub use args::BenchArgs;
 pub use command::run;
 pub use describe::rate;
 pub use judging::{JUDGE_MODEL_VARIABLE, OPENAI};
-pub use ready::{Folders, resolved};
+pub use prepared::{Folders, resolved};
 pub use setting_args::declared;
 pub use shards::{ChunkSize, Shares, run_cells, shares};
 

@@ -17,7 +17,6 @@ use harness_store::{
     ActivationSummary, CellCounts, DecodingSummary, GridSummary, ManifestCutText, ManifestModel,
     ManifestPlugin, ManifestSae, RunManifest, Store, replies::JudgingSummary,
 };
-use harness_supervise::asks_judge;
 use serde_json::Value;
 
 use super::{
@@ -72,8 +71,8 @@ pub fn manifest(
         .map(|model| ManifestModel {
             name: model.name.clone(),
             own_name: model.own_name(),
-            model_type: model.folder.model_type.clone(),
-            checkpoint: checkpoint_of(&model.folder.dir).unwrap_or_default(),
+            model_type: model.folder.checkpoint.model_type.clone(),
+            checkpoint: checkpoint_of(&model.folder.checkpoint.dir).unwrap_or_default(),
         })
         .collect();
     RunManifest {
@@ -296,7 +295,7 @@ pub fn tell_failures(plan: &Plan, outcome: &Outcome, store: &Store) {
 /// Tell which questions to judges have no answer, and that they are asked again.
 pub fn tell_open(plan: &Plan, outcome: &Outcome) {
     let mut causes: Vec<String> = Vec::new();
-    let asking = (plan.cells.iter()).filter(|cell| asks_judge(cell));
+    let asking = (plan.cells.iter()).filter(|cell| cell.stage().asks_judge());
     for cell in asking {
         if let Some(failure) = outcome.open.get(&cell.key) {
             causes.push(format!(

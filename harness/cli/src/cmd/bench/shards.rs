@@ -19,7 +19,7 @@ use harness_store::{Access, Store};
 use super::{
     ALL, BenchArgs,
     execute::done_cells,
-    ready::{Asked, Ready},
+    prepared::{PreparedBench, RequestedBench},
     report,
     shard_args::ShardArgs,
 };
@@ -79,8 +79,8 @@ pub fn shares(
         let what = format!("`{ALL}` is every bench, and jobs are of one");
         return Err(Failure::new(exit::USAGE, what).hint("name a bench; `harness list` shows them"));
     }
-    let asked = Asked::of(args)?;
-    if !asked.spec.is_run() {
+    let requested = RequestedBench::of(args)?;
+    if !requested.spec.is_run() {
         let message = format!(
             "{} runs nothing, so there is nothing to share out",
             args.table
@@ -88,18 +88,23 @@ pub fn shares(
         let hint = format!("harness bench {}", args.table);
         return Err(Failure::new(exit::NOTHING, message).hint(hint));
     }
-    shares_of(Ready::of(args, asked, only_reads)?, argv, only_reads, size)
+    shares_of(
+        PreparedBench::of(args, requested, only_reads)?,
+        argv,
+        only_reads,
+        size,
+    )
 }
 
 fn shares_of(
-    ready: Ready<'_>,
+    prepared: PreparedBench<'_>,
     mut argv: Vec<String>,
     only_reads: bool,
     size: ChunkSize,
 ) -> Result<Shares, Failure> {
-    if !ready.args.plugins.are_named() {
+    if !prepared.args.plugins.are_named() {
         // What the environment says here need not be said there.
-        for dir in ready.args.plugins.get()? {
+        for dir in prepared.args.plugins.get()? {
             argv.extend(["--plugins".to_owned(), dir.display().to_string()]);
         }
     }
@@ -107,14 +112,14 @@ fn shares_of(
         true => Access::Read,
         false => Access::Write,
     };
-    let store = Store::open(&ready.out, access);
+    let store = Store::open(&prepared.out, access);
     let store = match only_reads {
         true => store.ok(),
         false => Some(store?),
     };
-    let plan = ready.plan()?;
+    let plan = prepared.plan()?;
     let flops = |key: &str| plan.predicted_flops(key);
-    let assumed = ready.speed(store.as_ref()).flops;
+    let assumed = prepared.speed(store.as_ref()).flops;
     let estimate = match &store {
         Some(store) => Estimate::of(&plan, store, assumed, flops)?,
         None => Estimate::assumed(assumed),
@@ -133,7 +138,7 @@ fn shares_of(
         )
     })?;
     Ok(Shares {
-        out: folder.join(&ready.out),
+        out: folder.join(&prepared.out),
         planned: plan.cells.len(),
         done: estimate.n_done(),
         plan: ShardPlan {
@@ -142,20 +147,20 @@ fn shares_of(
             bench: plan.bench.clone(),
             args: argv,
             folder,
-            basis: basis(&ready, &plan),
+            basis: basis(&prepared, &plan),
             chunks: cut(units, seconds, size.most),
         },
     })
 }
 
-fn basis(ready: &Ready<'_>, plan: &Plan) -> Basis {
+fn basis(prepared: &PreparedBench<'_>, plan: &Plan) -> Basis {
     let manifest = report::manifest(
         plan,
-        &ready.bench,
-        &ready.plugins,
-        &ready.root,
-        &ready.args.compute,
-        &ready.devices,
+        &prepared.bench,
+        &prepared.plugins,
+        &prepared.root,
+        &prepared.args.compute,
+        &prepared.devices,
         0,
     );
     Basis::of(&manifest, &plan.sources)
@@ -171,14 +176,14 @@ fn new_id() -> String {
 }
 
 /// `--write-plan`.
-pub(super) fn write_plan(ready: Ready<'_>, path: &Path) -> Result<u8, Failure> {
+pub(super) fn write_plan(prepared: PreparedBench<'_>, path: &Path) -> Result<u8, Failure> {
     let own = ShardArgs::augment_args(clap::Command::new("own"));
     let argv = argv::others(2, &own)?;
     let size = ChunkSize {
         seconds: None,
-        most: ready.args.shards.chunks as usize,
+        most: prepared.args.shards.chunks as usize,
     };
-    let shares = shares_of(ready, argv, false, size)?;
+    let shares = shares_of(prepared, argv, false, size)?;
     if shares.missing() == 0 {
         output::talk(&format!(
             "{}: nothing to do, all {} cells are done; the same command without --write-plan makes the tables",
@@ -225,22 +230,22 @@ pub fn run_cells(path: &Path, shard: Shard) -> Result<u8, Failure> {
         let message = format!("{shown}: this version does not take its options: {error}");
         Failure::new(exit::BAD_INPUT, output::sanitize(&message))
     })?;
-    let ready = Ready::of(&args, Asked::of(&args)?, false)?;
-    let plan = ready.plan()?;
-    file.check(&path, &plan, &basis(&ready, &plan))
+    let prepared = PreparedBench::of(&args, RequestedBench::of(&args)?, false)?;
+    let plan = prepared.plan()?;
+    file.check(&path, &plan, &basis(&prepared, &plan))
         .map_err(|error| {
             Failure::from(error).hint("write the plan again; finished cells are kept")
         })?;
     let chunks = share(&file.chunks, index, of);
     let cells = chunks.iter().flat_map(|i| &file.chunks[*i].cells);
     let wanted: BTreeSet<String> = cells.cloned().collect();
-    let store = ready.store()?;
+    let store = prepared.store()?;
     // What is done is looked for among what may be needed: the store holds other shares too.
     let (done, quarantined) = done_cells(&plan.part(&wanted, |_| false), &store)?;
     let part = plan.part(&wanted, |key| done.contains(key));
     let kept = part.cells.iter().map(|cell| cell.key.clone());
     let done = kept.filter(|key| done.contains(key)).collect();
-    let mut bench = ready.with(store, part);
+    let mut bench = prepared.with(store, part);
     bench.budget = Some(file.id.clone());
     output::talk(&format!(
         "share {index} of {of}: {} cells in {} of {} chunks",

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     ffi::OsString,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, parser::ValueSource};
@@ -17,6 +17,7 @@ use harness_contract::{
 use harness_plan::{
     bench::{BenchSpec, CHOICES, Catalogue, Setting},
     expand::ResolvedRow,
+    sources::Answers,
 };
 use serde_json::Value;
 
@@ -28,6 +29,7 @@ use crate::{
     args::PLUGINS_VARIABLE,
     cmd::bench::{self, BenchArgs, JUDGE_MODEL_VARIABLE, OPENAI},
     failure::Failure,
+    folders::{self, Query},
     output,
     plugins::Plugins,
     root::{ROOT_VARIABLE, Root},
@@ -44,7 +46,8 @@ const VARIABLES: [(&str, bool); 7] = [
     ("OPENAI_BASE_URL", false),
     ("OPENAI_API_KEY", false),
 ];
-/// Which value each setting of a bench has. Nothing is run or loaded, no plugin is needed.
+/// Which value each setting of a bench has. Nothing is run or loaded; plugins are asked only how
+/// large the checkpoints are that --model names.
 ///
 /// From the nearest to the farthest: options (--seed, --set KEY=VALUE), the variant, the row, the
 /// profile (`[zoo]` or `[real]`), `[settings]`; of files joined by `same_as` the first. The nearest
@@ -145,25 +148,48 @@ pub fn run(args: &ShowArgs, program: Command) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+/// What plugins say of some models.
+fn ask(
+    args: &BenchArgs,
+    models: &BTreeMap<String, PathBuf>,
+) -> Result<(Plugins, Answers), Failure> {
+    let plugins = Plugins::found(args.plugins.choice_or_shipped()?)?;
+    let query = Query {
+        models: models.values().cloned().collect(),
+        ..Query::default()
+    };
+    let answers = folders::ask(&plugins, query, Answers::default())?;
+    Ok((plugins, answers))
+}
+
 fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>, Failure> {
     let overrides = args.overrides(spec);
     if !spec.is_run() {
         ConfigError::check(overrides.problems)?;
         return Ok(Vec::new());
     }
-    // Settings do not depend on what is in the folders of SAEs, so that no plugin need say it: the
-    // sets are taken to be what the bench asks for, with as many latents as anything may ask for.
+    // Settings depend on how many blocks a model has. They do not depend on what is in the folders
+    // of SAEs: the sets are taken to be what the bench asks for, with as many latents as anything
+    // may ask for.
     let given = args.models()?;
     let zoo = (spec.models().into_iter()).map(|name| (name.to_owned(), root.zoo().join(name)));
     let models = zoo
         .filter(|(_, dir)| dir.is_dir())
         .chain(given.clone())
         .collect();
+    let (plugins, mut known) = match ask(args, &models) {
+        Ok(answered) => answered,
+        Err(failure) if !given.is_empty() => return Err(failure),
+        Err(_) => (
+            Plugins::found(PluginChoice::default())?,
+            bench::assumed::embedded_models(spec, &models),
+        ),
+    };
     let scratch =
         tempfile::tempdir().map_err(|error| Failure::cannot_write(&env::temp_dir(), &error))?;
     let mut saes = BTreeMap::new();
     let place = (scratch.path(), u32::MAX);
-    let (_, known) = bench::assumed::sets(spec, &overrides, &models, &mut saes, place)?;
+    bench::assumed::sets(spec, &overrides, &models, &mut saes, place, &mut known)?;
     // Names that the bench does not have are its errors.
     for (name, dir) in args.sae_sets()? {
         saes.entry(name).or_insert(dir);
@@ -173,7 +199,6 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
         saes,
         known,
     };
-    let plugins = Plugins::found(PluginChoice::default())?;
     let place = (Path::new(""), &plugins);
     let resolved = bench::resolved(args, root, spec, &overrides, &folders, place)?;
     Ok(resolved

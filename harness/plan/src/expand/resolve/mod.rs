@@ -19,7 +19,7 @@ use resolved::Resolver;
 
 use crate::{
     bench::{Profile, RowSpec, Settings, SettingsPatch, VariantSpec},
-    expand::PlanError,
+    expand::{PlanError, components::no_adapter},
     sources::{Answers, SaeSet},
 };
 use harness_contract::{
@@ -28,7 +28,7 @@ use harness_contract::{
 };
 
 /// Check a bench against what is on disk, reading only small JSON files and the headers of weights;
-/// plugins have said what the folders of SAEs are.
+/// plugins have said what the folders of models and SAEs are.
 ///
 /// # Errors
 /// All wrong values, those of options included, in one [`PlanError::Config`]; all missing or
@@ -41,6 +41,7 @@ pub fn resolve(request: &BenchRequest<'_>, answers: &Answers) -> Result<Resolved
         models: Vec::new(),
         problems: request.overrides.problems.clone(),
         sources: Vec::new(),
+        without_adapter: Vec::new(),
         warnings: Vec::new(),
         notes: Vec::new(),
         texts: BTreeMap::new(),
@@ -56,6 +57,9 @@ pub fn resolve(request: &BenchRequest<'_>, answers: &Answers) -> Result<Resolved
     ConfigError::check(resolver.problems)?;
     if !resolver.sources.is_empty() {
         return Err(PlanError::Sources(resolver.sources));
+    }
+    if !resolver.without_adapter.is_empty() {
+        return Err(no_adapter(request, &resolver.without_adapter));
     }
     rows.retain(|row| !row.saes.is_empty());
     if rows.is_empty() {

@@ -7,7 +7,8 @@ use std::{
 
 use harness_contract::{
     config::{Problem, SettingSource},
-    sources::{ModelFolder, SaeFolder},
+    plugin::Discovery,
+    sources::{Checkpoint, ModelFolder, SaeFolder},
     stages::Numerics,
 };
 use harness_core::{policy::Policy, suggest};
@@ -73,6 +74,8 @@ pub struct BenchRequest<'a> {
     pub is_forecast: bool,
     /// Whether SAEs that say they were made for another model are refused (`--strict-saes`).
     pub strict_saes: bool,
+    /// The plugins that were found.
+    pub plugins: &'a Discovery,
 }
 
 impl BenchRequest<'_> {
@@ -82,6 +85,18 @@ impl BenchRequest<'_> {
         rows.filter(|row| is_chosen(self.overrides, row))
             .map(|row| self.set_dir(row))
             .collect()
+    }
+
+    /// The folders of the models that [`super::resolve`] may look at.
+    pub fn model_dirs(&self) -> BTreeSet<PathBuf> {
+        let mut names = self.spec.models();
+        names.extend(self.overrides.settings.text("scorer"));
+        names.into_iter().map(|name| self.model_dir(name)).collect()
+    }
+
+    pub(super) fn model_dir(&self, name: &str) -> PathBuf {
+        let given = self.models.get(name).cloned();
+        given.unwrap_or_else(|| self.zoo.join(name))
     }
 
     pub(super) fn set_dir(&self, row: &RowSpec) -> PathBuf {
@@ -147,7 +162,7 @@ pub struct ResolvedBench {
 }
 
 /// A model that is run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ResolvedModel {
     /// Its name in the bench.
     pub name: String,
@@ -212,11 +227,13 @@ impl ResolvedRow {
 /// A bench on its way to a [`ResolvedBench`].
 pub(super) struct Resolver<'a> {
     pub request: &'a BenchRequest<'a>,
-    /// What plugins have said of the folders of SAEs.
+    /// What plugins have said of folders.
     pub answers: &'a Answers,
     pub models: Vec<ResolvedModel>,
     pub problems: Vec<Problem>,
     pub sources: Vec<InputError>,
+    /// Checkpoints that no adapter reads.
+    pub without_adapter: Vec<Checkpoint>,
     pub warnings: Vec<String>,
     pub notes: Vec<String>,
     /// Files of texts by what was given; `None` where they cannot be used.

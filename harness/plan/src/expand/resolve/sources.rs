@@ -9,7 +9,7 @@ use crate::{
     bench::{Profile, RowSpec, Settings},
     sources::SaeSet,
 };
-use harness_contract::sources::{ModelFolder, SaeFolder};
+use harness_contract::sources::{Checkpoint, ModelFolder, SaeFolder};
 
 impl Resolver<'_> {
     /// The SAEs of a row, by layer and k: its layers × its k sweep, or what the filters ask for and
@@ -118,28 +118,37 @@ impl Resolver<'_> {
         if let Some(i) = self.models.iter().position(|m| m.name == name) {
             return Some(i);
         }
-        let (dir, origin) = match self.request.models.get(name) {
-            // An embedded model may be given by its folder too.
-            Some(dir) if self.is_embedded(dir) => (dir.clone(), Origin::Zoo),
-            Some(dir) => (dir.clone(), Origin::Given),
-            None => (self.request.zoo.join(name), Origin::Zoo),
-        };
-        let read = ModelFolder::read(name, &dir);
-        match read.and_then(|folder| Ok((check_checkpoint(&dir)?, folder))) {
-            Ok((warnings, folder)) => {
-                warnings.into_iter().for_each(|line| self.warn(line));
-                self.models.push(ResolvedModel {
-                    name: name.to_owned(),
-                    folder,
-                    origin,
-                });
-                Some(self.models.len() - 1)
-            }
+        let folder = match self.model_folder(name) {
+            Ok(folder) => folder?,
             Err(error) => {
                 self.unusable(error);
-                None
+                return None;
             }
+        };
+        let origin = match self.request.models.get(name) {
+            // An embedded model may be given by its folder too.
+            Some(dir) if !self.is_embedded(dir) => Origin::Given,
+            _ => Origin::Zoo,
+        };
+        self.models.push(ResolvedModel {
+            name: name.to_owned(),
+            folder,
+            origin,
+        });
+        Some(self.models.len() - 1)
+    }
+
+    /// The folder of a model; `None`, and noted, where no adapter reads it.
+    fn model_folder(&mut self, name: &str) -> Result<Option<ModelFolder>, InputError> {
+        let dir = self.request.model_dir(name);
+        let checkpoint = Checkpoint::read(name, &dir)?;
+        let warnings = check_checkpoint(&dir)?;
+        warnings.into_iter().for_each(|line| self.warn(line));
+        let folder = self.answers.model(checkpoint.clone())?;
+        if folder.is_none() && !self.without_adapter.contains(&checkpoint) {
+            self.without_adapter.push(checkpoint);
         }
+        Ok(folder)
     }
 
     /// Whether a folder is one of the embedded models'.

@@ -1,4 +1,4 @@
-use harness_weights::default_size;
+use super::default_size;
 use serde_json::{Map, Value};
 
 use crate::{DecoderError, Result};

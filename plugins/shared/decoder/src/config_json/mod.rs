@@ -2,18 +2,21 @@
 //! implemented are refused by name; everything else that is unknown is ignored. What a file leaves
 //! out is what the family's own configuration code takes.
 
+mod defaults;
 mod fields;
 mod rope;
 mod window;
 
 use std::path::Path;
 
-use harness_weights::{default_size, read_text};
+use harness_weights::read_text;
 use serde_json::{Value, json};
 
 use crate::config::{Activation, DecoderConfig, Family, Objective, ScoreScale, SpecialTokens};
 use crate::{DecoderError, Result};
 use fields::Fields;
+
+pub use defaults::default_size;
 
 /// Largest JSON file of settings read from a model folder.
 const MAX_JSON_BYTES: u64 = 4 << 20;

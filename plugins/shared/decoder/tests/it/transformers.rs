@@ -133,7 +133,7 @@ fn a_configuration_that_is_written_again_is_the_same() {
 fn sizes_that_are_left_out_are_those_of_the_families_classes() {
     for (family, sizes) in about()["defaults"].as_object().unwrap() {
         for (key, value) in sizes.as_object().unwrap() {
-            let ours = harness_weights::default_size(family, key);
+            let ours = decoder::default_size(family, key);
             assert_eq!(ours, value.as_u64(), "{family} {key}");
         }
     }

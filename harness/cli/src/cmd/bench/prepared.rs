@@ -29,13 +29,14 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    folders, output,
+    folders::{self, Query},
+    output,
     plugins::Plugins,
     root::{Root, cache_dir},
 };
 
 /// A bench with its settings, and where its results go.
-pub(super) struct Asked {
+pub(super) struct RequestedBench {
     pub(super) root: Root,
     pub(super) spec: BenchSpec,
     pub(super) overrides: Overrides,
@@ -46,8 +47,8 @@ pub(super) struct Asked {
     pub(super) replies_in: PathBuf,
 }
 
-impl Asked {
-    pub(super) fn of(args: &BenchArgs) -> Result<Asked, Failure> {
+impl RequestedBench {
+    pub(super) fn of(args: &BenchArgs) -> Result<RequestedBench, Failure> {
         let root = Root::find()?;
         let spec = Catalogue::open(&root.tables(), harness_benches::KINDS)?.load(&args.table)?;
         let overrides = args.overrides(&spec);
@@ -55,7 +56,7 @@ impl Asked {
             Some(out) => out.clone(),
             None => Path::new("results/runs").join(&spec.store),
         };
-        Ok(Asked {
+        Ok(RequestedBench {
             root,
             spec,
             overrides,
@@ -68,7 +69,7 @@ impl Asked {
 
     /// List the SAE sets of a bench that runs nothing.
     pub(super) fn list(&self, args: &BenchArgs) -> Result<u8, Failure> {
-        let Asked {
+        let RequestedBench {
             root,
             spec,
             overrides,
@@ -81,7 +82,7 @@ impl Asked {
 }
 
 /// A bench that fits what is on disk. Its cells are not known yet.
-pub(super) struct Ready<'a> {
+pub(super) struct PreparedBench<'a> {
     pub(super) args: &'a BenchArgs,
     pub(super) root: Root,
     pub(super) bench: ResolvedBench,
@@ -109,14 +110,14 @@ pub(super) struct Forecast {
     pub(super) usd: Option<f64>,
 }
 
-impl<'a> Ready<'a> {
+impl<'a> PreparedBench<'a> {
     /// `only_reads`: nothing is left behind, so the text that is hashed lies elsewhere.
     pub(super) fn of(
         args: &'a BenchArgs,
-        asked: Asked,
+        requested: RequestedBench,
         only_reads: bool,
-    ) -> Result<Ready<'a>, Failure> {
-        let Asked {
+    ) -> Result<PreparedBench<'a>, Failure> {
+        let RequestedBench {
             root,
             spec,
             overrides,
@@ -124,7 +125,7 @@ impl<'a> Ready<'a> {
             mut saes,
             out,
             replies_in,
-        } = asked;
+        } = requested;
         let found = Plugins::find(args.plugins.choice()?)?.agree()?;
         let devices = args.devices()?;
         let scratch = match only_reads {
@@ -135,13 +136,16 @@ impl<'a> Ready<'a> {
             false => None,
         };
         let text_dir = scratch.as_ref().map_or(out.as_path(), |dir| dir.path());
-        let (notes, known) = match (&scratch, args.dry_run) {
-            (Some(dir), true) => {
-                let place = (dir.path(), args.forecast.d_sae);
-                assumed::sets(&spec, &overrides, &models, &mut saes, place)?
-            }
-            _ => Default::default(),
-        };
+        let (mut notes, mut known) = (Vec::new(), Answers::default());
+        if let (Some(dir), true) = (&scratch, args.dry_run) {
+            let query = Query {
+                models: models.values().cloned().collect(),
+                ..Query::default()
+            };
+            known = folders::ask(&found, query, known)?;
+            let place = (dir.path(), args.forecast.d_sae);
+            notes = assumed::sets(&spec, &overrides, &models, &mut saes, place, &mut known)?;
+        }
         let folders = Folders {
             models,
             saes,
@@ -170,7 +174,7 @@ impl<'a> Ready<'a> {
         if is_judged || args.table != ALL {
             args.judging.check(&bench, &plugins)?;
         }
-        Ok(Ready {
+        Ok(PreparedBench {
             args,
             root,
             bench,
@@ -263,7 +267,7 @@ pub struct Folders {
     pub models: BTreeMap<String, PathBuf>,
     /// SAE sets, by name.
     pub saes: BTreeMap<String, PathBuf>,
-    /// What is known of folders before plugins are asked.
+    /// What is known of folders before plugins are requested.
     pub known: Answers,
 }
 
@@ -315,8 +319,13 @@ pub fn resolved(
         },
         is_forecast: args.dry_run,
         strict_saes: args.strict_saes,
+        plugins: &plugins.discovery,
     };
-    let answers = folders::ask(plugins, request.set_dirs(), folders.known.clone())?;
+    let query = Query {
+        models: request.model_dirs().into_iter().collect(),
+        sets: request.set_dirs().into_iter().collect(),
+    };
+    let answers = folders::ask(plugins, query, folders.known.clone())?;
     Ok(resolve(&request, &answers)?)
 }
 

@@ -1,47 +1,15 @@
-//! What folders are, as the plugins say.
+//! What folders of SAEs are, as the SAE architectures say.
 
 use std::path::Path;
 
 use harness_abi::ErrorCode;
-use harness_contract::{
-    exit,
-    jobs::{Event, InspectJob, Inspection},
-    sources::{Claim, MadeFor, SaeAnswer, SaeFacts, Training, find},
-};
+use harness_contract::sources::{Claim, MadeFor, SaeAnswer, SaeFacts, Training};
 use serde_json::json;
 
-use super::{Sink, open_plugins};
-use crate::{
-    error::CellError,
-    plugin::{PluginFailure, Registry, SaeArchitecture, SaeInfo},
-};
-
-/// Sends an [`Inspection`] for each folder.
-///
-/// # Errors
-/// A folder of plugins that cannot be read.
-pub fn run(job: &InspectJob, sink: Sink<'_>) -> Result<u8, CellError> {
-    let registry = open_plugins(&job.plugins)?;
-    let readers = sae_readers(&registry);
-    for set in &job.sets {
-        // A folder that cannot be read stops the host as well, which then says so.
-        let _ = find(set, &mut |dir| {
-            let sae = answer(&readers, dir);
-            let inspection = Inspection {
-                dir: dir.to_owned(),
-                sae: sae.clone(),
-            };
-            sink(Event::Result {
-                value: json!(inspection),
-            });
-            Ok(sae)
-        });
-    }
-    Ok(exit::OK)
-}
+use crate::plugin::{PluginFailure, Registry, SaeArchitecture, SaeInfo};
 
 /// The SAE architectures of one plugin.
-struct SaeReader {
+pub(super) struct SaeReader {
     plugin: String,
     names: Vec<String>,
     architectures: Vec<SaeArchitecture>,
@@ -49,7 +17,7 @@ struct SaeReader {
 
 /// The plugins with SAE architectures. An architecture that cannot be made without a configuration
 /// has nothing to say of folders.
-fn sae_readers(registry: &Registry) -> Vec<SaeReader> {
+pub(super) fn readers(registry: &Registry) -> Vec<SaeReader> {
     let mut readers: Vec<SaeReader> = Vec::new();
     for component in registry.components().filter(|c| c.kind == "sae") {
         let made = registry.sae(&component.name, &json!({})).ok();
@@ -70,7 +38,7 @@ fn sae_readers(registry: &Registry) -> Vec<SaeReader> {
 
 /// What all plugins together say of a folder. A plugin that fails counts only where no other knows
 /// the folder.
-fn answer(readers: &[SaeReader], dir: &Path) -> SaeAnswer {
+pub(super) fn answer(readers: &[SaeReader], dir: &Path) -> SaeAnswer {
     let mut claims: Vec<Claim> = Vec::new();
     let (mut weaker, mut failed) = (None, None);
     let mut loads = Vec::new();
@@ -132,23 +100,14 @@ impl SaeReader {
                 Ok(None) => {}
                 // An older plugin.
                 Err(failure) if failure.code == ErrorCode::UNSUPPORTED => {
-                    if architecture.detect(dir).map_err(said)?.is_some() {
+                    if architecture.detect(dir).map_err(PluginFailure::of_input)?.is_some() {
                         return Ok(Asked::Detected(architecture));
                     }
                 }
-                Err(failure) => return Err(said(failure)),
+                Err(failure) => return Err(failure.of_input()),
             }
         }
         Ok(Asked::Answer(SaeAnswer::Nothing))
-    }
-}
-
-/// What a plugin says of a file from outside is in its own words; of any other failure the plugin
-/// is named.
-fn said(failure: PluginFailure) -> String {
-    match failure.code {
-        ErrorCode::INPUT => failure.message,
-        _ => failure.to_string(),
     }
 }
 
@@ -156,7 +115,7 @@ fn said(failure: PluginFailure) -> String {
 fn loaded(architecture: &SaeArchitecture, dir: &Path) -> Result<SaeFacts, String> {
     let sae = architecture
         .load(dir, tch::Device::Cpu, true)
-        .map_err(said)?;
+        .map_err(PluginFailure::of_input)?;
     facts(sae.info()).map_err(|message| format!("{}: {message}", dir.display()))
 }
 
