@@ -1,7 +1,7 @@
 //! Crates made by `harness plugins new`, outside the workspace, against a host that is not built
 //! again.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use super::bench::{cargo, harness, host_binary, root, succeed};
 
@@ -42,6 +42,9 @@ fn a_new_crate_of_every_kind_builds_passes_its_checks_and_is_listed() {
         assert!(!warns, "{kind}: {}", check.out);
         let list = harness(folder.path(), &["plugins", "list", "--plugins", &name]);
         assert_eq!(list.code, 0, "{kind}: {list:?}");
+        if kind == "model" {
+            inspects_a_checkpoint(&dir, &name);
+        }
         let is_listed = |line: &str| line.starts_with(kind) && line.contains(&name);
         assert!(list.out.lines().any(is_listed), "{kind}: {}", list.out);
     }
@@ -51,6 +54,30 @@ fn a_new_crate_of_every_kind_builds_passes_its_checks_and_is_listed() {
         assert!(list.out.contains(&format!("demo-{kind}")), "{}", list.out);
     }
     assert_eq!(before, host(), "the host is not built again");
+}
+
+/// The adapter of the template states no facts for plans: those that its other methods tell do.
+fn inspects_a_checkpoint(dir: &Path, model_type: &str) {
+    let config = format!(
+        r#"{{"model_type":"{model_type}","hidden_size":8,"num_hidden_layers":3,"vocab_size":16,"max_position_embeddings":32}}"#
+    );
+    fs::create_dir(dir.join("checkpoint")).unwrap();
+    fs::write(dir.join("checkpoint/config.json"), config).unwrap();
+    let inspect = harness(dir, &["inspect", "checkpoint", "--plugins", "."]);
+    assert_eq!(inspect.code, 0, "{inspect:?}");
+    let said: Vec<(&str, &str)> = (inspect.out.lines())
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(what, value)| (what, value.trim()))
+        .collect();
+    for expected in [
+        ("family", model_type),
+        ("objective", "autoregressive"),
+        ("blocks", "3"),
+        ("d_model", "8"),
+        ("vocabulary", "16"),
+    ] {
+        assert!(said.contains(&expected), "{expected:?}: {}", inspect.out);
+    }
 }
 
 #[test]

@@ -24,15 +24,19 @@ const OPENINGS: [&str; 6] = [
     "It is clear that the",
 ];
 
-fn load(registry: &Registry, name: &str) -> (Model, TextCodec) {
+/// A model that is not loaded, and its folder.
+fn adapter(registry: &Registry, name: &str) -> (Model, PathBuf) {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../benchmarks/zoo")
         .join(name);
     let config: Value =
         serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap();
-    let mut model = registry
-        .model_for_type(config["model_type"].as_str().unwrap())
-        .unwrap();
+    let model = registry.model_for_type(config["model_type"].as_str().unwrap());
+    (model.unwrap(), dir)
+}
+
+fn load(registry: &Registry, name: &str) -> (Model, TextCodec) {
+    let (mut model, dir) = adapter(registry, name);
     model
         .load(
             &dir,
@@ -44,6 +48,38 @@ fn load(registry: &Registry, name: &str) -> (Model, TextCodec) {
         )
         .unwrap();
     (model, TextCodec::load(&dir).unwrap())
+}
+
+/// What a plan is told of a checkpoint, from its configuration alone.
+#[test]
+fn adapters_state_the_facts_that_plans_need() {
+    let registry = registry();
+    for (name, blocks, d_ff, n_ff, is_diffusion, logit_offset, schedule_eps) in [
+        ("dream", "layers", 256, 3, true, 1, Some(1e-3)),
+        ("llada", "blocks", 256, 3, true, 0, None),
+        ("qwen", "layers", 256, 3, false, 1, None),
+        ("llama", "layers", 256, 3, false, 1, None),
+        ("gpt2", "h", 512, 2, false, 1, None),
+    ] {
+        let (model, dir) = adapter(&registry, name);
+        let facts = model.facts(&dir).unwrap();
+        let info = model.inspect(&dir).unwrap();
+        let sizes = (facts.n_layers, facts.d_model, facts.vocab_size);
+        assert_eq!(sizes, (8, 128, 2048), "{name}");
+        assert_eq!((facts.d_ff, facts.n_ff), (d_ff, n_ff), "{name}");
+        assert_eq!(facts.blocks.as_deref(), Some(blocks), "{name}");
+        assert_eq!(facts.is_diffusion, is_diffusion, "{name}");
+        assert_eq!(facts.logit_offset, logit_offset, "{name}");
+        assert_eq!(facts.schedule_eps, schedule_eps, "{name}");
+        // Norms, biases and a tied head are all that the sizes do not tell.
+        let tied = match name {
+            "gpt2" => 128.0 * 2048.0,
+            _ => 0.0,
+        };
+        let told = facts.shape(1).numbers() as f64 - tied;
+        let share = told / info.n_params as f64;
+        assert!((0.9..1.01).contains(&share), "{name}: {share}");
+    }
 }
 
 /// Tokens generated after `prompts`, as the steering benches do it.

@@ -100,7 +100,11 @@ impl SaeReader {
                 Ok(None) => {}
                 // An older plugin.
                 Err(failure) if failure.code == ErrorCode::UNSUPPORTED => {
-                    if architecture.detect(dir).map_err(PluginFailure::of_input)?.is_some() {
+                    if architecture
+                        .detect(dir)
+                        .map_err(PluginFailure::of_input)?
+                        .is_some()
+                    {
                         return Ok(Asked::Detected(architecture));
                     }
                 }
