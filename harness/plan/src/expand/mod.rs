@@ -28,6 +28,5 @@ pub use kind::{BenchKind, GeneratedRow, Kind, KindOf, RowCheck};
 pub use plan::{Plan, PlannedRow, RowWork};
 pub use resolve::{
     BenchRequest, EMBEDDED, Limits, NO_SCORER, Origin, ResolvedBench, ResolvedModel, ResolvedRow,
-    TextSource, resolve,
+    TextSource, check_options, is_chosen, resolve, unknown_rows,
 };
-pub use resolve::{is_chosen, unknown_rows};

@@ -14,7 +14,7 @@ use harness_contract::{
 };
 use harness_plan::{
     bench::{BenchSpec, Catalogue, Overrides},
-    expand::{self, BenchRequest, Cost, Plan, ResolvedBench, resolve},
+    expand::{self, BenchRequest, Cost, Plan, ResolvedBench, check_options, resolve},
     sources::Answers,
 };
 use harness_store::{Access, Store};
@@ -325,7 +325,14 @@ pub fn resolved(
         models: request.model_dirs().into_iter().collect(),
         sets: request.set_dirs().into_iter().collect(),
     };
-    let answers = folders::ask(plugins, query, folders.known.clone())?;
+    let answers = match folders::ask(plugins, query, folders.known.clone()) {
+        Ok(answers) => answers,
+        Err(failure) => {
+            // A wrong option comes before plugins that cannot be asked.
+            check_options(&request)?;
+            return Err(failure);
+        }
+    };
     Ok(resolve(&request, &answers)?)
 }
 

@@ -35,18 +35,7 @@ use harness_contract::{
 /// unusable folders in one [`PlanError::Sources`]; [`PlanError::Nothing`] when filters leave
 /// nothing.
 pub fn resolve(request: &BenchRequest<'_>, answers: &Answers) -> Result<ResolvedBench, PlanError> {
-    let mut resolver = Resolver {
-        request,
-        answers,
-        models: Vec::new(),
-        problems: request.overrides.problems.clone(),
-        sources: Vec::new(),
-        without_adapter: Vec::new(),
-        warnings: Vec::new(),
-        notes: Vec::new(),
-        texts: BTreeMap::new(),
-    };
-    resolver.check_names();
+    let mut resolver = Resolver::new(request, answers);
     let mut rows = Vec::new();
     for row in &request.spec.rows {
         if is_chosen(request.overrides, row) {
@@ -81,7 +70,35 @@ pub fn resolve(request: &BenchRequest<'_>, answers: &Answers) -> Result<Resolved
     })
 }
 
-impl Resolver<'_> {
+/// What is wrong with options and names, whatever is on disk: [`resolve`] says it as well, with all
+/// else that is wrong. For who cannot ask the plugins.
+///
+/// # Errors
+/// All wrong values in one [`PlanError::Config`].
+pub fn check_options(request: &BenchRequest<'_>) -> Result<(), PlanError> {
+    let nothing = Answers::default();
+    Ok(ConfigError::check(
+        Resolver::new(request, &nothing).problems,
+    )?)
+}
+
+impl<'a> Resolver<'a> {
+    fn new(request: &'a BenchRequest<'a>, answers: &'a Answers) -> Resolver<'a> {
+        let mut resolver = Resolver {
+            request,
+            answers,
+            models: Vec::new(),
+            problems: request.overrides.problems.clone(),
+            sources: Vec::new(),
+            without_adapter: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            texts: BTreeMap::new(),
+        };
+        resolver.check_names();
+        resolver
+    }
+
     fn row(&mut self, row: &RowSpec, rows: &mut Vec<ResolvedRow>) {
         let request = self.request;
         let Some(model) = self.model(&row.model) else {
