@@ -242,7 +242,7 @@ fn options_of_another_kind_of_bench() {
     let text = said(&world, &["table2", "--memory", "1G", "--documents", "pack"]);
     for part in [
         "--documents pack: `documents` is a setting of grid and autointerp benches, and this is a steering bench",
-        "--memory: is for grid benches, and this is a steering bench",
+        "--memory: is for grid and rollout benches, and this is a steering bench",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }

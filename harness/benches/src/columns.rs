@@ -36,7 +36,7 @@ pub fn of_sae<R: OfSae>() -> [Column<R>; 5] {
 #[derive(Clone)]
 pub struct Table {
     /// The files that have these columns.
-    pub files: &'static [&'static str],
+    pub files: Vec<String>,
     pub columns: Vec<Described>,
 }
 
@@ -50,7 +50,7 @@ pub struct Described {
 }
 
 /// The table of some files.
-pub fn table<R>(files: &'static [&'static str], columns: &[Column<R>]) -> Table {
+pub fn table<R>(files: &[impl AsRef<str>], columns: &[Column<R>]) -> Table {
     let described = |column: &Column<R>| Described {
         name: column.name,
         is_key: column.is_key,
@@ -58,7 +58,7 @@ pub fn table<R>(files: &'static [&'static str], columns: &[Column<R>]) -> Table 
         meaning: column.meaning,
     };
     Table {
-        files,
+        files: (files.iter().map(|file| file.as_ref().to_owned())).collect(),
         columns: columns.iter().map(described).collect(),
     }
 }

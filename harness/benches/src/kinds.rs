@@ -1,4 +1,4 @@
-//! The kinds of benches there are: the one list.
+//! What is asked of whichever kind a bench is of.
 
 use harness_contract::{hash::HashCache, plugin::Discovery};
 use harness_plan::{
@@ -8,29 +8,9 @@ use harness_plan::{
 use harness_store::{Store, StoreError};
 
 use crate::{
-    autointerp, catalogue, decoding, fidelity,
-    results::{Bench, Results},
-    steering,
+    BENCHES,
+    results::{Bench, NoResults, Results},
 };
-
-/// The kinds as bench files know them.
-pub static KINDS: &[RowKind] = &[
-    RowKind(&steering::settings::KIND),
-    RowKind(&fidelity::settings::DOCUMENTS),
-    RowKind(&fidelity::settings::ROLLOUTS),
-    RowKind(&decoding::settings::KIND),
-    RowKind(&autointerp::settings::KIND),
-    RowKind(&catalogue::settings::KIND),
-];
-
-/// The kinds that run something.
-static BENCHES: [&dyn Bench; 5] = [
-    &steering::Steering,
-    &fidelity::GRID_ON_DOCUMENTS,
-    &fidelity::GRID_ON_ROLLOUTS,
-    &decoding::Decoding,
-    &autointerp::Autointerp,
-];
 
 /// The kind behind a row; `None` for one that runs nothing.
 fn bench(kind: RowKind) -> Option<&'static dyn Bench> {
@@ -63,7 +43,8 @@ pub fn expand(
 /// # Errors
 /// When the store cannot be read, or an output is not what its stage leaves.
 pub fn derive(plan: &Plan, store: &Store) -> Result<Box<dyn Results>, StoreError> {
-    // A bench that runs nothing has no plan.
-    let bench = bench(plan.table.kind()).unwrap_or(&fidelity::GRID_ON_DOCUMENTS);
-    bench.derive(plan, store)
+    match bench(plan.table.kind()) {
+        Some(bench) => bench.derive(plan, store),
+        None => Ok(Box::new(NoResults)),
+    }
 }

@@ -46,6 +46,23 @@ pub trait Results {
     }
 }
 
+/// The results of a bench that runs nothing.
+pub(crate) struct NoResults;
+
+impl Results for NoResults {
+    fn files(&self, _: &Plan) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn print(&self, _: &Plan, _: Style) -> String {
+        String::new()
+    }
+
+    fn figures(&self, _: &Plan) -> Vec<(String, Figure)> {
+        Vec::new()
+    }
+}
+
 /// Writes the files of a bench into the store's folder and returns their paths. Equal cells give
 /// equal bytes.
 ///

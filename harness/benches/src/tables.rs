@@ -3,27 +3,19 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::{
-    autointerp, catalogue,
+    TABLES,
     columns::{Described, Table},
-    decoding, fidelity, steering,
 };
 
 /// All tables, in the order of the reference page.
-fn tables() -> Vec<Table> {
-    [
-        steering::tables(),
-        fidelity::tables(),
-        decoding::tables(),
-        autointerp::tables(),
-        catalogue::tables(),
-    ]
-    .concat()
+fn tables() -> impl Iterator<Item = Table> {
+    TABLES.iter().flat_map(|tables| tables())
 }
 
 /// The columns that name rows in the tables of the benches: two files are matched by those of them
 /// that they have.
 pub fn key_columns() -> BTreeSet<&'static str> {
-    let columns = tables().into_iter().flat_map(|table| table.columns);
+    let columns = tables().flat_map(|table| table.columns);
     let keys = columns.filter(|column| column.is_key);
     keys.map(|column| column.name).collect()
 }
@@ -88,7 +80,7 @@ mod tests {
     fn every_column_is_explained() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let schema = fs::read_to_string(root.join("results/SCHEMA.md")).unwrap();
-        for column in tables().iter().flat_map(|table| &table.columns) {
+        for column in tables().flat_map(|table| table.columns) {
             assert!(!column.meaning.is_empty(), "{}", column.name);
             assert!(schema.contains(column.name), "SCHEMA.md: {}", column.name);
         }

@@ -77,12 +77,7 @@ impl Cell {
     /// What cells must agree in to be run together, for stages that share work between cells:
     /// everything but the SAE and which of its latents are looked at. `None` for the others.
     pub fn group(&self) -> Option<String> {
-        let own: &[&str] = match &self.params {
-            Params::Fidelity(_) => &["sae"],
-            Params::Windows(_) => &["sae", "latents"],
-            Params::Features(_) => &["sae", "choice"],
-            _ => return None,
-        };
+        let own = self.params.apart()?;
         let mut params = self.params.to_value().ok()?;
         let fields = params.as_object_mut()?;
         fields.retain(|name, _| !own.contains(&name.as_str()));

@@ -16,7 +16,6 @@ pub mod files;
 pub mod hash;
 pub mod jobs;
 pub mod judging;
-pub mod outputs;
 pub mod plugin;
 pub mod protocol;
 pub mod runtime;
@@ -27,4 +26,5 @@ pub mod stages;
 mod supervision;
 pub mod wire;
 
+pub use stages::outputs;
 pub use supervision::Supervision;

@@ -8,9 +8,9 @@
 //!            two_pass:      the questions of several cells in one batch of a judge
 //! ```
 //! [`serve`] speaks the worker's side of the line protocol. The executor knows how cells are run
-//! and no stage; its list names them all. A stage reads its parameters and the outputs of earlier
-//! cells, and nothing else, so that a cell's value depends on its key alone; what it may use of
-//! the worker is its [`Worker`].
+//! and no stage; the list of the stages stands in this file. A stage reads its parameters and the
+//! outputs of earlier cells, and nothing else, so that a cell's value depends on its key alone;
+//! what it may use of the worker is its [`Worker`].
 
 mod asking;
 mod assets;
@@ -20,12 +20,58 @@ mod executor;
 mod explain;
 mod fidelity;
 mod memory;
-mod rollout;
 mod rows;
 mod serve;
 mod stage;
 mod steering;
+mod texts;
 mod worker;
 
 pub use serve::serve;
 pub use worker::Worker;
+
+use harness_contract::stages::Params;
+
+use crate::{
+    autointerp::{Features, Windows, predict::predict},
+    decoding::decoding,
+    executor::run_stage,
+    explain::explain,
+    fidelity::{Fidelity, rollout::rollout},
+    stage::{Alone, CellResult, CellWithInputs, Progress},
+    steering::{baseline, judge, perplexity, score, steer},
+};
+
+/// Runs cells of one group on the outputs of their inputs; one result for each, in their order.
+pub(crate) fn run(
+    worker: &mut Worker,
+    cells: &[CellWithInputs<'_>],
+    progress: Progress<'_>,
+) -> Vec<CellResult> {
+    executor::run(worker, cells, progress, of_one_stage)
+}
+
+/// The list of the stages: what runs cells of each.
+fn of_one_stage(
+    worker: &mut Worker,
+    cells: &[CellWithInputs<'_>],
+    progress: Progress<'_>,
+) -> Vec<CellResult> {
+    let Some((first, _)) = cells.first() else {
+        return Vec::new();
+    };
+    match &first.params {
+        Params::Features(_) => run_stage(&Features, worker, cells, progress),
+        Params::Windows(_) => run_stage(&Windows, worker, cells, progress),
+        Params::Explain(_) => run_stage(&Alone(explain), worker, cells, progress),
+        Params::Predict(_) => run_stage(&Alone(predict), worker, cells, progress),
+        Params::Baseline(_) => run_stage(&Alone(baseline), worker, cells, progress),
+        Params::Steer(_) => run_stage(&Alone(steer), worker, cells, progress),
+        Params::Perplexity(_) => run_stage(&Alone(perplexity), worker, cells, progress),
+        Params::Judge(_) => run_stage(&Alone(judge), worker, cells, progress),
+        Params::Score(_) => run_stage(&Alone(score), worker, cells, progress),
+        Params::Rollout(_) => run_stage(&Alone(rollout), worker, cells, progress),
+        Params::Fidelity(_) => run_stage(&Fidelity, worker, cells, progress),
+        Params::Decoding(_) => run_stage(&Alone(decoding), worker, cells, progress),
+    }
+}

@@ -20,7 +20,7 @@ use harness_engine::{
 use harness_store::{Access, Lookup, Provenance, Put, Store, StoreError};
 use serde_json::Value;
 
-use crate::{executor, worker::Worker};
+use crate::worker::Worker;
 
 /// Serves cells on standard input and output until it is told to end or its supervisor is gone.
 #[must_use]
@@ -162,7 +162,7 @@ impl<I: BufRead, O: Write> Server<I, O> {
                 CellError::Stopped
             })
         };
-        let results = executor::run(worker, &runnable, &mut progress);
+        let results = crate::run(worker, &runnable, &mut progress);
         if broken {
             return Err(Ended::Pipe);
         }

@@ -20,6 +20,7 @@ pub use derive::{AutointerpTables, derive};
 pub use kind::Autointerp;
 pub use work::AutointerpWork;
 
+use harness_contract::outputs::ExplanationLine;
 use harness_plan::expand::Plan;
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
@@ -49,7 +50,7 @@ impl Results for AutointerpTables {
             ));
         }
         files.push((
-            "explanations.jsonl".to_owned(),
+            ExplanationLine::FILE.to_owned(),
             explanations_jsonl(&self.explanations),
         ));
         files

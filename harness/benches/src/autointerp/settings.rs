@@ -1,6 +1,9 @@
 //! What a bench of auto-interpretation can be told.
 
-use harness_contract::stages::{DocumentPolicy, Positions};
+use harness_contract::{
+    outputs::ExplanationLine,
+    stages::{DocumentPolicy, Positions},
+};
 use harness_core::autointerp::{RandomWindows, WindowRules};
 
 use harness_plan::{
@@ -9,7 +12,7 @@ use harness_plan::{
         settings::{
             COUNT,
             Values::{Choice, Number, Text, Whole, Wholes},
-            shared::{self, AUTOINTERP},
+            shared,
         },
     },
     settings,
@@ -20,22 +23,25 @@ pub const SCORES: &str = "autointerp";
 
 pub static KIND: KindDeclaration = KindDeclaration {
     settings: KindSettings {
-        name: "autointerp",
+        name: ExplanationLine::BENCH,
         article: "an",
         lists: &[AutointerpSettings::SETTINGS],
     },
+    summary: "autointerp: latents are explained, and the explanations tested on windows of text",
+    examples: &[
+        "harness bench autointerp --plugins ./plugins --rows dream-mask --latents 50",
+        "harness bench autointerp --plugins ./plugins --judge openai --max-cost 2.50 --dry-run",
+        "harness bench table2 --plugins ./plugins --explanations results/runs/autointerp/explanations.jsonl",
+        "harness compare results/runs/autointerp/autointerp.csv results/paper/official_repo_autointerp.csv \\
+      --paper autointerp --columns autointerp_score=autointerp_score_mean --common --atol 0.05",
+    ],
     text: Some(TextNeed {
         input: TextInput::Documents,
         amount: "budget_tokens",
         what: "text for its activation pass",
         files: DOCUMENT_FILES,
     }),
-    tables: &[TableDeclaration {
-        name: SCORES,
-        is_figure: false,
-        has_variants: false,
-        also_of: &[],
-    }],
+    tables: &[TableDeclaration::table(SCORES)],
 };
 
 settings! {
@@ -44,7 +50,7 @@ settings! {
         k: Vec<u32> = shared::K,
         /// Latents of each SAE that are explained, a seeded sample of those that are
         /// alive.
-        n_latents: u32 = Whole(COUNT).option("--latents N", AUTOINTERP),
+        n_latents: u32 = Whole(COUNT).option("--latents N"),
         budget_tokens: u64 = shared::BUDGET_TOKENS,
         context_length: u32 = shared::CONTEXT_LENGTH,
         documents: DocumentPolicy = shared::DOCUMENTS,
@@ -75,7 +81,7 @@ settings! {
         /// What counts as true of random windows: checked, or paper_code (that they are
         /// inactive).
         random_windows: RandomWindows = Choice(&[("checked", "checked"), ("paper_code", "paper_code")])
-            .option("--random-windows HOW", AUTOINTERP),
+            .option("--random-windows HOW"),
         /// Tokens that a latent promotes and suppresses most, of each.
         n_logits: u32 = Whole(0..1001).plain(),
         seed: u64 = shared::SEED,
@@ -85,7 +91,7 @@ settings! {
     }
     optional {
         /// These latents instead of a sample, such as 3,17.
-        latent: Vec<u32> = Wholes(0..COUNT.end).option("--latent LIST", AUTOINTERP),
+        latent: Vec<u32> = Wholes(0..COUNT.end).option("--latent LIST"),
         mask_rate: f64 = shared::MASK_RATE,
         /// JSON pointer to the labels of a document, or `none`.
         label_field: String = Text.plain(),

@@ -12,19 +12,11 @@ pub static KIND: KindDeclaration = KindDeclaration {
         article: "a",
         lists: &[],
     },
+    summary: "table1, table3: what SAE sets are; nothing is run",
+    examples: &[],
     text: None,
     tables: &[
-        TableDeclaration {
-            name: SETS,
-            is_figure: false,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: TRAINING,
-            is_figure: false,
-            has_variants: false,
-            also_of: &[],
-        },
+        TableDeclaration::table(SETS),
+        TableDeclaration::table(TRAINING),
     ],
 };

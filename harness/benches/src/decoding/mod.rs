@@ -13,6 +13,7 @@ mod tests;
 mod tests_expand;
 #[cfg(test)]
 mod tests_files;
+mod views;
 mod work;
 
 pub use derive::{DecodingTables, derive};
@@ -32,6 +33,7 @@ use rows::{
     summary_columns,
 };
 use settings::ORDERS;
+use views::VIEWS;
 
 impl Results for DecodingTables {
     fn files(&self, plan: &Plan) -> Vec<(String, String)> {
@@ -101,20 +103,16 @@ impl DecodingTables {
 
 /// The tables of the kind, with their columns.
 pub(crate) fn tables() -> Vec<Table> {
+    let benches: Vec<&str> = ["decoding-order"]
+        .into_iter()
+        .chain(VIEWS.iter().map(|view| view.bench))
+        .collect();
+    let files = |ending: &str| -> Vec<String> {
+        (benches.iter().map(|bench| format!("{bench}{ending}.csv"))).collect()
+    };
     vec![
-        table(
-            &["decoding-order.csv", "fig4.csv", "fig5.csv", "fig11.csv"],
-            &step_columns(),
-        ),
-        table(
-            &[
-                "decoding-order_curves.csv",
-                "fig4_curves.csv",
-                "fig5_curves.csv",
-                "fig11_curves.csv",
-            ],
-            &curve_columns(),
-        ),
+        table(&files(""), &step_columns()),
+        table(&files("_curves"), &curve_columns()),
         table(&["decoding-order_summary.csv"], &summary_columns()),
         table(&["decoding-order_by_position.csv"], &position_columns()),
         table(&["accuracy.csv"], &accuracy_columns()),

@@ -4,24 +4,20 @@ use harness_core::task::preset::Preset;
 
 use harness_plan::{
     bench::{
-        KindDeclaration, KindSettings, TableDeclaration, TextInput, TextNeed,
+        KindDeclaration, KindSettings, TextInput, TextNeed,
         settings::{
             COUNT,
             Values::{self, Components, Switch, Text, Whole},
-            shared::{self, DECODING},
+            shared,
         },
     },
     settings,
 };
 
+use super::views;
+
 /// Feature dynamics and accuracy of decoding orders.
 pub const ORDERS: &str = "decoding";
-/// Stability before decoding (Fig. 4).
-pub const STABILITY: &str = "stability";
-/// Drift after decoding (Fig. 5).
-pub const DRIFT: &str = "drift";
-/// The most active latent: lock rate and flips (Fig. 11).
-pub const TOP1: &str = "top1";
 
 pub static KIND: KindDeclaration = KindDeclaration {
     settings: KindSettings {
@@ -29,38 +25,20 @@ pub static KIND: KindDeclaration = KindDeclaration {
         article: "a",
         lists: &[DecodingSettings::SETTINGS],
     },
+    summary: "decoding-order, fig4, fig5, fig11: questions are answered in several decoding orders, \
+              with features followed",
+    examples: &[
+        "harness bench decoding-order --plugins ./plugins --orders origin,entropy,my-order",
+        "harness bench decoding-order --plugins ./plugins --model dream-instruct=/models/Dream-Instruct-7B \\
+      --saes dream-instruct-mask=/saes/dream-mask --questions gsm8k/test.jsonl",
+    ],
     text: Some(TextNeed {
         input: TextInput::Questions,
         amount: "n_questions",
         what: "questions to answer",
         files: "GSM8K's test.jsonl, or parquet with fields `question` and `answer`",
     }),
-    tables: &[
-        TableDeclaration {
-            name: ORDERS,
-            is_figure: false,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: STABILITY,
-            is_figure: true,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: DRIFT,
-            is_figure: true,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: TOP1,
-            is_figure: true,
-            has_variants: false,
-            also_of: &[],
-        },
-    ],
+    tables: &views::declared(ORDERS),
 };
 
 settings! {
@@ -69,22 +47,22 @@ settings! {
         k: Vec<u32> = shared::K,
         /// Decoding orders that are compared, any remasker by name:
         /// origin,topk_margin,entropy.
-        orders: Vec<String> = Components("remasker").option("--orders LIST", DECODING),
+        orders: Vec<String> = Components("remasker").option("--orders LIST"),
         /// Latents of a set whose overlap is measured.
-        k_set: u32 = Whole(COUNT).option("--k-set N", DECODING),
+        k_set: u32 = Whole(COUNT).option("--k-set N"),
         /// Bins of the curves over normalised progress.
         bins: u32 = Whole(1..10_001).plain(),
         /// Values by generated position too.
-        by_position: bool = Switch.option("--by-position", DECODING),
+        by_position: bool = Switch.option("--by-position"),
         /// Follow a row only until a stop token is among its decoded ones.
         until_stop: bool = Switch.plain(),
         /// Questions asked, a seeded sample.
-        n_questions: u32 = Whole(COUNT).option("--n-questions N", DECODING),
+        n_questions: u32 = Whole(COUNT).option("--n-questions N"),
         /// Questions of a cell.
         shard_questions: u32 = Whole(1..4097).plain(),
         /// How questions are put: chat, few-shot, few-shot-chat or question, with
         /// @VERSION or the latest.
-        preset: Preset = Values::Preset.option("--preset NAME", DECODING),
+        preset: Preset = Values::Preset.option("--preset NAME"),
         /// Field of the question files that holds the question.
         question_field: String = Text.plain(),
         /// Field of the question files that holds the worked answer.

@@ -10,7 +10,7 @@ use harness_plan::{
         settings::{
             COUNT,
             Values::{self, Number, Switch, Switches, Text, Whole},
-            shared::{self, GRID},
+            shared,
         },
     },
     settings,
@@ -38,6 +38,15 @@ pub static DOCUMENTS: KindDeclaration = KindDeclaration {
         article: "a",
         lists: &[GridSettings::SETTINGS, DocumentSettings::SETTINGS],
     },
+    summary: "fidelity, transfer, fig3, fig7, fig8, fig12: SAEs are spliced into passes over text",
+    examples: &[
+        "harness bench fidelity --plugins ./plugins --rows dream-mask --layers 1,5 --measures kl,paper_code",
+        "harness bench fidelity --plugins ./plugins --dry-run --memory 16G --batch 4",
+        "harness slurm submit fidelity --plugins ./plugins --out /shared/fidelity \\
+      --model dream=/shared/Dream-7B --saes dream-mask=/shared/dlm-mask \\
+      --data /shared/text.jsonl.gz --dtype bf16 --device cuda:0 --gres gpu:1 --cpus-per-task 8 \\
+      --mem 64G --time 4:00:00 --array-limit 16 --sbatch-arg=--mail-type=FAIL",
+    ],
     text: Some(TextNeed {
         input: TextInput::Documents,
         amount: "budget_tokens",
@@ -45,29 +54,12 @@ pub static DOCUMENTS: KindDeclaration = KindDeclaration {
         files: DOCUMENT_FILES,
     }),
     tables: &[
+        TableDeclaration::table(GRID_TABLE),
+        TableDeclaration::figure(DELTA),
+        TableDeclaration::figure(EV),
         TableDeclaration {
-            name: GRID_TABLE,
-            is_figure: false,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: DELTA,
-            is_figure: true,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: EV,
-            is_figure: true,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: TRANSFER,
-            is_figure: true,
-            has_variants: false,
             also_of: &["rollout"],
+            ..TableDeclaration::figure(TRANSFER)
         },
     ],
 };
@@ -78,18 +70,15 @@ pub static ROLLOUTS: KindDeclaration = KindDeclaration {
         article: "a",
         lists: &[GridSettings::SETTINGS, RolloutSettings::SETTINGS],
     },
+    summary: "transfer-rollouts (fig6: this and grid): the same on what the model writes itself",
+    examples: &["harness bench fig6 --plugins ./plugins --png"],
     text: Some(TextNeed {
         input: TextInput::Prompts,
         amount: "n_prompts",
         what: "prompts to continue",
         files: "jsonl with a field `prompt`, or --set prompt_field=NAME",
     }),
-    tables: &[TableDeclaration {
-        name: ROLLOUTS_TABLE,
-        is_figure: false,
-        has_variants: false,
-        also_of: &[],
-    }],
+    tables: &[TableDeclaration::table(ROLLOUTS_TABLE)],
 };
 
 const RATE: Values = Number("above 0 and at most 1", |t| t > 0.0 && t <= 1.0);
@@ -109,7 +98,7 @@ settings! {
         /// What is measured besides the splice at all positions: policy_splice,
         /// zero_ablation, paper_code, kl, or none.
         measures: Measures = Switches(&["policy_splice", "zero_ablation", "paper_code", "kl"])
-            .option("--measures LIST", GRID),
+            .option("--measures LIST"),
     }
     optional {}
 }

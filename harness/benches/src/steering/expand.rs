@@ -4,6 +4,7 @@
 use harness_contract::sources::SaeFolder;
 use harness_contract::{
     config::{ConfigError, Problem},
+    outputs::ExplanationLine,
     sources::ModelFolder,
     stages::{
         BaselineParams, CorpusRef, EXPLAIN_MAX_TOKENS, ExplainParams, FeatureChoice,
@@ -236,7 +237,10 @@ fn given(
             sae.name(),
             &sae.hash[..12.min(sae.hash.len())]
         );
-        let hint = "run the autointerp bench with the same --saes, --layers and --k, or choose those it explains";
+        let bench = ExplanationLine::BENCH;
+        let hint = format!(
+            "run the {bench} bench with the same --saes, --layers and --k, or choose those it explains"
+        );
         let problems = vec![Problem::new("--explanations", message, hint)];
         return Err(PlanError::Config(ConfigError { problems }));
     };

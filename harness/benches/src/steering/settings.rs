@@ -8,7 +8,7 @@ use harness_plan::{
         settings::{
             COUNT,
             Values::{Component, Components, Model, Number, Switch, Text, Whole},
-            shared::{self, STEERING},
+            shared,
         },
     },
     settings,
@@ -27,6 +27,11 @@ pub static KIND: KindDeclaration = KindDeclaration {
         article: "a",
         lists: &[SteeringSettings::SETTINGS],
     },
+    summary: "table2, table4, fig9, fig10: texts are steered with features and scored",
+    examples: &[
+        "harness bench table2 --plugins ./plugins --dry-run --model dream=/models/Dream-7B \\
+      --saes dream-mask=/saes/dream-mask --data text.jsonl.gz",
+    ],
     text: Some(TextNeed {
         input: TextInput::Documents,
         amount: "budget_tokens",
@@ -34,23 +39,11 @@ pub static KIND: KindDeclaration = KindDeclaration {
         files: DOCUMENT_FILES,
     }),
     tables: &[
+        TableDeclaration::table(MEAN_OVER_K),
+        TableDeclaration::table(BY_K),
         TableDeclaration {
-            name: MEAN_OVER_K,
-            is_figure: false,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: BY_K,
-            is_figure: false,
-            has_variants: false,
-            also_of: &[],
-        },
-        TableDeclaration {
-            name: VARIANTS,
-            is_figure: false,
             has_variants: true,
-            also_of: &[],
+            ..TableDeclaration::table(VARIANTS)
         },
     ],
 };
@@ -60,14 +53,14 @@ settings! {
     SteeringSettings {
         k: Vec<u32> = shared::K,
         /// Features selected for each SAE.
-        n_features: u32 = Whole(COUNT).option("--n-features N", STEERING),
+        n_features: u32 = Whole(COUNT).option("--n-features N"),
         /// Prefixes for each feature.
-        n_prefix: u32 = Whole(COUNT).option("--n-prefix N", STEERING),
+        n_prefix: u32 = Whole(COUNT).option("--n-prefix N"),
         budget_tokens: u64 = shared::BUDGET_TOKENS,
         context_length: u32 = shared::CONTEXT_LENGTH,
         /// Strength of steering, the α of Eq. 4.
         amp_factor: f64 = Number("a finite number", |_| true)
-            .option("--amp-factor ALPHA", STEERING),
+            .option("--amp-factor ALPHA"),
         /// Steering policy.
         token_scope: String = Component("steering").plain(),
         order: String = shared::ORDER,
@@ -79,7 +72,7 @@ settings! {
         judge: String = shared::JUDGE,
         /// Model that scores perplexity: NAME=DIR, `embedded`, or `none` to go without
         /// P and S [default: the bench's, for embedded models alone].
-        scorer: String = Model.option("--scorer NAME=DIR", STEERING),
+        scorer: String = Model.option("--scorer NAME=DIR"),
         /// Tokens of a text scored at most.
         scorer_max_tokens: u32 = Whole(2..1 << 20).plain(),
         /// Weight of the perplexity reduction P in the steering score S.
@@ -100,7 +93,7 @@ settings! {
         invalid_as_zero: bool = Switch.plain(),
         /// Features and their explanations from explanations.jsonl of an autointerp
         /// run, best score first, instead of own ones.
-        explanations: String = Text.option("--explanations FILE", STEERING),
+        explanations: String = Text.option("--explanations FILE"),
         text_field: String = shared::TEXT_FIELD,
         max_bad_rows: f64 = shared::MAX_BAD_ROWS,
     }

@@ -3,22 +3,21 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use harness_benches::{key_columns, paper_names};
+use harness_benches::{KINDS, key_columns, paper_names};
 use harness_contract::exit;
-use harness_plan::bench::Catalogue;
+use harness_plan::bench::{Catalogue, help};
 use harness_present::compare::{
     CompareError, CompareOptions, CsvTable, compare, report_markdown, report_text,
 };
 
 use crate::{failure::Failure, output, root::Root};
 
+const OWN_FILES: &str =
+    "harness compare results/golden/table2.csv results/runs/table2/table2.csv --rtol 1e-6";
+
 /// Compare two tables of results; exit code 10 when they differ.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  harness compare results/golden/table2.csv results/runs/table2/table2.csv --rtol 1e-6\n  \
-        harness compare results/runs/autointerp/autointerp.csv results/paper/official_repo_autointerp.csv \\\n      \
-        --paper autointerp --columns autointerp_score=autointerp_score_mean --common --atol 0.05"
-)]
+#[command(after_help = help::examples(&[OWN_FILES], "harness compare", KINDS))]
 pub struct CompareArgs {
     /// The first CSV file
     left: PathBuf,
@@ -83,7 +82,7 @@ pub fn run(args: &CompareArgs) -> Result<u8, Failure> {
         left.rename(ours, theirs).map_err(failure)?;
     }
     if let Some(bench) = &args.paper {
-        let spec = Catalogue::open(&Root::find()?.tables(), harness_benches::KINDS)?.load(bench)?;
+        let spec = Catalogue::open(&Root::find()?.tables(), KINDS)?.load(bench)?;
         left.use_names(&paper_names(&spec)).map_err(failure)?;
     }
     if args.common {

@@ -52,6 +52,19 @@ pub use steering::{
     STEERING_VALUES, ScoreParams, SteerParams, SteeringParams,
 };
 
+/// What the stages leave in the store. A missing value is `null` with a reason beside it, never 0
+/// or -1.
+pub mod outputs {
+    pub use super::{
+        autointerp::outputs::*, decoding::outputs::*, fidelity::outputs::*, steering::outputs::*,
+    };
+
+    /// Whether a count may be left out.
+    pub(super) fn is_zero(n: &u64) -> bool {
+        *n == 0
+    }
+}
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
@@ -222,6 +235,17 @@ impl Params {
             Params::Fidelity(params) => std::slice::from_ref(&params.sae),
             Params::Decoding(params) => &params.saes,
             _ => &[],
+        }
+    }
+
+    /// The parameters in which cells that are run together may differ, for stages that share work
+    /// between cells; `None` for the others.
+    pub(crate) const fn apart(&self) -> Option<&'static [&'static str]> {
+        match self {
+            Params::Fidelity(_) => Some(&["sae"]),
+            Params::Windows(_) => Some(&["sae", "latents"]),
+            Params::Features(_) => Some(&["sae", "choice"]),
+            _ => None,
         }
     }
 

@@ -12,6 +12,10 @@ use super::settings::{KindSettings, SettingsPatch};
 pub struct KindDeclaration {
     /// Its name, and the settings that rows have.
     pub settings: KindSettings,
+    /// Its benches and what they do, for the help of `harness bench`.
+    pub summary: &'static str,
+    /// Commands that show what can be done with it, for the help of the commands they call.
+    pub examples: &'static [&'static str],
     /// The text that rows read; `None` where nothing is run.
     pub text: Option<TextNeed>,
     /// The tables and figures that can be derived from its rows.
@@ -19,7 +23,7 @@ pub struct KindDeclaration {
 }
 
 /// What is declared of a table or figure.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct TableDeclaration {
     /// What bench files call it.
     pub name: &'static str,
@@ -29,6 +33,26 @@ pub struct TableDeclaration {
     pub has_variants: bool,
     /// Names of other kinds from whose rows it can be derived as well.
     pub also_of: &'static [&'static str],
+}
+
+impl TableDeclaration {
+    /// The table of a bench.
+    pub const fn table(name: &'static str) -> TableDeclaration {
+        TableDeclaration {
+            name,
+            is_figure: false,
+            has_variants: false,
+            also_of: &[],
+        }
+    }
+
+    /// A figure of another bench.
+    pub const fn figure(name: &'static str) -> TableDeclaration {
+        TableDeclaration {
+            is_figure: true,
+            ..TableDeclaration::table(name)
+        }
+    }
 }
 
 /// A kind of bench: what is done for a row, and which settings it has. Two are equal when their

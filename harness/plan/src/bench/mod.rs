@@ -5,6 +5,7 @@
 //! file that says `same_as` takes rows, settings and results from other benches.
 
 mod catalogue;
+pub mod help;
 mod kind;
 mod overrides;
 mod same;
@@ -16,7 +17,7 @@ pub use kind::{
     DOCUMENT_FILES, KindDeclaration, Kinds, RowKind, TableDeclaration, TableKind, TextInput,
     TextNeed,
 };
-pub use overrides::{CHOICES, Overrides};
+pub use overrides::{CHOICES, LIMITED, Overrides};
 pub use same::{BenchFile, SameSpec};
 pub use settings::{KindSettings, Setting, SettingOption, Settings, SettingsPatch};
 pub use spec::{BenchSpec, PaperName, Profile, RowId, RowSpec, VariantSpec, ViewSpec};

@@ -2,22 +2,23 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Kinds, RowKind, Setting, SettingsPatch,
-    settings::{
-        Values,
-        shared::{FIRST, STEERING},
-    },
+    help::benches_of,
+    settings::{HelpPart, Values},
 };
 use harness_contract::config::{Document, Problem, Table};
 
+/// The setting that `--limit` lowers.
+pub const LIMITED: &str = "n_features";
+
 /// What the command line may choose of a bench: no settings, for no bench file says them so.
 pub static CHOICES: [Setting; 3] = [
-    (Values::Texts.option("--rows NAME,…", FIRST))
+    (Values::Texts.option_in("--rows NAME,…", HelpPart::First))
         .explained("Only these rows: SAE sets, or MODEL/SET, such as dream-mask,qwen.")
         .named("rows", false),
-    (Values::Wholes(0..u32::MAX as i64).option("--layers LIST", FIRST))
+    (Values::Wholes(0..u32::MAX as i64).option_in("--layers LIST", HelpPart::First))
         .explained("Only these layers (blocks whose output the SAEs read, from 0), such as 1,5.")
         .named("layers", false),
-    (Values::Whole(0..u32::MAX as i64).option("--limit N", STEERING))
+    (Values::Whole(0..u32::MAX as i64).option_in("--limit N", HelpPart::OfKind(Some(LIMITED))))
         .explained("At most so many features for each SAE.")
         .named("limit", false),
 ];
@@ -110,7 +111,8 @@ impl Overrides {
 fn layers(root: &Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> Option<Vec<u32>> {
     let runs = kinds.iter().any(|kind| kind.is_run());
     if !runs && root.has("layers") {
-        let message = "a catalogue bench lists whole SAE sets and has no layers to choose";
+        let first = kinds.first().map(|kind| kind.a_name()).unwrap_or_default();
+        let message = format!("{first} bench lists whole SAE sets and has no layers to choose");
         root.problem_at("layers", message, "choose sets with --rows");
     }
     given(root, "layers", all).filter(|_| runs)
@@ -118,12 +120,10 @@ fn layers(root: &Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> Option<Vec<u32
 
 /// Features at most, for kinds that select some.
 fn limit(root: &Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> Option<u32> {
-    let selects = kinds.iter().any(|kind| kind.has("n_features"));
+    let selects = kinds.iter().any(|kind| kind.has(LIMITED));
     if !selects && root.has("limit") {
-        let owners = all.iter().filter(|kind| kind.has("n_features"));
-        let owners: Vec<&str> = owners.map(|kind| kind.name()).collect();
-        let owners = owners.join(" and ");
-        let message = format!("only {owners} benches select features to be limited");
+        let owners = benches_of(all, |kind| kind.has(LIMITED));
+        let message = format!("only {owners} select features to be limited");
         root.problem_at("limit", message, "");
     }
     given(root, "limit", all).filter(|_| selects)

@@ -32,7 +32,7 @@ pub struct BenchSpec {
     pub views: Vec<ViewSpec>,
 }
 
-/// A figure derived from the rows of a grid bench.
+/// A figure derived from the rows of a bench.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewSpec {
     /// Its name, which is that of its files.

@@ -30,7 +30,8 @@ impl Explanations {
         let mut by_sae: BTreeMap<String, BTreeMap<u32, ExplanationLine>> = BTreeMap::new();
         for number in 1.. {
             let bad = |what: String| {
-                let hint = "explanations.jsonl of an autointerp run is expected";
+                let (file, bench) = (ExplanationLine::FILE, ExplanationLine::BENCH);
+                let hint = format!("{file} of an {bench} run is expected");
                 InputError::unusable(path, format!("line {number} {what}; {hint}"))
             };
             let mut bytes = Vec::new();

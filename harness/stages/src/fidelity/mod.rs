@@ -1,6 +1,8 @@
 //! Stage `fidelity`: all SAEs of a group on one shard of text, sharing the clean pass and the
 //! blocks below each layer.
 
+pub(crate) mod rollout;
+
 use std::{collections::BTreeMap, rc::Rc, time::Instant};
 
 use harness_contract::{
@@ -27,10 +29,10 @@ use harness_engine::{
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
+use self::rollout::RolloutRows;
 use crate::{
     assets::Role,
     memory,
-    rollout::RolloutRows,
     rows::{FileRows, GridBatch, GridRow, GridRows, ShardCounts},
     stage::{Inputs, Progress, Stage},
     worker::Worker,

@@ -4,7 +4,7 @@
 mod judge;
 mod perplexity;
 mod score;
-pub(crate) mod texts;
+mod texts;
 
 pub(crate) use judge::judge;
 pub(crate) use perplexity::perplexity;

@@ -255,7 +255,7 @@ fn judged_by_windows(scan: &Scan) -> Result<BTreeMap<String, Vec<Judged>>, Repor
     }
     let mut found: BTreeMap<String, Vec<Judged>> = BTreeMap::new();
     for head in scan.done(Stage::Explain.name()) {
-        // An explanation of a steering run reads a cell of another stage.
+        // An explanation of another bench reads a cell of another stage.
         let [input] = head.inputs.as_slice() else {
             continue;
         };

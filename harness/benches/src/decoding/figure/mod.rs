@@ -10,18 +10,13 @@ mod tests_dynamics;
 pub use accuracy::accuracy_bars;
 pub use dynamics::{Across, DynamicsOptions, dynamics_curves, dynamics_heatmaps};
 
-use harness_core::dynamics::Metric;
 use harness_plan::{
     bench::{Profile, ViewSpec},
     expand::{Plan, PlannedRow},
 };
 use harness_present::figure::Figure;
 
-use super::{
-    DecodingTables, DecodingWork,
-    rows::DynamicsRow,
-    settings::{DRIFT, ORDERS, STABILITY, TOP1},
-};
+use super::{DecodingTables, DecodingWork, rows::DynamicsRow, settings::ORDERS, views::VIEWS};
 
 /// The figures of the bench, and the parts of them that its views show.
 pub fn figures(plan: &Plan, tables: &DecodingTables) -> Vec<(String, Figure)> {
@@ -111,21 +106,10 @@ fn caption(plan: &Plan) -> String {
     }
 }
 
-/// The metrics of the feature dynamics that a table or figure shows.
-fn metrics_of(table: &str) -> &'static [Metric] {
-    match table {
-        ORDERS => &Metric::ALL,
-        STABILITY => &[Metric::JaccardPre],
-        DRIFT => &[Metric::DriftPost],
-        TOP1 => &[Metric::LockRate, Metric::FlipCount],
-        _ => &[],
-    }
-}
-
 /// Whether a figure of the bench shows a row.
 pub fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
-    let is_metric = metrics_of(view.table.name())
-        .iter()
-        .any(|metric| metric.name() == row.metric);
-    is_metric && view.rows.iter().any(|id| id.model == row.model)
+    let of = VIEWS.iter().filter(|of| of.table == view.table.name());
+    let mut metrics = of.flat_map(|of| of.metrics);
+    metrics.any(|metric| metric.name() == row.metric)
+        && view.rows.iter().any(|id| id.model == row.model)
 }

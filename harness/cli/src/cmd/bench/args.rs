@@ -14,8 +14,8 @@ use harness_contract::{
 use harness_core::suggest;
 use harness_plan::{
     bench::{
-        BenchSpec, Overrides, Profile, RowKind, TextInput,
-        settings::shared::{BUDGET, DECODING, GRID},
+        BenchSpec, LIMITED, Overrides, Profile, RowKind, TextInput,
+        help::{self, BUDGET, benches_of},
     },
     expand::{EMBEDDED, NO_SCORER},
 };
@@ -36,42 +36,38 @@ const OUTPUT: &str = "Output";
 const FORECAST: &str = "Predictions, with --dry-run";
 const SHARDS: &str = "Several machines, see `harness run-cells --help` and `harness slurm --help`";
 
-/// What is shown below the options.
-const KINDS_AND_EXAMPLES: &str = "\
-A bench is of one kind. An option that its kind does not have is an error.
-  steering   table2, table4, fig9, fig10: texts are steered with features and scored
-  grid       fidelity, transfer, fig3, fig7, fig8, fig12: SAEs are spliced into passes over text
-  rollout    transfer-rollouts (fig6: this and grid): the same on what the model writes itself
-  decoding   decoding-order, fig4, fig5, fig11: questions are answered in several decoding orders, with features followed
-  autointerp autointerp: latents are explained, and the explanations tested on windows of text
-  catalogue  table1, table3: what SAE sets are; nothing is run
-
+const ABOUT_RUNS: &str = "\
 `all` runs every bench into results/runs/NAME (or OUT/NAME), goes on after one whose cells failed, and ends with a summary. Options
 go to the benches that have them. One folder of replies and one budget serve all judges.
 --dry-run predicts cells, floating-point operations, device time, memory, judge calls and dollars by stage and model. A model's folder may
 hold nothing but config.json, an SAE's nothing but cfg.json; SAE sets and text that are not given are assumed, and it says so.
 
-Finished cells are kept under --out; the same command continues where it was stopped, and does nothing when all is done.
+Finished cells are kept under --out; the same command continues where it was stopped, and does nothing when all is done.";
 
-Examples:
-  harness bench table2 --plugins ./plugins
-  harness bench table2 --plugins ./plugins --dry-run --model dream=/models/Dream-7B \\
-      --saes dream-mask=/saes/dream-mask --data text.jsonl.gz
-  harness bench fidelity --plugins ./plugins --rows dream-mask --layers 1,5 --measures kl,paper_code
-  harness bench fidelity --plugins ./plugins --dry-run --memory 16G --batch 4
-  harness bench fig6 --plugins ./plugins --png
-  harness bench all --plugins ./plugins --out paper
-  harness bench all --plugins ./plugins --dry-run --model dream=/configs/Dream-7B --dtype bf16 --device cuda:0 --peak-flops 989T
-  harness bench decoding-order --plugins ./plugins --orders origin,entropy,my-order
-  harness bench decoding-order --plugins ./plugins --model dream-instruct=/models/Dream-Instruct-7B \\
-      --saes dream-instruct-mask=/saes/dream-mask --questions gsm8k/test.jsonl
-  harness bench autointerp --plugins ./plugins --rows dream-mask --latents 50
-  harness bench autointerp --plugins ./plugins --judge openai --max-cost 2.50 --dry-run
-  harness bench table2 --plugins ./plugins --explanations results/runs/autointerp/explanations.jsonl";
+const EXAMPLES: [&str; 3] = [
+    "harness bench table2 --plugins ./plugins",
+    "harness bench all --plugins ./plugins --out paper",
+    "harness bench all --plugins ./plugins --dry-run --model dream=/configs/Dream-7B --dtype bf16 --device cuda:0 --peak-flops 989T",
+];
+
+/// What is shown below the options.
+fn kinds_and_examples() -> String {
+    let kinds = help::summaries(KINDS);
+    let examples = help::examples(&EXAMPLES, "harness bench", KINDS);
+    format!(
+        "A bench is of one kind. An option that its kind does not have is an error.\n\
+         {kinds}\n{ABOUT_RUNS}\n\n{examples}"
+    )
+}
+
+/// The heading of the options of the first kind that reads such a text.
+fn heading_of(input: TextInput) -> String {
+    help::heading(KINDS, |kind| kind.reads(input)).unwrap_or_default()
+}
 
 /// Run a bench and print its table beside the paper's.
 #[derive(Args, Debug)]
-#[command(after_help = KINDS_AND_EXAMPLES)]
+#[command(after_help = kinds_and_examples())]
 pub struct BenchArgs {
     /// A table of `harness list tables`, the path of a bench file, or `all`: every bench, one after
     /// the other
@@ -105,12 +101,12 @@ pub struct BenchArgs {
 
     /// Prompts that are continued, jsonl with a field `prompt`, or `embedded` [default: the files
     /// of --data]
-    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = GRID)]
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = heading_of(TextInput::Prompts))]
     pub prompts: Vec<PathBuf>,
 
     /// Questions with worked answers that end in `#### N`: jsonl (also .gz, .zst) or parquet with
     /// fields `question` and `answer`, or `embedded`
-    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = DECODING)]
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = heading_of(TextInput::Questions))]
     pub questions: Vec<PathBuf>,
 
     #[command(flatten, next_help_heading = JUDGING)]
@@ -195,7 +191,7 @@ impl BenchArgs {
         let applies = |key: &str| match key {
             "rows" => true,
             "layers" => runs,
-            "limit" => kinds.iter().any(|kind| kind.has("n_features")),
+            "limit" => kinds.iter().any(|kind| kind.has(LIMITED)),
             _ => kinds.iter().any(|kind| kind.has(key)),
         };
         let mut overrides = self.read(&kinds, applies);
@@ -265,25 +261,26 @@ impl BenchArgs {
                 problems.push(Problem::new(option, message, ""));
             }
         };
-        let prompts = !self.prompts.is_empty() && !reads(TextInput::Prompts);
-        refuse(prompts, "--prompts", "benches on rollouts");
-        let asks = reads(TextInput::Questions);
-        let questions = !self.questions.is_empty() && !asks;
-        refuse(questions, "--questions", "decoding benches");
-        let text = !self.data.is_empty() && asks;
+        for (input, files) in [
+            (TextInput::Prompts, &self.prompts),
+            (TextInput::Questions, &self.questions),
+        ] {
+            let is_misplaced = !files.is_empty() && !reads(input);
+            let of = benches_of(KINDS, |kind| kind.reads(input));
+            refuse(is_misplaced, input.option(), &of);
+        }
+        let text = !self.data.is_empty() && reads(TextInput::Questions);
         refuse(
             text,
             "--data",
             "benches that read text; questions are given with --questions",
         );
-        refuse(
-            self.memory.is_some() && !has("measures"),
-            "--memory",
-            "grid benches",
-        );
+        let with = |setting: &str| benches_of(KINDS, |kind| kind.has(setting));
+        let memory = self.memory.is_some() && !has("measures");
+        refuse(memory, "--memory", &with("measures"));
         if !has("judge") {
             for option in self.judging.given() {
-                refuse(true, option, "steering and autointerp benches");
+                refuse(true, option, &with("judge"));
             }
         }
         if !runs {

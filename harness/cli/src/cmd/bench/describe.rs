@@ -6,7 +6,7 @@ use harness_plan::expand::{Plan, PlannedGroup};
 pub use crate::output::bytes;
 use crate::output::sanitize;
 
-/// `fidelity dream, 24 SAEs, tokens 0 to 20000` for cells that are run together, else as [`cell`].
+/// `STAGE dream, 24 SAEs, tokens 0 to 20000` for cells that are run together, else as [`cell`].
 pub fn cell_or_group(plan: &Plan, cell: &Cell) -> String {
     match plan.group_of(&cell.key) {
         Some(group) => self::group(&plan.groups[group]),

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use harness_benches::KINDS;
-use harness_plan::bench::{
-    CHOICES, Setting, SettingOption,
-    settings::{Values, shared::HEADINGS},
-};
+use harness_plan::bench::{CHOICES, Setting, SettingOption, help, settings::Values};
 
 use crate::args::scorer;
 
@@ -36,20 +33,18 @@ pub fn declared() -> Vec<(&'static Setting, SettingOption)> {
     let settings = KINDS.iter().flat_map(|kind| kind.settings().iter());
     let mut declared: Vec<(&Setting, SettingOption)> = Vec::new();
     for setting in CHOICES.iter().chain(settings) {
-        let option = setting.option.filter(|option| option.heading.is_some());
+        let option = setting.option.filter(|option| option.part.is_some());
         let is_new = declared.iter().all(|(known, _)| known.name != setting.name);
         declared.extend(option.filter(|_| is_new).map(|option| (setting, option)));
     }
-    let place = |heading: Option<&str>| match heading {
-        Some("") => 0,
-        heading => {
-            1 + (HEADINGS.iter())
-                .position(|known| Some(*known) == heading)
-                .unwrap_or(HEADINGS.len())
-        }
-    };
-    declared.sort_by_key(|(_, option)| place(option.heading));
+    declared.sort_by_key(|(setting, option)| part(setting, *option).0);
     declared
+}
+
+/// The part of the help that an option stands in.
+fn part(setting: &Setting, option: SettingOption) -> (usize, Option<String>) {
+    let part = option.part.map(|part| help::part(part, setting, KINDS));
+    part.unwrap_or_default()
 }
 
 impl Args for SettingArgs {
@@ -60,8 +55,11 @@ impl Args for SettingArgs {
                 let arg = Arg::new(setting.name)
                     .long(option.long().trim_start_matches('-'))
                     .help(setting.help.trim_end_matches('.'))
-                    .help_heading(option.heading.filter(|heading| !heading.is_empty()))
                     .allow_hyphen_values(setting.values.are_numbers());
+                let arg = match part(setting, option) {
+                    (_, Some(heading)) => arg.help_heading(heading),
+                    (_, None) => arg,
+                };
                 command.arg(match (&setting.values, option.value_name()) {
                     (Values::Model, Some(name)) => arg.value_name(name).value_parser(scorer),
                     (_, Some(name)) => arg.value_name(name),

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use clap::Args;
+use harness_benches::KINDS;
 use harness_contract::exit;
+use harness_plan::bench::help;
 use harness_supervise::executable;
 
 use super::{
@@ -26,7 +28,7 @@ use crate::{
 /// Submit the missing cells of a bench as a job array, and a job that makes the tables when all
 /// have ended. All options of `harness bench` may be given.
 #[derive(Args, Debug)]
-#[command(after_help = HOW_AND_EXAMPLES)]
+#[command(after_help = how_and_examples())]
 pub struct SubmitArgs {
     #[command(flatten)]
     bench: BenchArgs,
@@ -34,7 +36,7 @@ pub struct SubmitArgs {
     slurm: SlurmOptions,
 }
 
-const HOW_AND_EXAMPLES: &str = "\
+const HOW: &str = "\
 Folder of results, models, texts and this program must be seen under the same paths from here and from all nodes. The cells alone \
 say what is done: submit again at any time, whatever became of earlier jobs, and only what is missing is sent; chunks that overlap \
 with jobs still in the queue find their cells done. Before its time limit a chunk is asked to end, keeps what is finished and goes \
@@ -43,17 +45,20 @@ cell: where cells are missing it ends with code 5, and its log says how to submi
 
 Plan, scripts and logs are in OUT/slurm/NUMBER. Limits of money (--max-cost) hold for all chunks of a submission together.
 
-Exit codes: 0 submitted   3 sbatch refuses or is not there   4 nothing is missing
+Exit codes: 0 submitted   3 sbatch refuses or is not there   4 nothing is missing";
 
-Examples:
-  harness slurm submit table2 --plugins ./plugins --out /shared/table2 --time 2:00:00 \\
-      --partition cpu --chunk-minutes 60
-  harness slurm submit fidelity --plugins ./plugins --out /shared/fidelity \\
-      --model dream=/shared/Dream-7B --saes dream-mask=/shared/dlm-mask \\
-      --data /shared/text.jsonl.gz --dtype bf16 --device cuda:0 --gres gpu:1 --cpus-per-task 8 \\
-      --mem 64G --time 4:00:00 --array-limit 16 --sbatch-arg=--mail-type=FAIL
-  harness slurm submit table2 --plugins ./plugins --out /shared/table2 --submit-dry-run
-  harness slurm status --out /shared/table2";
+const EXAMPLES: [&str; 3] = [
+    "harness slurm submit table2 --plugins ./plugins --out /shared/table2 --time 2:00:00 \\
+      --partition cpu --chunk-minutes 60",
+    "harness slurm submit table2 --plugins ./plugins --out /shared/table2 --submit-dry-run",
+    "harness slurm status --out /shared/table2",
+];
+
+/// What is shown below the options.
+fn how_and_examples() -> String {
+    let examples = help::examples(&EXAMPLES, "harness slurm submit", KINDS);
+    format!("{HOW}\n\n{examples}")
+}
 
 pub fn run(args: &SubmitArgs) -> Result<u8, Failure> {
     let modes = [

@@ -29,9 +29,21 @@ pub struct Setting {
 pub struct SettingOption {
     /// The option with what stands for its value in the help: `--n-features N`. A switch has none.
     pub usage: &'static str,
-    /// The part of the help that it stands in, empty for the first; `None` where the command itself
-    /// has this option, because it says more than the setting.
-    pub heading: Option<&'static str>,
+    /// The part of the help that it stands in; `None` where the command itself has this option,
+    /// because it says more than the setting.
+    pub part: Option<HelpPart>,
+}
+
+/// A part of the help of `harness bench`, each with a heading but the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HelpPart {
+    First,
+    /// What is read, and how much of it.
+    Budget,
+    /// The part of the first kind of bench that has the setting of this name, or the option's own.
+    OfKind(Option<&'static str>),
+    /// What several kinds have: these words with the names of the kinds that have the setting.
+    OfKinds(&'static str),
 }
 
 impl SettingOption {
@@ -149,16 +161,20 @@ impl Values {
         self.given_by(None)
     }
 
-    /// A setting with an option in a part of the help.
-    pub const fn option(self, usage: &'static str, heading: &'static str) -> Setting {
-        let heading = Some(heading);
-        self.given_by(Some(SettingOption { usage, heading }))
+    /// A setting with an option among those of the first kind of bench that has it.
+    pub const fn option(self, usage: &'static str) -> Setting {
+        self.option_in(usage, HelpPart::OfKind(None))
+    }
+
+    /// A setting with an option in another part of the help.
+    pub const fn option_in(self, usage: &'static str, part: HelpPart) -> Setting {
+        let part = Some(part);
+        self.given_by(Some(SettingOption { usage, part }))
     }
 
     /// A setting with an option that the command has for other reasons too.
     pub const fn option_of_command(self, usage: &'static str) -> Setting {
-        let heading = None;
-        self.given_by(Some(SettingOption { usage, heading }))
+        self.given_by(Some(SettingOption { usage, part: None }))
     }
 
     const fn given_by(self, option: Option<SettingOption>) -> Setting {

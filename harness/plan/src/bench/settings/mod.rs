@@ -9,6 +9,7 @@ mod level;
 pub mod shared;
 
 pub use complete::Settings;
-pub use declare::{COUNT, Setting, SettingOption, Values};
+pub use declare::{COUNT, HelpPart, Setting, SettingOption, Values};
 pub use kind::KindSettings;
 pub use level::SettingsPatch;
+pub(super) use level::listed;

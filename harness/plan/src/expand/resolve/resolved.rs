@@ -186,7 +186,7 @@ pub struct ResolvedRow {
     pub sources: BTreeMap<&'static str, Vec<SettingSource>>,
     /// Index of its model in [`ResolvedBench::models`].
     pub model: usize,
-    /// Index of its scorer in [`ResolvedBench::models`], of a steering bench.
+    /// Index of its scorer in [`ResolvedBench::models`], where it has one.
     pub scorer: Option<usize>,
     /// Layers from which depth is counted.
     pub depth_layers: Vec<u32>,

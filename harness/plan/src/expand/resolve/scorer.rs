@@ -5,7 +5,7 @@ use super::resolved::{EMBEDDED, NO_SCORER, Origin, Resolver};
 use crate::bench::{RowSpec, SettingsPatch};
 
 impl Resolver<'_> {
-    /// The name of the scorer of a steering row, where the word [`EMBEDDED`] stands in its place.
+    /// The name of the scorer of a row, where the word [`EMBEDDED`] stands in its place.
     /// `None` after a problem; `Some(None)` where the settings name it.
     pub(super) fn scorer_name(
         &mut self,

@@ -46,7 +46,7 @@ fn find(
         .collect();
     assert!(cells.iter().all(|cell| cell.group() == cells[0].group()));
     let cells: Vec<_> = cells.iter().map(|cell| (cell, vec![])).collect();
-    executor::run(worker, &cells, &mut |_, _, _| Ok(()))
+    crate::run(worker, &cells, &mut |_, _, _| Ok(()))
         .into_iter()
         .map(|result| {
             result.map(|(value, counters)| (serde_json::from_value(value).unwrap(), counters))

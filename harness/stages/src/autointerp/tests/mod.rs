@@ -39,10 +39,7 @@ use harness_engine::{
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-use crate::{
-    executor,
-    worker::{Worker, for_tests::init},
-};
+use crate::worker::{Worker, for_tests::init};
 
 use everything::*;
 use setting::*;
@@ -290,7 +287,7 @@ fn windows_are_explained_and_predicted() {
         let keys = inputs.iter().map(|_| String::new()).collect();
         let cell = Cell::new(params, keys).unwrap();
         let cells = [(&cell, inputs.to_vec())];
-        let mut results = executor::run(&mut worker, &cells, &mut |_, _, _| Ok(()));
+        let mut results = crate::run(&mut worker, &cells, &mut |_, _, _| Ok(()));
         results.remove(0).unwrap().0
     };
     let input = serde_json::to_value(&windows).unwrap();

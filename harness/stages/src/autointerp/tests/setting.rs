@@ -161,7 +161,7 @@ pub(super) fn run(worker: &mut Worker, all: &[WindowsParams]) -> Vec<Found> {
         .collect();
     assert!(cells.iter().all(|cell| cell.group() == cells[0].group()));
     let cells: Vec<_> = cells.iter().map(|cell| (cell, vec![])).collect();
-    executor::run(worker, &cells, &mut |_, _, _| Ok(()))
+    crate::run(worker, &cells, &mut |_, _, _| Ok(()))
         .into_iter()
         .map(|result| {
             result.map(|(value, counters)| (serde_json::from_value(value).unwrap(), counters))

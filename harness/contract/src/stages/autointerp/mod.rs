@@ -2,6 +2,9 @@
 //! latents, a judge explains latents by some of them and predicts from its explanation which of the
 //! others they are active in (PROTOCOL §5).
 
+mod explanation_line;
+pub(super) mod outputs;
+
 use harness_core::autointerp::WindowRules;
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
+use crate::outputs::Outcome;
 
 /// Features selected from an activation pass, best first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct FeaturesOutput {
     /// Latents that never fired in the pass.
     pub n_dead: u64,
     /// Lines or rows of the data files that could not be used.
-    #[serde(default, skip_serializing_if = "super::is_zero")]
+    #[serde(default, skip_serializing_if = "crate::outputs::is_zero")]
     pub n_bad_rows: u64,
     /// The share of the documents' tokens that is in rows, where the context length cuts off most
     /// of them.

@@ -36,13 +36,13 @@ pub struct RolloutOutput {
     /// One for each prompt, in order.
     pub rollouts: Vec<Rollout>,
     /// Lines or rows of the data files that could not be used.
-    #[serde(default, skip_serializing_if = "super::is_zero")]
+    #[serde(default, skip_serializing_if = "crate::outputs::is_zero")]
     pub n_bad_rows: u64,
     /// Prompts passed over because they hold special tokens alone.
-    #[serde(default, skip_serializing_if = "super::is_zero")]
+    #[serde(default, skip_serializing_if = "crate::outputs::is_zero")]
     pub n_without_text: u64,
     /// Prompts cut at their end.
-    #[serde(default, skip_serializing_if = "super::is_zero")]
+    #[serde(default, skip_serializing_if = "crate::outputs::is_zero")]
     pub n_cut: u64,
 }
 

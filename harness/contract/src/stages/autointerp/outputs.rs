@@ -9,6 +9,8 @@ use serde::{
     },
 };
 
+pub use super::explanation_line::ExplanationLine;
+
 /// Windows of the latents of one SAE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowsOutput {

@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-/// An explained latent: a line of explanations.jsonl, which a steering bench takes as its features.
+/// An explained latent: a line of explanations.jsonl, which another bench can take as its features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplanationLine {
@@ -30,6 +30,11 @@ pub struct ExplanationLine {
 }
 
 impl ExplanationLine {
+    /// The bench that leaves such lines.
+    pub const BENCH: &str = "autointerp";
+    /// The file that it leaves them in.
+    pub const FILE: &str = "explanations.jsonl";
+
     /// The larger score first, no score last, then the smaller index.
     pub fn best_first(&self, other: &ExplanationLine) -> Ordering {
         let score = |line: &Self| line.autointerp_score.unwrap_or(f64::NEG_INFINITY);

@@ -1,5 +1,7 @@
 //! Parameters of the steering benches' cells.
 
+pub(super) mod outputs;
+
 use serde::{Deserialize, Serialize};
 
 use super::{

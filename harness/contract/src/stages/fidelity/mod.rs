@@ -2,6 +2,8 @@
 //! reconstruction stands for its residual (Eq. 16), and how much of the residual the SAE explains
 //! (Eq. 15).
 
+pub(super) mod outputs;
+
 use serde::{Deserialize, Serialize};
 
 use super::{GenerationParams, ModelRef, Numerics, SaeRef};

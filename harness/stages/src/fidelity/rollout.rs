@@ -16,7 +16,7 @@ use harness_engine::{
 use crate::{
     rows::{GridRow, GridRows, ShardCounts},
     stage::{Inputs, Progress},
-    steering::texts::{Row, texts},
+    texts::{Row, texts},
     worker::Worker,
 };
 
@@ -124,14 +124,14 @@ pub(crate) fn rollout(
 }
 
 /// Continuations of prompts; those without a token are passed over and counted.
-pub(crate) struct RolloutRows {
+pub(super) struct RolloutRows {
     rollouts: RolloutOutput,
     next: usize,
     counts: ShardCounts,
 }
 
 impl RolloutRows {
-    pub(crate) fn new(rollouts: RolloutOutput) -> Self {
+    pub(super) fn new(rollouts: RolloutOutput) -> Self {
         Self {
             rollouts,
             next: 0,

@@ -1,6 +1,8 @@
 //! Parameters of the decoding-order bench's cells: questions answered by denoising in one order,
 //! with SAE features followed in every pass (PROTOCOL §7).
 
+pub(super) mod outputs;
+
 use harness_core::task::preset::Preset;
 use serde::{Deserialize, Serialize};
 
