@@ -104,7 +104,9 @@ impl<R: Read + Seek> Archive<R> {
                 .archive
                 .by_index_raw(i)
                 .map_err(|e| Refusal::new(format!("damaged archive entry {i}: {e}"), AGAIN))?;
-            let name = entry.name();
+            let name = entry
+                .name()
+                .map_err(|e| Refusal::new(format!("damaged archive entry {i}: {e}"), AGAIN))?;
             if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
                 return Err(Refusal::new(
                     format!(
@@ -137,19 +139,20 @@ impl<R: Read + Seek> Archive<R> {
                 );
             }
         }
-        if self
-            .archive
-            .file_names()
-            .any(|n| n == format!("{}constants.pkl", self.prefix))
-        {
+        if self.has("constants.pkl") {
             return refuse("a TorchScript program, not a state dict".into(), SAVE_AGAIN);
         }
         Ok(())
     }
 
+    /// Whether there is an entry of this name in the archive's folder.
+    fn has(&self, name: &str) -> bool {
+        let name = format!("{}{name}", self.prefix);
+        self.archive.index_for_name(&name).is_some()
+    }
+
     fn check_byte_order(&mut self) -> Result<(), Refusal> {
-        let name = format!("{}byteorder", self.prefix);
-        if !self.archive.file_names().any(|n| n == name) {
+        if !self.has("byteorder") {
             return Ok(()); // older versions wrote little-endian only
         }
         let order = self.record("byteorder", 16, "the byte order")?;
