@@ -38,11 +38,13 @@ use crate::{
     executor::run_stage,
     explain::explain,
     fidelity::{Fidelity, rollout::rollout},
-    stage::{Alone, CellResult, CellWithInputs, Progress},
+    stage::{CellResult, CellWithInputs, PerCell, Progress},
     steering::{baseline, judge, perplexity, score, steer},
 };
 
-/// Runs cells of one group on the outputs of their inputs; one result for each, in their order.
+/// Runs the cells of one message of the host, a single cell or cells of a group, each with the
+/// values of the cells that it needs. One result for each, in the order of `cells`; they are written
+/// when all are there.
 pub(crate) fn run(
     worker: &mut Worker,
     cells: &[CellWithInputs<'_>],
@@ -51,7 +53,8 @@ pub(crate) fn run(
     executor::run(worker, cells, progress, of_one_stage)
 }
 
-/// The list of the stages: what runs cells of each.
+/// Runs cells of one stage. This is the list of the stages: the parameters of a cell say of which it
+/// is.
 fn of_one_stage(
     worker: &mut Worker,
     cells: &[CellWithInputs<'_>],
@@ -63,15 +66,15 @@ fn of_one_stage(
     match &first.params {
         Params::Features(_) => run_stage(&Features, worker, cells, progress),
         Params::Windows(_) => run_stage(&Windows, worker, cells, progress),
-        Params::Explain(_) => run_stage(&Alone(explain), worker, cells, progress),
-        Params::Predict(_) => run_stage(&Alone(predict), worker, cells, progress),
-        Params::Baseline(_) => run_stage(&Alone(baseline), worker, cells, progress),
-        Params::Steer(_) => run_stage(&Alone(steer), worker, cells, progress),
-        Params::Perplexity(_) => run_stage(&Alone(perplexity), worker, cells, progress),
-        Params::Judge(_) => run_stage(&Alone(judge), worker, cells, progress),
-        Params::Score(_) => run_stage(&Alone(score), worker, cells, progress),
-        Params::Rollout(_) => run_stage(&Alone(rollout), worker, cells, progress),
+        Params::Explain(_) => run_stage(&PerCell(explain), worker, cells, progress),
+        Params::Predict(_) => run_stage(&PerCell(predict), worker, cells, progress),
+        Params::Baseline(_) => run_stage(&PerCell(baseline), worker, cells, progress),
+        Params::Steer(_) => run_stage(&PerCell(steer), worker, cells, progress),
+        Params::Perplexity(_) => run_stage(&PerCell(perplexity), worker, cells, progress),
+        Params::Judge(_) => run_stage(&PerCell(judge), worker, cells, progress),
+        Params::Score(_) => run_stage(&PerCell(score), worker, cells, progress),
+        Params::Rollout(_) => run_stage(&PerCell(rollout), worker, cells, progress),
         Params::Fidelity(_) => run_stage(&Fidelity, worker, cells, progress),
-        Params::Decoding(_) => run_stage(&Alone(decoding), worker, cells, progress),
+        Params::Decoding(_) => run_stage(&PerCell(decoding), worker, cells, progress),
     }
 }

@@ -55,11 +55,11 @@ pub(crate) trait Stage {
 }
 
 /// A stage whose cells share nothing, made from the function that runs one.
-pub(crate) struct Alone<P, O>(
+pub(crate) struct PerCell<P, O>(
     pub(crate) fn(&mut Worker, &P, &Inputs<'_>, Progress<'_>) -> Result<O, CellError>,
 );
 
-impl<P: StageParams + Clone, O: Serialize + DeserializeOwned> Stage for Alone<P, O> {
+impl<P: StageParams + Clone, O: Serialize + DeserializeOwned> Stage for PerCell<P, O> {
     type Params = P;
     type Member = P;
     type Output = O;

@@ -1,4 +1,12 @@
-//! Runs cells of one group, whatever their stages are.
+//! Runs cells, whatever their stages are: decides what is run together, and what is tried again.
+//!
+//! * `alone`: a cell by itself.
+//! * `bisect`: cells that share passes over a model are run together. Where that fails and one of
+//!   them may be at fault, each half is run by itself, and so on, until the one at fault is alone.
+//! * `two_pass`: cells that ask a judge are run twice. The first time their questions are collected
+//!   and asked in one batch, the second time each cell gets its answers.
+//! * `within_memory`: cells that memory was too small for are run once more in half batches; the
+//!   others keep their results.
 
 mod alone;
 mod bisect;
@@ -16,7 +24,8 @@ use crate::{
 pub(crate) type RunOneStage =
     fn(&mut Worker, &[CellWithInputs<'_>], Progress<'_>) -> Vec<CellResult>;
 
-/// Runs cells of one group, those of each stage by the function, which knows the stages.
+/// Runs cells, and those of each stage with `of_one_stage`, which knows the stages. Cells of a group
+/// are of one stage, so that there is one call as a rule. One result for each cell, in their order.
 pub(crate) fn run(
     worker: &mut Worker,
     cells: &[CellWithInputs<'_>],
@@ -31,7 +40,8 @@ pub(crate) fn run(
     })
 }
 
-/// Runs cells of one stage as the stage has it: together, in two passes, or one by one.
+/// Runs cells of one stage: together where they share a pass over a model, in two passes where
+/// several ask a judge, else one by one.
 pub(crate) fn run_stage<S: Stage>(
     stage: &S,
     worker: &mut Worker,
