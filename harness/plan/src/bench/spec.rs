@@ -99,6 +99,8 @@ pub struct RowSpec {
     pub settings: SettingsPatch,
     /// What the paper calls it.
     pub paper: Option<PaperName>,
+    /// Whether it is of no file: a model and its SAEs that the command line names.
+    pub is_own: bool,
 }
 
 impl RowSpec {
@@ -293,6 +295,7 @@ fn row(table: Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> Option<RowSpec> {
             real_layers: Vec::new(),
             settings: SettingsPatch::default(),
             paper: None,
+            is_own: false,
         });
     }
     let policies = [Policy::Clean, Policy::Mask, Policy::Unmask].map(|one| (one.name(), one));
@@ -329,6 +332,7 @@ fn row(table: Table<'_, '_>, kinds: &[RowKind], all: Kinds) -> Option<RowSpec> {
         real_layers,
         settings,
         paper,
+        is_own: false,
     })
 }
 

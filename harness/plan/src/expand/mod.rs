@@ -11,6 +11,7 @@ mod forecast;
 mod group;
 mod kind;
 mod made_for;
+mod own_rows;
 mod part;
 pub mod pass;
 mod plan;
@@ -25,6 +26,7 @@ pub use expander::{ExpandRow, Expander, NewCell, Place, Texts, expand};
 pub use forecast::BATCH_ROWS;
 pub use group::{GroupKind, GroupWork, Member, PlannedGroup};
 pub use kind::{BenchKind, GeneratedRow, Kind, KindOf, RowCheck};
+pub use own_rows::{Named, add_own_rows, own_names};
 pub use plan::{Plan, PlannedRow, RowWork};
 pub use resolve::{
     BenchRequest, EMBEDDED, Limits, NO_SCORER, Origin, ResolvedBench, ResolvedModel, ResolvedRow,

@@ -12,6 +12,7 @@ mod forecast;
 mod format;
 mod judging;
 mod metrics;
+pub mod own_rows;
 mod pictures;
 mod prepared;
 mod report;

@@ -25,7 +25,7 @@ use super::{
     dry_run::DryRun,
     execute::{Bench, done_cells},
     forecast::Speed,
-    zoo_text,
+    own_rows, zoo_text,
 };
 use crate::{
     failure::Failure,
@@ -119,14 +119,17 @@ impl<'a> PreparedBench<'a> {
     ) -> Result<PreparedBench<'a>, Failure> {
         let RequestedBench {
             root,
-            spec,
-            overrides,
+            mut spec,
+            mut overrides,
             models,
             mut saes,
             out,
             replies_in,
         } = requested;
         let found = Plugins::find(args.plugins.choice()?)?.agree()?;
+        let note = own_rows::add(&mut spec, &mut overrides, (&models, &saes), &found)?;
+        note.iter()
+            .for_each(|line| output::talk(&output::sanitize(line)));
         let devices = args.devices()?;
         let scratch = match only_reads {
             true => Some(

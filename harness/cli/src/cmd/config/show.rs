@@ -163,7 +163,7 @@ fn ask(
 }
 
 fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>, Failure> {
-    let overrides = args.overrides(spec);
+    let (mut spec, mut overrides) = (spec.clone(), args.overrides(spec));
     if !spec.is_run() {
         ConfigError::check(overrides.problems)?;
         return Ok(Vec::new());
@@ -182,16 +182,19 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
         Err(failure) if !given.is_empty() => return Err(failure),
         Err(_) => (
             Plugins::found(PluginChoice::default())?,
-            bench::assumed::embedded_models(spec, &models),
+            bench::assumed::embedded_models(&spec, &models),
         ),
     };
+    let given_saes = args.sae_sets()?;
+    let own = (&given, &given_saes);
+    bench::own_rows::add(&mut spec, &mut overrides, own, &plugins)?;
     let scratch =
         tempfile::tempdir().map_err(|error| Failure::cannot_write(&env::temp_dir(), &error))?;
     let mut saes = BTreeMap::new();
     let place = (scratch.path(), u32::MAX);
-    bench::assumed::sets(spec, &overrides, &models, &mut saes, place, &mut known)?;
+    bench::assumed::sets(&spec, &overrides, &models, &mut saes, place, &mut known)?;
     // Names that the bench does not have are its errors.
-    for (name, dir) in args.sae_sets()? {
+    for (name, dir) in given_saes {
         saes.entry(name).or_insert(dir);
     }
     let folders = bench::Folders {
@@ -200,7 +203,7 @@ fn rows(args: &BenchArgs, root: &Root, spec: &BenchSpec) -> Result<Vec<ShownRow>
         known,
     };
     let place = (Path::new(""), &plugins);
-    let resolved = bench::resolved(args, root, spec, &overrides, &folders, place)?;
+    let resolved = bench::resolved(args, root, &spec, &overrides, &folders, place)?;
     Ok(resolved
         .rows
         .iter()

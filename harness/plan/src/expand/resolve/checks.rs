@@ -24,12 +24,13 @@ impl Resolver<'_> {
             .chain(overridden_scorer)
             .collect();
         let sets = request.spec.sae_sets();
-        for (option, names, given) in [
-            ("--model", models, request.models),
-            ("--saes", sets, request.saes),
+        for (option, other, names, given) in [
+            ("--model", "--saes", models, request.models),
+            ("--saes", "--model", sets, request.saes),
         ] {
             for name in given.keys().filter(|n| !names.contains(&n.as_str())) {
-                let hint = suggest::hint(name, names.iter().copied());
+                let known = suggest::hint(name, names.iter().copied());
+                let hint = format!("{known}; {other} {name}=DIR beside it makes a row of its own");
                 self.problem(
                     &format!("{option} {name}"),
                     format!("the bench runs no `{name}`"),

@@ -83,7 +83,8 @@ impl Resolver<'_> {
                 continue;
             }
             saes.extend(here().filter(is_asked).cloned());
-            if here().any(|sae| sae.k.is_some()) {
+            // The k of a row of one's own are those of all its layers together.
+            if !row.is_own && here().any(|sae| sae.k.is_some()) {
                 self.check_ks(set, layer, ks, ks_from);
             }
         }
