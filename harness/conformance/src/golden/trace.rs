@@ -226,7 +226,7 @@ fn both_masked(
         record.compared(
             &format!("trace/mean_jaccard_both_masked.{step}"),
             JACCARD,
-            compare::scalar(got.estimate.value, want.as_f64(), JACCARD),
+            compare::scalar(got.value, want.as_f64(), JACCARD),
         );
     }
     Ok(())

@@ -15,8 +15,8 @@ pub use decoding::{Answer, DecodingOutput};
 pub use explanation_line::ExplanationLine;
 pub use fidelity::{FidelityOutput, Rollout, RolloutOutput};
 pub use steering::{
-    Context, Estimate, ExplainOutput, Explanation, Feature, FeatureMetric, FeatureScore,
-    FeaturesOutput, Generation, GenerationOutput, JudgeOutput, MetricOutput, PairScore, Perplexity,
+    Context, ExplainOutput, Explanation, Feature, FeatureMetric, FeatureScore, FeaturesOutput,
+    Generation, GenerationOutput, JudgeOutput, MetricOutput, PairScore, Perplexity,
     PerplexityOutput, ScoreOutput,
 };
 

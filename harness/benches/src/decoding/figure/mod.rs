@@ -124,8 +124,6 @@ fn metrics_of(table: &str) -> &'static [Metric] {
 
 /// Whether a figure of the bench shows a row.
 pub fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
-    let is_metric = metrics_of(view.table.name())
-        .iter()
-        .any(|metric| metric.name() == row.metric);
-    is_metric && view.rows.iter().any(|id| id.model == row.model)
+    metrics_of(view.table.name()).contains(&row.metric)
+        && view.rows.iter().any(|id| id.model == row.model)
 }
