@@ -1,6 +1,6 @@
 //! Columns that the tables of several benches share.
 
-use harness_core::sae_id::SaeId;
+use harness_core::{measure::Measure, sae_id::SaeId};
 use harness_present::{Column, optional};
 
 pub const STATUS: &str = "whether the numbers are whole, see the rules of all tables";
@@ -20,7 +20,11 @@ pub fn of_sae<R: OfSae>() -> [Column<R>; 5] {
             |r| r.sae().0.to_owned(),
         ),
         Column::key("sae", "SAE set", |r| r.sae().1.set.clone()),
-        Column::key("sae_id", "the SAE within its set", |r| r.sae().1.id.clone()),
+        Column::key(
+            "sae_id",
+            "the SAE within its set, see the rules of all tables",
+            |r| r.sae().1.id.clone(),
+        ),
         Column::key("layer", "block whose output the SAE reads, from 0", |r| {
             r.sae().1.layer.to_string()
         }),
@@ -37,7 +41,11 @@ pub fn of_sae<R: OfSae>() -> [Column<R>; 5] {
 pub struct Table {
     /// The files that have these columns.
     pub files: Vec<String>,
+    /// What its rows are, as the reference page says it.
+    pub rows: &'static str,
     pub columns: Vec<Described>,
+    /// What `metric` can be, of a table of values.
+    pub measures: Vec<Measure>,
 }
 
 /// What is said of a column.
@@ -50,7 +58,11 @@ pub struct Described {
 }
 
 /// The table of some files.
-pub fn table<R>(files: &[impl AsRef<str>], columns: &[Column<R>]) -> Table {
+pub fn table<R>(
+    files: &[impl AsRef<str>],
+    rows: &'static str,
+    columns: &[Column<R>],
+) -> Table {
     let described = |column: &Column<R>| Described {
         name: column.name,
         is_key: column.is_key,
@@ -59,6 +71,8 @@ pub fn table<R>(files: &[impl AsRef<str>], columns: &[Column<R>]) -> Table {
     };
     Table {
         files: (files.iter().map(|file| file.as_ref().to_owned())).collect(),
+        rows,
+        measures: Vec::new(),
         columns: columns.iter().map(described).collect(),
     }
 }

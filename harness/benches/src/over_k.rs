@@ -1,11 +1,11 @@
 //! What figures over the active budget k share: one line for each layer.
 
-use harness_core::layer::Depth;
+use harness_core::{layer::Depth, stats::Estimate};
 use harness_present::figure::{Axis, Dash, Point, Scale, Series};
 
 /// The point of an SAE over its active budget; `None` where it has none.
-pub fn point(k: Option<u32>, value: Option<f64>, std_err: Option<f64>) -> Option<Point> {
-    Some(Point::with_error(f64::from(k?), value, std_err))
+pub fn point(k: Option<u32>, estimate: Estimate) -> Option<Point> {
+    Some(Point::with_error(f64::from(k?), estimate))
 }
 
 /// What a reader must know of SAEs that have no place on the axis.

@@ -1,15 +1,7 @@
 //! From the sums of one SAE to its values: losses and their differences (Eq. 16), loss recovered,
-//! KL, explained variance (Eq. 15) in its definitions.
+//! KL, explained variance (Eq. 15) in its definitions: [`MEASURES`].
 //!
-//! | metric | variants | definition |
-//! |---|---|---|
-//! | `clean_loss` | `<logits>-<weight>` | Σ cost of the unmodified model over the counted tokens / their number |
-//! | `spliced_loss` | `<logits>-<weight>-<splice>` | the same with the residual replaced by its reconstruction |
-//! | `delta_lm_loss` | as `spliced_loss` | spliced minus clean: Eq. 16; positive is worse |
-//! | `loss_recovered` | `aligned-<weight>-<splice>` | (zero − spliced) / (zero − clean), `zero` the loss with a residual of zeros |
-//! | `kl` | `aligned-plain-<splice>` | mean over counted tokens of KL(clean ‖ spliced) of the predictions, in nats |
-//! | `ev` | `ev_var`, `ev_mse`, `ev_token_mean`, `ev_var_robust` | over the tokens of the SAE's policy, see below |
-//!
+//! Variants of losses are `<logits>-<weight>-<splice>`.
 //! * logits: `aligned` (the model's own alignment), `paper_code` (never shifted, as the authors'
 //!   loss script);
 //! * weight: `plain` (nats a counted token), `weighted` (Σ over rows of (1/t) Σ cost / counted
@@ -19,25 +11,97 @@
 //! Counted tokens are the masked ones of a diffusion model, and those after a real token for an
 //! autoregressive one.
 //!
-//! * `ev_var` = 1 − Σ|r − mean r|² / Σ|x − mean x|², the authors' definition, from summed moments
-//!   of all tokens;
-//! * `ev_mse` = 1 − Σ|r|² / Σ|x − mean x|²;
-//! * `ev_token_mean` = mean over tokens of 1 − |r|² / |x − m|² with m the mean over the policy's
-//!   tokens of the token's own row; rows with fewer than two such tokens do not count, and neither
-//!   do tokens that are their row's mean but for rounding;
-//! * `ev_var_robust` = `ev_var` without massive activations: a token is left out when its |x|² is
-//!   more than [`MASSIVE`] times the median |x|² of the policy's tokens of its row.
-//!
-//! Where the residual varies by no more than the rounding of its number format (a constant text)
-//! there is nothing to explain, and none of these has a value; [`Dtype::rounding`] says how much
-//! that is.
+//! Explained variance is over the tokens of the SAE's policy. Of `ev_token_mean` rows with fewer
+//! than two such tokens do not count, and neither do tokens that are their row's mean but for
+//! rounding. Where the residual varies by no more than the rounding of its number format (a
+//! constant text) there is nothing to explain, and no kind of explained variance has a value;
+//! [`Dtype::rounding`] says how much that is.
+
+use std::iter;
 
 use crate::{
     dtype::Dtype,
     ev::EvMoments,
-    stats::Bootstrap,
-    units::{Resampled, Totals, UnitSums, UnitsError},
+    measure::Measure,
+    stats::{Bootstrap, Estimate},
+    units::{Totals, UnitSums, UnitsError},
 };
+
+pub const CLEAN_LOSS: Measure = Measure {
+    name: "clean_loss",
+    variant: "<logits>-<weight>",
+    unit: "nats",
+    definition: "Σ cost of the unmodified model over the counted tokens / their number",
+};
+pub const SPLICED_LOSS: Measure = Measure {
+    name: "spliced_loss",
+    variant: "<logits>-<weight>-<splice>",
+    unit: "nats",
+    definition: "the same with the residual replaced by its reconstruction",
+};
+pub const ZERO_LOSS: Measure = Measure {
+    name: "zero_loss",
+    variant: "<logits>-<weight>",
+    unit: "nats",
+    definition: "the same with a residual of zeros",
+};
+pub const DELTA_LM_LOSS: Measure = Measure {
+    name: "delta_lm_loss",
+    variant: "<logits>-<weight>-<splice>",
+    unit: "nats",
+    definition: "spliced minus clean, Eq. 16; positive is worse",
+};
+pub const LOSS_RECOVERED: Measure = Measure {
+    name: "loss_recovered",
+    variant: "aligned-<weight>-<splice>",
+    unit: "share",
+    definition: "(zero − spliced) / (zero − clean)",
+};
+pub const KL: Measure = Measure {
+    name: "kl",
+    variant: "aligned-plain-<splice>",
+    unit: "nats",
+    definition: "mean over counted tokens of KL(clean ‖ spliced) of the predictions",
+};
+pub const EV_VAR: Measure = Measure {
+    name: "ev",
+    variant: "ev_var",
+    unit: "share",
+    definition: "1 − Σ|r − mean r|² / Σ|x − mean x|², r = x − x̂: the authors' definition, \
+                 Eq. 15, from summed moments",
+};
+pub const EV_MSE: Measure = Measure {
+    variant: "ev_mse",
+    definition: "1 − Σ|r|² / Σ|x − mean x|²",
+    ..EV_VAR
+};
+pub const EV_TOKEN_MEAN: Measure = Measure {
+    variant: "ev_token_mean",
+    definition: "mean over tokens of 1 − |r|² / |x − m|², m the mean of the policy's tokens of \
+                 the token's own row",
+    ..EV_VAR
+};
+/// [`MASSIVE`] says which tokens are left out.
+pub const EV_VAR_ROBUST: Measure = Measure {
+    variant: "ev_var_robust",
+    definition: "`ev_var` without massive activations: tokens with |x|² above 100 times the \
+                 median of their row",
+    ..EV_VAR
+};
+
+/// All measures.
+pub const MEASURES: &[Measure] = &[
+    CLEAN_LOSS,
+    SPLICED_LOSS,
+    ZERO_LOSS,
+    DELTA_LM_LOSS,
+    LOSS_RECOVERED,
+    KL,
+    EV_VAR,
+    EV_MSE,
+    EV_TOKEN_MEAN,
+    EV_VAR_ROBUST,
+];
 
 /// Multiple of a row's median |x|² above which a token is a massive activation.
 pub const MASSIVE: f64 = 100.0;
@@ -108,15 +172,43 @@ pub const EV_ROBUST_COLUMNS: [&str; 3] =
 /// Tokens of rows with two or more, and Σ (1 − |r|² / |x − m|²).
 pub const EV_TOKEN_COLUMNS: [&str; 2] = ["ev_token.tokens", "ev_token.sum"];
 
+/// Names of the sums of one SAE. `splices` are those it is measured with, the passes of zeros
+/// included, and `logits` those that score a token; `kl` says whether divergences are summed.
+pub fn sum_columns(
+    splices: &[SpliceKind],
+    logits: &[Logits],
+    is_diffusion: bool,
+    kl: bool,
+) -> Vec<String> {
+    let mut columns = vec![COUNTED.to_owned()];
+    for splice in iter::once(None).chain(splices.iter().copied().map(Some)) {
+        for logits in logits {
+            columns.push(cost_column(splice, *logits, false));
+            if is_diffusion {
+                columns.push(cost_column(splice, *logits, true));
+            }
+        }
+        if let Some(splice @ (SpliceKind::All | SpliceKind::Policy)) = splice
+            && kl
+        {
+            columns.push(kl_column(splice));
+        }
+    }
+    let ev = EV_COLUMNS
+        .iter()
+        .chain(&EV_ROBUST_COLUMNS)
+        .chain(&EV_TOKEN_COLUMNS);
+    columns.extend(ev.map(|column| (*column).to_owned()));
+    columns
+}
+
 /// One value of an SAE.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FidelityValue {
-    pub metric: &'static str,
+    pub measure: Measure,
     pub variant: String,
-    /// Value and error.
-    pub estimate: Resampled,
-    /// Tokens it is formed from.
-    pub n: u64,
+    /// The value, with the tokens it is formed from.
+    pub estimate: Estimate,
     /// Whether there is no value because the residual hardly varies at these tokens.
     pub is_constant: bool,
 }
@@ -126,7 +218,7 @@ type OfTotals = Box<dyn Fn(&Totals<'_>) -> Option<f64>>;
 
 /// One statistic of totals.
 struct Statistic {
-    metric: &'static str,
+    measure: Measure,
     variant: String,
     /// Column with the number of tokens.
     tokens: &'static str,
@@ -165,22 +257,22 @@ pub fn values(
         .zip(found)
         .zip(totals)
         .map(|((s, found), n)| {
-            let value = match s.variant.as_str() {
-                "ev_var" => all.map(|ev| ev.ev_var),
-                "ev_mse" => all.map(|ev| ev.ev_mse),
-                "ev_var_robust" => robust_only.map(|ev| ev.ev_var),
-                "ev_token_mean" => found.value.filter(|_| all.is_some()),
+            let value = match s.measure {
+                EV_VAR => all.map(|ev| ev.ev_var),
+                EV_MSE => all.map(|ev| ev.ev_mse),
+                EV_VAR_ROBUST => robust_only.map(|ev| ev.ev_var),
+                EV_TOKEN_MEAN => found.value.filter(|_| all.is_some()),
                 _ => found.value,
             };
             FidelityValue {
-                metric: s.metric,
-                is_constant: s.metric == "ev" && moments.n() > 0 && value.is_none(),
-                estimate: Resampled {
+                measure: s.measure,
+                is_constant: s.measure.name == EV_VAR.name && moments.n() > 0 && value.is_none(),
+                estimate: Estimate {
                     value,
                     std_err: found.std_err.filter(|_| value.is_some()),
+                    n: Some(n),
                 },
                 variant: s.variant,
-                n,
             }
         })
         .collect())
@@ -189,39 +281,32 @@ pub fn values(
 fn statistics(units: &UnitSums) -> Vec<Statistic> {
     let mut out = Vec::new();
     let has = |column: &str| units.column(column).is_some();
-    let mut ev = |variant: &str, tokens, of: OfTotals| {
+    let explained = |error, spread| {
+        Box::new(move |t: &Totals<'_>| t.ratio(error, spread).map(|fvu| 1.0 - fvu)) as OfTotals
+    };
+    let [tokens, spread, error, raw_error] = EV_COLUMNS;
+    let [robust_tokens, robust_spread, robust_error] = EV_ROBUST_COLUMNS;
+    let [row_tokens, row_sum] = EV_TOKEN_COLUMNS;
+    let mean = Box::new(move |t: &Totals<'_>| t.ratio(row_sum, row_tokens));
+    for (measure, tokens, of) in [
+        (EV_VAR, tokens, explained(error, spread)),
+        (EV_MSE, tokens, explained(raw_error, spread)),
+        (EV_TOKEN_MEAN, row_tokens, mean as OfTotals),
+        (
+            EV_VAR_ROBUST,
+            robust_tokens,
+            explained(robust_error, robust_spread),
+        ),
+    ] {
         if has(tokens) {
             out.push(Statistic {
-                metric: "ev",
-                variant: variant.to_owned(),
+                measure,
+                variant: measure.variant.to_owned(),
                 tokens,
                 of,
             });
         }
-    };
-    let explained = |error, spread| {
-        Box::new(move |t: &Totals<'_>| t.ratio(error, spread).map(|fvu| 1.0 - fvu)) as OfTotals
-    };
-    ev(
-        "ev_var",
-        EV_COLUMNS[0],
-        explained(EV_COLUMNS[2], EV_COLUMNS[1]),
-    );
-    ev(
-        "ev_mse",
-        EV_COLUMNS[0],
-        explained(EV_COLUMNS[3], EV_COLUMNS[1]),
-    );
-    ev(
-        "ev_token_mean",
-        EV_TOKEN_COLUMNS[0],
-        Box::new(|t| t.ratio(EV_TOKEN_COLUMNS[1], EV_TOKEN_COLUMNS[0])),
-    );
-    ev(
-        "ev_var_robust",
-        EV_ROBUST_COLUMNS[0],
-        explained(EV_ROBUST_COLUMNS[2], EV_ROBUST_COLUMNS[1]),
-    );
+    }
     for logits in [Logits::Aligned, Logits::PaperCode] {
         for weighted in [true, false] {
             let clean = cost_column(None, logits, weighted);
@@ -230,14 +315,14 @@ fn statistics(units: &UnitSums) -> Vec<Statistic> {
             }
             let weight = if weighted { "weighted" } else { "plain" };
             let name = format!("{}-{weight}", logits.name());
-            out.push(counted("clean_loss", name.clone(), {
+            out.push(counted(CLEAN_LOSS, name.clone(), {
                 let clean = clean.clone();
                 move |t| t.ratio(&clean, COUNTED)
             }));
             let zero = cost_column(Some(SpliceKind::Zero), logits, weighted);
             if has(&zero) {
                 let zero = zero.clone();
-                out.push(counted("zero_loss", name.clone(), move |t| {
+                out.push(counted(ZERO_LOSS, name.clone(), move |t| {
                     t.ratio(&zero, COUNTED)
                 }));
             }
@@ -247,18 +332,18 @@ fn statistics(units: &UnitSums) -> Vec<Statistic> {
                     continue;
                 }
                 let variant = format!("{name}-{}", splice.name());
-                out.push(counted("spliced_loss", variant.clone(), {
+                out.push(counted(SPLICED_LOSS, variant.clone(), {
                     let spliced = spliced.clone();
                     move |t| t.ratio(&spliced, COUNTED)
                 }));
-                out.push(counted("delta_lm_loss", variant.clone(), {
+                out.push(counted(DELTA_LM_LOSS, variant.clone(), {
                     let (clean, spliced) = (clean.clone(), spliced.clone());
                     move |t| Some(t.ratio(&spliced, COUNTED)? - t.ratio(&clean, COUNTED)?)
                 }));
                 // Of misaligned logits nothing is lost, so nothing can be recovered.
                 if has(&zero) && logits == Logits::Aligned {
                     let (clean, zero) = (clean.clone(), zero.clone());
-                    out.push(counted("loss_recovered", variant, move |t| {
+                    out.push(counted(LOSS_RECOVERED, variant, move |t| {
                         let (clean, spliced, zero) =
                             (t.get(&clean)?, t.get(&spliced)?, t.get(&zero)?);
                         (zero != clean).then(|| (zero - spliced) / (zero - clean))
@@ -271,19 +356,19 @@ fn statistics(units: &UnitSums) -> Vec<Statistic> {
         let kl = kl_column(splice);
         if has(&kl) {
             let variant = format!("aligned-plain-{}", splice.name());
-            out.push(counted("kl", variant, move |t| t.ratio(&kl, COUNTED)));
+            out.push(counted(KL, variant, move |t| t.ratio(&kl, COUNTED)));
         }
     }
     out
 }
 
 fn counted(
-    metric: &'static str,
+    measure: Measure,
     variant: String,
     of: impl Fn(&Totals<'_>) -> Option<f64> + 'static,
 ) -> Statistic {
     Statistic {
-        metric,
+        measure,
         variant,
         tokens: COUNTED,
         of: Box::new(of),
@@ -307,7 +392,7 @@ mod tests {
     fn value(found: &[FidelityValue], metric: &str, variant: &str) -> Option<f64> {
         found
             .iter()
-            .find(|v| v.metric == metric && v.variant == variant)
+            .find(|v| v.measure.name == metric && v.variant == variant)
             .unwrap_or_else(|| panic!("no {metric} {variant}"))
             .estimate
             .value
@@ -347,9 +432,9 @@ mod tests {
         assert!(
             found
                 .iter()
-                .all(|v| v.n == 6 && !v.variant.contains("policy"))
+                .all(|v| v.estimate.n == Some(6) && !v.variant.contains("policy"))
         );
-        assert!(found.iter().all(|v| v.metric != "ev"));
+        assert!(found.iter().all(|v| v.measure.name != "ev"));
     }
 
     #[test]
@@ -369,7 +454,7 @@ mod tests {
         let none = EvMoments::new(1);
         let found = values(&sums, &none, &none, Dtype::F32, Bootstrap::default()).unwrap();
         let error = |metric: &str| {
-            let found = found.iter().find(|v| v.metric == metric).unwrap();
+            let found = found.iter().find(|v| v.measure.name == metric).unwrap();
             found.estimate.std_err.unwrap()
         };
         assert!(error("clean_loss") > 0.1 && error("delta_lm_loss") < 1e-9);

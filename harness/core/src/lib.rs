@@ -12,6 +12,7 @@ pub mod fidelity;
 pub mod grid;
 pub mod layer;
 pub mod loss;
+pub mod measure;
 pub mod policy;
 pub mod record;
 pub mod rng;

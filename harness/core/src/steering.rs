@@ -1,10 +1,10 @@
 //! Concept improvement, perplexity reduction and steering score (Eq. 17–19), from judged pairs and
 //! perplexities.
 
-use crate::stats::{Bootstrap, mean_bootstrap};
+use crate::stats::{Bootstrap, Estimate};
 
 /// Scores of one feature.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SteeringScores {
     /// C = (mean after - mean before) / 100 over the judged prefixes (Eq. 17).
     pub concept_improvement: Option<f64>,
@@ -12,15 +12,6 @@ pub struct SteeringScores {
     pub perplexity_reduction: Option<f64>,
     /// S = C + lambda · P (Eq. 19).
     pub steering_score: Option<f64>,
-}
-
-/// A mean with its standard error over features.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MeanScore {
-    /// The mean; `None` without features.
-    pub value: Option<f64>,
-    /// Bootstrap standard error; `None` for fewer than two features.
-    pub std_err: Option<f64>,
 }
 
 /// What features that are not valid count as in the means over an SAE.
@@ -37,17 +28,15 @@ pub enum InvalidFeatures {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SaeScores {
     /// C.
-    pub concept_improvement: MeanScore,
+    pub concept_improvement: Estimate,
     /// P.
-    pub perplexity_reduction: MeanScore,
+    pub perplexity_reduction: Estimate,
     /// S.
-    pub steering_score: MeanScore,
+    pub steering_score: Estimate,
     /// Features, valid or not.
     pub n_features: usize,
     /// Features with C.
     pub n_judged: usize,
-    /// Features with P.
-    pub n_read: usize,
     /// Features that are valid.
     pub n_valid: usize,
 }
@@ -65,7 +54,6 @@ pub fn sae_scores(
         false => f.concept_improvement.is_some(),
     };
     let n_valid = features.iter().filter(|f| is_valid(f)).count();
-    let count = |of: fn(&SteeringScores) -> Option<f64>| features.iter().filter_map(of).count();
     let mean = |of: fn(&SteeringScores) -> Option<f64>| {
         let values: Vec<f64> = match invalid {
             InvalidFeatures::LeftOut => (features.iter())
@@ -76,41 +64,17 @@ pub fn sae_scores(
                 .map(|f| of(f).filter(|_| is_valid(f)).unwrap_or(0.0))
                 .collect(),
         };
-        MeanScore {
-            value: (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64),
-            std_err: mean_bootstrap(&values, bootstrap).map(|r| r.std_err),
-        }
+        Estimate::of_mean(&values, bootstrap)
     };
     SaeScores {
         concept_improvement: mean(|f| f.concept_improvement),
         perplexity_reduction: mean(|f| f.perplexity_reduction),
         steering_score: mean(|f| f.steering_score),
         n_features: features.len(),
-        n_judged: count(|f| f.concept_improvement),
-        n_read: count(|f| f.perplexity_reduction),
+        n_judged: (features.iter())
+            .filter(|f| f.concept_improvement.is_some())
+            .count(),
         n_valid,
-    }
-}
-
-/// Unweighted mean over independent estimates (the k sweep of Table 2) and its standard error;
-/// estimates without a value are left out, and the error is missing when one of those averaged has
-/// none.
-pub fn mean_of_estimates(estimates: &[MeanScore]) -> MeanScore {
-    let present: Vec<(f64, Option<f64>)> = estimates
-        .iter()
-        .filter_map(|e| Some((e.value?, e.std_err)))
-        .collect();
-    if present.is_empty() {
-        return MeanScore {
-            value: None,
-            std_err: None,
-        };
-    }
-    let n = present.len() as f64;
-    let variance: Option<f64> = present.iter().map(|(_, e)| e.map(|e| e * e)).sum();
-    MeanScore {
-        value: Some(present.iter().map(|(v, _)| v).sum::<f64>() / n),
-        std_err: variance.map(|v| v.sqrt() / n),
     }
 }
 
@@ -146,7 +110,12 @@ mod tests {
                 Bootstrap::default(),
             );
             assert_eq!((sae.n_features, sae.n_valid), (3, 1));
-            assert_eq!((sae.n_judged, sae.n_read), (2, 2));
+            assert_eq!(sae.n_judged, 2);
+            let n = match invalid {
+                InvalidFeatures::LeftOut => 1,
+                InvalidFeatures::Zero => 3,
+            };
+            assert_eq!(sae.steering_score.n, Some(n));
             [
                 sae.concept_improvement,
                 sae.perplexity_reduction,
@@ -175,6 +144,7 @@ mod tests {
         };
         let alone = left_out(&[unjudged], true);
         assert_eq!(alone.perplexity_reduction.value, Some(0.25));
+        assert_eq!(alone.perplexity_reduction.n, Some(1));
         assert_eq!(
             (alone.concept_improvement.value, alone.steering_score.value),
             (None, None)
@@ -188,27 +158,6 @@ mod tests {
             (Some(0.2), 1)
         );
         assert_eq!(unread_all.steering_score.value, None);
-    }
-
-    #[test]
-    fn the_mean_over_k_adds_variances() {
-        let e = |v, s| MeanScore {
-            value: Some(v),
-            std_err: Some(s),
-        };
-        assert_eq!(
-            mean_of_estimates(&[e(1.0, 3.0), e(3.0, 4.0)]),
-            MeanScore {
-                value: Some(2.0),
-                std_err: Some(2.5)
-            }
-        );
-        let missing = MeanScore {
-            value: None,
-            std_err: None,
-        };
-        assert_eq!(mean_of_estimates(&[e(1.0, 3.0), missing]).value, Some(1.0));
-        assert_eq!(mean_of_estimates(&[missing]).value, None);
     }
 
     proptest! {

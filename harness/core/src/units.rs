@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{rng::Stream, stats::Bootstrap};
+use crate::stats::{Bootstrap, Estimate};
 
 /// Named sums of each resampling unit. A unit is a set of rows of text; row r belongs to unit r mod
 /// the number of units, so that with no more rows than units the bootstrap is one over rows. Memory
@@ -54,15 +54,6 @@ impl Totals<'_> {
         let below = self.get(denominator)?;
         (below != 0.0).then_some(self.get(numerator)? / below)
     }
-}
-
-/// A statistic with its bootstrap standard error.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Resampled {
-    /// The statistic of the sums themselves; `None` where it is undefined.
-    pub value: Option<f64>,
-    /// Standard deviation over the resamples; `None` for fewer than two units or defined resamples.
-    pub std_err: Option<f64>,
 }
 
 impl UnitSums {
@@ -156,55 +147,22 @@ impl UnitSums {
         &self,
         config: Bootstrap,
         statistics: impl Fn(&Totals<'_>) -> Vec<Option<f64>>,
-    ) -> Result<Vec<Resampled>, UnitsError> {
+    ) -> Result<Vec<Estimate>, UnitsError> {
         self.check()?;
-        let index: BTreeMap<&str, usize> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, name)| (name.as_str(), i))
-            .collect();
-        let sum = |drawn: &mut dyn Iterator<Item = usize>| {
-            let mut totals = vec![0.0; self.columns.len()];
-            for unit in drawn {
-                for (total, value) in totals.iter_mut().zip(&self.units[unit]) {
+        let names = self.columns.iter().map(String::as_str);
+        let index: BTreeMap<&str, usize> = names.zip(0..).collect();
+        Ok(config.estimates("units", self.units.len(), |drawn| {
+            let mut values = vec![0.0; self.columns.len()];
+            for &unit in drawn {
+                for (total, value) in values.iter_mut().zip(&self.units[unit]) {
                     *total += value;
                 }
             }
-            totals
-        };
-        let n = self.units.len();
-        let values = sum(&mut (0..n));
-        let whole = statistics(&Totals {
-            index: &index,
-            values: &values,
-        });
-        let mut moments = vec![crate::stats::Moments::default(); whole.len()];
-        if n >= 2 {
-            let stream = Stream::new(config.seed, "units");
-            for resample in 0..u64::from(config.resamples) {
-                let draws = stream.item(resample);
-                let mut drawn = (0..n).map(|i| draws.below_at(i as u64, n as u64) as usize);
-                let values = sum(&mut drawn);
-                let found = statistics(&Totals {
-                    index: &index,
-                    values: &values,
-                });
-                for (moments, value) in moments.iter_mut().zip(found) {
-                    if let Some(value) = value.filter(|v| v.is_finite()) {
-                        moments.push(value);
-                    }
-                }
-            }
-        }
-        Ok(whole
-            .into_iter()
-            .zip(moments)
-            .map(|(value, moments)| Resampled {
-                value,
-                std_err: moments.std_dev(),
+            statistics(&Totals {
+                index: &index,
+                values: &values,
             })
-            .collect())
+        }))
     }
 }
 
@@ -226,7 +184,7 @@ mod tests {
         sums
     }
 
-    fn mean(sums: &UnitSums) -> Resampled {
+    fn mean(sums: &UnitSums) -> Estimate {
         sums.bootstrap(CONFIG, |t| vec![t.ratio("sum", "n")])
             .unwrap()[0]
     }

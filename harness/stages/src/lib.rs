@@ -19,6 +19,7 @@ mod decoding;
 mod executor;
 mod explain;
 mod fidelity;
+mod generation;
 mod memory;
 mod rows;
 mod serve;

@@ -7,15 +7,18 @@ use harness_contract::{
 use harness_engine::{
     error::CellError,
     generate::{
-        AutoregressRequest, DenoiseRequest, Generated, OrderDraws, Sampling, SamplingRule,
-        Steering, autoregress, continuations, denoise, plan_batches,
+        AutoregressRequest, Generated, Steering, autoregress, continuations, denoise, plan_batches,
     },
     plugin::{Model, Remasker, Sae, SteeringPolicy},
     text::TextCodec,
 };
 use serde_json::json;
 
-use crate::{stage::Progress, worker::Worker};
+use crate::{
+    generation::{denoising, sampling},
+    stage::Progress,
+    worker::Worker,
+};
 
 /// Rows of a batch when the run names no number: enough to keep two cores busy on small models.
 const BATCH_ROWS: usize = 64;
@@ -125,44 +128,22 @@ fn run_batch(
     let prompts: Vec<Vec<i64>> = rows.iter().map(|row| row.prompt.clone()).collect();
     // The prefix keys the draws, so that steered and unsteered texts share them.
     let item_ids: Vec<u64> = rows.iter().map(|row| u64::from(row.prefix)).collect();
-    let sampling = Sampling {
-        temperature: generation.temperature,
-        top_p: Some(generation.top_p),
-        top_k: None,
-        rule: SamplingRule::of(model.info()?),
-    };
-    let max_new_tokens = generation.max_new_tokens as usize;
-    let generated = match remasker {
-        Some((remasker, steps)) => denoise(
-            model,
-            remasker,
-            &DenoiseRequest {
+    let info = model.info()?.clone();
+    Ok(match remasker {
+        Some((remasker, steps)) => {
+            let request = denoising(generation, steps, &info, &prompts, &item_ids);
+            denoise(model, remasker, &request, steering, None)?
+        }
+        None => {
+            let request = AutoregressRequest {
                 prompts: &prompts,
                 item_ids: &item_ids,
-                max_new_tokens,
-                steps: steps as usize,
-                block_length: None,
-                sampling,
-                cfg_scale: 0.0,
-                seed: generation.seed,
-                order_draws: &OrderDraws::Counter,
-            },
-            steering,
-            None,
-        )?,
-        None => autoregress(
-            model,
-            &AutoregressRequest {
-                prompts: &prompts,
-                item_ids: &item_ids,
-                max_new_tokens,
+                max_new_tokens: generation.max_new_tokens as usize,
                 stop_ids: None,
-                sampling,
+                sampling: sampling(generation, &info),
                 seed: generation.seed,
-            },
-            steering,
-            None,
-        )?,
-    };
-    Ok(generated)
+            };
+            autoregress(model, &request, steering, None)?
+        }
+    })
 }

@@ -19,6 +19,7 @@ use harness_contract::{
 use harness_core::{
     autointerp::{Origin, WindowRules},
     policy::Policy,
+    stats::Estimate,
 };
 use harness_data::{Split, documents};
 use harness_store::{Access, Provenance, Store};
@@ -172,11 +173,7 @@ pub fn write_steering(dir: &Path, spec: &Spec, layer: u32, k: u32, latent: u32, 
         outcome: None,
         error: None,
     };
-    let nothing = harness_contract::outputs::Estimate {
-        value: None,
-        std_err: None,
-        n: 0,
-    };
+    let nothing = Estimate::default();
     let at = Provenance::default;
     store
         .put_done(&baseline, &texts(None, " the weather was fine."), at())

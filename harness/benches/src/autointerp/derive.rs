@@ -7,7 +7,7 @@ use harness_contract::outputs::{
 use harness_core::{
     autointerp::{RandomWindows, accuracy, is_positive, n_correct},
     record::Status,
-    stats::{Bootstrap, Moments, mean_bootstrap},
+    stats::{Bootstrap, Estimate, Moments},
 };
 use harness_plan::expand::{Plan, PlannedRow};
 use harness_store::{Lookup, Store, StoreError};
@@ -201,10 +201,12 @@ fn sae_row(
     AutointerpRow {
         model: row.model.clone(),
         sae: row.sae.clone(),
-        autointerp_score: moments.mean(),
+        score: Estimate {
+            value: moments.mean(),
+            n: is_there.then_some(scores.len() as u64),
+            ..Estimate::of_mean(&scores, bootstrap)
+        },
         std_dev: moments.std_dev(),
-        std_err: mean_bootstrap(&scores, bootstrap).map(|resampled| resampled.std_err),
-        n_latents: is_there.then_some(scores.len() as u64),
         n_dead: left.windows.as_ref().map(|windows| windows.n_dead),
         n_unparsed: with("unparsed"),
         n_refused: with("refused"),

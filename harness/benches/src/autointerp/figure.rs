@@ -43,7 +43,7 @@ pub fn autointerp_figure(rows: &[(&AutointerpRow, Depth)], title: &str) -> Figur
                     (row.model.as_str(), row.sae.set.as_str()) == (*model, *sae)
                         && style.is_of(row.sae.layer, *depth, tag(row))
                 })
-                .filter_map(|(row, _)| point(row.sae.k, row.autointerp_score, row.std_err))
+                .filter_map(|(row, _)| point(row.sae.k, row.score))
                 .collect(),
             ..style.series()
         });

@@ -73,8 +73,22 @@ impl Results for AutointerpTables {
 /// The tables of the kind, with their columns.
 pub(crate) fn tables() -> Vec<Table> {
     vec![
-        table(&["autointerp.csv"], &autointerp_columns()),
-        table(&["latents.csv"], &latent_columns()),
-        table(&["autointerp_labels.csv"], &label_columns()),
+        table(
+            &["autointerp.csv"],
+            "One row for each SAE: how well a judge that has read a latent's explanation says in \
+             which windows of text the latent is active.",
+            &autointerp_columns(),
+        ),
+        table(
+            &["latents.csv"],
+            "One row for each latent; those with `chosen` = `label` are no part of autointerp.csv.",
+            &latent_columns(),
+        ),
+        table(
+            &["autointerp_labels.csv"],
+            "Where the text has labels (`label_field`, which the embedded models' text has): one row \
+             for each SAE and label, with the latent that goes best with it, chosen without a judge.",
+            &label_columns(),
+        ),
     ]
 }

@@ -155,25 +155,23 @@ fn basis(
         Some(format!("{} L{layer}: {mean:.3}", name.sae))
     });
     [
-        format!("{}/{}", sum(|r| r.n_latents), sum(|r| r.n_asked)),
+        format!("{}/{}", sum(|r| r.score.n), sum(|r| r.n_asked)),
         sum(|r| r.n_dead).to_string(),
         theirs.unwrap_or_default(),
     ]
 }
 
 fn score(row: &AutointerpRow) -> String {
-    match (row.autointerp_score, row.std_err) {
-        (Some(value), Some(error)) => format!("{value:.3} ± {error:.3}"),
-        (Some(value), None) => format!("{value:.3}"),
-        _ if row.status == Status::Ok => "-".to_owned(),
-        _ => row.status.to_string(),
-    }
+    row.score.text(3).unwrap_or_else(|| match row.status {
+        Status::Ok => "-".to_owned(),
+        status => status.to_string(),
+    })
 }
 
 /// The mean over the SAEs of a set, beside the authors' over theirs.
 fn summary(block: &Block<'_>, paper: &BTreeMap<(String, u32, u32), f64>) -> String {
     let ours: Vec<f64> = (block.iter())
-        .filter_map(|(_, row)| row.autointerp_score)
+        .filter_map(|(_, row)| row.score.value)
         .collect();
     let Some(mean) = Moments::of(&ours).mean() else {
         return String::new();

@@ -1,7 +1,8 @@
-//! Rows of the autointerp bench and the columns of its files.
+//! Rows of the autointerp bench and the columns of its files. What a field means is
+//! said by its column.
 
 use harness_contract::outputs::ExplanationLine;
-use harness_core::{record::Status, sae_id::SaeId};
+use harness_core::{record::Status, sae_id::SaeId, stats::Estimate};
 use harness_present::{Column, optional};
 
 use crate::columns::{OfSae, STATUS, of_sae};
@@ -9,38 +10,21 @@ use crate::columns::{OfSae, STATUS, of_sae};
 /// One SAE: a row of autointerp.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AutointerpRow {
-    /// Model, e.g. `dream`.
     pub model: String,
     pub sae: SaeId,
-    /// Mean score of the latents whose windows were predicted.
-    pub autointerp_score: Option<f64>,
-    /// Standard deviation of the score over these latents.
+    pub score: Estimate,
     pub std_dev: Option<f64>,
-    /// Standard error of the mean, by bootstrap over latents.
-    pub std_err: Option<f64>,
-    /// Latents whose windows were predicted.
-    pub n_latents: Option<u64>,
-    /// Latents of the SAE that fired less often than the threshold.
     pub n_dead: Option<u64>,
-    /// Asked latents without a score because an answer was not what was asked for.
     pub n_unparsed: Option<u64>,
-    /// Asked latents without a score because the judge's model declined.
     pub n_refused: Option<u64>,
-    /// Asked latents without a score because a question failed in another way.
     pub n_failed: Option<u64>,
-    /// Identity of the judge; empty when nothing was asked.
     pub judge: String,
-    /// Mean over all asked latents, those without a score counted as 0.
     pub score_unanswered_counted: Option<f64>,
-    /// Latents the judge was asked about.
     pub n_asked: Option<u64>,
-    /// Chosen latents that were not asked about: dead, or with too few windows.
     pub n_not_asked: Option<u64>,
-    /// What counts as true of random windows: `checked` or `paper_code`.
     pub random_windows: String,
     /// Whether the judge may be compared with the paper's; `None` when nothing was asked.
     pub comparable_with_paper: Option<bool>,
-    /// Whether the numbers are whole.
     pub status: Status,
 }
 
@@ -49,34 +33,19 @@ pub struct AutointerpRow {
 pub struct LatentRow {
     pub model: String,
     pub sae: SaeId,
-    /// Index of the latent.
     pub latent: u32,
-    /// Why it was looked at: `sample`, `list` or `label`.
     pub chosen: String,
-    /// What it stands for; `None` without a usable answer.
     pub explanation: Option<String>,
-    /// Share of windows predicted rightly.
     pub autointerp_score: Option<f64>,
-    /// Windows that were to be predicted.
     pub n_windows: u64,
-    /// Of them, predicted rightly.
     pub n_correct: Option<u64>,
-    /// Places of the windows it was predicted to be active in, from 0.
     pub predicted: Option<Vec<u32>>,
-    /// Places of the windows it is active in.
     pub active: Vec<u32>,
-    /// Positions on which it is active.
     pub n_active: u64,
-    /// Their share of the positions that counted.
     pub density: f64,
-    /// Largest activation.
     pub max_act: f64,
-    /// What became of it: `scored`, `dead`, `few_windows`, `unparsed`, `refused`, `failed`, or
-    /// `missing` while questions are open.
     pub outcome: String,
-    /// Why it has no score.
     pub error: Option<String>,
-    /// Identity of the judge.
     pub judge: String,
 }
 
@@ -86,20 +55,13 @@ pub struct LabelRow {
     pub model: String,
     pub sae: SaeId,
     pub label: String,
-    /// Documents that have it.
     pub n_documents: u64,
     pub latent: u32,
-    /// Share of the documents it fires in that have the label.
     pub precision: f64,
-    /// Share of the label's documents it fires in.
     pub recall: f64,
-    /// Harmonic mean of both.
     pub f1: f64,
-    /// What it stands for.
     pub explanation: Option<String>,
-    /// Share of windows predicted rightly.
     pub autointerp_score: Option<f64>,
-    /// What predicting none to be active would have scored.
     pub none_score: Option<f64>,
 }
 
@@ -121,7 +83,7 @@ impl OfSae for LabelRow {
     }
 }
 
-/// Columns of autointerp.csv: one row for each SAE.
+/// Columns of autointerp.csv.
 pub fn autointerp_columns() -> Vec<Column<AutointerpRow>> {
     let mut columns = of_sae().to_vec();
     columns.extend([
@@ -130,7 +92,7 @@ pub fn autointerp_columns() -> Vec<Column<AutointerpRow>> {
             "share",
             "mean over latents of the share of windows predicted rightly; of the latents with a \
              usable prediction",
-            |r: &AutointerpRow| optional(r.autointerp_score),
+            |r: &AutointerpRow| optional(r.score.value),
         ),
         Column::value(
             "std_dev",
@@ -142,10 +104,10 @@ pub fn autointerp_columns() -> Vec<Column<AutointerpRow>> {
             "std_err",
             "share",
             "standard error of the mean, by bootstrap over latents",
-            |r| optional(r.std_err),
+            |r| optional(r.score.std_err),
         ),
         Column::value("n_latents", "count", "latents with a score", |r| {
-            optional(r.n_latents)
+            optional(r.score.n)
         }),
         Column::value(
             "n_dead",
@@ -210,7 +172,7 @@ pub fn autointerp_columns() -> Vec<Column<AutointerpRow>> {
     columns
 }
 
-/// Columns of latents.csv: one row for each latent. Lists are separated by spaces.
+/// Columns of latents.csv.
 pub fn latent_columns() -> Vec<Column<LatentRow>> {
     let mut columns = of_sae().to_vec();
     columns.extend([
@@ -242,13 +204,13 @@ pub fn latent_columns() -> Vec<Column<LatentRow>> {
         Column::value(
             "predicted",
             "",
-            "places of the windows predicted to be active, from 0",
+            "places of the windows predicted to be active, from 0, separated by spaces",
             |r| r.predicted.as_deref().map(places).unwrap_or_default(),
         ),
         Column::value(
             "active",
             "",
-            "places of the windows that count as active",
+            "places of the windows that count as active, likewise",
             |r| places(&r.active),
         ),
         Column::value(
@@ -281,7 +243,7 @@ pub fn latent_columns() -> Vec<Column<LatentRow>> {
     columns
 }
 
-/// Columns of autointerp_labels.csv: for each label of the text the latent that goes best with it.
+/// Columns of autointerp_labels.csv.
 pub fn label_columns() -> Vec<Column<LabelRow>> {
     let mut columns = of_sae().to_vec();
     columns.extend([

@@ -185,15 +185,15 @@ fn tables(options: &[(&str, &str, &str)]) -> AutointerpTables {
 #[test]
 fn scores_are_of_the_answered_and_the_others_are_counted() {
     let row = &tables(&[]).saes[0];
-    assert_eq!(row.autointerp_score, Some(0.875));
+    assert_eq!(row.score.value, Some(0.875));
     let std_dev = row.std_dev.unwrap();
     assert!(
         (std_dev - 0.125 * 2.0_f64.sqrt()).abs() < 1e-12,
         "{std_dev}"
     );
-    assert!(row.std_err.unwrap() > 0.0);
+    assert!(row.score.std_err.unwrap() > 0.0);
     assert_eq!(row.score_unanswered_counted, Some(1.75 / 5.0));
-    let counts = [row.n_latents, row.n_asked, row.n_not_asked, row.n_dead];
+    let counts = [row.score.n, row.n_asked, row.n_not_asked, row.n_dead];
     assert_eq!(counts, [Some(2), Some(5), Some(1), Some(11)]);
     let lost = [row.n_unparsed, row.n_refused, row.n_failed];
     assert_eq!(lost, [Some(1), Some(1), Some(1)]);
@@ -336,7 +336,7 @@ fn what_is_not_done_has_no_number() {
     let (_dir, empty) = store();
     let row = derive(&plan, &empty).unwrap().saes.remove(0);
     assert_eq!(
-        (row.status, row.n_latents, row.autointerp_score),
+        (row.status, row.score.n, row.score.value),
         (Status::Missing, None, None)
     );
 

@@ -130,7 +130,15 @@ impl Listed {
 /// The tables of the kind, with their columns.
 pub(crate) fn tables() -> Vec<Table> {
     vec![
-        table(&["table1.csv"], &table1_columns()),
-        table(&["table3.csv"], &table3_columns()),
+        table(
+            &["table1.csv"],
+            "What the files of each SAE set say.",
+            &table1_columns(),
+        ),
+        table(
+            &["table3.csv"],
+            "One row for each SAE set.",
+            &table3_columns(),
+        ),
     ]
 }

@@ -32,11 +32,8 @@ const PAPER_NAMES: [(&str, &str, &str); 4] = [
 /// One value of table1.csv.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table1Row {
-    /// SAE set.
     pub sae: String,
-    /// What is said of it, in the paper's words.
     pub attribute: String,
-    /// `None` where no file of the set says it, or its SAEs differ.
     pub value: Option<String>,
 }
 
@@ -44,32 +41,19 @@ pub struct Table1Row {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table3Row {
     pub model: Option<String>,
-    /// SAE set.
     pub sae: String,
-    /// Activations each SAE was trained on.
     pub tokens: Option<u64>,
-    /// SAEs of the set.
     pub n_saes: Option<u64>,
-    /// Architecture, in the paper's writing.
     pub arch: Option<String>,
-    /// Mean size of an SAE in units of 1024, rounded to the nearest (`448M`).
     pub disk_per_sae: Option<String>,
-    /// Texts of a model pass.
     pub batch_size: Option<u64>,
-    /// Tokens of a text.
     pub context_length: Option<u64>,
-    /// Activations of an optimiser step.
     pub sae_batch_size: Option<u64>,
-    /// GPUs in the paper's writing; `None` without any, or where it is not known.
     pub gpu: Option<String>,
-    /// GPUs; `Some(0)` for a set trained on a CPU.
     pub gpu_count: Option<u64>,
     pub gpu_model: Option<String>,
-    /// Mean size of an SAE's files.
     pub bytes_per_sae: Option<f64>,
-    /// Mean measured training time of an SAE.
     pub seconds_per_sae: Option<f64>,
-    /// `ok` when everything but time and GPUs is known, else `partial`; `missing` without a set.
     pub status: Status,
 }
 
@@ -214,9 +198,12 @@ pub fn size(bytes: f64) -> String {
 pub fn table1_columns() -> Vec<Column<Table1Row>> {
     vec![
         Column::key("sae", "SAE set", |r| r.sae.clone()),
-        Column::key("attribute", "in the words of the paper's table", |r| {
-            r.attribute.clone()
-        }),
+        Column::key(
+            "attribute",
+            "in the words of the paper's table: `Model`, `Training Data`, `Activation function`, \
+             `Insertion layers`, `Insertion site`, `SAE width`",
+            |r| r.attribute.clone(),
+        ),
         Column::value(
             "value",
             "",

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use harness_core::{
     dynamics::{Cut, DynamicsError, DynamicsSums, Metric, View},
     record::Status,
-    stats::Bootstrap,
+    stats::{Bootstrap, Estimate, wilson_interval},
     task::{accuracy, answer::Extraction},
 };
 use serde::de::Error as _;
@@ -111,20 +111,20 @@ impl DecodingTables {
                 let what: Vec<_> = asked.iter().map(|a| a.what).collect();
                 let found = (left.sums.estimates(&what, bootstrap))
                     .map_err(|error| damaged(order, &error))?;
-                let row =
-                    |(asked, found): (Asked, harness_core::dynamics::Estimates)| DynamicsRow {
-                        model: row.model.clone(),
-                        order: order.order.clone(),
-                        layer: asked.sae.as_ref().map(|sae| sae.layer),
-                        sae_id: asked.sae.map(|sae| sae.id),
-                        at: asked.at.map(|at| at as u32),
-                        progress: asked.progress,
-                        metric: asked.what.0.name().to_owned(),
-                        value: found.estimate.value,
-                        std_err: found.estimate.std_err,
-                        n: (left.n_done > 0).then_some(found.n),
-                        status: left.status,
-                    };
+                let row = |(asked, found): (Asked, Estimate)| DynamicsRow {
+                    model: row.model.clone(),
+                    order: order.order.clone(),
+                    layer: asked.sae.as_ref().map(|sae| sae.layer),
+                    sae_id: asked.sae.map(|sae| sae.id),
+                    at: asked.at.map(|at| at as u32),
+                    progress: asked.progress,
+                    metric: asked.what.0,
+                    estimate: Estimate {
+                        n: found.n.filter(|_| left.n_done > 0),
+                        ..found
+                    },
+                    status: left.status,
+                };
                 Ok(asked.into_iter().zip(found).map(row).collect())
             };
             self.steps.extend(rows(by_step(work))?);
@@ -289,7 +289,7 @@ fn accuracies(
         let scored: Vec<&Scored> = all().filter(|a| a.is_correct[e].is_some()).collect();
         let n = scored.len() as u64;
         let correct = (scored.iter().filter(|a| a.is_correct[e] == Some(true))).count() as u64;
-        let interval = accuracy::wilson(correct, n, accuracy::LEVEL);
+        let interval = wilson_interval(correct, n, accuracy::LEVEL);
         let n_answers = left.answers.len();
         let steps: u64 = all().map(|answer| u64::from(answer.steps)).sum();
         AccuracyRow {
@@ -300,8 +300,8 @@ fn accuracies(
             n: is_there.then_some(n),
             correct: is_there.then_some(correct),
             accuracy: (n > 0).then(|| correct as f64 / n as f64),
-            lo: interval.map(|(lo, _)| lo),
-            hi: interval.map(|(_, hi)| hi),
+            lo: interval.map(|interval| interval.low),
+            hi: interval.map(|interval| interval.high),
             n_no_answer: is_there.then(|| scored.iter().filter(|a| !a.is_found[e]).count() as u64),
             n_gold_unread: is_there.then_some(n_answers as u64 - n),
             mean_steps: (n_answers > 0).then(|| steps as f64 / n_answers as f64),

@@ -20,6 +20,7 @@ pub use derive::{DecodingTables, derive};
 pub use kind::Decoding;
 pub use work::DecodingWork;
 
+use harness_core::dynamics::Metric;
 use harness_plan::expand::Plan;
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
@@ -110,12 +111,46 @@ pub(crate) fn tables() -> Vec<Table> {
     let files = |ending: &str| -> Vec<String> {
         (benches.iter().map(|bench| format!("{bench}{ending}.csv"))).collect()
     };
+    let steps = table(
+        &files(""),
+        "What SAE features do while answers are decoded, by transition. `fig4.csv` holds the rows of \
+         `jaccard_pre`, `fig5.csv` those of `drift_post`, `fig11.csv` those of `lock_rate` and \
+         `flip_count`; so do the files of their curves.",
+        &step_columns(),
+    );
     vec![
-        table(&files(""), &step_columns()),
-        table(&files("_curves"), &curve_columns()),
-        table(&["decoding-order_summary.csv"], &summary_columns()),
-        table(&["decoding-order_by_position.csv"], &position_columns()),
-        table(&["accuracy.csv"], &accuracy_columns()),
-        table(&["accuracy_paired.csv"], &paired_columns()),
+        Table {
+            measures: Metric::ALL.map(Metric::measure).to_vec(),
+            ..steps
+        },
+        table(
+            &files("_curves"),
+            "The same by bins of the progress, as means over the layers. There are `bins` of them, or \
+             K−1 where that is less. A flip count is that of one step, on average.",
+            &curve_columns(),
+        ),
+        table(
+            &["decoding-order_summary.csv"],
+            "The same over the whole run. `drift_post` is Eq. 21, the mean over positions of each \
+             position's mean over its steps after decoding (`n`: positions that have one, over all \
+             prompts); the others pool all steps, a flip count is that of one step.",
+            &summary_columns(),
+        ),
+        table(
+            &["decoding-order_by_position.csv"],
+            "The same by generated position, with `--by-position`. `drift_post` is Eq. 21, mean over \
+             prompts; a flip count is that of the whole run.",
+            &position_columns(),
+        ),
+        table(
+            &["accuracy.csv"],
+            "One row for each way to read the answers of a decoding order.",
+            &accuracy_columns(),
+        ),
+        table(
+            &["accuracy_paired.csv"],
+            "Two decoding orders on the questions that both have answered.",
+            &paired_columns(),
+        ),
     ]
 }

@@ -96,7 +96,7 @@ fn summary_table(model: &str, tables: &DecodingTables) -> TextTable {
         let of = |metric: Metric, layer| {
             let row = tables.summary.iter().find(|r| {
                 (r.model.as_str(), r.order.as_str(), r.layer) == (model, order, layer)
-                    && r.metric == metric.name()
+                    && r.metric == metric
             });
             row.map_or("-".to_owned(), number)
         };
@@ -115,11 +115,7 @@ fn summary_table(model: &str, tables: &DecodingTables) -> TextTable {
 }
 
 fn number(row: &DynamicsRow) -> String {
-    match (row.value, row.std_err) {
-        (Some(value), Some(error)) => format!("{value:.3} ± {error:.3}"),
-        (Some(value), None) => format!("{value:.3}"),
-        _ => "-".to_owned(),
-    }
+    row.estimate.text(3).unwrap_or_else(|| "-".to_owned())
 }
 
 fn orders<'a>(model: &str, tables: &'a DecodingTables) -> Vec<&'a str> {
@@ -140,7 +136,7 @@ fn deepest(model: &str, tables: &DecodingTables) -> Option<u32> {
 fn early<'a>(model: &str, order: &str, tables: &'a DecodingTables) -> Vec<&'a DynamicsRow> {
     let is_early = |row: &&DynamicsRow| {
         (row.model.as_str(), row.order.as_str()) == (model, order)
-            && row.metric == Metric::JaccardPre.name()
+            && row.metric == Metric::JaccardPre
             && row.progress.is_some_and(|at| at <= 1.0 / 3.0)
     };
     tables.curves.iter().filter(is_early).collect()
@@ -148,7 +144,10 @@ fn early<'a>(model: &str, order: &str, tables: &'a DecodingTables) -> Vec<&'a Dy
 
 /// Mean of values, each weighted by what it is formed from.
 fn mean(rows: &[&DynamicsRow]) -> Option<f64> {
-    let weighted = |row: &&DynamicsRow| Some((row.value? * row.n? as f64, row.n? as f64));
+    let weighted = |row: &&DynamicsRow| {
+        let n = row.estimate.n? as f64;
+        Some((row.estimate.value? * n, n))
+    };
     let (above, below) = (rows.iter().filter_map(weighted))
         .fold((0.0, 0.0), |(a, b), (value, n)| (a + value, b + n));
     (below > 0.0).then(|| above / below)
@@ -160,9 +159,9 @@ fn observations(model: &str, tables: &DecodingTables) -> Vec<String> {
     let value = |order: &str, metric: Metric, layer: Option<u32>| {
         let row = tables.summary.iter().find(|r| {
             (r.model.as_str(), r.order.as_str(), r.layer) == (model, order, layer)
-                && r.metric == metric.name()
+                && r.metric == metric
         });
-        row.and_then(|row| row.value)
+        row.and_then(|row| row.estimate.value)
     };
     let deepest = deepest(model, tables);
     let change = |order: &str| mean(&early(model, order, tables)).map(|j| 1.0 - j);

@@ -1,6 +1,7 @@
-//! Rows of the decoding-order bench and the columns of its files.
+//! Rows of the decoding-order bench and the columns of its files. What a field means is
+//! said by its column.
 
-use harness_core::record::Status;
+use harness_core::{dynamics::Metric, record::Status, stats::Estimate};
 use harness_present::{Column, optional};
 
 use crate::columns::STATUS;
@@ -10,26 +11,16 @@ use crate::columns::STATUS;
 #[derive(Clone, Debug, PartialEq)]
 pub struct DynamicsRow {
     pub model: String,
-    /// Decoding order.
     pub order: String,
-    /// The SAE whose features are followed, within its set; `None` for a mean over several.
     pub sae_id: Option<String>,
-    /// Layer, from 0; `None` for a mean over the layers.
     pub layer: Option<u32>,
     /// Denoising step, bin of the progress or generated position, each from 0; `None` for a summary
     /// over all.
     pub at: Option<u32>,
     /// Where that is in the run (or in the generated text), 0 to 1.
     pub progress: Option<f64>,
-    /// `jaccard_pre`, `drift_post`, `lock_rate` or `flip_count`, see `harness_core::dynamics`.
-    pub metric: String,
-    /// The value; `None` where it is undefined or not there.
-    pub value: Option<f64>,
-    /// Its standard error over resampled prompts.
-    pub std_err: Option<f64>,
-    /// What it is formed from, see `harness_core::dynamics`; `None` where nothing has been run.
-    pub n: Option<u64>,
-    /// Whether it is whole.
+    pub metric: Metric,
+    pub estimate: Estimate,
     pub status: Status,
 }
 
@@ -37,29 +28,17 @@ pub struct DynamicsRow {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccuracyRow {
     pub model: String,
-    /// Decoding order.
     pub order: String,
-    /// How questions were put, with its version: `chat@1`.
     pub preset: String,
-    /// How answers were read: `strict` or `flexible`.
     pub extraction: String,
-    /// Questions with a gold answer that could be read.
     pub n: Option<u64>,
-    /// Those answered rightly.
     pub correct: Option<u64>,
-    /// `correct / n`.
     pub accuracy: Option<f64>,
-    /// Lower end of the 95 % Wilson interval.
     pub lo: Option<f64>,
-    /// Upper end.
     pub hi: Option<f64>,
-    /// Of the `n`, replies in which no answer was found.
     pub n_no_answer: Option<u64>,
-    /// Questions whose gold answer could not be read, not scored.
     pub n_gold_unread: Option<u64>,
-    /// Steps until the last mask was filled, mean over prompts.
     pub mean_steps: Option<f64>,
-    /// Whether it is whole.
     pub status: Status,
 }
 
@@ -67,29 +46,17 @@ pub struct AccuracyRow {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairedRow {
     pub model: String,
-    /// How questions were put, with its version.
     pub preset: String,
-    /// How answers were read.
     pub extraction: String,
     pub order_a: String,
-    /// The other.
     pub order_b: String,
-    /// Questions that both have answered and whose gold answer could be read; `None` where one of
-    /// them has answered none.
     pub n: Option<u64>,
-    /// Rightly answered by the first only.
     pub only_a: Option<u64>,
-    /// By the second only.
     pub only_b: Option<u64>,
-    /// Accuracy of the second minus that of the first; `None` without questions.
     pub difference: Option<f64>,
-    /// Lower end of its 95 % interval.
     pub lo: Option<f64>,
-    /// Upper end.
     pub hi: Option<f64>,
-    /// Exact McNemar test, two-sided.
     pub p_value: Option<f64>,
-    /// Whether it is whole.
     pub status: Status,
 }
 
@@ -110,9 +77,11 @@ const LAYER: Column<DynamicsRow> = Column::key(
     "block whose output the SAE encodes, from 0; empty for the mean over all",
     |r| optional(r.layer),
 );
-const METRIC: Column<DynamicsRow> = Column::key("metric", "what is measured, see below", |r| {
-    r.metric.clone()
-});
+const METRIC: Column<DynamicsRow> = Column::key(
+    "metric",
+    "what is measured, see the metrics of `decoding-order.csv`",
+    |r| r.metric.name().to_owned(),
+);
 
 fn progress(meaning: &'static str) -> Column<DynamicsRow> {
     Column::value("progress", "share", meaning, |r| optional(r.progress))
@@ -124,19 +93,19 @@ fn values() -> [Column<DynamicsRow>; 4] {
             "value",
             "of the metric",
             "empty where nothing counts, such as drift before anything is decoded",
-            |r| optional(r.value),
+            |r| optional(r.estimate.value),
         ),
         Column::value(
             "std_err",
             "as the value",
             "by bootstrap over prompts, in at most 256 units",
-            |r| optional(r.std_err),
+            |r| optional(r.estimate.std_err),
         ),
         Column::value(
             "n",
             "count",
             "transitions of positions the mean is formed from; of `flip_count`, prompts",
-            |r| optional(r.n),
+            |r| optional(r.estimate.n),
         ),
         Column::value("status", "", STATUS, |r| r.status.to_string()),
     ]

@@ -1,7 +1,7 @@
 //! Values of the decoding-order bench's features, from hand-made outputs.
 
 use harness_core::{
-    dynamics::{DynamicsSums, PromptSums, PromptTrace, Transition},
+    dynamics::{DynamicsSums, Metric, PromptSums, PromptTrace, Transition},
     record::Status,
 };
 
@@ -180,7 +180,7 @@ pub(super) fn row<'a>(
     (order, layer, at, metric): At<'_>,
 ) -> &'a DynamicsRow {
     let is_it = |row: &&DynamicsRow| {
-        (&*row.order, row.layer, row.at, &*row.metric) == (order, layer, at, metric)
+        (&*row.order, row.layer, row.at, row.metric.name()) == (order, layer, at, metric)
     };
     let found: Vec<&DynamicsRow> = rows.iter().filter(is_it).collect();
     assert_eq!(found.len(), 1, "{order} {layer:?} {at:?} {metric}");
@@ -190,7 +190,7 @@ pub(super) fn row<'a>(
 fn value(rows: &[DynamicsRow], at: At<'_>) -> (Option<f64>, u64) {
     let row = row(rows, at);
     assert_eq!((&*row.model, row.status), ("dream-instruct", Status::Ok));
-    (row.value, row.n.unwrap())
+    (row.estimate.value, row.estimate.n.unwrap())
 }
 
 /// Three restless prompts and a still one, by hand. Layer 2, the restless prompts' parts times
@@ -245,7 +245,10 @@ fn values_by_layer_and_step_are_those_computed_by_hand() {
     };
     assert_eq!([1, 2, 3].map(progress), [1.0 / 3.0, 2.0 / 3.0, 1.0]);
     // Prompts differ under origin and not under entropy.
-    let error = |order| row(&steps, (order, Some(2), Some(2), "flip_count")).std_err;
+    let error = |order| {
+        let row = row(&steps, (order, Some(2), Some(2), "flip_count"));
+        row.estimate.std_err
+    };
     assert!(error("origin").unwrap() > 0.0);
     assert_eq!(error("entropy"), Some(0.0));
     let entropy = value(&steps, ("entropy", Some(5), Some(2), "jaccard_pre"));
@@ -350,10 +353,10 @@ fn bins(dlm_steps: &'static str, bins: &'static str) -> Vec<(u32, f64)> {
     let (_dir, store) = store();
     // Nothing is run: rows are there all the same.
     let curves = derive(&plan, &store).unwrap().curves;
-    let of_one = curves.iter().filter(|row| row.metric == "flip_count");
+    let of_one = curves.iter().filter(|row| row.metric == Metric::FlipCount);
     of_one
         .map(|row| {
-            assert_eq!((row.status, row.value), (Status::Missing, None));
+            assert_eq!((row.status, row.estimate.value), (Status::Missing, None));
             (row.at.unwrap(), row.progress.unwrap())
         })
         .collect()
@@ -410,9 +413,9 @@ fn bins_tile_the_steps() {
             .put_done(cell, &output, Provenance::default())
             .unwrap();
         let curves = derive(&plan, &store).unwrap().curves;
-        let of_jaccard = curves.iter().filter(|row| row.metric == "jaccard_pre");
+        let of_jaccard = curves.iter().filter(|row| row.metric == Metric::JaccardPre);
         let held: Vec<(f64, u64)> = of_jaccard
-            .map(|row| (row.value.unwrap(), row.n.unwrap()))
+            .map(|row| (row.estimate.value.unwrap(), row.estimate.n.unwrap()))
             .collect();
         let bins = asked.min(steps - 1);
         assert_eq!(held.len(), bins, "{steps} steps, {asked} bins");

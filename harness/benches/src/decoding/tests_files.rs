@@ -153,7 +153,7 @@ fn an_order_with_a_part_left_out_is_partial_and_its_values_are_of_the_rest() {
     let tables = derive(&plan, &store).unwrap();
     let step = row(&tables.steps, ("origin", Some(2), Some(2), "flip_count"));
     assert_eq!(
-        (step.value, step.n, step.status),
+        (step.estimate.value, step.estimate.n, step.status),
         (Some(0.5), Some(2), Status::Partial)
     );
     let strict = accuracy(&tables.accuracy, "origin", "strict");

@@ -1,12 +1,8 @@
 use harness_core::{
     ev::EvMoments,
-    fidelity::{
-        COUNTED, EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS, Logits, SpliceKind, cost_column,
-        kl_column, values as values_of,
-    },
-    policy::Policy,
+    fidelity::{sum_columns, values as values_of},
     record::Status,
-    stats::Bootstrap,
+    stats::{Bootstrap, Estimate},
     units::{UnitSums, UnitsError},
 };
 use serde::de::Error as _;
@@ -127,11 +123,12 @@ fn values(
             model: row.model.clone(),
             sae: row.sae.clone(),
             depth: row.depth,
-            metric: value.metric.to_owned(),
+            measure: value.measure,
             variant: value.variant,
-            value: value.estimate.value,
-            std_err: value.estimate.std_err,
-            n: (coverage.done > 0).then_some(value.n),
+            estimate: Estimate {
+                n: value.estimate.n.filter(|_| coverage.done > 0),
+                ..value.estimate
+            },
             status: match value.is_constant {
                 true => Status::NoVariance,
                 false => status,
@@ -202,35 +199,10 @@ fn damaged(key: &str, error: &UnitsError) -> StoreError {
 /// Names of the sums a cell of this bench leaves.
 fn columns(work: &GridWork) -> Vec<String> {
     let measures = work.settings.measures;
-    let mut passes = vec![None, Some(SpliceKind::All)];
-    if measures.policy_splice && work.is_diffusion && work.policy != Policy::Clean {
-        passes.push(Some(SpliceKind::Policy));
-    }
-    if measures.zero_ablation {
-        passes.push(Some(SpliceKind::Zero));
-    }
-    let mut logits = vec![Logits::Aligned];
-    if work.has_paper_code {
-        logits.push(Logits::PaperCode);
-    }
-    let mut columns = vec![COUNTED.to_owned()];
-    for pass in &passes {
-        for logits in &logits {
-            columns.push(cost_column(*pass, *logits, false));
-            if work.is_diffusion {
-                columns.push(cost_column(*pass, *logits, true));
-            }
-        }
-        if let Some(splice @ (SpliceKind::All | SpliceKind::Policy)) = pass
-            && measures.kl
-        {
-            columns.push(kl_column(*splice));
-        }
-    }
-    let ev = EV_COLUMNS
-        .iter()
-        .chain(&EV_ROBUST_COLUMNS)
-        .chain(&EV_TOKEN_COLUMNS);
-    columns.extend(ev.map(|column| (*column).to_owned()));
-    columns
+    sum_columns(
+        &measures.splices(work.policy, work.is_diffusion),
+        &measures.logits(work.is_shifted),
+        work.is_diffusion,
+        measures.kl,
+    )
 }

@@ -3,7 +3,7 @@
 
 use harness_contract::sources::SaeFolder;
 use harness_contract::stages::{Corruption, FidelityParams, GridText, RolloutParams, ShardRef};
-use harness_core::policy::Policy;
+use harness_core::fidelity::SpliceKind;
 use harness_plan::expand::{
     Cost, Expander, GroupKind, Member, NewCell, PlanError, PlannedGroup, ResolvedRow, Texts,
     texts::Written,
@@ -61,12 +61,12 @@ pub fn expand(
             inputs: part.inputs.clone(),
             cost: Cost::of_cell(),
         };
-        // Every token is the policy's for an SAE of clean text.
-        let has_policy_splice = set.measures.policy_splice
-            && model.folder.is_diffusion
-            && row.policy()? != Policy::Clean;
-        let n_splices = 1 + u64::from(has_policy_splice);
-        let member = |key| Member::of(key, sae, n_splices);
+        // A splice of zeros is made once for all SAEs of a layer.
+        let splices = set
+            .measures
+            .splices(row.policy()?, model.folder.is_diffusion);
+        let of_sae = splices.iter().filter(|s| **s != SpliceKind::Zero).count();
+        let member = |key| Member::of(key, sae, of_sae as u64);
         let key =
             expander.add_to_group(cell, member, |expander| group(expander, row, &set, &part))?;
         shards.push(key);
@@ -75,7 +75,7 @@ pub fn expand(
         kind: row.row.kind,
         policy: row.policy()?,
         is_diffusion: model.folder.is_diffusion,
-        has_paper_code: set.measures.paper_code && model.folder.is_shifted(),
+        is_shifted: model.folder.is_shifted(),
         dtype: bench.numerics.dtype,
         settings: set,
         shards,
@@ -185,7 +185,7 @@ fn group(
         row_targets: part.row_targets,
         batch: bench.limits.batch.unwrap_or(set.batch),
         rates: folder.is_diffusion.then_some((set.t_min, set.t_max)),
-        n_logit_sets: 1 + u64::from(set.measures.paper_code && folder.is_shifted()),
+        n_logit_sets: set.measures.logits(folder.is_shifted()).len() as u64,
         measures: set.measures,
         shape: folder.shape(bytes),
         weight_bytes: expander.numbers(row.model)? * bytes,

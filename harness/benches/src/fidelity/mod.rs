@@ -20,6 +20,7 @@ pub use derive::{Coverage, FidelityTables, derive};
 pub use kind::{GRID_ON_DOCUMENTS, GRID_ON_ROLLOUTS};
 pub use work::GridWork;
 
+use harness_core::fidelity::MEASURES;
 use harness_plan::expand::Plan;
 use harness_present::{csv_table, figure::Figure, text_table::Style};
 
@@ -59,8 +60,18 @@ impl Results for FidelityTables {
 
 /// The tables of the kind, with their columns.
 pub(crate) fn tables() -> Vec<Table> {
-    let files = &["fidelity.csv", "transfer.csv", "transfer-rollouts.csv"];
-    let own = std::iter::once(table(files, &grid_columns()));
-    own.chain(VIEWS.iter().map(|view| (view.columns)()))
-        .collect()
+    let values = table(
+        &["fidelity.csv", "transfer.csv", "transfer-rollouts.csv"],
+        "One row for each value of an SAE; the same values for every SAE, done or not. `transfer.csv` \
+         puts the SAEs of two models into both; `transfer-rollouts.csv` is measured on what the model \
+         has written itself: prompts stay visible, the tokens of its continuations up to the first \
+         end token are masked and predicted.",
+        &grid_columns(),
+    );
+    let values = Table {
+        measures: MEASURES.to_vec(),
+        ..values
+    };
+    let views = VIEWS.iter().map(|view| (view.columns)());
+    std::iter::once(values).chain(views).collect()
 }

@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
 
-use harness_core::record::{Status, shown_k};
+use harness_core::{
+    fidelity::{CLEAN_LOSS, DELTA_LM_LOSS, KL, LOSS_RECOVERED},
+    measure::Measure,
+    record::{Status, shown_k},
+};
 
 use crate::fidelity::settings::ON_ROLLOUTS;
 use harness_plan::{
@@ -86,15 +90,14 @@ fn table(
         columns.push(("delta (1/t)", Right));
     }
     columns.extend([("delta (nats)", Right), ("clean", Right)]);
-    let has = |metric: &str, variant: &str| {
+    let has = |measure: Measure| {
         block.iter().any(|(row, work)| {
             SaeValues::of(row, work, tables)
-                .get(metric, variant)
+                .get(measure, "aligned-plain-all")
                 .is_some()
         })
     };
-    let has_recovered = has("loss_recovered", "aligned-plain-all");
-    let has_kl = has("kl", "aligned-plain-all");
+    let (has_recovered, has_kl) = (has(LOSS_RECOVERED), has(KL));
     if has_recovered {
         columns.push(("recovered", Right));
     }
@@ -117,13 +120,13 @@ fn table(
         if is_diffusion {
             fields.push(number(values.delta(), 3));
         }
-        fields.push(number(values.get("delta_lm_loss", "aligned-plain-all"), 3));
-        fields.push(plain(values.get("clean_loss", "aligned-plain"), 3));
+        fields.push(number(values.get(DELTA_LM_LOSS, "aligned-plain-all"), 3));
+        fields.push(plain(values.get(CLEAN_LOSS, "aligned-plain"), 3));
         if has_recovered {
-            fields.push(number(values.get("loss_recovered", "aligned-plain-all"), 3));
+            fields.push(number(values.get(LOSS_RECOVERED, "aligned-plain-all"), 3));
         }
         if has_kl {
-            fields.push(number(values.get("kl", "aligned-plain-all"), 3));
+            fields.push(number(values.get(KL, "aligned-plain-all"), 3));
         }
         let ev = values.ev().map(|row| row.status);
         fields.push(match ev.filter(|status| *status == Status::NoVariance) {
@@ -141,15 +144,12 @@ fn table(
 }
 
 fn number(row: Option<&GridRow>, digits: usize) -> String {
-    match row.map(|r| (r.value, r.std_err)) {
-        Some((Some(v), Some(e))) => format!("{v:.digits$} ± {e:.digits$}"),
-        Some((Some(v), None)) => format!("{v:.digits$}"),
-        _ => "-".to_owned(),
-    }
+    row.and_then(|r| r.estimate.text(digits))
+        .unwrap_or_else(|| "-".to_owned())
 }
 
 fn plain(row: Option<&GridRow>, digits: usize) -> String {
-    row.and_then(|r| r.value)
+    row.and_then(|r| r.estimate.value)
         .map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
 }
 
@@ -215,9 +215,10 @@ fn of_variance(tables: &FidelityTables, blocks: &[Vec<Cell<'_>>]) -> Vec<String>
         let name = format!("{} in {}", row.name(), row.model);
         if ev.is_some_and(|ev| ev.status == Status::NoVariance) {
             constant.push(name);
-        } else if let (Some(ev), Some(robust)) =
-            (ev.and_then(|r| r.value), robust.and_then(|r| r.value))
-            && (ev - robust).abs() > APART
+        } else if let (Some(ev), Some(robust)) = (
+            ev.and_then(|r| r.estimate.value),
+            robust.and_then(|r| r.estimate.value),
+        ) && (ev - robust).abs() > APART
         {
             apart.push(name);
         }

@@ -1,6 +1,9 @@
-//! Rows of the grid benches and the columns of their tidy files.
+//! Rows of the grid benches and the columns of their tidy files. What a field means is
+//! said by its column.
 
-use harness_core::{layer::Depth, record::Status, sae_id::SaeId};
+use harness_core::{
+    layer::Depth, measure::Measure, record::Status, sae_id::SaeId, stats::Estimate,
+};
 use harness_present::{Column, optional};
 
 use crate::columns::{OfSae, of_sae};
@@ -8,24 +11,13 @@ use crate::columns::{OfSae, of_sae};
 /// One value of a grid bench: a row of fidelity.csv or transfer.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GridRow {
-    /// Family of models compared with each other, e.g. `qwen-dream`.
     pub family: String,
-    /// The model whose residual is replaced.
     pub model: String,
     pub sae: SaeId,
-    /// Third of the layers.
     pub depth: Depth,
-    /// What is measured, see `harness_core::fidelity`.
-    pub metric: String,
-    /// How it is defined, see `harness_core::fidelity`.
+    pub measure: Measure,
     pub variant: String,
-    /// The value; `None` where it is undefined or not there.
-    pub value: Option<f64>,
-    /// Its standard error over resampled rows of text.
-    pub std_err: Option<f64>,
-    /// Tokens it is formed from.
-    pub n: Option<u64>,
-    /// Whether it is whole.
+    pub estimate: Estimate,
     pub status: Status,
 }
 
@@ -35,33 +27,32 @@ impl OfSae for GridRow {
     }
 }
 
-/// Columns of fidelity.csv, transfer.csv and transfer-rollouts.csv: one row for each value of an
-/// SAE.
+/// Columns of fidelity.csv, transfer.csv and transfer-rollouts.csv.
 pub fn grid_columns() -> Vec<Column<GridRow>> {
     let mut columns = of_sae().to_vec();
     columns.extend([
         Column::key("metric", "what is measured, see below", |r: &GridRow| {
-            r.metric.clone()
+            r.measure.name.to_owned()
         }),
         Column::key("variant", "how it is defined, see below", |r| r.variant.clone()),
         Column::value(
             "value",
             "of the metric",
             "empty where it is undefined or not there",
-            |r| optional(r.value),
+            |r| optional(r.estimate.value),
         ),
         Column::value(
             "std_err",
             "as the value",
             "by bootstrap over rows of text (documents, prompts), in at most 64 units a shard; clean \
              and spliced losses are drawn together, so that errors of differences are paired",
-            |r| optional(r.std_err),
+            |r| optional(r.estimate.std_err),
         ),
         Column::value(
             "n",
             "count",
             "counted tokens of a loss, tokens of the SAE's policy of an EV",
-            |r| optional(r.n),
+            |r| optional(r.estimate.n),
         ),
         Column::value(
             "status",

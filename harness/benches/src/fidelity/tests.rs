@@ -2,7 +2,7 @@
 
 use harness_core::{
     ev::EvMoments,
-    fidelity::{COUNTED, EV_COLUMNS, EV_ROBUST_COLUMNS, EV_TOKEN_COLUMNS},
+    fidelity::{COUNTED, Logits, SpliceKind, sum_columns},
     record::Status,
     units::UnitSums,
 };
@@ -31,16 +31,7 @@ fn plan(options: &[(&str, &str, &str)], bench: &str) -> Plan {
 /// A shard of two rows, each one unit, of 4 counted tokens in all and rates of one half: clean 8
 /// nats, spliced 8 + `delta`. Two tokens x = ±`x` are reconstructed as 0.9 x.
 fn output(delta: f64, x: f32, is_diffusion: bool) -> FidelityOutput {
-    let mut columns = vec![COUNTED.to_owned()];
-    for pass in ["clean", "all"] {
-        columns.push(format!("{pass}.aligned.ce"));
-        if is_diffusion {
-            columns.push(format!("{pass}.aligned.weighted"));
-        }
-    }
-    columns.push("all.kl".to_owned());
-    let ev = EV_COLUMNS.iter().chain(&EV_ROBUST_COLUMNS);
-    columns.extend(ev.chain(&EV_TOKEN_COLUMNS).map(|c| (*c).to_owned()));
+    let columns = sum_columns(&[SpliceKind::All], &[Logits::Aligned], is_diffusion, true);
     let mut units = UnitSums::new(columns.clone());
     for unit in 0..2 {
         for (i, column) in columns.iter().enumerate() {
@@ -100,7 +91,7 @@ fn value<'a>(rows: &'a [GridRow], at: &PlannedRow, metric: &str, variant: &str) 
     let is_of = |r: &&GridRow| {
         (&r.model, &r.sae.set, r.sae.layer, r.sae.k)
             == (&at.model, &at.sae.set, at.sae.layer, at.sae.k)
-            && (r.metric.as_str(), r.variant.as_str()) == (metric, variant)
+            && (r.measure.name, r.variant.as_str()) == (metric, variant)
     };
     rows.iter()
         .find(is_of)
@@ -135,13 +126,16 @@ fn shards_are_merged_into_one_value() {
     let get = |metric, variant| value(&derived.grid, dream, metric, variant);
     // 8 counted tokens, 16 nats clean and 22 spliced; weighted twice that.
     let delta = get("delta_lm_loss", "aligned-plain-all");
-    assert_eq!((delta.value, delta.n), (Some(22.0 / 8.0 - 2.0), Some(8)));
+    assert_eq!(
+        (delta.estimate.value, delta.estimate.n),
+        (Some(22.0 / 8.0 - 2.0), Some(8))
+    );
     let weighted = get("delta_lm_loss", "aligned-weighted-all");
-    assert_eq!(weighted.value, Some(44.0 / 8.0 - 4.0));
-    assert!(weighted.std_err.unwrap() > 0.0 && weighted.status == Status::Ok);
-    assert_eq!(get("kl", "aligned-plain-all").value, Some(0.25));
+    assert_eq!(weighted.estimate.value, Some(44.0 / 8.0 - 4.0));
+    assert!(weighted.estimate.std_err.unwrap() > 0.0 && weighted.status == Status::Ok);
+    assert_eq!(get("kl", "aligned-plain-all").estimate.value, Some(0.25));
     // Errors of a tenth: 1 - 0.01.
-    let ev = get("ev", "ev_var").value.unwrap();
+    let ev = get("ev", "ev_var").estimate.value.unwrap();
     assert!((ev - 0.99).abs() < 1e-6, "{ev}");
     let qwen = &plan.rows[0];
     assert_eq!(qwen.model, "qwen");
@@ -230,7 +224,7 @@ fn what_is_not_done_has_a_status_and_no_numbers() {
         .iter()
         .map(|row| {
             let row = value(&derived.grid, row, "delta_lm_loss", "aligned-plain-all");
-            (row.status, row.value.is_some(), row.n)
+            (row.status, row.estimate.value.is_some(), row.estimate.n)
         })
         .collect();
     assert_eq!(

@@ -1,7 +1,11 @@
 //! The values of one SAE among the rows of a grid bench.
 
 use crate::fidelity::settings::ON_ROLLOUTS;
-use harness_core::record::Status;
+use harness_core::{
+    fidelity::{CLEAN_LOSS, DELTA_LM_LOSS, EV_VAR, EV_VAR_ROBUST, SPLICED_LOSS},
+    measure::Measure,
+    record::Status,
+};
 use harness_plan::expand::PlannedRow;
 
 use super::work::GridWork;
@@ -34,41 +38,41 @@ impl<'a> SaeValues<'a> {
     }
 
     /// A value by metric and variant.
-    pub(super) fn get(&self, metric: &str, variant: &str) -> Option<&'a GridRow> {
+    pub(super) fn get(&self, measure: Measure, variant: &str) -> Option<&'a GridRow> {
         self.rows
             .iter()
-            .find(|r| (r.metric.as_str(), r.variant.as_str()) == (metric, variant))
+            .find(|r| (r.measure, r.variant.as_str()) == (measure, variant))
             .copied()
     }
 
     /// Loss difference with the splice at all positions, on the paper's scale.
     pub(super) fn delta(&self) -> Option<&'a GridRow> {
-        self.get("delta_lm_loss", &format!("aligned-{}-all", self.scale))
+        self.get(DELTA_LM_LOSS, &format!("aligned-{}-all", self.scale))
     }
 
     /// Loss of the unmodified model, on the paper's scale.
     pub(super) fn clean(&self) -> Option<&'a GridRow> {
-        self.get("clean_loss", &format!("aligned-{}", self.scale))
+        self.get(CLEAN_LOSS, &format!("aligned-{}", self.scale))
     }
 
     /// Loss with the splice at all positions, on the paper's scale.
     pub(super) fn spliced(&self) -> Option<&'a GridRow> {
-        self.get("spliced_loss", &format!("aligned-{}-all", self.scale))
+        self.get(SPLICED_LOSS, &format!("aligned-{}-all", self.scale))
     }
 
     /// Explained variance, the authors' definition.
     pub(super) fn ev(&self) -> Option<&'a GridRow> {
-        self.get("ev", "ev_var")
+        self.get(EV_VAR, EV_VAR.variant)
     }
 
     /// Explained variance without massive activations.
     pub(super) fn robust_ev(&self) -> Option<&'a GridRow> {
-        self.get("ev", "ev_var_robust")
+        self.get(EV_VAR_ROBUST, EV_VAR_ROBUST.variant)
     }
 
     /// Whether the values are whole, those of the explained variance aside.
     pub(super) fn status(&self) -> Status {
-        let of_losses = self.rows.iter().find(|r| r.metric != "ev");
+        let of_losses = self.rows.iter().find(|r| r.measure.name != EV_VAR.name);
         of_losses.map_or(Status::Missing, |r| r.status)
     }
 }

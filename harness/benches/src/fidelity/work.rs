@@ -16,8 +16,8 @@ pub struct GridWork {
     pub policy: Policy,
     /// Whether the model is a masked-diffusion model.
     pub is_diffusion: bool,
-    /// Whether the model's logits are also read unshifted (`paper_code`).
-    pub has_paper_code: bool,
+    /// Whether the logits of a diffusion model are shifted.
+    pub is_shifted: bool,
     /// Number format of the residuals.
     pub dtype: Dtype,
     pub settings: GridSettings,

@@ -1,13 +1,9 @@
 use std::collections::BTreeMap;
 
-use harness_core::{
-    layer::starred,
-    record::Status,
-    steering::{MeanScore, mean_of_estimates},
-};
+use harness_core::{layer::starred, record::Status, stats::Estimate};
 
 use harness_contract::{
-    outputs::{Estimate, MetricOutput, ScoreOutput},
+    outputs::{MetricOutput, ScoreOutput},
     stages::STEERING_VALUES,
 };
 use harness_plan::expand::{Plan, PlannedRow};
@@ -73,9 +69,9 @@ fn numbers(
     if let Some(there) = store.available::<ScoreOutput>(&row.cells.score)? {
         let score = there.output;
         let numbers = SteeringNumbers {
-            concept_improvement: mean(score.concept_improvement),
-            perplexity_reduction: mean(score.perplexity_reduction),
-            steering_score: mean(score.steering_score),
+            concept_improvement: score.concept_improvement,
+            perplexity_reduction: score.perplexity_reduction,
+            steering_score: score.steering_score,
             n_features: Some(score.n_features),
             n_valid: Some(score.n_valid),
             n_judged: Some(score.n_judged),
@@ -133,9 +129,7 @@ fn metric_rows(
         metric: metric.to_owned(),
         unit: String::new(),
         direction: None,
-        value: None,
-        std_err: None,
-        n: None,
+        estimate: Estimate::default(),
         status,
         error: None,
     };
@@ -149,9 +143,7 @@ fn metric_rows(
     let of_output = |output: MetricOutput| MetricRow {
         unit: output.unit,
         direction: Some(output.direction),
-        value: output.mean.value,
-        std_err: output.mean.std_err,
-        n: Some(output.mean.n),
+        estimate: output.mean,
         status: match output.error {
             Some(_) => Status::Failed,
             None if status == Status::Partial => Status::Partial,
@@ -164,10 +156,7 @@ fn metric_rows(
 }
 
 fn without_numbers(status: Status) -> SteeringNumbers {
-    let none = MeanScore {
-        value: None,
-        std_err: None,
-    };
+    let none = Estimate::default();
     SteeringNumbers {
         concept_improvement: none,
         perplexity_reduction: none,
@@ -179,13 +168,6 @@ fn without_numbers(status: Status) -> SteeringNumbers {
         judge: String::new(),
         comparable_with_paper: None,
         status,
-    }
-}
-
-fn mean(estimate: Estimate) -> MeanScore {
-    MeanScore {
-        value: estimate.value,
-        std_err: estimate.std_err,
     }
 }
 
@@ -224,8 +206,8 @@ pub(super) fn mean_over_k(by_k: &[SteeringRow]) -> Vec<Table2Row> {
 }
 
 fn combine(group: &[&SteeringRow]) -> SteeringNumbers {
-    let pick = |of: fn(&SteeringNumbers) -> MeanScore| {
-        mean_of_estimates(&group.iter().map(|r| of(&r.numbers)).collect::<Vec<_>>())
+    let pick = |of: fn(&SteeringNumbers) -> Estimate| {
+        Estimate::mean_of(&group.iter().map(|r| of(&r.numbers)).collect::<Vec<_>>())
     };
     let first = group[0].numbers.status;
     let is_any = |status: Status| group.iter().any(|r| r.numbers.status == status);

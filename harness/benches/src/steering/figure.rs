@@ -1,6 +1,6 @@
 //! Figures 9 and 10: the three steering scores over k.
 
-use harness_core::{steering::MeanScore, twins::Twins};
+use harness_core::{stats::Estimate, twins::Twins};
 
 use harness_present::figure::{Axis, Figure, Marks, Panel, Series, YRange};
 
@@ -8,7 +8,7 @@ use super::rows::SteeringRow;
 use crate::over_k::{budget_axis, not_drawn, point, styles};
 
 /// The label of a score, and where a row has it.
-type Score = (&'static str, fn(&SteeringRow) -> MeanScore);
+type Score = (&'static str, fn(&SteeringRow) -> Estimate);
 
 /// Rows of panels: the scores.
 const SCORES: [Score; 3] = [
@@ -42,7 +42,7 @@ pub fn steering_figure(rows: &[SteeringRow], title: &str) -> Figure {
                 .filter(|row| {
                     row.sae.set == *set && style.is_of(row.sae.layer, row.depth, tag(row))
                 })
-                .filter_map(|row| point(row.sae.k, of(row).value, of(row).std_err))
+                .filter_map(|row| point(row.sae.k, of(row)))
                 .collect(),
             ..style.series()
         });

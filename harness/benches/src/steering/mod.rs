@@ -76,12 +76,28 @@ impl Results for SteeringTables {
 /// The tables of the kind, with their columns.
 pub(crate) fn tables() -> Vec<Table> {
     vec![
-        table(&["table2.csv"], &table2_columns()),
+        table(
+            &["table2.csv"],
+            "One row for each layer of an SAE set: the unweighted mean over its k sweep, and the sums \
+             of the counts.",
+            &table2_columns(),
+        ),
         table(
             &["table2_by_k.csv", "fig9.csv", "fig10.csv"],
+            "One row for each SAE.",
             &steering_columns(),
         ),
-        table(&["table4.csv"], &table4_columns()),
-        table(&["metrics.csv"], &metric_columns(true)),
+        table(
+            &["table4.csv"],
+            "One row for each variant.",
+            &table4_columns(),
+        ),
+        table(
+            &["metrics.csv"],
+            "Of benches that name other metrics than the usual three: one row for each value of a \
+             metric besides C, P and S. Only tables of variants have `variant`. The values of each \
+             feature are in the cell (`metrics` of stage `score`).",
+            &metric_columns(true),
+        ),
     ]
 }

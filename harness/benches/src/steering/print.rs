@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use harness_core::{
     record::{Status, shown_k},
-    steering::MeanScore,
+    stats::Estimate,
 };
 
 use harness_contract::sanitize::one_line;
@@ -198,12 +198,8 @@ fn ours(n: &SteeringNumbers, starred: bool) -> [String; 4] {
     ]
 }
 
-fn score(m: MeanScore) -> String {
-    match (m.value, m.std_err) {
-        (Some(v), Some(e)) => format!("{v:.2} ± {e:.2}"),
-        (Some(v), None) => format!("{v:.2}"),
-        _ => "-".to_owned(),
-    }
+fn score(estimate: Estimate) -> String {
+    estimate.text(2).unwrap_or_else(|| "-".to_owned())
 }
 
 /// One line for each value of other metrics: in how many SAEs it is there, and why not in the

@@ -1,9 +1,10 @@
-//! Rows of the steering benches and the columns of their files.
+//! Rows of the steering benches and the columns of their files. What a field means is
+//! said by its column.
 
 use std::collections::BTreeMap;
 
 use harness_contract::sanitize::one_line;
-use harness_core::{layer::Depth, record::Status, sae_id::SaeId, steering::MeanScore};
+use harness_core::{layer::Depth, record::Status, sae_id::SaeId, stats::Estimate};
 use harness_present::{Column, csv_table, optional};
 
 use crate::columns::{OfSae, STATUS, of_sae};
@@ -11,37 +12,26 @@ use crate::columns::{OfSae, STATUS, of_sae};
 /// C, P and S with what they rest on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SteeringNumbers {
-    /// C (Eq. 17).
-    pub concept_improvement: MeanScore,
-    /// P (Eq. 18).
-    pub perplexity_reduction: MeanScore,
-    /// S (Eq. 19).
-    pub steering_score: MeanScore,
-    /// Features, valid or not.
+    pub concept_improvement: Estimate,
+    pub perplexity_reduction: Estimate,
+    pub steering_score: Estimate,
     pub n_features: Option<u64>,
-    /// Features with C and P.
     pub n_valid: Option<u64>,
-    /// Features with C.
     pub n_judged: Option<u64>,
     /// Questions without a usable answer, by what became of them; `None` when none was asked.
     pub missing: Option<BTreeMap<String, u64>>,
-    /// Identity of the judge; empty when nothing was judged.
     pub judge: String,
     /// Whether the judge may be compared with the paper's; `None` when nothing was judged.
     pub comparable_with_paper: Option<bool>,
-    /// Whether the numbers are whole.
     pub status: Status,
 }
 
 /// One SAE: a row of fig9.csv or fig10.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SteeringRow {
-    /// Family of models compared with each other, e.g. `qwen-dream`.
     pub family: String,
-    /// Model, e.g. `dream`.
     pub model: String,
     pub sae: SaeId,
-    /// Third of the layers.
     pub depth: Depth,
     pub numbers: SteeringNumbers,
 }
@@ -49,17 +39,11 @@ pub struct SteeringRow {
 /// One layer of an SAE set, mean over its k sweep: a row of table2.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table2Row {
-    /// Family of models compared with each other, e.g. `qwen-dream`.
     pub family: String,
-    /// Model, e.g. `dream`.
     pub model: String,
-    /// SAE set, e.g. `dream-mask`.
     pub sae: String,
-    /// Layer, from 0.
     pub layer: u32,
-    /// Third of the layers.
     pub depth: Depth,
-    /// Whether S is the largest printed S of its family and layer.
     pub starred: bool,
     pub numbers: SteeringNumbers,
 }
@@ -67,24 +51,15 @@ pub struct Table2Row {
 /// One configuration of Table 4, with the time and the scores of one SAE.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table4Row {
-    /// Group of the table: `baseline_ar`, `ablation_amp_factor`, …
     pub group: String,
-    /// Model, e.g. `dream`.
     pub model: String,
     pub sae: SaeId,
-    /// Strength α.
     pub amp_factor: f64,
-    /// Denoising steps; `None` for autoregressive models.
     pub dlm_steps: Option<u32>,
-    /// Steering policy.
     pub token_scope: String,
-    /// Steered positions of a policy that picks some.
     pub k_scope: Option<u32>,
-    /// Prefixes for each feature.
     pub n_prefix: u32,
-    /// Tokens after the prefix.
     pub max_new_tokens: u32,
-    /// Wall-clock minutes of all stages of this SAE, as first measured; depends on the machine.
     pub time_per_sae_min: Option<f64>,
     pub numbers: SteeringNumbers,
 }
@@ -92,27 +67,15 @@ pub struct Table4Row {
 /// A value of a metric plugin besides C, P and S, of one SAE: a row of metrics.csv.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricRow {
-    /// Model, e.g. `dream`.
     pub model: String,
     pub sae: SaeId,
-    /// What tells configurations of one SAE apart, as `name=value` texts; empty where there is one.
     pub variant: String,
     pub component: String,
-    /// Name of the value; that of the component where nothing has been computed.
     pub metric: String,
-    /// Unit, empty for a plain number.
     pub unit: String,
-    /// 1 higher is better, -1 lower is better, 0 neither; `None` where nothing has been computed.
     pub direction: Option<i32>,
-    /// Mean over the features that have a value.
-    pub value: Option<f64>,
-    /// Its standard error, by bootstrap over these features.
-    pub std_err: Option<f64>,
-    /// These features.
-    pub n: Option<u64>,
-    /// Whether it is there.
+    pub estimate: Estimate,
     pub status: Status,
-    /// Why the metric failed.
     pub error: Option<String>,
 }
 
@@ -227,7 +190,8 @@ fn basis<R: Scored>() -> [Column<R>; 10] {
         Column::value(
             "missing",
             "",
-            "why they have none: `content_filter=2 refused=1`",
+            "why they have none, by the kinds of \"Questions without an answer\": `content_filter=2 \
+             refused=1`",
             |r| {
                 r.numbers()
                     .missing
@@ -252,7 +216,7 @@ fn status<R: Scored>() -> Column<R> {
     Column::value("status", "", STATUS, |r| r.numbers().status.to_string())
 }
 
-/// Columns of fig9.csv, fig10.csv and table2_by_k.csv: one row for each SAE.
+/// Columns of fig9.csv, fig10.csv and table2_by_k.csv.
 pub fn steering_columns() -> Vec<Column<SteeringRow>> {
     let [model, set, id, layer, k] = of_sae();
     let mut columns = vec![
@@ -270,8 +234,7 @@ pub fn steering_columns() -> Vec<Column<SteeringRow>> {
     columns
 }
 
-/// Columns of table2.csv: one row for each layer of an SAE set, the unweighted mean over the k
-/// sweep.
+/// Columns of table2.csv.
 pub fn table2_columns() -> Vec<Column<Table2Row>> {
     let mut columns = vec![
         Column::key("family", FAMILY, |r: &Table2Row| r.family.clone()),
@@ -301,7 +264,7 @@ pub fn table2_columns() -> Vec<Column<Table2Row>> {
     columns
 }
 
-/// Columns of table4.csv: one row for each variant.
+/// Columns of table4.csv.
 pub fn table4_columns() -> Vec<Column<Table4Row>> {
     let [model, set, id, layer, k] = of_sae();
     let mut columns = vec![
@@ -348,8 +311,7 @@ pub fn table4_columns() -> Vec<Column<Table4Row>> {
     columns
 }
 
-/// Columns of metrics.csv: one row for each value of a metric besides C, P and S. Tables of
-/// variants have `variant` after `k`.
+/// Columns of metrics.csv. Tables of variants have `variant` after `k`.
 pub fn metric_columns(has_variants: bool) -> Vec<Column<MetricRow>> {
     let mut columns = of_sae().to_vec();
     if has_variants {
@@ -379,15 +341,17 @@ pub fn metric_columns(has_variants: bool) -> Vec<Column<MetricRow>> {
             "value",
             "`unit`",
             "mean over the features that have a value",
-            |r| optional(r.value),
+            |r| optional(r.estimate.value),
         ),
         Column::value(
             "std_err",
             "`unit`",
             "its standard error, by bootstrap over these features",
-            |r| optional(r.std_err),
+            |r| optional(r.estimate.std_err),
         ),
-        Column::value("n", "count", "these features", |r| optional(r.n)),
+        Column::value("n", "count", "these features", |r| {
+            optional(r.estimate.n)
+        }),
         Column::value(
             "status",
             "",
@@ -419,22 +383,20 @@ fn counted(counts: &BTreeMap<String, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_core::{layer::Depth, record::Status, steering::MeanScore};
+    use harness_core::{layer::Depth, record::Status, stats::Estimate};
 
     fn numbers() -> SteeringNumbers {
         SteeringNumbers {
-            concept_improvement: MeanScore {
+            concept_improvement: Estimate {
                 value: Some(0.1 + 0.2),
                 std_err: Some(1e-7),
+                n: Some(19),
             },
-            perplexity_reduction: MeanScore {
+            perplexity_reduction: Estimate {
                 value: Some(-0.5),
-                std_err: None,
+                ..Estimate::default()
             },
-            steering_score: MeanScore {
-                value: None,
-                std_err: None,
-            },
+            steering_score: Estimate::default(),
             n_features: Some(20),
             n_valid: Some(19),
             n_judged: Some(19),

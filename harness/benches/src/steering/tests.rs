@@ -1,10 +1,10 @@
-use harness_core::record::Status;
+use harness_core::{record::Status, stats::Estimate};
 
 use super::*;
 use crate::test_world::{World, spec};
 use crate::write_tables;
 use harness_contract::{
-    outputs::{Estimate, ScoreOutput},
+    outputs::ScoreOutput,
     protocol::{Counters, Failure, FailureKind},
     stages::Stage,
 };
@@ -27,7 +27,7 @@ fn score_of(row: &PlannedRow) -> ScoreOutput {
     let estimate = |value| Estimate {
         value: Some(value),
         std_err: Some(0.01),
-        n: 10,
+        n: Some(10),
     };
     ScoreOutput {
         features: vec![],

@@ -1,4 +1,4 @@
-use harness_core::{layer::Depth, record::Status, sae_id::SaeId, steering::MeanScore};
+use harness_core::{layer::Depth, record::Status, sae_id::SaeId, stats::Estimate};
 use harness_present::figure::render_svg;
 
 use super::{
@@ -7,9 +7,10 @@ use super::{
 };
 
 fn steering_row(sae: &str, layer: u32, k: u32, value: Option<f64>) -> SteeringRow {
-    let score = MeanScore {
+    let score = Estimate {
         value,
         std_err: value.map(|_| 0.1),
+        n: None,
     };
     SteeringRow {
         family: "f".into(),

@@ -23,14 +23,27 @@ impl Tolerance {
 pub(super) struct Compared {
     pub n: u64,
     pub max_abs: Option<f64>,
+    pub tolerance: Tolerance,
     pub reason: String,
 }
 
 impl Compared {
-    fn fail(reason: String) -> Self {
+    /// A comparison that could not be made.
+    pub(super) fn fail(tolerance: Tolerance, reason: String) -> Self {
         Self {
             n: 0,
             max_abs: None,
+            tolerance,
+            reason,
+        }
+    }
+
+    /// `n` things that are the same, or are not for a reason.
+    pub(super) fn exact(n: usize, reason: String) -> Self {
+        Self {
+            n: n as u64,
+            max_abs: Some(if reason.is_empty() { 0.0 } else { 1.0 }),
+            tolerance: Tolerance::EXACT,
             reason,
         }
     }
@@ -48,18 +61,13 @@ pub(super) fn floats(
     tolerance: Tolerance,
 ) -> Compared {
     if got.shape != want.shape {
-        return Compared::fail(format!(
-            "shape {:?} computed, {:?} in the fixture",
-            got.shape, want.shape
-        ));
+        return Compared::fail(tolerance, other_shape(got, want));
     }
     let width = match keep {
         Some(keep) if keep.is_empty() || !got.data.len().is_multiple_of(keep.len()) => {
-            return Compared::fail(format!(
-                "{} values do not divide into {} positions",
-                got.data.len(),
-                keep.len()
-            ));
+            let (n, positions) = (got.data.len(), keep.len());
+            let reason = format!("{n} values do not divide into {positions} positions");
+            return Compared::fail(tolerance, reason);
         }
         Some(keep) => got.data.len() / keep.len(),
         None => 1,
@@ -95,6 +103,7 @@ pub(super) fn floats(
     Compared {
         n,
         max_abs: (n > 0).then_some(max_abs),
+        tolerance,
         reason,
     }
 }
@@ -118,12 +127,7 @@ pub(super) fn ids(got: &[u32], want: &[u32]) -> Compared {
         }
         None => String::new(),
     };
-    let differ = if reason.is_empty() { 0.0 } else { 1.0 };
-    Compared {
-        n: want.len() as u64,
-        max_abs: Some(differ),
-        reason,
-    }
+    Compared::exact(want.len(), reason)
 }
 
 /// Compares text; each character is a value.
@@ -133,11 +137,7 @@ pub(super) fn text(got: &str, want: &str) -> Compared {
     } else {
         format!("{got:?} computed, {want:?} in the fixture")
     };
-    Compared {
-        n: want.chars().count() as u64,
-        max_abs: Some(if got == want { 0.0 } else { 1.0 }),
-        reason,
-    }
+    Compared::exact(want.chars().count(), reason)
 }
 
 /// Compares one number, which may be absent on both sides.
@@ -148,12 +148,26 @@ pub(super) fn scalar(got: Option<f64>, want: Option<f64>, tolerance: Tolerance) 
             floats(&one(got), &one(want), None, tolerance)
         }
         (None, None) => Compared {
-            n: 1,
-            max_abs: Some(0.0),
-            reason: String::new(),
+            tolerance,
+            ..Compared::exact(1, String::new())
         },
-        (got, want) => Compared::fail(format!("{got:?} computed, {want:?} in the fixture")),
+        (got, want) => {
+            let reason = format!("{got:?} computed, {want:?} in the fixture");
+            Compared::fail(tolerance, reason)
+        }
     }
+}
+
+/// Compares one number, which may be absent on both sides, for equality.
+pub(super) fn number(got: Option<f64>, want: Option<f64>) -> Compared {
+    scalar(got, want, Tolerance::EXACT)
+}
+
+pub(super) fn other_shape<T>(got: &Array<T>, want: &Array<T>) -> String {
+    format!(
+        "shape {:?} computed, {:?} in the fixture",
+        got.shape, want.shape
+    )
 }
 
 /// The index of element `i` in each dimension.

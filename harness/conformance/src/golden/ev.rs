@@ -34,7 +34,7 @@ impl<'a> Variances<'a> {
         record: &mut Recorder<'_>,
     ) -> Result<Self, Failed> {
         let mut wanted = Vec::new();
-        let scopes = about.get("ev").and_then(Value::as_object);
+        let scopes = about["ev"].as_object();
         for (name, want) in scopes.into_iter().flatten() {
             let policy = match name.as_str() {
                 "all" => Policy::Clean,
@@ -132,7 +132,7 @@ impl<'a> Variances<'a> {
             for (name, got, tolerance) in values {
                 if let Some(want) = wanted.want.get(name) {
                     let outcome = compare::scalar(got, want.as_f64(), tolerance);
-                    record.compared(&format!("{}.{name}", wanted.label), tolerance, outcome);
+                    record.compared(&format!("{}.{name}", wanted.label), outcome);
                 }
             }
         }

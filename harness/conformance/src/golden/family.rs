@@ -97,7 +97,7 @@ fn checkpoints(
         ("checkpoint", "", Some("checkpoint")),
         ("sharded", "-sharded", None),
     ] {
-        if let Some(relative) = manifest.get(key).and_then(Value::as_str).or(default) {
+        if let Some(relative) = manifest[key].as_str().or(default) {
             let leaves = || GoldenError::Malformed {
                 path: entry.dir.join("golden/manifest.json"),
                 detail: format!("{key} {relative:?} leaves the folder"),
@@ -138,7 +138,7 @@ impl Checks<'_> {
             found => return Ok(found?),
         }
         let about = fixture::required_json(&checkpoint.join("config.json"))?;
-        let model_type = about.get("model_type").and_then(Value::as_str);
+        let model_type = about["model_type"].as_str();
         Ok(self
             .plugins
             .model_for_type(model_type.unwrap_or(self.kind))?)

@@ -42,31 +42,23 @@ pub(super) fn describe(
         Ok(info) => info,
         Err(error) => return record.failed(&format!("{label}/info"), error),
     };
-    record.compared(
-        &format!("{label}/kind"),
-        Tolerance::EXACT,
-        compare::text(&info.family, kind),
-    );
+    record.compared(&format!("{label}/kind"), compare::text(&info.family, kind));
     let mut number = |name: &str, got: Option<f64>| {
         // An entry that is null says that the family has no such thing; one that is absent says
         // nothing.
         if let Some(want) = manifest.get(name) {
             record.compared(
                 &format!("{label}/{name}"),
-                Tolerance::EXACT,
-                compare::scalar(got, want.as_f64(), Tolerance::EXACT),
+                compare::number(got, want.as_f64()),
             );
         }
     };
     number("n_layers", Some(info.n_layers as f64));
     number("mask_token_id", info.mask_token_id.map(|id| id as f64));
-    if let (Some(_), Some(shifted)) = (
-        info.mask_token_id,
-        manifest.get("logits_shift").and_then(Value::as_bool),
-    ) {
+    if let (Some(_), Some(shifted)) = (info.mask_token_id, manifest["logits_shift"].as_bool()) {
         let want = f64::from(u8::from(shifted));
-        let outcome = compare::scalar(Some(info.logit_offset as f64), Some(want), Tolerance::EXACT);
-        record.compared(&format!("{label}/logit_offset"), Tolerance::EXACT, outcome);
+        let outcome = compare::number(Some(info.logit_offset as f64), Some(want));
+        record.compared(&format!("{label}/logit_offset"), outcome);
     }
 }
 
@@ -79,7 +71,7 @@ pub(super) fn cases(
     manifest: &Value,
     tolerances: &Tolerances,
 ) {
-    let Some(all) = manifest.get("cases").and_then(Value::as_object) else {
+    let Some(all) = manifest["cases"].as_object() else {
         return record.failed(label, "the manifest names no cases");
     };
     for (case, about) in all {
@@ -110,7 +102,7 @@ fn one_case(
         if tensors.has(&key) {
             let outcome =
                 compare::floats(&Array::of(got)?, &tensors.floats(&key)?, keep, tolerance);
-            record.compared(&format!("{name}.{what}"), tolerance, outcome);
+            record.compared(&format!("{name}.{what}"), outcome);
         }
         Ok(())
     };
@@ -169,7 +161,6 @@ fn next_token(
     let loss = tolerances.loss;
     record.compared(
         &format!("{name}.ce"),
-        loss,
         compare::floats(&got, &tensors.floats(&key)?, None, loss),
     );
     let valid: Vec<u8> = batch.is_valid.iter().map(|v| u8::from(*v)).collect();
@@ -177,13 +168,11 @@ fn next_token(
         let got = NextTokenSums::of(&ce, &valid, batch.t)?.mean();
         record.compared(
             &format!("{name}.next_token_mean"),
-            loss,
             compare::scalar(got, want.as_f64(), loss),
         );
     }
-    for (row, want) in about
-        .get("perplexity_per_row")
-        .and_then(Value::as_array)
+    for (row, want) in about["perplexity_per_row"]
+        .as_array()
         .into_iter()
         .flatten()
         .enumerate()
@@ -192,7 +181,6 @@ fn next_token(
         let got = NextTokenSums::of(&ce[at.clone()], &valid[at], batch.t)?.perplexity();
         record.compared(
             &format!("{name}.perplexity.{row}"),
-            loss,
             compare::scalar(got, want.as_f64(), loss),
         );
     }
@@ -226,11 +214,7 @@ pub(super) fn bf16(
     record.attempt(NAME, |record| -> Result<(), Failed> {
         load(model, checkpoint, Kind::BFloat16)?;
         let ids = tensors.integers("bf16.input_ids")?;
-        let cases = manifest
-            .get("cases")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten();
+        let cases = manifest["cases"].as_object().into_iter().flatten();
         let same = |case: &&String| {
             tensors
                 .integers(&format!("{case}.input_ids"))
@@ -268,16 +252,13 @@ pub(super) fn bf16(
         let outcome = Compared {
             n: want.data.len() as u64,
             max_abs: Some(error),
-            reason,
-        };
-        record.compared(
-            NAME,
-            Tolerance {
+            tolerance: Tolerance {
                 atol: bound,
                 rtol: 0.0,
             },
-            outcome,
-        );
+            reason,
+        };
+        record.compared(NAME, outcome);
         Ok(())
     });
 }

@@ -9,7 +9,7 @@ use harness_engine::plugin::{Model, Registry, Sae};
 use serde_json::Value;
 use tch::Tensor;
 
-use super::compare::{self, Tolerance};
+use super::compare;
 use super::fixture::{Array, Tensors};
 use super::forward::Failed;
 use super::index::Tolerances;
@@ -34,17 +34,11 @@ impl GenerateRuns<'_> {
     /// Runs every entry of `manifest.generate` but the trace.
     pub fn run(&self, record: &mut Recorder<'_>, model: &mut Model) {
         self.direction(record);
-        for (name, about) in self
-            .manifest
-            .get("generate")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
+        for (name, about) in self.manifest["generate"].as_object().into_iter().flatten() {
             if name == "trace" {
                 continue;
             }
-            let label = match about.get("scope").and_then(Value::as_str) {
+            let label = match about["scope"].as_str() {
                 Some(scope) => format!("steer/{scope}"),
                 None => format!("generate/{name}"),
             };
@@ -76,7 +70,6 @@ impl GenerateRuns<'_> {
             let tolerance = self.tolerances.sae;
             record.compared(
                 "steer/v",
-                tolerance,
                 compare::floats(
                     &Array::of(&got)?,
                     &self.tensors.floats("steer.v")?,
@@ -218,7 +211,6 @@ impl GenerateRuns<'_> {
         let keep: Vec<bool> = (0..selected.data.len()).map(valid).collect();
         record.compared(
             &format!("{label}.first_selected"),
-            Tolerance::EXACT,
             compare::integers(&first.selected, &selected, Some(&keep)),
         );
         let resid = self.tolerances.resid;
@@ -229,7 +221,6 @@ impl GenerateRuns<'_> {
             let want = self.tensors.floats(&format!("{}.{what}", spec.name))?;
             record.compared(
                 &format!("{label}.{what}"),
-                resid,
                 compare::floats(got, &want, Some(&keep), resid),
             );
         }
@@ -257,10 +248,8 @@ impl GenerateRuns<'_> {
         let keep: Vec<bool> = (0..got.data.len())
             .map(|i| plain.tokens.is_valid(i))
             .collect();
-        let exact = Tolerance::EXACT;
         record.compared(
             &format!("{label}.unsteered_final"),
-            exact,
             compare::integers(&got, &self.tensors.integers(&key)?, Some(&keep)),
         );
         if let Some(want) = spec.about.get("changed") {
@@ -268,8 +257,7 @@ impl GenerateRuns<'_> {
             let changed = both.filter(|(plain, steered)| plain != steered).count();
             record.compared(
                 &format!("{label}.changed"),
-                exact,
-                compare::scalar(Some(changed as f64), want.as_f64(), exact),
+                compare::number(Some(changed as f64), want.as_f64()),
             );
         }
         Ok(())

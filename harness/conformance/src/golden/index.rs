@@ -43,13 +43,12 @@ impl Index {
             path: path.clone(),
             detail,
         };
-        let entries = index
-            .get("families")
-            .and_then(Value::as_object)
+        let entries = index["families"]
+            .as_object()
             .ok_or_else(|| bad("no object \"families\"".into()))?;
         let mut families = Vec::new();
         for (name, entry) in entries {
-            let text = |key: &str| entry.get(key).and_then(Value::as_str);
+            let text = |key: &str| entry[key].as_str();
             let relative = text("dir").unwrap_or(name);
             families.push(FamilyEntry {
                 name: name.clone(),
@@ -61,7 +60,7 @@ impl Index {
                 })?,
             });
         }
-        let units = match index.get("units").and_then(Value::as_str) {
+        let units = match index["units"].as_str() {
             Some(relative) => Some(
                 inside(dir, relative)
                     .ok_or_else(|| bad(format!("units {relative:?} leaves the folder")))?,

@@ -3,8 +3,8 @@
 
 use harness_core::loss::{DiffusionLoss, DiffusionSums, MaskedCosts, NextTokenSums};
 use harness_engine::eval::{
-    Batch, Candidate, EvalError, Explained, GridOptions, Replacement, Scope, ScoredSet, Watch,
-    Which, run_grid,
+    Batch, Candidate, EvalError, Explained, GridCosts, GridOptions, Replacement, Scope, ScoredSet,
+    Watch, Which, run_grid,
 };
 use harness_engine::plugin::{Model, Objective, Pass, Sae};
 use serde_json::Value;
@@ -41,13 +41,7 @@ struct Case<'a> {
 impl LossRun<'_> {
     /// Runs every case of `manifest.loss`.
     pub fn run(&self, record: &mut Recorder<'_>, model: &mut Model) {
-        for (key, about) in self
-            .manifest
-            .get("loss")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
+        for (key, about) in self.manifest["loss"].as_object().into_iter().flatten() {
             let name = format!("loss/{key}");
             record.attempt(&name, |record| self.case(record, model, &name, key, about));
         }
@@ -104,77 +98,50 @@ impl LossRun<'_> {
             &mut taken,
         )?;
 
-        let resid = taken.resid.ok_or("the grid kept no residual")?;
-        let tolerance = self.tolerances.resid;
-        let outcome = compare::floats(
-            &Array::of(&resid)?,
-            &self.tensors.floats(&format!("{key}.resid"))?,
-            Some(&case.batch.is_valid),
-            tolerance,
-        );
-        record.compared(&format!("{name}.resid"), tolerance, outcome);
+        let resid = taken.resid.as_ref().ok_or("the grid kept no residual")?;
+        self.tensor(record, &case, resid, "resid", self.tolerances.resid)?;
         let clean = costs.scattered(0, &costs.clean, &case.batch);
         self.costs(record, &case, &clean, "")?;
-        let base = self.losses(
-            record,
-            &case,
-            &format!("{name}.base"),
-            about.get("base"),
-            &clean,
-        )?;
+        let label = format!("{name}.base");
+        let base = self.losses(record, &case, &label, &about["base"], &clean)?;
         for (splice, (scope, scope_name, want)) in costs.spliced.iter().zip(&wanted) {
             let ce = costs.scattered(0, &splice.ce, &case.batch);
             self.costs(record, &case, &ce, &format!("splice_{scope_name}."))?;
             if let Some((_, logits)) = taken.logits.iter().find(|(of, _)| of == scope) {
-                self.logits(
-                    record,
-                    &case,
-                    logits,
-                    &format!("splice_{scope_name}.logits"),
-                )?;
+                let what = format!("splice_{scope_name}.logits");
+                self.tensor(record, &case, logits, &what, self.tolerances.logits)?;
             }
             let label = format!("{name}.splice_{scope_name}");
-            let loss = self.losses(record, &case, &label, Some(want), &ce)?;
-            self.deltas(
-                record,
-                &format!("{label}.delta"),
-                want.get("delta"),
-                &base,
-                &loss,
-            );
+            let loss = self.losses(record, &case, &label, want, &ce)?;
+            self.deltas(record, &label, want, &base, &loss);
         }
         if let Some(want) = about.get("paper_code") {
-            let label = format!("{name}.paper_code");
-            let ce = costs.scattered(1, &costs.clean, &case.batch);
-            let base = self.losses(
-                record,
-                &case,
-                &format!("{label}.base"),
-                want.get("base"),
-                &ce,
-            )?;
-            let all = costs
-                .spliced
-                .iter()
-                .find(|s| s.at == Scope::All)
-                .ok_or("paper_code needs the splice at all positions")?;
-            let ce = costs.scattered(1, &all.ce, &case.batch);
-            let loss = self.losses(
-                record,
-                &case,
-                &format!("{label}.splice_all"),
-                want.get("splice_all"),
-                &ce,
-            )?;
-            self.deltas(
-                record,
-                &format!("{label}.delta"),
-                want.get("delta"),
-                &base,
-                &loss,
-            );
+            self.paper_code(record, &case, want, &costs)?;
         }
         variances.compare(&taken.explained, self.tolerances, record)
+    }
+
+    /// The losses of the second set of scored logits.
+    fn paper_code(
+        &self,
+        record: &mut Recorder<'_>,
+        case: &Case<'_>,
+        want: &Value,
+        costs: &GridCosts,
+    ) -> Result<(), Failed> {
+        let label = format!("{}.paper_code", case.name);
+        let mut losses = |what: &str, ce: &[Vec<f64>]| {
+            let (label, want) = (format!("{label}.{what}"), &want[what]);
+            let ce = costs.scattered(1, ce, &case.batch);
+            self.losses(record, case, &label, want, &ce)
+        };
+        let base = losses("base", &costs.clean)?;
+        let all = (costs.spliced.iter())
+            .find(|s| s.at == Scope::All)
+            .ok_or("paper_code needs the splice at all positions")?;
+        let spliced = losses("splice_all", &all.ce)?;
+        self.deltas(record, &label, want, &base, &spliced);
+        Ok(())
     }
 
     fn read<'a>(&self, model: &Model, name: &str, key: &'a str) -> Result<Case<'a>, Failed> {
@@ -245,28 +212,25 @@ impl LossRun<'_> {
             let loss = self.tolerances.loss;
             record.compared(
                 &format!("{}.{prefix}ce", case.name),
-                loss,
                 compare::floats(&got, &self.tensors.floats(&key)?, None, loss),
             );
         }
         Ok(())
     }
 
-    fn logits(
+    /// A tensor of the case, padding aside.
+    fn tensor(
         &self,
         record: &mut Recorder<'_>,
         case: &Case<'_>,
-        logits: &Tensor,
+        got: &Tensor,
         what: &str,
+        tolerance: Tolerance,
     ) -> Result<(), Failed> {
-        let tolerance = self.tolerances.logits;
-        let outcome = compare::floats(
-            &Array::of(logits)?,
-            &self.tensors.floats(&format!("{}.{what}", case.key))?,
-            Some(&case.batch.is_valid),
-            tolerance,
-        );
-        record.compared(&format!("{}.{what}", case.name), tolerance, outcome);
+        let want = self.tensors.floats(&format!("{}.{what}", case.key))?;
+        let keep = Some(case.batch.is_valid.as_slice());
+        let outcome = compare::floats(&Array::of(got)?, &want, keep, tolerance);
+        record.compared(&format!("{}.{what}", case.name), outcome);
         Ok(())
     }
 
@@ -276,17 +240,15 @@ impl LossRun<'_> {
         record: &mut Recorder<'_>,
         case: &Case<'_>,
         label: &str,
-        want: Option<&Value>,
+        want: &Value,
         ce: &[f64],
     ) -> Result<Vec<(&'static str, Option<f64>)>, Failed> {
         let named = aggregate(case, ce)?;
-        let Some(want) = want else { return Ok(named) };
         let loss = self.tolerances.loss;
         for (name, got) in &named {
             if let Some(want) = want.get(*name) {
                 record.compared(
                     &format!("{label}.{name}"),
-                    loss,
                     compare::scalar(*got, want.as_f64(), loss),
                 );
             }
@@ -319,12 +281,11 @@ impl LossRun<'_> {
             ("n_valid", count(&case.batch.is_valid), exact),
         ];
         for (name, got, tolerance) in lists {
-            if let Some(want) = want.get(name).and_then(Value::as_array) {
+            if let Some(want) = want[name].as_array() {
                 let want: Vec<f64> = want.iter().filter_map(Value::as_f64).collect();
                 let (got, want) = (Array::column(got), Array::column(want));
                 record.compared(
                     &format!("{label}.{name}"),
-                    tolerance,
                     compare::floats(&got, &want, None, tolerance),
                 );
             }
@@ -336,17 +297,16 @@ impl LossRun<'_> {
         &self,
         record: &mut Recorder<'_>,
         label: &str,
-        want: Option<&Value>,
+        want: &Value,
         base: &[(&str, Option<f64>)],
         spliced: &[(&str, Option<f64>)],
     ) {
         for ((name, base), (_, spliced)) in base.iter().zip(spliced) {
-            if let Some(want) = want.and_then(|want| want.get(*name)) {
+            if let Some(want) = want["delta"].get(*name) {
                 let got = spliced.zip(*base).map(|(spliced, base)| spliced - base);
                 let loss = self.tolerances.loss;
                 record.compared(
-                    &format!("{label}.{name}"),
-                    loss,
+                    &format!("{label}.delta.{name}"),
                     compare::scalar(got, want.as_f64(), loss),
                 );
             }
@@ -372,9 +332,8 @@ impl Case<'_> {
 type Splice<'a> = (Scope, &'a str, &'a Value);
 
 fn splices(about: &Value) -> Result<Vec<Splice<'_>>, Failed> {
-    about
-        .get("splice")
-        .and_then(Value::as_object)
+    about["splice"]
+        .as_object()
         .into_iter()
         .flatten()
         .map(|(name, want)| {

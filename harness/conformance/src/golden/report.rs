@@ -78,44 +78,24 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records the outcome of a comparison.
-    pub fn compared(&mut self, check: &str, tolerance: Tolerance, outcome: Compared) {
-        let status = if outcome.reason.is_empty() {
-            Status::Pass
-        } else {
-            Status::Fail
+    pub fn compared(&mut self, check: &str, outcome: Compared) {
+        let status = match outcome.reason.is_empty() {
+            true => Status::Pass,
+            false => Status::Fail,
         };
-        self.push(
-            check,
-            outcome.n,
-            outcome.max_abs,
-            tolerance,
-            status,
-            outcome.reason,
-        );
+        self.push(check, status, outcome);
     }
 
     /// Records a check that could not be carried out: that is a failure.
     pub fn failed(&mut self, check: &str, reason: impl std::fmt::Display) {
-        self.push(
-            check,
-            0,
-            None,
-            Tolerance::EXACT,
-            Status::Fail,
-            reason.to_string(),
-        );
+        let outcome = Compared::fail(Tolerance::EXACT, reason.to_string());
+        self.push(check, Status::Fail, outcome);
     }
 
     /// Records a check that was not run.
     pub fn skipped(&mut self, check: &str, reason: &str) {
-        self.push(
-            check,
-            0,
-            None,
-            Tolerance::EXACT,
-            Status::Skip,
-            reason.to_owned(),
-        );
+        let outcome = Compared::fail(Tolerance::EXACT, reason.to_owned());
+        self.push(check, Status::Skip, outcome);
     }
 
     /// Runs `body`; its error is a failure named `check`.
@@ -129,19 +109,11 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn push(
-        &mut self,
-        check: &str,
-        n: u64,
-        max_abs: Option<f64>,
-        tolerance: Tolerance,
-        status: Status,
-        reason: String,
-    ) {
+    fn push(&mut self, check: &str, status: Status, outcome: Compared) {
         match status {
             Status::Pass => {
                 self.summary.pass += 1;
-                self.summary.values += n;
+                self.summary.values += outcome.n;
             }
             Status::Fail => self.summary.fail += 1,
             Status::Skip => self.summary.skip += 1,
@@ -149,12 +121,12 @@ impl<'a> Recorder<'a> {
         let record = CheckRecord {
             family: self.family.clone(),
             check: check.to_owned(),
-            n,
-            max_abs,
-            atol: tolerance.atol,
-            rtol: tolerance.rtol,
+            n: outcome.n,
+            max_abs: outcome.max_abs,
+            atol: outcome.tolerance.atol,
+            rtol: outcome.tolerance.rtol,
             status,
-            reason,
+            reason: outcome.reason,
         };
         (self.sink)(&record);
     }

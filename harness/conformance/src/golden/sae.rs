@@ -91,7 +91,6 @@ pub(super) fn check(
     tolerances: &Tolerances,
 ) {
     let info = named.sae.info();
-    let exact = Tolerance::EXACT;
     let about = [
         ("layer", info.layer),
         ("d_in", Some(info.d_model)),
@@ -108,14 +107,12 @@ pub(super) fn check(
         ) {
             record.compared(
                 &format!("sae/{}.{key}", named.name),
-                exact,
-                compare::scalar(Some(got as f64), Some(want), exact),
+                compare::number(Some(got as f64), Some(want)),
             );
         }
     }
-    for case in manifest
-        .get("loss")
-        .and_then(Value::as_object)
+    for case in manifest["loss"]
+        .as_object()
         .into_iter()
         .flatten()
         .map(|(case, _)| case)
@@ -170,7 +167,6 @@ fn check_case(
     let tolerance = tolerances.sae;
     record.compared(
         &format!("{label}.{recon}"),
-        tolerance,
         compare::floats(&got, &want, None, tolerance),
     );
     if named.rescaled {
@@ -182,7 +178,6 @@ fn check_case(
     let got = Array::of(&encoded.acts)?;
     record.compared(
         &format!("{label}.sae_values"),
-        tolerance,
         compare::floats(&got, &want, None, tolerance),
     );
     let indices = tensors.integers(&format!("{case}.sae_indices"))?;
@@ -196,7 +191,6 @@ fn check_case(
         .f_index_select(0, &index)?;
     record.compared(
         &format!("{label}.sae_indices"),
-        Tolerance::EXACT,
         same_latents(&encoded.latents, &want)?,
     );
     Ok(())
@@ -208,14 +202,8 @@ pub(super) fn same_latents(got: &Tensor, want: &Tensor) -> Result<Compared, tch:
     let (got, want) = (Array::of_ids(got)?, Array::of_ids(want)?);
     let matrices = got.shape.len() == 2 && want.shape.len() == 2;
     if !matrices || got.shape[0] != want.shape[0] || got.shape[1] == 0 || want.shape[1] == 0 {
-        return Ok(Compared {
-            n: 0,
-            max_abs: None,
-            reason: format!(
-                "shape {:?} computed, {:?} in the fixture",
-                got.shape, want.shape
-            ),
-        });
+        let reason = compare::other_shape(&got, &want);
+        return Ok(Compared::fail(Tolerance::EXACT, reason));
     }
     let set = |row: &[i64]| -> Vec<i64> {
         let mut row: Vec<i64> = row.iter().copied().filter(|latent| *latent >= 0).collect();
@@ -239,9 +227,5 @@ pub(super) fn same_latents(got: &Tensor, want: &Tensor) -> Result<Compared, tch:
         ),
         None => String::new(),
     };
-    Ok(Compared {
-        n: want.data.len() as u64,
-        max_abs: Some(if first.is_some() { 1.0 } else { 0.0 }),
-        reason,
-    })
+    Ok(Compared::exact(want.data.len(), reason))
 }

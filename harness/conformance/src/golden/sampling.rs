@@ -90,7 +90,6 @@ pub(super) fn run(record: &mut Recorder<'_>, dir: &Path) {
                 let got = Array::of(&noisy_logits(&logits, &uniform, temperature)?)?;
                 record.compared(
                     &format!("units/sampling.{name}"),
-                    DOUBLE,
                     compare::floats(&got, &tensors.floats(name)?, None, DOUBLE),
                 );
             }
@@ -117,7 +116,6 @@ fn one_mode(
     let token = Array::column(got.token.clone());
     record.compared(
         &format!("units/sampling.{mode}.x0"),
-        Tolerance::EXACT,
         compare::integers(&token, &want, None),
     );
     let want = tensors.floats(&format!("{mode}.confidence"))?;
@@ -125,7 +123,6 @@ fn one_mode(
     let values = Array::column(values.iter().map(|v| f64::from(*v)).collect());
     record.compared(
         &format!("units/sampling.{mode}.confidence"),
-        PROBABILITY,
         compare::floats(&values, &want, None, PROBABILITY),
     );
     Ok(())
@@ -146,7 +143,7 @@ fn filtered(
     };
     let got = Array::of(&filter_logits(logits, &sampling)?)?;
     let outcome = compare::floats(&got, &tensors.floats(name)?, None, Tolerance::EXACT);
-    record.compared(&format!("units/sampling.{name}"), Tolerance::EXACT, outcome);
+    record.compared(&format!("units/sampling.{name}"), outcome);
     Ok(())
 }
 

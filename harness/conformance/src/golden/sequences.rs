@@ -3,7 +3,7 @@
 use harness_engine::generate::Generated;
 use serde_json::Value;
 
-use super::compare::{self, Tolerance};
+use super::compare;
 use super::fixture::{Array, Tensors};
 use super::forward::Failed;
 use super::report::Recorder;
@@ -17,8 +17,6 @@ pub(super) struct Sequences<'a> {
     pub tensors: &'a Tensors,
     pub mask_id: Option<i64>,
 }
-
-const EXACT: Tolerance = Tolerance::EXACT;
 
 impl Sequences<'_> {
     /// Compares tokens, states, steps and counts; padding is not looked at.
@@ -35,7 +33,6 @@ impl Sequences<'_> {
             let got = Array::new(&[b, t], grid.tokens().to_vec());
             record.compared(
                 &self.name("tokens"),
-                EXACT,
                 compare::integers(&got, &want, Some(&valid)),
             );
         }
@@ -55,12 +52,10 @@ impl Sequences<'_> {
             .collect();
         record.compared(
             &self.name("states"),
-            EXACT,
             compare::integers(&got, &states, Some(&keep)),
         );
         record.compared(
             &self.name("decode_step"),
-            EXACT,
             compare::integers(&decode_step, &steps, Some(&valid)),
         );
         self.counts(record, generated, watch)
@@ -81,16 +76,10 @@ impl Sequences<'_> {
                 .count();
             record.compared(
                 &self.name("masks_left"),
-                EXACT,
-                compare::scalar(Some(left as f64), want.as_f64(), EXACT),
+                compare::number(Some(left as f64), want.as_f64()),
             );
         }
-        let Some(want) = self
-            .spec
-            .about
-            .get("new_per_step")
-            .and_then(Value::as_array)
-        else {
+        let Some(want) = self.spec.about["new_per_step"].as_array() else {
             return Ok(());
         };
         let mut got = Vec::new();
@@ -110,7 +99,6 @@ impl Sequences<'_> {
         let (got, want) = (Array::column(got), Array::column(want));
         record.compared(
             &self.name("new_per_step"),
-            EXACT,
             compare::integers(&got, &want, None),
         );
         Ok(())

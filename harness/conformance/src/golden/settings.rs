@@ -54,21 +54,18 @@ impl<'a> RunSpec<'a> {
     }
 
     pub fn number(&self, keys: &[&str]) -> Option<f64> {
-        keys.iter()
-            .find_map(|key| self.about.get(*key).and_then(Value::as_f64))
+        keys.iter().find_map(|key| self.about[*key].as_f64())
     }
 
     pub fn count(&self, keys: &[&str]) -> Result<usize, Failed> {
-        let value = keys
-            .iter()
-            .find_map(|key| self.about.get(*key).and_then(Value::as_u64));
+        let value = keys.iter().find_map(|key| self.about[*key].as_u64());
         value
             .map(|n| n as usize)
             .ok_or_else(|| format!("the manifest gives no {}", keys.join(" or ")).into())
     }
 
     pub fn text(&self, key: &str) -> Option<&'a str> {
-        self.about.get(key).and_then(Value::as_str)
+        self.about[key].as_str()
     }
 
     /// Keys of the rows' random numbers; recorded runs draw none that depend on them.
@@ -154,10 +151,7 @@ impl<'a> RunSpec<'a> {
     /// Whether the run samples inside torch, so that only libtorch's own generator called in the
     /// same order could repeat it.
     pub fn needs_torch_rng(&self) -> bool {
-        self.about
-            .get("needs_torch_rng")
-            .and_then(Value::as_bool)
-            .unwrap_or(false)
+        self.about["needs_torch_rng"].as_bool().unwrap_or(false)
     }
 
     /// The token that ends a row where the manifest gives one; the model's own otherwise.

@@ -7,7 +7,6 @@ use harness_engine::text::{ChatMessage, ExpectedIds, TextCodec};
 use serde_json::Value;
 
 use super::compare;
-use super::compare::Tolerance;
 use super::report::Recorder;
 
 /// What the family's manifest says about token ids.
@@ -27,12 +26,10 @@ pub(super) fn run(
         Ok(codec) => codec,
         Err(error) => return record.failed(&format!("{label}/load"), error),
     };
-    let exact = Tolerance::EXACT;
-    if let Some(want) = expected.cases.get("vocab_len").and_then(Value::as_f64) {
+    if let Some(want) = expected.cases["vocab_len"].as_f64() {
         record.compared(
             &format!("{label}/vocab_len"),
-            exact,
-            compare::scalar(Some(codec.vocab_len() as f64), Some(want), exact),
+            compare::number(Some(codec.vocab_len() as f64), Some(want)),
         );
     }
     for (i, case) in list(expected.cases, "encode").iter().enumerate() {
@@ -45,11 +42,7 @@ pub(super) fn run(
             chat_case(record, &format!("{label}/chat.{i}"), &codec, case)
         });
     }
-    if let Some(ids) = expected
-        .manifest
-        .get("special_ids")
-        .and_then(Value::as_object)
-    {
+    if let Some(ids) = expected.manifest["special_ids"].as_object() {
         let names: Vec<&String> = ids.keys().collect();
         let got: Vec<u32> = names
             .iter()
@@ -59,17 +52,9 @@ pub(super) fn run(
             .values()
             .map(|id| id.as_u64().map_or(u32::MAX - 1, |id| id as u32))
             .collect();
-        record.compared(
-            &format!("{label}/special_ids"),
-            exact,
-            compare::ids(&got, &want),
-        );
+        record.compared(&format!("{label}/special_ids"), compare::ids(&got, &want));
     }
-    if let Some(mask) = expected
-        .manifest
-        .get("mask_token_id")
-        .and_then(Value::as_i64)
-    {
+    if let Some(mask) = expected.manifest["mask_token_id"].as_i64() {
         let check = format!("{label}/mask_token_id");
         record.attempt(&check, |record| {
             codec.check_model(&ExpectedIds {
@@ -78,33 +63,25 @@ pub(super) fn run(
                 family: String::new(),
             })?;
             let got = codec.special().mask.map(f64::from);
-            record.compared(
-                &check,
-                exact,
-                compare::scalar(got, Some(mask as f64), exact),
-            );
+            record.compared(&check, compare::number(got, Some(mask as f64)));
             Ok::<(), harness_engine::text::TextError>(())
         });
     }
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
 fn text<'a>(case: &'a Value, key: &str) -> Result<&'a str, String> {
-    case.get(key)
-        .and_then(Value::as_str)
+    case[key]
+        .as_str()
         .ok_or_else(|| format!("the case has no text {key:?}"))
 }
 
 fn ids(case: &Value, key: &str) -> Result<Vec<u32>, String> {
-    let list = case
-        .get(key)
-        .and_then(Value::as_array)
+    let list = case[key]
+        .as_array()
         .ok_or_else(|| format!("the case has no ids {key:?}"))?;
     list.iter()
         .map(|id| {
@@ -124,15 +101,12 @@ fn encode_case(
     let say = |error: harness_engine::text::TextError| error.to_string();
     let input = text(case, "text")?;
     let with = ids(case, "ids")?;
-    let exact = Tolerance::EXACT;
     record.compared(
         &format!("{name}.ids"),
-        exact,
         compare::ids(&codec.encode(input, true).map_err(say)?, &with),
     );
     record.compared(
         &format!("{name}.ids_no_special"),
-        exact,
         compare::ids(
             &codec.encode(input, false).map_err(say)?,
             &ids(case, "ids_no_special")?,
@@ -140,7 +114,6 @@ fn encode_case(
     );
     record.compared(
         &format!("{name}.decoded"),
-        exact,
         compare::text(
             &codec.decode(&with, false).map_err(say)?,
             text(case, "decoded")?,
@@ -149,7 +122,6 @@ fn encode_case(
     let hidden = codec.decode(&with, true).map_err(say)?;
     record.compared(
         &format!("{name}.decoded_skip_special"),
-        exact,
         compare::text(&hidden, text(case, "decoded_skip_special")?),
     );
     Ok(())
@@ -162,23 +134,16 @@ fn chat_case(
     case: &Value,
 ) -> Result<(), String> {
     let say = |error: harness_engine::text::TextError| error.to_string();
-    let messages: Vec<ChatMessage> =
-        serde_json::from_value(case.get("messages").cloned().unwrap_or(Value::Null))
-            .map_err(|error| format!("messages: {error}"))?;
-    let prompt = case
-        .get("add_generation_prompt")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
+    let messages: Vec<ChatMessage> = serde_json::from_value(case["messages"].clone())
+        .map_err(|error| format!("messages: {error}"))?;
+    let prompt = case["add_generation_prompt"].as_bool().unwrap_or(false);
     let rendered = codec.render_chat(&messages, prompt).map_err(say)?;
-    let exact = Tolerance::EXACT;
     record.compared(
         &format!("{name}.text"),
-        exact,
         compare::text(&rendered, text(case, "text")?),
     );
     record.compared(
         &format!("{name}.ids"),
-        exact,
         compare::ids(
             &codec.encode(&rendered, false).map_err(say)?,
             &ids(case, "ids")?,

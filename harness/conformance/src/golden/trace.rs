@@ -86,13 +86,9 @@ fn check(
     model: &mut Model,
     about: &Value,
 ) -> Result<(), Failed> {
-    let name = about
-        .get("run")
-        .and_then(Value::as_str)
-        .ok_or("generate.trace names no run")?;
-    let layer = about
-        .get("layer")
-        .and_then(Value::as_u64)
+    let name = about["run"].as_str().ok_or("generate.trace names no run")?;
+    let layer = about["layer"]
+        .as_u64()
         .ok_or("generate.trace names no layer")? as usize;
     let of_run = runs
         .manifest
@@ -127,7 +123,6 @@ fn check(
     let want = indices.tensor()?.f_reshape([rows, width as i64])?;
     record.compared(
         "trace/indices",
-        Tolerance::EXACT,
         same_latents(&Tensor::f_cat(&kept.latents, 0)?, &want)?,
     );
     let shape = [steps as i64, b as i64, len as i64, -1];
@@ -135,13 +130,11 @@ fn check(
     let tolerance = runs.tolerances.sae;
     record.compared(
         "trace/values",
-        tolerance,
         compare::floats(&got, &runs.tensors.floats("trace.values")?, None, tolerance),
     );
     let got = Array::new(&[steps.saturating_sub(1), b, len], kept.jaccard.concat());
     record.compared(
         "trace/jaccard",
-        JACCARD,
         compare::floats(&got, &runs.tensors.floats("trace.jaccard")?, None, JACCARD),
     );
     let sums = DynamicsSums {
@@ -173,11 +166,7 @@ fn states(
             .flat_map(|grid| grid.tokens().to_vec())
             .collect(),
     };
-    record.compared(
-        "trace/states",
-        Tolerance::EXACT,
-        compare::integers(&got, &first, None),
-    );
+    record.compared("trace/states", compare::integers(&got, &first, None));
     Ok(())
 }
 
@@ -188,10 +177,7 @@ fn both_masked(
     about: &Value,
     sums: &DynamicsSums,
 ) -> Result<(), Failed> {
-    let Some(want) = about
-        .get("mean_jaccard_both_masked")
-        .and_then(Value::as_array)
-    else {
+    let Some(want) = about["mean_jaccard_both_masked"].as_array() else {
         return Ok(());
     };
     let asked: Vec<_> = (1..sums.n_steps)
@@ -225,8 +211,7 @@ fn both_masked(
     {
         record.compared(
             &format!("trace/mean_jaccard_both_masked.{step}"),
-            JACCARD,
-            compare::scalar(got.estimate.value, want.as_f64(), JACCARD),
+            compare::scalar(got.value, want.as_f64(), JACCARD),
         );
     }
     Ok(())

@@ -17,11 +17,7 @@ pub(super) fn schedules(record: &mut Recorder<'_>, dir: &Path) -> Result<(), Gol
         record.skipped("units/schedules", "the folder has no schedules.json");
         return Ok(());
     };
-    let cases = |key: &str| {
-        all.get(key)
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice)
-    };
+    let cases = |key: &str| all[key].as_array().map_or(&[][..], Vec::as_slice);
     let bad = |detail: &str| GoldenError::Malformed {
         path: path.clone(),
         detail: detail.to_owned(),
@@ -29,7 +25,7 @@ pub(super) fn schedules(record: &mut Recorder<'_>, dir: &Path) -> Result<(), Gol
     for (key, diffusion) in [("dream_schedule", true), ("llada_schedule", false)] {
         let (mut got, mut want) = (Vec::new(), Vec::new());
         for case in cases(key) {
-            let number = |name: &str| case.get(name).and_then(Value::as_u64).map(|n| n as usize);
+            let number = |name: &str| case[name].as_u64().map(|n| n as usize);
             let (Some(masks), Some(steps)) = (number("masks"), number("steps")) else {
                 return Err(bad("a schedule without masks and steps"));
             };
@@ -44,17 +40,11 @@ pub(super) fn schedules(record: &mut Recorder<'_>, dir: &Path) -> Result<(), Gol
         }
         record.compared(
             &format!("units/{key}"),
-            Tolerance::EXACT,
             compare::integers(&Array::column(got), &Array::column(want), None),
         );
     }
     for key in ["dream_timesteps", "dream_p_transfer"] {
-        for (steps, want) in all
-            .get(key)
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
+        for (steps, want) in all[key].as_object().into_iter().flatten() {
             let n: usize = steps
                 .parse()
                 .map_err(|_| bad("a number of steps that is no number"))?;
@@ -73,7 +63,6 @@ pub(super) fn schedules(record: &mut Recorder<'_>, dir: &Path) -> Result<(), Gol
             let got = Array::column(got.into_iter().map(f64::from).collect());
             record.compared(
                 &format!("units/{key}.{steps}"),
-                Tolerance::EXACT,
                 compare::floats(&got, &Array::column(want), None, Tolerance::EXACT),
             );
         }
@@ -83,7 +72,7 @@ pub(super) fn schedules(record: &mut Recorder<'_>, dir: &Path) -> Result<(), Gol
 
 /// The final time point; the reference's default where a case does not say.
 fn eps(case: &Value) -> f32 {
-    case.get("eps").and_then(Value::as_f64).unwrap_or(1e-3) as f32
+    case["eps"].as_f64().unwrap_or(1e-3) as f32
 }
 
 fn integers(list: Option<&Value>) -> Option<Vec<i64>> {

@@ -1,9 +1,5 @@
 use super::{DynamicsError, DynamicsSums, Metric, PromptSums, Sums};
-use crate::{
-    rng::Stream,
-    stats::{Bootstrap, Moments},
-    units::Resampled,
-};
+use crate::stats::{Bootstrap, Estimate};
 
 /// Which layers a value is formed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,22 +26,13 @@ pub enum Cut {
     Run,
 }
 
-/// What was asked for, and from how much it is formed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimates {
-    /// The value and its standard error over resampled prompts.
-    pub estimate: Resampled,
-    /// What it is formed from: transitions of positions (one layer's) for shares, positions for Eq.
-    /// 21, prompts for counts.
-    pub n: u64,
-}
-
 /// A numerator and a denominator as sums of a unit.
 type Ratio = (f64, f64);
 
 impl DynamicsSums {
-    /// Values with their standard errors: units are drawn with replacement, all values see the same
-    /// draws.
+    /// Values with their standard errors over resampled prompts; all values see the same draws.
+    /// What they are formed from is transitions of positions (one layer's) for shares, positions
+    /// for Eq. 21, prompts for counts.
     ///
     /// # Errors
     /// Units that are ragged.
@@ -53,7 +40,7 @@ impl DynamicsSums {
         &self,
         asked: &[(Metric, View, Cut)],
         bootstrap: Bootstrap,
-    ) -> Result<Vec<Estimates>, DynamicsError> {
+    ) -> Result<Vec<Estimate>, DynamicsError> {
         self.check()?;
         // [unit][asked]
         let parts: Vec<Vec<Ratio>> = self
@@ -61,54 +48,37 @@ impl DynamicsSums {
             .iter()
             .map(|unit| asked.iter().map(|what| self.part(unit, *what)).collect())
             .collect();
-        let total = |weights: &mut dyn Iterator<Item = (usize, f64)>| {
+        let n = parts.len();
+        let total = |drawn: &[usize]| {
+            let mut times = vec![0_u32; n];
+            for &unit in drawn {
+                times[unit] += 1;
+            }
             let mut totals: Vec<Ratio> = vec![(0.0, 0.0); asked.len()];
-            for (unit, weight) in weights {
-                for (total, part) in totals.iter_mut().zip(&parts[unit]) {
+            for (part, times) in parts.iter().zip(times).filter(|(_, times)| *times > 0) {
+                let weight = f64::from(times);
+                for (total, part) in totals.iter_mut().zip(part) {
                     total.0 += weight * part.0;
                     total.1 += weight * part.1;
                 }
             }
             totals
         };
-        let n = self.units.len();
-        let whole = total(&mut (0..n).map(|unit| (unit, 1.0)));
-        let mut moments = vec![Moments::default(); asked.len()];
-        if n >= 2 {
-            let stream = Stream::new(bootstrap.seed, "units");
-            for resample in 0..u64::from(bootstrap.resamples) {
-                let draws = stream.item(resample);
-                let mut times = vec![0_u32; n];
-                for i in 0..n {
-                    times[draws.below_at(i as u64, n as u64) as usize] += 1;
-                }
-                let drawn = times.iter().enumerate().filter(|(_, times)| **times > 0);
-                let totals = total(&mut drawn.map(|(unit, times)| (unit, f64::from(*times))));
-                for (moments, value) in moments.iter_mut().zip(totals) {
-                    if let Some(value) = quotient(value) {
-                        moments.push(value);
-                    }
-                }
-            }
-        }
+        let found = bootstrap.estimates("units", n, |drawn| {
+            total(drawn).into_iter().map(quotient).collect()
+        });
         // Denominators of shares are counts of each layer, all of them the same.
         let count = |(metric, view, _): &(Metric, View, Cut), below: f64| match (metric, view) {
             (Metric::FlipCount, _) => self.n_prompts(),
             (_, View::Layer(_)) => below.round() as u64,
             (_, View::AllLayers) => (below / self.layers.len().max(1) as f64).round() as u64,
         };
-        Ok(asked
-            .iter()
-            .zip(whole)
-            .zip(moments)
-            .map(|((what, total), moments)| Estimates {
-                estimate: Resampled {
-                    value: quotient(total),
-                    std_err: moments.std_dev(),
-                },
-                n: count(what, total.1),
-            })
-            .collect())
+        let below = total(&(0..n).collect::<Vec<_>>());
+        let estimate = |((what, (_, below)), found)| Estimate {
+            n: Some(count(what, below)),
+            ..found
+        };
+        Ok(asked.iter().zip(below).zip(found).map(estimate).collect())
     }
 
     /// Numerator and denominator of one unit.

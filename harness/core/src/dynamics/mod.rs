@@ -27,9 +27,11 @@ mod sums;
 mod tests;
 mod trace;
 
-pub use estimate::{Cut, Estimates, View};
+pub use estimate::{Cut, View};
 pub use sums::{DynamicsError, DynamicsSums, PromptSums, Sums};
 pub use trace::{PromptTrace, Transition};
+
+use crate::measure::Measure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
@@ -54,11 +56,39 @@ impl Metric {
 
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
-        match self {
-            Metric::JaccardPre => "jaccard_pre",
-            Metric::DriftPost => "drift_post",
-            Metric::LockRate => "lock_rate",
-            Metric::FlipCount => "flip_count",
+        self.measure().name
+    }
+
+    pub const fn measure(self) -> Measure {
+        let (name, unit, definition) = match self {
+            Metric::JaccardPre => (
+                "jaccard_pre",
+                "share",
+                "mean over prompts and positions masked in x^(k−1) and x^k of \
+                 |T_k ∩ T_(k−1)| / |T_k ∪ T_(k−1)|, 1 if both are empty; Eq. 20",
+            ),
+            Metric::DriftPost => (
+                "drift_post",
+                "share",
+                "mean over prompts and positions decoded in x^(k−1) and x^k of 1 − that index: the \
+                 terms of Eq. 21 at step k",
+            ),
+            Metric::LockRate => (
+                "lock_rate",
+                "share",
+                "share of the positions masked in both with f1_k = f1_(k−1); Eq. 23",
+            ),
+            Metric::FlipCount => (
+                "flip_count",
+                "positions",
+                "positions decoded in both with f1_k ≠ f1_(k−1), mean over prompts; Eq. 24",
+            ),
+        };
+        Measure {
+            name,
+            variant: "",
+            unit,
+            definition,
         }
     }
 }

@@ -1,20 +1,12 @@
-use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use super::Moments;
 
 /// Bounds of a confidence interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     pub low: f64,
     pub high: f64,
-}
-
-impl Interval {
-    /// Whether a value lies inside or on a bound.
-    pub fn contains(&self, x: f64) -> bool {
-        self.low <= x && x <= self.high
-    }
 }
 
 /// Interval of a mean by Student's t at a confidence such as 0.95; `None` for fewer than two
@@ -28,7 +20,10 @@ pub fn student_interval(moments: &Moments, confidence: f64) -> Option<Interval> 
     ))
 }
 
-/// Wilson's interval of a proportion; `None` for no trials or more successes than trials.
+/// Wilson's score interval of a proportion: the `p` whose distance from `successes / trials` is at
+/// most `z` of their own standard errors `sqrt(p (1 - p) / trials)`, with `z` the normal quantile
+/// of the confidence (1.96 for 0.95). `None` for no trials, more successes than trials, or a
+/// confidence outside (0, 1).
 pub fn wilson_interval(successes: u64, trials: u64, confidence: f64) -> Option<Interval> {
     if trials == 0 || successes > trials {
         return None;
@@ -88,6 +83,19 @@ mod tests {
         close(z_value(0.95).unwrap(), 1.959_963_985);
         assert!(z_value(1.0).is_none());
         assert!(student_interval(&Moments::of(&[1.0]), 0.95).is_none());
+    }
+
+    /// By hand with z = 1.959964, z^2 = 3.841459. 8 of 10: (0.8 + 3.841459/20) / 1.3841459 =
+    /// 0.992073 / 1.3841459 = 0.716740, and 1.959964 * sqrt(0.8*0.2/10 + 3.841459/400) / 1.3841459
+    /// = 1.959964 * 0.160011 / 1.3841459 = 0.226578, so 0.490162 to 0.943318. 0 of 20: 0 to z^2 /
+    /// (20 + z^2) = 3.841459 / 23.841459 = 0.161125.
+    #[test]
+    fn wilson_by_hand() {
+        let eight = wilson_interval(8, 10, 0.95).unwrap();
+        close(eight.low, 0.490162);
+        close(eight.high, 0.943318);
+        close(wilson_interval(0, 20, 0.95).unwrap().high, 0.161125);
+        assert_eq!(wilson_interval(1, 2, 1.0), None);
     }
 
     /// Published example: 15 of 148 at 95 % gives 0.0624 to 0.1605 (Newcombe 1998).

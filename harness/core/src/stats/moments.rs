@@ -1,7 +1,5 @@
-use serde::{Deserialize, Serialize};
-
-/// Count, mean and summed squared deviation of a sample, mergeable without loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Count, mean and summed squared deviation of a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Moments {
     n: u64,
     mean: f64,
@@ -22,24 +20,6 @@ impl Moments {
         let delta = x - self.mean;
         self.mean += delta / self.n as f64;
         self.m2 += delta * (x - self.mean);
-    }
-
-    /// The moments of both samples together.
-    pub fn merge(self, other: Moments) -> Moments {
-        if self.n == 0 {
-            return other;
-        }
-        if other.n == 0 {
-            return self;
-        }
-        let n = self.n + other.n;
-        let delta = other.mean - self.mean;
-        let share = other.n as f64 / n as f64;
-        Moments {
-            n,
-            mean: self.mean + delta * share,
-            m2: self.m2 + other.m2 + delta * delta * self.n as f64 * share,
-        }
     }
 
     /// Values seen.
@@ -71,7 +51,6 @@ impl Moments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn small_samples() {
@@ -88,21 +67,5 @@ mod tests {
     fn a_large_mean_does_not_cancel() {
         let m = Moments::of(&[1e9 + 4.0, 1e9 + 7.0, 1e9 + 13.0, 1e9 + 16.0]);
         assert!((m.variance().unwrap() - 30.0).abs() < 1e-6);
-    }
-
-    proptest! {
-        #[test]
-        fn merging_pieces_equals_the_whole(values in prop::collection::vec(-1e3f64..1e3, 0..40), cut in 0usize..40) {
-            let cut = cut.min(values.len());
-            let whole = Moments::of(&values);
-            let merged = Moments::of(&values[..cut]).merge(Moments::of(&values[cut..]));
-            prop_assert_eq!(whole.n(), merged.n());
-            for (a, b) in [(whole.mean(), merged.mean()), (whole.variance(), merged.variance())] {
-                match (a, b) {
-                    (Some(a), Some(b)) => prop_assert!((a - b).abs() <= 1e-9 * (1.0 + a.abs())),
-                    (a, b) => prop_assert_eq!(a, b),
-                }
-            }
-        }
     }
 }

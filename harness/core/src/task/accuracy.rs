@@ -5,16 +5,8 @@ use statrs::distribution::{Binomial, DiscreteCDF};
 
 use crate::stats::wilson_interval;
 
-/// Confidence of every interval of this module that takes none.
+/// Confidence of the intervals of accuracies and of their differences.
 pub const LEVEL: f64 = 0.95;
-
-/// Wilson's score interval of a proportion: the `p` whose distance from `correct / n` is at most
-/// `z` of their own standard errors `sqrt(p (1 - p) / n)`, with `z` the normal quantile of `level`
-/// (1.96 for 0.95). `None` for no questions, for more right answers than questions, and for a level
-/// outside (0, 1).
-pub fn wilson(correct: u64, n: u64, level: f64) -> Option<(f64, f64)> {
-    wilson_interval(correct, n, level).map(|interval| (interval.low, interval.high))
-}
 
 /// Two ways to answer, a and b, on the same questions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,8 +47,8 @@ pub fn paired(both: u64, only_a: u64, only_b: u64, neither: u64) -> Option<Paire
         .into_iter()
         .try_fold(0u64, u64::checked_add)?;
     let (right_a, right_b) = (both + only_a, both + only_b);
-    let (low_a, high_a) = wilson(right_a, n, LEVEL)?;
-    let (low_b, high_b) = wilson(right_b, n, LEVEL)?;
+    let a = wilson_interval(right_a, n, LEVEL)?;
+    let b = wilson_interval(right_b, n, LEVEL)?;
     let (p_a, p_b) = (right_a as f64 / n as f64, right_b as f64 / n as f64);
     let difference = (only_b as f64 - only_a as f64) / n as f64;
     let phi = correlation(both, only_a, only_b, neither);
@@ -64,8 +56,8 @@ pub fn paired(both: u64, only_a: u64, only_b: u64, neither: u64) -> Option<Paire
     Some(Paired {
         n,
         difference,
-        lo: (difference - distance(p_b - low_b, high_a - p_a)).max(-1.0),
-        hi: (difference + distance(high_b - p_b, p_a - low_a)).min(1.0),
+        lo: (difference - distance(p_b - b.low, a.high - p_a)).max(-1.0),
+        hi: (difference + distance(b.high - p_b, p_a - a.low)).min(1.0),
         p_value: mcnemar(only_a, only_b)?,
     })
 }
@@ -107,24 +99,7 @@ mod tests {
         assert!((got - want).abs() <= tolerance, "{got} is not {want}");
     }
 
-    /// By hand with z = 1.959964, z^2 = 3.841459. 8 of 10: (0.8 + 3.841459/20) / 1.3841459 =
-    /// 0.992073 / 1.3841459 = 0.716740, and 1.959964 * sqrt(0.8*0.2/10 + 3.841459/400) / 1.3841459
-    /// = 1.959964 * 0.160011 / 1.3841459 = 0.226578, so 0.490162 to 0.943318. 0 of 20: 0 to z^2 /
-    /// (20 + z^2) = 3.841459 / 23.841459 = 0.161125.
-    #[test]
-    fn wilson_by_hand() {
-        let (lo, hi) = wilson(8, 10, 0.95).unwrap();
-        close(lo, 0.490162, 1e-6);
-        close(hi, 0.943318, 1e-6);
-        let (lo, hi) = wilson(0, 20, 0.95).unwrap();
-        assert_eq!(lo, 0.0);
-        close(hi, 0.161125, 1e-6);
-        assert_eq!(wilson(0, 0, 0.95), None);
-        assert_eq!(wilson(3, 2, 0.95), None);
-        assert_eq!(wilson(1, 2, 1.0), None);
-    }
-
-    /// `both, only_a, only_b, neither` = 1, 7, 1, 12 of 21, by hand with z as above: p_a = 8/21 =
+    /// `both, only_a, only_b, neither` = 1, 7, 1, 12 of 21, by hand with z = 1.959964: p_a = 8/21 =
     /// 0.380952 in (0.207510, 0.591213), p_b = 2/21 = 0.095238 in (0.026519, 0.289141); both *
     /// neither - only_a * only_b = 12 - 7 = 5, less 21/2 is below 0, so phi = 0; lo = -0.285714 -
     /// sqrt(0.068719^2 + 0.210261^2) = -0.285714 - 0.221206 = -0.506920, hi = -0.285714 +

@@ -2,8 +2,8 @@
 //! they are right.
 //!
 //! A question goes through [`preset::Preset::render`], the reply through [`preset::Preset::reply`]
-//! and [`answer::extract`], and the counts of right answers through [`accuracy::wilson`] and
-//! [`accuracy::paired`].
+//! and [`answer::extract`], and the counts of right answers through
+//! [`crate::stats::wilson_interval`] and [`accuracy::paired`].
 
 pub mod accuracy;
 pub mod answer;

@@ -208,14 +208,6 @@ impl Explained {
         Ok(())
     }
 
-    /// Columns of [`Explained::finish`].
-    pub fn columns() -> impl Iterator<Item = &'static str> {
-        EV_COLUMNS
-            .into_iter()
-            .chain(EV_ROBUST_COLUMNS)
-            .chain(EV_TOKEN_COLUMNS)
-    }
-
     /// Adds the sums of candidate `i` to the units there are, and returns its moments.
     ///
     /// # Errors

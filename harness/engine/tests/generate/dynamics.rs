@@ -198,7 +198,7 @@ fn one_pass_equals_replaying_every_state() {
                 };
                 let got = sums.estimates(&asked, bootstrap).unwrap();
                 for ((metric, got), want) in Metric::ALL.into_iter().zip(got).zip(want) {
-                    let got = got.estimate.value;
+                    let got = got.value;
                     assert!(
                         close(got, want),
                         "{name} {order} layer {layer} k {k} {}: {got:?} {want:?}",

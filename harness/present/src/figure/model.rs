@@ -1,5 +1,7 @@
 //! What a picture shows, as plain data.
 
+use harness_core::stats::Estimate;
+
 /// Panels in a grid, with one title, one legend and one caption.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figure {
@@ -215,10 +217,10 @@ pub struct Point {
 
 impl Point {
     /// A value with a band of one standard error on either side. What is not finite is missing.
-    pub fn with_error(x: f64, y: Option<f64>, std_err: Option<f64>) -> Self {
+    pub fn with_error(x: f64, estimate: Estimate) -> Self {
         let finite = |value: &f64| value.is_finite();
-        let y = y.filter(finite);
-        let error = std_err.filter(finite);
+        let y = estimate.value.filter(finite);
+        let error = estimate.std_err.filter(finite);
         let end = |sign: f64| Some(y? + sign * error?);
         Self {
             x,

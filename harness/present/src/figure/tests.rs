@@ -1,9 +1,19 @@
 //! What every figure keeps to, whatever it shows.
 
+use harness_core::stats::Estimate;
+
 use super::{
     test_support::{BLUE, drawn, points},
     *,
 };
+
+fn estimate(value: Option<f64>, std_err: f64) -> Estimate {
+    Estimate {
+        value,
+        std_err: Some(std_err),
+        n: None,
+    }
+}
 
 fn line(label: &str, colour: usize, values: &[Option<f64>]) -> Series {
     Series {
@@ -12,7 +22,7 @@ fn line(label: &str, colour: usize, values: &[Option<f64>]) -> Series {
         points: values
             .iter()
             .enumerate()
-            .map(|(i, y)| Point::with_error(i as f64, *y, Some(0.25)))
+            .map(|(i, y)| Point::with_error(i as f64, estimate(*y, 0.25)))
             .collect(),
         dash: Dash::Solid,
         colour,
@@ -75,9 +85,9 @@ fn a_missing_value_leaves_a_gap_and_is_never_zero() {
     let nothing = render_svg(&figure(vec![line("", 0, &[None, None])])).unwrap();
     assert!(drawn(&nothing, "circle", BLUE).is_empty());
     assert!(nothing.lines().any(|l| l == "no values"));
-    let infinite = Point::with_error(1.0, Some(f64::INFINITY), Some(1.0));
+    let infinite = Point::with_error(1.0, estimate(Some(f64::INFINITY), 1.0));
     assert_eq!((infinite.y, infinite.lo, infinite.hi), (None, None, None));
-    let bare = Point::with_error(1.0, Some(2.0), Some(f64::NAN));
+    let bare = Point::with_error(1.0, estimate(Some(2.0), f64::NAN));
     assert_eq!((bare.y, bare.lo), (Some(2.0), None));
 }
 

@@ -6,14 +6,18 @@ use harness_contract::{
     outputs::WindowsOutput,
     stages::{LatentChoice, WindowsParams},
 };
-use harness_core::{autointerp::Activity, rng::Stream};
-use harness_engine::{error::CellError, eval::Scope, plugin::Sae};
+use harness_core::{
+    autointerp::{Activity, Places},
+    rng::Stream,
+};
+use harness_engine::{error::CellError, eval::Scope, plugin::Sae, text::TextCodec};
 
 use super::{
     logits::extremes,
     output::Outputs,
     pass::Follower,
-    reading::{TextOf, checked_latents, pass, read_text, scope},
+    reading::{checked_latents, pass, read_text, scope},
+    text::Text,
 };
 use crate::{
     memory,
@@ -66,74 +70,76 @@ impl Stage for Windows {
         let shared = &members[0].params;
         let labels = shared.label_field.as_deref();
         let read = read_text(worker, &shared.model, &shared.text, labels, shared.masks)?;
-        let TextOf { text, codec, .. } = &read;
-        let places = text.places(shared.rules.buffer);
-        let mut followers: Vec<Follower<'_>> = members
-            .iter()
-            .map(|member| {
-                let d_sae = member.sae.info().d_sae;
-                let all: Vec<u32>;
-                let followed = match labels {
-                    // Any latent may be the best one of a label.
-                    Some(_) => {
-                        all = (0..d_sae as u32).collect();
-                        &all
-                    }
-                    None => &member.candidates,
-                };
-                let n_labels = labels.map(|_| text.labels.len());
-                Follower {
-                    layer: member.params.sae.layer as usize,
-                    sae: &member.sae,
-                    scope: member.scope,
-                    name: member.params.sae.name(),
-                    n_masked: 0,
-                    activity: Activity::new(
-                        d_sae,
-                        followed,
-                        shared.rules,
-                        shared.seed,
-                        &places,
-                        n_labels,
-                    ),
-                }
-            })
+        let places = read.text.places(shared.rules.buffer);
+        let mut followers: Vec<Follower<'_>> = (members.iter())
+            .map(|member| member.follower(&read.text, &places))
             .collect();
-        let (model, dtype) = (&shared.model, shared.numerics.dtype);
         pass(
             worker,
-            model,
-            dtype,
+            &shared.model,
+            shared.numerics.dtype,
             &shared.text,
             &read,
             &mut followers,
             progress,
         )?;
-
-        let mut outputs = Outputs::new(text, codec);
-        let mut out = Vec::new();
-        for (member, follower) in members.iter().zip(followers) {
-            let clock = Instant::now();
-            let Follower {
-                activity, n_masked, ..
-            } = &follower;
-            let mut found =
-                outputs.output(&member.params, &member.candidates, activity, *n_masked)?;
-            worker.counters.phases.windows += clock.elapsed().as_secs_f64();
-            let clock = Instant::now();
-            let latents: Vec<u32> = found.latents.iter().map(|latent| latent.latent).collect();
-            let n = shared.n_logits as usize;
-            let model = &mut worker.subject_model(&shared.model)?.model;
-            let logits = extremes(model, &member.sae, codec, &latents, n)?;
-            for (latent, [promoted, suppressed]) in found.latents.iter_mut().zip(logits) {
-                (latent.promoted, latent.suppressed) = (promoted, suppressed);
-            }
-            worker.counters.head_rows += if n == 0 { 0 } else { latents.len() as u64 };
-            worker.counters.phases.head += clock.elapsed().as_secs_f64();
-            out.push(found);
-        }
+        let mut outputs = Outputs::new(&read.text, &read.codec);
+        let outputs = (members.iter().zip(followers))
+            .map(|(member, follower)| member.output(worker, &mut outputs, &follower, &read.codec))
+            .collect::<Result<_, _>>()?;
         worker.counters.peak_bytes = memory::peak_bytes();
-        Ok(out)
+        Ok(outputs)
+    }
+}
+
+impl Member {
+    /// Follows the text for its latents: for all of them where the text has labels, since any may
+    /// be the best one of a label.
+    fn follower(&self, text: &Text, places: &Places) -> Follower<'_> {
+        let d_sae = self.sae.info().d_sae;
+        let n_labels = self
+            .params
+            .label_field
+            .is_some()
+            .then_some(text.labels.len());
+        let followed = match n_labels {
+            Some(_) => &(0..d_sae as u32).collect(),
+            None => &self.candidates,
+        };
+        let (rules, seed) = (self.params.rules, self.params.seed);
+        Follower {
+            layer: self.params.sae.layer as usize,
+            sae: &self.sae,
+            scope: self.scope,
+            name: self.params.sae.name(),
+            n_masked: 0,
+            activity: Activity::new(d_sae, followed, rules, seed, places, n_labels),
+        }
+    }
+
+    /// The windows of its latents, with the tokens that they promote and suppress.
+    fn output(
+        &self,
+        worker: &mut Worker,
+        outputs: &mut Outputs<'_>,
+        follower: &Follower<'_>,
+        codec: &TextCodec,
+    ) -> Result<WindowsOutput, CellError> {
+        let clock = Instant::now();
+        let (activity, n_masked) = (&follower.activity, follower.n_masked);
+        let mut found = outputs.output(&self.params, &self.candidates, activity, n_masked)?;
+        worker.counters.phases.windows += clock.elapsed().as_secs_f64();
+        let clock = Instant::now();
+        let latents: Vec<u32> = found.latents.iter().map(|latent| latent.latent).collect();
+        let n = self.params.n_logits as usize;
+        let model = &mut worker.subject_model(&self.params.model)?.model;
+        let logits = extremes(model, &self.sae, codec, &latents, n)?;
+        for (latent, [promoted, suppressed]) in found.latents.iter_mut().zip(logits) {
+            (latent.promoted, latent.suppressed) = (promoted, suppressed);
+        }
+        worker.counters.head_rows += if n == 0 { 0 } else { latents.len() as u64 };
+        worker.counters.phases.head += clock.elapsed().as_secs_f64();
+        Ok(found)
     }
 }
 

@@ -11,10 +11,9 @@ use harness_contract::{
     stages::{FidelityParams, GridText, Measures},
 };
 use harness_core::{
-    fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column},
+    fidelity::{COUNTED, Logits, SpliceKind, UNITS, cost_column, kl_column, sum_columns},
     grid::{GridPlan, GridShape, ModelShape, Site, counted_share},
     loss::{DiffusionSums, LossError},
-    policy::Policy,
     units::UnitSums,
 };
 use harness_engine::{
@@ -81,8 +80,9 @@ impl Stage for Fidelity {
         let shared = &members[0].params;
         let loaded = worker.subject_model(&shared.model)?;
         let (info, codec) = (loaded.info.clone(), Rc::clone(&loaded.codec));
-        let candidates = candidates(members, shared.measures, info.objective);
-        let sets = logit_sets(&info, shared.measures);
+        let is_diffusion = info.objective == Objective::MaskedDiffusion;
+        let candidates = candidates(members, shared.measures, is_diffusion);
+        let sets = logit_sets(&info, shared.measures, is_diffusion);
         let n_sets = sets.len() as u64;
         let model = loaded.facts.shape(shared.numerics.dtype.bytes());
         let shape = shape(members, &candidates, &info, model, n_sets, shared);
@@ -156,23 +156,21 @@ fn peak_flops(worker: &mut Worker) -> Result<f64, CellError> {
 }
 
 /// One candidate for each member, in their order, then the zero ablation of each layer.
-fn candidates(members: &[Member], measures: Measures, objective: Objective) -> Vec<Candidate<'_>> {
+fn candidates(members: &[Member], measures: Measures, is_diffusion: bool) -> Vec<Candidate<'_>> {
     let mut out: Vec<Candidate<'_>> = members
         .iter()
         .map(|member| {
-            let mut at = vec![Scope::All];
             let policy = member.params.sae.policy;
-            // Every token is the policy's for an SAE of clean text.
-            if measures.policy_splice
-                && objective == Objective::MaskedDiffusion
-                && policy != Policy::Clean
-            {
-                at.push(Scope::of(policy));
-            }
+            let splices = measures.splices(policy, is_diffusion).into_iter();
+            let scope = |splice| match splice {
+                SpliceKind::All => Some(Scope::All),
+                SpliceKind::Policy => Some(Scope::of(policy)),
+                SpliceKind::Zero => None,
+            };
             Candidate {
                 layer: member.params.sae.layer as usize,
                 with: Replacement::Sae(&member.sae),
-                at,
+                at: splices.filter_map(scope).collect(),
             }
         })
         .collect();
@@ -195,15 +193,13 @@ fn zeros(x: &Tensor) -> Result<Tensor, EvalError> {
 }
 
 /// The logits that score a token, and their offset.
-fn logit_sets(info: &ModelInfo, measures: Measures) -> Vec<(Logits, usize)> {
-    let mut sets = vec![(Logits::Aligned, info.logit_offset)];
-    // Without a shift the authors' logits are the aligned ones; autoregressive logits are always
-    // shifted.
-    if measures.paper_code && info.objective == Objective::MaskedDiffusion && info.logit_offset > 0
-    {
-        sets.push((Logits::PaperCode, 0));
-    }
-    sets
+fn logit_sets(info: &ModelInfo, measures: Measures, is_diffusion: bool) -> Vec<(Logits, usize)> {
+    let offset = |logits| match logits {
+        Logits::Aligned => info.logit_offset,
+        Logits::PaperCode => 0,
+    };
+    let logits = measures.logits(is_diffusion && info.logit_offset > 0);
+    logits.into_iter().map(|l| (l, offset(l))).collect()
 }
 
 fn shape(
@@ -296,13 +292,8 @@ impl Grid<'_> {
         let corruption = self.members[0].params.corruption.as_ref();
         loop {
             let clock = Instant::now();
-            let mut rows: Vec<GridRow> = Vec::new();
-            while (rows.len() as u64) < self.plan.rows {
-                match source.next_row()? {
-                    Some(row) => rows.push(row),
-                    None => break,
-                }
-            }
+            let next = (0..self.plan.rows).map_while(|_| source.next_row().transpose());
+            let rows = next.collect::<Result<Vec<GridRow>, _>>()?;
             if rows.is_empty() {
                 break;
             }
@@ -347,35 +338,11 @@ impl Grid<'_> {
 
     /// Names of the sums of a member.
     fn columns(&self, member: &Member, is_diffusion: bool) -> Vec<String> {
-        let mut passes = vec![None, Some(SpliceKind::All)];
-        let candidate = self
-            .members
-            .iter()
-            .position(|m| std::ptr::eq(m, member))
-            .and_then(|i| self.candidates.get(i));
-        if candidate.is_some_and(|c| c.at.len() > 1) {
-            passes.push(Some(SpliceKind::Policy));
-        }
-        if self.measures.zero_ablation {
-            passes.push(Some(SpliceKind::Zero));
-        }
-        let mut columns = vec![COUNTED.to_owned()];
-        for pass in &passes {
-            for (logits, _) in self.sets {
-                for weighted in [false, true] {
-                    if !weighted || is_diffusion {
-                        columns.push(cost_column(*pass, *logits, weighted));
-                    }
-                }
-            }
-            if let Some(splice @ (SpliceKind::All | SpliceKind::Policy)) = pass
-                && self.measures.kl
-            {
-                columns.push(kl_column(*splice));
-            }
-        }
-        columns.extend(Explained::columns().map(str::to_owned));
-        columns
+        let splices = self
+            .measures
+            .splices(member.params.sae.policy, is_diffusion);
+        let logits: Vec<Logits> = self.sets.iter().map(|(logits, _)| *logits).collect();
+        sum_columns(&splices, &logits, is_diffusion, self.measures.kl)
     }
 
     /// Adds the costs of a batch to the sums of member `i`.

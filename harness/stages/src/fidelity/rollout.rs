@@ -1,6 +1,6 @@
 //! Stage `rollout`: continuations of prompts, to measure on.
 
-use std::rc::Rc;
+use std::{path::PathBuf, rc::Rc};
 
 use harness_contract::{
     outputs::{Rollout, RolloutOutput},
@@ -9,8 +9,9 @@ use harness_contract::{
 use harness_engine::{
     data::{DataOptions, Documents},
     error::CellError,
+    plugin::ModelInfo,
     prompt::{check_length, has_text},
-    text::ChatMessage,
+    text::{ChatMessage, TextCodec},
 };
 
 use crate::{
@@ -29,77 +30,27 @@ pub(crate) fn rollout(
 ) -> Result<RolloutOutput, CellError> {
     let loaded = worker.subject_model(&params.model)?;
     let (codec, info) = (Rc::clone(&loaded.codec), loaded.info.clone());
-    let eos = &info.eos_token_ids;
     let files = worker.assets.files(&params.files)?;
-    let options = DataOptions {
-        field: params.text_field.clone(),
-        naming: "--set prompt_field=",
-        max_bad_rows: params.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
-        ..DataOptions::default()
-    };
-    let mut documents = Documents::open(&files, options)?;
-    let mut prompts: Vec<Vec<u32>> = Vec::new();
-    let (mut n_without_text, mut n_cut) = (0, 0);
-    while prompts.len() < params.n_prompts as usize {
-        let Some(document) = documents.next().transpose()? else {
-            return Err(CellError::BadInput(format!(
-                "the data hold {} prompts, and the bench reads {}; give more with --data, or set n_prompts lower",
-                prompts.len(),
-                params.n_prompts
-            )));
-        };
-        let mut ids = if params.chat {
-            let messages = [ChatMessage::user(document.text.as_str())];
-            codec.encode(&codec.render_chat(&messages, true)?, false)?
-        } else {
-            codec.encode(&document.text, true)?
-        };
-        if params.chat && ids.len() > params.prompt_tokens as usize {
-            // Cutting its end would cut the turn of the assistant.
-            return Err(CellError::BadInput(format!(
-                "prompt {} has {} tokens, and prompt_tokens is {}",
-                document.item,
-                ids.len(),
-                params.prompt_tokens
-            )));
-        }
-        n_cut += u64::from(ids.len() > params.prompt_tokens as usize);
-        ids.truncate(params.prompt_tokens as usize);
-        if !has_text(&codec, &info, &ids) {
-            n_without_text += 1;
-            continue;
-        }
-        check_length(&info, ids.len(), params.generation.max_new_tokens as usize)?;
-        prompts.push(ids);
-    }
-    documents.check_bad_rows()?;
-    let n_bad_rows = documents.counts().bad_rows;
-    worker.notes.add(documents.counts().bad_rows_note());
-    if n_without_text > 0 {
+    let prompts = Prompts::read(&files, params, &info, &codec)?;
+    worker.notes.add(prompts.bad_rows_note.clone());
+    if prompts.n_without_text > 0 {
         worker.notes.add([format!(
-            "{n_without_text} prompts hold special tokens alone and are passed over"
+            "{} prompts hold special tokens alone and are passed over",
+            prompts.n_without_text
         )]);
     }
     let rows: Vec<Row> = (0_u32..)
-        .zip(&prompts)
+        .zip(&prompts.ids)
         .map(|(prompt, ids)| Row {
             latent: None,
             prefix: prompt,
             prompt: ids.iter().map(|id| i64::from(*id)).collect(),
         })
         .collect();
-    let texts = texts(
-        worker,
-        &params.model,
-        &params.generation,
-        &codec,
-        &rows,
-        None,
-        progress,
-    )?;
-    let rollouts: Vec<Rollout> = prompts
-        .into_iter()
-        .zip(texts.texts)
+    let (model, generation) = (&params.model, &params.generation);
+    let texts = texts(worker, model, generation, &codec, &rows, None, progress)?;
+    let eos = &info.eos_token_ids;
+    let rollouts: Vec<Rollout> = (prompts.ids.into_iter().zip(texts.texts))
         .map(|(prompt_ids, text)| {
             let ids = text
                 .tokens
@@ -117,10 +68,78 @@ pub(crate) fn rollout(
         .collect::<Result<_, CellError>>()?;
     Ok(RolloutOutput {
         rollouts,
-        n_bad_rows,
-        n_without_text,
-        n_cut,
+        n_bad_rows: prompts.n_bad_rows,
+        n_without_text: prompts.n_without_text,
+        n_cut: prompts.n_cut,
     })
+}
+
+/// The prompts of a cell, and what was passed over on the way to them.
+struct Prompts {
+    ids: Vec<Vec<u32>>,
+    n_bad_rows: u64,
+    bad_rows_note: Option<String>,
+    n_without_text: u64,
+    n_cut: u64,
+}
+
+impl Prompts {
+    fn read(
+        files: &[PathBuf],
+        params: &RolloutParams,
+        info: &ModelInfo,
+        codec: &TextCodec,
+    ) -> Result<Self, CellError> {
+        let options = DataOptions {
+            field: params.text_field.clone(),
+            naming: "--set prompt_field=",
+            max_bad_rows: params.max_bad_rows.unwrap_or(MAX_BAD_ROWS),
+            ..DataOptions::default()
+        };
+        let mut documents = Documents::open(files, options)?;
+        let most = params.prompt_tokens as usize;
+        let mut prompts: Vec<Vec<u32>> = Vec::new();
+        let (mut n_without_text, mut n_cut) = (0, 0);
+        while prompts.len() < params.n_prompts as usize {
+            let Some(document) = documents.next().transpose()? else {
+                return Err(CellError::BadInput(format!(
+                    "the data hold {} prompts, and the bench reads {}; give more with --data, or set n_prompts lower",
+                    prompts.len(),
+                    params.n_prompts
+                )));
+            };
+            let mut ids = if params.chat {
+                let messages = [ChatMessage::user(document.text.as_str())];
+                codec.encode(&codec.render_chat(&messages, true)?, false)?
+            } else {
+                codec.encode(&document.text, true)?
+            };
+            if params.chat && ids.len() > most {
+                // Cutting its end would cut the turn of the assistant.
+                return Err(CellError::BadInput(format!(
+                    "prompt {} has {} tokens, and prompt_tokens is {most}",
+                    document.item,
+                    ids.len(),
+                )));
+            }
+            n_cut += u64::from(ids.len() > most);
+            ids.truncate(most);
+            if !has_text(codec, info, &ids) {
+                n_without_text += 1;
+                continue;
+            }
+            check_length(info, ids.len(), params.generation.max_new_tokens as usize)?;
+            prompts.push(ids);
+        }
+        documents.check_bad_rows()?;
+        Ok(Self {
+            ids: prompts,
+            n_bad_rows: documents.counts().bad_rows,
+            bad_rows_note: documents.counts().bad_rows_note(),
+            n_without_text,
+            n_cut,
+        })
+    }
 }
 
 /// Continuations of prompts; those without a token are passed over and counted.

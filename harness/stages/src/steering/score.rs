@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use harness_contract::{
     outputs::{
-        Estimate, ExplainOutput, FeatureMetric, FeatureScore, FeaturesOutput, JudgeOutput,
-        MetricOutput, Outcome, PairScore, PerplexityOutput, ScoreOutput,
+        ExplainOutput, FeatureMetric, FeatureScore, FeaturesOutput, JudgeOutput, MetricOutput,
+        Outcome, PairScore, PerplexityOutput, ScoreOutput,
     },
     stages::{METRIC_INPUTS, STEERING_VALUES, ScoreParams},
 };
 use harness_core::{
-    stats::{Bootstrap, mean_bootstrap},
-    steering::{InvalidFeatures, MeanScore, SteeringScores, sae_scores},
+    stats::{Bootstrap, Estimate},
+    steering::{InvalidFeatures, SteeringScores, sae_scores},
 };
 use harness_engine::{
     error::CellError,
@@ -30,6 +30,7 @@ use crate::{
 const STEERING_SCORE: &str = "steering_score";
 
 /// The values a metric is given for one feature, one for each prefix; NaN where there is none.
+#[derive(Default)]
 struct Prefixes {
     score_before: Vec<f64>,
     score_after: Vec<f64>,
@@ -74,6 +75,60 @@ impl Scored {
             explained,
         })
     }
+
+    /// What metrics are given of each feature that was judged.
+    ///
+    /// # Errors
+    /// Judged pairs and perplexities that are not of the same texts.
+    fn by_feature(&self) -> Result<BTreeMap<u32, Prefixes>, CellError> {
+        let pairs = &self.judged.pairs;
+        let unsteered: BTreeMap<u32, Option<f64>> = (self.perplexities.iter())
+            .flat_map(|(before, _)| &before.values)
+            .map(|value| (value.prefix, value.perplexity))
+            .collect();
+        let after = self.perplexities.as_ref().map(|(_, after)| &after.values);
+        if let Some(after) = after.filter(|after| after.len() != pairs.len()) {
+            return Err(CellError::Invalid(format!(
+                "{} judged pairs and {} perplexities of steered texts",
+                pairs.len(),
+                after.len()
+            )));
+        }
+        let nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
+        let mut features: BTreeMap<u32, Prefixes> = BTreeMap::new();
+        for (i, pair) in pairs.iter().enumerate() {
+            let steered = after.map(|after| &after[i]);
+            if steered.is_some_and(|s| (s.latent, s.prefix) != (Some(pair.latent), pair.prefix)) {
+                return Err(CellError::Invalid(format!(
+                    "the judged pair of latent {} and prefix {} does not stand beside its perplexity",
+                    pair.latent, pair.prefix
+                )));
+            }
+            let feature = features.entry(pair.latent).or_default();
+            feature.score_before.push(nan(pair.before));
+            feature.score_after.push(nan(pair.after));
+            let before = unsteered.get(&pair.prefix).copied().flatten();
+            feature.ppl_before.push(nan(before));
+            feature
+                .ppl_after
+                .push(nan(steered.and_then(|s| s.perplexity)));
+        }
+        Ok(features)
+    }
+
+    /// A selected feature with its scores.
+    fn feature(&self, latent: u32, scores: SteeringScores) -> FeatureScore {
+        let explained = (self.explained.explanations.iter()).find(|e| e.latent == latent);
+        let pairs = (self.judged.pairs.iter()).filter(|pair| pair.latent == latent);
+        FeatureScore {
+            latent,
+            explanation: explained.and_then(|e| e.explanation.clone()),
+            concept_improvement: scores.concept_improvement,
+            perplexity_reduction: scores.perplexity_reduction,
+            steering_score: scores.steering_score,
+            n_pairs: pairs.filter(|pair| is_judged(pair)).count() as u64,
+        }
+    }
 }
 
 /// Forms C, P and S.
@@ -83,78 +138,16 @@ pub(crate) fn score(
     inputs: &Inputs<'_>,
     _: Progress<'_>,
 ) -> Result<ScoreOutput, CellError> {
-    let Scored {
-        features,
-        judged,
-        perplexities,
-        explained,
-    } = &Scored::read(inputs)?;
-    let explanations: BTreeMap<u32, Option<String>> = explained
-        .explanations
-        .iter()
-        .map(|explanation| (explanation.latent, explanation.explanation.clone()))
-        .collect();
-    let unsteered: BTreeMap<u32, Option<f64>> = (perplexities.iter())
-        .flat_map(|(before, _)| &before.values)
-        .map(|value| (value.prefix, value.perplexity))
-        .collect();
-    let after = perplexities.as_ref().map(|(_, after)| &after.values);
-    let mut rows: BTreeMap<u32, Prefixes> = BTreeMap::new();
-    if let Some(after) = after.filter(|after| after.len() != judged.pairs.len()) {
-        return Err(CellError::Invalid(format!(
-            "{} judged pairs and {} perplexities of steered texts",
-            judged.pairs.len(),
-            after.len()
-        )));
-    }
-    for (i, pair) in judged.pairs.iter().enumerate() {
-        let steered = after.map(|after| &after[i]);
-        if steered.is_some_and(|s| (s.latent, s.prefix) != (Some(pair.latent), pair.prefix)) {
-            return Err(CellError::Invalid(format!(
-                "the judged pair of latent {} and prefix {} does not stand beside its perplexity",
-                pair.latent, pair.prefix
-            )));
-        }
-        let nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
-        let row = rows.entry(pair.latent).or_insert_with(|| Prefixes {
-            score_before: Vec::new(),
-            score_after: Vec::new(),
-            ppl_before: Vec::new(),
-            ppl_after: Vec::new(),
-        });
-        row.score_before.push(nan(pair.before));
-        row.score_after.push(nan(pair.after));
-        row.ppl_before
-            .push(nan(unsteered.get(&pair.prefix).copied().flatten()));
-        row.ppl_after.push(nan(steered.and_then(|s| s.perplexity)));
-    }
-
-    let metrics = measure(&worker.registry, params, &rows)?;
-    let mut scores = Vec::new();
-    let mut rated = Vec::new();
-    for feature in &features.features {
-        let values = match rows.contains_key(&feature.latent) {
-            true => metrics.scores(feature.latent)?,
-            false => SteeringScores {
-                concept_improvement: None,
-                perplexity_reduction: None,
-                steering_score: None,
-            },
-        };
-        let pairs = judged
-            .pairs
-            .iter()
-            .filter(|pair| pair.latent == feature.latent);
-        scores.push(FeatureScore {
-            latent: feature.latent,
-            explanation: explanations.get(&feature.latent).cloned().flatten(),
-            concept_improvement: values.concept_improvement,
-            perplexity_reduction: values.perplexity_reduction,
-            steering_score: values.steering_score,
-            n_pairs: pairs.filter(|pair| is_judged(pair)).count() as u64,
-        });
-        rated.push(values);
-    }
+    let scored = Scored::read(inputs)?;
+    let prefixes = scored.by_feature()?;
+    let metrics = measure(&worker.registry, params, &prefixes)?;
+    let latents = || scored.features.features.iter().map(|f| f.latent);
+    let scores = latents()
+        .map(|latent| match prefixes.contains_key(&latent) {
+            true => metrics.scores(latent),
+            false => Ok(SteeringScores::default()),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     let bootstrap = Bootstrap {
         resamples: params.resamples,
         seed: params.seed,
@@ -163,35 +156,33 @@ pub(crate) fn score(
         true => InvalidFeatures::Zero,
         false => InvalidFeatures::LeftOut,
     };
-    let means = sae_scores(&rated, perplexities.is_some(), invalid, bootstrap);
-    let estimate = |mean: MeanScore, n_with: usize| Estimate {
-        value: mean.value,
-        std_err: mean.std_err,
-        n: match invalid {
-            InvalidFeatures::Zero => means.n_features as u64,
-            InvalidFeatures::LeftOut if means.n_valid > 0 => means.n_valid as u64,
-            InvalidFeatures::LeftOut => n_with as u64,
-        },
-    };
-    let scored_estimate = |mean: MeanScore, n_with: usize| match perplexities {
-        Some(_) => estimate(mean, n_with),
-        None => Estimate {
-            value: None,
-            std_err: None,
-            n: 0,
+    let has_perplexities = scored.perplexities.is_some();
+    let means = sae_scores(&scores, has_perplexities, invalid, bootstrap);
+    // Without perplexities there is no P and no S, whatever the others count as.
+    let of_perplexities = |mean: Estimate| match has_perplexities {
+        true => mean,
+        false => Estimate {
+            n: Some(0),
+            ..Estimate::default()
         },
     };
     Ok(ScoreOutput {
-        features: scores,
-        concept_improvement: estimate(means.concept_improvement, means.n_judged),
-        perplexity_reduction: scored_estimate(means.perplexity_reduction, means.n_read),
-        steering_score: scored_estimate(means.steering_score, means.n_valid),
+        features: (latents().zip(scores))
+            .map(|(latent, scores)| scored.feature(latent, scores))
+            .collect(),
+        concept_improvement: means.concept_improvement,
+        perplexity_reduction: of_perplexities(means.perplexity_reduction),
+        steering_score: of_perplexities(means.steering_score),
         n_features: means.n_features as u64,
-        n_valid: perplexities.as_ref().map_or(0, |_| means.n_valid as u64),
+        n_valid: if has_perplexities {
+            means.n_valid as u64
+        } else {
+            0
+        },
         n_judged: means.n_judged as u64,
-        missing: missing(explained, judged),
-        judge: judged.judge.clone(),
-        comparable_with_paper: judged.comparable_with_paper,
+        missing: missing(&scored.explained, &scored.judged),
+        judge: scored.judged.judge.clone(),
+        comparable_with_paper: scored.judged.comparable_with_paper,
         metrics: metrics.others(bootstrap),
     })
 }
@@ -330,17 +321,12 @@ impl Measured {
             let values: Vec<f64> = (other.features.iter())
                 .filter_map(|feature| feature.value)
                 .collect();
-            let sum: f64 = values.iter().sum();
             MetricOutput {
                 component: other.component,
                 metric: other.spec.name,
                 unit: other.spec.unit,
                 direction: other.spec.direction,
-                mean: Estimate {
-                    value: (!values.is_empty()).then(|| sum / values.len() as f64),
-                    std_err: mean_bootstrap(&values, bootstrap).map(|found| found.std_err),
-                    n: values.len() as u64,
-                },
+                mean: Estimate::of_mean(&values, bootstrap),
                 features: other.features,
                 error: other.error,
             }

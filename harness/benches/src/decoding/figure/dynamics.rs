@@ -1,6 +1,6 @@
 //! Figures 4, 5 and 11: the feature dynamics of decoding orders, as heat maps and as curves.
 
-use harness_core::{record::Status, twins::Twins};
+use harness_core::{dynamics::Metric, record::Status, twins::Twins};
 use harness_present::figure::{
     Axis, Dash, Figure, HeatMap, Marks, Panel, PanelSize, Point, Series, YRange,
 };
@@ -46,9 +46,8 @@ pub enum Across {
 }
 
 /// How a metric is named.
-struct Metric {
-    /// In a row.
-    name: &'static str,
+struct Named {
+    metric: Metric,
     /// Above its picture.
     title: &'static str,
     /// Beside the colours.
@@ -60,30 +59,30 @@ struct Metric {
 }
 
 /// The metrics of `harness_core::dynamics` that are drawn, in this order.
-const METRICS: [Metric; 4] = [
-    Metric {
-        name: "jaccard_pre",
+const METRICS: [Named; 4] = [
+    Named {
+        metric: Metric::JaccardPre,
         title: "Stability of masked positions",
         full: "Jaccard index of feature sets, still-masked positions (0 to 1)",
         unit: "Jaccard index",
         meaning: "Jaccard index of a position's strongest features at a step and at the step before, over positions masked at both (Eq. 20)",
     },
-    Metric {
-        name: "drift_post",
+    Named {
+        metric: Metric::DriftPost,
         title: "Drift of decoded positions",
         full: "1 − Jaccard index of feature sets, decoded positions (0 to 1)",
         unit: "1 − Jaccard index",
         meaning: "1 − Jaccard index of a position's strongest features at a step and at the step before, over positions decoded earlier (Eq. 21)",
     },
-    Metric {
-        name: "lock_rate",
+    Named {
+        metric: Metric::LockRate,
         title: "Lock rate",
         full: "Still-masked positions whose strongest feature stays (share)",
         unit: "share of positions",
         meaning: "share of positions, masked at a step and at the step before, whose strongest feature is the same at both (Eq. 23)",
     },
-    Metric {
-        name: "flip_count",
+    Named {
+        metric: Metric::FlipCount,
         title: "Flips",
         full: "Decoded positions whose strongest feature changes (positions per prompt)",
         unit: "positions per prompt",
@@ -102,17 +101,18 @@ const METRICS: [Metric; 4] = [
 pub fn dynamics_heatmaps(rows: &[DynamicsRow], options: &DynamicsOptions) -> Vec<(String, Figure)> {
     METRICS
         .iter()
-        .filter_map(|metric| {
+        .filter_map(|named| {
             let rows: Vec<&DynamicsRow> = rows
                 .iter()
-                .filter(|row| row.metric == metric.name && row.layer.is_some())
+                .filter(|row| row.metric == named.metric && row.layer.is_some())
                 .collect();
-            (!rows.is_empty()).then(|| (metric.name.to_owned(), maps(&rows, metric, options)))
+            (!rows.is_empty())
+                .then(|| (named.metric.name().to_owned(), maps(&rows, named, options)))
         })
         .collect()
 }
 
-fn maps(rows: &[&DynamicsRow], metric: &Metric, options: &DynamicsOptions) -> Figure {
+fn maps(rows: &[&DynamicsRow], named: &Named, options: &DynamicsOptions) -> Figure {
     let orders = names(rows.iter().map(|row| &*row.order));
     let models = names(rows.iter().map(|row| &*row.model));
     // As many as fit, spread evenly: four are two and two.
@@ -160,13 +160,13 @@ fn maps(rows: &[&DynamicsRow], metric: &Metric, options: &DynamicsOptions) -> Fi
     };
     Figure {
         title: match options.title.as_str() {
-            "" => metric.title.to_owned(),
-            title => format!("{title}: {}", metric.title.to_lowercase()),
+            "" => named.title.to_owned(),
+            title => format!("{title}: {}", named.title.to_lowercase()),
         },
         caption: caption(&[
             &format!(
                 "{}; over all prompts, for each layer and {across}, both counted from 0.",
-                sentence(metric.meaning)
+                sentence(named.meaning)
             ),
             "One scale of colours for all panels, from the smallest to the largest value.",
             &format!("Hatched: no value ({before}, or not measured)."),
@@ -181,7 +181,7 @@ fn maps(rows: &[&DynamicsRow], metric: &Metric, options: &DynamicsOptions) -> Fi
             width: map_width(steps),
             height: (LAYER_HEIGHT * layers as f64).clamp(MAP_HEIGHT.0, MAP_HEIGHT.1),
         },
-        colour_label: metric.full.to_owned(),
+        colour_label: named.full.to_owned(),
     }
 }
 
@@ -208,7 +208,7 @@ fn map(rows: &[&DynamicsRow], order: &str, across: Across) -> Panel {
     for row in rows.iter().filter(|row| row.order == order) {
         if let (Some(sae), Some(at)) = (followed(row), row.at) {
             let line = saes.partition_point(|other| *other < sae);
-            cells[line][at as usize] = row.value.filter(|value| value.is_finite());
+            cells[line][at as usize] = row.estimate.value.filter(|value| value.is_finite());
         }
     }
     Panel {
@@ -253,15 +253,15 @@ pub fn dynamics_curves(rows: &[DynamicsRow], options: &DynamicsOptions) -> Figur
         .filter(|row| row.layer.is_none() && row.progress.is_some_and(f64::is_finite))
         .collect();
     let models = names(rows.iter().map(|row| &*row.model));
-    let has = |metric: &&Metric| rows.iter().any(|row| row.metric == metric.name);
-    let metrics: Vec<&Metric> = METRICS.iter().filter(has).collect();
+    let has = |named: &&Named| rows.iter().any(|row| row.metric == named.metric);
+    let metrics: Vec<&Named> = METRICS.iter().filter(has).collect();
     let columns = metrics.len().clamp(1, 2);
     let lines = metrics.len().div_ceil(columns);
     let mut panels = Vec::new();
     let mut row_titles = Vec::new();
     for model in &models {
-        for metric in &metrics {
-            panels.push(curves(&rows, model, metric, &orders, options.across));
+        for named in &metrics {
+            panels.push(curves(&rows, model, named, &orders, options.across));
         }
         let nothing = Panel {
             marks: Marks::Nothing,
@@ -277,8 +277,8 @@ pub fn dynamics_curves(rows: &[DynamicsRow], options: &DynamicsOptions) -> Figur
     }
     let meanings = metrics
         .iter()
-        .map(|metric| format!("{}: {}.", metric.title, metric.meaning));
-    let bands = match rows.iter().any(|row| row.std_err.is_some()) {
+        .map(|named| format!("{}: {}.", named.title, named.meaning));
+    let bands = match rows.iter().any(|row| row.estimate.std_err.is_some()) {
         true => "Bands: one standard error over prompts.",
         false => "",
     };
@@ -308,15 +308,15 @@ pub fn dynamics_curves(rows: &[DynamicsRow], options: &DynamicsOptions) -> Figur
 fn curves(
     rows: &[&DynamicsRow],
     model: &str,
-    metric: &Metric,
+    named: &Named,
     orders: &[&str],
     across: Across,
 ) -> Panel {
     let series = orders.iter().enumerate().map(|(i, order)| {
         let mut points: Vec<Point> = rows
             .iter()
-            .filter(|row| (&*row.model, &*row.metric, &*row.order) == (model, metric.name, *order))
-            .filter_map(|row| Some(Point::with_error(row.progress?, row.value, row.std_err)))
+            .filter(|row| (&*row.model, row.metric, &*row.order) == (model, named.metric, *order))
+            .filter_map(|row| Some(Point::with_error(row.progress?, row.estimate)))
             .collect();
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
         Series {
@@ -333,7 +333,7 @@ fn curves(
     });
     let ticks = [0.0, 0.25, 0.5, 0.75, 1.0];
     Panel {
-        title: metric.title.to_owned(),
+        title: named.title.to_owned(),
         x: Axis {
             label: match across {
                 Across::Steps => "denoising progress (0 to 1)".into(),
@@ -343,7 +343,7 @@ fn curves(
             ..Axis::default()
         },
         y: Axis {
-            label: metric.unit.to_owned(),
+            label: named.unit.to_owned(),
             ..Axis::default()
         },
         marks: Marks::Lines(series.filter(|line| !line.points.is_empty()).collect()),

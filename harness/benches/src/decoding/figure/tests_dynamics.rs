@@ -1,6 +1,6 @@
 //! Heat maps and curves of decoding orders.
 
-use harness_core::record::Status;
+use harness_core::{dynamics::Metric, record::Status, stats::Estimate};
 
 use super::*;
 use harness_present::figure::{
@@ -12,8 +12,6 @@ use harness_present::figure::{
     test_support::{Layout, SMALL, text_width},
 };
 
-const METRICS: [&str; 4] = ["jaccard_pre", "drift_post", "lock_rate", "flip_count"];
-
 fn row(order: &str, layer: Option<u32>, at: u32, value: Option<f64>) -> DynamicsRow {
     DynamicsRow {
         model: "m".into(),
@@ -22,10 +20,12 @@ fn row(order: &str, layer: Option<u32>, at: u32, value: Option<f64>) -> Dynamics
         layer,
         at: Some(at),
         progress: Some(f64::from(at) / 59.0),
-        metric: "jaccard_pre".into(),
-        value,
-        std_err: Some(0.01),
-        n: Some(10),
+        metric: Metric::JaccardPre,
+        estimate: Estimate {
+            value,
+            std_err: Some(0.01),
+            n: Some(10),
+        },
         status: Status::Ok,
     }
 }
@@ -34,11 +34,11 @@ fn row(order: &str, layer: Option<u32>, at: u32, value: Option<f64>) -> Dynamics
 fn rows(orders: &[&str], layers: u32, steps: u32) -> Vec<DynamicsRow> {
     let mut rows = Vec::new();
     for (i, order) in orders.iter().enumerate() {
-        for metric in METRICS {
+        for metric in Metric::ALL {
             for (layer, at) in (0..layers).flat_map(|l| (0..steps).map(move |at| (l, at))) {
                 let value = 0.5 + 0.4 * f64::from(7 * at + 3 * layer + i as u32).sin();
                 rows.push(DynamicsRow {
-                    metric: metric.into(),
+                    metric,
                     ..row(order, Some(layer), at, (at > 0).then_some(value))
                 });
             }
@@ -180,7 +180,7 @@ fn each_metric_is_a_figure_of_panels_for_each_order_and_model() {
     };
     let figures = dynamics_heatmaps(&all, &options);
     let suffixes: Vec<&str> = figures.iter().map(|(suffix, _)| &**suffix).collect();
-    assert_eq!(suffixes, METRICS);
+    assert_eq!(suffixes, Metric::ALL.map(Metric::name));
     for (_, figure) in &figures {
         assert!(figure.title.starts_with("Orders: ") && !figure.colour_label.is_empty());
         assert!(figure.caption.ends_with("The models are tiny."));
@@ -279,12 +279,12 @@ fn values_without_a_place_are_refused() {
 #[test]
 fn curves_have_a_panel_for_each_metric_and_a_colour_for_each_order() {
     let mut all = Vec::new();
-    for metric in METRICS {
+    for metric in Metric::ALL {
         for (order, level) in [("entropy", 0.6), ("origin", 0.9)] {
             for at in (0..60).rev() {
                 let value = (at != 30).then_some(level + 0.001 * f64::from(at));
                 all.push(DynamicsRow {
-                    metric: metric.into(),
+                    metric,
                     ..row(order, None, at, value)
                 });
             }

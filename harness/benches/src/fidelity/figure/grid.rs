@@ -1,6 +1,6 @@
 //! Figures of the grid benches: one metric of many SAEs over k.
 
-use harness_core::{layer::Depth, twins::Twins};
+use harness_core::{layer::Depth, measure::Measure, twins::Twins};
 use harness_present::figure::{Axis, Figure, Marks, Panel, Series, YRange};
 
 use super::super::rows::GridRow;
@@ -33,16 +33,16 @@ pub enum Split {
     SourceAndTarget,
 }
 
-/// The rows with a metric. Of the variants the first is taken that a model's SAE set has at all:
+/// The rows of a measure. Of the variants the first is taken that a model's SAE set has at all:
 /// the paper's scale is weighted for diffusion models and plain for the others.
-pub fn measured<'a>(rows: &[&'a GridRow], metric: &str, variants: &[&str]) -> Vec<&'a GridRow> {
-    let of_metric = || rows.iter().filter(|row| row.metric == metric);
+pub fn measured<'a>(rows: &[&'a GridRow], measure: Measure, variants: &[&str]) -> Vec<&'a GridRow> {
+    let of_measure = || rows.iter().filter(|row| row.measure == measure);
     let has = |row: &GridRow, variant: &str| {
-        of_metric().any(|other| {
+        of_measure().any(|other| {
             (&other.model, &other.sae.set) == (&row.model, &row.sae.set) && other.variant == variant
         })
     };
-    of_metric()
+    of_measure()
         .filter(|row| {
             let first = variants.iter().find(|variant| has(row, variant));
             first.is_some_and(|first| *first == row.variant)
@@ -83,7 +83,7 @@ pub fn grid_figure(rows: &[&GridRow], options: &GridOptions) -> Figure {
             points: rows
                 .iter()
                 .filter(|row| name(row) == set && style.is_of(row.sae.layer, row.depth, tag(row)))
-                .filter_map(|row| point(row.sae.k, row.value, row.std_err))
+                .filter_map(|row| point(row.sae.k, row.estimate))
                 .collect(),
             ..style.series()
         });
@@ -142,7 +142,7 @@ pub(super) fn depths(rows: &[&GridRow]) -> Vec<Depth> {
 
 /// What bands mean, where there are any.
 pub(super) fn bands(rows: &[&GridRow]) -> &'static str {
-    if rows.iter().any(|row| row.std_err.is_some()) {
+    if rows.iter().any(|row| row.estimate.std_err.is_some()) {
         " Bands: one standard error over rows of text."
     } else {
         ""

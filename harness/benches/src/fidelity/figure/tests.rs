@@ -1,4 +1,11 @@
-use harness_core::{layer::Depth, record::Status, sae_id::SaeId};
+use harness_core::{
+    fidelity::{DELTA_LM_LOSS, EV_VAR, KL},
+    layer::Depth,
+    measure::Measure,
+    record::Status,
+    sae_id::SaeId,
+    stats::Estimate,
+};
 use harness_present::figure::{Dash, FigureError, Marks, Series, render_svg};
 
 use super::*;
@@ -25,7 +32,7 @@ fn lines_of_one_depth_share_a_dash_and_no_two_a_colour() {
     assert_eq!(series[3].group, "middle");
 }
 
-fn grid_row(model: &str, sae: &str, layer: u32, k: u32, metric: &str) -> GridRow {
+fn grid_row(model: &str, sae: &str, layer: u32, k: u32, measure: Measure) -> GridRow {
     GridRow {
         family: "f".into(),
         model: model.into(),
@@ -40,18 +47,19 @@ fn grid_row(model: &str, sae: &str, layer: u32, k: u32, metric: &str) -> GridRow
         } else {
             Depth::Deep
         },
-        metric: metric.into(),
+        measure,
         variant: "v".into(),
-        value: Some(f64::from(k)),
-        std_err: None,
-        n: None,
+        estimate: Estimate {
+            value: Some(f64::from(k)),
+            ..Estimate::default()
+        },
         status: Status::Ok,
     }
 }
 
 #[test]
 fn saes_of_one_layer_and_k_are_lines_of_their_own() {
-    let row = || grid_row("m", "s", 1, 8, "a");
+    let row = || grid_row("m", "s", 1, 8, KL);
     let twin = |name: &str| GridRow {
         sae: SaeId {
             id: format!("layer_1/{name}"),
@@ -69,7 +77,7 @@ fn saes_of_one_layer_and_k_are_lines_of_their_own() {
     let rows = [
         twin("trainer_0"),
         twin("trainer_1"),
-        grid_row("m", "s", 1, 24, "a"),
+        grid_row("m", "s", 1, 24, KL),
         without_k,
     ];
     let rows: Vec<&GridRow> = rows.iter().collect();
@@ -94,8 +102,8 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
     let mut rows = Vec::new();
     for model in ["base", "tuned"] {
         for (layer, k) in [(1, 50), (1, 820), (5, 50), (5, 820)] {
-            rows.push(grid_row(model, "mask", layer, k, "delta_lm_loss"));
-            rows.push(grid_row(model, "mask", layer, k, "ev"));
+            rows.push(grid_row(model, "mask", layer, k, DELTA_LM_LOSS));
+            rows.push(grid_row(model, "mask", layer, k, EV_VAR));
         }
     }
     let options = GridOptions {
@@ -104,7 +112,7 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
         ..GridOptions::default()
     };
     let rows: Vec<&GridRow> = rows.iter().collect();
-    let figure = grid_figure(&measured(&rows, "delta_lm_loss", &["v"]), &options);
+    let figure = grid_figure(&measured(&rows, DELTA_LM_LOSS, &["v"]), &options);
     assert_eq!((figure.panels.len(), figure.columns), (4, 2));
     assert_eq!(figure.row_titles, ["mask → base", "mask → tuned"]);
     assert_eq!(figure.panels[1].title, "deep");
@@ -121,7 +129,7 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
         );
     }
     assert!(render_svg(&figure).unwrap().contains("mask → tuned"));
-    let none = grid_figure(&measured(&rows, "kl", &["v"]), &options);
+    let none = grid_figure(&measured(&rows, KL, &["v"]), &options);
     assert!(matches!(render_svg(&none), Err(FigureError::Empty { .. })));
 }
 
@@ -131,12 +139,12 @@ fn the_grid_figure_takes_one_metric_and_splits_it_by_depth_and_source() {
 #[test]
 fn a_layer_stands_in_the_third_of_its_own_model() {
     let mut rows = [
-        grid_row("dream", "a", 5, 8, "m"),
-        grid_row("llada", "b", 5, 8, "m"),
+        grid_row("dream", "a", 5, 8, KL),
+        grid_row("llada", "b", 5, 8, KL),
     ];
     rows[0].depth = Depth::Middle;
     let rows: Vec<&GridRow> = rows.iter().collect();
-    let figure = grid_figure(&measured(&rows, "m", &["v"]), &GridOptions::default());
+    let figure = grid_figure(&measured(&rows, KL, &["v"]), &GridOptions::default());
     let drawn: Vec<usize> = figure.panels.iter().map(|p| p.series().len()).collect();
     // Rows of panels: a, b; columns: middle, deep.
     assert_eq!((figure.columns, drawn), (2, vec![1, 0, 0, 1]));
@@ -145,26 +153,27 @@ fn a_layer_stands_in_the_third_of_its_own_model() {
 #[test]
 fn of_several_variants_the_first_is_taken_that_a_set_has() {
     let mut rows = vec![
-        grid_row("dream", "mask", 1, 8, "m"),
-        grid_row("qwen", "qwen", 1, 8, "m"),
+        grid_row("dream", "mask", 1, 8, KL),
+        grid_row("qwen", "qwen", 1, 8, KL),
     ];
     rows.push(GridRow {
         variant: "weighted".into(),
-        value: None, // it is not replaced by the plain value
+        // It is not replaced by the plain value.
+        estimate: Estimate::default(),
         ..rows[0].clone()
     });
     let rows: Vec<&GridRow> = rows.iter().collect();
-    let found = measured(&rows, "m", &["weighted", "v"]);
+    let found = measured(&rows, KL, &["weighted", "v"]);
     let found: Vec<(&str, &str)> = found.iter().map(|r| (&*r.sae.set, &*r.variant)).collect();
     assert_eq!(found, [("qwen", "v"), ("mask", "weighted")]);
-    assert!(measured(&rows, "other", &["v"]).is_empty());
+    assert!(measured(&rows, EV_VAR, &["v"]).is_empty());
 }
 
 #[test]
 fn the_transfer_figure_lays_both_sources_over_each_other() {
     let rows: Vec<GridRow> = ["base-mask", "tuned-mask"]
         .iter()
-        .flat_map(|sae| [(1, 8), (1, 24), (5, 8)].map(|(l, k)| grid_row("base", sae, l, k, "ev")))
+        .flat_map(|sae| [(1, 8), (1, 24), (5, 8)].map(|(l, k)| grid_row("base", sae, l, k, EV_VAR)))
         .collect();
     let part = |title: &str| TransferPart {
         title: title.into(),

@@ -57,7 +57,7 @@ pub fn transfer_figure(parts: &[TransferPart<'_>], title: &str, caption: &str) -
                     series.push(Series {
                         points: rows
                             .filter(|row| style.is_of(row.sae.layer, row.depth, tag(row)))
-                            .filter_map(|row| point(row.sae.k, row.value, row.std_err))
+                            .filter_map(|row| point(row.sae.k, row.estimate))
                             .collect(),
                         group: (*source).to_owned(),
                         dash: *dash,

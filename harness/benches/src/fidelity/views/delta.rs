@@ -13,7 +13,13 @@ use crate::{
 
 pub const VIEW: View = View {
     table: NAME,
-    columns: || table(&["fig3.csv", "fig7.csv"], &columns()),
+    columns: || {
+        table(
+            &["fig3.csv", "fig7.csv"],
+            "One row for each SAE.",
+            &columns(),
+        )
+    },
     csv: |view, plan, tables| {
         let rows = chosen(view, plan);
         let rows: Vec<DeltaRow> = rows.iter().map(|row| delta_row(row, tables)).collect();
@@ -77,7 +83,7 @@ fn delta_row((row, work): &(&PlannedRow, &GridWork), tables: &FidelityTables) ->
         delta_lm: value(values.delta()),
         clean: value(values.clean()),
         spliced: value(values.spliced()),
-        masked_tokens: values.delta().and_then(|r| r.n),
+        masked_tokens: values.delta().and_then(|r| r.estimate.n),
         status: values.status(),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 pub const VIEW: View = View {
     table: NAME,
-    columns: || table(&["fig8.csv"], &columns()),
+    columns: || table(&["fig8.csv"], "One row for each SAE.", &columns()),
     csv: |view, plan, tables| {
         let rows = chosen(view, plan);
         let rows: Vec<EvRow> = rows.iter().map(|row| ev_row(row, tables)).collect();

@@ -1,12 +1,16 @@
 //! Fig. 6 and Fig. 12: SAEs of two models in one of them.
 
 use crate::fidelity::settings::{ON_DOCUMENTS, ON_ROLLOUTS, TRANSFER as NAME};
-use harness_core::{record::Status, sae_id::SaeId};
+use harness_core::{
+    fidelity::{DELTA_LM_LOSS, EV_VAR},
+    record::Status,
+    sae_id::SaeId,
+};
 use harness_plan::{bench::ViewSpec, expand::PlannedRow};
 use harness_present::{Column, csv_table, figure::Figure, optional};
 
 use super::delta::DELTA;
-use super::view::{EV, LOSS, View, chosen, shown, value};
+use super::view::{LOSS, View, chosen, shown, value};
 use crate::{
     columns::{OfSae, STATUS, of_sae, table},
     fidelity::{
@@ -19,7 +23,13 @@ use crate::{
 
 pub const VIEW: View = View {
     table: NAME,
-    columns: || table(&["fig6.csv", "fig12.csv"], &columns()),
+    columns: || {
+        table(
+            &["fig6.csv", "fig12.csv"],
+            "One row for each SAE.",
+            &columns(),
+        )
+    },
     csv: |view, plan, tables| csv_table(&columns(), &transfer_rows(&chosen(view, plan), tables)),
     figures: |view, tables| vec![(view.name.clone(), figure(view, tables))],
 };
@@ -88,19 +98,19 @@ fn figure(view: &ViewSpec, tables: &FidelityTables) -> Figure {
             "Explained variance on text",
             "EV (share)",
             false,
-            measured(&documents, "ev", &EV),
+            measured(&documents, EV_VAR, &[EV_VAR.variant]),
         ),
         part(
             "Loss difference on text",
             "ΔL (nats)",
             true,
-            measured(&documents, "delta_lm_loss", &LOSS),
+            measured(&documents, DELTA_LM_LOSS, &LOSS),
         ),
         part(
             "Loss difference on rollouts",
             "ΔL (nats)",
             true,
-            measured(&rollouts, "delta_lm_loss", &LOSS),
+            measured(&rollouts, DELTA_LM_LOSS, &LOSS),
         ),
     ];
     parts.retain(|part| !part.rows.is_empty());

@@ -1,6 +1,7 @@
 //! What the figures share.
 
 use crate::fidelity::settings::ON_ROLLOUTS;
+use harness_core::fidelity::{DELTA_LM_LOSS, EV_VAR};
 use harness_plan::{
     bench::{RowKind, ViewSpec},
     expand::{Plan, PlannedRow},
@@ -31,8 +32,6 @@ pub struct View {
 
 /// Variants of losses on the paper's scale: weighted by 1/t where that exists.
 pub const LOSS: [&str; 2] = ["aligned-weighted-all", "aligned-plain-all"];
-/// The authors' definition of explained variance.
-pub const EV: [&str; 1] = ["ev_var"];
 const LOSS_CAPTION: &str = "Loss with the residual of all tokens replaced by the SAE's reconstruction minus loss of the unmodified \
                             model (Eq. 16), for each layer (L) over the active budget k of the SAE. Masked tokens weighted by 1/t for diffusion models, \
                             plain means over tokens for autoregressive ones.";
@@ -67,7 +66,7 @@ pub fn chosen<'p>(view: &ViewSpec, plan: &'p Plan) -> Vec<(&'p PlannedRow, &'p G
 }
 
 pub fn value(row: Option<&GridRow>) -> Option<f64> {
-    row.and_then(|r| r.value)
+    row.and_then(|r| r.estimate.value)
 }
 
 /// A picture of the loss and one of explained variance.
@@ -87,7 +86,7 @@ pub fn losses(rows: &[&GridRow], title: &str) -> Figure {
         zero_line: true,
         y_range: YRange::PerRow,
     };
-    grid_figure(&measured(rows, "delta_lm_loss", &LOSS), &options)
+    grid_figure(&measured(rows, DELTA_LM_LOSS, &LOSS), &options)
 }
 
 pub fn explained(rows: &[&GridRow], title: &str) -> Figure {
@@ -99,7 +98,7 @@ pub fn explained(rows: &[&GridRow], title: &str) -> Figure {
         zero_line: false,
         y_range: YRange::PerRow,
     };
-    grid_figure(&measured(rows, "ev", &EV), &options)
+    grid_figure(&measured(rows, EV_VAR, &[EV_VAR.variant]), &options)
 }
 
 /// Models are named where one SAE set is put into several.

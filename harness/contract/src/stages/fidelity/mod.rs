@@ -4,6 +4,10 @@
 
 pub(super) mod outputs;
 
+use harness_core::{
+    fidelity::{Logits, SpliceKind},
+    policy::Policy,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{GenerationParams, ModelRef, Numerics, SaeRef};
@@ -81,6 +85,31 @@ pub struct Measures {
     pub paper_code: bool,
     /// KL divergence between clean and spliced predictions.
     pub kl: bool,
+}
+
+impl Measures {
+    /// What takes the place of the residual for an SAE trained on the positions of `policy`.
+    pub fn splices(self, policy: Policy, is_diffusion: bool) -> Vec<SpliceKind> {
+        let mut splices = vec![SpliceKind::All];
+        // Every token is the policy's for an SAE of clean text.
+        if self.policy_splice && is_diffusion && policy != Policy::Clean {
+            splices.push(SpliceKind::Policy);
+        }
+        if self.zero_ablation {
+            splices.push(SpliceKind::Zero);
+        }
+        splices
+    }
+
+    /// Which logits score a token. Those of the authors' code are the aligned ones unless the model
+    /// is a diffusion model with shifted logits.
+    pub fn logits(self, is_shifted: bool) -> Vec<Logits> {
+        let mut logits = vec![Logits::Aligned];
+        if self.paper_code && is_shifted {
+            logits.push(Logits::PaperCode);
+        }
+        logits
+    }
 }
 
 /// Fidelity of one SAE on one shard.

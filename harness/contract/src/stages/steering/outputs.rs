@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use harness_core::stats::Estimate;
 use serde::{Deserialize, Serialize};
 
 use crate::outputs::Outcome;
@@ -215,15 +216,4 @@ pub struct FeatureScore {
     pub steering_score: Option<f64>,
     /// Pairs judged.
     pub n_pairs: u64,
-}
-
-/// A mean with its standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// The mean; `None` when there is nothing to average.
-    pub value: Option<f64>,
-    /// Its standard error over features (bootstrap); `None` for fewer than two.
-    pub std_err: Option<f64>,
-    /// Features averaged.
-    pub n: u64,
 }
