@@ -58,11 +58,7 @@ pub struct Described {
 }
 
 /// The table of some files.
-pub fn table<R>(
-    files: &[impl AsRef<str>],
-    rows: &'static str,
-    columns: &[Column<R>],
-) -> Table {
+pub fn table<R>(files: &[impl AsRef<str>], rows: &'static str, columns: &[Column<R>]) -> Table {
     let described = |column: &Column<R>| Described {
         name: column.name,
         is_key: column.is_key,

@@ -110,6 +110,5 @@ fn caption(plan: &Plan) -> String {
 pub fn is_shown(view: &ViewSpec, row: &DynamicsRow) -> bool {
     let of = VIEWS.iter().filter(|of| of.table == view.table.name());
     let mut metrics = of.flat_map(|of| of.metrics);
-    metrics.any(|metric| *metric == row.metric)
-        && view.rows.iter().any(|id| id.model == row.model)
+    metrics.any(|metric| *metric == row.metric) && view.rows.iter().any(|id| id.model == row.model)
 }
