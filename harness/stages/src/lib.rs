@@ -44,8 +44,8 @@ use crate::{
 };
 
 /// Runs the cells of one message of the host, a single cell or cells of a group, each with the
-/// values of the cells that it needs. One result for each, in the order of `cells`; they are written
-/// when all are there.
+/// values of the cells that it needs. One result for each, in the order of `cells`; they are
+/// written when all are there.
 pub(crate) fn run(
     worker: &mut Worker,
     cells: &[CellWithInputs<'_>],
@@ -54,8 +54,8 @@ pub(crate) fn run(
     executor::run(worker, cells, progress, of_one_stage)
 }
 
-/// Runs cells of one stage. This is the list of the stages: the parameters of a cell say of which it
-/// is.
+/// Runs cells of one stage. This is the list of the stages: the parameters of a cell say of which
+/// it is.
 fn of_one_stage(
     worker: &mut Worker,
     cells: &[CellWithInputs<'_>],

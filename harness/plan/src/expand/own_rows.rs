@@ -28,9 +28,10 @@ pub fn own_names(spec: &BenchSpec, models: &Named, saes: &Named) -> Vec<String> 
     }
 }
 
-/// Adds a row for each of `names` and each kind of rows that the bench has. Layers, k and policy are
-/// those of the SAEs; all else is as in the bench's first row of the same policy, or its first row.
-/// The paper has no such row. Unless rows were chosen, only rows are run that something is given for.
+/// Adds a row for each of `names` and each kind of rows that the bench has. Layers, k and policy
+/// are those of the SAEs; all else is as in the bench's first row of the same policy, or its first
+/// row. The paper has no such row. Unless rows were chosen, only rows are run that something is
+/// given for.
 ///
 /// # Errors
 /// A set that cannot be read, or that does not say what it was trained on though its model has

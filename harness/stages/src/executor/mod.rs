@@ -24,8 +24,9 @@ use crate::{
 pub(crate) type RunOneStage =
     fn(&mut Worker, &[CellWithInputs<'_>], Progress<'_>) -> Vec<CellResult>;
 
-/// Runs cells, and those of each stage with `of_one_stage`, which knows the stages. Cells of a group
-/// are of one stage, so that there is one call as a rule. One result for each cell, in their order.
+/// Runs cells, and those of each stage with `of_one_stage`, which knows the stages. Cells of a
+/// group are of one stage, so that there is one call as a rule. One result for each cell, in their
+/// order.
 pub(crate) fn run(
     worker: &mut Worker,
     cells: &[CellWithInputs<'_>],
