@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use crate::cells::{manifest, waits};
-use crate::support::{harness, result, run, succeed};
+use crate::support::{harness, result, root, run, succeed};
 
 const SMALL: [&str; 8] = [
     "--layers",
@@ -41,6 +41,44 @@ fn values(out: &Path, name: &str) -> BTreeMap<String, f64> {
         );
     }
     values
+}
+
+/// A checkpoint and SAEs under a name that the bench does not have are a row by themselves, with
+/// the values of the row that has the same folders.
+#[test]
+fn a_row_of_ones_own_has_the_values_of_its_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mine, usual) = (dir.path().join("mine"), dir.path().join("usual"));
+    let zoo = |name: &str| {
+        root()
+            .join("benchmarks/zoo")
+            .join(name)
+            .display()
+            .to_string()
+    };
+    let ran = succeed(
+        bench("fidelity", &mine)
+            .args(SMALL)
+            .arg(format!("--model=mine={}", zoo("dream")))
+            .arg(format!("--saes=mine={}", zoo("saes/dream-mask")))
+            .args(["--data", "embedded", "--profile", "zoo", "--k", "8"]),
+    );
+    assert!(
+        ran.stderr
+            .contains("running the rows that folders are given for, mine/mine")
+    );
+    succeed(
+        bench("fidelity", &usual)
+            .args(SMALL)
+            .args(["--rows", "dream-mask", "--k", "8"]),
+    );
+    let renamed =
+        |(key, value): (String, f64)| (key.replace("dream,dream-mask", "mine,mine"), value);
+    let usual: BTreeMap<String, f64> = values(&usual, "fidelity.csv")
+        .into_iter()
+        .map(renamed)
+        .collect();
+    assert_eq!(values(&mine, "fidelity.csv"), usual);
 }
 
 #[test]

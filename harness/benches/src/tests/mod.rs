@@ -5,6 +5,7 @@ mod forecast;
 mod judge;
 mod keys;
 mod overrides;
+mod own_rows;
 mod part;
 mod pinned;
 mod same;

@@ -74,7 +74,8 @@ pub struct BenchArgs {
     pub table: String,
     #[command(flatten)]
     pub plugins: PluginDirs,
-    /// Folder of a model of the bench [default: the embedded one]
+    /// Folder of a model of the bench [default: the embedded one]. With --saes of the same name, a
+    /// name that the bench does not have makes a row of its own
     #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
     model: Vec<(String, PathBuf)>,
     /// Folder of an SAE set of the bench, or of one SAE [default: the embedded one]. Layers are
