@@ -123,7 +123,7 @@ impl Model {
     }
 
     /// What a plan needs of the checkpoint in `dir`, read without weights. Of an adapter that does
-    /// not answer this, the sizes of blocks are assumed: see [`usual_blocks`].
+    /// not answer this, the sizes of blocks are assumed (`usual_blocks`).
     ///
     /// # Errors
     /// A folder that is not of this family; facts of a later version, or none that can be read.

@@ -7,6 +7,7 @@ use std::{
 
 use harness_contract::config::{ConfigError, Problem, SettingSource, Written};
 use harness_core::policy::Policy;
+use serde_json::json;
 
 use super::PlanError;
 use crate::{
@@ -83,6 +84,7 @@ fn own_rows(
     let set = SaeSet::read(name, sae, answers, None)?;
     let policy = policy(name, &set, answers.read_model(name, model)?.is_diffusion)?;
     let ks: BTreeSet<u32> = set.saes.iter().filter_map(|sae| sae.k).collect();
+    let ks: Vec<u32> = ks.into_iter().collect();
     let of_kind = |kind| {
         let mut alike = spec.rows.iter().filter(|row| row.kind == kind);
         let same = alike.clone().find(|row| row.policy == Some(policy));
@@ -90,16 +92,17 @@ fn own_rows(
     };
     let row = |alike: &RowSpec| {
         let mut settings = alike.settings.clone();
+        let of_saes = |numbers: &[u32]| SettingSource {
+            value: json!(numbers).to_string(),
+            from: Written::Option {
+                option: format!("--saes {name}"),
+            },
+        };
+        settings.remove("layers");
+        settings.add_source("layers", Some(of_saes(&set.layers())));
         if !ks.is_empty() && alike.kind.has("k") {
-            let ks: Vec<u32> = ks.iter().copied().collect();
-            let source = SettingSource {
-                value: serde_json::json!(ks).to_string(),
-                from: Written::Option {
-                    option: format!("--saes {name}"),
-                },
-            };
-            settings.set("k", ks);
-            settings.add_source("k", Some(source));
+            settings.set("k", ks.clone());
+            settings.add_source("k", Some(of_saes(&ks)));
         }
         RowSpec {
             family: name.to_owned(),

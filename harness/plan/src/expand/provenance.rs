@@ -164,6 +164,9 @@ impl ResolvedBench {
                     ),
                     "real",
                 ),
+                (Profile::Real, false, _) if row.row.is_own => {
+                    (", as for every row of one's own".to_owned(), "zoo")
+                }
                 (Profile::Real, false, _) => (
                     format!(", because its {blocks} blocks include the paper's layers"),
                     "zoo",
