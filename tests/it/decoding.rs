@@ -402,7 +402,7 @@ fn questions_belong_to_decoding_benches_alone() {
         ("table2", "--questions", "decoding benches"),
         ("fidelity", "--questions", "decoding benches"),
         ("decoding-order", "--data", "--questions"),
-        ("decoding-order", "--prompts", "rollouts"),
+        ("decoding-order", "--prompts", "rollout benches"),
     ] {
         let mut command = harness();
         let bench = ["bench", table, "--plugins", "plugins", "--dry-run", option];

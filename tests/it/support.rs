@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 /// Root of the repository.
 pub fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -253,23 +255,33 @@ pub fn weightless_root(dir: &Path) {
         write(&dir.join("benchmarks/tables").join(name), &text);
     }
     let zoo = dir.join("benchmarks/zoo");
-    for (name, model_type) in [
-        ("qwen", "qwen2"),
-        ("dream", "Dream"),
-        ("dream-sft", "Dream"),
-        ("dream-instruct", "Dream"),
-        ("llama", "llama"),
-        ("llada", "llada"),
-        ("gpt2", "gpt2"),
+    for name in [
+        "qwen",
+        "dream",
+        "dream-sft",
+        "dream-instruct",
+        "llama",
+        "llada",
+        "gpt2",
     ] {
-        let mask = match name {
-            "dream" | "dream-sft" | "dream-instruct" | "llada" => r#","mask_token_id":3"#,
-            _ => "",
-        };
-        let config = format!(
-            r#"{{"model_type":"{model_type}","hidden_size":128,"num_hidden_layers":8,"vocab_size":2048,"intermediate_size":352{mask}}}"#
-        );
-        write(&zoo.join(name).join("config.json"), &config);
+        let own = root().join("benchmarks/zoo").join(name).join("config.json");
+        let text = fs::read_to_string(own).expect("a configuration");
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        for key in ["intermediate_size", "mlp_hidden_size", "n_inner"] {
+            if !config[key].is_null() {
+                config[key] = 352.into();
+            }
+        }
+        // As many heads of keys as of queries.
+        for (keys, queries) in [
+            ("num_key_value_heads", "num_attention_heads"),
+            ("n_kv_heads", "n_heads"),
+        ] {
+            if !config[keys].is_null() {
+                config[keys] = config[queries].clone();
+            }
+        }
+        write(&zoo.join(name).join("config.json"), &config.to_string());
     }
     for set in [
         "qwen",

@@ -27,10 +27,11 @@ use crate::{
 
 /// The longest wait for an event before time-outs are looked at again.
 const TICK: Duration = Duration::from_millis(500);
-/// How long a worker may be silent before it is ready, at least: it loads libraries.
+/// How long a worker may be silent before it is ready, unless busy ones may be so for longer: it
+/// loads libraries.
 const START: Duration = Duration::from_secs(300);
-/// Where time-outs were not looked at for this long, this process was suspended, and its workers
-/// probably with it.
+/// After a longer gap between two looks at time-outs every worker's silence is counted anew: this
+/// process was suspended, probably with its workers, or whoever calls it was slow.
 const AWAY: Duration = Duration::from_secs(10);
 /// How many workers something outside, such as the kernel for want of memory, may kill in a run
 /// before they are ready. One more ends the run.
@@ -76,7 +77,8 @@ pub enum PoolEvent {
     Learnt(Vec<String>),
     /// Cells failed, for one reason. Their worker goes on.
     Failed { keys: Vec<String>, failure: Failure },
-    /// The worker that computed these cells has died, or was ended because it was silent.
+    /// The worker that had these unfinished cells is gone: it has ended, sent what cannot be read,
+    /// or was silent for too long and was ended. It may not have begun all of them.
     Died { keys: Vec<String>, failure: Failure },
     /// Something to show.
     Log(LogLevel, String),
@@ -271,9 +273,9 @@ impl WorkerPool {
         self.slots.iter().find(has_it).map_or(&[], Slot::keys)
     }
 
-    /// Replace dead workers as long as there is work, and give every idle worker the cell that
-    /// comes first for it; with a cell of a group go all runnable cells of that group. Returns the
-    /// cells that were given. What comes first:
+    /// Give every idle worker the cell that comes first for it; with a cell of a group go all
+    /// runnable cells of that group. A dead worker is replaced while cells are left, by one that
+    /// takes cells once it is ready. Returns the cells that were given. What comes first:
     ///
     /// 1. A cell that asks a judge, while no worker asks one: the network's time then passes beside
     ///    the device's. While one does, such cells come last.
@@ -283,7 +285,7 @@ impl WorkerPool {
     /// 4. The order of the plan.
     ///
     /// `runnable` are the cells that can be run, in the order of the plan; `group_of` tells the
-    /// group of a cell, `urgency` how much must follow it. `claim` claims cells for this process
+    /// group of a cell, `urgency` how much work waits for it. `claim` claims cells for this process
     /// among all that share the store, and returns those that it got; the others are left out of
     /// this call.
     ///
@@ -364,10 +366,15 @@ impl WorkerPool {
 
     /// Wait for what happens next.
     pub fn next_event(&mut self) -> PoolEvent {
-        if let Some(event) = self.end_a_silent_worker() {
-            return event;
-        }
-        match self.incoming.recv_timeout(TICK) {
+        // What has arrived counts before silence: the queue may hold signs of life.
+        let arrived = match self.incoming.try_recv() {
+            Ok(incoming) => Ok(incoming),
+            Err(_) => match self.end_a_silent_worker() {
+                Some(event) => return event,
+                None => self.incoming.recv_timeout(TICK),
+            },
+        };
+        match arrived {
             Ok(Incoming::StopRequest(request)) => PoolEvent::StopRequest(request),
             Ok(Incoming::Worker(number, event)) => {
                 match self.slots.iter().position(|slot| slot.number == number) {
@@ -402,6 +409,11 @@ impl WorkerPool {
                 )
             }
             FromWorker::Hello(hello) => PoolEvent::Hello(hello),
+            FromWorker::Ready { .. } if !matches!(self.slots[i].state, State::Starting) => self
+                .died(
+                    i,
+                    Cause::Garbled("it says that it is ready again".to_owned()),
+                ),
             FromWorker::Ready { refused } => {
                 let slot = &mut self.slots[i];
                 self.times.start_seconds += slot.started.elapsed().as_secs_f64();
@@ -442,9 +454,9 @@ impl WorkerPool {
         }
     }
 
-    /// The cell that a failure names has failed, or all cells of the worker where it names none of
-    /// them. A failure of a worker without cells is its own, such as a device that it cannot use,
-    /// and the next worker would fail alike.
+    /// Where a failure names a cell of the worker, that cell has failed; else all its cells have.
+    /// Where it has none the failure is its own, such as a device that it cannot use: the next
+    /// worker would fail alike, so the run ends.
     fn failed(&mut self, i: usize, failure: Failure) -> PoolEvent {
         let slot = &mut self.slots[i];
         let named = failure.key.clone().filter(|key| slot.finish(key));
@@ -458,8 +470,9 @@ impl WorkerPool {
         }
     }
 
-    /// Make sure that a worker has ended which has closed its output, says what nobody understands
-    /// or is silent, and report its cells.
+    /// A worker has closed its output, sent what cannot be read or was silent for too long: end it
+    /// if it still runs, and report its cells. Before it was ready that is a warning, or after too
+    /// many the end of the run.
     fn died(&mut self, i: usize, cause: Cause) -> PoolEvent {
         let slot = &mut self.slots[i];
         if matches!(slot.state, State::Starting) {
@@ -490,11 +503,11 @@ impl WorkerPool {
     /// End a worker that has been silent for too long. Of several the others follow at the next
     /// calls.
     fn end_a_silent_worker(&mut self) -> Option<PoolEvent> {
-        let was_suspended = self.looked.elapsed() > AWAY;
+        let was_long_ago = self.looked.elapsed() > AWAY;
         self.looked = Instant::now();
         for slot in &mut self.slots {
             let calls = slot.worker.calls();
-            if calls != slot.calls || was_suspended {
+            if calls != slot.calls || was_long_ago {
                 slot.calls = calls;
                 slot.last_sign = Instant::now();
             }
@@ -510,8 +523,8 @@ impl WorkerPool {
         Some(self.died(i, Cause::Silent(silence)))
     }
 
-    /// End all workers: idle ones may finish in their own time, others are killed. Returns what
-    /// supervising them took.
+    /// End all workers: idle ones are asked to end, others are killed. Returns what supervising
+    /// them took.
     pub fn end(mut self) -> Supervision {
         for mut slot in self.slots {
             let is_idle = matches!(slot.state, State::Idle(_));

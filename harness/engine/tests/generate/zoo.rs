@@ -59,7 +59,7 @@ fn adapters_state_the_facts_that_plans_need() {
         ("llada", "blocks", 256, 3, true, 0, None),
         ("qwen", "layers", 256, 3, false, 1, None),
         ("llama", "layers", 256, 3, false, 1, None),
-        ("gpt2", "h", 512, 2, false, 1, None),
+        ("gpt2", "h", 256, 2, false, 1, None),
     ] {
         let (model, dir) = adapter(&registry, name);
         let facts = model.facts(&dir).unwrap();

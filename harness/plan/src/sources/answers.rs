@@ -7,7 +7,7 @@ use harness_contract::{
     jobs::Answer,
     sources::{Checkpoint, Found, ModelAnswer, ModelFolder, SaeAnswer, find},
 };
-use harness_weights::InputError;
+use harness_weights::{InputError, check_checkpoint};
 
 /// What plugins have said of folders. A plan asks nobody: whoever makes one has asked before, about
 /// the folders that [`crate::expand::BenchRequest`] names.
@@ -48,11 +48,13 @@ impl Answers {
     /// A folder that is no checkpoint, one that no adapter reads or that its adapter cannot use.
     pub fn read_model(&self, what: &str, dir: &Path) -> Result<ModelFolder, InputError> {
         let checkpoint = Checkpoint::read(what, dir)?;
+        // Nobody was asked about a damaged one.
+        check_checkpoint(dir)?;
         let model_type = checkpoint.model_type.clone();
         self.model(checkpoint)?.ok_or_else(|| {
             let message = format!(
-                "none of the plugins reads model_type `{model_type}`; name the folder of one that \
-                 does with --plugins"
+                "no model adapter reads model_type `{model_type}`; remote code is never run; name \
+                 the folder of a plugin that does with --plugins"
             );
             InputError::unusable(&dir.join("config.json"), message)
         })

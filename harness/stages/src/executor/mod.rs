@@ -1,12 +1,15 @@
 //! Runs cells, whatever their stages are: decides what is run together, and what is tried again.
 //!
-//! * `alone`: a cell by itself.
+//! `within_memory` stands round every run: cells that memory was too small for are run once more
+//! with half the rows in a batch, and the others keep their results. Within it the cells of a stage
+//! are run in one of three ways:
+//!
 //! * `bisect`: cells that share passes over a model are run together. Where that fails and one of
-//!   them may be at fault, each half is run by itself, and so on, until the one at fault is alone.
-//! * `two_pass`: cells that ask a judge are run twice. The first time their questions are collected
-//!   and asked in one batch, the second time each cell gets its answers.
-//! * `within_memory`: cells that memory was too small for are run once more in half batches; the
-//!   others keep their results.
+//!   them may be at fault (its SAE's plugin, or what it takes of memory), each half is run by
+//!   itself, and so on, until the one at fault is alone.
+//! * `two_pass`: several cells that ask a judge are run twice. The first time their questions are
+//!   collected and asked in one batch, the second time each cell gets its answers.
+//! * `alone`: each cell by itself.
 
 mod alone;
 mod bisect;
@@ -24,9 +27,9 @@ use crate::{
 pub(crate) type RunOneStage =
     fn(&mut Worker, &[CellWithInputs<'_>], Progress<'_>) -> Vec<CellResult>;
 
-/// Runs cells, and those of each stage with `of_one_stage`, which knows the stages. Cells of a
-/// group are of one stage, so that there is one call as a rule. One result for each cell, in their
-/// order.
+/// Runs the cells that the host has sent together. Neighbours of one stage are passed to
+/// `of_one_stage`, which knows the stages and calls [`run_stage`]; cells of a group are of one
+/// stage. Returns one result for each cell, in their order.
 pub(crate) fn run(
     worker: &mut Worker,
     cells: &[CellWithInputs<'_>],
@@ -41,8 +44,8 @@ pub(crate) fn run(
     })
 }
 
-/// Runs cells of one stage: together where they share a pass over a model, in two passes where
-/// several ask a judge, else one by one.
+/// Runs cells of one stage: together where the stage shares passes over a model, else in two passes
+/// where there are several that ask a judge, else one by one.
 pub(crate) fn run_stage<S: Stage>(
     stage: &S,
     worker: &mut Worker,
@@ -52,8 +55,10 @@ pub(crate) fn run_stage<S: Stage>(
     if stage.shares_pass() {
         return bisect::run(stage, worker, cells, progress);
     }
-    let asks_judge = |(cell, _): &CellWithInputs<'_>| cell.stage().asks_judge();
-    if cells.len() > 1 && cells.iter().all(asks_judge) {
+    let asks_judge = cells
+        .first()
+        .is_some_and(|(cell, _)| cell.stage().asks_judge());
+    if cells.len() > 1 && asks_judge {
         return two_pass::run(stage, worker, cells, progress);
     }
     (cells.iter())

@@ -2,16 +2,17 @@
 //! rarely compute a cell twice.
 //!
 //! ```text
-//! STORE/claims/TOKEN.holder     one for each host process that works on the store; it raises the counter in it every few seconds
+//! STORE/claims/TOKEN.holder     one for each host process that works on the store, which raises a counter in the file every few seconds
 //! STORE/claims/KEY.claim        one for each cell being computed: the token of its process, and nothing else
 //! ```
-//! A process claims a cell by creating the claim's file, which succeeds only where there is none. A
-//! claim counts while its holder lives. Of holders on this boot of this machine the process table
-//! says whether they do; any other holder counts as dead once its counter has not moved while the
-//! *observer* waited [`Pace::patience`]. Taking claims reads no clock of another machine and
-//! compares no time of day, so clocks may differ and jump; only `left_behind`, which finds
-//! old files, looks at their times. Results do not rest on claims: should two processes compute a
-//! cell all the same, the store keeps one value.
+//! A process claims a cell by creating the claim's file, which succeeds only where there is none,
+//! and removes the file when the cell is finished. A claim counts while its holder lives: whoever
+//! finds one of a dead holder removes it and claims anew. Of holders on this boot of this machine
+//! the process table says whether they do; any other holder counts as dead once its counter has not
+//! moved while the *observer* waited [`Pace::patience`]. Taking claims reads no clock of another
+//! machine and compares no time of day, so clocks may differ and jump; only `left_behind`, which
+//! finds old files, looks at their times. Results do not rest on claims: should two processes
+//! compute a cell all the same, the store keeps one value.
 
 mod holder;
 mod take;
@@ -34,9 +35,10 @@ use crate::StoreError;
 pub const FOLDER: &str = "claims";
 const CLAIM: &str = ".claim";
 
-/// Host processes that work on a store, this one among them, each with the number of its claims.
-/// One of another machine that was killed is listed until a process has waited for its counter in
-/// vain, which removes its files.
+/// Host processes that have a holder's file in a store and are not known to be gone, each with the
+/// number of its claims. A process that was killed on another machine, or before this machine was
+/// started again, is listed until somebody has watched its counter stand still and removed its
+/// files.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -62,10 +64,10 @@ pub fn at_work(store: &Path) -> Result<Vec<(Holder, u64)>, StoreError> {
         .collect())
 }
 
-/// Files of holders and of claims that processes have left behind: those that have not changed for
-/// `age` and whose holder is dead, missing, unreadable or has itself not changed for `age`. Nothing
-/// is removed here. Times of files may be another machine's, so that `age` must be far above any
-/// difference of clocks.
+/// Files that processes have left behind: files of holders that have not changed for `age`, and
+/// claims as old whose holder's file is missing, unreadable, as old, or of a process that is gone.
+/// Nothing is removed here. Times of files may be another machine's, so that `age` must be far
+/// above any difference of clocks.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -76,7 +78,7 @@ pub(crate) fn left_behind(store: &Path, age: Duration) -> Result<Vec<PathBuf>, S
         let changed = std::fs::metadata(path).and_then(|meta| meta.modified());
         changed.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|d| d > age))
     };
-    let is_dead = |token: &str| match holder::read(&dir, token) {
+    let is_lost = |token: &str| match holder::read(&dir, token) {
         Some(holder) => holder.is_gone(&me) || is_old(&dir.join(format!("{token}{HOLDER}"))),
         None => true,
     };
@@ -84,13 +86,13 @@ pub(crate) fn left_behind(store: &Path, age: Duration) -> Result<Vec<PathBuf>, S
     for name in names(&dir)? {
         let path = dir.join(&name);
         let is_left = if let Some(token) = name.strip_suffix(HOLDER) {
-            is_dead(token)
+            is_lost(token)
         } else if name.ends_with(CLAIM) {
-            std::fs::read_to_string(&path).is_ok_and(|token| is_dead(&token))
+            std::fs::read_to_string(&path).is_ok_and(|token| is_lost(&token))
         } else {
             false
         };
-        // A file that is being written now is unreadable too, and young.
+        // A file that is just being made may be empty, and seems to have no holder.
         if is_left && is_old(&path) {
             found.push(path);
         }

@@ -30,7 +30,13 @@ impl Resolver<'_> {
         ] {
             for name in given.keys().filter(|n| !names.contains(&n.as_str())) {
                 let known = suggest::hint(name, names.iter().copied());
-                let hint = format!("{known}; {other} {name}=DIR beside it makes a row of its own");
+                // A name that is like one of the bench's is rather misspelt than one's own.
+                let hint = match known.ends_with('?') {
+                    true => known,
+                    false => {
+                        format!("{known}; {other} {name}=DIR beside it makes a row of its own")
+                    }
+                };
                 self.problem(
                     &format!("{option} {name}"),
                     format!("the bench runs no `{name}`"),

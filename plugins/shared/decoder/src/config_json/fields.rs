@@ -60,9 +60,14 @@ impl<'a> Fields<'a> {
     /// A size of a family: the file's, or what the family's own configuration takes where the file
     /// leaves it out.
     pub(super) fn size(&self, model_type: &str, key: &str) -> Result<i64> {
-        match default_size(model_type, key) {
-            Some(size) if !self.has(key) => Ok(i64::try_from(size).unwrap_or(i64::MAX)),
-            _ => self.integer(key),
+        if let Some(size) = default_size(model_type, key).filter(|_| !self.has(key)) {
+            return Ok(i64::try_from(size).unwrap_or(i64::MAX));
+        }
+        match self.integer(key)? {
+            size if size < 1 => {
+                Err(self.error(format!("`{key}` is {size}, not a positive whole number")))
+            }
+            size => Ok(size),
         }
     }
 
